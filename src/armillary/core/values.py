@@ -1,0 +1,185 @@
+"""Values: what flows through the house. Frozen; nobody writes into an argument.
+
+Axes: B batch, T time, H W image, N tokens, D latent width, A action width, S plans, L plan length.
+Numpy arrays up to the training cache and in worlds; torch tensors from ``Batch`` on.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+import numpy as np
+from jaxtyping import Bool, Float, Int64
+from torch import Tensor
+
+StreamKind = Literal["rgb", "depth", "pose", "proprio", "segmentation", "truth"]
+
+
+@dataclass(frozen=True)
+class Stream:
+    """One sensor over an episode.
+
+    Attributes:
+        kind: what it measures. ``truth`` is simulator state: for probes and judges only.
+        values: [T ...]; rgb uint8 [T H W 3]; depth float32 metres [T H W] (camera z, NaN where
+            invalid); pose float64 ``world_from_camera`` [T 4 4]; segmentation uint8 [T H W];
+            proprio and truth float32 [T Q].
+        unit: SI unit of the values ("m", "rad", ...), empty where there is none.
+        frame: coordinate frame of the values ("world", "camera", ...), empty where there is none.
+        intrinsics: 3x3 K in pixels for cameras whose geometry is known (pixel centres at integers).
+    """
+
+    kind: StreamKind
+    values: np.ndarray
+    unit: str = ""
+    frame: str = ""
+    intrinsics: Float[np.ndarray, "3 3"] | None = None
+
+
+@dataclass(frozen=True)
+class Episode:
+    """One continuous recording: T steps and the T-1 actions between them.
+
+    Attributes:
+        streams: sensors by name. The names that models look for are ``rgb``, ``depth``,
+            ``world_from_camera`` and ``proprio``.
+        time_ns: time of each step in nanoseconds from the start.
+        actions: [T-1 A]; ``actions[t]`` leads from step t to step t+1. None for plain video.
+        source: where it came from (world and seed, or file name).
+        license: SPDX identifier or a sentence; empty where unknown.
+    """
+
+    streams: Mapping[str, Stream]
+    time_ns: Int64[np.ndarray, " T"]
+    actions: Float[np.ndarray, "T-1 A"] | None = None
+    source: str = ""
+    license: str = ""
+
+    def __len__(self) -> int:
+        return len(self.time_ns)
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Clips stacked for a model.
+
+    Attributes:
+        streams: tensors [B T ...] by name: ``rgb`` uint8 [B T H W 3]; ``depth_m`` float32 [B T H W]
+            (0 where invalid); ``world_from_camera`` float32 [B T 4 4]; ``intrinsics`` float32
+            [B T 3 3]; ``proprio`` float32 [B T Q].
+        actions: [B T-1 A] in the world's own units, or None.
+        valid: [B T]; False where a step is padding.
+    """
+
+    streams: Mapping[str, Tensor]
+    actions: Float[Tensor, "B T-1 A"] | None
+    valid: Bool[Tensor, "B T"]
+
+
+@dataclass(frozen=True)
+class Latent:
+    """The model's state of the world over a stretch of steps.
+
+    Attributes:
+        tokens: [B T N D].
+        actions: the actions between those steps [B T-1 A], which a predictor with memory needs;
+            None where there are none (T = 1, or plain video).
+    """
+
+    tokens: Float[Tensor, "B T N D"]
+    actions: Float[Tensor, "B T-1 A"] | None = None
+
+
+@dataclass(frozen=True)
+class ActionBounds:
+    """The box of actions that a world accepts, in the world's units.
+
+    Attributes:
+        low: [A].
+        high: [A].
+    """
+
+    low: Float[np.ndarray, " A"]
+    high: Float[np.ndarray, " A"]
+
+    @property
+    def width(self) -> int:
+        """Number of action dimensions A."""
+        return len(self.low)
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a planner decided.
+
+    Attributes:
+        actions: [B L A].
+        costs: [B], the cost of each plan.
+        model_steps: predictor steps spent on the decision (candidates x length x iterations, per
+            batch element), the unit of a planning budget.
+    """
+
+    actions: Float[Tensor, "B L A"]
+    costs: Float[Tensor, " B"]
+    model_steps: int
+
+
+@dataclass(frozen=True)
+class Observation:
+    """What the sensors gave at one step: arrays by stream name, as in ``Episode`` but without T.
+
+    Attributes:
+        streams: ``rgb`` uint8 [H W 3]; ``depth`` float32 metres [H W], NaN invalid;
+            ``world_from_camera`` float64 [4 4]; ``intrinsics`` float64 [3 3]; ``proprio`` [Q].
+    """
+
+    streams: Mapping[str, np.ndarray]
+
+    def only(self, names: tuple[str, ...]) -> Observation:
+        """Return the observation cut down to an allow-list of streams."""
+        return Observation({name: self.streams[name] for name in names if name in self.streams})
+
+
+@dataclass(frozen=True)
+class Goal:
+    """Where to get: the picture for the policy, the truth for the judge.
+
+    Attributes:
+        task: name of the task it belongs to, e.g. ``"reach"``.
+        observation: what the sensors would give there. All that a policy sees.
+        truth: simulator state there. Never given to a policy.
+    """
+
+    task: str
+    observation: Observation
+    truth: Mapping[str, np.ndarray] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class WorldSpec:
+    """What a world promises.
+
+    Attributes:
+        name: its name on the command line.
+        bounds: box of actions.
+        step_s: seconds of world time that one action lasts.
+        tasks: goal tasks that ``draw_goal`` knows, first one is the default; may be empty.
+        budget: steps that an evaluation episode may take.
+        success_distance: an episode is solved when ``distance`` is at most this.
+        distance_unit: unit of ``distance``.
+        sensors: stream kinds by name, of all observations (without ``intrinsics``).
+        units: unit and frame of streams and truth by name, e.g. ``{"pusher_xy": ("m", "world")}``.
+    """
+
+    name: str
+    bounds: ActionBounds
+    step_s: float
+    tasks: tuple[str, ...]
+    budget: int
+    success_distance: float
+    distance_unit: str
+    sensors: Mapping[str, StreamKind]
+    units: Mapping[str, tuple[str, str]] = field(default_factory=dict)
+    extra: Mapping[str, Any] = field(default_factory=dict)
