@@ -1,0 +1,89 @@
+# armillary: one word per task. `make` alone lists them.
+
+SHELL := bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+# Extra words for pip, e.g. an index with the torch build of your machine.
+PIP_ARGS ?=
+PIP_INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check $(PIP_ARGS)
+SYSTEM_PACKAGES := libegl1 libegl-mesa0 libgl1-mesa-dri
+RUNTIME := $(VENV)/.installed-runtime
+DEV := $(VENV)/.installed-dev
+DOCS_VENV := .venv-docs
+DOCS := $(DOCS_VENV)/.installed-docs
+
+.PHONY: help system install dev demo test test-slow check format docs build bench clean
+
+help:  ## list the tasks
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 20
+
+system:  ## what pip cannot install: the EGL libraries that draw the simulated worlds
+	@if [ "$$(uname -s)" != Linux ] || $(PYTHON) tools/egl.py; then exit 0; fi; \
+	if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
+	  echo "EGL is missing; installing $(SYSTEM_PACKAGES)"; \
+	  apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $(SYSTEM_PACKAGES) >/dev/null; \
+	else \
+	  echo "EGL is missing, which draws the simulated worlds. Install it with: sudo apt-get install $(SYSTEM_PACKAGES)" >&2; \
+	fi
+
+install: $(RUNTIME)  ## install armillary into .venv (only what it needs to run)
+
+dev: $(DEV)  ## install also what checks and tests need
+
+$(RUNTIME): pyproject.toml constraints.txt | system
+	@echo "installing armillary into $(VENV)"
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@$(PIP_INSTALL) -c constraints.txt -e .
+	@touch $@
+
+$(DEV): pyproject.toml constraints.txt $(RUNTIME)
+	@echo "installing the tools for checks and tests into $(VENV)"
+	@$(PIP_INSTALL) -c constraints.txt -e '.[dev]'
+	@touch $@
+
+$(DOCS): docs/requirements.txt
+	@test -x $(DOCS_VENV)/bin/python || $(PYTHON) -m venv $(DOCS_VENV)
+	@$(DOCS_VENV)/bin/python -m pip install --quiet --disable-pip-version-check -r docs/requirements.txt
+	@touch $@
+
+demo: install  ## the whole story on this machine, in minutes: out/demo/report.html
+	$(BIN)/armillary demo --out out/demo
+
+test: dev  ## run the tests (minutes; `make test-slow` runs the long ones)
+	OMP_NUM_THREADS=1 $(BIN)/pytest
+
+test-slow: dev  ## run the tests that take minutes each
+	OMP_NUM_THREADS=1 $(BIN)/pytest -m slow --timeout 3600
+
+check: dev  ## formatting, lint, types, import contracts, size gates
+	$(BIN)/ruff format --check
+	$(BIN)/ruff check
+	$(BIN)/pyrefly check
+	$(BIN)/lint-imports
+	$(BIN)/pytest -n 0 tests/architecture
+
+format: dev  ## rewrite the files as `check` wants them
+	$(BIN)/ruff format
+	$(BIN)/ruff check --fix
+
+docs: $(DOCS)  ## build the documentation into site/
+	$(DOCS_VENV)/bin/zensical build --clean --strict
+
+build: dev  ## build the wheel and try it in an environment of its own
+	rm -rf dist out/wheel-venv
+	$(BIN)/python -m pip wheel --quiet --disable-pip-version-check --no-deps --wheel-dir dist .
+	$(PYTHON) -m venv out/wheel-venv
+	out/wheel-venv/bin/python -m pip install --quiet --disable-pip-version-check $(PIP_ARGS) -c constraints.txt dist/armillary-*.whl
+	cd out && wheel-venv/bin/armillary --help >/dev/null && wheel-venv/bin/python ../tools/smoke.py
+
+bench: install  ## this machine's speed: training and loading
+	$(BIN)/armillary bench train
+	$(BIN)/armillary bench loader
+
+clean:  ## remove what was built (not the recordings and runs in out/)
+	rm -rf dist site .pytest_cache .ruff_cache .hypothesis
