@@ -5,9 +5,10 @@ Work takes a ``Progress`` and calls it; ``silent`` is the default, the command l
 
 from __future__ import annotations
 
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 
+@runtime_checkable
 class Progress(Protocol):
     """Called by long work after each unit."""
 

@@ -31,6 +31,7 @@ class WorldModel(Protocol):
         ...
 
 
+@runtime_checkable
 class Cost(Protocol):
     """All that a planner sees."""
 
@@ -39,6 +40,7 @@ class Cost(Protocol):
         ...
 
 
+@runtime_checkable
 class Planner(Protocol):
     """Finds a plan of low cost inside the bounds."""
 
@@ -96,6 +98,7 @@ class World(Protocol):
         ...
 
 
+@runtime_checkable
 class Policy(Protocol):
     """Acts from observations alone. Its state is handed in and out."""
 
