@@ -74,7 +74,8 @@ class Batch:
     """
 
     streams: Mapping[str, Tensor]
-    actions: Float[Tensor, "B T-1 A"] | None
+    # B T-1 A; the shape check reads fields in order and meets T only in ``valid``
+    actions: Float[Tensor, "B _ A"] | None
     valid: Bool[Tensor, "B T"]
 
 
