@@ -1,0 +1,54 @@
+"""Bench: speed, measured side by side in one run."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+from tyro.conf import subcommand
+
+from armillary.cli.outcome import Outcome, facts
+from armillary.cli.parse import Command
+from armillary.cli.progress import bar
+
+
+@dataclass(frozen=True, kw_only=True)
+class Loader(Command):
+    """Measure random training clips per second, beside other readers where they are installed.
+
+    e.g. armillary bench loader --json
+    """
+
+    out: Path = Path("out/bench")
+    """Folder for what the measurement writes."""
+
+    def run(self) -> Outcome:
+        """Measure loading."""
+        from armillary.benchmark import bench_loader
+
+        with bar("measuring") as progress:
+            value = bench_loader(self.out, progress=progress)
+        return Outcome(value, facts(value))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Training(Command):
+    """Measure training frames per second, all counted, beside LeWM's own training step.
+
+    e.g. armillary bench train --json
+    """
+
+    out: Path = Path("out/bench")
+    """Folder for what the measurement writes."""
+
+    def run(self) -> Outcome:
+        """Measure training."""
+        from armillary.benchmark import bench_train
+
+        with bar("measuring") as progress:
+            value = bench_train(self.out, progress=progress)
+        return Outcome(value, facts(value))
+
+
+Bench = Annotated[Loader, subcommand("loader")] | Annotated[Training, subcommand("train")]

@@ -1,0 +1,112 @@
+"""The entry: find the command, run it, print, leave with a code.
+
+Exit codes: 0 done, 1 a check did not hold, 2 wrong usage or bad input, 3 a missing extra, 130
+stopped by the user. Nothing heavy is imported here: ``--help`` must answer at once.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+from typing import Annotated, Any
+
+import tyro
+
+from armillary import __version__
+from armillary.cli import act, bench, data, demo, learn, page, understand
+from armillary.cli.outcome import show, show_error
+from armillary.cli.parse import Command, parse
+from armillary.cli.train import Train, train_command
+from armillary.core.errors import ArmillaryError, unknown_name
+
+COMMANDS: dict[str, tuple[Any, str]] = {
+    "demo": (demo.Demo, "the whole story on this machine, in minutes"),
+    "record": (learn.Record, "record episodes of a simulated world"),
+    "ingest": (learn.Ingest, "turn your videos into a dataset"),
+    "data": (data.Data, "look at a dataset, or check that it is whole"),
+    "train": (Train, "train a model on a dataset"),
+    "probe": (understand.Probe, "does the model know where things are?"),
+    "surprise": (understand.Surprise, "does it notice what cannot be?"),
+    "act": (act.Act, "can it reach a goal that it is shown?"),
+    "bench": (bench.Bench, "how fast is this machine with it, beside others?"),
+    "report": (page.Report, "write the page of a finished demo again"),
+}
+DESCRIPTION = """World models that you can train, question, use and verify.
+
+e.g. armillary demo"""
+INTERRUPTED = 130
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command line.
+
+    Args:
+        arguments: the words after ``armillary``; None takes those of the process.
+
+    Returns:
+        The exit code.
+    """
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    as_json = "--json" in words
+    try:
+        command = read(words)
+        outcome = command.run()
+    except SystemExit as leave:
+        return int(leave.code or 0)
+    except ArmillaryError as error:
+        show_error(str(error), error.exit_code, as_json)
+        return error.exit_code
+    except KeyboardInterrupt:
+        kept = _kept(words)
+        print(f"stopped; what was finished is kept{kept}", file=sys.stderr)
+        return INTERRUPTED
+    show(outcome, as_json)
+    return outcome.exit_code
+
+
+def read(words: Sequence[str]) -> Command:
+    """Return the command that the words spell.
+
+    Raises:
+        ConfigError: an unknown command, or arguments that the command cannot read.
+        SystemExit: with code 0, after help or the version was printed.
+    """
+    if list(words) == ["--version"]:
+        print(f"armillary {__version__}")
+        raise SystemExit(0)
+    if words and not words[0].startswith("-") and words[0] not in COMMANDS:
+        raise unknown_name("command", words[0], COMMANDS)
+    if words and words[0] == "train":
+        return train_command(words[1:])
+    if words and words[0] in COMMANDS:
+        kind, summary = COMMANDS[words[0]]
+        about = None if isinstance(kind, type) else summary
+        return parse(kind, words[1:], f"armillary {words[0]}", about)
+    return parse(_everything(), words, "armillary", DESCRIPTION)
+
+
+def entry() -> None:
+    """Run the command line of this process and leave with its code."""
+    try:
+        code = main()
+        sys.stdout.flush()
+    except BrokenPipeError:
+        # The reader (head, less) went away: not an error, and nothing is left to say.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        code = 0
+    sys.exit(code)
+
+
+def _everything() -> Any:
+    union: Any = None
+    for name, (kind, summary) in COMMANDS.items():
+        one = Annotated[kind, tyro.conf.subcommand(name, description=summary)]
+        union = one if union is None else union | one
+    return union
+
+
+def _kept(words: Sequence[str]) -> str:
+    if "--out" not in words[:-1]:
+        return ""
+    return f" in {words[words.index('--out') + 1]}"

@@ -1,0 +1,101 @@
+"""Outcome: what a command hands back, and how it is shown to a person or a program."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import math
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a command found.
+
+    Attributes:
+        value: the facts, as a mapping for ``--json``.
+        lines: what a person reads, one entry a line.
+        table: rows of one table under the lines, each a mapping from column to text; may be empty.
+        exit_code: 0 done, 1 a check did not hold.
+    """
+
+    value: Mapping[str, Any]
+    lines: tuple[str, ...] = ()
+    table: Sequence[Mapping[str, str]] = field(default_factory=tuple)
+    exit_code: int = 0
+
+
+def show(outcome: Outcome, as_json: bool) -> None:
+    """Print an outcome on stdout: one JSON object, or lines and a table."""
+    if as_json:
+        print(json.dumps(plain(outcome.value), allow_nan=False))
+        return
+    for line in outcome.lines:
+        print(line)
+    if outcome.table:
+        _print_table(outcome.table)
+
+
+def show_error(sentence: str, exit_code: int, as_json: bool) -> None:
+    """Print one sentence on stderr; for programs also as the JSON object on stdout."""
+    print(f"error: {sentence}", file=sys.stderr)
+    if as_json:
+        print(json.dumps({"error": sentence, "exit_code": exit_code}))
+
+
+def plain(value: Any) -> Any:
+    """Return a value made of JSON's own types; what is not finite becomes null."""
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        value = {item.name: getattr(value, item.name) for item in dataclasses.fields(value)}
+    if isinstance(value, Mapping):
+        return {str(name): plain(item) for name, item in value.items()}
+    if isinstance(value, (list, tuple, set)):
+        return [plain(item) for item in value]
+    if hasattr(value, "tolist"):
+        return plain(value.tolist())
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    return value if isinstance(value, (str, int, float, bool, type(None))) else _text(value)
+
+
+def facts(value: Mapping[str, Any]) -> tuple[str, ...]:
+    """Return one aligned line per fact of a (nested) mapping, for people."""
+    flat = dict(_flatten(plain(value)))
+    width = max((len(name) for name in flat), default=0)
+    return tuple(f"{name:<{width}}  {_short(item)}" for name, item in flat.items())
+
+
+def _flatten(value: Any, prefix: str = "") -> list[tuple[str, Any]]:
+    if isinstance(value, dict) and value:
+        nested = [_flatten(item, f"{prefix}.{name}".lstrip(".")) for name, item in value.items()]
+        return [pair for pairs in nested for pair in pairs]
+    return [(prefix, value)]
+
+
+def _short(item: Any) -> str:
+    if isinstance(item, float):
+        return f"{item:.4g}" if abs(item) < 1e4 else f"{item:,.0f}"
+    if isinstance(item, list):
+        shown = ", ".join(_short(part) for part in item[:12])
+        return shown + (f", ... ({len(item)})" if len(item) > 12 else "")
+    return str(item)
+
+
+def _text(value: Any) -> str:
+    return str(value) if isinstance(value, Path) else repr(value)
+
+
+def _print_table(rows: Sequence[Mapping[str, str]]) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(box=None, pad_edge=False)
+    for column in rows[0]:
+        table.add_column(column, justify="left" if column == next(iter(rows[0])) else "right")
+    for row in rows:
+        table.add_row(*row.values())
+    Console().print(table)

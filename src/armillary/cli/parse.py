@@ -1,0 +1,87 @@
+"""Parse: tyro over frozen dataclasses; what it cannot read becomes one sentence.
+
+Every command is a dataclass with ``run``. Its fields are its flags, their docstrings its help.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+import tyro
+
+from armillary.cli.outcome import Outcome
+from armillary.core.errors import ConfigError
+
+T = TypeVar("T")
+
+_BOX = re.compile(r"[╭╮╰╯│]")
+_RULE = re.compile(r"─{3,}")
+_MARKERS = (tyro.conf.FlagCreatePairsOff, tyro.conf.PositionalMetavarFromFieldName)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Command:
+    """What every command has."""
+
+    json: bool = False
+    """Print one JSON object on stdout, everything else on stderr."""
+
+    def run(self) -> Outcome:
+        """Do what the command says and return what is to be shown."""
+        raise NotImplementedError
+
+
+def parse(kind: Any, arguments: Sequence[str], prog: str, description: str | None = None) -> Any:
+    """Return the command that the arguments spell.
+
+    Args:
+        kind: the dataclass, or a union of annotated subcommands.
+        arguments: what followed ``prog`` on the command line.
+        prog: how the program is called in help and errors.
+        description: first paragraph of the help; None takes the docstring of ``kind``.
+
+    Raises:
+        ConfigError: an unknown, missing or unreadable argument, with a suggestion if one is near.
+        SystemExit: with code 0, after the help was printed.
+    """
+    said = io.StringIO()
+    try:
+        with contextlib.redirect_stderr(said):
+            return tyro.cli(
+                kind, args=list(arguments), prog=prog, description=description, config=_MARKERS
+            )
+    except SystemExit as leave:
+        if not leave.code:
+            raise
+        raise ConfigError(sentence(said.getvalue(), prog)) from None
+
+
+def sentence(box: str, prog: str) -> str:
+    """Return what tyro says in a box as one sentence with at most one suggestion."""
+    said, rest = _blocks(box)
+    near = re.search(r"Perhaps you meant:\s+(\S+)", rest)
+    hint = f" Did you mean {near.group(1)}?" if near else ""
+    where = re.search(rf"{re.escape(prog)}[\w -]*? --help", said + rest)
+    shown = where.group(0) if where else f"{prog} --help"
+    return f"{_tidy(said)}.{hint} {shown} lists what there is."
+
+
+def _blocks(box: str) -> tuple[str, str]:
+    lines = [_BOX.sub(" ", line) for line in box.splitlines()[1:]]
+    first, _, rest = "\n".join(lines).partition("───")
+    return first, " ".join(_RULE.sub(" ", rest).split())
+
+
+def _tidy(said: str) -> str:
+    missing = re.match(r"\s*Missing from ([^:]*):", said)
+    if missing:
+        # The names stand four spaces in, what they mean stands deeper.
+        names = re.findall(r"^ {5,6}(--\S+|[A-Z]\S*)", said, re.MULTILINE)
+        return f"{missing.group(1)} needs {' and '.join(names)}"
+    text = " ".join(said.split()).removesuffix(".")
+    return text[0].lower() + text[1:] if text else "the arguments could not be read"

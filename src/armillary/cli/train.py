@@ -1,0 +1,72 @@
+"""Train: the fields of the recipe become the flags of the command.
+
+The recipe is named first, so that its own dataclass can be handed to tyro. Only here are recipes
+imported, which bring torch along.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, make_dataclass
+from pathlib import Path
+from typing import Annotated, Any
+
+import tyro
+from tyro.conf import Positional
+
+from armillary.cli.outcome import Outcome
+from armillary.cli.parse import Command, parse
+from armillary.cli.progress import bar
+from armillary.core.errors import unknown_name
+
+
+@dataclass(frozen=True, kw_only=True)
+class Train(Command):
+    """Train a model on a dataset.
+
+    Every field of the recipe is a flag: armillary train RECIPE --help lists them.
+
+    e.g. armillary train tabletop --data out/tabletop --out out/run --optimizer.lr 3e-4
+    """
+
+    recipe: Positional[str]
+    """Name of the recipe."""
+    data: Path
+    """Dataset folder to learn from."""
+    out: Path
+    """Run folder to write: model, checkpoints, log."""
+    resume: bool = False
+    """Go on where an interrupted run stopped; the weights end up the same to the bit."""
+
+    def run(self) -> Outcome:
+        """Train with the recipe as it stands."""
+        from armillary.recipes import RECIPES, train_recipe
+
+        config = getattr(self, "config", None) or RECIPES[self.recipe]()
+        with bar("training") as progress:
+            summary = train_recipe(config, self.data, self.out, self.resume, progress)
+        return Outcome({"out": self.out, "summary": summary}, (f"trained {self.out}",))
+
+
+def train_command(words: Sequence[str]) -> Train:
+    """Return the command to train, with the flags of the recipe that is named first.
+
+    Raises:
+        ConfigError: unknown recipe, or a flag that the recipe does not have.
+        SystemExit: with code 0, after the help was printed.
+    """
+    if not words or words[0].startswith("-"):
+        return parse(Train, words, "armillary train")
+    from armillary.recipes import RECIPES
+
+    if words[0] not in RECIPES:
+        raise unknown_name("recipe", words[0], RECIPES)
+    return parse(_with_flags_of(RECIPES[words[0]]()), words, "armillary train")
+
+
+def _with_flags_of(config: Any) -> type[Train]:
+    flags = Annotated[type(config), tyro.conf.arg(prefix_name=False)]
+    new = ("config", flags, field(default=config))
+    made = make_dataclass("Train", [new], bases=(Train,), frozen=True, kw_only=True)
+    made.__doc__ = Train.__doc__
+    return made
