@@ -1,0 +1,131 @@
+"""Ridge regression in closed form: the linear read-out of every probe.
+
+Features are standardised on the training part, the penalty is chosen on held-out groups of the
+training part, and the fit is then repeated on all of it. One eigendecomposition serves every
+penalty; with more features than samples it is done in the dual.
+
+Axes: F samples, X features, Y targets.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Bool, Float
+
+from armillary.core.errors import ShapeError
+
+PENALTIES = tuple(float(10.0**power) for power in np.arange(-6, 3.5, 0.5))
+
+
+@dataclass(frozen=True)
+class Scaler:
+    """Mean and spread of each column; columns that never change are left out.
+
+    Attributes:
+        mean: [X].
+        spread: [X], standard deviation.
+        kept: [X], False for a column that is constant.
+    """
+
+    mean: Float[np.ndarray, " X"]
+    spread: Float[np.ndarray, " X"]
+    kept: Bool[np.ndarray, " X"]
+
+    @classmethod
+    def fit(cls, values: np.ndarray) -> Scaler:
+        """Measure the columns of ``values`` [F X]."""
+        mean = values.mean(axis=0, dtype=np.float64)
+        spread = values.std(axis=0, dtype=np.float64)
+        # relative: float32 rounding makes a constant column look as if it moved in its last bit
+        return cls(mean, spread, spread > 1e-5 * np.abs(mean) + 1e-9)
+
+    def apply(self, values: np.ndarray) -> np.ndarray:
+        """Return the kept columns with mean 0 and spread 1, float64 [F kept]."""
+        return (values[:, self.kept] - self.mean[self.kept]) / self.spread[self.kept]
+
+
+@dataclass(frozen=True)
+class Ridge:
+    """A fitted linear read-out.
+
+    Attributes:
+        scaler: of the features.
+        weights: [kept Y].
+        offset: [Y].
+        penalty: lambda per sample, in units of the standardised features.
+    """
+
+    scaler: Scaler
+    weights: Float[np.ndarray, "kept Y"]
+    offset: Float[np.ndarray, " Y"]
+    penalty: float
+
+    def predict(self, features: np.ndarray) -> Float[np.ndarray, "F Y"]:
+        """Return the targets read out from features [F X]."""
+        return self.scaler.apply(features) @ self.weights + self.offset
+
+
+def fit_ridge(
+    features: np.ndarray,
+    targets: np.ndarray,
+    held_out: Bool[np.ndarray, " F"],
+    penalties: tuple[float, ...] = PENALTIES,
+) -> Ridge:
+    """Fit targets [F Y] from features [F X].
+
+    Args:
+        features: [F X].
+        targets: [F Y].
+        held_out: samples of whole groups (never single steps) on which the penalty is chosen.
+        penalties: the choices.
+
+    Raises:
+        ShapeError: nothing to fit on, or values that are not finite.
+    """
+    _check(features, targets, held_out)
+    scaler = Scaler.fit(features[~held_out])
+    path = _Path.of(scaler.apply(features[~held_out]), targets[~held_out])
+    tried = scaler.apply(features[held_out])
+    errors = [
+        float(((tried @ path.weights(penalty) + path.offset - targets[held_out]) ** 2).mean())
+        for penalty in penalties
+    ]
+    penalty = penalties[int(np.argmin(errors))]
+    scaler = Scaler.fit(features)
+    path = _Path.of(scaler.apply(features), targets)
+    return Ridge(scaler, path.weights(penalty), path.offset, penalty)
+
+
+@dataclass(frozen=True)
+class _Path:
+    """All ridge solutions of one problem: ``vectors (values + penalty)^-1 projected``."""
+
+    vectors: np.ndarray
+    values: np.ndarray
+    projected: np.ndarray
+    offset: np.ndarray
+
+    @classmethod
+    def of(cls, features: np.ndarray, targets: np.ndarray) -> _Path:
+        count, width = features.shape
+        offset = targets.mean(axis=0, dtype=np.float64)
+        centred = targets - offset
+        if width <= count:
+            values, vectors = np.linalg.eigh(features.T @ features / count)
+            return cls(vectors, values, vectors.T @ (features.T @ centred) / count, offset)
+        values, dual = np.linalg.eigh(features @ features.T / count)
+        return cls(features.T @ dual, values, dual.T @ centred / count, offset)
+
+    def weights(self, penalty: float) -> np.ndarray:
+        return self.vectors @ (self.projected / (self.values.clip(0)[:, None] + penalty))
+
+
+def _check(features: np.ndarray, targets: np.ndarray, held_out: np.ndarray) -> None:
+    if len(features) != len(targets):
+        raise ShapeError(f"{len(features)} features for {len(targets)} targets; each needs one.")
+    if not (np.isfinite(features).all() and np.isfinite(targets).all()):
+        raise ShapeError("A read-out needs finite features and targets; some are NaN or infinite.")
+    if held_out.all() or not held_out.any():
+        raise ShapeError("A read-out needs samples to fit on and groups to choose its penalty on.")

@@ -1,0 +1,146 @@
+"""Surprise: how far what came strayed from what the model foresaw, step by step.
+
+At each step the model sees the steps so far (at most ``history``), foresees the next under the
+action that was taken, and the residual is measured in units of the residuals of normal episodes.
+Two baselines go through the same harness: copy-last (the next latent is the present one), with a
+whitening of its own, and the change of pixels.
+
+Axes: B clips, T steps, N tokens, D latent width. Values at index t belong to step t+1.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from armillary.comprehension.latents import encode, foresee_next
+from armillary.comprehension.whitening import Whitening, fit_whitening
+from armillary.core.errors import ShapeError
+from armillary.core.protocols import WorldModel
+from armillary.core.values import Batch
+
+HISTORY = 4
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """What normal life looks like to one model.
+
+    Attributes:
+        model: whitening of its one-step residuals.
+        copy_last: whitening of the latent's change from step to step.
+        history: most steps the model sees; fixed here, so that no score can choose it.
+        steps: normal steps it was measured on.
+    """
+
+    model: Whitening
+    copy_last: Whitening
+    history: int
+    steps: int
+
+
+@dataclass(frozen=True)
+class SurpriseTrace:
+    """Surprise at steps 1 to T-1 (axis ``steps``) of each clip; larger is more surprising.
+
+    Attributes:
+        values: [B T-1], whitened squared error of the model; about 1 in normal life.
+        plain: [B T-1], the same without whitening: mean squared error in the latent.
+        copy_last: [B T-1], whitened squared change of the latent.
+        pixel_difference: [B T-1], mean absolute change of RGB, 0 to 1.
+    """
+
+    values: Float[np.ndarray, "B steps"]
+    plain: Float[np.ndarray, "B steps"]
+    copy_last: Float[np.ndarray, "B steps"]
+    pixel_difference: Float[np.ndarray, "B steps"]
+
+    @property
+    def peak(self) -> Int[np.ndarray, " B"]:
+        """The most surprising step of each clip (a step index, 1 to T-1)."""
+        return self.values.argmax(axis=1) + 1
+
+
+def calibrate(model: WorldModel, normal: Batch, history: int = HISTORY) -> Calibration:
+    """Measure the residuals of normal clips.
+
+    Args:
+        model: the model.
+        normal: clips in which nothing impossible happens, from episodes that are not judged.
+            Best not those it was trained on: their residuals are smaller than those of new ones.
+        history: most steps that the model sees.
+
+    Raises:
+        ShapeError: clips of a single step, or ``history`` below 1.
+    """
+    _check(normal, history)
+    tokens = encode(model, normal)
+    residuals, changes = _residuals(model, tokens, normal, history)
+    kept = _pairs(normal)
+    return Calibration(
+        fit_whitening(residuals[kept]), fit_whitening(changes[kept]), history, int(kept.sum())
+    )
+
+
+def surprise(model: WorldModel, calibration: Calibration, clips: Batch) -> SurpriseTrace:
+    """Return the surprise at every step of every clip.
+
+    Args:
+        model: the model that was calibrated.
+        calibration: what is normal for it.
+        clips: clips of at least two steps, with their actions (or none, for plain video).
+
+    Raises:
+        ShapeError: clips of a single step.
+    """
+    _check(clips, calibration.history)
+    tokens = encode(model, clips)
+    residuals, changes = _residuals(model, tokens, clips, calibration.history)
+    return SurpriseTrace(
+        _score(calibration.model, residuals),
+        (residuals.astype(np.float64) ** 2).mean(axis=2),
+        _score(calibration.copy_last, changes),
+        pixel_difference(clips.streams["rgb"]),
+    )
+
+
+def pixel_difference(rgb: Tensor) -> Float[np.ndarray, "B steps"]:
+    """Return the mean absolute change of RGB from step to step, 0 to 1.
+
+    Args:
+        rgb: uint8 [B T H W 3].
+    """
+    clips = [
+        (clip[1:].float() - clip[:-1].float()).abs().mean(dim=(1, 2, 3)).double().numpy()
+        for clip in rgb
+    ]
+    return np.stack(clips) / 255
+
+
+def _residuals(
+    model: WorldModel, tokens: Tensor, clips: Batch, history: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return [B T-1 X]: what came minus what was foreseen, and what came minus what was."""
+    foreseen = foresee_next(model, tokens, clips.actions, history)
+    residuals = (tokens[:, 1:] - foreseen).flatten(2)
+    return residuals.numpy(), (tokens[:, 1:] - tokens[:, :-1]).flatten(2).numpy()
+
+
+def _score(whitening: Whitening, residuals: np.ndarray) -> np.ndarray:
+    clips, steps = residuals.shape[:2]
+    return whitening.score(residuals.reshape(clips * steps, -1)).reshape(clips, steps)
+
+
+def _pairs(clips: Batch) -> np.ndarray:
+    valid = clips.valid.numpy()
+    return valid[:, 1:] & valid[:, :-1]
+
+
+def _check(clips: Batch, history: int) -> None:
+    if clips.valid.shape[1] < 2:
+        raise ShapeError("Surprise needs clips of at least 2 steps: one to see, one to foresee.")
+    if history < 1:
+        raise ShapeError(f"The history must be at least 1 step; got {history}.")
