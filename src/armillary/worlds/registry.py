@@ -1,0 +1,53 @@
+"""The worlds there are, by the name that the command line knows them by."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from armillary.core.errors import ConfigError, unknown_name
+from armillary.core.protocols import World
+
+
+def _tabletop(**settings: Any) -> World:
+    from armillary.worlds.tabletop import Tabletop
+
+    return Tabletop(**settings)
+
+
+def _two_rooms(**settings: Any) -> World:
+    from armillary.worlds.two_rooms import TwoRooms
+
+    return TwoRooms(**settings)
+
+
+WORLDS: dict[str, Callable[..., World]] = {"tabletop": _tabletop, "two_rooms": _two_rooms}
+GYM_PREFIX = "gym:"
+
+
+def make_world(name: str, **settings: Any) -> World:
+    """Make a world by name: one of ``WORLDS``, or any Gymnasium id that renders.
+
+    Args:
+        name: ``"tabletop"``, ``"two_rooms"``, ``"gym:Env-v0"`` or ``"gym:module:Env-v0"``.
+        settings: of that world, e.g. ``image_size=64``.
+
+    Raises:
+        ConfigError: an unknown world or setting.
+        MissingExtraError: the world needs something that is not installed.
+    """
+    if name.startswith(GYM_PREFIX):
+        from armillary.worlds.gym import GymWorld
+
+        factory: Callable[..., World] = GymWorld
+        settings = {"env_id": name.removeprefix(GYM_PREFIX), **settings}
+    elif name in WORLDS:
+        factory = WORLDS[name]
+    else:
+        raise unknown_name("world", name, [*WORLDS, "gym:<id>"])
+    try:
+        return factory(**settings)
+    except TypeError as error:
+        if "unexpected keyword argument" not in str(error):
+            raise
+        raise ConfigError(f"World {name!r}: {error}; see its class for the settings.") from error
