@@ -1,0 +1,307 @@
+"""Dataset: a LeRobotDataset v3 on disk, ours or anybody's, read episode by episode.
+
+Axes: T time, A action, H W image. Files of foreign datasets may hold many episodes; then an
+episode is a stretch of rows, and a stretch of seconds in each video.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from armillary.core.errors import DatasetError, FormatError
+from armillary.core.files import read_json
+from armillary.core.hashing import file_sha256, json_sha256
+from armillary.core.values import Episode, Stream, StreamKind
+from armillary.data import layout
+from armillary.data.depth import to_metres
+from armillary.data.foreign import image_frames, license_of, to_depth_mm
+from armillary.data.tables import array, read_table
+from armillary.data.video import VideoReader
+
+MAX_EPISODE_BYTES = 8 << 30  # what ``read`` may hold in memory; ``prepare`` has no such limit
+CAMERAS = ("rgb", "depth", "segmentation")
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """An opened dataset. Opening checked its structure; ``verify`` checks its bytes.
+
+    Attributes:
+        path: its folder.
+        info: ``meta/info.json``.
+        lengths: steps of each episode [E].
+        places: the columns of ``meta/episodes`` by name, each [E].
+        names: stream name and kind by LeRobot feature.
+    """
+
+    path: Path
+    info: Mapping[str, Any]
+    lengths: np.ndarray
+    places: Mapping[str, np.ndarray]
+    names: Mapping[str, tuple[str, StreamKind]]
+    _shelf: dict[str, Any] = field(default_factory=dict, repr=False, compare=False)
+
+    def __len__(self) -> int:
+        return len(self.lengths)
+
+    @property
+    def num_episodes(self) -> int:
+        """Number of episodes."""
+        return len(self.lengths)
+
+    @property
+    def fps(self) -> float:
+        """Steps per second."""
+        return float(self.info["fps"])
+
+    @property
+    def features(self) -> Mapping[str, Any]:
+        """LeRobot's features by key."""
+        return self.info["features"]
+
+    @property
+    def has_actions(self) -> bool:
+        """Whether the episodes have actions."""
+        return layout.ACTION in self.features
+
+    @property
+    def is_ours(self) -> bool:
+        """Whether armillary wrote it, with manifest, poses and units."""
+        return (self.path / layout.MANIFEST).is_file()
+
+    @property
+    def streams(self) -> dict[str, StreamKind]:
+        """Kind of every stream by name."""
+        kinds = {name: kind for name, kind in self.names.values()}
+        if self.is_ours and len(self):
+            sidecar = self.sidecar(0)["streams"]
+            kinds |= {name: spec["kind"] for name, spec in sidecar.items()}
+        return kinds
+
+    @property
+    def cameras(self) -> dict[str, StreamKind]:
+        """Kind of the streams that are pictures, by name."""
+        return {name: kind for name, kind in self.names.values() if kind in CAMERAS}
+
+    def identity(self) -> str:
+        """Return a hash that changes when the dataset does.
+
+        For our own it is the manifest's; for a foreign one it is made of ``info.json`` and the
+        names, sizes and times of all files, since hashing all videos would take minutes.
+        """
+        if self.is_ours:
+            return file_sha256(self.path / layout.MANIFEST)
+        files = sorted(file for file in self.path.rglob("*") if file.is_file())
+        stats = [(str(f.relative_to(self.path)), f.stat()) for f in files]
+        rows = [[name, stat.st_size, stat.st_mtime_ns] for name, stat in stats]
+        return json_sha256([file_sha256(self.path / layout.INFO), rows])
+
+    def read(self, index: int) -> Episode:
+        """Return one episode with all its pictures.
+
+        Raises:
+            DatasetError: there is no such episode, it is damaged, larger than memory should hold,
+                or its actions are not numbers.
+        """
+        episode = self.read_low(index)
+        streams = dict(episode.streams)
+        for name, kind in self.cameras.items():
+            images = self._stacked(index, name, len(episode))
+            values = to_metres(images) if kind == "depth" else images
+            streams[name] = replace(self.camera(index, name), values=values)
+        return replace(episode, streams=streams)
+
+    def read_low(self, index: int) -> Episode:
+        """Return one episode without its pictures: times, actions, poses, vectors.
+
+        Raises:
+            DatasetError: there is no such episode, it is damaged, or its actions are not numbers.
+        """
+        self.check_index(index)
+        with self._naming(index):
+            table = self._rows(index)
+            streams = self._vectors(index, table) | self._poses(index)
+            sidecar = self.sidecar(index) if self.is_ours else {}
+        return Episode(
+            streams=streams,
+            time_ns=self._times(index, table),
+            actions=self._actions(index, table),
+            source=sidecar.get("source", f"{self.path.name}/{index}"),
+            license=sidecar.get("license", "" if self.is_ours else license_of(self.path)),
+        )
+
+    def camera(self, index: int, name: str) -> Stream:
+        """Return what is known about a camera of an episode; its values are empty."""
+        spec = self._described(index).get(name, {})
+        lens = spec.get("intrinsics")
+        kind = self.cameras[name]
+        unit, frame = ("m", "camera") if kind == "depth" else ("", "camera")
+        return Stream(
+            kind=kind,
+            values=np.empty(0),
+            unit=spec.get("unit", unit),
+            frame=spec.get("frame", frame),
+            intrinsics=None if lens is None else np.asarray(lens, np.float64),
+        )
+
+    def frames(self, index: int, name: str) -> Iterator[np.ndarray]:
+        """Yield the pictures of one camera as they are on disk, one at a time.
+
+        rgb uint8 [H W 3], depth uint16 millimetres [H W] (0 invalid), segmentation uint8 [H W].
+
+        Raises:
+            DatasetError: a file is damaged or missing; names the episode.
+        """
+        self.check_index(index)
+        key = next(key for key, named in self.names.items() if named[0] == name)
+        with self._naming(index):
+            if self.features[key]["dtype"] == "image":
+                yield from image_frames(self._rows(index).column(key), self.names[key][1])
+            else:
+                yield from self._decoded(index, key)
+
+    def sidecar(self, index: int) -> dict:
+        """Return what armillary knows about an episode beyond LeRobot's columns."""
+        return read_json(self.path / layout.sidecar_file(index))
+
+    def files(self, index: int) -> list[str]:
+        """Return the files that an episode lies in, relative to the dataset."""
+        keys = [key for key, spec in self.features.items() if spec["dtype"] == "video"]
+        return [self._file("data", index), *(self._file(f"videos/{key}", index) for key in keys)]
+
+    def check_index(self, index: int) -> None:
+        """Raise unless there is such an episode."""
+        if not 0 <= index < len(self):
+            raise DatasetError(f"{self.path}: there is no episode {index}; it has {len(self)}.")
+
+    def _naming(self, index: int) -> _Naming:
+        return _Naming(self.path, index)
+
+    def _file(self, what: str, index: int) -> str:
+        chunk = int(self.places[f"{what}/chunk_index"][index])
+        file = int(self.places[f"{what}/file_index"][index])
+        template = self.info["data_path" if what == "data" else "video_path"]
+        return template.format(
+            chunk_index=chunk, file_index=file, video_key=what.removeprefix("videos/")
+        )
+
+    def _rows(self, index: int) -> pa.Table:
+        file = self._file("data", index)
+        if self._shelf.get("file") != file:
+            self._shelf.update(file=file, table=read_table(self.path / file))
+        table = self._shelf["table"]
+        rows = np.flatnonzero(array(table, "episode_index") == index)
+        if len(rows) != self.lengths[index]:
+            raise FormatError(f"{file} has {len(rows)} rows of it, {self.lengths[index]} wanted.")
+        return table.take(pa.array(rows))
+
+    def _vectors(self, index: int, table: pa.Table) -> dict[str, Stream]:
+        described = self._described(index)
+        streams = {}
+        for key, (name, kind) in self.names.items():
+            if kind in ("proprio", "truth"):
+                values = array(table, key).reshape(table.num_rows, -1).astype(np.float32)
+                spec = described.get(name, {})
+                streams[name] = Stream(kind, values, spec.get("unit", ""), spec.get("frame", ""))
+        return streams
+
+    def _poses(self, index: int) -> dict[str, Stream]:
+        poses = {n: s for n, s in self._described(index).items() if s["kind"] == "pose"}
+        if not poses:
+            return {}
+        table = read_table(self.path / layout.steps_file(index), list(poses))
+        return {
+            name: Stream("pose", array(table, name).reshape(-1, 4, 4), spec["unit"], spec["frame"])
+            for name, spec in poses.items()
+        }
+
+    def _times(self, index: int, table: pa.Table) -> np.ndarray:
+        if self.is_ours:
+            with self._naming(index):
+                steps = read_table(self.path / layout.steps_file(index), ["time_ns"])
+                return array(steps, "time_ns").astype(np.int64)
+        return np.rint(np.arange(table.num_rows) * 1e9 / self.fps).astype(np.int64)
+
+    def _actions(self, index: int, table: pa.Table) -> np.ndarray | None:
+        if not self.has_actions:
+            return None
+        with self._naming(index):
+            actions = array(table, layout.ACTION).reshape(table.num_rows, -1)[:-1]
+        if not np.isfinite(actions).all():
+            step = int(np.argwhere(~np.isfinite(actions))[0][0])
+            raise DatasetError(
+                f"{self.path}: episode {index}: the action of step {step} is NaN or infinite; "
+                "remove the episode or repair its actions."
+            )
+        return actions.astype(np.float32)
+
+    def _described(self, index: int) -> Mapping[str, Any]:
+        return self.sidecar(index)["streams"] if self.is_ours else {}
+
+    def _stacked(self, index: int, name: str, length: int) -> np.ndarray:
+        key = next(key for key, named in self.names.items() if named[0] == name)
+        size = length * int(np.prod(self.features[key]["shape"])) * 2
+        if size > MAX_EPISODE_BYTES:
+            raise DatasetError(
+                f"{self.path}: episode {index} would fill {size >> 30} GiB of memory; use it "
+                "through `prepare` at a smaller size."
+            )
+        return np.stack(list(self.frames(index, name)))
+
+    def _decoded(self, index: int, key: str) -> Iterator[np.ndarray]:
+        kind = self.names[key][1]
+        length = int(self.lengths[index])
+        video = self._opened(key, index)
+        start_s = float(self.places[f"videos/{key}/from_timestamp"][index])
+        wanted_s = start_s + np.arange(length) / self.fps
+        for image in video.read(_nearest(video, wanted_s, self.fps)):
+            yield to_depth_mm(image, self.features[key]) if kind == "depth" else image
+
+    def _opened(self, key: str, index: int) -> VideoReader:
+        """Return the open file of a camera; the last one of each camera is kept open."""
+        path = self.path / self._file(f"videos/{key}", index)
+        if key not in self._shelf or self._shelf[key].path != path:
+            self._shelf[key] = VideoReader(path, self.names[key][1])
+        return self._shelf[key]
+
+
+class _Naming:
+    """Puts the name of the episode in front of what is wrong with one of its files."""
+
+    def __init__(self, path: Path, index: int) -> None:
+        self.path, self.index = path, index
+
+    def __enter__(self) -> None:
+        return None
+
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
+        if isinstance(error, FormatError):
+            sentence = str(error).removeprefix(f"{self.path}/")
+            raise DatasetError(f"{self.path}: episode {self.index}: {sentence}") from error
+
+
+def _nearest(video: VideoReader, wanted_s: np.ndarray, fps: float) -> np.ndarray:
+    """Return the frame nearest to each wanted time.
+
+    Raises:
+        FormatError: a wanted time has no frame within half a step.
+    """
+    times = video.times_s
+    after = np.clip(np.searchsorted(times, wanted_s), 1, max(1, len(times) - 1))
+    before = after - 1
+    after = np.minimum(after, len(times) - 1)
+    nearest = np.where(wanted_s - times[before] <= times[after] - wanted_s, before, after)
+    away = np.abs(times[nearest] - wanted_s)
+    if away.max(initial=0.0) > 0.5 / fps:
+        step = int(away.argmax())
+        raise FormatError(
+            f"{video.path}: has no frame at {wanted_s[step]:.3f} s (step {step}); it holds "
+            f"{len(times)} frames up to {times[-1]:.3f} s."
+        )
+    return nearest
