@@ -19,8 +19,9 @@ from armillary.core.errors import ConfigError
 
 T = TypeVar("T")
 
-_BOX = re.compile(r"[╭╮╰╯│]")
-_RULE = re.compile(r"─{3,}")
+# tyro draws with lines where the terminal speaks UTF-8 and with - | + elsewhere.
+_FRAME = re.compile(r"^[╭╮╰╯│|+]|[╭╮╰╯│|+]$", re.MULTILINE)
+_RULE = re.compile(r"[─-]{3,}")
 _MARKERS = (tyro.conf.FlagCreatePairsOff, tyro.conf.PositionalMetavarFromFieldName)
 
 
@@ -72,9 +73,9 @@ def sentence(box: str, prog: str) -> str:
 
 
 def _blocks(box: str) -> tuple[str, str]:
-    lines = [_BOX.sub(" ", line) for line in box.splitlines()[1:]]
-    first, _, rest = "\n".join(lines).partition("───")
-    return first, " ".join(_RULE.sub(" ", rest).split())
+    _title, _, body = box.partition("\n")
+    blocks = [block for block in _RULE.split(_FRAME.sub(" ", body)) if block.strip()]
+    return (blocks or [""])[0], " ".join(" ".join(blocks[1:]).split())
 
 
 def _tidy(said: str) -> str:

@@ -1,0 +1,79 @@
+"""The entry: exit codes, interruption, pipes that close, progress on stderr."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from dataclasses import dataclass
+
+import pytest
+
+from armillary.cli import main as entry
+from armillary.cli.outcome import Outcome
+from armillary.cli.parse import Command
+from armillary.cli.progress import bar, lines
+from armillary.core.errors import (
+    ArmillaryError,
+    CheckFailedError,
+    DatasetError,
+    MissingExtraError,
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Raising(Command):
+    """Raises what it is told to."""
+
+    error: BaseException
+
+    def run(self) -> Outcome:
+        raise self.error
+
+
+def leave(monkeypatch: pytest.MonkeyPatch, error: BaseException, words: list[str]) -> int:
+    monkeypatch.setattr(entry, "read", lambda _: Raising(error=error))
+    return entry.main(words)
+
+
+@pytest.mark.parametrize(
+    ("error", "code"),
+    [(CheckFailedError("no"), 1), (DatasetError("no"), 2), (MissingExtraError("no"), 3)],
+)
+def test_an_error_for_people_is_a_sentence_and_its_code(
+    monkeypatch: pytest.MonkeyPatch, capsys, error: ArmillaryError, code: int
+) -> None:
+    assert leave(monkeypatch, error, ["data"]) == code
+    assert capsys.readouterr() == ("", "error: no\n")
+
+
+def test_a_bug_of_ours_keeps_its_traceback(monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(ZeroDivisionError):
+        leave(monkeypatch, ZeroDivisionError(), ["data"])
+
+
+def test_stopping_says_where_things_are(monkeypatch: pytest.MonkeyPatch, capsys) -> None:
+    assert leave(monkeypatch, KeyboardInterrupt(), ["record", "--out", "out/x"]) == 130
+    assert capsys.readouterr() == ("", "stopped; what was finished is kept in out/x\n")
+
+
+def test_a_reader_that_goes_away_is_no_error() -> None:
+    command = f"{sys.executable} -c 'from armillary.cli.main import entry; entry()' --help | true"
+    result = subprocess.run(
+        ["bash", "-o", "pipefail", "-c", command], capture_output=True, text=True
+    )
+    assert (result.returncode, result.stderr) == (0, "")
+
+
+def test_progress_stays_off_stdout(capsys) -> None:
+    with bar("working") as progress:
+        progress(1, 2, "fast")
+    assert capsys.readouterr().out == ""
+
+
+def test_lines_come_now_and_then(monkeypatch: pytest.MonkeyPatch, capsys) -> None:
+    now = iter([0.0, 1.0, 11.0, 12.0])
+    monkeypatch.setattr("armillary.cli.progress.time.monotonic", lambda: next(now))
+    report = lines("recording")
+    for done in (1, 2, 3):
+        report(done, 3, "5 frames/s")
+    assert capsys.readouterr().err == "recording 2/3  11 s  5 frames/s\n"

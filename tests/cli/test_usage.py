@@ -1,0 +1,77 @@
+"""Wrong usage: one sentence, exit code 2; right usage: help with an example, exit code 0."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from armillary import __version__
+from armillary.cli.main import COMMANDS, main
+
+LEAVES = [
+    ["demo"],
+    ["record"],
+    ["ingest"],
+    ["data", "show"],
+    ["data", "verify"],
+    ["train"],
+    ["probe"],
+    ["surprise"],
+    ["act"],
+    ["bench", "loader"],
+    ["bench", "train"],
+    ["report"],
+]
+
+
+@pytest.mark.parametrize("words", LEAVES, ids=" ".join)
+def test_every_command_has_help_with_an_example_and_json(words: list[str], capsys) -> None:
+    assert main([*words, "--help"]) == 0
+    said = capsys.readouterr().out
+    assert f"e.g. armillary {' '.join(words)}" in said
+    assert "--json" in said
+
+
+def test_the_table_of_contents_names_every_command(capsys) -> None:
+    assert main(["--help"]) == 0
+    said = capsys.readouterr().out
+    assert all(f"• {name}" in said for name in COMMANDS)
+    assert {words[0] for words in LEAVES} == set(COMMANDS)
+
+
+def test_version(capsys) -> None:
+    assert main(["--version"]) == 0
+    assert capsys.readouterr().out == f"armillary {__version__}\n"
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["recrod"], "There is no command called 'recrod'. Did you mean 'record'?"),
+        (["record", "tabletop"], "armillary record needs --out."),
+        (["train"], "armillary train needs RECIPE and --data and --out."),
+        (
+            ["record", "tabletop", "--out", "x", "--epsiodes", "3"],
+            "unrecognized options: --epsiodes, 3. Did you mean --episodes?",
+        ),
+        (["record", "tabletop", "--out", "x", "--episodes", "many"], "error parsing --episodes"),
+        (["data", "shwo", "x"], "unrecognized options: shwo, x."),
+        (["bench"], "expected one of {loader, train}."),
+        ([], "expected one of {demo, record,"),
+    ],
+)
+def test_wrong_usage_is_one_sentence(words: list[str], said: str, capsys) -> None:
+    assert main(words) == 2
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert err.startswith(f"error: {said}")
+    assert err.count("\n") == 1
+
+
+def test_under_json_the_error_is_the_object(capsys) -> None:
+    assert main(["record", "tabletop", "--json"]) == 2
+    out, err = capsys.readouterr()
+    found = json.loads(out)
+    assert found["exit_code"] == 2
+    assert err == f"error: {found['error']}\n"
