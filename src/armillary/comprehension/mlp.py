@@ -74,9 +74,9 @@ def _network(inputs: int, outputs: int, chance: torch.Generator) -> nn.Module:
     layers: list[nn.Module] = []
     for width, following in pairwise(widths):
         linear = nn.utils.skip_init(nn.Linear, width, following)
-        with torch.no_grad():
-            linear.weight.normal_(std=width**-0.5, generator=chance)
-            linear.bias.zero_()
+        assert isinstance(linear, nn.Linear)
+        nn.init.normal_(linear.weight, std=width**-0.5, generator=chance)
+        nn.init.zeros_(linear.bias)
         layers += [linear, nn.GELU()]
     return nn.Sequential(*layers[:-1])
 

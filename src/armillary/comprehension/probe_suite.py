@@ -102,7 +102,9 @@ def _target_row(
     seed: int,
 ) -> dict:
     truth = [frame_targets(cache, episodes, name) for episodes in split]
-    here = [np.isfinite(values).all(axis=1) for values in truth]  # NaN: no such object there
+    here = [
+        np.asarray(np.isfinite(values).all(axis=1)) for values in truth
+    ]  # NaN: no such object there
     if not (here[0].any() and here[1].any()):
         raise DatasetError(f"No frame of the split has a finite {name!r}; probe another target.")
 
@@ -132,7 +134,7 @@ def _flat(results: Mapping[str, ProbeResult]) -> dict:
     return row
 
 
-def _counts(here: list[np.ndarray], groups: tuple[np.ndarray, np.ndarray]) -> dict:
+def _counts(here: Sequence[np.ndarray], groups: tuple[np.ndarray, np.ndarray]) -> dict:
     row: dict = {}
     for side, keep, group in zip(("train", "test"), here, groups, strict=True):
         row[f"frames_{side}"] = int(keep.sum())
