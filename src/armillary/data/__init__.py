@@ -1,7 +1,25 @@
 """Data: episodes, datasets on disk (LeRobot v3), sources, the training cache, and windows of it."""
 
+from armillary.data.batches import batch_from_episode, batch_from_observations
+from armillary.data.cache import Cache, open_cache
 from armillary.data.dataset import Dataset
 from armillary.data.opening import open_dataset
+from armillary.data.prepare import default_cache_root, prepare
+from armillary.data.windows import Windows, epoch_order, split_episodes
 from armillary.data.writer import DatasetWriter, Frames
 
-__all__ = ["Dataset", "DatasetWriter", "Frames", "open_dataset"]
+__all__ = [
+    "Cache",
+    "Dataset",
+    "DatasetWriter",
+    "Frames",
+    "Windows",
+    "batch_from_episode",
+    "batch_from_observations",
+    "default_cache_root",
+    "epoch_order",
+    "open_cache",
+    "open_dataset",
+    "prepare",
+    "split_episodes",
+]

@@ -78,7 +78,7 @@ class Dataset:
     @property
     def streams(self) -> dict[str, StreamKind]:
         """Kind of every stream by name."""
-        kinds = {name: kind for name, kind in self.names.values()}
+        kinds = dict(self.names.values())
         if self.is_ours and len(self):
             sidecar = self.sidecar(0)["streams"]
             kinds |= {name: spec["kind"] for name, spec in sidecar.items()}
@@ -165,6 +165,12 @@ class Dataset:
                 yield from image_frames(self._rows(index).column(key), self.names[key][1])
             else:
                 yield from self._decoded(index, key)
+
+    def picture_size(self, name: str) -> tuple[int, int]:
+        """Return rows and columns of a camera's pictures on disk."""
+        key = next(key for key, named in self.names.items() if named[0] == name)
+        rows, columns = _rows_columns(self.features[key])
+        return rows, columns
 
     def sidecar(self, index: int) -> dict:
         """Return what armillary knows about an episode beyond LeRobot's columns."""
@@ -284,6 +290,14 @@ class _Naming:
         if isinstance(error, FormatError):
             sentence = str(error).removeprefix(f"{self.path}/")
             raise DatasetError(f"{self.path}: episode {self.index}: {sentence}") from error
+
+
+def _rows_columns(spec: Mapping[str, Any]) -> tuple[int, int]:
+    """Return rows and columns of a camera feature; LeRobot has both [H W C] and [C H W]."""
+    shape, names = spec["shape"], spec.get("names") or ["height", "width", "channels"]
+    if len(shape) == 3 and str(names[0]).startswith("channel"):
+        return shape[1], shape[2]
+    return shape[0], shape[1]
 
 
 def _nearest(video: VideoReader, wanted_s: np.ndarray, fps: float) -> np.ndarray:

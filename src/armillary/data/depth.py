@@ -8,9 +8,7 @@ from jaxtyping import Float32, UInt16
 FARTHEST_MM = 65535
 
 
-def to_millimetres(
-    depth_m: np.ndarray, farthest_mm: int = FARTHEST_MM
-) -> UInt16[np.ndarray, ...]:
+def to_millimetres(depth_m: np.ndarray, farthest_mm: int = FARTHEST_MM) -> UInt16[np.ndarray, ...]:
     """Return depth in whole millimetres; 0 where it is invalid, not positive or too far.
 
     Args:

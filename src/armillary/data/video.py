@@ -1,8 +1,8 @@
 """Video files: deterministic encoding, and frame-exact decoding from an open handle.
 
-Colour is H.264 with a short group of pictures and no B frames (fast random access); depth and labels
-are FFV1, which loses nothing. Both go into mp4, which FFmpeg's FFV1 has a registered tag for, so
-that LeRobot's one path pattern holds for all cameras. One thread everywhere: same frames, same bytes.
+Colour is H.264 with a short group of pictures and no B frames (fast random access); depth and
+labels are FFV1, which loses nothing. Both go into mp4 (FFmpeg writes and reads FFV1 there), so
+LeRobot's one path pattern holds for all cameras. One thread everywhere: same frames, same bytes.
 
 Axes: T time, H W image.
 """
