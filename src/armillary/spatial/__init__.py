@@ -1,0 +1,40 @@
+"""Spatial: poses, cameras, depth, on torch tensors with any batch axes.
+
+Convention: metres; right-handed world, z up; OpenCV camera (x right, y down, z forward);
+``world_from_camera`` 4x4; depth is camera z; pixel (0, 0) has its centre at (0, 0).
+"""
+
+from armillary.spatial.cameras import (
+    intrinsics_from_fov,
+    opencv_from_opengl,
+    pixel_grid,
+    project,
+    scale_intrinsics,
+    unproject,
+)
+from armillary.spatial.depth import point_map, valid_depth
+from armillary.spatial.poses import (
+    check_pose,
+    compose,
+    inverse,
+    pose_from_quaternion,
+    quaternion_from_pose,
+    transform,
+)
+
+__all__ = [
+    "check_pose",
+    "compose",
+    "intrinsics_from_fov",
+    "inverse",
+    "opencv_from_opengl",
+    "pixel_grid",
+    "point_map",
+    "pose_from_quaternion",
+    "project",
+    "quaternion_from_pose",
+    "scale_intrinsics",
+    "transform",
+    "unproject",
+    "valid_depth",
+]

@@ -1,0 +1,72 @@
+"""Policies for recording: who moves the world while its data are made.
+
+A recording policy sees the world itself (it may use the simulator's state) and keeps nothing: it
+is called with its own last state, None at the start of an episode.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from armillary.core.errors import ConfigError
+from armillary.core.protocols import World
+from armillary.core.values import Goal
+
+RecordingPolicy = Callable[[World, np.random.Generator, Any], tuple[np.ndarray, Any]]
+
+
+@dataclass(frozen=True)
+class _Hold:
+    """An action [A] that is held for some more steps."""
+
+    action: np.ndarray
+    steps_left: int
+
+
+def random_policy(world: World, rng: np.random.Generator, state: Any) -> tuple[np.ndarray, Any]:
+    """Draw every action anew, uniformly within the bounds."""
+    return rng.uniform(world.spec.bounds.low, world.spec.bounds.high), state
+
+
+def smooth_policy(
+    world: World, rng: np.random.Generator, state: _Hold | None
+) -> tuple[np.ndarray, _Hold]:
+    """Hold uniformly drawn actions for 2 to 6 steps each."""
+    if state is None or state.steps_left == 0:
+        action, _ = random_policy(world, rng, None)
+        state = _Hold(action, int(rng.integers(2, 7)))
+    return state.action, replace(state, steps_left=state.steps_left - 1)
+
+
+def explore_policy(world: World, rng: np.random.Generator, state: Any) -> tuple[np.ndarray, Any]:
+    """Explore in the world's own way where it has an ``explore``; else hold random actions."""
+    explore = getattr(world, "explore", None)
+    return smooth_policy(world, rng, state) if explore is None else explore(rng, state)
+
+
+def expert_policy(
+    world: World, rng: np.random.Generator, state: Goal | None
+) -> tuple[np.ndarray, Goal]:
+    """Go for goals of the default task, one after another.
+
+    Raises:
+        ConfigError: the world has no tasks.
+    """
+    spec = world.spec
+    if not spec.tasks:
+        raise ConfigError(f"{spec.name}: has no tasks, so no expert; record with --policy explore.")
+    if state is None or world.distance(state) <= spec.success_distance:
+        state = world.draw_goal(spec.tasks[0], rng)
+    return world.expert(state, rng), state
+
+
+POLICIES: dict[str, RecordingPolicy] = {
+    "explore": explore_policy,
+    "smooth": smooth_policy,
+    "random": random_policy,
+    "expert": expert_policy,
+}

@@ -1,0 +1,268 @@
+"""The recorder: episodes of a world into a dataset, by several processes, whatever happens.
+
+Episode i depends on (seed, i) alone, so any number of workers writes the same bytes, and a
+recording that was killed goes on where it stopped. An episode is reported once it is on disk.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from itertools import islice
+from multiprocessing import connection, get_context, parent_process
+from pathlib import Path
+from typing import Any
+
+from armillary.core.errors import ArmillaryError, ConfigError, WorldError, unknown_name
+from armillary.core.progress import Progress, silent
+from armillary.core.protocols import World
+from armillary.data.writer import DatasetWriter
+from armillary.worlds.policies import POLICIES
+from armillary.worlds.recording import record_episode
+from armillary.worlds.registry import make_world
+
+WorldFactory = Callable[..., World]
+
+# One thread per process: two processes of one thread each outrun one process of two.
+_ONE_THREAD = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
+
+
+@dataclass(frozen=True)
+class RecordSummary:
+    """What a recording did.
+
+    Attributes:
+        episodes: complete in the dataset, those of earlier runs included.
+        frames: recorded by this run.
+        seconds: that this run took.
+        out: the dataset's folder.
+    """
+
+    episodes: int
+    frames: int
+    seconds: float
+    out: Path
+
+
+@dataclass(frozen=True)
+class _Job:
+    """All that a worker needs, besides the number of the episode."""
+
+    world: str | WorldFactory
+    settings: Mapping[str, Any]
+    policy: str
+    steps: int
+    seed: int
+    out: Path
+
+    def make_world(self) -> World:
+        """Make the job's world."""
+        if isinstance(self.world, str):
+            return make_world(self.world, **self.settings)
+        return self.world(**self.settings)
+
+    def about(self) -> dict[str, Any]:
+        """Return what the dataset says of how it was made."""
+        name = self.world if isinstance(self.world, str) else self.world.__name__
+        settings = {k: list(v) if isinstance(v, tuple) else v for k, v in self.settings.items()}
+        return {
+            "world": name,
+            "settings": settings,
+            "policy": self.policy,
+            "steps": self.steps,
+            "seed": self.seed,
+        }
+
+
+@dataclass
+class _Recorder:
+    """A world and a writer, kept by a process from episode to episode."""
+
+    job: _Job
+    world: World = field(init=False)
+    writer: DatasetWriter = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.world = self.job.make_world()
+        spec = self.world.spec
+        self.writer = DatasetWriter(
+            self.job.out,
+            fps=round(1 / spec.step_s, 6),
+            robot_type=spec.name,
+            task=f"{self.job.policy} in {spec.name}",
+            about=self.job.about(),
+        )
+
+    def record(self, episode: int) -> int:
+        """Record and write one episode; return its number of frames."""
+        job = self.job
+        recorded = record_episode(self.world, POLICIES[job.policy], episode, job.steps, job.seed)
+        self.writer.write(episode, recorded)
+        return len(recorded)
+
+
+def record(
+    world: str | WorldFactory,
+    out: Path | str,
+    episodes: int,
+    steps: int,
+    policy: str = "explore",
+    sensors: tuple[str, ...] | None = None,
+    workers: int = 2,
+    seed: int = 0,
+    settings: Mapping[str, Any] | None = None,
+    resume: bool = False,
+    progress: Progress = silent,
+) -> RecordSummary:
+    """Record a dataset of a world.
+
+    Args:
+        world: its name, or a function that makes it (importable, where ``workers`` > 1).
+        out: the dataset's folder.
+        episodes: how many.
+        steps: T of each episode: T observations, T-1 actions.
+        policy: one of ``POLICIES``.
+        sensors: streams to record; the world's default if None.
+        workers: processes; 1 records in this process.
+        seed: of the recording.
+        settings: of the world, beside ``sensors``.
+        resume: go on with a recording that was begun here with the same arguments.
+        progress: told about each episode after it is safe on disk.
+
+    Raises:
+        ConfigError: an argument that cannot be, or ``out`` holds something and not ``resume``.
+        WorldError: the world raised; episode and step are named, finished episodes are kept.
+        StorageError: the disk is full or not writable; finished episodes are kept.
+    """
+    _check(policy, episodes, steps, workers)
+    chosen = dict(settings or {}) | ({} if sensors is None else {"sensors": tuple(sensors)})
+    job = _Job(world, chosen, policy, steps, seed, Path(out))
+    _check_out(job.out, resume)
+    begun = time.monotonic()
+    recorder = _Recorder(job)
+    finished = recorder.writer.finished()
+    missing = [episode for episode in range(episodes) if episode not in finished]
+    run = _run_here(recorder, missing) if workers == 1 else _run_pool(job, missing, workers)
+    frames = 0
+    done, total = len(finished), len(finished) + len(missing)
+    try:
+        for count in run:
+            frames += count
+            done += 1
+            speed = frames / (time.monotonic() - begun)
+            progress(done, total, f"{speed:.0f} frames/s")
+    except ArmillaryError as error:
+        raise type(error)(
+            f"{error} {done} of {episodes} episodes are kept in {job.out}; --resume goes on."
+        ) from error
+    finally:
+        recorder.world.close()
+    recorder.writer.finalize()
+    return RecordSummary(done, frames, time.monotonic() - begun, job.out)
+
+
+def _check(policy: str, episodes: int, steps: int, workers: int) -> None:
+    if policy not in POLICIES:
+        raise unknown_name("recording policy", policy, POLICIES)
+    for name, value, least in (
+        ("episodes", episodes, 1),
+        ("steps", steps, 2),
+        ("workers", workers, 1),
+    ):
+        if value < least:
+            raise ConfigError(f"A recording needs --{name} of at least {least}, got {value}.")
+
+
+def _check_out(out: Path, resume: bool) -> None:
+    if not resume and out.exists() and (not out.is_dir() or any(out.iterdir())):
+        raise ConfigError(
+            f"{out}: exists already; add --resume to go on with it, or choose another --out."
+        )
+
+
+def _run_here(recorder: _Recorder, missing: list[int]) -> Iterator[int]:
+    for episode in missing:
+        yield recorder.record(episode)
+
+
+def _run_pool(job: _Job, missing: list[int], workers: int) -> Iterator[int]:
+    """Yield the number of frames of each episode as it is finished, in any order.
+
+    Only twice as many episodes as workers are handed out at a time, so that little is recorded in
+    vain after an error or Ctrl-C; those being recorded then are finished and kept.
+    """
+    todo = iter(missing)
+    with (
+        _one_thread(),
+        ProcessPoolExecutor(
+            max_workers=min(workers, max(len(missing), 1)),
+            mp_context=get_context("spawn"),
+            initializer=_begin_worker,
+            initargs=(job,),
+        ) as pool,
+    ):
+        running = {pool.submit(_work, e) for e in islice(todo, 2 * workers)}
+        try:
+            while running:
+                done, running = wait(running, return_when=FIRST_COMPLETED)
+                for future in done:
+                    yield _frames(future)
+                    running |= {pool.submit(_work, e) for e in islice(todo, 1)}
+        finally:
+            for future in running:
+                future.cancel()
+
+
+def _frames(future: Future[int]) -> int:
+    try:
+        return future.result()
+    except BrokenProcessPool as error:
+        raise WorldError(
+            "A recording process died (killed, out of memory, or the world crashed it)."
+        ) from error
+
+
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    """Let processes started inside use one thread each."""
+    before = {name: os.environ.get(name) for name in _ONE_THREAD}
+    os.environ.update(dict.fromkeys(_ONE_THREAD, "1"))
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                del os.environ[name]
+            else:
+                os.environ[name] = value
+
+
+_worker: _Recorder | None = None
+
+
+def _begin_worker(job: _Job) -> None:
+    """Set a process up; it leaves Ctrl-C to its parent, and ends when the parent does."""
+    import signal
+
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    threading.Thread(target=_die_with_parent, daemon=True).start()
+    global _worker
+    _worker = _Recorder(job)
+
+
+def _die_with_parent() -> None:
+    parent = parent_process()
+    if parent is not None:
+        connection.wait([parent.sentinel])
+        os._exit(1)
+
+
+def _work(episode: int) -> int:
+    assert _worker is not None
+    return _worker.record(episode)
