@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from tyro.conf import Positional
 
 from armillary.cli.outcome import Outcome
 from armillary.cli.parse import Command
+from armillary.cli.progress import bar
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,4 +42,31 @@ class Act(Command):
 
     def run(self) -> Outcome:
         """Evaluate."""
-        raise NotImplementedError
+        from armillary.recipes.acting import ActConfig, act, as_dict
+
+        config = ActConfig(
+            planner=self.planner,
+            episodes=self.episodes,
+            task=self.task or None,
+            seed=self.seed,
+            workers=self.workers,
+        )
+        with bar("acting") as progress:
+            result = act(self.model, self.world, self.out, config, progress)
+        value = as_dict(result)
+        said = f"{result.manifest.world}, task {result.manifest.task}: records in {self.out}"
+        rows = [_shown(name, row) for name, row in value["rows"].items()]
+        return Outcome(value, (said,), rows)
+
+
+def _shown(name: str, row: Mapping[str, Any]) -> dict[str, str]:
+    low, high = row["wilson95"]
+    ms = row["ms_per_decision"]
+    return {
+        "policy": name,
+        "n": str(row["n"]),
+        "success": f"{100 * row['success']:.0f} %",
+        "95 % interval": f"{100 * low:.0f} to {100 * high:.0f} %",
+        "first hit": f"{100 * row['first_hit_success']:.0f} %",
+        "ms/decision": "" if ms is None else f"{ms:.1f}",
+    }

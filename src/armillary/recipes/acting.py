@@ -1,0 +1,186 @@
+"""Acting: a model's closed-loop evaluation with its floors and its ceiling, written to a folder.
+
+    manifest.json           made before anything is run
+    records/NAME.jsonl      one line per episode: model, random, noop, oracle
+    rows.json               computed from the records alone, with paired tests against each other
+
+A folder that holds records of the same evaluation is continued.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from armillary.control import (
+    Manifest,
+    ModelSpec,
+    NoOpSpec,
+    OracleSpec,
+    RandomSpec,
+    Record,
+    Row,
+    WorldFactory,
+    compare,
+    evaluate,
+    load_manifest,
+    make_manifest,
+    summarise,
+)
+from armillary.core.errors import ConfigError, ShapeError, unknown_name
+from armillary.core.files import write_json
+from armillary.core.progress import Progress, silent
+from armillary.core.rng import generator
+from armillary.models import load_model
+from armillary.planning import PLANNERS
+from armillary.recipes.finding import find_model
+
+
+@dataclass(frozen=True)
+class ActConfig:
+    """How a model is evaluated.
+
+    Attributes:
+        planner: key of ``PLANNERS``.
+        planner_settings: fields of the planner's config that differ from its default.
+        episodes: how many held-out episodes.
+        task: goal task; None takes the world's first.
+        seed: names the manifest.
+        workers: processes; records do not depend on it.
+        history: model steps the predictor remembers.
+        replan: model steps executed per decision.
+        world_settings: settings of the world beside its picture size.
+    """
+
+    planner: str = "icem"
+    planner_settings: Mapping[str, Any] = field(default_factory=dict)
+    episodes: int = 100
+    task: str | None = None
+    seed: int = 0
+    workers: int = 2
+    history: int = 1
+    replan: int = 1
+    world_settings: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Acting:
+    """What came of it: the manifest, and records and row by policy name."""
+
+    manifest: Manifest
+    records: Mapping[str, tuple[Record, ...]]
+    rows: Mapping[str, Row]
+    comparisons: Mapping[str, dict[str, Any]]
+
+
+def act(
+    model: str | Path,
+    world: str,
+    out: Path,
+    config: ActConfig | None = None,
+    progress: Progress = silent,
+) -> Acting:
+    """Evaluate a model in a world, beside random, no-op and oracle on the same episodes.
+
+    Args:
+        model: model folder, run folder or Hub id.
+        world: name of the world.
+        out: folder for manifest, records and rows.
+        config: how; None takes the defaults.
+        progress: told after each episode of each policy.
+
+    Raises:
+        CheckpointError: not a model.
+        ConfigError: an unknown world, task or planner, or ``out`` holds another evaluation.
+        ShapeError: the model's actions or pictures are not the world's.
+        StorageError: ``out`` cannot be written.
+    """
+    config = config or ActConfig()
+    if config.planner not in PLANNERS:
+        raise unknown_name("planner", config.planner, PLANNERS)
+    folder = find_model(model)
+    size = load_model(folder).config.encoder.image_size
+    settings = {"image_size": size, **config.world_settings}
+    policies = _policies(folder, config)
+    _check_fit(policies["model"], WorldFactory(world, settings))
+    manifest = make_manifest(world, config.task, config.episodes, config.seed, settings)
+    _claim(out, manifest)
+    records = _run_all(manifest, policies, config.workers, out, progress)
+    rows = {name: summarise(found) for name, found in records.items()}
+    comparisons = {
+        name: asdict(compare(records["model"], found, generator("act.compare", config.seed)))
+        for name, found in records.items()
+        if name != "model"
+    }
+    result = Acting(manifest, records, rows, comparisons)
+    write_json(out / "rows.json", as_dict(result))
+    return result
+
+
+def as_dict(result: Acting) -> dict[str, Any]:
+    """Return manifest hash, rows and comparisons as JSON values."""
+    return {
+        "manifest": result.manifest.sha256,
+        "world": result.manifest.world,
+        "task": result.manifest.task,
+        "rows": {name: row.to_dict() for name, row in result.rows.items()},
+        "model_minus": result.comparisons,
+    }
+
+
+def _check_fit(model: ModelSpec, factory: WorldFactory) -> None:
+    """Meet whatever does not fit before anything is written."""
+    world = factory()
+    try:
+        policy = model(world.spec)
+        missing = set(policy.observes) - {"intrinsics", *world.spec.sensors}
+    finally:
+        world.close()
+    if missing:
+        raise ShapeError(
+            f"The model sees {', '.join(sorted(missing))}, which {world.spec.name} does not show; "
+            f"it has {', '.join(world.spec.sensors)}."
+        )
+
+
+def _claim(out: Path, manifest: Manifest) -> None:
+    """Write the manifest, unless the folder belongs to another evaluation."""
+    path = out / "manifest.json"
+    if path.is_file() and load_manifest(path).sha256 != manifest.sha256:
+        raise ConfigError(
+            f"{out}: holds an evaluation with another manifest (world, task, episodes or seed); "
+            "choose another folder with --out or remove it."
+        )
+    manifest.save(path)
+
+
+def _policies(folder: Path, config: ActConfig) -> dict[str, Any]:
+    model = ModelSpec(
+        folder,
+        planner=config.planner,
+        planner_settings=config.planner_settings,
+        history=config.history,
+        replan=config.replan,
+    )
+    return {"model": model, "random": RandomSpec(), "noop": NoOpSpec(), "oracle": OracleSpec()}
+
+
+def _run_all(
+    manifest: Manifest,
+    policies: Mapping[str, Any],
+    workers: int,
+    out: Path,
+    progress: Progress,
+) -> dict[str, tuple[Record, ...]]:
+    total = len(policies) * len(manifest.episodes)
+    records: dict[str, tuple[Record, ...]] = {}
+    for place, (name, policy) in enumerate(policies.items()):
+
+        def told(done: int, of: int, note: str = "", place: int = place, name: str = name) -> None:
+            progress(place * of + done, total, f"{name}: {note}")
+
+        file = out / "records" / f"{name}.jsonl"
+        records[name] = evaluate(manifest, policy, workers=workers, progress=told, out=file)
+    return records

@@ -1,0 +1,48 @@
+"""Finding: the model that a person means, as a folder on this machine."""
+
+from __future__ import annotations
+
+import os
+import re
+from pathlib import Path
+
+from armillary.core.errors import CheckpointError
+
+_HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
+_FILES = ("config.json", "model.safetensors", "normalizer.safetensors", "README.md")
+
+
+def find_model(name: str | Path) -> Path:
+    """Return the model folder for a folder, a run folder (its ``model``), or a Hub repository id.
+
+    From the Hub only the files of a model folder are fetched. ``HF_HUB_OFFLINE=1`` is honoured.
+
+    Raises:
+        CheckpointError: there is no such folder, and the Hub has no such repository or is not
+            to be reached.
+    """
+    path = Path(name)
+    if (path / "config.json").is_file():
+        return path
+    if (path / "model" / "config.json").is_file():
+        return path / "model"
+    if path.exists() or not _HUB_ID.fullmatch(str(name)):
+        raise CheckpointError(
+            f"{name}: a model folder (with config.json and model.safetensors) or a run folder was "
+            "expected; train one with: armillary train RECIPE --data DATASET --out RUN"
+        )
+    return _from_hub(str(name))
+
+
+def _from_hub(repository: str) -> Path:
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
+
+    try:
+        return Path(snapshot_download(repository, allow_patterns=list(_FILES)))
+    except (HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, OSError) as error:
+        offline = " (HF_HUB_OFFLINE is set)" if os.environ.get("HF_HUB_OFFLINE") else ""
+        raise CheckpointError(
+            f"{repository}: there is no such folder here, and it could not be had from the Hub"
+            f"{offline}: {type(error).__name__}."
+        ) from error
