@@ -58,5 +58,19 @@ def within_side(shape: tuple[int, int], max_side: int | None) -> Size:
     return rows, columns
 
 
+def is_proportional(before: Size, after: Size) -> bool:
+    """Say whether a picture can be made smaller to a size without losing an edge (to a pixel)."""
+    return within_side(before, max(after)) == after
+
+
+def covered(image: np.ndarray, size: Size) -> np.ndarray:
+    """Return a colour picture scaled in proportion to cover ``size``, cropped in the middle."""
+    scale = max(size[0] / image.shape[0], size[1] / image.shape[1])
+    rows, columns = (max(1, round(side * scale)) for side in image.shape[:2])
+    large = resized(image, (max(rows, size[0]), max(columns, size[1])), average=True)
+    top, left = (large.shape[0] - size[0]) // 2, (large.shape[1] - size[1]) // 2
+    return np.ascontiguousarray(large[top : top + size[0], left : left + size[1]])
+
+
 def _nearest(before: int, after: int) -> np.ndarray:
     return np.minimum(((np.arange(after) + 0.5) * before / after).astype(np.int64), before - 1)

@@ -177,7 +177,7 @@ class Converter:
 def _luma(frame: av.VideoFrame) -> np.ndarray:
     """Return 12-bit codes as they are; a scaler would stretch their range."""
     plane = frame.planes[0]
-    rows = np.frombuffer(plane, np.uint16).reshape(-1, plane.line_size // 2)
+    rows = np.frombuffer(memoryview(plane), np.uint16).reshape(-1, plane.line_size // 2)
     return rows[: frame.height, : frame.width].copy()
 
 

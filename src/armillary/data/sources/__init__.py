@@ -1,0 +1,1 @@
+"""Sources: what people have, turned into episodes."""
