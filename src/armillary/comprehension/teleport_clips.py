@@ -47,6 +47,10 @@ class TeleportWorld(Protocol):
         """Put object 0 elsewhere and return what is seen."""
         ...
 
+    def close(self) -> None:
+        """Give back what was held."""
+        ...
+
 
 @dataclass(frozen=True)
 class Clip:

@@ -1,0 +1,38 @@
+"""Report: pages and tables for eyes; they show values and measure nothing."""
+
+from armillary.report.contents import (
+    Chart,
+    ContactSheet,
+    Curve,
+    Floor,
+    PlanView,
+    ReportContents,
+    ResultGroup,
+    ResultRow,
+    RolloutStrip,
+    SurpriseView,
+)
+from armillary.report.images import depth_picture, png_uri
+from armillary.report.lines import smoothed
+from armillary.report.page import render_report, write_report
+from armillary.report.table import print_results, result_table
+
+__all__ = [
+    "Chart",
+    "ContactSheet",
+    "Curve",
+    "Floor",
+    "PlanView",
+    "ReportContents",
+    "ResultGroup",
+    "ResultRow",
+    "RolloutStrip",
+    "SurpriseView",
+    "depth_picture",
+    "png_uri",
+    "print_results",
+    "render_report",
+    "result_table",
+    "smoothed",
+    "write_report",
+]

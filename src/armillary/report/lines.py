@@ -1,0 +1,158 @@
+"""Line charts as inline SVG: curves, a grid, an event and a shaded stretch.
+
+Axes: T points of a curve.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from markupsafe import Markup
+
+from armillary.report.contents import Chart, Curve
+from armillary.report.svg import drawing, tag
+
+_WIDTH, _HEIGHT = 640, 250
+_LEFT, _RIGHT, _TOP, _BOTTOM = 50, 14, 12, 40
+_MOST_POINTS = 400  # more than a screen shows; keeps the page small
+
+
+def line_chart(
+    chart: Chart, event: float | None = None, shade: tuple[float, float] | None = None
+) -> Markup:
+    """Return curves over common axes.
+
+    Args:
+        chart: curves and labels; points that are not finite are left out.
+        event: x of a vertical line that marks the impossible step.
+        shade: range of x that is shaded.
+    """
+    curves = [_clean(curve, chart.log_y) for curve in chart.curves]
+    curves = [curve for curve in curves if len(curve.x)]
+    if not curves:
+        return tag("p", "Nothing to draw.", class_="muted")
+    x, y = _axes(curves, chart.log_y)
+    lines = [_line(curve, x, y, number) for number, curve in enumerate(curves)]
+    label = f"{chart.title}: {', '.join(curve.name for curve in curves)}"
+    below = tag("text", chart.x_label, class_="label end", x=_WIDTH - _RIGHT, y=_HEIGHT - 5)
+    parts = [_shade(x, shade), _grid(x, y), below, _event(x, event), *lines]
+    return drawing(_WIDTH, _HEIGHT, "chart", label, *parts)
+
+
+def smoothed(curve: Curve, window: int) -> Curve:
+    """Return the running mean of a curve, for training losses that jump from step to step."""
+    if window < 2 or len(curve.y) <= window:
+        return curve
+    kernel = np.ones(window) / window
+    x, y = (np.convolve(values, kernel, "valid") for values in (curve.x, curve.y))
+    return Curve(curve.name, x, y)
+
+
+@dataclass(frozen=True)
+class _Axis:
+    """A scale from values to pixels."""
+
+    low: float
+    high: float
+    start: float
+    stop: float
+    log: bool = False
+
+    def at(self, value: float) -> float:
+        low, high = self.low, self.high
+        if self.log:
+            value, low, high = (math.log10(max(v, 1e-12)) for v in (value, low, high))
+        share = (value - low) / (high - low)
+        return self.start + min(max(share, 0.0), 1.0) * (self.stop - self.start)
+
+    def ticks(self) -> list[float]:
+        if self.log:
+            return _log_ticks(self.low, self.high)
+        step = _nice_step((self.high - self.low) / 4)
+        first, last = math.ceil(self.low / step - 1e-9), math.floor(self.high / step + 1e-9)
+        return [k * step for k in range(first, last + 1)]
+
+
+def _clean(curve: Curve, log: bool) -> Curve:
+    kept = np.isfinite(curve.x) & np.isfinite(curve.y) & ((curve.y > 0) | (not log))
+    x, y = curve.x[kept], curve.y[kept]
+    step = max(1, -(-len(x) // _MOST_POINTS))
+    return Curve(curve.name, x[::step], y[::step])
+
+
+def _axes(curves: Sequence[Curve], log: bool) -> tuple[_Axis, _Axis]:
+    xs = np.concatenate([curve.x for curve in curves])
+    ys = np.concatenate([curve.y for curve in curves])
+    x_low, x_high = float(xs.min()), float(xs.max())
+    low, high = float(ys.min()), float(ys.max())
+    if log:
+        low, high = low / 1.2, high * 1.2
+    else:
+        low = min(low, 0.0)
+        high = high + 0.05 * (high - low) if high > low else low + 1.0
+    x_high = x_high if x_high > x_low else x_low + 1.0
+    x = _Axis(x_low, x_high, _LEFT, _WIDTH - _RIGHT)
+    return x, _Axis(low, high, _HEIGHT - _BOTTOM, _TOP, log)
+
+
+def _grid(x: _Axis, y: _Axis) -> Markup:
+    base = _HEIGHT - _BOTTOM
+    parts = [_across("axis", base)]
+    for value in y.ticks():
+        parts.append(_across("grid", y.at(value)))
+        at = y.at(value) + 4
+        parts.append(tag("text", _short(value), class_="tick end", x=_LEFT - 7, y=at))
+    for value in x.ticks():
+        at = x.at(value)
+        parts.append(tag("text", _short(value), class_="tick mid", x=at, y=base + 18))
+    return Markup("").join(parts)
+
+
+def _across(name: str, y: float) -> Markup:
+    return tag("line", class_=name, x1=_LEFT, x2=_WIDTH - _RIGHT, y1=y, y2=y)
+
+
+def _line(curve: Curve, x: _Axis, y: _Axis, number: int) -> Markup:
+    points = " ".join(f"{x.at(a):.1f},{y.at(b):.1f}" for a, b in zip(curve.x, curve.y, strict=True))
+    return tag("polyline", tag("title", curve.name), class_=f"line s{number % 4}", points=points)
+
+
+def _event(x: _Axis, event: float | None) -> Markup:
+    if event is None:
+        return Markup("")
+    at = x.at(event)
+    side, gap = ("end", -6) if at > _WIDTH / 2 else ("start", 6)
+    line = tag("line", class_="event", x1=at, x2=at, y1=_TOP, y2=_HEIGHT - _BOTTOM)
+    text = tag("text", "impossible step", class_=f"event-text {side}", x=at + gap, y=_TOP + 12)
+    return line + text
+
+
+def _shade(x: _Axis, shade: tuple[float, float] | None) -> Markup:
+    if shade is None:
+        return Markup("")
+    start, stop = (x.at(end) for end in shade)
+    height = _HEIGHT - _BOTTOM - _TOP
+    return tag("rect", class_="shade", x=start, y=_TOP, width=max(stop - start, 1.0), height=height)
+
+
+def _nice_step(raw: float) -> float:
+    power = 10.0 ** math.floor(math.log10(max(raw, 1e-12)))
+    return next(power * m for m in (1, 2, 2.5, 5, 10) if power * m >= raw * 0.999)
+
+
+def _log_ticks(low: float, high: float) -> list[float]:
+    powers = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
+    ticks = [10.0**p for p in powers if low <= 10.0**p <= high]
+    if len(ticks) >= 2:
+        return ticks[:: max(1, len(ticks) // 5)]
+    fine = [m * 10.0**p for p in powers for m in (1, 2, 5)]
+    return [value for value in fine if low <= value <= high]
+
+
+def _short(value: float) -> str:
+    if abs(value) >= 10_000:
+        return f"{value / 1000:g}k"
+    return f"{value:.3g}" if abs(value) < 1000 else f"{value:,.0f}"

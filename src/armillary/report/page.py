@@ -1,0 +1,171 @@
+"""The page: one self-contained HTML file, readable on a phone, on paper, in light and in dark.
+
+No script, no font, no picture is loaded from anywhere; all text is escaped.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from importlib.resources import files
+from pathlib import Path
+
+import numpy as np
+from jinja2 import Environment, StrictUndefined
+from markupsafe import Markup
+
+from armillary.core.files import replacing
+from armillary.report.contents import (
+    Chart,
+    ContactSheet,
+    Curve,
+    PlanView,
+    ReportContents,
+    ResultGroup,
+    ResultRow,
+    RolloutStrip,
+    SurpriseView,
+)
+from armillary.report.images import depth_picture, depth_range, frames_around, png_uri
+from armillary.report.lines import line_chart
+from armillary.report.marks import emblem, interval_strip, plan_overlay
+from armillary.report.svg import drawing, tag
+from armillary.report.words import write_interval, write_value, write_verdict
+
+_LOG_FROM = 20.0  # a peak this many times the ordinary hides everything else on a linear scale
+
+
+def write_report(contents: ReportContents, out: Path) -> Path:
+    """Write a report, in one step.
+
+    Args:
+        contents: everything on it.
+        out: the file, usually ``report.html``.
+
+    Returns:
+        The file.
+
+    Raises:
+        StorageError: not writable, or the disk is full.
+    """
+    page = render_report(contents)
+    with replacing(out) as beside:
+        beside.write_text(page, encoding="utf-8")
+    return out
+
+
+def render_report(contents: ReportContents) -> str:
+    """Return the report as HTML."""
+    environment = Environment(
+        autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )
+    environment.globals.update(
+        value=write_value,
+        interval=write_interval,
+        verdict=write_verdict,
+        strip=interval_strip,
+        legend=_legend,
+        emblem=emblem,
+    )
+    groups, sources = _numbered(contents.results)
+    rows = [row for group in contents.results for row in group.rows]
+    return environment.from_string(_template("report.html")).render(
+        page=contents,
+        style=Markup(_template("style.css")),  # our own file, not text from outside
+        headlines=[row for row in rows if row.headline],
+        groups=groups,
+        sources=sources,
+        seconds=[(name, s) for name, s in contents.seconds.items() if name != "total"],
+        total=contents.seconds.get("total", sum(contents.seconds.values())),
+        contact=contents.contact and _contact(contents.contact),
+        charts=[(chart, line_chart(chart)) for chart in contents.charts],
+        rollouts=[_rollout(strip) for strip in contents.rollouts],
+        surprise=contents.surprise and _surprise(contents.surprise),
+        plans=[_plan(plan) for plan in contents.plans],
+    )
+
+
+@dataclass(frozen=True)
+class _Group:
+    """A group whose rows know the number of their command and record (0 without)."""
+
+    title: str
+    note: str
+    rows: tuple[tuple[ResultRow, int], ...]
+
+
+def _numbered(results: Sequence[ResultGroup]) -> tuple[list[_Group], list[tuple[ResultRow, int]]]:
+    groups, sources = [], []
+    for group in results:
+        rows = []
+        for row in group.rows:
+            told = bool(row.command or row.record)
+            rows.append((row, len(sources) + 1 if told else 0))
+            if told:
+                sources.append(rows[-1])
+        groups.append(_Group(group.title, group.note, tuple(rows)))
+    return groups, sources
+
+
+def _contact(sheet: ContactSheet) -> dict:
+    limits = depth_range(sheet.depth_m)
+    depths = [png_uri(depth_picture(d, *limits)) for d in sheet.depth_m] if limits else []
+    depths += [""] * (len(sheet.rgb) - len(depths))
+    pairs = [(png_uri(rgb), depth) for rgb, depth in zip(sheet.rgb, depths, strict=False)]
+    return {"caption": sheet.caption, "pairs": pairs, "range": limits}
+
+
+def _rollout(strip: RolloutStrip) -> dict:
+    return {
+        "labels": strip.labels,
+        "caption": strip.caption,
+        "came": [png_uri(picture) for picture in strip.came],
+        "foreseen": [png_uri(picture) for picture in strip.foreseen],
+    }
+
+
+def _surprise(view: SurpriseView) -> dict:
+    steps = np.arange(1, len(view.surprise) + 1, dtype=np.float64)
+    series = {"model": view.surprise, **view.baselines}
+    curves = tuple(Curve(n, steps, _ordinary(v, view.event)) for n, v in series.items())
+    highest = max(float(np.nanmax(curve.y)) for curve in curves)
+    chart = Chart("Surprise", curves, "step", log_y=highest > _LOG_FROM)
+    if chart.log_y:  # a step of no change at all (0) would stretch the scale to nothing
+        curves = tuple(replace(curve, y=np.maximum(curve.y, 0.05)) for curve in curves)
+        chart = replace(chart, curves=curves)
+    shown = frames_around(len(view.frames), view.event)
+    together = shown[-1] - shown[0] == len(shown) - 1
+    shade = (max(shown[0] - 0.5, 1.0), shown[-1] + 0.5) if together else None
+    event = None if view.event is None else float(view.event)
+    return {
+        "curves": curves,
+        "drawing": line_chart(chart, event, shade),
+        "frames": [(step, png_uri(view.frames[step])) for step in shown],
+        "event": view.event,
+        "caption": view.caption,
+    }
+
+
+def _ordinary(values: np.ndarray, event: int | None) -> np.ndarray:
+    """Return values in units of their own median over the steps that are not the event."""
+    others = values if event is None else np.delete(values, event - 1)
+    middle = float(np.nanmedian(others)) if len(others) else 1.0
+    return values.astype(np.float64) / (middle if middle > 0 else 1.0)
+
+
+def _plan(plan: PlanView) -> dict:
+    return {"drawing": plan_overlay(plan), "goal": png_uri(plan.goal), "caption": plan.caption}
+
+
+def _legend(curves: Sequence[Curve]) -> Markup:
+    if len(curves) < 2:
+        return Markup("")
+    items = []
+    for number, curve in enumerate(curves):
+        line = tag("line", class_=f"line s{number % 4}", x1=0, x2=32, y1=8, y2=8)
+        items.append(tag("li", drawing(32, 16, "sample", curve.name, line), curve.name))
+    return tag("ul", *items, class_="key")
+
+
+def _template(name: str) -> str:
+    return files("armillary.report").joinpath("templates", name).read_text(encoding="utf-8")

@@ -1,0 +1,48 @@
+"""Numbers as words: how a value, an interval and a duration are written everywhere."""
+
+from __future__ import annotations
+
+import math
+
+from armillary.report.contents import Form, ResultRow
+
+
+def write_value(value: float, form: Form) -> str:
+    """Return a number as people read it; ``cm`` takes metres, ``percent`` a share of 1."""
+    if not math.isfinite(value):
+        return "not measured"
+    if form == "percent":
+        return f"{100 * value:.0f} %" if abs(value) in (0, 1) else f"{100 * value:.1f} %"
+    if form == "cm":
+        return f"{100 * value:.2f} cm"
+    if form == "seconds":
+        return write_seconds(value)
+    if form == "count":
+        return f"{value:,.0f}"
+    return f"{value:.3f}".replace("-", "\u2212")
+
+
+def write_interval(interval: tuple[float, float] | None, form: Form) -> str:
+    """Return ``low - high`` in the unit of the value, or nothing."""
+    if interval is None or not all(math.isfinite(end) for end in interval):
+        return ""
+    low, high = (write_value(end, form) for end in interval)
+    unit = low.rpartition(" ")[2] if form in ("percent", "cm") else ""
+    return f"{low.removesuffix(' ' + unit) if unit else low} to {high}"
+
+
+def write_seconds(seconds: float) -> str:
+    """Return a duration: ``8.3 s``, ``4 min 05 s``, ``2 h 10 min``."""
+    if seconds < 60:
+        return f"{seconds:.1f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    if minutes < 60:
+        return f"{minutes} min {rest:02d} s"
+    return f"{minutes // 60} h {minutes % 60:02d} min"
+
+
+def write_verdict(row: ResultRow) -> str:
+    """Return whether the bar of a row was reached, in a word."""
+    if row.held is None:
+        return ""
+    return "held" if row.held else "not reached"
