@@ -12,14 +12,14 @@ from armillary.spatial.cameras import (
     scale_intrinsics,
     unproject,
 )
-from armillary.spatial.depth import point_map, valid_depth
+from armillary.spatial.depth import point_map, points_from_depth, valid_depth
 from armillary.spatial.poses import (
     check_pose,
     compose,
     inverse,
     pose_from_quaternion,
     quaternion_from_pose,
-    transform,
+    transform_points,
 )
 
 __all__ = [
@@ -30,11 +30,12 @@ __all__ = [
     "opencv_from_opengl",
     "pixel_grid",
     "point_map",
+    "points_from_depth",
     "pose_from_quaternion",
     "project",
     "quaternion_from_pose",
     "scale_intrinsics",
-    "transform",
+    "transform_points",
     "unproject",
     "valid_depth",
 ]

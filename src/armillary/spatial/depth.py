@@ -12,7 +12,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from armillary.spatial.cameras import pixel_grid, unproject
-from armillary.spatial.poses import transform
+from armillary.spatial.poses import transform_points
 
 
 def valid_depth(depth_m: Float[Tensor, "*B H W"]) -> Bool[Tensor, "*B H W"]:
@@ -20,27 +20,33 @@ def valid_depth(depth_m: Float[Tensor, "*B H W"]) -> Bool[Tensor, "*B H W"]:
     return torch.isfinite(depth_m) & (depth_m > 0)
 
 
+def points_from_depth(
+    depth_m: Float[Tensor, "*B H W"], intrinsics: Float[Tensor, "*B 3 3"]
+) -> Float[Tensor, "*B H W 3"]:
+    """Return the point in each pixel in the camera frame, metres; (0, 0, 0) where invalid."""
+    height, width = depth_m.shape[-2:]
+    flat_m = torch.where(valid_depth(depth_m), depth_m, 0.0).flatten(-2)
+    grid = pixel_grid(height, width, like=depth_m).flatten(0, 1)
+    points = unproject(grid.expand(*flat_m.shape, 2), flat_m, intrinsics)
+    return points.unflatten(-2, (height, width))
+
+
 def point_map(
     depth_m: Float[Tensor, "*B H W"],
     intrinsics: Float[Tensor, "*B 3 3"],
-    world_from_camera: Float[Tensor, "*B 4 4"] | None = None,
+    world_from_camera: Float[Tensor, "*B 4 4"],
 ) -> tuple[Float[Tensor, "*B H W 3"], Bool[Tensor, "*B H W"]]:
-    """Return the point in each pixel, metres, and where there is one.
+    """Return the point in each pixel in the world frame, metres, and where there is one.
 
     Args:
         depth_m: camera z.
         intrinsics: K in pixels of this picture size.
-        world_from_camera: pose; without it the points are in the camera frame.
+        world_from_camera: pose of the camera.
 
     Returns:
-        Points (0, 0, 0 where invalid) and the mask of valid ones.
+        Points, (0, 0, 0) where invalid, and the mask of valid ones.
     """
-    height, width = depth_m.shape[-2:]
     valid = valid_depth(depth_m)
-    flat_m = torch.where(valid, depth_m, 0.0).flatten(-2)
-    grid = pixel_grid(height, width, like=depth_m).flatten(0, 1)
-    points = unproject(grid.expand(*flat_m.shape, 2), flat_m, intrinsics)
-    if world_from_camera is not None:
-        points = transform(world_from_camera, points)
-    points = points.unflatten(-2, (height, width))
-    return torch.where(valid[..., None], points, 0.0), valid
+    camera = points_from_depth(depth_m, intrinsics).flatten(-3, -2)
+    world = transform_points(world_from_camera, camera).unflatten(-2, depth_m.shape[-2:])
+    return torch.where(valid[..., None], world, 0.0), valid

@@ -26,7 +26,7 @@ def inverse(a_from_b: Float[Tensor, "*B 4 4"]) -> Float[Tensor, "*B 4 4"]:
     return _assemble(turn, shift[..., 0])
 
 
-def transform(
+def transform_points(
     a_from_b: Float[Tensor, "*B 4 4"], points_b: Float[Tensor, "*B P 3"]
 ) -> Float[Tensor, "*B P 3"]:
     """Return the points in frame a, metres."""

@@ -53,7 +53,7 @@ def record_episode(
         while len(seen) < steps and not getattr(world, "ended", False):
             rng = generator("recorder.policy", seed, episode, len(actions))
             wanted, state = policy(world, rng, state)
-            action = np.float32(validate_action(world.spec, wanted))
+            action = validate_action(world.spec, wanted).astype(np.float32)
             seen.append(world.step(action))
             truths.append(world.truth())
             actions.append(action)

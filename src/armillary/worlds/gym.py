@@ -1,0 +1,199 @@
+"""Any Gymnasium environment that renders, as a world: pictures, actions, no goals.
+
+Discrete actions become one number per choice in 0..1, of which the largest is taken. When an
+environment ends its episode, ``ended`` is True and a further ``step`` is refused.
+
+Axes: H W image, A action, Q proprioception.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import cv2
+import gymnasium
+import numpy as np
+from jaxtyping import Float64
+
+from armillary.core.errors import ArmillaryError, ConfigError, WorldError, unknown_name
+from armillary.core.rng import key
+from armillary.core.values import ActionBounds, Goal, Observation, StreamKind, WorldSpec
+from armillary.worlds.actions import validate_action
+
+_SENSORS: dict[str, StreamKind] = {"rgb": "rgb", "proprio": "proprio"}
+_BUDGET = 200
+_DEFAULT_STEP_S = 0.05
+
+
+class GymWorld:
+    """A Gymnasium environment as a world.
+
+    Args:
+        env_id: ``"Env-v0"``, or ``"module:Env-v0"`` where a module must be imported first.
+        image_size: H = W of the pictures, pixels.
+        sensors: of rgb and proprio (the flat observation of the environment, if it is a Box).
+        env_settings: keyword arguments of the environment.
+
+    Raises:
+        ConfigError: no such environment, it does not render, or its actions have no bounds.
+    """
+
+    def __init__(
+        self,
+        env_id: str,
+        image_size: int = 64,
+        sensors: tuple[str, ...] = ("rgb",),
+        env_settings: Mapping[str, Any] | None = None,
+    ) -> None:
+        self._env = _make_env(env_id, dict(env_settings or {}))
+        self._size = image_size
+        self._discrete = isinstance(self._env.action_space, gymnasium.spaces.Discrete)
+        _check_sensors(env_id, sensors, self._env.observation_space)
+        fps = self._env.metadata.get("render_fps")
+        self._spec = WorldSpec(
+            name=f"gym:{env_id}",
+            bounds=_bounds(env_id, self._env.action_space),
+            step_s=1 / fps if fps else _DEFAULT_STEP_S,
+            tasks=(),
+            budget=_BUDGET,
+            success_distance=0.0,
+            distance_unit="",
+            sensors={name: _SENSORS[name] for name in sensors},
+        )
+        self._steps: int | None = None
+        self._seed = 0
+        self.ended = False
+
+    @property
+    def spec(self) -> WorldSpec:
+        """What this world promises."""
+        return self._spec
+
+    def reset(self, seed: int) -> Observation:
+        """Start an episode; Gymnasium takes 31 bits of seed."""
+        self._seed, self._steps, self.ended = int(seed), 0, False
+        raw, _ = self._call(self._env.reset, seed=key("gym.reset", int(seed)) >> 97)
+        return self._observe(raw)
+
+    def step(self, action: Any) -> Observation:
+        """Apply one action [A].
+
+        Raises:
+            ShapeError: wrong width, not finite, or out of bounds.
+            WorldError: the environment raised, or the episode was over.
+        """
+        if self._steps is None or self.ended:
+            raise WorldError(f"{self._spec.name}: no episode is running; call reset(seed) first.")
+        raw, _, terminated, truncated, _ = self._call(self._env.step, self._native(action))
+        self._steps += 1
+        self.ended = bool(terminated or truncated)
+        return self._observe(raw)
+
+    def truth(self) -> Mapping[str, np.ndarray]:
+        """Return nothing: Gymnasium has no name for an environment's state."""
+        return {}
+
+    def draw_goal(self, task: str, rng: np.random.Generator) -> Goal:
+        """Refuse: there are no goal tasks."""
+        raise self._no_tasks()
+
+    def distance(self, goal: Goal) -> float:
+        """Refuse: there are no goal tasks."""
+        raise self._no_tasks()
+
+    def expert(self, goal: Goal | None, rng: np.random.Generator) -> Float64[np.ndarray, " A"]:
+        """Return a random action."""
+        if goal is not None:
+            raise self._no_tasks()
+        return rng.uniform(self._spec.bounds.low, self._spec.bounds.high)
+
+    def close(self) -> None:
+        """Close the environment; a second call does nothing."""
+        if self._env is not None:
+            self._env.close()
+            self._env = None
+        self._steps = None
+
+    def _native(self, action: Any) -> Any:
+        values = validate_action(self._spec, action)
+        space = self._env.action_space
+        if self._discrete:
+            return int(np.argmax(values)) + int(space.start)
+        return values.reshape(space.shape).astype(space.dtype)
+
+    def _observe(self, raw: Any) -> Observation:
+        streams: dict[str, np.ndarray] = {}
+        if "rgb" in self._spec.sensors:
+            streams["rgb"] = self._picture()
+        if "proprio" in self._spec.sensors:
+            streams["proprio"] = np.asarray(raw, np.float32).ravel()
+        return Observation(streams)
+
+    def _picture(self) -> np.ndarray:
+        frame = np.asarray(self._call(self._env.render))
+        if frame.ndim != 3 or frame.shape[2] != 3 or frame.dtype != np.uint8:
+            raise WorldError(
+                f"{self._spec.name}: render() gives {frame.dtype} {frame.shape}; "
+                "a uint8 picture (H, W, 3) is needed."
+            )
+        if frame.shape[:2] == (self._size, self._size):
+            return frame.copy()
+        shrinks = min(frame.shape[:2]) >= self._size
+        way = cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
+        return cv2.resize(frame, (self._size, self._size), interpolation=way)
+
+    def _call(self, method: Any, *args: Any, **kwargs: Any) -> Any:
+        """Call the environment; whatever it raises becomes one sentence."""
+        try:
+            return method(*args, **kwargs)
+        except ArmillaryError:
+            raise
+        except Exception as error:
+            raise WorldError(
+                f"{self._spec.name}: {method.__name__} raised {type(error).__name__} "
+                f"after step {self._steps} of the episode of seed {self._seed}: {error}."
+            ) from error
+
+    def _no_tasks(self) -> ConfigError:
+        return ConfigError(f"{self._spec.name}: Gymnasium environments have no goal tasks here.")
+
+
+def _make_env(env_id: str, settings: dict[str, Any]) -> Any:
+    try:
+        env = gymnasium.make(env_id, render_mode="rgb_array", disable_env_checker=True, **settings)
+    except Exception as error:  # unknown id, missing module, wrong setting: all of it the user's
+        raise ConfigError(
+            f"gym:{env_id}: Gymnasium could not make it ({error}); check the id, that its package "
+            "is installed, and write gym:module:Env-v0 where a module registers it."
+        ) from error
+    if env.render_mode != "rgb_array":
+        env.close()
+        raise ConfigError(f"gym:{env_id}: has no render mode 'rgb_array', so it gives no pictures.")
+    return env
+
+
+def _bounds(env_id: str, space: Any) -> ActionBounds:
+    if isinstance(space, gymnasium.spaces.Discrete):
+        return ActionBounds(np.zeros(int(space.n)), np.ones(int(space.n)))
+    if not isinstance(space, gymnasium.spaces.Box):
+        raise ConfigError(
+            f"gym:{env_id}: its actions are {type(space).__name__}; Box and Discrete are supported."
+        )
+    low, high = space.low.ravel().astype(np.float64), space.high.ravel().astype(np.float64)
+    if not (np.isfinite(low).all() and np.isfinite(high).all()):
+        raise ConfigError(
+            f"gym:{env_id}: its actions have no finite bounds; wrap it with "
+            "gymnasium.wrappers.RescaleAction or ClipAction and register that."
+        )
+    return ActionBounds(low, high)
+
+
+def _check_sensors(env_id: str, sensors: tuple[str, ...], space: Any) -> None:
+    for name in sensors:
+        if name not in _SENSORS:
+            raise unknown_name(f"sensor of gym:{env_id}", name, _SENSORS)
+    if "proprio" in sensors and not isinstance(space, gymnasium.spaces.Box):
+        raise ConfigError(
+            f"gym:{env_id}: its observation is {type(space).__name__}; proprio needs a Box."
+        )
