@@ -1,0 +1,54 @@
+"""Control: act in worlds through policies, and judge them: manifests, records, statistics, rows."""
+
+from armillary.control.evaluate import evaluate
+from armillary.control.manifest import EpisodeSpec, Manifest, load_manifest, make_manifest
+from armillary.control.model_policy import ModelPolicy
+from armillary.control.oracle import Oracle
+from armillary.control.policies import NoOpPolicy, RandomPolicy
+from armillary.control.records import Record, read_records, write_records
+from armillary.control.replay import Replay, redecide, replay
+from armillary.control.specs import ModelSpec, NoOpSpec, OracleSpec, RandomSpec
+from armillary.control.statistics import (
+    McNemar,
+    bootstrap_interval,
+    holm,
+    mcnemar,
+    paired_bootstrap,
+    wilson_interval,
+)
+from armillary.control.summary import Comparison, Row, compare, success_curve, summarise
+from armillary.control.worlds import WorldFactory
+
+__all__ = [
+    "Comparison",
+    "EpisodeSpec",
+    "Manifest",
+    "McNemar",
+    "ModelPolicy",
+    "ModelSpec",
+    "NoOpPolicy",
+    "NoOpSpec",
+    "Oracle",
+    "OracleSpec",
+    "RandomPolicy",
+    "RandomSpec",
+    "Record",
+    "Replay",
+    "Row",
+    "WorldFactory",
+    "bootstrap_interval",
+    "compare",
+    "evaluate",
+    "holm",
+    "load_manifest",
+    "make_manifest",
+    "mcnemar",
+    "paired_bootstrap",
+    "read_records",
+    "redecide",
+    "replay",
+    "success_curve",
+    "summarise",
+    "wilson_interval",
+    "write_records",
+]

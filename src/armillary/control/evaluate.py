@@ -1,0 +1,174 @@
+"""Evaluate: run a manifest's episodes with one actor; the only way to get a number.
+
+Records do not depend on the number of processes nor on the order of episodes: every episode has
+its own chance, every decision is a batch of its own, and all arithmetic runs on one thread.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from armillary.control.episode import check_actor, crash_record, run_episode
+from armillary.control.manifest import EpisodeSpec, Manifest
+from armillary.control.processes import Died, run_in_processes
+from armillary.control.records import Record, append_record, read_records, write_records
+from armillary.control.specs import PolicyFactory, identity_of
+from armillary.control.worlds import WorldFactory, WorldSource
+from armillary.core.errors import ConfigError
+from armillary.core.progress import Progress, silent
+from armillary.core.protocols import World
+
+
+def evaluate(
+    manifest: Manifest,
+    policy_factory: PolicyFactory,
+    world_factory: WorldSource | None = None,
+    workers: int = 1,
+    progress: Progress = silent,
+    out: Path | None = None,
+    order: Sequence[int] | None = None,
+) -> tuple[Record, ...]:
+    """Run every episode of a manifest and return its records, in the manifest's order.
+
+    Args:
+        manifest: the episodes and the rules.
+        policy_factory: makes the actor from the world's promises; for several workers it is
+            pickled, as the specs of this package can be.
+        world_factory: makes the world; None for the manifest's.
+        workers: processes; 1 runs in this one.
+        progress: told after each episode.
+        out: JSON lines, written episode by episode. Records that are already there (of the same
+            manifest and policy) are kept, so that a killed evaluation goes on.
+        order: positions in the manifest in the order in which to run them; None as they stand.
+
+    Raises:
+        ConfigError: fewer than one worker, an order that is not one, a policy that asks for what
+            it may not see, or an ``out`` that belongs to another evaluation.
+        StorageError: ``out`` cannot be written.
+    """
+    if workers < 1:
+        raise ConfigError(f"workers must be at least 1; got {workers}.")
+    identity = identity_of(policy_factory)
+    job = _Job(manifest, policy_factory, world_factory or _own_world(manifest), identity)
+    done = {} if out is None else _resume(out, manifest, identity)
+    todo = [episode for episode in _ordered(manifest, order) if episode.id not in done]
+    total = len(manifest.episodes)
+    for episode, record in _run_all(job, todo, workers):
+        done[episode.id] = record
+        if out is not None:
+            append_record(out, record)
+        progress(len(done), total, f"{sum(r.success for r in done.values())} solved")
+    records = tuple(done[episode.id] for episode in manifest.episodes)
+    if out is not None and todo:
+        write_records(out, records)
+    return records
+
+
+@dataclass(frozen=True)
+class _Job:
+    """What a process needs to run episodes of one evaluation."""
+
+    manifest: Manifest
+    policy_factory: PolicyFactory
+    world_factory: WorldSource
+    identity: str
+
+    def __call__(self) -> Callable[[EpisodeSpec], Record]:
+        return _Runner(self).run
+
+
+class _Runner:
+    """Owns a world and an actor; a world in which something broke is replaced by a new one."""
+
+    def __init__(self, job: _Job) -> None:
+        self.job = job
+        self.world: World = job.world_factory()
+        self.actor = job.policy_factory(self.world.spec)
+        check_actor(self.actor, self.world.spec)
+
+    def run(self, episode: EpisodeSpec) -> Record:
+        record = run_episode(self.world, self.actor, self.job.manifest, episode, self.job.identity)
+        if record.outcome == "crash":
+            self.close()
+            self.world = self.job.world_factory()
+        return record
+
+    def close(self) -> None:
+        try:
+            self.world.close()
+        except Exception:  # a broken world may not even close
+            return
+
+
+def _run_all(
+    job: _Job, todo: Sequence[EpisodeSpec], workers: int
+) -> Iterator[tuple[EpisodeSpec, Record]]:
+    if not todo:
+        return
+    if workers == 1:
+        yield from _run_here(job, todo)
+        return
+    for episode, result in run_in_processes(job, todo, workers):
+        yield episode, _as_record(job, episode, result)
+
+
+def _run_here(job: _Job, todo: Sequence[EpisodeSpec]) -> Iterator[tuple[EpisodeSpec, Record]]:
+    with _one_thread():
+        runner = _Runner(job)
+        try:
+            for episode in todo:
+                yield episode, runner.run(episode)
+        finally:
+            runner.close()
+
+
+def _as_record(job: _Job, episode: EpisodeSpec, result: Any) -> Record:
+    if isinstance(result, Died):
+        sentence = f"The process that ran the episode died (exit code {result.exit_code})."
+        return crash_record(job.manifest, episode, job.identity, sentence)
+    return result
+
+
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    # As in the worker processes: how a product is split over threads can change its last bits.
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+def _own_world(manifest: Manifest) -> WorldFactory:
+    return WorldFactory(manifest.world, manifest.settings)
+
+
+def _ordered(manifest: Manifest, order: Sequence[int] | None) -> list[EpisodeSpec]:
+    positions = range(len(manifest.episodes)) if order is None else order
+    if sorted(positions) != list(range(len(manifest.episodes))):
+        raise ConfigError(
+            f"order must name each of the {len(manifest.episodes)} episodes once; "
+            f"got {len(positions)} positions."
+        )
+    return [manifest.episodes[position] for position in positions]
+
+
+def _resume(out: Path, manifest: Manifest, identity: str) -> dict[str, Record]:
+    """Return what a killed run left behind, and make the file whole again."""
+    if not out.exists():
+        out.parent.mkdir(parents=True, exist_ok=True)
+        return {}
+    records = read_records(out, cut_off=True)
+    if any((r.manifest, r.policy) != (manifest.sha256, identity) for r in records):
+        raise ConfigError(
+            f"{out} holds records of another manifest or policy; choose another file or remove it."
+        )
+    write_records(out, records)
+    return {record.id: record for record in records}

@@ -1,0 +1,197 @@
+"""Model policy: encode what is seen, plan in latent space, act, and plan again.
+
+Each frame is encoded once and only if a decision will need it; all candidates of a decision are
+one batch; the planner starts from what it decided last. One model step is ``frame_skip`` world
+steps, with their actions side by side.
+
+Axes: B = 1 batch, T history, N tokens, D latent width, L plan length, A action width.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from armillary.control.carry import Decision
+from armillary.core.errors import ConfigError, ShapeError
+from armillary.core.protocols import Planner, WorldModel
+from armillary.core.rng import torch_generator
+from armillary.core.values import ActionBounds, Latent, Observation
+from armillary.data import batch_from_observations
+from armillary.planning import goal_cost
+
+
+@dataclass(frozen=True)
+class ModelState:
+    """What the policy remembers within an episode.
+
+    Attributes:
+        seed: names the chance of this episode.
+        step: world step of the next action.
+        goal_tokens: [1 N D].
+        tokens: latents [1 1 N D] of the last model steps, oldest first.
+        actions: model actions [A] between them.
+        planner: the planner's state.
+        plan: [L A] of the last decision; empty before the first.
+        decision: the last decision, for the record.
+    """
+
+    seed: int
+    step: int
+    goal_tokens: Float[Tensor, "1 N D"]
+    tokens: tuple[Tensor, ...]
+    actions: tuple[Tensor, ...]
+    planner: Any
+    plan: Float[Tensor, "L A"]
+    decision: Decision | None = None
+
+
+@dataclass(frozen=True)
+class ModelPolicy:
+    """Plans through a world model towards a goal picture.
+
+    Attributes:
+        model: encodes and foresees.
+        planner: minimises the cost.
+        bounds: the world's box of actions.
+        observes: observation streams that the model needs.
+        history: model steps of latents and actions that the predictor gets as memory.
+        replan: model steps that are executed before the next decision.
+        frame_skip: world steps per model step.
+        discount: of the goal cost.
+        scale: [D] of the goal cost, None for ones.
+        budget_model_steps: most predictor steps per decision; None for no limit.
+        image_size: pictures are brought to this size, pixels; None leaves them as they come.
+    """
+
+    model: WorldModel
+    planner: Planner
+    bounds: ActionBounds
+    observes: tuple[str, ...] = ("rgb",)
+    history: int = 1
+    replan: int = 1
+    frame_skip: int = 1
+    discount: float = 1.0
+    scale: Float[Tensor, " D"] | None = None
+    budget_model_steps: int | None = None
+    image_size: int | None = None
+
+    def __post_init__(self) -> None:
+        if min(self.history, self.replan, self.frame_skip) < 1:
+            raise ConfigError(
+                "history, replan and frame_skip must be at least 1; "
+                f"got {self.history}, {self.replan}, {self.frame_skip}."
+            )
+        settings = getattr(self.planner, "config", None)
+        if self.replan > getattr(settings, "length", self.replan):
+            raise ConfigError(
+                f"replan must not exceed the plan's length; got {self.replan} and "
+                f"{getattr(settings, 'length', 0)}."
+            )
+        self._check_budget(getattr(settings, "model_steps", 0))
+
+    def init(self, goal: Observation, seed: int) -> ModelState:
+        """Return the state at the start of an episode; the goal is encoded here, once."""
+        planner = self.planner.init(self._model_bounds(), 1)
+        tokens = self.encode(goal)[:, 0]
+        return ModelState(seed, 0, tokens, (), (), planner, torch.empty(0, 0))
+
+    def act(
+        self, observation: Observation, state: ModelState
+    ) -> tuple[Float[np.ndarray, " A"], ModelState]:
+        """Return the next action of the plan, after a new decision where one is due.
+
+        Raises:
+            ConfigError: the planner used more model steps than its budget.
+            ShapeError: the model or its cost broke the contract.
+        """
+        model_step, within = divmod(state.step, self.frame_skip)
+        if within == 0:
+            state = self._see(observation, state, model_step)
+            if model_step % self.replan == 0:
+                state = self._decide(state)
+        row = state.plan[model_step % self.replan].reshape(self.frame_skip, -1)[within]
+        return row.numpy().copy(), replace(state, step=state.step + 1)
+
+    def latent(self, state: ModelState) -> Latent:
+        """Return the remembered latents and actions as the model takes them."""
+        actions = torch.stack(state.actions)[None] if state.actions else None
+        return Latent(torch.cat(state.tokens, dim=1), actions)
+
+    def decide(
+        self,
+        latent: Latent,
+        goal_tokens: Float[Tensor, "1 N D"],
+        planner: Any,
+        seed: int,
+        step: int,
+    ) -> tuple[Float[Tensor, "L A"], Decision, Any]:
+        """Return a plan, the decision for the record and the planner's next state.
+
+        All that a decision depends on is in the arguments, so that it can be recomputed alone.
+        """
+        cost = goal_cost(self.model, latent, goal_tokens, self.discount, self.scale)
+        rng = torch_generator("policy.planner", seed, step)
+        plan, later = self.planner.plan(cost, planner, [rng])
+        self._check_budget(plan.model_steps)
+        decision = Decision.of(step, plan.model_steps, float(plan.costs[0]), planner)
+        return plan.actions[0], decision, later
+
+    def _see(self, observation: Observation, state: ModelState, model_step: int) -> ModelState:
+        until_decision = -model_step % self.replan
+        if until_decision >= self.history:
+            return replace(state, tokens=(), actions=())
+        tokens, actions = (*state.tokens, self.encode(observation)), state.actions
+        if state.tokens:
+            actions = (*actions, state.plan[(model_step - 1) % self.replan])
+        keep = self.history
+        return replace(
+            state, tokens=tokens[-keep:], actions=actions[-(keep - 1) :] if keep > 1 else ()
+        )
+
+    def _decide(self, state: ModelState) -> ModelState:
+        planner = state.planner
+        if state.step:
+            planner = self.planner.advance(planner, self.replan)
+        plan, decision, planner = self.decide(
+            self.latent(state), state.goal_tokens, planner, state.seed, state.step
+        )
+        return replace(state, planner=planner, plan=plan, decision=decision)
+
+    def encode(self, observation: Observation) -> Float[Tensor, "1 1 N D"]:
+        """Return the latent of one observation."""
+        # no_grad, not inference_mode: the gradient planner differentiates through what comes out.
+        with torch.no_grad():
+            batch = batch_from_observations([observation], size=self.image_size)
+            return self.model.encode(batch).tokens
+
+    def _model_bounds(self) -> ActionBounds:
+        return ActionBounds(
+            np.tile(self.bounds.low, self.frame_skip), np.tile(self.bounds.high, self.frame_skip)
+        )
+
+    def _check_budget(self, model_steps: int) -> None:
+        if self.budget_model_steps is not None and model_steps > self.budget_model_steps:
+            raise ConfigError(
+                f"The planner takes {model_steps} model steps per decision, its budget is "
+                f"{self.budget_model_steps}; use fewer samples, iterations or a shorter plan."
+            )
+
+
+def check_action_width(model: Any, bounds: ActionBounds, frame_skip: int) -> None:
+    """Check that a model that says how wide its actions are fits the world.
+
+    Raises:
+        ShapeError: it does not.
+    """
+    width = getattr(getattr(model, "config", None), "action_width", None)
+    if width is not None and width != bounds.width * frame_skip:
+        raise ShapeError(
+            f"The model takes actions of width {width} per model step, the world's have "
+            f"{bounds.width} x {frame_skip} world steps; use the world it was trained in."
+        )

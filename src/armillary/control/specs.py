@@ -1,0 +1,144 @@
+"""Specs: recipes for actors, small enough to be sent to another process or written down.
+
+A spec is called with the world's promises and returns the actor; ``identity`` names it in records.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from armillary.control.model_policy import ModelPolicy, check_action_width
+from armillary.control.oracle import Oracle
+from armillary.control.policies import NoOpPolicy, RandomPolicy
+from armillary.core.errors import ConfigError
+from armillary.core.hashing import file_sha256, json_sha256
+from armillary.core.protocols import Policy
+from armillary.core.values import WorldSpec
+from armillary.planning import make_planner
+
+Actor = Policy | Oracle
+PolicyFactory = Callable[[WorldSpec], Actor]
+# A model reads ``depth_m`` where an observation holds ``depth``.
+_OBSERVATION_OF = {"depth_m": "depth"}
+
+
+@dataclass(frozen=True)
+class RandomSpec:
+    """A ``RandomPolicy``."""
+
+    def __call__(self, world: WorldSpec) -> RandomPolicy:
+        """Return the policy."""
+        return RandomPolicy(world.bounds)
+
+    def identity(self) -> str:
+        """Return its name."""
+        return "random"
+
+
+@dataclass(frozen=True)
+class NoOpSpec:
+    """A ``NoOpPolicy``."""
+
+    def __call__(self, world: WorldSpec) -> NoOpPolicy:
+        """Return the policy."""
+        return NoOpPolicy(world.bounds)
+
+    def identity(self) -> str:
+        """Return its name."""
+        return "noop"
+
+
+@dataclass(frozen=True)
+class OracleSpec:
+    """An ``Oracle``: privileged, for the ceiling row only."""
+
+    def __call__(self, world: WorldSpec) -> Oracle:
+        """Return the oracle."""
+        return Oracle()
+
+    def identity(self) -> str:
+        """Return its name."""
+        return "oracle (privileged)"
+
+
+@dataclass(frozen=True)
+class ModelSpec:
+    """A ``ModelPolicy`` on a model folder.
+
+    Attributes:
+        folder: the model.
+        planner: a key of ``planning.PLANNERS``.
+        planner_settings: fields of the planner's config that differ from the default.
+        history: as in ``ModelPolicy``.
+        replan: as in ``ModelPolicy``.
+        discount: as in ``ModelPolicy``.
+        budget_model_steps: as in ``ModelPolicy``.
+        observes: observation streams; None for those that the model's config names.
+    """
+
+    folder: Path
+    planner: str = "cem"
+    planner_settings: Mapping[str, Any] = field(default_factory=dict)
+    history: int = 1
+    replan: int = 1
+    discount: float = 1.0
+    budget_model_steps: int | None = None
+    observes: tuple[str, ...] | None = None
+
+    def __call__(self, world: WorldSpec) -> ModelPolicy:
+        """Return the policy, with the model loaded.
+
+        Raises:
+            CheckpointError: the folder is not a complete model.
+            ConfigError: a planner, setting or budget that cannot be.
+            ShapeError: the model's actions are not the world's.
+        """
+        from armillary.models import load_model
+
+        planner = make_planner(self.planner, **self.planner_settings)
+        model = load_model(Path(self.folder))
+        config = getattr(model, "config", None)
+        skip = getattr(config, "frame_skip", 1)
+        check_action_width(model, world.bounds, skip)
+        return ModelPolicy(
+            model=model,
+            planner=planner,
+            bounds=world.bounds,
+            observes=self.observes or observation_streams(config),
+            history=self.history,
+            replan=self.replan,
+            frame_skip=skip,
+            discount=self.discount,
+            budget_model_steps=self.budget_model_steps,
+            image_size=getattr(getattr(config, "encoder", None), "image_size", None),
+        )
+
+    def identity(self) -> str:
+        """Return the hash of the model's files and all settings, the folder's place left out."""
+        folder = Path(self.folder)
+        if not folder.is_dir():
+            raise ConfigError(f"{folder}: there is no such folder; a model folder was expected.")
+        files = {
+            path.name: file_sha256(path)
+            for path in sorted(folder.iterdir())
+            if path.suffix in (".safetensors", ".json")
+        }
+        settings = [self.planner, dict(self.planner_settings), self.history, self.replan]
+        settings += [self.discount, self.observes]
+        return f"model {json_sha256([files, settings])}"
+
+
+def observation_streams(config: Any) -> tuple[str, ...]:
+    """Return the observation streams behind a model's batch streams (``config.streams``)."""
+    streams = getattr(config, "streams", ("rgb",))
+    return tuple(_OBSERVATION_OF.get(name, name) for name in streams)
+
+
+def identity_of(factory: Any) -> str:
+    """Return the name of a factory for the records: its ``identity()``, else its type's name."""
+    if hasattr(factory, "identity"):
+        return factory.identity()
+    return getattr(factory, "__qualname__", type(factory).__qualname__)

@@ -1,0 +1,30 @@
+"""Planning: the cost of a plan, and planners that see nothing but that cost.
+
+Axes: B batch, S candidate plans, K plans kept, L plan length, A action width, N tokens, D latent.
+"""
+
+from armillary.planning.cem import CEM, CEMConfig
+from armillary.planning.check import check_planner
+from armillary.planning.goal_cost import GoalCost, goal_cost
+from armillary.planning.gradient import Gradient, GradientConfig
+from armillary.planning.icem import ICEM, ICEMConfig
+from armillary.planning.mppi import MPPI, MPPIConfig
+from armillary.planning.registry import PLANNERS, make_planner
+from armillary.planning.state import PlannerState
+
+__all__ = [
+    "CEM",
+    "ICEM",
+    "MPPI",
+    "PLANNERS",
+    "CEMConfig",
+    "GoalCost",
+    "Gradient",
+    "GradientConfig",
+    "ICEMConfig",
+    "MPPIConfig",
+    "PlannerState",
+    "check_planner",
+    "goal_cost",
+    "make_planner",
+]

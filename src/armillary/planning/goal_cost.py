@@ -1,0 +1,73 @@
+"""Goal cost: how far the foreseen latents stay from the goal's latent, summed over the plan.
+
+cost(plan) = sum_t discount^t * mean_{N,D} scale_D * (foreseen_t - goal)^2. The sum over the plan
+beats the last state alone (EB-JEPA: 97 against 89 %), and squares beat absolute values (jepa-wms).
+Axes: B batch, S candidate plans, L plan length, N tokens, D latent width, A action width.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from armillary.core.errors import ConfigError, ShapeError
+from armillary.core.protocols import WorldModel
+from armillary.core.values import Latent
+
+
+@dataclass(frozen=True)
+class GoalCost:
+    """A cost bound to a model, a present and a goal; see ``goal_cost``."""
+
+    model: WorldModel
+    latent: Latent
+    goal_tokens: Float[Tensor, "B N D"]
+    discount: float = 1.0
+    scale: Float[Tensor, " D"] | None = None
+
+    def __call__(self, plans: Float[Tensor, "B S L A"]) -> Float[Tensor, "B S"]:
+        """Return the cost of every plan from one batched rollout."""
+        foreseen = self.model.rollout(self.latent, plans)
+        apart = (foreseen - self.goal_tokens[:, None, None]).square()
+        if self.scale is not None:
+            apart = apart * self.scale
+        distance = apart.mean(dim=(-2, -1))
+        if self.discount == 1.0:
+            return distance.sum(dim=-1)
+        return (distance * self.discount ** torch.arange(distance.shape[-1])).sum(dim=-1)
+
+
+def goal_cost(
+    model: WorldModel,
+    latent: Latent,
+    goal_tokens: Float[Tensor, "B N D"],
+    discount: float = 1.0,
+    scale: Float[Tensor, " _"] | None = None,
+) -> GoalCost:
+    """Return the cost that leads to a goal.
+
+    Args:
+        model: what foresees.
+        latent: the present, with its memory.
+        goal_tokens: [B N D], the goal's latent.
+        discount: weight of step t is ``discount ** t``; above 1 the end of the plan weighs more.
+        scale: [D], weight of each latent dimension; None weighs them all the same.
+
+    Raises:
+        ShapeError: goal and present differ in batch, tokens or width, or the scale in width.
+        ConfigError: a discount that is not above zero.
+    """
+    B, _, N, D = latent.tokens.shape
+    if tuple(goal_tokens.shape) != (B, N, D):
+        raise ShapeError(
+            f"The goal's latent must have shape {(B, N, D)} like the present's; "
+            f"got {tuple(goal_tokens.shape)}. Encode both with the same model."
+        )
+    if scale is not None and tuple(scale.shape) != (D,):
+        raise ShapeError(f"scale must have one weight per dimension, {D}; got {len(scale)}.")
+    if not discount > 0:
+        raise ConfigError(f"discount must be above 0; got {discount}.")
+    return GoalCost(model, latent, goal_tokens, discount, scale)

@@ -1,0 +1,135 @@
+"""Gradient: descend the cost through the model with Adam, from several starts, inside the box.
+
+Bounds are kept by projection (clipping after each step). The best plan seen is returned.
+Axes: B batch, R starts (as S), L plan length, A action width.
+Source: Kingma & Ba 2015 (1412.6980) for Adam. LeWM reports CEM above Adam on PushT (96 against 84).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from armillary.core.errors import ConfigError
+from armillary.core.protocols import Cost
+from armillary.core.values import ActionBounds, Plan
+from armillary.planning.candidates import (
+    check_generators,
+    costs_of,
+    lowest,
+    normal,
+    seeded_with,
+    warm_seeds,
+)
+from armillary.planning.checks import at_least, positive
+from armillary.planning.state import PlannerState, fresh_state, shifted
+
+_BETA1, _BETA2, _EPSILON = 0.9, 0.999, 1e-8
+# A backward pass costs about two forward passes, so a budget counts it as two.
+_PASSES = 3
+
+
+@dataclass(frozen=True)
+class GradientConfig:
+    """Settings of ``Gradient``.
+
+    Attributes:
+        length: actions per plan, L.
+        starts: plans that descend side by side.
+        iterations: Adam steps per decision.
+        rate: learning rate, in half-ranges of the action box.
+        std: spread of the random starts, in half-ranges.
+        kept: plans carried to the next decision.
+    """
+
+    length: int = 8
+    starts: int = 8
+    iterations: int = 20
+    rate: float = 0.1
+    std: float = 0.7
+    kept: int = 2
+
+    def __post_init__(self) -> None:
+        at_least("gradient", 1, length=self.length, iterations=self.iterations, kept=self.kept)
+        at_least("gradient", self.kept + 2, starts=self.starts)
+        positive("gradient", rate=self.rate, std=self.std)
+
+    @property
+    def model_steps(self) -> int:
+        """Predictor steps per decision; a backward pass counts as two forward passes."""
+        return self.length * self.starts * (_PASSES * self.iterations + 1)
+
+
+class Gradient:
+    """Adam through the cost, projected into the bounds."""
+
+    Config = GradientConfig
+
+    def __init__(self, config: GradientConfig | None = None) -> None:
+        self.config = config or GradientConfig()
+
+    def init(self, bounds: ActionBounds, batch_size: int) -> PlannerState:
+        """Return the state before the first decision."""
+        return fresh_state(bounds, batch_size, self.config.length)
+
+    def plan(
+        self, cost: Cost, state: PlannerState, rngs: Sequence[torch.Generator]
+    ) -> tuple[Plan, PlannerState]:
+        """Return the best plan seen and the state for the next decision.
+
+        Raises:
+            ShapeError: another number of generators than of batch elements, or a broken cost.
+            ConfigError: a cost that torch cannot differentiate.
+        """
+        check_generators(state, rngs)
+        c, (L, A) = self.config, state.mean.shape[1:]
+        drawn = state.mean[:, None] + c.std * state.half_range * normal(rngs, c.starts, L, A)
+        plans = state.clip(seeded_with(drawn, warm_seeds(state)))
+        first, second = torch.zeros_like(plans), torch.zeros_like(plans)
+        best, best_costs = plans, torch.full(plans.shape[:2], torch.inf)
+        for step in range(1, c.iterations + 1):
+            costs, slope = _slope(cost, plans, some=step == 1)
+            best, best_costs = _better(best, best_costs, plans, costs)
+            first = _BETA1 * first + (1 - _BETA1) * slope
+            second = _BETA2 * second + (1 - _BETA2) * slope.square()
+            size = (second / (1 - _BETA2**step)).sqrt() + _EPSILON
+            move = first / (1 - _BETA1**step) / size
+            plans = state.clip(plans - c.rate * state.half_range * move)
+        with torch.no_grad():
+            best, best_costs = _better(best, best_costs, plans, costs_of(cost, plans, some=False))
+        kept, costs = lowest(best, best_costs, c.kept)
+        return Plan(kept[:, 0], costs[:, 0], c.model_steps), state.carry(kept[:, 0], kept)
+
+    def advance(self, state: PlannerState, steps: int) -> PlannerState:
+        """Return the state after ``steps`` actions of the plan were executed."""
+        return shifted(state, steps)
+
+
+def _slope(
+    cost: Cost, plans: Float[Tensor, "B S L A"], some: bool
+) -> tuple[Float[Tensor, "B S"], Float[Tensor, "B S L A"]]:
+    with torch.enable_grad():
+        leaf = plans.detach().requires_grad_(True)
+        costs = costs_of(cost, leaf, some)
+        if not costs.requires_grad:
+            raise ConfigError(
+                "The gradient planner needs a cost that torch can differentiate, and this one has "
+                "no gradient; use cem, icem or mppi, or compute the cost without no_grad."
+            )
+        # Only the plans get a gradient: the model's own weights are left alone.
+        (slope,) = torch.autograd.grad(costs.sum(), leaf)
+    return costs.detach(), slope.nan_to_num(0.0, 0.0, 0.0)
+
+
+def _better(
+    best: Float[Tensor, "B S L A"],
+    best_costs: Float[Tensor, "B S"],
+    plans: Float[Tensor, "B S L A"],
+    costs: Float[Tensor, "B S"],
+) -> tuple[Float[Tensor, "B S L A"], Float[Tensor, "B S"]]:
+    won = costs < best_costs
+    return torch.where(won[..., None, None], plans, best), torch.where(won, costs, best_costs)

@@ -1,0 +1,35 @@
+"""Registry: the planners by name. A new planner is one file and one line here."""
+
+from __future__ import annotations
+
+from dataclasses import fields
+from typing import Any
+
+from armillary.core.errors import unknown_name
+from armillary.core.protocols import Planner
+from armillary.planning.cem import CEM
+from armillary.planning.gradient import Gradient
+from armillary.planning.icem import ICEM
+from armillary.planning.mppi import MPPI
+
+PLANNERS: dict[str, Any] = {"cem": CEM, "icem": ICEM, "mppi": MPPI, "gradient": Gradient}
+
+
+def make_planner(name: str, **overrides: Any) -> Planner:
+    """Return a planner by name.
+
+    Args:
+        name: a key of ``PLANNERS``.
+        overrides: fields of its config that differ from the default.
+
+    Raises:
+        ConfigError: an unknown planner or field (with the nearest name), or a value out of range.
+    """
+    if name not in PLANNERS:
+        raise unknown_name("planner", name, PLANNERS)
+    kind = PLANNERS[name]
+    known = {field.name for field in fields(kind.Config)}
+    for field in overrides:
+        if field not in known:
+            raise unknown_name(f"setting of the {name} planner", field, known)
+    return kind(kind.Config(**overrides))
