@@ -92,6 +92,8 @@ def test_killed_while_writing_leaves_the_old_file(tmp_path: Path) -> None:
         (errno.EDQUOT, "the disk is full; free some space and run the command again."),
         (errno.EACCES, "not writable; choose another folder with --out or change its permissions."),
         (errno.EROFS, "not writable; choose another folder with --out or change its permissions."),
+        (errno.ENOENT, "not writable; choose another folder with --out or change its permissions."),
+        (errno.ENAMETOOLONG, "the name is too long for this file system; choose a shorter one."),
         (errno.ENOTDIR, "a file stands where a folder is wanted (or the reverse); move it away."),
     ],
 )

@@ -14,7 +14,7 @@ from armillary.cli.progress import bar
 
 @dataclass(frozen=True, kw_only=True)
 class Record(Command):
-    """Record episodes of a simulated world into a dataset. An interrupted recording goes on.
+    """Record episodes of a simulated world into a dataset.
 
     e.g. armillary record tabletop --episodes 100 --out out/tabletop
     """
@@ -28,32 +28,39 @@ class Record(Command):
     steps: int = 100
     """Steps per episode."""
     policy: str = "explore"
-    """Who acts: explore (scripted, sees the simulator) or random."""
+    """Who acts: explore (the world's own way), smooth, random or expert."""
     sensors: str = ""
-    """Streams to keep, separated by commas, e.g. rgb,depth; empty keeps all."""
+    """Streams to keep, separated by commas, e.g. rgb,depth,pose; empty takes the world's own."""
+    image_size: int = 64
+    """Height and width of the pictures, in pixels."""
     workers: int = 2
     """Processes; the bytes written do not depend on it."""
     seed: int = 0
     """Seed of the episodes."""
+    resume: bool = False
+    """Go on with a recording that was interrupted here."""
 
     def run(self) -> Outcome:
         """Record."""
         from armillary.worlds import record
 
-        sensors = tuple(name for name in self.sensors.split(",") if name) or None
+        names = ("world_from_camera" if n == "pose" else n for n in self.sensors.split(",") if n)
         with bar("recording") as progress:
-            summary = record(
+            found = record(
                 self.world,
                 self.out,
                 episodes=self.episodes,
                 steps=self.steps,
                 policy=self.policy,
-                sensors=sensors,
+                sensors=tuple(names) or None,
                 workers=self.workers,
                 seed=self.seed,
+                settings={"image_size": self.image_size},
+                resume=self.resume,
                 progress=progress,
             )
-        return Outcome({"summary": summary}, (f"recorded {self.out}",))
+        said = f"{found.episodes} episodes in {found.out}; {found.frames} frames"
+        return Outcome(vars(found), (f"{said} in {found.seconds:.1f} s",))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,14 +75,23 @@ class Ingest(Command):
     out: Path
     """Dataset folder to write."""
     format: str = "auto"
-    """auto, videos or lerobot."""
+    """auto, video or lerobot."""
+    fps: float | None = None
+    """Frames per second of the dataset; else what most of the videos have."""
+    max_side: int | None = None
+    """Longer side of the pictures at most, in pixels; else their own size."""
+    license: str = ""
+    """Licence of the videos; kept with every episode."""
+    replace: bool = False
+    """Replace the dataset that is at --out."""
 
     def run(self) -> Outcome:
         """Ingest; files that could not be read are named and counted."""
-        from armillary.data import ingest
+        from armillary.data import IngestOptions, ingest
 
+        options = IngestOptions(self.fps, self.max_side, self.license, self.replace)
         with bar("ingesting") as progress:
-            summary = ingest(self.source, self.out, fmt=self.format, progress=progress)
+            summary = ingest(self.source, self.out, self.format, progress, options)
         value = {
             "out": summary.out,
             "written": summary.written,

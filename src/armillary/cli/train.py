@@ -65,7 +65,8 @@ def train_command(words: Sequence[str]) -> Train:
 
 
 def _with_flags_of(config: Any) -> type[Train]:
-    flags = Annotated[type(config), tyro.conf.arg(prefix_name=False)]
+    # The type is known only now: that is the point of it.
+    flags = Annotated[type(config), tyro.conf.arg(prefix_name=False)]  # pyrefly: ignore
     new = ("config", flags, field(default=config))
     made = make_dataclass("Train", [new], bases=(Train,), frozen=True, kw_only=True)
     made.__doc__ = Train.__doc__

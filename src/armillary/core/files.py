@@ -99,8 +99,11 @@ def _sentence(path: Path, error: OSError) -> str | None:
     full = (errno.ENOSPC, errno.EDQUOT)
     if error.errno in full:
         return f"{path}: the disk is full; free some space and run the command again."
-    if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
+    # ENOENT: some file systems (/proc, /sys) say so where nothing may be made.
+    if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOENT):
         return f"{path}: not writable; choose another folder with --out or change its permissions."
+    if error.errno == errno.ENAMETOOLONG:
+        return f"{path}: the name is too long for this file system; choose a shorter one."
     if error.errno in (errno.ENOTDIR, errno.EEXIST, errno.EISDIR):
         return f"{path}: a file stands where a folder is wanted (or the reverse); move it away."
     return None

@@ -174,13 +174,16 @@ def _run_all(
     out: Path,
     progress: Progress,
 ) -> dict[str, tuple[Record, ...]]:
-    total = len(policies) * len(manifest.episodes)
     records: dict[str, tuple[Record, ...]] = {}
     for place, (name, policy) in enumerate(policies.items()):
-
-        def told(done: int, of: int, note: str = "", place: int = place, name: str = name) -> None:
-            progress(place * of + done, total, f"{name}: {note}")
-
+        told = _share(progress, name, place, len(policies))
         file = out / "records" / f"{name}.jsonl"
         records[name] = evaluate(manifest, policy, workers=workers, progress=told, out=file)
     return records
+
+
+def _share(progress: Progress, name: str, place: int, places: int) -> Progress:
+    def told(done: int, total: int, note: str = "") -> None:
+        progress(place * total + done, places * total, f"{name}: {note}")
+
+    return told
