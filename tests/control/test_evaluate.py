@@ -1,5 +1,7 @@
 """Records do not depend on workers or order; what breaks costs its own episode and no other."""
 
+from dataclasses import replace
+
 import numpy as np
 import point_world as toy
 import pytest
@@ -39,7 +41,7 @@ def test_records_are_equal_to_the_bit_for_any_workers_and_order():
 
 def test_an_episode_alone_gives_the_record_it_gives_among_others():
     rules = manifest()
-    lone = type(rules)(**{**vars(rules), "episodes": rules.episodes[4:5]})
+    lone = replace(rules, episodes=rules.episodes[4:5])
     (record,) = run(toy.PointModelSpec(), rules=lone)
     among = run(toy.PointModelSpec(), rules=rules)[4]
     assert record.actions == among.actions and record.distances == among.distances
@@ -57,8 +59,6 @@ def test_model_and_oracle_get_there_and_the_floors_do_not():
 
 
 def test_the_whole_budget_is_run_unless_the_manifest_says_otherwise():
-    from dataclasses import replace
-
     rules = manifest()
     assert {record.steps for record in run(OracleSpec(), rules=rules)} == {rules.budget}
     early = run(OracleSpec(), rules=replace(rules, stop_at_hit=True))
@@ -131,8 +131,6 @@ def test_a_decision_above_the_budget_of_the_manifest_is_a_crash():
 
 
 def test_a_decision_above_its_time_is_a_timeout():
-    from dataclasses import replace
-
     rules = replace(manifest(2), decision_limit_s=1e-9)
     records = run(RandomSpec(), rules=rules)
     assert {record.outcome for record in records} == {"timeout"}
