@@ -23,7 +23,7 @@ from armillary.data.windows import METRES_PER_MM, Windows
 
 def batch_from_observations(
     observations: Sequence[Observation],
-    actions: Float[np.ndarray, "T-1 A"] | None = None,
+    actions: Float[np.ndarray, "gaps A"] | None = None,
     size: int | Size | None = None,
 ) -> Batch:
     """Return observations in a row as one clip.

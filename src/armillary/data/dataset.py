@@ -312,8 +312,9 @@ def _nearest(video: VideoReader, wanted_s: np.ndarray, fps: float) -> np.ndarray
     after = np.minimum(after, len(times) - 1)
     nearest = np.where(wanted_s - times[before] <= times[after] - wanted_s, before, after)
     away = np.abs(times[nearest] - wanted_s)
-    if away.max(initial=0.0) > 0.5 / fps:
-        step = int(away.argmax())
+    lost = away > 0.5 / fps
+    if lost.any():
+        step = int(lost.argmax())
         raise FormatError(
             f"{video.path}: has no frame at {wanted_s[step]:.3f} s (step {step}); it holds "
             f"{len(times)} frames up to {times[-1]:.3f} s."

@@ -9,13 +9,14 @@ Axes: T time, H W image.
 
 from __future__ import annotations
 
+import operator
 from bisect import bisect_right
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from fractions import Fraction
 from itertools import chain
 from pathlib import Path
-from typing import Any
+from typing import Any, SupportsIndex
 
 import av
 import numpy as np
@@ -41,6 +42,7 @@ _H264 = {
 }
 _NOTHING = 1 << 62
 _FFV1 = {"level": "3", "slices": "4", "g": "1"}
+_FFV1_TINY = {"level": "1", "g": "1"}  # version 3 cannot cut pictures of a few pixels into slices
 
 
 def encode(path: Path, images: Iterable[np.ndarray], fps: float | int, kind: StreamKind) -> int:
@@ -120,16 +122,16 @@ class VideoReader:
         """Time of every frame in seconds [T], ascending."""
         return np.asarray(self._pts, np.float64) * float(self._stream.time_base)
 
-    def read(self, indices: Iterable[int]) -> Iterator[np.ndarray]:
+    def read(self, indices: Iterable[SupportsIndex]) -> Iterator[np.ndarray]:
         """Yield the frames with these indices; ascending order decodes each frame once.
 
         Raises:
             FormatError: the file is damaged, or has no such frame.
         """
-        picture = np.empty(0)
-        for index in indices:
-            if index != self._decoded or not picture.size:
-                picture = self._convert(self._decode(int(index)))
+        shown, picture = -1, np.empty(0)
+        for index in map(operator.index, indices):
+            if index != shown:
+                shown, picture = index, self._convert(self._decode(index))
             yield picture
 
     def close(self) -> None:
@@ -211,7 +213,8 @@ def first_video_stream(container: Any, path: Path) -> Any:
 
 
 def _add_stream(container: Any, shape: Sequence[int], fps: float | int, kind: StreamKind) -> Any:
-    options = _H264 if kind == "rgb" else _FFV1
+    lossless = _FFV1 if min(shape[:2]) >= 16 else _FFV1_TINY
+    options = _H264 if kind == "rgb" else lossless
     stream = container.add_stream(CODECS[kind], rate=rate(fps), options=options)
     stream.height, stream.width = shape[:2]
     stream.pix_fmt = pixel_format(kind, shape)

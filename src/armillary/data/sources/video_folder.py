@@ -20,10 +20,9 @@ from armillary.core.errors import FormatError
 from armillary.data.resize import Size, covered
 from armillary.data.video import PIXELS, Converter, decoding, first_video_stream
 
-SUFFIXES = frozenset(
-    (".mp4", ".m4v", ".mov", ".mkv", ".webm", ".avi", ".mpg", ".mpeg", ".ts", ".mts", ".m2ts")
-    + (".wmv", ".flv", ".3gp", ".ogv", ".gif")
-)
+_MODERN = {".mp4", ".m4v", ".mov", ".mkv", ".webm", ".ts", ".mts", ".m2ts"}
+_OLDER = {".avi", ".mpg", ".mpeg", ".wmv", ".flv", ".3gp", ".ogv", ".gif"}
+SUFFIXES = frozenset(_MODERN | _OLDER)
 MAX_FPS = 240
 # Share of a video that may be missing at its end before it counts as cut off; muxers round.
 _MISSING_SHARE = 0.05
@@ -142,7 +141,7 @@ def _upright(path: Path) -> Iterator[tuple[float, np.ndarray]]:
                 yield last_s, image
 
 
-def _turned(image: np.ndarray, rotation_deg: float) -> np.ndarray:
+def _turned(image: np.ndarray, rotation_deg: float | int) -> np.ndarray:
     """Turn a frame upright; players turn by quarters, counted anticlockwise."""
     return np.ascontiguousarray(np.rot90(image, round(rotation_deg / 90)))
 

@@ -1,0 +1,85 @@
+"""The cache is what the dataset holds, is made once, and is never half there."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from armillary.core.errors import ConfigError, DatasetError
+from armillary.data import Cache, open_dataset, prepare
+from armillary.data.resize import resized, resized_lens
+
+
+def test_disk_and_memory_give_the_same_cache(counted, counting, tmp_path):
+    mapped = prepare(open_dataset(counted), 16, tmp_path)
+    episodes = [open_dataset(counted).read(i) for i in range(4)]
+    direct = Cache.from_episodes(episodes, 16)
+    assert mapped.arrays.keys() == direct.arrays.keys()
+    for name, values in direct.arrays.items():
+        assert np.array_equal(mapped.arrays[name], values, equal_nan=name == "nothing"), name
+        assert mapped.arrays[name].dtype == values.dtype
+    assert np.array_equal(mapped.starts, direct.starts)
+    assert np.array_equal(mapped.intrinsics, direct.intrinsics)
+    assert (mapped.fps, direct.fps, mapped.size) == (20, 20, (16, 16))
+
+
+def test_a_complete_cache_is_reused_and_a_changed_dataset_is_not(fresh, counting, tmp_path):
+    first = prepare(open_dataset(fresh), 16, tmp_path / "c")
+    stamp = (first.path / "index.json").stat().st_mtime_ns
+    again = prepare(open_dataset(fresh), 16, tmp_path / "c")
+    assert again.path == first.path
+    assert (again.path / "index.json").stat().st_mtime_ns == stamp
+    assert prepare(open_dataset(fresh), 8, tmp_path / "c").path != first.path
+    assert prepare(open_dataset(fresh), 16, tmp_path / "c", episodes=[1]).path != first.path
+    manifest = fresh / "meta/armillary/manifest.json"
+    manifest.write_text(manifest.read_text() + "\n")
+    assert prepare(open_dataset(fresh), 16, tmp_path / "c").path != first.path
+
+
+def test_some_episodes_in_the_order_asked_for(counted, counting, tmp_path):
+    cache = prepare(open_dataset(counted), 16, tmp_path, episodes=np.array([3, 1]))
+    assert cache.episodes.tolist() == [3, 1]
+    assert counting.read(cache.arrays["rgb"][cache.starts[:-1]]).tolist() == [300, 100]
+    with pytest.raises(ConfigError, match="each only once"):
+        prepare(open_dataset(counted), 16, tmp_path, episodes=[1, 1])
+    with pytest.raises(DatasetError, match="there is no episode 4; it has 4"):
+        prepare(open_dataset(counted), 16, tmp_path, episodes=[4])
+
+
+def test_a_damaged_episode_is_named_and_refused_or_skipped(fresh, counting, tmp_path):
+    video = fresh / "videos/observation.images.rgb/chunk-000/file-001.mp4"
+    data = bytearray(video.read_bytes())
+    data[len(data) // 2] ^= 1
+    video.write_bytes(data)
+    with pytest.raises(DatasetError, match=r"episode 1: videos/.*file-001\.mp4 is damaged"):
+        prepare(open_dataset(fresh), 16, tmp_path / "c")
+    assert not any((tmp_path / "c").iterdir())
+    cache = prepare(open_dataset(fresh), 16, tmp_path / "c", damaged="skip")
+    assert cache.episodes.tolist() == [0, 2, 3]
+    assert [index for index, _ in cache.skipped] == [1]
+    assert counting.read(cache.arrays["rgb"][cache.starts[:-1]]).tolist() == [0, 200, 300]
+    assert cache.arrays["proprio"][cache.starts[:-1], 0].tolist() == [0, 200, 300]
+
+
+def test_a_cut_off_cache_is_refused(counted, tmp_path):
+    cache = prepare(open_dataset(counted), 16, tmp_path)
+    with (cache.path / "rgb.npy").open("rb+") as file:
+        file.truncate(1000)
+    with pytest.raises(DatasetError, match="delete the folder to prepare again"):
+        prepare(open_dataset(counted), 16, tmp_path)
+
+
+def test_a_resized_lens_sees_the_same_rays():
+    lens = np.array([[50.0, 0, 31.5], [0, 40.0, 23.5], [0, 0, 1]])
+    small = resized_lens(lens, (48, 64), (24, 16))
+    ray = np.array([0.2, -0.1, 1.0])
+    before, after = (lens @ ray)[:2], (small @ ray)[:2]
+    assert np.allclose((after + 0.5) / [16, 24], (before + 0.5) / [64, 48])
+
+
+def test_colour_is_averaged_and_depth_is_not():
+    picture = np.zeros((4, 4, 3), np.uint8)
+    picture[:, ::2] = 200
+    assert resized(picture, (2, 2), average=True).ravel().tolist() == [100] * 12
+    depth = np.where(np.arange(4) < 2, 500, 9000)[None].repeat(4, 0).astype(np.uint16)
+    assert set(resized(depth, (2, 2), average=False).ravel()) == {500, 9000}

@@ -1,0 +1,75 @@
+"""Video files keep their promises: exact frames in any order, lossless depth, the same bytes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import av
+import numpy as np
+import pytest
+
+from armillary.core.errors import FormatError
+from armillary.data.video import VideoReader, encode
+
+
+@pytest.fixture(scope="module")
+def video(tmp_path_factory, counting) -> Path:
+    path = tmp_path_factory.mktemp("video") / "count.mp4"
+    encode(path, (counting.draw(n) for n in range(37)), 30, "rgb")
+    return path
+
+
+@pytest.mark.parametrize("order", [range(37), [36, 0, 20, 21, 5, 5, 9, 10, 11, 1]])
+def test_any_frame_in_any_order_is_exactly_that_frame(video, counting, order):
+    with VideoReader(video) as reader:
+        pictures = np.stack(list(reader.read(order)))
+    assert counting.read(pictures).tolist() == list(order)
+
+
+def test_times_follow_the_frame_rate(video):
+    with VideoReader(video) as reader:
+        assert len(reader) == 37
+        assert np.allclose(reader.times_s, np.arange(37) / 30, atol=1e-4)
+
+
+def test_groups_are_short_and_without_reordered_frames(video):
+    with av.open(str(video)) as container:
+        packets = [p for p in container.demux(video=0) if p.size]
+        assert [p.pts for p in packets] == sorted(p.pts for p in packets)
+        assert all(packets[n].is_keyframe for n in range(0, 37, 10))
+
+
+@pytest.mark.parametrize("shape", [(32, 32), (31, 45), (1, 1)])
+def test_depth_comes_back_to_the_millimetre(tmp_path, shape):
+    rng = np.random.default_rng(0)
+    depth = [rng.integers(0, 65536, shape).astype(np.uint16) for _ in range(12)]
+    encode(tmp_path / "depth.mp4", depth, 12.5, "depth")
+    with VideoReader(tmp_path / "depth.mp4", "depth") as reader:
+        assert np.array_equal(np.stack(list(reader.read(range(12)))), np.stack(depth))
+
+
+def test_odd_sizes_keep_their_size(tmp_path):
+    pictures = [np.full((33, 17, 3), 9 * n, np.uint8) for n in range(12)]
+    encode(tmp_path / "odd.mp4", pictures, 10, "rgb")
+    with VideoReader(tmp_path / "odd.mp4") as reader:
+        got = np.stack(list(reader.read(range(12))))
+    assert got.shape == (12, 33, 17, 3)
+    assert np.abs(got.astype(int) - np.stack(pictures)).max() <= 4
+
+
+def test_the_same_frames_give_the_same_bytes(tmp_path, counting):
+    for name in ("a.mp4", "b.mp4"):
+        encode(tmp_path / name, (counting.draw(n) for n in range(15)), 10, "rgb")
+    assert (tmp_path / "a.mp4").read_bytes() == (tmp_path / "b.mp4").read_bytes()
+
+
+def test_no_frame_is_one_sentence_and_leaves_nothing(tmp_path):
+    with pytest.raises(FormatError, match="a video needs at least one frame"):
+        encode(tmp_path / "none.mp4", [], 10, "rgb")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_text_is_not_a_video(tmp_path):
+    (tmp_path / "text.mp4").write_text("not a video " * 50)
+    with pytest.raises(FormatError, match=r"text\.mp4: cannot be decoded as video"):
+        VideoReader(tmp_path / "text.mp4")
