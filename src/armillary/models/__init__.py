@@ -1,0 +1,19 @@
+"""Models: tokenizers, encoder, predictor, and the folder that a model is saved as."""
+
+from armillary.models.checkpoint import ARCHITECTURES, load_model, save_model
+from armillary.models.encoder import EncoderConfig
+from armillary.models.jepa import JEPA, JEPAConfig, untrained
+from armillary.models.normalizer import Normalizer
+from armillary.models.predictor import PredictorConfig
+
+__all__ = [
+    "ARCHITECTURES",
+    "JEPA",
+    "EncoderConfig",
+    "JEPAConfig",
+    "Normalizer",
+    "PredictorConfig",
+    "load_model",
+    "save_model",
+    "untrained",
+]

@@ -1,0 +1,206 @@
+"""Checkpoints: a model is a folder of safetensors and JSON. Loading runs nothing from it.
+
+    model.safetensors       weights
+    normalizer.safetensors  the scales it was trained with
+    config.json             {"architecture": a name of ``ARCHITECTURES``, "config": its arguments}
+    README.md               model card
+
+Sizes are compared with the configuration before memory is taken for them.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import types
+import typing
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from armillary.core.errors import ArmillaryError, CheckpointError
+from armillary.core.files import read_json, replacing_folder, write_json
+from armillary.models.jepa import JEPA, JEPAConfig
+
+ARCHITECTURES = {"jepa": (JEPA, JEPAConfig)}
+_PICKLES = (".pt", ".pth", ".pkl", ".pickle", ".bin", ".ckpt")
+_MAX_PARAMETERS = 20_000_000_000
+_NORMALIZER = "normalizer."
+
+
+def save_model(model: JEPA, path: Path, card: str = "") -> None:
+    """Write a model folder in one step (an older one is replaced).
+
+    Args:
+        model: the model.
+        path: the folder.
+        card: text of the model card.
+
+    Raises:
+        StorageError: the disk is full or not writable.
+    """
+    state = {name: value.detach().contiguous().cpu() for name, value in model.state_dict().items()}
+    with replacing_folder(path) as beside:
+        write_tensors(
+            beside / "model.safetensors",
+            {name: value for name, value in state.items() if not name.startswith(_NORMALIZER)},
+        )
+        write_tensors(
+            beside / "normalizer.safetensors",
+            {
+                name.removeprefix(_NORMALIZER): value
+                for name, value in state.items()
+                if name.startswith(_NORMALIZER)
+            },
+        )
+        config = {"architecture": "jepa", "config": dataclasses.asdict(model.config)}
+        write_json(beside / "config.json", config)
+        (beside / "README.md").write_text(card or "# A world model trained with armillary\n")
+
+
+def load_model(path: Path) -> JEPA:
+    """Read a model folder, ready for evaluation (float32, no gradients needed).
+
+    Args:
+        path: a folder that ``save_model`` wrote.
+
+    Raises:
+        CheckpointError: the folder is missing, holds a pickle, names an unknown architecture, or
+            its tensors are not exactly those of its configuration.
+    """
+    _refuse_pickles(path)
+    config = _read_config(path / "config.json")
+    with torch.device("meta"):
+        expected = JEPA(config).state_dict()
+    count = sum(tensor.numel() for tensor in expected.values())
+    if count > _MAX_PARAMETERS:
+        raise CheckpointError(f"{path}: {count:,} parameters are configured; refused as too many.")
+    own = {name: t.shape for name, t in expected.items() if not name.startswith(_NORMALIZER)}
+    scales = {
+        name.removeprefix(_NORMALIZER): t.shape
+        for name, t in expected.items()
+        if name.startswith(_NORMALIZER)
+    }
+    state = read_tensors(path / "model.safetensors", own)
+    loaded_scales = read_tensors(path / "normalizer.safetensors", scales)
+    state |= {_NORMALIZER + name: value for name, value in loaded_scales.items()}
+    model = JEPA(config)
+    model.load_state_dict(state)
+    return model.eval()
+
+
+def write_tensors(path: Path, tensors: Mapping[str, Tensor]) -> None:
+    """Write named tensors as safetensors; what the disk refuses is raised as ``OSError``."""
+    try:
+        save_file(dict(tensors), path)
+    except SafetensorError as error:
+        # safetensors wraps the system's error and keeps only its text
+        number = 28 if "No space left" in str(error) else 5
+        raise OSError(number, str(error), str(path)) from error
+
+
+def read_tensors(path: Path, expected: Mapping[str, torch.Size]) -> dict[str, Tensor]:
+    """Read a safetensors file whose names and shapes must be exactly the expected ones.
+
+    Args:
+        path: the file.
+        expected: shapes by name.
+
+    Raises:
+        CheckpointError: not a safetensors file, or a tensor is missing, unknown, not finite, or
+            of another shape.
+    """
+    if not path.is_file():
+        raise CheckpointError(f"{path}: there is no such file; the checkpoint is incomplete.")
+    try:
+        _compare_names_and_shapes(path, expected)
+        tensors = load_file(path)
+    except (SafetensorError, OSError) as error:
+        raise CheckpointError(
+            f"{path}: not a safetensors file ({error}); armillary loads no other format."
+        ) from error
+    for name, tensor in tensors.items():
+        if tensor.is_floating_point() and not tensor.isfinite().all():
+            raise CheckpointError(f"{path}: tensor {name!r} holds NaN or infinity.")
+    return tensors
+
+
+def config_from_dict(cls: type, values: Any, where: str) -> Any:
+    """Build a frozen dataclass from plain JSON, every field checked by its annotation.
+
+    Args:
+        cls: the dataclass.
+        values: a JSON object.
+        where: what to call it in an error.
+
+    Raises:
+        CheckpointError: a field is unknown or of another type.
+    """
+    if not isinstance(values, dict):
+        raise CheckpointError(f"{where}: an object was expected, got {type(values).__name__}.")
+    fields = {field.name for field in dataclasses.fields(cls)}
+    if unknown := sorted(set(values) - fields):
+        raise CheckpointError(f"{where}: unknown field {unknown[0]!r}; known: {sorted(fields)}.")
+    hints = typing.get_type_hints(cls)
+    arguments = {
+        name: _plain_value(hints[name], value, f"{where}.{name}") for name, value in values.items()
+    }
+    try:
+        return cls(**arguments)
+    except (TypeError, ArmillaryError) as error:
+        raise CheckpointError(f"{where}: {error}") from error
+
+
+def _plain_value(hint: Any, value: Any, where: str) -> Any:
+    if dataclasses.is_dataclass(hint):
+        return config_from_dict(typing.cast(type, hint), value, where)
+    origin = typing.get_origin(hint)
+    if origin is tuple and isinstance(value, list):
+        return tuple(value)
+    if origin in (typing.Union, types.UnionType, typing.Literal, tuple):
+        return value
+    if hint is float and isinstance(value, int) and not isinstance(value, bool):
+        return float(value)
+    if not isinstance(value, hint) or (hint is int and isinstance(value, bool)):
+        raise CheckpointError(f"{where}: {hint.__name__} was expected, got {value!r}.")
+    return value
+
+
+def _read_config(path: Path) -> JEPAConfig:
+    document = read_json(path)
+    name = document.get("architecture") if isinstance(document, dict) else None
+    if not isinstance(name, str) or name not in ARCHITECTURES:
+        raise CheckpointError(
+            f"{path}: unknown architecture {name!r}; known: {', '.join(ARCHITECTURES)}."
+        )
+    return config_from_dict(ARCHITECTURES[name][1], document.get("config"), f"{path}: config")
+
+
+def _refuse_pickles(path: Path) -> None:
+    if not path.is_dir():
+        raise CheckpointError(f"{path}: there is no such folder; a model folder was expected.")
+    for file in sorted(path.iterdir()):
+        if file.suffix in _PICKLES:
+            raise CheckpointError(
+                f"{file}: holds a pickle, which can run code when it is loaded. armillary loads "
+                "safetensors only; remove it or convert the model."
+            )
+
+
+def _compare_names_and_shapes(path: Path, expected: Mapping[str, torch.Size]) -> None:
+    with safe_open(path, framework="pt") as file:
+        names = set(file.keys())
+        for name in sorted(set(expected) - names):
+            raise CheckpointError(f"{path}: tensor {name!r} is missing.")
+        for name in sorted(names - set(expected)):
+            raise CheckpointError(f"{path}: tensor {name!r} does not belong to this model.")
+        for name, shape in expected.items():
+            came = tuple(file.get_slice(name).get_shape())
+            if came != tuple(shape):
+                raise CheckpointError(
+                    f"{path}: tensor {name!r} has shape {came}, expected {tuple(shape)}."
+                )

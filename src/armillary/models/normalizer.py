@@ -1,0 +1,65 @@
+"""Normaliser: the scales that a model was trained with, kept beside its weights.
+
+Fitted once on the training split, saved with the model, never refitted at evaluation.
+"""
+
+from __future__ import annotations
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+
+class Normalizer(nn.Module):
+    """Brings actions, proprioception and points to unit scale.
+
+    Args:
+        action_width: A, width of one model step's action (frame skip included); 0 for video.
+        proprio_width: Q; 0 without proprioception.
+    """
+
+    action_mean: Tensor
+    action_std: Tensor
+    proprio_mean: Tensor
+    proprio_std: Tensor
+    point_mean_m: Tensor
+    point_scale_m: Tensor
+
+    def __init__(self, action_width: int, proprio_width: int) -> None:
+        super().__init__()
+        for name, width in (("action", action_width), ("proprio", proprio_width)):
+            self.register_buffer(f"{name}_mean", torch.zeros(width))
+            self.register_buffer(f"{name}_std", torch.ones(width))
+        self.register_buffer("point_mean_m", torch.zeros(3))
+        self.register_buffer("point_scale_m", torch.ones(()))
+
+    def actions(self, actions: Float[Tensor, "*B A"]) -> Float[Tensor, "*B A"]:
+        """Return actions with zero mean and unit spread over the training split."""
+        return (actions - self.action_mean) / self.action_std
+
+    def proprio(self, proprio: Float[Tensor, "*B Q"]) -> Float[Tensor, "*B Q"]:
+        """Return proprioception with zero mean and unit spread over the training split."""
+        return (proprio - self.proprio_mean) / self.proprio_std
+
+    @torch.no_grad()
+    def fit(
+        self,
+        actions: Float[Tensor, "F A"] | None = None,
+        proprio: Float[Tensor, "F Q"] | None = None,
+        points_m: Float[Tensor, "P 3"] | None = None,
+    ) -> None:
+        """Set the scales from training samples.
+
+        Args:
+            actions: actions of one model step, in the world's units.
+            proprio: proprioception, in its units.
+            points_m: world points of valid depth pixels, in metres.
+        """
+        for name, values in (("action", actions), ("proprio", proprio)):
+            if values is not None and values.numel():
+                getattr(self, f"{name}_mean").copy_(values.mean(0))
+                getattr(self, f"{name}_std").copy_(values.std(0, correction=0).clamp_min(1e-6))
+        if points_m is not None and points_m.numel():
+            self.point_mean_m.copy_(points_m.median(0).values)
+            spread = (points_m - self.point_mean_m).abs().mean().clamp_min(1e-6)
+            self.point_scale_m.copy_(spread)

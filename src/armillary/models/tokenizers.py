@@ -1,0 +1,157 @@
+"""Sensor tokenizers: each turns what a sensor gave into one feature per image patch.
+
+All sensors share one patch grid, so a missing sensor is a missing summand and nothing else.
+Axes: F frames (B times T flattened), N patches, C features.
+"""
+
+from __future__ import annotations
+
+import torch
+from jaxtyping import Float, UInt8
+from torch import Tensor, nn
+
+_FOURIER_OCTAVES = 3
+
+
+def patches(
+    image: Tensor,  # [F H W C]
+    size: int,
+) -> Tensor:
+    """Cut images [F H W C] into patches [F N size*size*C], rows of patches first."""
+    frames, height, width, channels = image.shape
+    grid = image.view(frames, height // size, size, width // size, size, channels)
+    return grid.transpose(2, 3).reshape(frames, -1, size * size * channels)
+
+
+class RGBTokenizer(nn.Module):
+    """Colour patches, linearly embedded.
+
+    Args:
+        patch: side of a patch in pixels.
+        width: features per patch.
+    """
+
+    def __init__(self, patch: int, width: int) -> None:
+        super().__init__()
+        self.patch = patch
+        self.embed = nn.Linear(patch * patch * 3, width)
+
+    def forward(self, rgb: UInt8[Tensor, "F H W 3"]) -> Float[Tensor, "F N C"]:
+        """Return the features of every patch; colours are centred on mid-grey."""
+        dtype = _compute_dtype(self.embed)
+        return self.embed(patches(rgb, self.patch).to(dtype).sub_(127.5).mul_(1 / 64))
+
+
+class PointMapTokenizer(nn.Module):
+    """Patches of world points: shape relative to the patch's centroid, and where that is.
+
+    The centroid enters through Fourier features and the shape without it, so that absolute
+    coordinates are known but are never the only feature.
+
+    Convention: world frame, metres, z up; depth is camera z, 0 where invalid.
+    Source: Sonata 2503.16429 (the geometric shortcut); point maps as in DUSt3R.
+
+    Args:
+        patch: side of a patch in pixels.
+        stride: every stride-th pixel of depth becomes a point.
+        width: features per patch.
+    """
+
+    def __init__(self, patch: int, stride: int, width: int) -> None:
+        super().__init__()
+        self.patch, self.stride = patch, stride
+        points = (patch // stride) ** 2
+        self.embed = nn.Linear(points * 3 + 3 * (1 + 2 * _FOURIER_OCTAVES) + 1, width)
+
+    def forward(
+        self,
+        depth_m: Float[Tensor, "F H W"],
+        intrinsics: Float[Tensor, "F 3 3"],
+        world_from_camera: Float[Tensor, "F 4 4"],
+        mean_m: Float[Tensor, " 3"],
+        scale_m: Float[Tensor, ""],
+    ) -> tuple[Float[Tensor, "F N C"], Float[Tensor, "F N 3"]]:
+        """Return the features of every patch, and its centroid in scene units.
+
+        Args:
+            depth_m: camera z in metres, 0 invalid.
+            intrinsics: K in pixels of the full image.
+            world_from_camera: camera pose.
+            mean_m: centre of the scene.
+            scale_m: typical distance from that centre.
+        """
+        with torch.autocast("cpu", enabled=False), torch.no_grad():
+            features, places = self._features(
+                depth_m, intrinsics, world_from_camera, mean_m, scale_m
+            )
+        return self.embed(features.to(_compute_dtype(self.embed))), places
+
+    def _features(
+        self, depth_m: Tensor, intrinsics: Tensor, pose: Tensor, mean_m: Tensor, scale_m: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        depth = patches(depth_m[:, :: self.stride, :: self.stride, None], self.patch // self.stride)
+        rays = self._world_rays(depth_m.shape, intrinsics, pose, scale_m)  # [F 3 N P]
+        origin = ((pose[:, :3, 3] - mean_m) / scale_m)[:, :, None]
+        valid = depth > 0
+        share = valid.float().mean(-1)
+        points = depth[:, None] * rays
+        centroid = points.sum(-1) / valid.sum(-1).clamp_min(1)[:, None]
+        shape = (points - centroid[..., None]) * valid[:, None]
+        position = ((centroid + origin) * (share > 0)[:, None]).transpose(1, 2)
+        # 4: an object of a tenth of the scene then has features of order one.
+        local = shape.mul_(4).permute(0, 2, 1, 3).flatten(2)
+        return torch.cat([local, _fourier(position), share[..., None]], -1), position
+
+    def _world_rays(
+        self, shape: torch.Size, intrinsics: Tensor, pose: Tensor, scale_m: Tensor
+    ) -> Tensor:
+        """Return what one metre of depth adds to a point, per pixel: [F 3 N P] in scene units."""
+        rows = torch.arange(0, shape[1], self.stride, dtype=torch.float32, device=pose.device)
+        columns = torch.arange(0, shape[2], self.stride, dtype=torch.float32, device=pose.device)
+        v, u = torch.meshgrid(rows, columns, indexing="ij")
+        pixels = torch.stack([u, v, torch.ones_like(u)], -1)[None]
+        pixels = patches(pixels, self.patch // self.stride)  # [1 N P*3]
+        count = pixels.shape[1]
+        pixels = pixels.view(count, -1, 3).permute(2, 0, 1).flatten(1)  # [3 N*P]
+        world_from_pixel = pose[:, :3, :3] @ torch.linalg.inv(intrinsics) / scale_m
+        return (world_from_pixel @ pixels).unflatten(-1, (count, -1))
+
+
+def grid_places(image_size: int, patch: int) -> Float[Tensor, "N 3"]:
+    """Return places of patches on the picture itself (x, y in -1..1, 0), where depth is unknown."""
+    count = image_size // patch
+    side = (torch.arange(count, dtype=torch.float32) + 0.5) / count * 2 - 1
+    y, x = torch.meshgrid(side, side, indexing="ij")
+    return torch.stack([x, y, torch.zeros_like(x)], -1).flatten(0, 1)
+
+
+class ProprioTokenizer(nn.Module):
+    """Proprioception as one feature vector that is added to every patch.
+
+    Args:
+        proprio_width: Q.
+        width: features per patch.
+    """
+
+    def __init__(self, proprio_width: int, width: int) -> None:
+        super().__init__()
+        self.embed = nn.Linear(proprio_width, width)
+
+    def forward(self, proprio: Float[Tensor, "F Q"]) -> Float[Tensor, "F 1 C"]:
+        """Return the features of normalised proprioception."""
+        return self.embed(proprio.to(_compute_dtype(self.embed)))[:, None]
+
+
+def _fourier(position: Tensor) -> Tensor:
+    """Return position and its sines and cosines at rising frequencies: [... 3(1 + 2 octaves)]."""
+    octaves = 2.0 ** torch.arange(_FOURIER_OCTAVES, device=position.device)
+    phases = (position[..., None] * octaves).flatten(-2)
+    return torch.cat([position, phases.sin(), phases.cos()], -1)
+
+
+def _compute_dtype(layer: nn.Linear) -> torch.dtype:
+    """Return the type that a layer computes in: autocast's where it is on, else its weights'."""
+    device = layer.weight.device.type
+    if torch.is_autocast_enabled(device):
+        return torch.get_autocast_dtype(device)
+    return layer.weight.dtype

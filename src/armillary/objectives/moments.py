@@ -1,0 +1,29 @@
+"""Moments of a batch that may be spread over several processes, with gradients through all."""
+
+from __future__ import annotations
+
+import torch.distributed as dist
+from jaxtyping import Float
+from torch import Tensor
+from torch.distributed.nn.functional import all_reduce
+
+
+def mean_over_processes(value: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
+    """Return the mean over processes of equal batches; the value itself in a single process.
+
+    The sum's backward sums the gradients of all processes, and data-parallel training averages
+    them afterwards, so each process receives the gradient of the loss of the whole batch.
+    """
+    if not (dist.is_available() and dist.is_initialized()) or dist.get_world_size() == 1:
+        return value
+    return all_reduce(value) / dist.get_world_size()
+
+
+def mean_and_covariance(
+    latents: Float[Tensor, "B Z"],
+) -> tuple[Float[Tensor, " Z"], Float[Tensor, "Z Z"]]:
+    """Return mean and covariance (divisor B) over the whole batch, all processes counted."""
+    latents = latents.float()
+    mean = mean_over_processes(latents.mean(0))
+    centred = latents - mean
+    return mean, mean_over_processes(centred.T @ centred / len(latents))

@@ -1,0 +1,128 @@
+"""Settings of a training run: frozen, validated, saved beside the run."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+from armillary.core.errors import ConfigError
+
+
+@dataclass(frozen=True)
+class OptimizerConfig:
+    """AdamW with linear warm-up and cosine decay.
+
+    Attributes:
+        lr: peak learning rate.
+        weight_decay: decoupled decay, on matrices only.
+        warmup: share of the steps with rising learning rate.
+        final_lr: share of the peak that is left at the end.
+        clip_norm: largest norm of the gradient.
+    """
+
+    lr: float = 1e-3
+    weight_decay: float = 1e-3
+    warmup: float = 0.05
+    final_lr: float = 0.02
+    clip_norm: float = 1.0
+
+    def __post_init__(self) -> None:
+        if not (self.lr > 0 and self.clip_norm > 0 and 0 <= self.warmup < 1):
+            raise ConfigError(
+                "optimizer.lr and clip_norm must be above 0 and warmup in [0, 1), got "
+                f"{self.lr}, {self.clip_norm}, {self.warmup}."
+            )
+
+
+@dataclass(frozen=True)
+class ObjectiveConfig:
+    """Weights of the loss terms by name; a term of weight 0 is not computed.
+
+    Attributes:
+        rollout: multi-step prediction in latent space.
+        sigreg: distance of the latents from an isotropic Gaussian.
+        variance: hinge on each dimension's standard deviation over the batch.
+        covariance: squared covariances between dimensions.
+        motion_variance: the hinge on latents minus their clip's mean.
+        motion_covariance: the covariances of the same.
+        inverse_dynamics: error of the action guessed from two neighbouring latents.
+        smoothness: squared change of latent from step to step.
+        rollout_steps: K, how many steps are foreseen from each start.
+        rollout_decay: weight of each further step relative to the one before.
+        sigreg_directions: random directions per step.
+        motion_margin: standard deviation within a clip that motion_variance asks for.
+    """
+
+    rollout: float = 1.0
+    sigreg: float = 0.0
+    variance: float = 0.0
+    covariance: float = 0.0
+    motion_variance: float = 0.0
+    motion_covariance: float = 0.0
+    inverse_dynamics: float = 0.0
+    smoothness: float = 0.0
+    rollout_steps: int = 4
+    rollout_decay: float = 0.7
+    sigreg_directions: int = 64
+    motion_margin: float = 0.3
+
+    def __post_init__(self) -> None:
+        if self.rollout_steps < 1:
+            raise ConfigError(f"objective.rollout_steps must be at least 1: {self.rollout_steps}.")
+
+    @property
+    def weights(self) -> dict[str, float]:
+        """The terms that count, by name."""
+        names = (
+            "rollout",
+            "sigreg",
+            "variance",
+            "covariance",
+            "motion_variance",
+            "motion_covariance",
+            "inverse_dynamics",
+            "smoothness",
+        )
+        return {name: getattr(self, name) for name in names if getattr(self, name) != 0}
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    """How long, on how much at once, and how it is watched.
+
+    Attributes:
+        steps: optimizer steps.
+        batch_size: clips per step, over all processes.
+        clip_length: T, model steps per clip.
+        seed: names weights, order of the data and random directions.
+        ema_decay: decay of the moving average of the weights that is kept as the model; 0: none.
+        precision: bfloat16 autocast or float32; auto takes bfloat16 where the processor has it.
+        threads: threads per process; 0 takes the cores that the machine has.
+        log_every: steps between lines of the log.
+        eval_every: steps between held-out losses.
+        checkpoint_every: steps between checkpoints.
+    """
+
+    steps: int = 2000
+    batch_size: int = 128
+    clip_length: int = 8
+    seed: int = 0
+    ema_decay: float = 0.0
+    precision: Literal["auto", "bfloat16", "float32"] = "auto"
+    threads: int = 0
+    log_every: int = 20
+    eval_every: int = 200
+    checkpoint_every: int = 500
+    optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
+    objective: ObjectiveConfig = field(default_factory=ObjectiveConfig)
+
+    def __post_init__(self) -> None:
+        least = {"steps": 1, "batch_size": 2, "clip_length": 2, "log_every": 1}
+        for name, bound in (least | {"eval_every": 1, "checkpoint_every": 1}).items():
+            if getattr(self, name) < bound:
+                raise ConfigError(f"{name} must be at least {bound}, got {getattr(self, name)}.")
+        if self.objective.rollout_steps >= self.clip_length:
+            raise ConfigError(
+                f"objective.rollout_steps ({self.objective.rollout_steps}) must be below "
+                f"clip_length ({self.clip_length})."
+            )

@@ -1,0 +1,112 @@
+"""Learner: a model with what it needs only while it learns, and the loss terms of a batch.
+
+Axes: B clips, T steps, Z flattened latent, R = T-K starts, K steps ahead, A action width.
+"""
+
+from __future__ import annotations
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from armillary.core.rng import torch_generator
+from armillary.core.values import Batch
+from armillary.models import JEPA
+from armillary.objectives import (
+    decaying_weights,
+    inverse_dynamics_loss,
+    motion_variance_covariance,
+    rollout_loss,
+    sigreg,
+    smoothness,
+    variance_covariance,
+)
+from armillary.training.config import ObjectiveConfig
+
+_INVERSE_HIDDEN = 128
+
+
+class Learner(nn.Module):
+    """Computes the named loss terms of a batch of clips.
+
+    Args:
+        model: the model that learns.
+        objective: which terms count, and their settings.
+        seed: names the random directions of SIGReg.
+    """
+
+    def __init__(self, model: JEPA, objective: ObjectiveConfig, seed: int) -> None:
+        super().__init__()
+        self.model, self.objective, self.seed = model, objective, seed
+        width, action_width = model.config.latent_width, model.config.action_width
+        if "inverse_dynamics" in objective.weights:
+            self.inverse = nn.Sequential(
+                nn.Linear(2 * width, _INVERSE_HIDDEN),
+                nn.GELU(approximate="tanh"),
+                nn.Linear(_INVERSE_HIDDEN, action_width),
+            )
+
+    def forward(
+        self, batch: Batch, step: int
+    ) -> tuple[dict[str, Float[Tensor, ""]], Float[Tensor, "B T Z"]]:
+        """Return the loss terms by name, and the latents for the diagnosis.
+
+        Args:
+            batch: clips.
+            step: optimizer step, names this step's random directions.
+        """
+        latents = self.model.encode(batch).tokens.flatten(2)
+        actions = self._actions(batch, latents)
+        weights = self.objective.weights
+        terms = {"rollout": self._rollout(latents, actions)}
+        if "sigreg" in weights:
+            terms["sigreg"] = self._sigreg(latents, step)
+        if "variance" in weights or "covariance" in weights:
+            pair = variance_covariance(latents.flatten(0, 1))
+            terms |= _named(pair, weights, "variance", "covariance")
+        if "motion_variance" in weights or "motion_covariance" in weights:
+            pair = motion_variance_covariance(latents, self.objective.motion_margin)
+            terms |= _named(pair, weights, "motion_variance", "motion_covariance")
+        if "inverse_dynamics" in weights:
+            neighbours = torch.cat([latents[:, :-1], latents[:, 1:]], -1)
+            terms["inverse_dynamics"] = inverse_dynamics_loss(self.inverse(neighbours), actions)
+        if "smoothness" in weights:
+            terms["smoothness"] = smoothness(latents)
+        return {name: terms[name] for name in weights}, latents
+
+    def _actions(self, batch: Batch, latents: Tensor) -> Tensor:
+        if self.model.config.action_width and batch.actions is not None:
+            return self.model.normalizer.actions(batch.actions)
+        return latents.new_zeros(len(latents), latents.shape[1] - 1, 0)
+
+    def _rollout(self, latents: Tensor, actions: Tensor) -> Tensor:
+        """Foresee K steps from every start at once; starts keep the memory of what came before."""
+        steps_ahead = self.objective.rollout_steps
+        starts = latents.shape[1] - steps_ahead
+        memories = self._memories(latents, actions, starts)
+        state = latents[:, :starts].flatten(0, 1)
+        ahead = [actions[:, k : k + starts].flatten(0, 1) for k in range(steps_ahead)]
+        foreseen = self.model.foresee(state, memories, torch.stack(ahead, 1))
+        foreseen = foreseen.unflatten(0, (len(latents), starts))
+        came = latents.unfold(1, steps_ahead, 1)[:, 1:].transpose(2, 3)
+        weights = decaying_weights(steps_ahead, self.objective.rollout_decay)
+        return rollout_loss(foreseen, came, weights)
+
+    def _memories(self, latents: Tensor, actions: Tensor, starts: int) -> Tensor:
+        """Return the memory before each start, from what was seen: [B*R M]."""
+        memory = self.model.predictor.start(latents[:, 0])
+        memories = [memory]
+        for step in range(starts - 1):
+            memory = self.model.predictor.remember(latents[:, step], actions[:, step], memory)
+            memories.append(memory)
+        return torch.stack(memories, 1).flatten(0, 1)
+
+    def _sigreg(self, latents: Tensor, step: int) -> Tensor:
+        rng = torch_generator("sigreg", self.seed, step)
+        return sigreg(latents.flatten(0, 1), self.objective.sigreg_directions, rng)
+
+
+def _named(
+    pair: tuple[Tensor, Tensor], weights: dict[str, float], *names: str
+) -> dict[str, Tensor]:
+    return {name: term for name, term in zip(names, pair, strict=True) if name in weights}

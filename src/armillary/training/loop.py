@@ -1,0 +1,226 @@
+"""The training loop, to be read from top to bottom.
+
+    make model -> fit its scales -> (resume) -> step, log, evaluate, checkpoint -> save the model
+
+One process, or several under ``torchrun``, unchanged. A run killed at any moment and resumed ends
+in the same weights to the bit, because a step depends on nothing but its number and the weights.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from armillary.core.errors import ConfigError, TrainingError
+from armillary.core.files import write_json
+from armillary.core.hashing import json_sha256
+from armillary.core.progress import Progress, silent
+from armillary.data import Windows
+from armillary.models import JEPA, JEPAConfig, save_model, untrained
+from armillary.objectives import CollapseDiagnosis
+from armillary.training.config import TrainConfig
+from armillary.training.log import Log, Tracker
+from armillary.training.processes import Processes, join_processes
+from armillary.training.scales import fit_scales
+from armillary.training.state import load_state, save_state
+from armillary.training.stepper import Stepper
+
+_EVAL_BATCHES = 4
+
+
+@dataclass(frozen=True)
+class TrainSummary:
+    """What a run came to.
+
+    Attributes:
+        out: folder of the run; the model is ``out / "model"``.
+        steps: optimizer steps of the whole run.
+        resumed_at: steps that an earlier attempt had taken.
+        frames_per_s: frames that went through the encoder per second, all work counted.
+        seconds: of this attempt.
+        loss: the last training loss.
+        held_out: the last held-out loss terms.
+        warnings: what the collapse diagnosis says of the final latents.
+    """
+
+    out: Path
+    steps: int
+    resumed_at: int
+    frames_per_s: float
+    seconds: float
+    loss: float
+    held_out: dict[str, float]
+    warnings: tuple[str, ...]
+
+
+def train(
+    model_config: JEPAConfig,
+    config: TrainConfig,
+    windows: Windows,
+    held_out: Windows | None,
+    out: Path,
+    resume: bool = False,
+    tracker: Tracker = "none",
+    progress: Progress = silent,
+) -> TrainSummary:
+    """Train a model on clips and leave it in ``out / "model"``.
+
+    Args:
+        model_config: shape of the model.
+        config: settings of the run.
+        windows: training clips, ``config.clip_length`` model steps long.
+        held_out: clips of other episodes, for the held-out loss.
+        out: folder of the run.
+        resume: go on from the newest checkpoint in ``out``.
+        tracker: where numbers go besides ``log.jsonl``.
+        progress: called after each step.
+
+    Raises:
+        ConfigError: ``out`` holds a run and ``resume`` is off.
+        TrainingError: fewer clips than a batch, or the loss is not a number.
+        CheckpointError: the checkpoint to resume belongs to other settings or data.
+        StorageError: the disk is full or not writable.
+    """
+    _check(config, windows, out, resume)
+    with _threads(config.threads), join_processes() as processes:
+        model = untrained(model_config, config.seed)
+        fit_scales(model, windows, config.seed)
+        stepper = Stepper(model, config, windows, processes)
+        digest = json_sha256([asdict(model_config), _what_decides(config), windows.digest])
+        done = load_state(out, stepper, digest) if resume else 0
+        run = _Run(out, config, stepper, held_out, done, digest, tracker, progress)
+        run.start(model_config)
+        return run.finish(run.steps())
+
+
+class _Run:
+    """One attempt at a run: what to do around each step."""
+
+    def __init__(
+        self,
+        out: Path,
+        config: TrainConfig,
+        stepper: Stepper,
+        held_out: Windows | None,
+        done: int,
+        digest: str,
+        tracker: Tracker,
+        progress: Progress,
+    ) -> None:
+        self.out, self.config, self.stepper, self.held_out_windows = out, config, stepper, held_out
+        self.resumed_at, self.digest, self.tracker, self.progress = done, digest, tracker, progress
+        self.held_out: dict[str, float] = {}
+        self.diagnosis: CollapseDiagnosis | None = None
+        self.log: Log | None = None
+
+    @property
+    def processes(self) -> Processes:
+        return self.stepper.processes
+
+    def start(self, model_config: JEPAConfig) -> None:
+        if self.processes.leads:
+            settings = {"model": asdict(model_config), "train": asdict(self.config)}
+            write_json(self.out / "run.json", settings | {"digest": self.digest})
+            self.log = Log(self.out, self.resumed_at, self.tracker)
+        self.began = time.perf_counter()
+
+    def steps(self) -> float:
+        """Take all steps that are left and return the last loss."""
+        loss = float("nan")
+        for step in range(self.resumed_at, self.config.steps):
+            numbers, latents = self.stepper.step(step)
+            done = step + 1
+            if done % self.config.log_every == 0 or done == self.config.steps:
+                loss = float(numbers["loss"])
+                self._write_log(done, numbers, latents)
+            if done % self.config.eval_every == 0 or done == self.config.steps:
+                self._evaluate(done)
+            if done % self.config.checkpoint_every == 0:
+                self._checkpoint(done)
+            if self.processes.leads:
+                self.progress(done, self.config.steps, f"{self._frames_per_s(done):,.0f} frames/s")
+        return loss
+
+    def finish(self, loss: float) -> TrainSummary:
+        if self.processes.leads:
+            save_model(self.stepper.best_model(), self.out / "model")
+        self.processes.wait()
+        return TrainSummary(
+            out=self.out,
+            steps=self.config.steps,
+            resumed_at=self.resumed_at,
+            frames_per_s=self._frames_per_s(self.config.steps),
+            seconds=time.perf_counter() - self.began,
+            loss=loss,
+            held_out=self.held_out,
+            warnings=self.diagnosis.warnings if self.diagnosis else (),
+        )
+
+    def _write_log(
+        self, done: int, numbers: dict[str, torch.Tensor], latents: torch.Tensor
+    ) -> None:
+        self.diagnosis = self.stepper.diagnose(latents)
+        if self.log is None:
+            return
+        values: dict[str, Any] = {f"train/{name}": float(v) for name, v in numbers.items()}
+        values["train/lr"] = float(self.stepper.optimizer.param_groups[0]["lr"])
+        values["train/samples_per_s"] = self._frames_per_s(done) / self.config.clip_length
+        for name in ("effective_rank", "least_spread", "mean_spread", "motion_share"):
+            values[f"latent/{name}"] = getattr(self.diagnosis, name)
+        if self.diagnosis.warnings:
+            values["warnings"] = list(self.diagnosis.warnings)
+        self.log.write(done, values)
+
+    def _evaluate(self, done: int) -> None:
+        if self.held_out_windows is None or not len(self.held_out_windows):
+            return
+        self.held_out = self.stepper.held_out(self.held_out_windows, _EVAL_BATCHES)
+        if self.log is not None:
+            self.log.write(done, {f"eval/{name}": v for name, v in self.held_out.items()})
+
+    def _checkpoint(self, done: int) -> None:
+        if self.processes.leads:
+            save_state(self.out, done, self.stepper, self.digest)
+        self.processes.wait()
+
+    def _frames_per_s(self, done: int) -> float:
+        frames = (done - self.resumed_at) * self.config.batch_size * self.config.clip_length
+        return frames / max(1e-9, time.perf_counter() - self.began)
+
+
+def _check(config: TrainConfig, windows: Windows, out: Path, resume: bool) -> None:
+    if len(windows) < config.batch_size:
+        raise TrainingError(
+            f"{len(windows)} training clips of {config.clip_length} steps are fewer than a batch of "
+            f"{config.batch_size}. Record more, or lower batch_size or clip_length."
+        )
+    if (out / "run.json").exists() and not resume:
+        raise ConfigError(
+            f"{out}: holds a training run already. Continue it with --resume, or choose a new --out."
+        )
+
+
+def _what_decides(config: TrainConfig) -> dict[str, Any]:
+    """Return the settings that decide the weights; how often one looks does not."""
+    watching = ("log_every", "eval_every", "checkpoint_every", "threads")
+    return {name: value for name, value in asdict(config).items() if name not in watching}
+
+
+@contextmanager
+def _threads(count: int) -> Iterator[None]:
+    before = torch.get_num_threads()
+    torch.set_num_threads(count or len(os.sched_getaffinity(0)))
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+__all__ = ["JEPA", "TrainSummary", "train"]

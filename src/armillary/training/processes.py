@@ -1,0 +1,78 @@
+"""Processes: one, or several under ``torchrun``; the loop is the same.
+
+``torchrun`` sets RANK, WORLD_SIZE and the rendezvous address; without them there is one process.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+import torch.distributed as dist
+
+from armillary.core.errors import ConfigError
+
+
+@dataclass(frozen=True)
+class Processes:
+    """Where this process stands among those that train together.
+
+    Attributes:
+        rank: 0 writes files and speaks.
+        count: how many there are.
+        device: where this one computes.
+    """
+
+    rank: int
+    count: int
+    device: torch.device
+
+    @property
+    def leads(self) -> bool:
+        """Whether this process writes files and speaks."""
+        return self.rank == 0
+
+    def share(self, index: np.ndarray) -> np.ndarray:
+        """Return this process's part of a step's window indices.
+
+        Raises:
+            ConfigError: the batch does not divide.
+        """
+        if len(index) % self.count:
+            raise ConfigError(
+                f"batch_size ({len(index)}) must be divisible by the number of processes "
+                f"({self.count})."
+            )
+        return index.reshape(self.count, -1)[self.rank]
+
+    def wait(self) -> None:
+        """Wait until every process has come here."""
+        if self.count > 1:
+            dist.barrier()
+
+
+@contextmanager
+def join_processes() -> Iterator[Processes]:
+    """Join the process group that ``torchrun`` announced, if any, and leave it at the end."""
+    count = int(os.environ.get("WORLD_SIZE", "1"))
+    device = _device()
+    if count == 1:
+        yield Processes(0, 1, device)
+        return
+    dist.init_process_group("nccl" if device.type == "cuda" else "gloo")
+    try:
+        yield Processes(dist.get_rank(), count, device)
+    finally:
+        dist.destroy_process_group()
+
+
+def _device() -> torch.device:
+    if not torch.cuda.is_available():
+        return torch.device("cpu")
+    local = int(os.environ.get("LOCAL_RANK", "0"))
+    torch.cuda.set_device(local)
+    return torch.device("cuda", local)

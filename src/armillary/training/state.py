@@ -1,0 +1,136 @@
+"""Training state: all that a run needs to go on as if it had never stopped.
+
+    checkpoints/000500/pretrained_model/        the model as ``load_model`` reads it
+    checkpoints/000500/training_state/          learner, optimizer, average; state.json
+    checkpoints/last                            link to the newest
+
+Data order, learning rate and random directions are functions of the step, so they need no state.
+A checkpoint is replicated state: it can be read by any number of processes.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from armillary.core.errors import CheckpointError
+from armillary.core.files import read_json, replacing_folder, storage_errors, write_json
+from armillary.models.checkpoint import read_tensors, save_model, write_tensors
+from armillary.training.stepper import Stepper
+
+_KEPT = 2
+_STATE = "state.json"
+
+
+def save_state(out: Path, done: int, stepper: Stepper, run_digest: str) -> Path:
+    """Write a checkpoint in one step, point ``last`` to it, and drop all but the newest two.
+
+    Args:
+        out: folder of the run.
+        done: optimizer steps that were taken.
+        stepper: what is kept.
+        run_digest: names the run's settings and data, compared at resume.
+
+    Raises:
+        StorageError: the disk is full or not writable; older checkpoints are kept.
+    """
+    folder = out / "checkpoints" / f"{done:06d}"
+    with replacing_folder(folder) as beside:
+        save_model(stepper.best_model(), beside / "pretrained_model")
+        state = beside / "training_state"
+        state.mkdir()
+        write_tensors(state / "learner.safetensors", _weights(stepper.learner))
+        write_tensors(state / "optimizer.safetensors", _moments(stepper))
+        if stepper.average is not None:
+            write_tensors(state / "average.safetensors", _weights(stepper.average))
+        write_json(
+            state / _STATE,
+            {"done": done, "run": run_digest, "processes": stepper.processes.count},
+        )
+    _point_last(folder)
+    _drop_old(folder.parent)
+    return folder
+
+
+def load_state(out: Path, stepper: Stepper, run_digest: str) -> int:
+    """Bring a stepper to the newest checkpoint of a run and return the steps already taken.
+
+    Args:
+        out: folder of the run.
+        stepper: freshly made with the run's settings.
+        run_digest: names the run's settings and data.
+
+    Returns:
+        0 where the run has no checkpoint yet.
+
+    Raises:
+        CheckpointError: the checkpoint is damaged, or belongs to other settings or data.
+    """
+    folders = _checkpoints(out / "checkpoints")
+    if not folders:
+        return 0
+    state = folders[-1] / "training_state"
+    document = read_json(state / _STATE)
+    if document["run"] != run_digest:
+        raise CheckpointError(
+            f"{folders[-1]}: was made with other settings or other data; resume with the same, or "
+            "choose a new --out."
+        )
+    _load(stepper.learner, state / "learner.safetensors")
+    if stepper.average is not None:
+        _load(stepper.average, state / "average.safetensors")
+    _load_moments(stepper, state / "optimizer.safetensors")
+    return int(document["done"])
+
+
+def _weights(module: nn.Module) -> dict[str, Tensor]:
+    return {name: value.detach().contiguous() for name, value in module.state_dict().items()}
+
+
+def _load(module: nn.Module, path: Path) -> None:
+    expected = {name: value.shape for name, value in module.state_dict().items()}
+    module.load_state_dict(read_tensors(path, expected))
+
+
+def _moments(stepper: Stepper) -> dict[str, Tensor]:
+    """Return the optimizer's state by parameter name; zero before the first step."""
+    moments = {}
+    for name, parameter in stepper.learner.named_parameters():
+        state = stepper.optimizer.state.get(parameter, {})
+        for key in ("exp_avg", "exp_avg_sq"):
+            moments[f"{name}.{key}"] = state.get(key, torch.zeros_like(parameter)).contiguous()
+        moments[f"{name}.step"] = state.get("step", torch.tensor(0.0))
+    return moments
+
+
+def _load_moments(stepper: Stepper, path: Path) -> None:
+    expected = {name: value.shape for name, value in _moments(stepper).items()}
+    moments = read_tensors(path, expected)
+    for name, parameter in stepper.learner.named_parameters():
+        stepper.optimizer.state[parameter] = {
+            key: moments[f"{name}.{key}"] for key in ("step", "exp_avg", "exp_avg_sq")
+        }
+
+
+def _checkpoints(folder: Path) -> list[Path]:
+    if not folder.is_dir():
+        return []
+    return sorted(path for path in folder.iterdir() if path.name.isdigit() and path.is_dir())
+
+
+def _point_last(folder: Path) -> None:
+    link = folder.parent / "last"
+    beside = folder.parent / f".last.{os.getpid()}"
+    with storage_errors(link):
+        beside.unlink(missing_ok=True)
+        beside.symlink_to(folder.name)
+        beside.replace(link)
+
+
+def _drop_old(folder: Path) -> None:
+    for old in _checkpoints(folder)[:-_KEPT]:
+        shutil.rmtree(old, ignore_errors=True)

@@ -1,0 +1,173 @@
+"""Stepper: one optimizer step, everything counted (gather, encode, roll out, losses, update).
+
+What the loop repeats and what the speed bench times are this same object.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import math
+from collections.abc import Iterator
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
+
+from armillary.core.errors import TrainingError
+from armillary.core.values import Batch
+from armillary.data import Windows, epoch_order
+from armillary.models import JEPA
+from armillary.objectives import CollapseDiagnosis, diagnose_collapse, weighted_sum
+from armillary.training.config import TrainConfig
+from armillary.training.learner import Learner
+from armillary.training.precision import training_dtype
+from armillary.training.processes import Processes
+from armillary.training.schedule import learning_rate
+
+
+class Stepper:
+    """Holds what changes from step to step: learner, optimizer, moving average.
+
+    Args:
+        model: the model that learns.
+        config: settings of the run.
+        windows: training clips.
+        processes: where this process stands.
+    """
+
+    def __init__(
+        self, model: JEPA, config: TrainConfig, windows: Windows, processes: Processes
+    ) -> None:
+        self.config, self.windows, self.processes = config, windows, processes
+        self.learner = Learner(model, config.objective, config.seed).to(processes.device)
+        self.optimizer = _optimizer(self.learner, config)
+        self.average = _copy(model) if config.ema_decay else None
+        self.dtype = training_dtype(config.precision, processes.device)
+        self._parallel = self.learner
+        if processes.count > 1:
+            self._parallel = DistributedDataParallel(self.learner)
+        self._order: tuple[int, np.ndarray] | None = None
+
+    @property
+    def model(self) -> JEPA:
+        """The model that learns."""
+        return self.learner.model
+
+    def best_model(self) -> JEPA:
+        """Return the model to keep: the moving average where there is one."""
+        return self.average if self.average is not None else self.model
+
+    def step(self, step: int) -> tuple[dict[str, Tensor], Tensor]:
+        """Take one optimizer step and return its numbers, as tensors, and its latents.
+
+        Args:
+            step: the step's number from 0; it alone decides data, learning rate and randomness.
+
+        Raises:
+            TrainingError: the loss is not a number; nothing was updated.
+        """
+        rate = learning_rate(self.config.optimizer, step, self.config.steps)
+        for group in self.optimizer.param_groups:
+            group["lr"] = rate
+        batch = self.batch(step)
+        with self.autocast():
+            terms, latents = self._parallel(batch, step)
+        loss = weighted_sum(terms, self.config.objective.weights)
+        self.optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        norm = nn.utils.clip_grad_norm_(
+            self.learner.parameters(), self.config.optimizer.clip_norm, foreach=True
+        )
+        if not math.isfinite(float(norm)):
+            raise TrainingError(self._not_a_number(step, terms))
+        self.optimizer.step()
+        self._move_average(step)
+        return {"loss": loss.detach(), "grad_norm": norm, **_detached(terms)}, latents.detach()
+
+    @torch.no_grad()
+    def held_out(self, windows: Windows, batches: int) -> dict[str, float]:
+        """Return the mean loss terms over fixed held-out clips."""
+        size = min(len(windows), self.config.batch_size)
+        order = epoch_order(len(windows), self.config.seed, 0)
+        sums: dict[str, float] = {}
+        count = max(1, min(batches, len(windows) // size))
+        for start in range(0, count * size, size):
+            batch = self._to_device(windows.gather(order[start : start + size]))
+            with self.autocast():
+                terms, _ = self.learner(batch, 0)
+            for name, term in terms.items():
+                sums[name] = sums.get(name, 0.0) + float(term) / count
+        return sums
+
+    def diagnose(self, latents: Tensor) -> CollapseDiagnosis:
+        """Return the collapse diagnosis of a step's latents."""
+        return diagnose_collapse(latents)
+
+    def batch(self, step: int) -> Batch:
+        """Return this process's clips of a step."""
+        size, total = self.config.batch_size, len(self.windows)
+        positions = np.arange(step * size, (step + 1) * size)
+        index = np.concatenate(
+            [
+                self._epoch(epoch)[positions[positions // total == epoch] % total]
+                for epoch in range(positions[0] // total, positions[-1] // total + 1)
+            ]
+        )
+        return self._to_device(self.windows.gather(self.processes.share(index)))
+
+    @contextlib.contextmanager
+    def autocast(self) -> Iterator[None]:
+        """Compute in the run's precision."""
+        enabled = self.dtype != torch.float32
+        with torch.autocast(self.processes.device.type, dtype=self.dtype, enabled=enabled):
+            yield
+
+    def _epoch(self, epoch: int) -> np.ndarray:
+        if self._order is None or self._order[0] != epoch:
+            self._order = epoch, epoch_order(len(self.windows), self.config.seed, epoch)
+        return self._order[1]
+
+    def _to_device(self, batch: Batch) -> Batch:
+        device = self.processes.device
+        if device.type == "cpu":
+            return batch
+        streams = {name: value.to(device) for name, value in batch.streams.items()}
+        actions = None if batch.actions is None else batch.actions.to(device)
+        return Batch(streams, actions, batch.valid.to(device))
+
+    @torch.no_grad()
+    def _move_average(self, step: int) -> None:
+        if self.average is None:
+            return
+        # the average forgets the first steps faster, or it would remember the random start
+        decay = min(self.config.ema_decay, (1 + step) / (10 + step))
+        kept = list(self.average.parameters())
+        torch._foreach_lerp_(kept, list(self.model.parameters()), 1 - decay)
+
+    def _not_a_number(self, step: int, terms: dict[str, Tensor]) -> str:
+        values = ", ".join(f"{name} {float(term):.3g}" for name, term in terms.items())
+        return (
+            f"Training stopped at step {step}: the gradient is not a number ({values}). Lower "
+            "optimizer.lr or look for NaN in the data; the last checkpoint is kept."
+        )
+
+
+def _optimizer(learner: Learner, config: TrainConfig) -> torch.optim.AdamW:
+    matrices = [p for p in learner.parameters() if p.ndim > 1]
+    others = [p for p in learner.parameters() if p.ndim <= 1]
+    groups = [
+        {"params": matrices, "weight_decay": config.optimizer.weight_decay},
+        {"params": others, "weight_decay": 0.0},
+    ]
+    return torch.optim.AdamW(groups, lr=config.optimizer.lr, fused=True)
+
+
+def _copy(model: JEPA) -> JEPA:
+    copy = JEPA(model.config)
+    copy.load_state_dict(model.state_dict())
+    return copy.requires_grad_(False).eval()
+
+
+def _detached(terms: dict[str, Tensor]) -> dict[str, Tensor]:
+    return {name: term.detach() for name, term in terms.items()}
