@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
+from counting_world import begin, write_some, write_until_killed
 
 from armillary.core.errors import ConfigError, DatasetError
 from armillary.data import DatasetWriter, open_dataset, verify
@@ -67,46 +68,41 @@ def test_lerobot_columns_and_counts(counted):
     assert stats["truth.count"]["max"] == [316.0]
 
 
-def test_the_order_and_number_of_writers_do_not_change_a_byte(tmp_path, counted, counting):
-    first = DatasetWriter(tmp_path / "other", 20, "counting", "count up")
-    second = DatasetWriter(tmp_path / "other", 20, "counting", "count up")
-    for writer, index in ((second, 3), (first, 1), (second, 0), (first, 2)):
-        writer.write(index, counting.episode(index, 11 + 2 * index))
-    assert second.finished() == {0, 1, 2, 3}
-    second.finalize()
+def test_the_order_and_number_of_writers_do_not_change_a_byte(tmp_path, counted):
+    spawn = multiprocessing.get_context("spawn")
+    writers = [
+        spawn.Process(target=write_some, args=(tmp_path / "other", indices))
+        for indices in ([3, 0], [2, 1])
+    ]
+    for process in writers:
+        process.start()
+    for process in writers:
+        process.join()
+    assert begin(tmp_path / "other").finished() == {0, 1, 2, 3}
+    begin(tmp_path / "other").finalize()
     assert _all_bytes(tmp_path / "other") == _all_bytes(counted)
 
 
 def test_finalizing_again_changes_nothing(fresh):
     before = _all_bytes(fresh)
-    DatasetWriter(fresh, 20, "counting", "count up").finalize()
+    begin(fresh).finalize()
     assert _all_bytes(fresh) == before
 
 
 def test_more_episodes_may_follow_after_finalize(tmp_path, counting, counted):
     for count in (2, 4):
-        writer = DatasetWriter(tmp_path / "grown", 20, "counting", "count up")
+        writer = begin(tmp_path / "grown")
         for index in set(range(count)) - writer.finished():
             writer.write(index, counting.episode(index, 11 + 2 * index))
         writer.finalize()
     assert _all_bytes(tmp_path / "grown") == _all_bytes(counted)
 
 
-def _endless(path: Path, episode_of) -> None:
-    writer = DatasetWriter(path, 20, "counting", "count up")
-    index = 0
-    while True:
-        writer.write(index, episode_of(index))
-        index += 1
-
-
 def test_a_killed_writer_loses_nothing_it_reported(tmp_path, counting):
     path = tmp_path / "killed"
-    process = multiprocessing.get_context("fork").Process(
-        target=_endless, args=(path, counting.episode)
-    )
+    process = multiprocessing.get_context("spawn").Process(target=write_until_killed, args=(path,))
     process.start()
-    writer = DatasetWriter(path, 20, "counting", "count up")
+    writer = begin(path)
     deadline = time.monotonic() + 30
     while len(writer.finished()) < 3 and time.monotonic() < deadline:
         time.sleep(0.002)
@@ -115,7 +111,7 @@ def test_a_killed_writer_loses_nothing_it_reported(tmp_path, counting):
     done = writer.finished()
     assert len(done) >= 3
     for index in set(range(max(done) + 3)) - done:
-        writer.write(index, counting.episode(index))
+        writer.write(index, counting.episode(index, 11 + 2 * index))
     writer.finalize()
     assert verify(path).ok
     dataset = open_dataset(path)

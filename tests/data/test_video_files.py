@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from armillary.core.errors import FormatError
+from armillary.data.foreign import to_depth_mm
 from armillary.data.video import VideoReader, encode
 
 
@@ -73,3 +74,22 @@ def test_text_is_not_a_video(tmp_path):
     (tmp_path / "text.mp4").write_text("not a video " * 50)
     with pytest.raises(FormatError, match=r"text\.mp4: cannot be decoded as video"):
         VideoReader(tmp_path / "text.mp4")
+
+
+def test_twelve_bit_depth_codes_of_others_become_millimetres(tmp_path):
+    codes = np.linspace(0, 4095, 32 * 32).astype(np.uint16).reshape(32, 32)
+    with av.open(str(tmp_path / "codes.mkv"), "w") as container:
+        stream = container.add_stream("ffv1", rate=10)
+        stream.width, stream.height, stream.pix_fmt = 32, 32, "gray12le"
+        frame = av.VideoFrame(32, 32, "gray12le")
+        frame.planes[0].update(codes.tobytes())
+        container.mux(stream.encode(frame))
+        container.mux(stream.encode(None))
+    with VideoReader(tmp_path / "codes.mkv", "depth") as reader:
+        (got,) = reader.read([0])
+    assert np.array_equal(got, codes)
+    metres = to_depth_mm(got, {"info": {"video.pix_fmt": "gray12le"}}) / 1000
+    assert metres[0, 0] == 0, "code 0 is no distance"
+    assert metres[-1, -1] == 10
+    middle = np.exp((np.log(0.01 + 3.5) + np.log(10 + 3.5)) / 2) - 3.5
+    assert abs(metres.ravel()[512] - middle) < 0.01

@@ -1,6 +1,6 @@
 """Foreign: what datasets written by others hold that armillary's own do not.
 
-Pictures inside parquet, depth in LeRobot's 12-bit codes, and a licence in the front matter.
+Pictures inside parquet, depth in LeRobot's 12-bit codes, a licence in the front matter, tasks.
 """
 
 from __future__ import annotations
@@ -16,6 +16,8 @@ import pyarrow as pa
 
 from armillary.core.errors import FormatError
 from armillary.core.values import StreamKind
+from armillary.data import layout
+from armillary.data.tables import read_table
 from armillary.data.video import MAX_PIXELS
 
 MAX_README_BYTES = 1 << 20
@@ -53,6 +55,15 @@ def to_depth_mm(image: np.ndarray, spec: Mapping[str, Any]) -> np.ndarray:
     low, high = np.log(near + shift), np.log(far + shift)
     depth_m = np.exp(low + image / 4095.0 * (high - low)) - shift
     return np.where(image > 0, np.rint(depth_m * 1000.0), 0).astype(np.uint16)
+
+
+def tasks_of(path: Path) -> str:
+    """Return what a dataset's task table names, in one line; nothing if it has none."""
+    file = path / layout.TASKS
+    if not file.is_file():
+        return ""
+    texts = [c for c in read_table(file).columns if str(c.type) in ("string", "large_string")]
+    return " / ".join(str(text) for text in texts[0].to_pylist()) if texts else ""
 
 
 def license_of(path: Path) -> str:

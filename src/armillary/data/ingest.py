@@ -17,6 +17,7 @@ from armillary.core.files import replacing_folder, storage_errors
 from armillary.core.progress import Progress, silent
 from armillary.core.values import Episode
 from armillary.data import layout
+from armillary.data.foreign import tasks_of
 from armillary.data.opening import open_dataset
 from armillary.data.resize import Size, is_proportional, within_side
 from armillary.data.sources.lerobot import copy_episode
@@ -181,7 +182,8 @@ def _ingest_lerobot(
     skipped: list[tuple[Path, str]] = []
     with replacing_folder(out) as beside:
         robot = str(dataset.info.get("robot_type") or "")
-        writer = DatasetWriter(beside, dataset.fps, robot, about={"ingested": "lerobot"})
+        task = tasks_of(source)
+        writer = DatasetWriter(beside, dataset.fps, robot, task, {"ingested": "lerobot"})
         written = frames = 0
         for index in range(len(dataset)):
             try:
