@@ -21,7 +21,6 @@ LEAVES = [
     ["act"],
     ["bench", "loader"],
     ["bench", "train"],
-    ["report"],
 ]
 
 

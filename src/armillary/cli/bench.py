@@ -21,14 +21,18 @@ class Loader(Command):
     """
 
     out: Path = Path("out/bench")
-    """Folder for what the measurement writes."""
+    """Folder for what the measurement writes; a recording there is used again."""
+    data: Path | None = None
+    """Dataset to measure with; else a tabletop recording is made."""
+    alone: bool = False
+    """Leave out the peers (they are installed into an environment of their own when needed)."""
 
     def run(self) -> Outcome:
         """Measure loading."""
         from armillary.benchmark import bench_loader
 
         with bar("measuring") as progress:
-            value = bench_loader(self.out, progress=progress)
+            value = bench_loader(self.out, self.data, peers=not self.alone, progress=progress)
         return Outcome(value, facts(value))
 
 
@@ -40,7 +44,11 @@ class Training(Command):
     """
 
     out: Path = Path("out/bench")
-    """Folder for what the measurement writes."""
+    """Folder for what the measurement writes; a recording there is used again."""
+    data: Path | None = None
+    """Dataset to measure with; else a tabletop recording is made."""
+    alone: bool = False
+    """Leave out the peers (they are installed into an environment of their own when needed)."""
 
     def run(self) -> Outcome:
         """Measure training."""

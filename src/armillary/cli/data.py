@@ -42,15 +42,16 @@ class Verify(Command):
     """Dataset folder."""
 
     def run(self) -> Outcome:
-        """Verify; exit code 1 if anything is wrong."""
+        """Verify; exit code 2 if anything is damaged, which is named."""
         from armillary.data import verify
 
         with bar("verifying") as progress:
             report = verify(self.dataset, progress)
-        said = "whole" if report.ok else f"{len(report.problems)} problems"
-        value = {"ok": report.ok, "problems": report.problems, "episodes": report.episodes}
-        lines = (*report.problems, f"{self.dataset}: {report.episodes} episodes, {said}")
-        return Outcome(value, lines, exit_code=0 if report.ok else 1)
+        errors = tuple(f"{self.dataset}: {problem}" for problem in report.problems)
+        hashed = "every file hashed" if report.hashed else "no manifest to compare hashes with"
+        said = f"{self.dataset}: {report.episodes} episodes, whole ({hashed})"
+        lines = (said,) if report.ok else ()
+        return Outcome(vars(report), lines, exit_code=0 if report.ok else 2, errors=errors)
 
 
 Data = Annotated[Show, subcommand("show")] | Annotated[Verify, subcommand("verify")]

@@ -92,12 +92,8 @@ class Ingest(Command):
         options = IngestOptions(self.fps, self.max_side, self.license, self.replace)
         with bar("ingesting") as progress:
             summary = ingest(self.source, self.out, self.format, progress, options)
-        value = {
-            "out": summary.out,
-            "written": summary.written,
-            "frames": summary.frames,
-            "skipped": [{"path": path, "reason": why} for path, why in summary.skipped],
-        }
+        skipped = [(str(path), why.removeprefix(f"{path}: ")) for path, why in summary.skipped]
+        value = vars(summary) | {"skipped": [{"path": p, "reason": why} for p, why in skipped]}
+        lines = tuple(f"skipped {path}: {why}" for path, why in skipped)
         said = f"{summary.written} episodes, {summary.frames} frames written to {summary.out}"
-        skipped = tuple(f"skipped {path}: {why}" for path, why in summary.skipped)
-        return Outcome(value, (*skipped, f"{said}; {len(skipped)} files skipped"))
+        return Outcome(value, (*lines, f"{said}; {len(skipped)} files skipped"))

@@ -14,7 +14,7 @@ from typing import Annotated, Any
 import tyro
 
 from armillary import __version__
-from armillary.cli import act, bench, data, demo, learn, page, understand
+from armillary.cli import act, bench, data, demo, learn, understand
 from armillary.cli.outcome import show, show_error
 from armillary.cli.parse import Command, parse
 from armillary.cli.train import Train, train_command
@@ -30,7 +30,6 @@ COMMANDS: dict[str, tuple[Any, str]] = {
     "surprise": (understand.Surprise, "does it notice what cannot be?"),
     "act": (act.Act, "can it reach a goal that it is shown?"),
     "bench": (bench.Bench, "how fast is this machine with it, beside others?"),
-    "report": (page.Report, "write the page of a finished demo again"),
 }
 DESCRIPTION = """World models that you can train, question, use and verify.
 

@@ -20,17 +20,21 @@ class Outcome:
         value: the facts, as a mapping for ``--json``.
         lines: what a person reads, one entry a line.
         table: rows of one table under the lines, each a mapping from column to text; may be empty.
-        exit_code: 0 done, 1 a check did not hold.
+        exit_code: 0 done; else what is wrong stands in ``errors``.
+        errors: sentences for stderr.
     """
 
     value: Mapping[str, Any]
     lines: tuple[str, ...] = ()
     table: Sequence[Mapping[str, str]] = field(default_factory=tuple)
     exit_code: int = 0
+    errors: tuple[str, ...] = ()
 
 
 def show(outcome: Outcome, as_json: bool) -> None:
-    """Print an outcome on stdout: one JSON object, or lines and a table."""
+    """Print an outcome on stdout, one JSON object or lines and a table; its errors on stderr."""
+    for sentence in outcome.errors:
+        print(f"error: {sentence}", file=sys.stderr)
     if as_json:
         print(json.dumps(plain(outcome.value), allow_nan=False))
         return
