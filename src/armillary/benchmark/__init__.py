@@ -1,0 +1,20 @@
+"""Benchmark: speed side by side, every side in the same run on the same machine.
+
+A peer is measured as its own installed package, in an environment of its own, by a script that runs
+there; nothing of it is copied or imported here.
+"""
+
+from armillary.benchmark.loader import LoaderBench, bench_loader
+from armillary.benchmark.machine import describe_machine
+from armillary.benchmark.peers import PeerProcess, peer_venv
+from armillary.benchmark.train import TrainBench, bench_train
+
+__all__ = [
+    "LoaderBench",
+    "PeerProcess",
+    "TrainBench",
+    "bench_loader",
+    "bench_train",
+    "describe_machine",
+    "peer_venv",
+]

@@ -1,0 +1,63 @@
+"""Machine: what a measurement ran on, and when."""
+
+from __future__ import annotations
+
+import os
+import platform
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import torch
+
+
+def describe_machine(threads: int) -> dict[str, Any]:
+    """Return what decides a speed: processor, cores, threads used, versions, and how busy it is.
+
+    Args:
+        threads: threads that the measurement uses.
+
+    Returns:
+        ``load_average`` is that of the last minute (runnable processes), None where unknown: well
+        above 0 before a measurement, it says that something else was running.
+    """
+    return {
+        "cpu": cpu_model(),
+        "cores": core_count(),
+        "threads": threads,
+        "bfloat16": bfloat16_units(),
+        "load_average": round(os.getloadavg()[0], 2) if hasattr(os, "getloadavg") else None,
+        "system": f"{platform.system()} {platform.machine()}",
+        "python": platform.python_version(),
+        "torch": torch.__version__,
+    }
+
+
+def date() -> str:
+    """Return the present date and time in UTC, to the second (ISO 8601)."""
+    return datetime.now(UTC).isoformat(timespec="seconds")
+
+
+def core_count() -> int:
+    """Return how many cores this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def cpu_model() -> str:
+    """Return the processor's name, as well as the system tells it."""
+    return _cpuinfo("model name") or platform.processor() or platform.machine()
+
+
+def bfloat16_units() -> list[str]:
+    """Return the processor's instruction sets with bfloat16 products, e.g. ``["avx512_bf16"]``."""
+    flags = _cpuinfo("flags").split()
+    return [name for name in ("amx_bf16", "avx512_bf16") if name in flags]
+
+
+def _cpuinfo(field: str) -> str:
+    path = Path("/proc/cpuinfo")
+    lines = path.read_text().splitlines() if path.is_file() else []
+    found = (line.partition(":")[2].strip() for line in lines if line.startswith(field))
+    return next(found, "")
