@@ -16,6 +16,7 @@ import numpy as np
 from jaxtyping import Float, UInt8
 
 Form = Literal["percent", "number", "cm", "seconds", "count"]
+Number = float | int
 Picture = UInt8[np.ndarray, "H W 3"]
 
 
@@ -30,8 +31,8 @@ class Floor:
     """
 
     name: str
-    value: float
-    interval: tuple[float, float] | None = None
+    value: Number
+    interval: tuple[Number, Number] | None = None
 
 
 @dataclass(frozen=True)
@@ -55,13 +56,13 @@ class ResultRow:
     """
 
     name: str
-    value: float
+    value: Number
     form: Form = "number"
-    interval: tuple[float, float] | None = None
+    interval: tuple[Number, Number] | None = None
     floors: tuple[Floor, ...] = ()
     n: int | None = None
     wanted: str = ""
-    mark: float | None = None
+    mark: Number | None = None
     held: bool | None = None
     command: str = ""
     record: str = ""
@@ -168,7 +169,7 @@ class PlanView:
     plan_px: Float[np.ndarray, "K 2"]
     taken_px: Float[np.ndarray, "J 2"] | None = None
     candidates_px: tuple[Float[np.ndarray, "_ 2"], ...] = ()
-    goal_px: tuple[float, float] | None = None
+    goal_px: tuple[Number, Number] | None = None
     caption: str = ""
 
 
@@ -199,7 +200,7 @@ class ReportContents:
     date: str
     command: str = ""
     warning: str = ""
-    seconds: Mapping[str, float] = field(default_factory=dict)
+    seconds: Mapping[str, Number] = field(default_factory=dict)
     contact: ContactSheet | None = None
     charts: tuple[Chart, ...] = ()
     rollouts: tuple[RolloutStrip, ...] = ()

@@ -22,11 +22,14 @@ def png_uri(picture: UInt8[np.ndarray, "H W C"]) -> str:
 
 
 def depth_range(depths: tuple[Float[np.ndarray, "H W"], ...]) -> tuple[float, float] | None:
-    """Return near and far (2nd and 98th percentile of the valid pixels, metres), or None."""
+    """Return near and far (2nd and 90th percentile of the valid pixels, metres), or None.
+
+    The farthest tenth is mostly floor; colours are kept for what stands on it.
+    """
     valid = np.concatenate([depth[np.isfinite(depth) & (depth > 0)] for depth in depths] or [[]])
     if not valid.size:
         return None
-    near, far = np.percentile(valid, [2, 98])
+    near, far = np.percentile(valid, [2, 90])
     return float(near), float(far)
 
 

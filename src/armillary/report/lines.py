@@ -12,16 +12,20 @@ from dataclasses import dataclass
 import numpy as np
 from markupsafe import Markup
 
-from armillary.report.contents import Chart, Curve
+from armillary.report.contents import Chart, Curve, Number
 from armillary.report.svg import drawing, tag
 
-_WIDTH, _HEIGHT = 640, 250
+_HEIGHT = 250
+_WIDE, _NARROW = 720, 400  # units are pixels at the page's full and half width: text keeps its size
 _LEFT, _RIGHT, _TOP, _BOTTOM = 50, 14, 12, 40
 _MOST_POINTS = 400  # more than a screen shows; keeps the page small
 
 
 def line_chart(
-    chart: Chart, event: float | None = None, shade: tuple[float, float] | None = None
+    chart: Chart,
+    event: Number | None = None,
+    shade: tuple[Number, Number] | None = None,
+    wide: bool = False,
 ) -> Markup:
     """Return curves over common axes.
 
@@ -29,17 +33,20 @@ def line_chart(
         chart: curves and labels; points that are not finite are left out.
         event: x of a vertical line that marks the impossible step.
         shade: range of x that is shaded.
+        wide: for the page's whole width, else for half of it.
     """
     curves = [_clean(curve, chart.log_y) for curve in chart.curves]
     curves = [curve for curve in curves if len(curve.x)]
     if not curves:
         return tag("p", "Nothing to draw.", class_="muted")
-    x, y = _axes(curves, chart.log_y)
+    width = _WIDE if wide else _NARROW
+    x, y = _axes(curves, chart.log_y, width)
     lines = [_line(curve, x, y, number) for number, curve in enumerate(curves)]
     label = f"{chart.title}: {', '.join(curve.name for curve in curves)}"
-    below = tag("text", chart.x_label, class_="label end", x=_WIDTH - _RIGHT, y=_HEIGHT - 5)
+    below = tag("text", chart.x_label, class_="label end", x=x.stop, y=_HEIGHT - 5)
     parts = [_shade(x, shade), _grid(x, y), below, _event(x, event), *lines]
-    return drawing(_WIDTH, _HEIGHT, "chart", label, *parts)
+    kind = "chart wide" if wide else "chart"
+    return drawing(width, _HEIGHT, kind, label, *parts)
 
 
 def smoothed(curve: Curve, window: int) -> Curve:
@@ -55,13 +62,13 @@ def smoothed(curve: Curve, window: int) -> Curve:
 class _Axis:
     """A scale from values to pixels."""
 
-    low: float
-    high: float
-    start: float
-    stop: float
+    low: Number
+    high: Number
+    start: Number
+    stop: Number
     log: bool = False
 
-    def at(self, value: float) -> float:
+    def at(self, value: Number) -> float:
         low, high = self.low, self.high
         if self.log:
             value, low, high = (math.log10(max(v, 1e-12)) for v in (value, low, high))
@@ -83,7 +90,7 @@ def _clean(curve: Curve, log: bool) -> Curve:
     return Curve(curve.name, x[::step], y[::step])
 
 
-def _axes(curves: Sequence[Curve], log: bool) -> tuple[_Axis, _Axis]:
+def _axes(curves: Sequence[Curve], log: bool, width: int) -> tuple[_Axis, _Axis]:
     xs = np.concatenate([curve.x for curve in curves])
     ys = np.concatenate([curve.y for curve in curves])
     x_low, x_high = float(xs.min()), float(xs.max())
@@ -94,15 +101,15 @@ def _axes(curves: Sequence[Curve], log: bool) -> tuple[_Axis, _Axis]:
         low = min(low, 0.0)
         high = high + 0.05 * (high - low) if high > low else low + 1.0
     x_high = x_high if x_high > x_low else x_low + 1.0
-    x = _Axis(x_low, x_high, _LEFT, _WIDTH - _RIGHT)
+    x = _Axis(x_low, x_high, _LEFT, width - _RIGHT)
     return x, _Axis(low, high, _HEIGHT - _BOTTOM, _TOP, log)
 
 
 def _grid(x: _Axis, y: _Axis) -> Markup:
     base = _HEIGHT - _BOTTOM
-    parts = [_across("axis", base)]
+    parts = [_across("axis", x, base)]
     for value in y.ticks():
-        parts.append(_across("grid", y.at(value)))
+        parts.append(_across("grid", x, y.at(value)))
         at = y.at(value) + 4
         parts.append(tag("text", _short(value), class_="tick end", x=_LEFT - 7, y=at))
     for value in x.ticks():
@@ -111,8 +118,8 @@ def _grid(x: _Axis, y: _Axis) -> Markup:
     return Markup("").join(parts)
 
 
-def _across(name: str, y: float) -> Markup:
-    return tag("line", class_=name, x1=_LEFT, x2=_WIDTH - _RIGHT, y1=y, y2=y)
+def _across(name: str, x: _Axis, y: Number) -> Markup:
+    return tag("line", class_=name, x1=x.start, x2=x.stop, y1=y, y2=y)
 
 
 def _line(curve: Curve, x: _Axis, y: _Axis, number: int) -> Markup:
@@ -120,17 +127,17 @@ def _line(curve: Curve, x: _Axis, y: _Axis, number: int) -> Markup:
     return tag("polyline", tag("title", curve.name), class_=f"line s{number % 4}", points=points)
 
 
-def _event(x: _Axis, event: float | None) -> Markup:
+def _event(x: _Axis, event: Number | None) -> Markup:
     if event is None:
         return Markup("")
     at = x.at(event)
-    side, gap = ("end", -6) if at > _WIDTH / 2 else ("start", 6)
+    side, gap = ("end", -6) if at > (x.start + x.stop) / 2 else ("start", 6)
     line = tag("line", class_="event", x1=at, x2=at, y1=_TOP, y2=_HEIGHT - _BOTTOM)
     text = tag("text", "impossible step", class_=f"event-text {side}", x=at + gap, y=_TOP + 12)
     return line + text
 
 
-def _shade(x: _Axis, shade: tuple[float, float] | None) -> Markup:
+def _shade(x: _Axis, shade: tuple[Number, Number] | None) -> Markup:
     if shade is None:
         return Markup("")
     start, stop = (x.at(end) for end in shade)

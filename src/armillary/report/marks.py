@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 from markupsafe import Markup
 
-from armillary.report.contents import PlanView, ResultRow
+from armillary.report.contents import Number, PlanView, ResultRow
 from armillary.report.images import png_uri
 from armillary.report.svg import drawing, tag
 
@@ -71,7 +71,7 @@ def emblem() -> Markup:
     return drawing(64, 64, "emblem", "armillary", *rings)
 
 
-def _place(value: float) -> float:
+def _place(value: Number) -> float:
     return _RAIL[0] + min(max(value, 0.0), 1.0) * (_RAIL[1] - _RAIL[0])
 
 
@@ -79,7 +79,7 @@ def _flat(name: str, x1: float, x2: float) -> Markup:
     return tag("line", class_=name, x1=x1, x2=x2, y1=_MIDDLE, y2=_MIDDLE)
 
 
-def _tick(name: str, value: float, reach: float, title: str) -> Markup:
+def _tick(name: str, value: Number, reach: float, title: str) -> Markup:
     x = _place(value)
     return tag(
         "line", tag("title", title), class_=name, x1=x, x2=x, y1=_MIDDLE - reach, y2=_MIDDLE + reach
@@ -92,7 +92,7 @@ def _path(name: str, points: np.ndarray, width: float) -> Markup:
 
 
 def _spot(
-    name: str, point: Sequence[float] | np.ndarray, radius: float, width: float = 0.0
+    name: str, point: Sequence[Number] | np.ndarray, radius: float, width: float = 0.0
 ) -> Markup:
     return tag(
         "circle",

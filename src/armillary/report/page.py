@@ -5,7 +5,7 @@ No script, no font, no picture is loaded from anywhere; all text is escaped.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from importlib.resources import files
 from pathlib import Path
@@ -59,17 +59,10 @@ def render_report(contents: ReportContents) -> str:
     environment = Environment(
         autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
-    environment.globals.update(
-        value=write_value,
-        interval=write_interval,
-        verdict=write_verdict,
-        strip=interval_strip,
-        legend=_legend,
-        emblem=emblem,
-    )
     groups, sources = _numbered(contents.results)
     rows = [row for group in contents.results for row in group.rows]
     return environment.from_string(_template("report.html")).render(
+        **_writers(),
         page=contents,
         style=Markup(_template("style.css")),  # our own file, not text from outside
         headlines=[row for row in rows if row.headline],
@@ -83,6 +76,17 @@ def render_report(contents: ReportContents) -> str:
         surprise=contents.surprise and _surprise(contents.surprise),
         plans=[_plan(plan) for plan in contents.plans],
     )
+
+
+def _writers() -> dict[str, Callable]:
+    return {
+        "value": write_value,
+        "interval": write_interval,
+        "verdict": write_verdict,
+        "strip": interval_strip,
+        "legend": _legend,
+        "emblem": emblem,
+    }
 
 
 @dataclass(frozen=True)
@@ -116,12 +120,9 @@ def _contact(sheet: ContactSheet) -> dict:
 
 
 def _rollout(strip: RolloutStrip) -> dict:
-    return {
-        "labels": strip.labels,
-        "caption": strip.caption,
-        "came": [png_uri(picture) for picture in strip.came],
-        "foreseen": [png_uri(picture) for picture in strip.foreseen],
-    }
+    pictures = [[png_uri(picture) for picture in row] for row in (strip.came, strip.foreseen)]
+    columns = list(zip(strip.labels, *pictures, strict=True))
+    return {"caption": strip.caption, "columns": columns}
 
 
 def _surprise(view: SurpriseView) -> dict:
@@ -139,7 +140,7 @@ def _surprise(view: SurpriseView) -> dict:
     event = None if view.event is None else float(view.event)
     return {
         "curves": curves,
-        "drawing": line_chart(chart, event, shade),
+        "drawing": line_chart(chart, event, shade, wide=True),
         "frames": [(step, png_uri(view.frames[step])) for step in shown],
         "event": view.event,
         "caption": view.caption,

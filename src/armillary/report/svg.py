@@ -21,7 +21,9 @@ def tag(name: str, *inside: str | Markup, **attributes: str | float | int) -> Ma
     return Markup(f"<{name}{written}>{body}</{name}>")
 
 
-def drawing(width: float, height: float, class_: str, label: str, *inside: Markup) -> Markup:
+def drawing(
+    width: float | int, height: float | int, class_: str, label: str, *inside: Markup
+) -> Markup:
     """Return an ``svg`` element that scales with its box and says what it shows."""
     box = f"0 0 {width:g} {height:g}"
     return Markup('<svg class="{}" viewBox="{}" role="img" aria-label="{}">{}</svg>').format(

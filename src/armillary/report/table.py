@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import IO
 
 from rich import box
 from rich.console import Console
@@ -14,33 +13,30 @@ from armillary.report.contents import ResultGroup, ResultRow
 from armillary.report.words import write_interval, write_value, write_verdict
 
 
-def print_results(
-    results: Sequence[ResultGroup], file: IO[str] | None = None, width: int | None = None
-) -> None:
+def print_results(results: Sequence[ResultGroup], console: Console | None = None) -> None:
     """Print result groups as one table.
 
     Args:
         results: as in ``ReportContents``.
-        file: where to; standard output if None.
-        width: columns; as wide as the terminal if None.
+        console: where to; standard output if None.
     """
-    console = Console(file=file, width=width, highlight=False)
-    console.print(result_table(results))
-
-
-def result_table(results: Sequence[ResultGroup]) -> Table:
-    """Return the table: measured, model, 95 % interval, what stands beside it, wanted."""
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False)
-    table.add_column("measured", ratio=3)
-    table.add_column("model", justify="right", style="bold", no_wrap=True)
-    table.add_column("95 %", no_wrap=True)
-    table.add_column("beside it", ratio=3)
-    table.add_column("wanted", ratio=2)
+    console = console or Console(highlight=False)
     for group in results:
-        table.add_row(f"[dim]{escape(group.title)}[/dim]")
-        for row in group.rows:
-            table.add_row(*_cells(row))
-        table.add_section()
+        console.print(result_table(group))
+
+
+def result_table(group: ResultGroup) -> Table:
+    """Return a table: measured, model, 95 % interval, what stands beside it, wanted."""
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False, expand=True)
+    table.title, table.title_justify, table.title_style = escape(group.title), "left", "bold"
+    table.add_column("measured", ratio=5)
+    table.add_column("model", justify="right", style="bold", width=10)
+    table.add_column("95 %", width=16)
+    table.add_column("beside it", ratio=4)
+    table.add_column("wanted", ratio=3)
+    for row in group.rows:
+        table.add_row(*_cells(row))
+    table.add_row("")
     return table
 
 
@@ -50,7 +46,7 @@ def _cells(row: ResultRow) -> tuple[str, ...]:
     colour = {True: "green", False: "red", None: "default"}[row.held]
     verdict = f" [{colour}]{write_verdict(row)}[/{colour}]" if row.held is not None else ""
     return (
-        f"  {escape(row.name)}{count}",
+        f"{escape(row.name)}{count}",
         write_value(row.value, row.form),
         write_interval(row.interval, row.form),
         escape(beside),

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import math
 
-from armillary.report.contents import Form, ResultRow
+from armillary.report.contents import Form, Number, ResultRow
 
 
-def write_value(value: float, form: Form) -> str:
+def write_value(value: Number, form: Form) -> str:
     """Return a number as people read it; ``cm`` takes metres, ``percent`` a share of 1."""
     if not math.isfinite(value):
         return "not measured"
@@ -22,7 +22,7 @@ def write_value(value: float, form: Form) -> str:
     return f"{value:.3f}".replace("-", "\u2212")
 
 
-def write_interval(interval: tuple[float, float] | None, form: Form) -> str:
+def write_interval(interval: tuple[Number, Number] | None, form: Form) -> str:
     """Return ``low - high`` in the unit of the value, or nothing."""
     if interval is None or not all(math.isfinite(end) for end in interval):
         return ""
@@ -31,9 +31,11 @@ def write_interval(interval: tuple[float, float] | None, form: Form) -> str:
     return f"{low.removesuffix(' ' + unit) if unit else low} to {high}"
 
 
-def write_seconds(seconds: float) -> str:
-    """Return a duration: ``8.3 s``, ``4 min 05 s``, ``2 h 10 min``."""
-    if seconds < 60:
+def write_seconds(seconds: Number) -> str:
+    """Return a duration: ``83 ms``, ``8.3 s``, ``4 min 05 s``, ``2 h 10 min``."""
+    if seconds < 1:
+        return f"{1000 * seconds:.0f} ms"
+    if seconds < 59.95:
         return f"{seconds:.1f} s"
     minutes, rest = divmod(round(seconds), 60)
     if minutes < 60:
