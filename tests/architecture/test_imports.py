@@ -16,7 +16,7 @@ LINT = Path(sys.executable).with_name("lint-imports")
 
 def lint(folder: Path) -> subprocess.CompletedProcess[str]:
     environment = {**os.environ, "PYTHONPATH": str(folder / "src")}
-    command = [str(LINT), "--no-cache", "--config", "pyproject.toml"]
+    command = [str(LINT), "--no-cache"]
     return subprocess.run(command, cwd=folder, env=environment, text=True, capture_output=True)
 
 

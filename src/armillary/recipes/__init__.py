@@ -1,0 +1,1 @@
+"""Recipes: complete runs as Python functions."""
