@@ -20,7 +20,7 @@ from armillary.core.errors import CheckFailedError, DatasetError
 from armillary.data import Windows, open_dataset, prepare
 from armillary.models import JEPAConfig
 from armillary.models.encoder import EncoderConfig
-from armillary.training.config import ObjectiveConfig, TrainConfig
+from armillary.training import ObjectiveConfig, TrainConfig
 
 SMALL = LoaderBench(size=32, batch_size=8, batches=2, peer_batches=1, repetitions=2)
 MODEL = JEPAConfig(sensors=("rgb",), encoder=EncoderConfig(image_size=32), frame_skip=2)

@@ -28,10 +28,7 @@ from armillary.benchmark.timing import medians, ratios, rounded, take_turns
 from armillary.core.progress import Progress, silent
 from armillary.data import Dataset, Windows, prepare
 from armillary.models import JEPAConfig, untrained
-from armillary.training.config import TrainConfig
-from armillary.training.processes import Processes
-from armillary.training.scales import fit_scales
-from armillary.training.stepper import Stepper
+from armillary.training import Processes, Stepper, TrainConfig, fit_scales
 
 _PEAK = "matmul"
 
