@@ -158,8 +158,9 @@ def record(
             speed = frames / (time.monotonic() - begun)
             progress(done, total, f"{speed:.0f} frames/s")
     except ArmillaryError as error:
+        kept = len(recorder.writer.finished())
         raise type(error)(
-            f"{error} {done} of {episodes} episodes are kept in {job.out}; --resume goes on."
+            f"{error} {kept} of {episodes} episodes are kept in {job.out}; --resume goes on."
         ) from error
     finally:
         recorder.world.close()
