@@ -37,7 +37,8 @@ dev: $(DEV)  ## install also what checks and tests need
 
 $(RUNTIME): pyproject.toml constraints.txt | system
 	@echo "installing armillary into $(VENV)"
-	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Python 3.11 or newer is needed; name one with PYTHON=..." >&2; exit 1; }
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV) || { rm -rf $(VENV); echo "this Python has no venv; on Debian: apt-get install python3-venv" >&2; exit 1; }
 	@$(PIP_INSTALL) -c constraints.txt -e .
 	@touch $@
 
