@@ -24,6 +24,7 @@ class Normalizer(nn.Module):
     proprio_std: Tensor
     point_mean_m: Tensor
     point_scale_m: Tensor
+    point_reach_m: Tensor
 
     def __init__(self, action_width: int, proprio_width: int) -> None:
         super().__init__()
@@ -32,6 +33,11 @@ class Normalizer(nn.Module):
             self.register_buffer(f"{name}_std", torch.ones(width))
         self.register_buffer("point_mean_m", torch.zeros(3))
         self.register_buffer("point_scale_m", torch.ones(()))
+        self.register_buffer("point_reach_m", torch.ones(3))
+
+    def scene(self, points_m: Float[Tensor, "*B 3"]) -> Float[Tensor, "*B 3"]:
+        """Return points in scene coordinates: x, y in about -1..1, height 1 for what is tallest."""
+        return (points_m - self.point_mean_m) / self.point_reach_m
 
     def actions(self, actions: Float[Tensor, "*B A"]) -> Float[Tensor, "*B A"]:
         """Return actions with zero mean and unit spread over the training split."""
@@ -60,6 +66,17 @@ class Normalizer(nn.Module):
                 getattr(self, f"{name}_mean").copy_(values.mean(0))
                 getattr(self, f"{name}_std").copy_(values.std(0, correction=0).clamp_min(1e-6))
         if points_m is not None and points_m.numel():
-            self.point_mean_m.copy_(points_m.median(0).values)
-            spread = (points_m - self.point_mean_m).abs().mean().clamp_min(1e-6)
-            self.point_scale_m.copy_(spread)
+            self._fit_points(points_m)
+
+    def _fit_points(self, points_m: Float[Tensor, "P 3"]) -> None:
+        """Centre on the surface that most points lie on; reach over what stands on it."""
+        self.point_mean_m.copy_(points_m.median(0).values)
+        centred = points_m - self.point_mean_m
+        self.point_scale_m.copy_(centred.abs().mean().clamp_min(1e-6))
+        # what lies more than a tenth of the scene below the surface is ground around it
+        above = centred[centred[:, 2] > -0.1 * self.point_scale_m]
+        ranked = above.abs().sort(0).values
+        last = len(ranked) - 1
+        reach = ranked[round(0.99 * last)]
+        reach[2] = ranked[round(0.995 * last), 2]
+        self.point_reach_m.copy_(reach.clamp_min(1e-3))

@@ -1,5 +1,6 @@
 """Objectives: losses and the collapse diagnosis, as functions of tensors."""
 
+from armillary.objectives.bird_view import bird_view, bird_view_loss
 from armillary.objectives.collapse import CollapseDiagnosis, diagnose_collapse
 from armillary.objectives.inverse_dynamics import inverse_dynamics_loss
 from armillary.objectives.rollout import decaying_weights, rollout_loss
@@ -10,6 +11,8 @@ from armillary.objectives.weighted import weighted_sum
 
 __all__ = [
     "CollapseDiagnosis",
+    "bird_view",
+    "bird_view_loss",
     "decaying_weights",
     "diagnose_collapse",
     "inverse_dynamics_loss",

@@ -1,1 +1,16 @@
 """Recipes: complete runs as Python functions."""
+
+from collections.abc import Callable
+
+from armillary.recipes.recipe import Recipe, train_recipe
+from armillary.recipes.tabletop import tabletop
+from armillary.recipes.two_rooms import two_rooms
+from armillary.recipes.video import video
+
+RECIPES: dict[str, Callable[[], Recipe]] = {
+    "tabletop": tabletop,
+    "two_rooms": two_rooms,
+    "video": video,
+}
+
+__all__ = ["RECIPES", "Recipe", "tabletop", "train_recipe", "two_rooms", "video"]

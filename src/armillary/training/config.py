@@ -47,10 +47,14 @@ class ObjectiveConfig:
         motion_covariance: the covariances of the same.
         inverse_dynamics: error of the action guessed from two neighbouring latents.
         smoothness: squared change of latent from step to step.
+        bird_view: unexplained share of what stands where, seen from above (needs depth).
         rollout_steps: K, how many steps are foreseen from each start.
         rollout_decay: weight of each further step relative to the one before.
         sigreg_directions: random directions per step.
         motion_margin: standard deviation within a clip that motion_variance asks for.
+        motion_share: share of the state tokens that it is asked of; the others may hold what
+            rests.
+        bird_view_cells: cells a side of the view from above.
     """
 
     rollout: float = 1.0
@@ -61,10 +65,13 @@ class ObjectiveConfig:
     motion_covariance: float = 0.0
     inverse_dynamics: float = 0.0
     smoothness: float = 0.0
+    bird_view: float = 0.0
     rollout_steps: int = 4
     rollout_decay: float = 0.7
     sigreg_directions: int = 64
-    motion_margin: float = 0.3
+    motion_margin: float = 0.5
+    motion_share: float = 0.5
+    bird_view_cells: int = 14
 
     def __post_init__(self) -> None:
         if self.rollout_steps < 1:
@@ -82,6 +89,7 @@ class ObjectiveConfig:
             "motion_covariance",
             "inverse_dynamics",
             "smoothness",
+            "bird_view",
         )
         return {name: getattr(self, name) for name in names if getattr(self, name) != 0}
 

@@ -13,6 +13,8 @@ from armillary.core.rng import torch_generator
 from armillary.core.values import Batch
 from armillary.models import JEPA
 from armillary.objectives import (
+    bird_view,
+    bird_view_loss,
     decaying_weights,
     inverse_dynamics_loss,
     motion_variance_covariance,
@@ -21,9 +23,15 @@ from armillary.objectives import (
     smoothness,
     variance_covariance,
 )
+from armillary.spatial import points_from_depth, transform_points
 from armillary.training.config import ObjectiveConfig
 
 _INVERSE_HIDDEN = 128
+_BIRD_HIDDEN = 256
+# Of a clip's frames every third is drawn from above, at every second pixel: what stands moves
+# slowly, and the view is then a tenth of the step instead of a third.
+_BIRD_STEP = 3
+_BIRD_PIXEL = 2
 
 
 class Learner(nn.Module):
@@ -45,6 +53,12 @@ class Learner(nn.Module):
                 nn.GELU(approximate="tanh"),
                 nn.Linear(_INVERSE_HIDDEN, action_width),
             )
+        if "bird_view" in objective.weights:
+            self.bird = nn.Sequential(
+                nn.Linear(width, _BIRD_HIDDEN),
+                nn.GELU(approximate="tanh"),
+                nn.Linear(_BIRD_HIDDEN, 4 * objective.bird_view_cells**2),
+            )
 
     def forward(
         self, batch: Batch, step: int
@@ -65,14 +79,46 @@ class Learner(nn.Module):
             pair = variance_covariance(latents.flatten(0, 1))
             terms |= _named(pair, weights, "variance", "covariance")
         if "motion_variance" in weights or "motion_covariance" in weights:
-            pair = motion_variance_covariance(latents, self.objective.motion_margin)
+            moving = latents[..., : self._moving_width()]
+            pair = motion_variance_covariance(moving, self.objective.motion_margin)
             terms |= _named(pair, weights, "motion_variance", "motion_covariance")
         if "inverse_dynamics" in weights:
             neighbours = torch.cat([latents[:, :-1], latents[:, 1:]], -1)
             terms["inverse_dynamics"] = inverse_dynamics_loss(self.inverse(neighbours), actions)
         if "smoothness" in weights:
             terms["smoothness"] = smoothness(latents)
+        if "bird_view" in weights:
+            terms["bird_view"] = self._bird_view(batch, latents)
         return {name: terms[name] for name in weights}, latents
+
+    def _moving_width(self) -> int:
+        encoder = self.model.config.encoder
+        return max(1, round(self.objective.motion_share * encoder.tokens)) * encoder.width
+
+    def _bird_view(self, batch: Batch, latents: Tensor) -> Tensor:
+        """Compare what the head reads from latents with what stands where, seen from above."""
+        guessed = self.bird(latents[:, ::_BIRD_STEP].flatten(0, 1))
+        with torch.no_grad(), torch.autocast(latents.device.type, enabled=False):
+            means, seen = self._from_above(batch)
+        return bird_view_loss(guessed, means, seen)
+
+    def _from_above(self, batch: Batch) -> tuple[Tensor, Tensor]:
+        streams = {
+            name: batch.streams[name][:, ::_BIRD_STEP].flatten(0, 1)
+            for name in ("rgb", "depth_m", "intrinsics", "world_from_camera")
+        }
+        pixels = slice(None, None, _BIRD_PIXEL)
+        depth_m, rgb = streams["depth_m"][:, pixels, pixels], streams["rgb"][:, pixels, pixels]
+        # every second pixel is kept, so pixel (u, v) is now (u/2, v/2), with no shift of centres
+        lens = (
+            streams["intrinsics"] * torch.tensor([1 / _BIRD_PIXEL, 1 / _BIRD_PIXEL, 1.0])[:, None]
+        )
+        camera = points_from_depth(depth_m, lens).flatten(1, 2)
+        world = transform_points(streams["world_from_camera"], camera)
+        colours = (rgb.flatten(1, 2).float() - 127.5) / 64
+        scene = self.model.normalizer.scene(world)
+        valid = (depth_m > 0).flatten(1)
+        return bird_view(scene, colours, valid, self.objective.bird_view_cells)
 
     def _actions(self, batch: Batch, latents: Tensor) -> Tensor:
         if self.model.config.action_width and batch.actions is not None:

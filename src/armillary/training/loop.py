@@ -23,7 +23,7 @@ from armillary.core.files import write_json
 from armillary.core.hashing import json_sha256
 from armillary.core.progress import Progress, silent
 from armillary.data import Windows
-from armillary.models import JEPA, JEPAConfig, save_model, untrained
+from armillary.models import JEPAConfig, save_model, untrained
 from armillary.objectives import CollapseDiagnosis
 from armillary.training.config import TrainConfig
 from armillary.training.log import Log, Tracker
@@ -93,7 +93,7 @@ def train(
         model = untrained(model_config, config.seed)
         fit_scales(model, windows, config.seed)
         stepper = Stepper(model, config, windows, processes)
-        digest = json_sha256([asdict(model_config), _what_decides(config), windows.digest])
+        digest = json_sha256([asdict(model_config), _what_decides(config), _data(windows)])
         done = load_state(out, stepper, digest) if resume else 0
         run = _Run(out, config, stepper, held_out, done, digest, tracker, progress)
         run.start(model_config)
@@ -198,12 +198,13 @@ class _Run:
 def _check(config: TrainConfig, windows: Windows, out: Path, resume: bool) -> None:
     if len(windows) < config.batch_size:
         raise TrainingError(
-            f"{len(windows)} training clips of {config.clip_length} steps are fewer than a batch of "
-            f"{config.batch_size}. Record more, or lower batch_size or clip_length."
+            f"{len(windows)} training clips of {config.clip_length} steps are fewer than a batch "
+            f"of {config.batch_size}. Record more, or lower batch_size or clip_length."
         )
     if (out / "run.json").exists() and not resume:
         raise ConfigError(
-            f"{out}: holds a training run already. Continue it with --resume, or choose a new --out."
+            f"{out}: holds a training run already. Continue it with --resume, or choose a new "
+            "--out."
         )
 
 
@@ -211,6 +212,14 @@ def _what_decides(config: TrainConfig) -> dict[str, Any]:
     """Return the settings that decide the weights; how often one looks does not."""
     watching = ("log_every", "eval_every", "checkpoint_every", "threads")
     return {name: value for name, value in asdict(config).items() if name not in watching}
+
+
+def _data(windows: Windows) -> list[Any]:
+    """Return what names the training clips."""
+    cache = windows.cache
+    identity = cache.about.get("identity", [cache.num_episodes, cache.num_frames])
+    episodes = cache.episodes[windows.episodes].tolist()
+    return [identity, episodes, windows.length, windows.stride, list(cache.size)]
 
 
 @contextmanager
@@ -221,6 +230,3 @@ def _threads(count: int) -> Iterator[None]:
         yield
     finally:
         torch.set_num_threads(before)
-
-
-__all__ = ["JEPA", "TrainSummary", "train"]

@@ -24,9 +24,11 @@ def fit_scales(model: JEPA, windows: Windows, seed: int) -> None:
     order = epoch_order(len(windows), seed, 0)
     batch = windows.gather(order[:_SAMPLE_CLIPS])
     config = model.config
-    actions = batch.actions.flatten(0, 1) if config.action_width and batch.actions is not None else None
+    actions = None
+    if config.action_width and batch.actions is not None:
+        actions = batch.actions.flatten(0, 1)
     proprio = batch.streams["proprio"].flatten(0, 1) if "proprio" in config.sensors else None
-    points = _points(batch) if "points" in config.sensors else None
+    points = _points(batch) if "depth_m" in batch.streams else None
     model.normalizer.fit(actions, proprio, points)
 
 

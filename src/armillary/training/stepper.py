@@ -142,8 +142,9 @@ class Stepper:
             return
         # the average forgets the first steps faster, or it would remember the random start
         decay = min(self.config.ema_decay, (1 + step) / (10 + step))
-        kept = list(self.average.parameters())
-        torch._foreach_lerp_(kept, list(self.model.parameters()), 1 - decay)
+        kept: list[Tensor] = list(self.average.parameters())
+        moving: list[Tensor] = list(self.model.parameters())
+        torch._foreach_lerp_(kept, moving, 1 - decay)
 
     def _not_a_number(self, step: int, terms: dict[str, Tensor]) -> str:
         values = ", ".join(f"{name} {float(term):.3g}" for name, term in terms.items())

@@ -1,0 +1,129 @@
+"""Recipe: everything that decides a model but the data, as one frozen value.
+
+A recipe is a function that returns a complete ``Recipe``; its fields are the flags of
+``armillary train``. Widths that only the data know are filled in when training starts.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import Int
+
+from armillary.core.errors import ConfigError, DatasetError
+from armillary.core.files import storage_errors, write_json
+from armillary.core.progress import Progress, silent
+from armillary.data import Cache, Windows, open_dataset, prepare, split_episodes
+from armillary.models import JEPAConfig
+from armillary.models.jepa import STREAMS_OF
+from armillary.training import TrainConfig, TrainSummary, train
+from armillary.training.log import Tracker
+
+# the names of streams in a cache, by their names in a batch
+_RECORDED = {"depth_m": "depth"}
+
+
+@dataclass(frozen=True)
+class Recipe(TrainConfig):
+    """A whole training run.
+
+    Attributes:
+        model: shape of the model; action_width and proprio_width are taken from the data.
+        held_out: share of the episodes that is kept for the held-out loss.
+        tracker: where numbers go besides log.jsonl.
+    """
+
+    model: JEPAConfig = field(default_factory=JEPAConfig)
+    held_out: float = 0.1
+    tracker: Tracker = "none"
+
+
+def train_recipe(
+    recipe: Recipe,
+    data: Path,
+    out: Path,
+    resume: bool = False,
+    progress: Progress = silent,
+) -> TrainSummary:
+    """Train a recipe on a dataset: prepare it, split it by episode, learn.
+
+    Args:
+        recipe: what to train.
+        data: folder of a dataset.
+        out: folder of the run.
+        resume: go on from the newest checkpoint in ``out``.
+        progress: called while preparing and after each step.
+
+    Raises:
+        DatasetError: the dataset cannot be read, or lacks a stream that the model sees.
+        ConfigError: ``out`` holds a run already.
+        StorageError: ``out`` is not writable.
+    """
+    with storage_errors(out):
+        out.mkdir(parents=True, exist_ok=True)
+    dataset = open_dataset(data)
+    cache = prepare(dataset, recipe.model.encoder.image_size, progress=progress)
+    training, held_out = split_episodes(cache.num_episodes, recipe.held_out, recipe.seed)
+    return train_on(cache, training, held_out, fitted(recipe, cache), out, resume, progress)
+
+
+def train_on(
+    cache: Cache,
+    training: Int[np.ndarray, " E"],
+    held_out: Int[np.ndarray, " F"],
+    recipe: Recipe,
+    out: Path,
+    resume: bool = False,
+    progress: Progress = silent,
+) -> TrainSummary:
+    """Train a fitted recipe on chosen episodes of a cache."""
+    length, stride = recipe.clip_length, recipe.model.frame_skip
+    streams = needed_streams(recipe)
+    windows = Windows(cache, training, length, stride, streams)
+    judged = Windows(cache, held_out, length, stride, streams) if len(held_out) else None
+    summary = train(recipe.model, recipe, windows, judged, out, resume, recipe.tracker, progress)
+    write_json(
+        out / "data.json",
+        {
+            "dataset": str(cache.about.get("dataset", "")),
+            "training_episodes": cache.episodes[training].tolist(),
+            "held_out_episodes": cache.episodes[held_out].tolist(),
+        },
+    )
+    return summary
+
+
+def fitted(recipe: Recipe, cache: Cache) -> Recipe:
+    """Return the recipe with the widths that the data have.
+
+    Raises:
+        DatasetError: the data lack a stream that the model sees, or actions that a loss needs.
+    """
+    present = {*cache.kinds} | ({"intrinsics"} if cache.intrinsics is not None else set())
+    for sensor in recipe.model.sensors:
+        wanted = [_RECORDED.get(name, name) for name in STREAMS_OF[sensor]]
+        if missing := [name for name in wanted if name not in present]:
+            raise DatasetError(
+                f"The recipe's model sees {sensor!r}, for which the dataset lacks "
+                f"{', '.join(missing)}. Record them, or pass --model.sensors with what there is: "
+                f"{', '.join(sorted(present))}."
+            )
+    action_width = cache.action_width * recipe.model.frame_skip
+    if not action_width and recipe.objective.inverse_dynamics:
+        raise ConfigError(
+            "The dataset has no actions, and objective.inverse_dynamics needs them. Use the recipe "
+            "'video', or pass --objective.inverse-dynamics 0."
+        )
+    proprio = cache.arrays["proprio"].shape[1] if "proprio" in recipe.model.sensors else 0
+    model = replace(recipe.model, action_width=action_width, proprio_width=proprio)
+    return replace(recipe, model=model)
+
+
+def needed_streams(recipe: Recipe) -> tuple[str, ...]:
+    """Return the names of the cache's streams that a recipe's model and losses read."""
+    names = [name for sensor in recipe.model.sensors for name in STREAMS_OF[sensor]]
+    if "bird_view" in recipe.objective.weights:
+        names += ["rgb", *STREAMS_OF["points"]]
+    return tuple(dict.fromkeys(_RECORDED.get(name, name) for name in names))

@@ -1,0 +1,23 @@
+"""Training: the loop, its settings, its state on disk and its log."""
+
+from armillary.training.config import ObjectiveConfig, OptimizerConfig, TrainConfig
+from armillary.training.learner import Learner
+from armillary.training.log import read_log
+from armillary.training.loop import TrainSummary, train
+from armillary.training.processes import Processes, join_processes
+from armillary.training.scales import fit_scales
+from armillary.training.stepper import Stepper
+
+__all__ = [
+    "Learner",
+    "ObjectiveConfig",
+    "OptimizerConfig",
+    "Processes",
+    "Stepper",
+    "TrainConfig",
+    "TrainSummary",
+    "fit_scales",
+    "join_processes",
+    "read_log",
+    "train",
+]
