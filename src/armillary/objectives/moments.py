@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Any
+
+import torch
 import torch.distributed as dist
 from jaxtyping import Float
 from torch import Tensor
-from torch.distributed.nn.functional import all_reduce
 
 
 def mean_over_processes(value: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
@@ -16,7 +18,8 @@ def mean_over_processes(value: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape
     """
     if not (dist.is_available() and dist.is_initialized()) or dist.get_world_size() == 1:
         return value
-    return all_reduce(value) / dist.get_world_size()
+    total: Tensor = _SumOverProcesses.apply(value)
+    return total / dist.get_world_size()
 
 
 def mean_and_covariance(
@@ -27,3 +30,23 @@ def mean_and_covariance(
     mean = mean_over_processes(latents.mean(0))
     centred = latents - mean
     return mean, mean_over_processes(centred.T @ centred / len(latents))
+
+
+class _SumOverProcesses(torch.autograd.Function):
+    """Sum of a tensor over processes, whose backward is the sum of the gradients.
+
+    torch.distributed.nn has the same, deprecated since torch 2.13 without a successor that
+    records gradients.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, value: Tensor) -> Tensor:
+        total = value.clone()
+        dist.all_reduce(total)
+        return total
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> Tensor:
+        total = gradient.clone(memory_format=torch.contiguous_format)
+        dist.all_reduce(total)
+        return total

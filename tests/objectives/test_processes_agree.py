@@ -1,0 +1,83 @@
+"""Two processes with half the batch each see the value and the gradient of the whole batch.
+
+Each process computes the gradient of shared weights and the gradients are then averaged, as
+data-parallel training does.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+from pathlib import Path
+
+import numpy as np
+import torch
+import torch.distributed as dist
+from numeric import normal
+
+from armillary.core.rng import torch_generator
+from armillary.objectives import (
+    diagnose_collapse,
+    motion_variance_covariance,
+    sigreg,
+    variance_covariance,
+)
+
+CLIPS, STEPS, WIDTH = 6, 4, 3
+TERMS = ("sigreg", "variance", "covariance", "motion_variance", "motion_covariance")
+
+
+def terms(latents: torch.Tensor) -> dict[str, torch.Tensor]:
+    flat = latents.flatten(0, 1)
+    values = [
+        sigreg(flat, 8, torch_generator("test-processes")),
+        *variance_covariance(flat, 2.0),
+        *motion_variance_covariance(latents, 2.0),
+    ]
+    return dict(zip(TERMS, values, strict=True))
+
+
+def measure(part: slice) -> dict[str, np.ndarray]:
+    """Values, gradients of the shared weights, and diagnosis for a part of the clips."""
+    seen = torch.tensor(normal(CLIPS, STEPS, WIDTH), dtype=torch.float32)[part]
+    found = {}
+    for name in TERMS:
+        weights = torch.tensor(normal(WIDTH, WIDTH, seed=1), dtype=torch.float32).requires_grad_()
+        value = terms(seen @ weights)[name]
+        value.backward()
+        found[name] = value.detach().numpy()
+        found[f"{name}.gradient"] = weights.grad.numpy()
+    diagnosis = diagnose_collapse(seen)
+    found["rank"] = np.float64(diagnosis.effective_rank)
+    found["motion"] = np.float64(diagnosis.motion_share)
+    return found
+
+
+def work(rank: int, folder: Path) -> None:
+    torch.set_num_threads(1)
+    where = f"file://{folder}/meeting"
+    dist.init_process_group("gloo", init_method=where, rank=rank, world_size=2)
+    half = CLIPS // 2
+    found = measure(slice(rank * half, (rank + 1) * half))
+    for name in TERMS:
+        gradient = torch.from_numpy(found[f"{name}.gradient"])
+        dist.all_reduce(gradient)
+        found[f"{name}.gradient"] = gradient.numpy() / 2
+    np.savez(folder / f"{rank}.npz", **found)
+    dist.destroy_process_group()
+
+
+def test_two_processes_are_one_batch(tmp_path):
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["armillary.training"])
+    workers = [context.Process(target=work, args=(rank, tmp_path)) for rank in range(2)]
+    for worker in workers:
+        worker.start()
+    for worker in workers:
+        worker.join(60)
+    assert [worker.exitcode for worker in workers] == [0, 0]
+    whole = measure(slice(None))
+    assert all(np.abs(value).max() > 0 for value in whole.values()), "a term says nothing"
+    for rank in range(2):
+        with np.load(tmp_path / f"{rank}.npz") as part:
+            for name, value in whole.items():
+                np.testing.assert_allclose(part[name], value, rtol=1e-4, atol=1e-6, err_msg=name)
