@@ -5,6 +5,7 @@ import pytest
 import torch
 
 from armillary.comprehension import auroc, calibrate, surprise
+from armillary.comprehension.expected_error import fit_expected_error
 from armillary.comprehension.latents import foresee_next
 from armillary.comprehension.whitening import fit_whitening
 from armillary.core.errors import ShapeError
@@ -79,7 +80,8 @@ def test_without_actions_a_plain_video_model_is_asked_with_empty_plans():
     trace = surprise(model, calibrate(model, clips), clips)
     assert trace.values.shape == (20, STEPS - 1)
     # a model that expects nothing to move is exactly the copy-last baseline
-    np.testing.assert_allclose(trace.values, trace.copy_last)
+    np.testing.assert_allclose(trace.whitened, trace.copy_last)
+    np.testing.assert_allclose(trace.values, trace.copy_last / trace.copy_last.mean())
 
 
 def test_pixel_difference_by_hand():
@@ -99,6 +101,24 @@ def test_one_clip_scores_the_same_alone_and_in_a_batch():
     np.testing.assert_array_equal(
         surprise(model, calibration, alone).values[0], surprise(model, calibration, clips).values[2]
     )
+
+
+def test_an_error_that_grows_with_the_foreseen_change_is_no_surprise():
+    rng = np.random.default_rng(0)
+    size = np.exp(rng.normal(size=4000))
+    change = size[:, None] * rng.choice([-1.0, 1.0], (4000, 3))
+    error = size**2 * rng.gamma(5, 0.2, 4000)
+    fitted = fit_expected_error(error, change)
+    assert fitted.slope == pytest.approx(1, abs=0.1)
+    relative = error / fitted.at(change)
+    assert relative.mean() == pytest.approx(1)
+    lively = size > 2
+    assert relative[lively].mean() == pytest.approx(relative[~lively].mean(), rel=0.15)
+
+
+def test_an_error_that_shrinks_with_the_foreseen_change_gets_no_credit():
+    change = np.exp(np.random.default_rng(0).normal(size=(500, 1)))
+    assert fit_expected_error(1 / change[:, 0], change).slope == 0
 
 
 def test_whitening_gives_unit_score_whatever_the_covariance():

@@ -1,7 +1,8 @@
 """Surprise: how far what came strayed from what the model foresaw, step by step.
 
 At each step the model sees the steps so far (at most ``history``), foresees the next under the
-action that was taken, and the residual is measured in units of the residuals of normal episodes.
+action that was taken. The residual is whitened by the residuals of normal episodes, and divided by
+the error that is usual there when the model foresees as much change as it did.
 Two baselines go through the same harness: copy-last (the next latent is the present one), with a
 whitening of its own, and the change of pixels.
 
@@ -10,12 +11,14 @@ Axes: B clips, T steps, N tokens, D latent width. Values at index t belong to st
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from armillary.comprehension.expected_error import ExpectedError, fit_expected_error
 from armillary.comprehension.latents import encode, foresee_next
 from armillary.comprehension.whitening import Whitening, fit_whitening
 from armillary.core.errors import ShapeError
@@ -31,12 +34,14 @@ class Calibration:
 
     Attributes:
         model: whitening of its one-step residuals.
+        expected: the whitened error that is usual for a foreseen change.
         copy_last: whitening of the latent's change from step to step.
         history: most steps the model sees; fixed here, so that no score can choose it.
         steps: normal steps it was measured on.
     """
 
     model: Whitening
+    expected: ExpectedError
     copy_last: Whitening
     history: int
     steps: int
@@ -47,13 +52,15 @@ class SurpriseTrace:
     """Surprise at steps 1 to T-1 (axis ``steps``) of each clip; larger is more surprising.
 
     Attributes:
-        values: [B T-1], whitened squared error of the model; about 1 in normal life.
-        plain: [B T-1], the same without whitening: mean squared error in the latent.
+        values: [B T-1], whitened squared error over the expected one; about 1 in normal life.
+        whitened: [B T-1], whitened squared error, whatever was to be expected.
+        plain: [B T-1], mean squared error in the latent.
         copy_last: [B T-1], whitened squared change of the latent.
         pixel_difference: [B T-1], mean absolute change of RGB, 0 to 1.
     """
 
     values: Float[np.ndarray, "B steps"]
+    whitened: Float[np.ndarray, "B steps"]
     plain: Float[np.ndarray, "B steps"]
     copy_last: Float[np.ndarray, "B steps"]
     pixel_difference: Float[np.ndarray, "B steps"]
@@ -77,12 +84,12 @@ def calibrate(model: WorldModel, normal: Batch, history: int = HISTORY) -> Calib
         ShapeError: clips of a single step, or ``history`` below 1.
     """
     _check(normal, history)
-    tokens = encode(model, normal)
-    residuals, changes = _residuals(model, tokens, normal, history)
+    steps = _steps(model, normal, history)
     kept = _pairs(normal)
-    return Calibration(
-        fit_whitening(residuals[kept]), fit_whitening(changes[kept]), history, int(kept.sum())
-    )
+    whitening = fit_whitening(steps.residual[kept])
+    expected = fit_expected_error(whitening.score(steps.residual[kept]), steps.foreseen[kept])
+    copy_last = fit_whitening(steps.change[kept])
+    return Calibration(whitening, expected, copy_last, history, int(kept.sum()))
 
 
 def surprise(model: WorldModel, calibration: Calibration, clips: Batch) -> SurpriseTrace:
@@ -97,12 +104,13 @@ def surprise(model: WorldModel, calibration: Calibration, clips: Batch) -> Surpr
         ShapeError: clips of a single step.
     """
     _check(clips, calibration.history)
-    tokens = encode(model, clips)
-    residuals, changes = _residuals(model, tokens, clips, calibration.history)
+    steps = _steps(model, clips, calibration.history)
+    whitened = _by_step(calibration.model.score, steps.residual)
     return SurpriseTrace(
-        _score(calibration.model, residuals),
-        (residuals.astype(np.float64) ** 2).mean(axis=2),
-        _score(calibration.copy_last, changes),
+        whitened / _by_step(calibration.expected.at, steps.foreseen),
+        whitened,
+        (steps.residual.astype(np.float64) ** 2).mean(axis=2),
+        _by_step(calibration.copy_last.score, steps.change),
         pixel_difference(clips.streams["rgb"]),
     )
 
@@ -120,18 +128,32 @@ def pixel_difference(rgb: Tensor) -> Float[np.ndarray, "B steps"]:
     return np.stack(clips) / 255
 
 
-def _residuals(
-    model: WorldModel, tokens: Tensor, clips: Batch, history: int
-) -> tuple[np.ndarray, np.ndarray]:
-    """Return [B T-1 X]: what came minus what was foreseen, and what came minus what was."""
+@dataclass(frozen=True)
+class _Steps:
+    """Differences of latents at steps 1 to T-1, each [B T-1 X].
+
+    Attributes:
+        residual: what came minus what was foreseen.
+        foreseen: what was foreseen minus what was.
+        change: what came minus what was.
+    """
+
+    residual: np.ndarray
+    foreseen: np.ndarray
+    change: np.ndarray
+
+
+def _steps(model: WorldModel, clips: Batch, history: int) -> _Steps:
+    tokens = encode(model, clips)
     foreseen = foresee_next(model, tokens, clips.actions, history)
-    residuals = (tokens[:, 1:] - foreseen).flatten(2)
-    return residuals.numpy(), (tokens[:, 1:] - tokens[:, :-1]).flatten(2).numpy()
+    before, after = tokens[:, :-1], tokens[:, 1:]
+    differences = (after - foreseen, foreseen - before, after - before)
+    return _Steps(*(difference.flatten(2).numpy() for difference in differences))
 
 
-def _score(whitening: Whitening, residuals: np.ndarray) -> np.ndarray:
-    clips, steps = residuals.shape[:2]
-    return whitening.score(residuals.reshape(clips * steps, -1)).reshape(clips, steps)
+def _by_step(score: Callable[[np.ndarray], np.ndarray], values: np.ndarray) -> np.ndarray:
+    clips, steps = values.shape[:2]
+    return score(values.reshape(clips * steps, -1)).reshape(clips, steps)
 
 
 def _pairs(clips: Batch) -> np.ndarray:

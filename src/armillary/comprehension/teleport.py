@@ -26,8 +26,8 @@ from armillary.comprehension.teleport_clips import Clip, record_clips
 from armillary.core.protocols import WorldModel
 
 # Results name -> attribute of the trace. The first is the model's headline score.
-_JUDGES = {"": "values", "_plain_error": "plain", "_copy_last": "copy_last"}
-_JUDGES |= {"_pixel_difference": "pixel_difference"}
+_JUDGES = {"": "values", "_whitened_error": "whitened", "_plain_error": "plain"}
+_JUDGES |= {"_copy_last": "copy_last", "_pixel_difference": "pixel_difference"}
 
 
 @dataclass(frozen=True)
