@@ -5,9 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from armillary.cli.outcome import Outcome, facts
+from armillary.cli.outcome import Outcome
 from armillary.cli.parse import Command
-from armillary.cli.progress import bar
+from armillary.cli.progress import bar, note
+
+_QUICK = "This was a quick run: everything is far too short, and its numbers mean nothing."
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -24,9 +26,14 @@ class Demo(Command):
 
     def run(self) -> Outcome:
         """Run the demo."""
-        from armillary.recipes.demo import run_demo
+        from rich.console import Console
 
-        with bar("demo") as progress:
-            results = run_demo(self.out, self.quick, progress)
-        page = f"page: {self.out / 'report.html'}"
-        return Outcome(results, (*facts(results), page))
+        from armillary.recipes.demo import run_demo
+        from armillary.recipes.demo_config import DemoConfig, quick
+        from armillary.report import print_results
+
+        config = quick(DemoConfig()) if self.quick else DemoConfig()
+        results = run_demo(self.out, config, _QUICK if self.quick else "", note, bar)
+        print_results(results.table, Console(stderr=self.json, highlight=False))
+        lines = (f"page: {results.page}", f"numbers: {self.out / 'results.json'}")
+        return Outcome(results.numbers, lines)

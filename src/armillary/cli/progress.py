@@ -58,3 +58,8 @@ def lines(what: str) -> Progress:
         )
 
     return report
+
+
+def note(sentence: str) -> None:
+    """Say a sentence on stderr."""
+    print(sentence, file=sys.stderr, flush=True)

@@ -19,6 +19,8 @@ from armillary.cli.parse import Command, parse
 from armillary.cli.progress import bar
 from armillary.core.errors import unknown_name
 
+_EXAMPLE = "e.g. armillary train tabletop --data out/tabletop --out out/run --optimizer.lr 3e-4"
+
 
 @dataclass(frozen=True, kw_only=True)
 class Train(Command):
@@ -39,13 +41,30 @@ class Train(Command):
     """Go on where an interrupted run stopped; the weights end up the same to the bit."""
 
     def run(self) -> Outcome:
-        """Train with the recipe as it stands."""
-        from armillary.recipes import RECIPES, train_recipe
+        """Train."""
+        from armillary.recipes import train_recipe
 
-        config = getattr(self, "config", None) or RECIPES[self.recipe]()
+        config = getattr(self, "config", None) or find_recipe(self.recipe)
         with bar("training") as progress:
-            summary = train_recipe(config, self.data, self.out, self.resume, progress)
-        return Outcome({"out": self.out, "summary": summary}, (f"trained {self.out}",))
+            found = train_recipe(config, self.data, self.out, self.resume, progress)
+        said = (
+            f"trained {found.steps} steps in {found.seconds:.0f} s ({found.frames_per_s:,.0f} "
+            f"frames/s), loss {found.loss:.3f}: {self.out / 'model'}"
+        )
+        return Outcome(vars(found), (*found.warnings, said))
+
+
+def find_recipe(name: str) -> Any:
+    """Return the recipe with this name.
+
+    Raises:
+        ConfigError: there is none.
+    """
+    from armillary.recipes import RECIPES
+
+    if name not in RECIPES:
+        raise unknown_name("recipe", name, RECIPES)
+    return RECIPES[name]()
 
 
 def train_command(words: Sequence[str]) -> Train:
@@ -57,17 +76,15 @@ def train_command(words: Sequence[str]) -> Train:
     """
     if not words or words[0].startswith("-"):
         return parse(Train, words, "armillary train")
-    from armillary.recipes import RECIPES
-
-    if words[0] not in RECIPES:
-        raise unknown_name("recipe", words[0], RECIPES)
-    return parse(_with_flags_of(RECIPES[words[0]]()), words, "armillary train")
+    name = words[0]
+    return parse(_with_flags_of(name, find_recipe(name)), words[1:], f"armillary train {name}")
 
 
-def _with_flags_of(config: Any) -> type[Train]:
+def _with_flags_of(name: str, config: Any) -> type[Train]:
     # The type is known only now: that is the point of it.
     flags = Annotated[type(config), tyro.conf.arg(prefix_name=False)]  # pyrefly: ignore
+    named = ("recipe", tyro.conf.Suppress[str], field(default=name))
     new = ("config", flags, field(default=config))
-    made = make_dataclass("Train", [new], bases=(Train,), frozen=True, kw_only=True)
-    made.__doc__ = Train.__doc__
+    made = make_dataclass("Train", [named, new], bases=(Train,), frozen=True, kw_only=True)
+    made.__doc__ = f"Train the recipe {name} on a dataset.\n\n{_EXAMPLE}"
     return made

@@ -61,12 +61,13 @@ def train_recipe(
         ConfigError: ``out`` holds a run already.
         StorageError: ``out`` is not writable.
     """
-    with storage_errors(out):
-        out.mkdir(parents=True, exist_ok=True)
     dataset = open_dataset(data)
     cache = prepare(dataset, recipe.model.encoder.image_size, progress=progress)
+    recipe = fitted(recipe, cache)
+    with storage_errors(out):
+        out.mkdir(parents=True, exist_ok=True)
     training, held_out = split_episodes(cache.num_episodes, recipe.held_out, recipe.seed)
-    return train_on(cache, training, held_out, fitted(recipe, cache), out, resume, progress)
+    return train_on(cache, training, held_out, recipe, out, resume, progress)
 
 
 def train_on(

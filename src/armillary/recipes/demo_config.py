@@ -1,0 +1,47 @@
+"""How much of everything a demo does."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+
+from armillary.recipes.acting import ActConfig
+from armillary.recipes.recipe import Recipe
+from armillary.recipes.tabletop import tabletop
+
+
+@dataclass(frozen=True)
+class DemoConfig:
+    """How much of everything.
+
+    Attributes:
+        episodes: recorded episodes.
+        steps: steps of each.
+        recipe: what is trained.
+        act: how it is evaluated on reaching a goal picture.
+        push_episodes: episodes of pushing an object to its place in the goal picture.
+        teleports: clips with an impossible step.
+        decoder_steps: training of the decoder for the eyes.
+        seed: names everything.
+    """
+
+    episodes: int = 1600
+    steps: int = 16
+    recipe: Recipe = field(default_factory=tabletop)
+    act: ActConfig = field(default_factory=lambda: ActConfig(episodes=120, replan=2))
+    push_episodes: int = 60
+    teleports: int = 100
+    decoder_steps: int = 500
+    seed: int = 0
+
+
+def quick(config: DemoConfig) -> DemoConfig:
+    """Return the same story with too little of everything: its numbers mean nothing."""
+    return replace(
+        config,
+        episodes=160,
+        recipe=replace(config.recipe, steps=150, checkpoint_every=150, eval_every=50),
+        act=replace(config.act, episodes=6),
+        push_episodes=4,
+        teleports=10,
+        decoder_steps=120,
+    )
