@@ -193,6 +193,13 @@ def test_nan_actions(refused, broken: Path, model: Path, tmp_path: Path) -> None
     assert "episode 0: the action of step 3 is NaN or infinite" in said
 
 
+def test_training_on_what_is_not_there(refused, dataset: Path, tmp_path: Path) -> None:
+    words = ["train", "tabletop", "--out", tmp_path / "out", "--data"]
+    assert "no such folder" in refused(*words, tmp_path / "none")
+    said = refused(*words, dataset, "--model.sensors", "rgb", "proprio")
+    assert "the dataset lacks proprio" in said
+
+
 def test_wrong_action_width(refused, tmp_path: Path) -> None:
     save_model(untrained(replace(config(), action_width=3), 0), tmp_path / "wide")
     said = refused("act", tmp_path / "wide", "tabletop", "--out", tmp_path / "out")

@@ -39,6 +39,13 @@ def test_the_table_of_contents_names_every_command(capsys) -> None:
     assert {words[0] for words in LEAVES} == set(COMMANDS)
 
 
+def test_the_fields_of_a_recipe_are_flags(capsys) -> None:
+    assert main(["train", "tabletop", "--help"]) == 0
+    said = capsys.readouterr().out
+    assert "--optimizer.lr FLOAT" in said
+    assert "--model.encoder.width INT" in said
+
+
 def test_version(capsys) -> None:
     assert main(["--version"]) == 0
     assert capsys.readouterr().out == f"armillary {__version__}\n"
@@ -56,6 +63,16 @@ def test_version(capsys) -> None:
         ),
         (["record", "tabletop", "--out", "x", "--episodes", "many"], "error parsing --episodes"),
         (["data", "shwo", "x"], "unrecognized options: shwo, x."),
+        (["train", "tablteop"], "There is no recipe called 'tablteop'. Did you mean 'tabletop'?"),
+        (
+            ["train", "tabletop", "--data", "x", "--out", "y", "--optimizer.lrr", "1"],
+            "unrecognized options: --optimizer.lrr, 1. Did you mean --optimizer.lr?",
+        ),
+        (
+            ["train", "tabletop", "--data", "x", "--out", "y", "--optimizer.lr", "-1"],
+            "optimizer.lr and clip_norm must be above 0",
+        ),
+        (["train", "tabletop", "--data", "x"], "armillary train tabletop needs --out."),
         (["bench"], "expected one of {loader, train}."),
         ([], "expected one of {demo, record,"),
     ],

@@ -50,12 +50,24 @@ class Training(Command):
     alone: bool = False
     """Leave out the peers (they are installed into an environment of their own when needed)."""
 
+    recipe: str = "tabletop"
+    """Recipe whose step is measured; the demo's by default."""
+
     def run(self) -> Outcome:
         """Measure training."""
         from armillary.benchmark import bench_train
+        from armillary.cli.train import find_recipe
 
+        recipe = find_recipe(self.recipe)
         with bar("measuring") as progress:
-            value = bench_train(self.out, progress=progress)
+            value = bench_train(
+                self.out,
+                recipe.model,
+                recipe,
+                self.data,
+                peers=not self.alone,
+                progress=progress,
+            )
         return Outcome(value, facts(value))
 
 

@@ -84,5 +84,6 @@ def _tidy(said: str) -> str:
         # The names stand four spaces in, what they mean stands deeper.
         names = re.findall(r"^ {5,6}(--\S+|[A-Z]\S*)", said, re.MULTILINE)
         return f"{missing.group(1)} needs {' and '.join(names)}"
-    text = " ".join(said.split()).removesuffix(".")
+    # A dataclass that refuses its values says so itself, in a sentence.
+    text = re.sub(r"^Error parsing [\w.]+: ", "", " ".join(said.split())).removesuffix(".")
     return text[0].lower() + text[1:] if text else "the arguments could not be read"

@@ -82,7 +82,7 @@ def train_command(words: Sequence[str]) -> Train:
 
 def _with_flags_of(name: str, config: Any) -> type[Train]:
     # The type is known only now: that is the point of it.
-    flags = Annotated[type(config), tyro.conf.arg(prefix_name=False)]  # pyrefly: ignore
+    flags = Annotated[type(config), tyro.conf.arg(name="")]  # pyrefly: ignore
     named = ("recipe", tyro.conf.Suppress[str], field(default=name))
     new = ("config", flags, field(default=config))
     made = make_dataclass("Train", [named, new], bases=(Train,), frozen=True, kw_only=True)
