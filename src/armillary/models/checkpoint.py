@@ -11,7 +11,6 @@ Sizes are compared with the configuration before memory is taken for them.
 from __future__ import annotations
 
 import dataclasses
-import types
 import typing
 from collections.abc import Mapping
 from pathlib import Path
@@ -22,14 +21,15 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from armillary.core.errors import ArmillaryError, CheckpointError
+from armillary.core.errors import ArmillaryError, CheckpointError, FormatError
 from armillary.core.files import read_json, replacing_folder, write_json
-from armillary.models.jepa import JEPA, JEPAConfig
+from armillary.models.jepa import JEPA, JEPAConfig, untrained
 
 ARCHITECTURES = {"jepa": (JEPA, JEPAConfig)}
 _PICKLES = (".pt", ".pth", ".pkl", ".pickle", ".bin", ".ckpt")
 _MAX_PARAMETERS = 20_000_000_000
 _NORMALIZER = "normalizer."
+_FLOATS = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
 
 
 def save_model(model: JEPA, path: Path, card: str = "") -> None:
@@ -74,11 +74,7 @@ def load_model(path: Path) -> JEPA:
     """
     _refuse_pickles(path)
     config = _read_config(path / "config.json")
-    with torch.device("meta"):
-        expected = JEPA(config).state_dict()
-    count = sum(tensor.numel() for tensor in expected.values())
-    if count > _MAX_PARAMETERS:
-        raise CheckpointError(f"{path}: {count:,} parameters are configured; refused as too many.")
+    expected = _expected(config, path)
     own = {name: t.shape for name, t in expected.items() if not name.startswith(_NORMALIZER)}
     scales = {
         name.removeprefix(_NORMALIZER): t.shape
@@ -88,7 +84,7 @@ def load_model(path: Path) -> JEPA:
     state = read_tensors(path / "model.safetensors", own)
     loaded_scales = read_tensors(path / "normalizer.safetensors", scales)
     state |= {_NORMALIZER + name: value for name, value in loaded_scales.items()}
-    model = JEPA(config)
+    model = untrained(config, 0)  # and not JEPA(config), which would draw from the global state
     model.load_state_dict(state)
     return model.eval()
 
@@ -124,7 +120,11 @@ def read_tensors(path: Path, expected: Mapping[str, torch.Size]) -> dict[str, Te
             f"{path}: not a safetensors file ({error}); armillary loads no other format."
         ) from error
     for name, tensor in tensors.items():
-        if tensor.is_floating_point() and not tensor.isfinite().all():
+        if tensor.dtype not in _FLOATS:
+            raise CheckpointError(
+                f"{path}: tensor {name!r} holds {tensor.dtype}, not real numbers."
+            )
+        if not tensor.isfinite().all():
             raise CheckpointError(f"{path}: tensor {name!r} holds NaN or infinity.")
     return tensors
 
@@ -158,11 +158,13 @@ def config_from_dict(cls: type, values: Any, where: str) -> Any:
 def _plain_value(hint: Any, value: Any, where: str) -> Any:
     if dataclasses.is_dataclass(hint):
         return config_from_dict(typing.cast(type, hint), value, where)
-    origin = typing.get_origin(hint)
+    origin, choices = typing.get_origin(hint), typing.get_args(hint)
     if origin is tuple and isinstance(value, list):
-        return tuple(value)
-    if origin in (typing.Union, types.UnionType, typing.Literal, tuple):
+        return tuple(_plain_value(choices[0], item, where) for item in value)
+    if origin is typing.Literal and value in choices:
         return value
+    if origin is not None:
+        raise CheckpointError(f"{where}: {hint} was expected, got {value!r}.")
     if hint is float and isinstance(value, int) and not isinstance(value, bool):
         return float(value)
     if not isinstance(value, hint) or (hint is int and isinstance(value, bool)):
@@ -171,7 +173,10 @@ def _plain_value(hint: Any, value: Any, where: str) -> Any:
 
 
 def _read_config(path: Path) -> JEPAConfig:
-    document = read_json(path)
+    try:
+        document = read_json(path)
+    except FormatError as error:
+        raise CheckpointError(str(error)) from error
     name = document.get("architecture") if isinstance(document, dict) else None
     if not isinstance(name, str) or name not in ARCHITECTURES:
         raise CheckpointError(
@@ -180,11 +185,25 @@ def _read_config(path: Path) -> JEPAConfig:
     return config_from_dict(ARCHITECTURES[name][1], document.get("config"), f"{path}: config")
 
 
+def _expected(config: JEPAConfig, path: Path) -> dict[str, Tensor]:
+    """Return the state that a configuration asks for, by name, without taking memory for it."""
+    try:
+        with torch.device("meta"):
+            state = JEPA(config).state_dict()
+    except (ArmillaryError, RuntimeError, TypeError, OverflowError) as error:
+        reason = str(error).splitlines()[0]
+        raise CheckpointError(f"{path}: no model has this configuration ({reason}).") from error
+    count = sum(tensor.numel() for tensor in state.values())
+    if count > _MAX_PARAMETERS:
+        raise CheckpointError(f"{path}: {count:,} parameters are configured; refused as too many.")
+    return state
+
+
 def _refuse_pickles(path: Path) -> None:
     if not path.is_dir():
         raise CheckpointError(f"{path}: there is no such folder; a model folder was expected.")
     for file in sorted(path.iterdir()):
-        if file.suffix in _PICKLES:
+        if file.suffix.lower() in _PICKLES:
             raise CheckpointError(
                 f"{file}: holds a pickle, which can run code when it is loaded. armillary loads "
                 "safetensors only; remove it or convert the model."

@@ -41,14 +41,16 @@ class EncoderConfig:
     width: int = 32
 
     def __post_init__(self) -> None:
-        if self.image_size % self.patch:
+        if self.patch < 1 or self.image_size < 1 or self.image_size % self.patch:
             raise ConfigError(
                 f"encoder.patch must divide encoder.image_size, got {self.patch} and "
                 f"{self.image_size}."
             )
         smallest = min(self.patch_hidden, self.patch_width, self.hidden, self.tokens, self.width)
-        if smallest < 1:
-            raise ConfigError("Every width of the encoder must be at least 1.")
+        if smallest < 1 or self.keypoints < 0:
+            raise ConfigError(
+                "Every width of the encoder must be at least 1, keypoints at least 0."
+            )
 
     @property
     def num_patches(self) -> int:

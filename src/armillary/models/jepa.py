@@ -64,10 +64,16 @@ class JEPAConfig:
                 raise unknown_name("sensor", sensor, STREAMS_OF)
         if not self.sensors:
             raise ConfigError("model.sensors must name at least one of rgb, points, proprio.")
-        if self.frame_skip < 1 or self.encoder.patch % self.point_stride:
+        stride = self.point_stride
+        if self.frame_skip < 1 or stride < 1 or self.encoder.patch % stride:
             raise ConfigError(
                 "model.frame_skip must be at least 1 and model.point_stride must divide "
-                f"encoder.patch, got {self.frame_skip}, {self.point_stride}, {self.encoder.patch}."
+                f"encoder.patch, got {self.frame_skip}, {stride}, {self.encoder.patch}."
+            )
+        if min(self.action_width, self.proprio_width) < 0:
+            raise ConfigError(
+                "model.action_width and model.proprio_width must be at least 0, got "
+                f"{self.action_width} and {self.proprio_width}."
             )
 
     @property
@@ -100,6 +106,8 @@ class JEPA(nn.Module):
         if "points" in config.sensors:
             self.tokenizers["points"] = PointMapTokenizer(patch, config.point_stride, width)
         if "proprio" in config.sensors:
+            if not config.proprio_width:
+                raise ConfigError("A model that sees proprio needs model.proprio_width above 0.")
             self.tokenizers["proprio"] = ProprioTokenizer(config.proprio_width, width)
         self.encoder = Encoder(config.encoder)
         self.predictor = Predictor(config.predictor, config.latent_width, config.action_width)
@@ -206,6 +214,13 @@ class JEPA(nn.Module):
             if name in self.config.streams and batch.streams[name].shape[2:4] != (size, size):
                 came = "x".join(str(side) for side in batch.streams[name].shape[2:4])
                 raise ShapeError(f"The model sees {name} of {size}x{size}, the data have {came}.")
+        if "proprio" in self.config.sensors:
+            width = batch.streams["proprio"].shape[-1]
+            if width != self.config.proprio_width:
+                raise ShapeError(
+                    f"The model sees proprio of width {self.config.proprio_width}, the data have "
+                    f"width {width}."
+                )
         width = self.config.action_width
         if width and batch.actions is not None and batch.actions.shape[-1] != width:
             raise ShapeError(
@@ -222,5 +237,6 @@ def untrained(config: JEPAConfig, seed: int) -> JEPA:
         seed: names the weights.
     """
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
+        # not torch.manual_seed, which also reseeds accelerators, and fork_rng restores only the CPU
+        torch.default_generator.manual_seed(seed)
         return JEPA(config)

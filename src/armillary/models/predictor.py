@@ -14,6 +14,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from armillary.core.errors import ConfigError
+
 
 @dataclass(frozen=True)
 class PredictorConfig:
@@ -26,6 +28,13 @@ class PredictorConfig:
 
     memory: int = 256
     hidden: int = 256
+
+    def __post_init__(self) -> None:
+        if min(self.memory, self.hidden) < 1:
+            raise ConfigError(
+                "predictor.memory and predictor.hidden must be at least 1, got "
+                f"{self.memory} and {self.hidden}."
+            )
 
 
 class Predictor(nn.Module):

@@ -80,7 +80,7 @@ class PointMapTokenizer(nn.Module):
             mean_m: centre of the scene.
             scale_m: typical distance from that centre.
         """
-        with torch.autocast("cpu", enabled=False), torch.no_grad():
+        with torch.autocast(depth_m.device.type, enabled=False), torch.no_grad():
             features, places = self._features(
                 depth_m, intrinsics, world_from_camera, mean_m, scale_m
             )
