@@ -35,6 +35,8 @@ class Act(Command):
     """How many held-out episodes."""
     task: str = ""
     """Goal task of the world; empty takes its first."""
+    replan: int = 1
+    """Model steps that are executed before the next decision."""
     workers: int = 2
     """Processes; the records do not depend on it."""
     seed: int = 0
@@ -50,6 +52,7 @@ class Act(Command):
             task=self.task or None,
             seed=self.seed,
             workers=self.workers,
+            replan=self.replan,
         )
         with bar("acting") as progress:
             result = act(self.model, self.world, self.out, config, progress)

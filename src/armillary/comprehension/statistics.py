@@ -63,7 +63,9 @@ def auroc_interval(
 
 
 def quantile_interval(values: Float[np.ndarray, " R"], level: float = 0.95) -> Interval:
-    """Return the central interval of bootstrap replicates."""
+    """Return the central interval of bootstrap replicates; NaN where none has a value."""
+    if np.isnan(values).all():
+        return float("nan"), float("nan")
     tail = (1 - level) / 2
     low, high = np.nanquantile(values, [tail, 1 - tail])
     return float(low), float(high)

@@ -27,6 +27,7 @@ from armillary.control import (
     evaluate,
     load_manifest,
     make_manifest,
+    read_records,
     summarise,
 )
 from armillary.core.errors import ConfigError, ShapeError, unknown_name
@@ -178,7 +179,9 @@ def _run_all(
     for place, (name, policy) in enumerate(policies.items()):
         told = _share(progress, name, place, len(policies))
         file = out / "records" / f"{name}.jsonl"
-        records[name] = evaluate(manifest, policy, workers=workers, progress=told, out=file)
+        evaluate(manifest, policy, workers=workers, progress=told, out=file)
+        # Rows come from what is on disk, so that anybody can compute them again.
+        records[name] = read_records(file)
     return records
 
 
