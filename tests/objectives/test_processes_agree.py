@@ -68,7 +68,7 @@ def work(rank: int, folder: Path) -> None:
 
 def test_two_processes_are_one_batch(tmp_path):
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["armillary.training"])
+    context.set_forkserver_preload(["armillary.training", "torch._dynamo"])
     workers = [context.Process(target=work, args=(rank, tmp_path)) for rank in range(2)]
     for worker in workers:
         worker.start()

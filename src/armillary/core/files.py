@@ -44,6 +44,8 @@ def replacing_folder(path: Path) -> Iterator[Path]:
     beside = path.with_name(f".{path.name}.{os.getpid()}.part")
     with storage_errors(path):
         try:
+            # what stands there was left by a killed process that had our number
+            _remove(beside)
             beside.mkdir(parents=True, exist_ok=False)
             yield beside
             _swap_folder(beside, path)
@@ -114,6 +116,7 @@ def _swap_folder(beside: Path, path: Path) -> None:
         beside.replace(path)
         return
     old = path.with_name(f".{path.name}.{os.getpid()}.old")
+    _remove(old)
     path.replace(old)
     beside.replace(path)
     shutil.rmtree(old)

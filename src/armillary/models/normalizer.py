@@ -51,7 +51,7 @@ class Normalizer(nn.Module):
     def fit(
         self,
         actions: Float[Tensor, "F A"] | None = None,
-        proprio: Float[Tensor, "F Q"] | None = None,
+        proprio: Float[Tensor, "S Q"] | None = None,
         points_m: Float[Tensor, "P 3"] | None = None,
     ) -> None:
         """Set the scales from training samples.

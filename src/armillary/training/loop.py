@@ -29,7 +29,7 @@ from armillary.training.config import TrainConfig
 from armillary.training.log import Log, Tracker
 from armillary.training.processes import Processes, join_processes
 from armillary.training.scales import fit_scales
-from armillary.training.state import load_state, save_state
+from armillary.training.state import drop_leftovers, load_state, save_state
 from armillary.training.stepper import Stepper
 
 _EVAL_BATCHES = 4
@@ -126,6 +126,7 @@ class _Run:
 
     def start(self, model_config: JEPAConfig) -> None:
         if self.processes.leads:
+            drop_leftovers(self.out)
             settings = {"model": asdict(model_config), "train": asdict(self.config)}
             write_json(self.out / "run.json", settings | {"digest": self.digest})
             self.log = Log(self.out, self.resumed_at, self.tracker)
@@ -222,10 +223,15 @@ def _data(windows: Windows) -> list[Any]:
     return [identity, episodes, windows.length, windows.stride, list(cache.size)]
 
 
+def _cores() -> int:
+    # only Linux says which cores this process may use
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
 @contextmanager
 def _threads(count: int) -> Iterator[None]:
     before = torch.get_num_threads()
-    torch.set_num_threads(count or len(os.sched_getaffinity(0)))
+    torch.set_num_threads(count or _cores())
     try:
         yield
     finally:

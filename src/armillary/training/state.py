@@ -11,6 +11,7 @@ A checkpoint is replicated state: it can be read by any number of processes.
 from __future__ import annotations
 
 import os
+import re
 import shutil
 from pathlib import Path
 
@@ -24,6 +25,7 @@ from armillary.training.stepper import Stepper
 
 _KEPT = 2
 _STATE = "state.json"
+_LEFTOVER = re.compile(r"\.(.+\.\d+\.(part|old)|last\.\d+)")
 
 
 def save_state(out: Path, done: int, stepper: Stepper, run_digest: str) -> Path:
@@ -75,6 +77,8 @@ def load_state(out: Path, stepper: Stepper, run_digest: str) -> int:
         return 0
     state = folders[-1] / "training_state"
     document = read_json(state / _STATE)
+    if not isinstance(document, dict) or not {"done", "run"} <= document.keys():
+        raise CheckpointError(f"{state / _STATE}: says neither steps nor run; it is damaged.")
     if document["run"] != run_digest:
         raise CheckpointError(
             f"{folders[-1]}: was made with other settings or other data; resume with the same, or "
@@ -112,14 +116,16 @@ def _load_moments(stepper: Stepper, path: Path) -> None:
     moments = read_tensors(path, expected)
     for name, parameter in stepper.learner.named_parameters():
         stepper.optimizer.state[parameter] = {
-            key: moments[f"{name}.{key}"] for key in ("step", "exp_avg", "exp_avg_sq")
+            key: moments[f"{name}.{key}"].to(parameter.device)
+            for key in ("step", "exp_avg", "exp_avg_sq")
         }
 
 
 def _checkpoints(folder: Path) -> list[Path]:
     if not folder.is_dir():
         return []
-    return sorted(path for path in folder.iterdir() if path.name.isdigit() and path.is_dir())
+    found = [path for path in folder.iterdir() if path.name.isdigit() and path.is_dir()]
+    return sorted(found, key=lambda path: int(path.name))
 
 
 def _point_last(folder: Path) -> None:
@@ -129,6 +135,16 @@ def _point_last(folder: Path) -> None:
         beside.unlink(missing_ok=True)
         beside.symlink_to(folder.name)
         beside.replace(link)
+
+
+def drop_leftovers(out: Path) -> None:
+    """Remove what killed attempts at a run left half-written beside its files."""
+    for folder in (out, out / "checkpoints"):
+        for path in folder.iterdir() if folder.is_dir() else ():
+            if _LEFTOVER.fullmatch(path.name) and path.is_dir() and not path.is_symlink():
+                shutil.rmtree(path, ignore_errors=True)
+            elif _LEFTOVER.fullmatch(path.name):
+                path.unlink(missing_ok=True)
 
 
 def _drop_old(folder: Path) -> None:

@@ -1,0 +1,204 @@
+"""A run that was interrupted anywhere and resumed is the run that was not, to the bit."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from safetensors import SafetensorError
+from tiny_run import CONFIG, MODEL, interrupted, run, tiny_windows, weights
+
+from armillary.core.errors import CheckpointError, ConfigError, StorageError, TrainingError
+from armillary.models import load_model
+from armillary.training import OptimizerConfig, read_log
+
+CLOCK = ("train/samples_per_s",)
+
+
+def entries(out) -> list[dict]:
+    """The log without what a clock said."""
+    return [
+        {name: value for name, value in entry.items() if name not in CLOCK}
+        for entry in read_log(out / "log.jsonl")
+    ]
+
+
+def kept(out) -> list[str]:
+    return sorted(path.name for path in (out / "checkpoints").iterdir())
+
+
+@pytest.mark.parametrize("ema", [0.0, 0.9])
+@pytest.mark.parametrize("at", [1, 5, 7, 11])
+def test_interrupted_is_uninterrupted(tmp_path, whole, at, ema):
+    interrupted(tmp_path / "cut", at, ema_decay=ema)
+    assert not (tmp_path / "cut" / "model").exists()
+    summary = run(tmp_path / "cut", resume=True, ema_decay=ema)
+    assert summary.resumed_at == at // 5 * 5 and summary.steps == 12
+    if ema:
+        whole = tmp_path / "straight"
+        run(whole, ema_decay=ema)
+    assert weights(tmp_path / "cut") == weights(whole)
+    assert entries(tmp_path / "cut") == entries(whole)
+
+
+def test_interrupted_three_times(tmp_path, whole):
+    interrupted(tmp_path / "run", 3)
+    interrupted(tmp_path / "run", 6, resume=True)
+    interrupted(tmp_path / "run", 11, resume=True)
+    run(tmp_path / "run", resume=True)
+    assert weights(tmp_path / "run") == weights(whole)
+
+
+def test_a_finished_run_resumed_is_the_same_run(tmp_path, whole):
+    run(tmp_path / "run", checkpoint_every=6)
+    before = entries(tmp_path / "run")
+    summary = run(tmp_path / "run", resume=True, checkpoint_every=6)
+    assert summary.resumed_at == 12
+    assert weights(tmp_path / "run") == weights(whole)
+    assert entries(tmp_path / "run") == before
+
+
+def test_resuming_what_never_began_is_beginning(tmp_path, whole):
+    assert run(tmp_path / "run", resume=True).resumed_at == 0
+    assert weights(tmp_path / "run") == weights(whole)
+
+
+def test_the_log_reads_as_one_run_though_it_was_cut_in_a_line(tmp_path, whole):
+    interrupted(tmp_path / "run", 9)
+    with (tmp_path / "run" / "log.jsonl").open("a") as file:
+        file.write('{"step": 10, "train/lo')
+    run(tmp_path / "run", resume=True)
+    assert entries(tmp_path / "run") == entries(whole)
+    steps = [entry["step"] for entry in entries(whole) if "train/loss" in entry]
+    assert steps == list(range(1, 13))
+    assert [entry["step"] for entry in entries(whole) if "eval/rollout" in entry] == [6, 12]
+
+
+def test_how_often_one_looks_does_not_change_what_is_learned(tmp_path, whole):
+    run(tmp_path / "run", log_every=7, eval_every=4, checkpoint_every=3)
+    assert weights(tmp_path / "run") == weights(whole)
+    assert (
+        json.loads((whole / "run.json").read_text())["digest"]
+        == (json.loads((tmp_path / "run" / "run.json").read_text())["digest"])
+    )
+
+
+def test_global_chance_is_neither_used_nor_touched(tmp_path, whole):
+    torch.manual_seed(99)
+    before, numpys = torch.get_rng_state(), np.random.get_state()[1].copy()
+    run(tmp_path / "run")
+    assert torch.equal(torch.get_rng_state(), before)
+    assert np.array_equal(np.random.get_state()[1], numpys)
+    assert weights(tmp_path / "run") == weights(whole)
+
+
+def test_another_seed_is_another_model(tmp_path, whole):
+    run(tmp_path / "run", seed=1)
+    assert weights(tmp_path / "run") != weights(whole)
+
+
+def test_the_two_newest_checkpoints_are_kept_and_can_be_loaded(tmp_path):
+    run(tmp_path / "run", checkpoint_every=2)
+    folder = tmp_path / "run" / "checkpoints"
+    assert kept(tmp_path / "run") == ["000010", "000012", "last"]
+    assert (folder / "last").resolve().name == "000012"
+    newest = load_model(folder / "last" / "pretrained_model").state_dict()
+    final = load_model(tmp_path / "run" / "model").state_dict()
+    assert all(map(torch.equal, newest.values(), final.values()))
+
+
+def test_the_newest_checkpoint_is_the_one_with_most_steps(tmp_path):
+    """999999 is before 1000000, though not in the alphabet."""
+    interrupted(tmp_path / "run", 11)
+    folder = tmp_path / "run" / "checkpoints"
+    (folder / "000005").rename(folder / "999999")
+    (folder / "000010").rename(folder / "1000000")
+    assert run(tmp_path / "run", resume=True).resumed_at == 10
+
+
+OTHER = {
+    "learning rate": {"optimizer": OptimizerConfig(lr=1e-4)},
+    "steps": {"steps": 20},
+    "batch": {"batch_size": 4},
+    "seed": {"seed": 5},
+    "weights of losses": {"objective": replace(CONFIG.objective, sigreg=0.1)},
+    "average": {"ema_decay": 0.5},
+    "model": {"model": replace(MODEL, point_stride=1)},
+    "data": {"windows": tiny_windows(range(4))},
+    "episodes": {"windows": tiny_windows([0, 1])},
+}
+
+
+@pytest.mark.parametrize("what", OTHER)
+def test_resuming_with_something_else_is_one_sentence(tmp_path, what):
+    interrupted(tmp_path / "run", 6)
+    with pytest.raises(CheckpointError, match=r"made with other settings or other data; resume"):
+        run(tmp_path / "run", resume=True, **OTHER[what])
+    assert kept(tmp_path / "run") == ["000005", "last"]
+
+
+def test_a_folder_that_holds_a_run_is_not_overwritten(tmp_path):
+    interrupted(tmp_path / "run", 6)
+    before = (tmp_path / "run" / "log.jsonl").read_bytes()
+    with pytest.raises(ConfigError, match=r"holds a training run already. Continue it with --res"):
+        run(tmp_path / "run")
+    assert (tmp_path / "run" / "log.jsonl").read_bytes() == before
+
+
+def damage_state(out) -> None:
+    (out / "checkpoints/000005/training_state/state.json").write_text("{}")
+
+
+def damage_weights(out) -> None:
+    path = out / "checkpoints/000005/training_state/learner.safetensors"
+    path.write_bytes(path.read_bytes()[:-10])
+
+
+def lose_moments(out) -> None:
+    (out / "checkpoints/000005/training_state/optimizer.safetensors").unlink()
+
+
+@pytest.mark.parametrize("damage", [damage_state, damage_weights, lose_moments])
+def test_a_damaged_checkpoint_is_one_sentence(tmp_path, damage):
+    interrupted(tmp_path / "run", 6)
+    damage(tmp_path / "run")
+    with pytest.raises(CheckpointError, match="000005/training_state/"):
+        run(tmp_path / "run", resume=True)
+
+
+def test_a_full_disk_keeps_the_older_checkpoint_and_the_run_goes_on_later(
+    tmp_path, whole, monkeypatch
+):
+    from safetensors.torch import save_file
+
+    calls = []
+
+    def full_later(tensors, path):
+        """Say on the sixth file what safetensors says on a full disk, word for word."""
+        calls.append(path)
+        if len(calls) > 5:
+            raise SafetensorError("I/O error: No space left on device (os error 28)")
+        save_file(tensors, path)
+
+    with monkeypatch.context() as patched:
+        patched.setattr("armillary.models.checkpoint.save_file", full_later)
+        with pytest.raises(StorageError, match="the disk is full"):
+            run(tmp_path / "run")
+    assert kept(tmp_path / "run") == ["000005", "last"]
+    assert run(tmp_path / "run", resume=True).resumed_at == 5
+    assert weights(tmp_path / "run") == weights(whole)
+
+
+def test_a_number_gone_wrong_stops_the_run_and_keeps_the_checkpoint(tmp_path):
+    interrupted(tmp_path / "run", 6)
+    before = {path: path.read_bytes() for path in (tmp_path / "run").rglob("*.safetensors")}
+    poisoned = tiny_windows()
+    poisoned.cache.arrays["proprio"][:] = np.nan
+    with pytest.raises(TrainingError, match=r"stopped at step 5: .* is not a number .* NaN in the"):
+        run(tmp_path / "run", resume=True, windows=poisoned)
+    assert before == {path: path.read_bytes() for path in before}
+    assert not (tmp_path / "run" / "model").exists()
+    run(tmp_path / "run", resume=True)
