@@ -1,5 +1,6 @@
 """Models: tokenizers, encoder, predictor, and the folder that a model is saved as."""
 
+from armillary.models.check import check_model
 from armillary.models.checkpoint import ARCHITECTURES, load_model, save_model
 from armillary.models.encoder import EncoderConfig
 from armillary.models.jepa import JEPA, JEPAConfig, untrained
@@ -13,6 +14,7 @@ __all__ = [
     "JEPAConfig",
     "Normalizer",
     "PredictorConfig",
+    "check_model",
     "load_model",
     "save_model",
     "untrained",
