@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from armillary.core.errors import ConfigError
+from armillary.training.augment import MirrorConfig
 
 
 @dataclass(frozen=True)
@@ -123,6 +124,7 @@ class TrainConfig:
     checkpoint_every: int = 500
     optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
     objective: ObjectiveConfig = field(default_factory=ObjectiveConfig)
+    mirror: MirrorConfig = field(default_factory=MirrorConfig)
 
     def __post_init__(self) -> None:
         least = {"steps": 1, "batch_size": 2, "clip_length": 2, "log_every": 1}

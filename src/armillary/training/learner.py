@@ -9,7 +9,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from armillary.core.rng import torch_generator
+from armillary.core.errors import ConfigError, ShapeError
+from armillary.core.rng import key, torch_generator
 from armillary.core.values import Batch
 from armillary.models import JEPA
 from armillary.objectives import (
@@ -27,7 +28,6 @@ from armillary.spatial import points_from_depth, transform_points
 from armillary.training.config import ObjectiveConfig
 
 _INVERSE_HIDDEN = 128
-_BIRD_HIDDEN = 256
 # Of a clip's frames every third is drawn from above, at every second pixel: what stands moves
 # slowly, and the view is then a tenth of the step instead of a third.
 _BIRD_STEP = 3
@@ -40,12 +40,22 @@ class Learner(nn.Module):
     Args:
         model: the model that learns.
         objective: which terms count, and their settings.
-        seed: names the random directions of SIGReg.
+        seed: names the weights of the heads and the random directions of SIGReg.
     """
 
     def __init__(self, model: JEPA, objective: ObjectiveConfig, seed: int) -> None:
         super().__init__()
         self.model, self.objective, self.seed = model, objective, seed
+        if "inverse_dynamics" in objective.weights and not model.config.action_width:
+            raise ConfigError(
+                "objective.inverse_dynamics needs actions, and the model takes none "
+                "(model.action_width is 0). Set it to 0."
+            )
+        with torch.random.fork_rng(devices=[]):
+            torch.default_generator.manual_seed(key("learner", seed) >> 65)
+            self._make_heads(model, objective)
+
+    def _make_heads(self, model: JEPA, objective: ObjectiveConfig) -> None:
         width, action_width = model.config.latent_width, model.config.action_width
         if "inverse_dynamics" in objective.weights:
             self.inverse = nn.Sequential(
@@ -54,11 +64,8 @@ class Learner(nn.Module):
                 nn.Linear(_INVERSE_HIDDEN, action_width),
             )
         if "bird_view" in objective.weights:
-            self.bird = nn.Sequential(
-                nn.Linear(width, _BIRD_HIDDEN),
-                nn.GELU(approximate="tanh"),
-                nn.Linear(_BIRD_HIDDEN, 4 * objective.bird_view_cells**2),
-            )
+            # linear: where things stand shall be read from the latent without further thought
+            self.bird = nn.Linear(width, 4 * objective.bird_view_cells**2)
 
     def forward(
         self, batch: Batch, step: int
@@ -121,7 +128,12 @@ class Learner(nn.Module):
         return bird_view(scene, colours, valid, self.objective.bird_view_cells)
 
     def _actions(self, batch: Batch, latents: Tensor) -> Tensor:
-        if self.model.config.action_width and batch.actions is not None:
+        if self.model.config.action_width:
+            if batch.actions is None:
+                raise ShapeError(
+                    f"The model takes actions of width {self.model.config.action_width}, the data "
+                    "have none. Set model.action_width to 0 to learn from plain video."
+                )
             return self.model.normalizer.actions(batch.actions)
         return latents.new_zeros(len(latents), latents.shape[1] - 1, 0)
 

@@ -6,6 +6,7 @@ What the loop repeats and what the speed bench times are this same object.
 from __future__ import annotations
 
 import contextlib
+import copy
 import math
 from collections.abc import Iterator
 
@@ -15,10 +16,12 @@ from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
 from armillary.core.errors import TrainingError
+from armillary.core.rng import generator
 from armillary.core.values import Batch
 from armillary.data import Windows, epoch_order
 from armillary.models import JEPA
 from armillary.objectives import CollapseDiagnosis, diagnose_collapse, weighted_sum
+from armillary.training.augment import mirror
 from armillary.training.config import TrainConfig
 from armillary.training.learner import Learner
 from armillary.training.precision import training_dtype
@@ -114,7 +117,12 @@ class Stepper:
                 for epoch in range(positions[0] // total, positions[-1] // total + 1)
             ]
         )
-        return self._to_device(self.windows.gather(self.processes.share(index)))
+        batch = self.windows.gather(self.processes.share(index))
+        if share := self.config.mirror.share:
+            drawn = generator("mirror", self.config.seed, step).random(size) < share
+            chosen = torch.from_numpy(self.processes.share(drawn))
+            batch = mirror(batch, chosen, self.config.mirror.actions)
+        return self._to_device(batch)
 
     @contextlib.contextmanager
     def autocast(self) -> Iterator[None]:
@@ -147,7 +155,7 @@ class Stepper:
         torch._foreach_lerp_(kept, moving, 1 - decay)
 
     def _not_a_number(self, step: int, terms: dict[str, Tensor]) -> str:
-        values = ", ".join(f"{name} {float(term):.3g}" for name, term in terms.items())
+        values = ", ".join(f"{name} {float(term):.3g}" for name, term in _detached(terms).items())
         return (
             f"Training stopped at step {step}: the gradient is not a number ({values}). Lower "
             "optimizer.lr or look for NaN in the data; the last checkpoint is kept."
@@ -165,9 +173,7 @@ def _optimizer(learner: Learner, config: TrainConfig) -> torch.optim.AdamW:
 
 
 def _copy(model: JEPA) -> JEPA:
-    copy = JEPA(model.config)
-    copy.load_state_dict(model.state_dict())
-    return copy.requires_grad_(False).eval()
+    return copy.deepcopy(model).requires_grad_(False).eval()
 
 
 def _detached(terms: dict[str, Tensor]) -> dict[str, Tensor]:
