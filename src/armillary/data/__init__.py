@@ -2,6 +2,7 @@
 
 from armillary.data.batches import batch_from_episode, batch_from_observations
 from armillary.data.cache import Cache, open_cache
+from armillary.data.check import check_format
 from armillary.data.dataset import Dataset
 from armillary.data.ingest import IngestOptions, IngestSummary, ingest
 from armillary.data.opening import open_dataset
@@ -21,6 +22,7 @@ __all__ = [
     "Windows",
     "batch_from_episode",
     "batch_from_observations",
+    "check_format",
     "default_cache_root",
     "describe",
     "epoch_order",
