@@ -94,6 +94,12 @@ def entry() -> None:
         # The reader (head, less) went away: not an error, and nothing is left to say.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         code = 0
+    if code == INTERRUPTED:
+        # Without the exit handlers: a second Ctrl-C while processes are being ended can make these
+        # wait for ever. Nothing is lost, for whatever is finished is on disk, and workers end
+        # when their parent does.
+        sys.stderr.flush()
+        os._exit(code)
     sys.exit(code)
 
 

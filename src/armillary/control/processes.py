@@ -18,6 +18,7 @@ from typing import Any
 import torch
 
 from armillary.core.errors import ArmillaryError, WorldError
+from armillary.core.interrupts import deaf_to_interrupts
 
 # Opens what a process needs (world, policy) and returns the function that runs one task.
 Opener = Callable[[], Callable[[Any], Any]]
@@ -82,7 +83,8 @@ def _start(opener: Opener, task: Any) -> _Worker:
     context = multiprocessing.get_context("spawn")
     ours, theirs = context.Pipe()
     process = context.Process(target=_serve, args=(theirs, opener), daemon=True)
-    process.start()
+    with deaf_to_interrupts():
+        process.start()
     theirs.close()
     return _send(_Worker(process, ours), task)
 

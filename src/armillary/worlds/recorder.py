@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from armillary.core.errors import ArmillaryError, ConfigError, WorldError, unknown_name
+from armillary.core.interrupts import deaf_to_interrupts
 from armillary.core.progress import Progress, silent
 from armillary.core.protocols import World
 from armillary.data.writer import DatasetWriter
@@ -208,7 +209,8 @@ def _run_pool(job: _Job, missing: list[int], workers: int) -> Iterator[int]:
             initargs=(job,),
         ) as pool,
     ):
-        running = {pool.submit(_work, e) for e in islice(todo, 2 * workers)}
+        with deaf_to_interrupts():
+            running = {pool.submit(_work, e) for e in islice(todo, 2 * workers)}
         try:
             while running:
                 done, running = wait(running, return_when=FIRST_COMPLETED)

@@ -1,0 +1,35 @@
+"""The pages say what the program says."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+PAGES = sorted((ROOT / "docs").glob("*.md"))
+
+
+def test_the_command_line_page_is_what_the_program_says() -> None:
+    command = [sys.executable, str(ROOT / "tools" / "command_line.py"), "--check"]
+    result = subprocess.run(command, capture_output=True, text=True)
+    assert result.returncode == 0, result.stderr
+
+
+def test_every_page_is_in_the_table_of_contents() -> None:
+    listed = set(re.findall(r": (\S+\.md)$", (ROOT / "mkdocs.yml").read_text(), re.MULTILINE))
+    assert listed == {page.name for page in PAGES}
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_files_that_a_page_names_are_there(page: Path) -> None:
+    named = re.findall(
+        r"`((?:core|data|worlds|models|objectives|training|planning|control|"
+        r"comprehension|recipes|report|benchmark)/[\w/]+\.py)`",
+        page.read_text(),
+    )
+    missing = [name for name in named if not (ROOT / "src" / "armillary" / name).is_file()]
+    assert missing == []
