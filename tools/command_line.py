@@ -24,6 +24,7 @@ COMMANDS = (
     "probe",
     "surprise",
     "act",
+    "view",
     "bench loader",
     "bench train",
 )

@@ -19,6 +19,7 @@ LEAVES = [
     ["probe"],
     ["surprise"],
     ["act"],
+    ["view"],
     ["bench", "loader"],
     ["bench", "train"],
 ]

@@ -6,7 +6,7 @@ episode is a stretch of rows, and a stretch of seconds in each video.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -150,10 +150,17 @@ class Dataset:
             intrinsics=None if lens is None else np.asarray(lens, np.float64),
         )
 
-    def frames(self, index: int, name: str) -> Iterator[np.ndarray]:
+    def frames(
+        self, index: int, name: str, steps: Sequence[int] | None = None
+    ) -> Iterator[np.ndarray]:
         """Yield the pictures of one camera as they are on disk, one at a time.
 
         rgb uint8 [H W 3], depth uint16 millimetres [H W] (0 invalid), segmentation uint8 [H W].
+
+        Args:
+            index: number of the episode.
+            name: of the camera's stream.
+            steps: which pictures, ascending; None yields all.
 
         Raises:
             DatasetError: a file is damaged or missing; names the episode.
@@ -162,9 +169,11 @@ class Dataset:
         key = next(key for key, named in self.names.items() if named[0] == name)
         with self._naming(index):
             if self.features[key]["dtype"] == "image":
-                yield from image_frames(self._rows(index).column(key), self.names[key][1])
+                column = self._rows(index).column(key)
+                chosen = column if steps is None else column.take(pa.array(steps))
+                yield from image_frames(chosen, self.names[key][1])
             else:
-                yield from self._decoded(index, key)
+                yield from self._decoded(index, key, steps)
 
     def picture_size(self, name: str) -> tuple[int, int]:
         """Return rows and columns of a camera's pictures on disk."""
@@ -260,12 +269,12 @@ class Dataset:
             )
         return np.stack(list(self.frames(index, name)))
 
-    def _decoded(self, index: int, key: str) -> Iterator[np.ndarray]:
+    def _decoded(self, index: int, key: str, steps: Sequence[int] | None) -> Iterator[np.ndarray]:
         kind = self.names[key][1]
-        length = int(self.lengths[index])
+        chosen = np.arange(int(self.lengths[index])) if steps is None else np.asarray(steps)
         video = self._opened(key, index)
         start_s = float(self.places[f"videos/{key}/from_timestamp"][index])
-        wanted_s = start_s + np.arange(length) / self.fps
+        wanted_s = start_s + chosen / self.fps
         for image in video.read(_nearest(video, wanted_s, self.fps)):
             yield to_depth_mm(image, self.features[key]) if kind == "depth" else image
 

@@ -187,7 +187,9 @@ class ReportContents:
         warning: shown above everything, e.g. that a quick run's numbers mean nothing.
         seconds: how long each part took.
         contact: what was recorded.
-        charts: training curves.
+        charts: curves.
+        charts_title: heading of the section with the curves.
+        facts: what is to be known first, by name, in words; stands under the summary.
         rollouts: what came against what was foreseen.
         surprise: a clip with its surprise.
         plans: plans drawn over scenes.
@@ -206,3 +208,5 @@ class ReportContents:
     rollouts: tuple[RolloutStrip, ...] = ()
     surprise: SurpriseView | None = None
     plans: tuple[PlanView, ...] = ()
+    charts_title: str = "How it was learned"
+    facts: Mapping[str, str] = field(default_factory=dict)

@@ -78,9 +78,7 @@ class _Axis:
     def ticks(self) -> list[float]:
         if self.log:
             return _log_ticks(self.low, self.high)
-        step = _nice_step((self.high - self.low) / 4)
-        first, last = math.ceil(self.low / step - 1e-9), math.floor(self.high / step + 1e-9)
-        return [k * step for k in range(first, last + 1)]
+        return _even_ticks(self.low, self.high)
 
 
 def _clean(curve: Curve, log: bool) -> Curve:
@@ -150,13 +148,21 @@ def _nice_step(raw: float) -> float:
     return next(power * m for m in (1, 2, 2.5, 5, 10) if power * m >= raw * 0.999)
 
 
+def _even_ticks(low: float, high: float) -> list[float]:
+    step = _nice_step((high - low) / 4)
+    first, last = math.ceil(low / step - 1e-9), math.floor(high / step + 1e-9)
+    return [k * step for k in range(first, last + 1)]
+
+
 def _log_ticks(low: float, high: float) -> list[float]:
     powers = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
     ticks = [10.0**p for p in powers if low <= 10.0**p <= high]
     if len(ticks) >= 2:
         return ticks[:: max(1, len(ticks) // 5)]
     fine = [m * 10.0**p for p in powers for m in (1, 2, 5)]
-    return [value for value in fine if low <= value <= high]
+    ticks = [value for value in fine if low <= value <= high]
+    # a narrow range may lie between all of them
+    return ticks if len(ticks) >= 2 else _even_ticks(low, high)
 
 
 def _short(value: float) -> str:

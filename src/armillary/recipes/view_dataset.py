@@ -1,0 +1,107 @@
+"""The page about a dataset: pictures and depth from all over it, and what it holds in words."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from jaxtyping import Int64
+
+from armillary.benchmark.machine import date
+from armillary.data import Dataset, describe, open_dataset
+from armillary.data.depth import to_metres
+from armillary.data.resize import resized
+from armillary.report import ContactSheet, ReportContents
+
+_PICTURES = 16
+_SIDE_PX = 160  # about what one picture gets on a wide screen; keeps the page small
+
+
+def dataset_page(path: Path) -> ReportContents:
+    """Return the page about a dataset.
+
+    Raises:
+        DatasetError: it is damaged or was never finished.
+    """
+    about = describe(path)
+    return ReportContents(
+        title=f"Dataset {path.resolve().name}",
+        summary=f"{about['episodes']:,} episodes, {about['frames']:,} steps, "
+        f"{_duration(about['seconds'])} at {about['fps']:g} steps per second.",
+        results=(),
+        machine={},
+        date=date(),
+        command=f"armillary view {path}",
+        contact=_contact_sheet(open_dataset(path)),
+        facts=_facts(about),
+    )
+
+
+def _contact_sheet(dataset: Dataset) -> ContactSheet | None:
+    """Return pictures of steps that are evenly spaced over the whole dataset."""
+    if dataset.cameras.get("rgb") != "rgb":
+        return None
+    total = int(dataset.lengths.sum())
+    count = min(_PICTURES, total)
+    places = ((np.arange(count) + 0.5) * total / count).astype(np.int64)
+    depths: list[np.ndarray] = []
+    if dataset.cameras.get("depth") == "depth":
+        depths = [to_metres(image) for image in _pictures(dataset, "depth", places)]
+    return ContactSheet(
+        rgb=tuple(_pictures(dataset, "rgb", places)),
+        depth_m=tuple(depths),
+        caption=f"{count} steps, evenly spaced over all episodes"
+        + (". Below each picture its depth." if depths else "."),
+    )
+
+
+def _pictures(dataset: Dataset, name: str, places: Int64[np.ndarray, " K"]) -> list[np.ndarray]:
+    """Return small pictures of one camera at steps counted over all episodes."""
+    starts = np.concatenate([[0], np.cumsum(dataset.lengths)])
+    episodes = np.searchsorted(starts, places, side="right") - 1
+    found = []
+    for episode in np.unique(episodes).tolist():
+        steps = (places[episodes == episode] - starts[episode]).tolist()
+        images = dataset.frames(episode, name, steps)
+        found += [_small(image, average=name == "rgb") for image in images]
+    return found
+
+
+def _small(image: np.ndarray, average: bool) -> np.ndarray:
+    rows, columns = image.shape[:2]
+    share = min(1.0, _SIDE_PX / max(rows, columns))
+    size = max(1, round(rows * share)), max(1, round(columns * share))
+    return resized(image, size, average)
+
+
+def _facts(about: Mapping[str, Any]) -> dict[str, str]:
+    shortest, longest = about["steps_per_episode"]
+    width = about["action_width"]
+    return {
+        "episodes": f"{about['episodes']:,}",
+        "steps": f"{about['frames']:,}",
+        "steps per episode": f"{shortest:,}"
+        if shortest == longest
+        else f"{shortest:,}-{longest:,}",
+        **{name: _stream(spec) for name, spec in about["streams"].items()},
+        "actions": f"{width} numbers per step" if width else "none: plain video",
+        "source of the first": about["source"],
+        "licence": about["license"] or "unknown",
+        "size": f"{about['bytes'] / 1e6:,.1f} MB",
+        "written by": about["written_by"],
+        "identity": about["identity"][:16],
+    }
+
+
+def _stream(spec: Mapping[str, Any]) -> str:
+    words = [spec["kind"], "x".join(map(str, spec["shape"]))]
+    words += [f"in {spec['unit']}"] if spec["unit"] else []
+    words += [f"frame {spec['frame']}"] if spec["frame"] else []
+    words += ["lens known"] if spec["intrinsics"] else []
+    return ", ".join(words)
+
+
+def _duration(seconds: float) -> str:
+    return f"{seconds:.0f} s" if seconds < 120 else f"{seconds / 60:,.0f} min"
