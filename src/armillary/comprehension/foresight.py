@@ -5,7 +5,7 @@ what came than the present latent is? And in a space the model had no hand in, t
 frozen random encoder: does a linear read-out of the foreseen latent come nearer to the coming
 frame's features than the present frame's features do? The second cannot be bent by the model.
 A read-out of the present latent, fitted in the same way, stands beside it: what regression alone
-is worth.
+is worth. So does the training part's mean, which beats copy-last wherever all is forgotten.
 
 Read-outs are fitted on the training part only. Intervals resample blocks of consecutive steps.
 
@@ -78,7 +78,7 @@ def foresight(
         seed: of the bootstrap.
 
     Returns:
-        By horizon (as text): ``latent`` with ``error, error_copy_last, ratio, gain,
+        By horizon (as text): ``latent`` with ``error, error_copy_last, error_mean, ratio, gain,
         gain_interval`` (gain = error of copy-last minus error, per standardised dimension), and
         ``frozen`` with the same, plus ``error_readout_present``; ``n``.
 
@@ -140,6 +140,8 @@ def _row(guess: np.ndarray, last: np.ndarray, came: np.ndarray, block: int, seed
     return {
         "error": float(error.mean()),
         "error_copy_last": float(copy_last.mean()),
+        # standardised: the training part's mean is 0
+        "error_mean": float((came**2).mean()),
         "ratio": float(error.mean() / copy_last.mean()) if copy_last.mean() > 0 else None,
         "gain": float(gain.mean()),
         "gain_interval": list(block_bootstrap_interval(gain, block, seed)),
