@@ -1,10 +1,12 @@
-"""The view from above holds each point in its cell, and only what was seen."""
+"""The view from above says where things stand, exactly, and only what was seen."""
 
 from __future__ import annotations
 
 import numpy as np
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 from numeric import normal
 
 from armillary.objectives import bird_view, bird_view_loss
@@ -29,20 +31,44 @@ def scene(seed: int = 0) -> np.ndarray:
     return normal(3, 50, 3, seed=seed) * [0.6, 0.6, 0.3] + [0, 0, 0.5]
 
 
+def places() -> np.ndarray:
+    """Return (x, y) of every grid place [rows columns 2]."""
+    side = np.linspace(-1, 1, CELLS)
+    return np.stack(np.meshgrid(side, side), -1)
+
+
 @pytest.mark.parametrize("row", range(CELLS))
 @pytest.mark.parametrize("column", range(CELLS))
-def test_a_point_is_in_its_cell_and_nowhere_else(row, column):
-    x, y = (np.array([column, row]) + 0.5) / CELLS * 2 - 1
+def test_a_point_on_a_grid_place_is_there_and_nowhere_else(row, column):
+    x, y = places()[row, column]
     heights, channels, seen = view(np.array([[[x, y, 0.5]]]))
     assert heights[0, row, column] == pytest.approx(0.5)
     assert seen[0, row, column] == 1 and seen.sum() == 1
-    assert np.count_nonzero(channels) == np.count_nonzero(channels[0, row, column])
+    channels[0, row, column] = 0
+    np.testing.assert_allclose(channels, 0, atol=1e-6)
 
 
-def test_points_of_a_cell_are_averaged():
-    points = np.array([[[0.1, 0.1, 0.4], [0.2, 0.2, 0.8], [0.1, 0.3, 0.6]]])
-    heights, _, seen = view(points)
+@given(x=st.floats(-1, 1), y=st.floats(-1, 1))
+def test_where_a_thing_stands_is_a_linear_function_of_the_map(x, y):
+    ground = np.concatenate([places().reshape(-1, 2), np.zeros((CELLS**2, 1))], 1)
+    # a carpet of ground points, so dense that the thing does not change how much is seen where
+    points = np.concatenate([np.repeat(ground, 500, 0), [[x, y, 0.9]]])[None]
+    heights = view(points)[0][0]
+    centre = (heights[..., None] * places()).sum((0, 1)) / heights.sum()
+    np.testing.assert_allclose(centre, [x, y], atol=5e-3)
+
+
+def test_points_on_one_place_are_averaged():
+    heights, _, seen = view(np.array([[[-1, 1, 0.4], [-1, 1, 0.8], [-1, 1, 0.6]]]))
     assert heights.max() == pytest.approx(0.6) and seen.sum() == 1
+
+
+def test_grey_has_no_hue_and_red_only_redness():
+    points = np.array([[[-1, -1, 1.0], [1, 1, 1.0]]])
+    colours = np.array([[[0.7, 0.7, 0.7], [1.0, 0.0, 0.0]]])
+    channels = view(points, colours=colours)[1][0]
+    np.testing.assert_allclose(channels[0, 0], [1, 0, 0, 0], atol=1e-6)
+    np.testing.assert_allclose(channels[-1, -1], [1, 1, 0, 0], atol=1e-6)
 
 
 def test_the_order_of_points_does_not_matter():

@@ -36,7 +36,7 @@ class EncoderConfig:
     patch_hidden: int = 128
     patch_width: int = 32
     hidden: int = 512
-    keypoints: int = 16
+    keypoints: int = 24
     tokens: int = 4
     width: int = 32
 
@@ -105,6 +105,8 @@ class Keypoints(nn.Module):
 
     Each keypoint is a softmax over patches; its place is the mean of the patches' places under it,
     so that where a thing is enters the latent as a number and need not be learned as a code.
+    Scores are standardised over the patches of a frame: attention then is sharp from the first
+    step, where a plain softmax starts uniform and hardly learns (tried: no gain in 0.5 M frames).
 
     Source: spatial softmax, Levine et al. 2016 (1504.00702), here over places in the world.
 
@@ -115,10 +117,12 @@ class Keypoints(nn.Module):
     """
 
     _VALUES = 8
+    _SHARPNESS = 4.0
 
     def __init__(self, count: int, patch_width: int, width: int) -> None:
         super().__init__()
-        self.score = nn.Linear(patch_width, count)
+        self.score = nn.Linear(patch_width, count, bias=False)
+        self.sharpness = nn.Parameter(torch.full((count,), self._SHARPNESS))
         self.value = nn.Linear(patch_width, self._VALUES)
         self.read = nn.Linear(count * (self._VALUES + 3), width)
 
@@ -126,6 +130,9 @@ class Keypoints(nn.Module):
         self, seen: Float[Tensor, "F P C"], places: Float[Tensor, "F P 3"]
     ) -> Float[Tensor, "F Z"]:
         """Return what all keypoints say, in one vector."""
-        attention = self.score(seen).float().softmax(1).to(seen.dtype)
+        score = self.score(seen).float()
+        score = score - score.mean(1, keepdim=True)
+        spread = score.square().mean(1, keepdim=True).add(1e-6).sqrt()
+        attention = (score / spread * self.sharpness).softmax(1).to(seen.dtype)
         told = torch.cat([self.value(seen), places.to(seen.dtype)], -1)
         return self.read((attention.transpose(1, 2) @ told).flatten(1))

@@ -14,6 +14,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 _GROUND = 0.15  # lower than this share of the tallest is ground and noise
+_LEAST_SEEN = 0.25  # points' worth of a grid place below which it says nothing
 
 
 def bird_view(
@@ -22,33 +23,52 @@ def bird_view(
     valid: Bool[Tensor, "F P"],
     cells: int,
 ) -> tuple[Float[Tensor, "F C"], Float[Tensor, "F G"]]:
-    """Return how much stands in each cell and of what colour, and which cells were seen.
+    """Return how much stands around each grid place and of what hue, and which places were seen.
+
+    Every point is shared among the four places around it, in proportion to nearness, so that the
+    sum of places times what stands there is where it stands, exactly: a linear function of the
+    map, and moving a thing by a little changes the map by a little.
 
     Args:
         points: scene coordinates; the grid spans x and y in -1..1, height is 0 on the ground and
             clipped to 0..1.
-        colours: of the same points, of order one.
+        colours: red, green, blue of the same points, in 0..1.
         valid: which points count.
-        cells: cells a side.
+        cells: grid places a side.
 
     Returns:
-        [F 4*cells*cells] means over a cell's points of (height, height times each colour), so that
-        empty ground is 0 whatever its colour; and 1 or 0 for cells seen or not [F cells*cells].
+        [F 4*cells*cells] means of (height, height times redness, greenness, blueness), so that
+        empty ground is 0 whatever its colour; and 1 or 0 for places seen or not [F cells*cells].
+
+    Convention: redness is what red exceeds the mean of the other two by, at least 0; grey has none.
     """
     frames = len(points)
-    place = ((points[..., :2] + 1) * (cells / 2)).floor().long()
-    inside = valid & (place >= 0).all(-1) & (place < cells).all(-1)
-    cell = (place[..., 1] * cells + place[..., 0]).clamp(0, cells * cells - 1)
-    frame = torch.arange(frames, device=points.device)[:, None] * cells * cells
-    height = points[..., 2:].clamp(0, 1)
-    height = height * (height > _GROUND)
-    told = torch.cat([height, colours * height, torch.ones_like(height)], -1)
-    told = told * inside[..., None]
+    place = (points[..., :2].clamp(-1, 1) + 1) * ((cells - 1) / 2)
+    corner = place.floor().clamp(0, cells - 2)
+    part = place - corner
+    inside = valid & (points[..., :2].abs() <= 1).all(-1)
+    told = _told(points[..., 2:], colours) * inside[..., None]
+    first = (corner[..., 1] * cells + corner[..., 0]).long()
+    first = first + torch.arange(frames, device=points.device)[:, None] * cells * cells
     sums = told.new_zeros(frames * cells * cells, 5)
-    sums.index_add_(0, (cell + frame).flatten(), told.flatten(0, 1))
-    count = sums[:, 4:]
-    means = sums[:, :4] / count.clamp_min(1)
-    return means.view(frames, -1), (count > 0).float().view(frames, -1)
+    for down in (0, 1):
+        for right in (0, 1):
+            near = (part[..., 0] if right else 1 - part[..., 0]) * (
+                part[..., 1] if down else 1 - part[..., 1]
+            )
+            index = (first + down * cells + right).flatten()
+            sums.index_add_(0, index, (told * near[..., None]).flatten(0, 1))
+    seen = sums[:, 4:] > _LEAST_SEEN
+    means = sums[:, :4] / sums[:, 4:].clamp_min(_LEAST_SEEN)
+    return means.view(frames, -1), seen.float().view(frames, -1)
+
+
+def _told(height: Tensor, colours: Tensor) -> Tensor:
+    """Return what each point tells: height, height times three hues, and that it is there."""
+    height = height.clamp(0, 1)
+    height = height * (height > _GROUND)
+    hues = (1.5 * (colours - colours.mean(-1, keepdim=True))).relu()
+    return torch.cat([height, height * hues, torch.ones_like(height)], -1)
 
 
 def bird_view_loss(

@@ -29,7 +29,9 @@ def mean_and_covariance(
     latents = latents.float()
     mean = mean_over_processes(latents.mean(0))
     centred = latents - mean
-    return mean, mean_over_processes(centred.T @ centred / len(latents))
+    # bfloat16 would round the small covariances that the terms are about
+    with torch.autocast(latents.device.type, enabled=False):
+        return mean, mean_over_processes(centred.T @ centred / len(latents))
 
 
 class _SumOverProcesses(torch.autograd.Function):

@@ -24,10 +24,10 @@ class DemoConfig:
         seed: names everything.
     """
 
-    episodes: int = 1600
+    episodes: int = 2000
     steps: int = 16
     recipe: Recipe = field(default_factory=tabletop)
-    act: ActConfig = field(default_factory=lambda: ActConfig(episodes=120, replan=2))
+    act: ActConfig = field(default_factory=lambda: ActConfig(episodes=120, replan=1))
     push_episodes: int = 60
     teleports: int = 100
     decoder_steps: int = 500

@@ -104,7 +104,7 @@ def _frame_streams(cache: Cache) -> list[str]:
 
 
 def _act_rows(act: dict[str, Any]) -> tuple[ResultRow, ...]:
-    command = "armillary act out/demo/run tabletop --task {} --episodes {} --replan 2 --out OUT"
+    command = "armillary act out/demo/run tabletop --task {} --episodes {} --out OUT"
     reach, push = act["model"], act["push"]["model"]
     return (
         ResultRow(

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from armillary.models import EncoderConfig, JEPAConfig, PredictorConfig
 from armillary.recipes.recipe import Recipe
-from armillary.training import ObjectiveConfig, OptimizerConfig
+from armillary.training import AugmentConfig, ObjectiveConfig, OptimizerConfig
 
 
 def tabletop() -> Recipe:
@@ -24,10 +24,13 @@ def tabletop() -> Recipe:
         checkpoint_every=500,
         model=JEPAConfig(
             sensors=("rgb", "points"),
-            encoder=EncoderConfig(patch_hidden=128, patch_width=32, tokens=8, width=32),
+            encoder=EncoderConfig(
+                patch_hidden=128, patch_width=32, keypoints=24, tokens=8, width=32
+            ),
             predictor=PredictorConfig(memory=192, hidden=256),
         ),
         optimizer=OptimizerConfig(lr=2e-3, weight_decay=1e-3),
+        augment=AugmentConfig(mirror=0.5, mirrored_actions=(0,)),
         objective=ObjectiveConfig(
             rollout=1.0,
             variance=1.0,

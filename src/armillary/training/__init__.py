@@ -1,5 +1,6 @@
 """Training: the loop, its settings, its state on disk and its log."""
 
+from armillary.training.augment import AugmentConfig
 from armillary.training.config import ObjectiveConfig, OptimizerConfig, TrainConfig
 from armillary.training.learner import Learner
 from armillary.training.log import read_log
@@ -9,6 +10,7 @@ from armillary.training.scales import fit_scales
 from armillary.training.stepper import Stepper
 
 __all__ = [
+    "AugmentConfig",
     "Learner",
     "ObjectiveConfig",
     "OptimizerConfig",

@@ -1,17 +1,21 @@
-"""Augmentation: the same clip as it would have looked in a mirror, actions and camera included.
+"""Augmentation: the same clip as it would have looked in a mirror, or through a shifted lens.
 
-The mirror is the world's plane x = 0: a point (x, y, z) goes to (-x, y, z), the picture is flipped
-left to right, and the camera's pose changes so that depth still unprojects to the mirrored points.
+Both keep the geometry exact, so that depth still unprojects to where things are. The mirror is the
+world's plane x = 0: a point (x, y, z) goes to (-x, y, z), the picture is flipped left to right and
+the camera's pose changes with it. A shift moves the picture by whole pixels and the principal
+point with it; world points stay where they are.
 
 Axes: B clips, T steps, H W image, A action.
+Source: random shifts, Yarats et al. 2021 (DrQ-v2, 2107.09645).
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
+import numpy as np
 import torch
-from jaxtyping import Bool
+from jaxtyping import Bool, Int
 from torch import Tensor
 
 from armillary.core.errors import ConfigError
@@ -19,20 +23,64 @@ from armillary.core.values import Batch
 
 
 @dataclass(frozen=True)
-class MirrorConfig:
-    """How clips are mirrored.
+class AugmentConfig:
+    """How clips are varied.
 
     Attributes:
-        share: share of the clips that are, in 0..1.
-        actions: which action dimensions change sign in the mirror (those along x).
+        mirror: share of the clips that are mirrored, in 0..1.
+        mirrored_actions: which dimensions of a model step's action change sign in the mirror
+            (those along x).
+        shift_px: pictures are shifted by up to this many pixels, each clip by its own amount.
     """
 
-    share: float = 0.0
-    actions: tuple[int, ...] = ()
+    mirror: float = 0.0
+    mirrored_actions: tuple[int, ...] = ()
+    shift_px: int = 0
 
     def __post_init__(self) -> None:
-        if not 0 <= self.share <= 1:
-            raise ConfigError(f"mirror.share must be in 0..1, got {self.share}.")
+        if not 0 <= self.mirror <= 1 or self.shift_px < 0:
+            raise ConfigError(
+                "augment.mirror must be in 0..1 and augment.shift_px at least 0, got "
+                f"{self.mirror} and {self.shift_px}."
+            )
+
+
+def augment(batch: Batch, config: AugmentConfig, rng: np.random.Generator) -> Batch:
+    """Return the clips varied by chance.
+
+    Args:
+        batch: clips.
+        config: how.
+        rng: one generator for the whole batch.
+    """
+    if config.mirror:
+        chosen = torch.from_numpy(rng.random(len(batch.valid)) < config.mirror)
+        batch = mirror(batch, chosen, config.mirrored_actions)
+    if config.shift_px:
+        offsets = rng.integers(-config.shift_px, config.shift_px + 1, (len(batch.valid), 2))
+        batch = shift(batch, offsets)
+    return batch
+
+
+def shift(batch: Batch, offsets: Int[np.ndarray, "B 2"]) -> Batch:
+    """Return the clips with each picture moved by whole pixels.
+
+    Args:
+        batch: clips.
+        offsets: (rows, columns) by which a clip's pictures move down and right.
+
+    Convention: what comes in from outside repeats the edge in colour and is invalid in depth.
+    """
+    streams = dict(batch.streams)
+    for name in ("rgb", "depth_m"):
+        if name in streams:
+            streams[name] = _shifted(streams[name], offsets, edge=name == "rgb")
+    if "intrinsics" in streams:
+        lens = streams["intrinsics"].clone()
+        # K's last column is (columns, rows)
+        lens[:, :, :2, 2] += torch.from_numpy(offsets[:, None, ::-1].copy()).to(lens)
+        streams["intrinsics"] = lens
+    return Batch(streams, batch.actions, batch.valid)
 
 
 def mirror(batch: Batch, chosen: Bool[Tensor, " B"], flipped_actions: tuple[int, ...]) -> Batch:
@@ -47,7 +95,7 @@ def mirror(batch: Batch, chosen: Bool[Tensor, " B"], flipped_actions: tuple[int,
         ConfigError: the clips have proprioception, or fewer action dimensions.
     """
     if "proprio" in batch.streams:
-        raise ConfigError("mirror.share must be 0 with proprioception: its axes are not known.")
+        raise ConfigError("augment.mirror must be 0 with proprioception: its axes are not known.")
     streams = dict(batch.streams)
     for name in ("rgb", "depth_m"):
         if name in streams:
@@ -72,11 +120,34 @@ def _mirrored_actions(
         return actions
     if max(flipped) >= actions.shape[-1]:
         raise ConfigError(
-            f"mirror.actions names dimension {max(flipped)}, the data have {actions.shape[-1]}."
+            f"augment.mirrored_actions names dimension {max(flipped)}, the data have "
+            f"{actions.shape[-1]}."
         )
     signs = torch.ones(actions.shape[-1])
     signs[list(flipped)] = -1
     return torch.where(chosen[:, None, None], actions * signs, actions)
+
+
+def _shifted(pictures: Tensor, offsets: np.ndarray, edge: bool) -> Tensor:
+    moved = pictures.clone() if edge else torch.zeros_like(pictures)
+    height, width = pictures.shape[2:4]
+    for clip, (down, right) in enumerate(offsets.tolist()):
+        rows = slice(max(down, 0), height + min(down, 0))
+        columns = slice(max(right, 0), width + min(right, 0))
+        source = pictures[clip, :, rows.start - down : rows.stop - down]
+        source = source[:, :, columns.start - right : columns.stop - right]
+        moved[clip, :, rows, columns] = source
+        if edge:
+            _repeat_edge(moved[clip], rows, columns)
+    return moved
+
+
+def _repeat_edge(frames: Tensor, rows: slice, columns: slice) -> None:
+    """Fill what lies outside rows and columns [T H W C] with the nearest picture inside."""
+    frames[:, : rows.start] = frames[:, rows.start : rows.start + 1]
+    frames[:, rows.stop :] = frames[:, rows.stop - 1 : rows.stop]
+    frames[:, :, : columns.start] = frames[:, :, columns.start : columns.start + 1]
+    frames[:, :, columns.stop :] = frames[:, :, columns.stop - 1 : columns.stop]
 
 
 def _replaced(values: Tensor, chosen: Tensor, new: Tensor) -> Tensor:

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from armillary.core.errors import ConfigError
-from armillary.training.augment import MirrorConfig
+from armillary.training.augment import AugmentConfig
 
 
 @dataclass(frozen=True)
@@ -55,7 +55,7 @@ class ObjectiveConfig:
         motion_margin: standard deviation within a clip that motion_variance asks for.
         motion_share: share of the state tokens that it is asked of; the others may hold what
             rests.
-        bird_view_cells: cells a side of the view from above.
+        bird_view_cells: grid places a side of the view from above.
     """
 
     rollout: float = 1.0
@@ -72,7 +72,7 @@ class ObjectiveConfig:
     sigreg_directions: int = 64
     motion_margin: float = 0.5
     motion_share: float = 0.5
-    bird_view_cells: int = 14
+    bird_view_cells: int = 8
 
     def __post_init__(self) -> None:
         if self.rollout_steps < 1:
@@ -124,7 +124,7 @@ class TrainConfig:
     checkpoint_every: int = 500
     optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
     objective: ObjectiveConfig = field(default_factory=ObjectiveConfig)
-    mirror: MirrorConfig = field(default_factory=MirrorConfig)
+    augment: AugmentConfig = field(default_factory=AugmentConfig)
 
     def __post_init__(self) -> None:
         least = {"steps": 1, "batch_size": 2, "clip_length": 2, "log_every": 1}

@@ -122,7 +122,7 @@ class Learner(nn.Module):
         )
         camera = points_from_depth(depth_m, lens).flatten(1, 2)
         world = transform_points(streams["world_from_camera"], camera)
-        colours = (rgb.flatten(1, 2).float() - 127.5) / 64
+        colours = rgb.flatten(1, 2).float() / 255
         scene = self.model.normalizer.scene(world)
         valid = (depth_m > 0).flatten(1)
         return bird_view(scene, colours, valid, self.objective.bird_view_cells)

@@ -21,7 +21,7 @@ from armillary.core.values import Batch
 from armillary.data import Windows, epoch_order
 from armillary.models import JEPA
 from armillary.objectives import CollapseDiagnosis, diagnose_collapse, weighted_sum
-from armillary.training.augment import mirror
+from armillary.training.augment import augment
 from armillary.training.config import TrainConfig
 from armillary.training.learner import Learner
 from armillary.training.precision import training_dtype
@@ -118,10 +118,8 @@ class Stepper:
             ]
         )
         batch = self.windows.gather(self.processes.share(index))
-        if share := self.config.mirror.share:
-            drawn = generator("mirror", self.config.seed, step).random(size) < share
-            chosen = torch.from_numpy(self.processes.share(drawn))
-            batch = mirror(batch, chosen, self.config.mirror.actions)
+        rng = generator("augment", self.config.seed, step, self.processes.rank)
+        batch = augment(batch, self.config.augment, rng)
         return self._to_device(batch)
 
     @contextlib.contextmanager
