@@ -24,13 +24,13 @@ class DemoConfig:
         seed: names everything.
     """
 
-    episodes: int = 2000
+    episodes: int = 2200
     steps: int = 16
     recipe: Recipe = field(default_factory=tabletop)
     act: ActConfig = field(default_factory=lambda: ActConfig(episodes=120, replan=1))
-    push_episodes: int = 60
+    push_episodes: int = 50
     teleports: int = 100
-    decoder_steps: int = 500
+    decoder_steps: int = 400
     seed: int = 0
 
 

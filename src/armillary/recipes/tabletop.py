@@ -17,7 +17,7 @@ from armillary.training import AugmentConfig, ObjectiveConfig, OptimizerConfig
 def tabletop() -> Recipe:
     """Return the recipe that the demo trains."""
     return Recipe(
-        steps=3500,
+        steps=4000,
         batch_size=64,
         clip_length=8,
         ema_decay=0.998,
@@ -25,7 +25,7 @@ def tabletop() -> Recipe:
         model=JEPAConfig(
             sensors=("rgb", "points"),
             encoder=EncoderConfig(
-                patch_hidden=128, patch_width=32, keypoints=24, tokens=8, width=32
+                patch_hidden=112, patch_width=32, keypoints=16, tokens=8, width=32
             ),
             predictor=PredictorConfig(memory=192, hidden=256),
         ),
@@ -33,12 +33,12 @@ def tabletop() -> Recipe:
         augment=AugmentConfig(mirror=0.5, mirrored_actions=(0,)),
         objective=ObjectiveConfig(
             rollout=1.0,
-            variance=1.0,
-            covariance=0.1,
+            variance=2.0,
+            covariance=0.3,
             motion_variance=1.0,
             motion_covariance=0.1,
             inverse_dynamics=4.0,
-            bird_view=6.0,
+            bird_view=8.0,
             rollout_steps=4,
             motion_margin=0.5,
             motion_share=0.5,

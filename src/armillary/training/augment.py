@@ -99,13 +99,13 @@ def mirror(batch: Batch, chosen: Bool[Tensor, " B"], flipped_actions: tuple[int,
     streams = dict(batch.streams)
     for name in ("rgb", "depth_m"):
         if name in streams:
-            streams[name] = _replaced(streams[name], chosen, streams[name][chosen].flip(3))
+            streams[name] = _where(chosen, streams[name].flip(3), streams[name])
     if "world_from_camera" in streams:
         signs = torch.tensor([-1.0, 1.0, 1.0, 1.0])
         pose = streams["world_from_camera"]
         # mirrored world from flipped camera: both sides of the pose change the sign of x
         flip = signs[:, None] * signs
-        streams["world_from_camera"] = _replaced(pose, chosen, pose[chosen] * flip)
+        streams["world_from_camera"] = _where(chosen, pose * flip, pose)
     if "intrinsics" in streams and "rgb" in streams:
         lens = streams["intrinsics"].clone()
         lens[chosen, :, 0, 2] = streams["rgb"].shape[3] - 1 - lens[chosen, :, 0, 2]
@@ -150,7 +150,5 @@ def _repeat_edge(frames: Tensor, rows: slice, columns: slice) -> None:
     frames[:, :, columns.stop :] = frames[:, :, columns.stop - 1 : columns.stop]
 
 
-def _replaced(values: Tensor, chosen: Tensor, new: Tensor) -> Tensor:
-    replaced = values.clone()
-    replaced[chosen] = new
-    return replaced
+def _where(chosen: Tensor, new: Tensor, old: Tensor) -> Tensor:
+    return torch.where(chosen.view(-1, *(1,) * (old.ndim - 1)), new, old)

@@ -28,9 +28,9 @@ from armillary.spatial import points_from_depth, transform_points
 from armillary.training.config import ObjectiveConfig
 
 _INVERSE_HIDDEN = 128
-# Of a clip's frames every third is drawn from above, at every second pixel: what stands moves
+# Of a clip's frames every fourth is drawn from above, at every second pixel: what stands moves
 # slowly, and the view is then a tenth of the step instead of a third.
-_BIRD_STEP = 3
+_BIRD_STEP = 4
 _BIRD_PIXEL = 2
 
 

@@ -9,6 +9,7 @@ import contextlib
 import copy
 import math
 from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 
 import numpy as np
 import torch
@@ -51,6 +52,9 @@ class Stepper:
         if processes.count > 1:
             self._parallel = DistributedDataParallel(self.learner)
         self._order: tuple[int, np.ndarray] | None = None
+        # one thread of its own: clips of the next step are gathered while this one is computed
+        self._gatherer = ThreadPoolExecutor(1, initializer=torch.set_num_threads, initargs=(1,))
+        self._ahead: tuple[int, Future[Batch]] | None = None
 
     @property
     def model(self) -> JEPA:
@@ -108,7 +112,14 @@ class Stepper:
         return diagnose_collapse(latents)
 
     def batch(self, step: int) -> Batch:
-        """Return this process's clips of a step."""
+        """Return this process's clips of a step, and begin to gather those of the next."""
+        ahead, self._ahead = self._ahead, None
+        batch = ahead[1].result() if ahead and ahead[0] == step else self._gather(step)
+        if step + 1 < self.config.steps:
+            self._ahead = step + 1, self._gatherer.submit(self._gather, step + 1)
+        return self._to_device(batch)
+
+    def _gather(self, step: int) -> Batch:
         size, total = self.config.batch_size, len(self.windows)
         positions = np.arange(step * size, (step + 1) * size)
         index = np.concatenate(
@@ -119,8 +130,7 @@ class Stepper:
         )
         batch = self.windows.gather(self.processes.share(index))
         rng = generator("augment", self.config.seed, step, self.processes.rank)
-        batch = augment(batch, self.config.augment, rng)
-        return self._to_device(batch)
+        return augment(batch, self.config.augment, rng)
 
     @contextlib.contextmanager
     def autocast(self) -> Iterator[None]:
