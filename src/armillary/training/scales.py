@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import torch
 from torch import Tensor
 
 from armillary.core.values import Batch
@@ -28,13 +27,17 @@ def fit_scales(model: JEPA, windows: Windows, seed: int) -> None:
     if config.action_width and batch.actions is not None:
         actions = batch.actions.flatten(0, 1)
     proprio = batch.streams["proprio"].flatten(0, 1) if "proprio" in config.sensors else None
-    points = _points(batch) if "depth_m" in batch.streams else None
-    model.normalizer.fit(actions, proprio, points)
+    points = _points(batch) if "depth_m" in batch.streams else (None, None)
+    model.normalizer.fit(actions, proprio, *points)
 
 
-def _points(batch: Batch) -> Tensor:
-    """Return the world points of the clips' first frames, in metres: [P 3]."""
-    depth = batch.streams["depth_m"][:, 0]
-    camera = points_from_depth(depth, batch.streams["intrinsics"][:, 0])
+def _points(batch: Batch) -> tuple[Tensor, Tensor]:
+    """Return world points of the clips' first frames, all and those in the middle: [P 3] metres."""
+    depth_m = batch.streams["depth_m"][:, 0]
+    camera = points_from_depth(depth_m, batch.streams["intrinsics"][:, 0])
     world = transform_points(batch.streams["world_from_camera"][:, 0], camera.flatten(1, 2))
-    return world[torch.as_tensor(depth.flatten(1) > 0)]
+    world, valid = world.unflatten(1, depth_m.shape[1:]), depth_m > 0
+    rows, columns = (slice(side // 4, side - side // 4) for side in depth_m.shape[1:])
+    middle = world[:, rows, columns][valid[:, rows, columns]]
+    everywhere = world[valid]
+    return everywhere, middle if len(middle) else everywhere
