@@ -46,10 +46,10 @@ class ICEMConfig:
         returns: as in ``CEMConfig``.
     """
 
-    length: int = 8
+    length: int = 12
     samples: int = 64
     elites: int = 8
-    iterations: int = 4
+    iterations: int = 6
     std: float = 0.7
     min_std: float = 0.02
     momentum: float = 0.1

@@ -27,8 +27,8 @@ class DemoConfig:
     episodes: int = 2200
     steps: int = 16
     recipe: Recipe = field(default_factory=tabletop)
-    act: ActConfig = field(default_factory=lambda: ActConfig(episodes=120, replan=1))
-    push_episodes: int = 50
+    act: ActConfig = field(default_factory=lambda: ActConfig(episodes=100, replan=1))
+    push_episodes: int = 30
     teleports: int = 100
     decoder_steps: int = 400
     seed: int = 0

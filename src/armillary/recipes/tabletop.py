@@ -25,7 +25,7 @@ def tabletop() -> Recipe:
         model=JEPAConfig(
             sensors=("rgb", "points"),
             encoder=EncoderConfig(
-                patch_hidden=112, patch_width=32, keypoints=16, tokens=8, width=32
+                patch_hidden=112, patch_width=32, keypoints=24, tokens=8, width=32
             ),
             predictor=PredictorConfig(memory=192, hidden=256),
         ),
@@ -33,8 +33,8 @@ def tabletop() -> Recipe:
         augment=AugmentConfig(mirror=0.5, mirrored_actions=(0,)),
         objective=ObjectiveConfig(
             rollout=1.0,
-            variance=2.0,
-            covariance=0.3,
+            variance=1.0,
+            covariance=0.1,
             motion_variance=1.0,
             motion_covariance=0.1,
             inverse_dynamics=4.0,
