@@ -157,7 +157,7 @@ def _probe_rows(probes: dict[str, Any]) -> tuple[ResultRow, ...]:
             "at least 0.9",
             0.9,
             row["r2"] >= 0.9,
-            "armillary probe out/demo/run out/demo/recording",
+            "armillary demo",
             "results.json",
             headline=True,
         )
