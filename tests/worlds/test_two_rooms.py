@@ -102,3 +102,16 @@ def test_wrong_settings_are_one_sentence():
         make_world("two_rooms", colour=1)
     with pytest.raises(ConfigError, match="Did you mean 'two_rooms'"):
         make_world("tworooms")
+
+
+@pytest.mark.parametrize("step_m", [0.01, 0.017])
+def test_no_way_of_acting_leaves_a_narrower_bound(step_m):
+    world = TwoRooms(max_step_m=step_m)
+    world.reset(3)
+    rng, state = np.random.default_rng(0), None
+    goal = world.draw_goal("cross", rng)
+    for _ in range(60):
+        action, state = world.explore(rng, state)
+        assert np.abs(action).max() <= step_m
+        assert np.abs(world.expert(goal, rng)).max() <= step_m
+        world.step(action)

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tyro.conf import Positional
+from tyro.conf import Positional, UseAppendAction
 
 from armillary.cli.outcome import Outcome
-from armillary.cli.parse import Command
+from armillary.cli.parse import Command, settings_of
 from armillary.cli.progress import bar
 
 
@@ -31,6 +31,8 @@ class Act(Command):
     """Folder for manifest.json, records and rows.json."""
     planner: str = "icem"
     """Planner that searches the model: cem, icem, mppi or gradient."""
+    plan: UseAppendAction[tuple[str, ...]] = ()
+    """A setting of the planner, e.g. --plan length=16; may be given several times."""
     episodes: int = 100
     """How many held-out episodes."""
     task: str = ""
@@ -41,6 +43,12 @@ class Act(Command):
     """Processes; the records do not depend on it."""
     seed: int = 0
     """Seed of the manifest."""
+    setting: UseAppendAction[tuple[str, ...]] = ()
+    """A setting of the world, e.g. --setting split=train; may be given several times."""
+    budget: int | None = None
+    """World steps per episode; else the task's own."""
+    success_distance: float | None = None
+    """Solved within this distance of the goal, in the world's unit; else the task's own."""
 
     def run(self) -> Outcome:
         """Evaluate."""
@@ -48,11 +56,15 @@ class Act(Command):
 
         config = ActConfig(
             planner=self.planner,
+            planner_settings=settings_of(self.plan, "--plan"),
             episodes=self.episodes,
             task=self.task or None,
             seed=self.seed,
             workers=self.workers,
             replan=self.replan,
+            world_settings=settings_of(self.setting, "--setting"),
+            budget=self.budget,
+            success_distance=self.success_distance,
         )
         with bar("acting") as progress:
             result = act(self.model, self.world, self.out, config, progress)

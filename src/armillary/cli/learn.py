@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from tyro.conf import Positional
+from tyro.conf import Positional, UseAppendAction
 
 from armillary.cli.outcome import Outcome
-from armillary.cli.parse import Command
+from armillary.cli.parse import Command, settings_of
 from armillary.cli.progress import bar
 
 
@@ -37,6 +37,8 @@ class Record(Command):
     """Processes; the bytes written do not depend on it."""
     seed: int = 0
     """Seed of the episodes."""
+    setting: UseAppendAction[tuple[str, ...]] = ()
+    """A setting of the world, e.g. --setting split=held_out; may be given several times."""
     resume: bool = False
     """Go on with a recording that was interrupted here."""
 
@@ -55,7 +57,7 @@ class Record(Command):
                 sensors=tuple(names) or None,
                 workers=self.workers,
                 seed=self.seed,
-                settings={"image_size": self.image_size},
+                settings={"image_size": self.image_size} | settings_of(self.setting, "--setting"),
                 resume=self.resume,
                 progress=progress,
             )

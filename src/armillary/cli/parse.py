@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+import json
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -60,6 +61,32 @@ def parse(kind: Any, arguments: Sequence[str], prog: str, description: str | Non
         if not leave.code:
             raise
         raise ConfigError(sentence(said.getvalue(), prog)) from None
+
+
+def settings_of(pairs: Sequence[str], flag: str) -> dict[str, Any]:
+    """Return ``name=value`` pairs as settings; a value is JSON, or else the text itself.
+
+    Args:
+        pairs: what was given to the flag.
+        flag: its name, for the error.
+
+    Raises:
+        ConfigError: a pair without ``=`` or without a name, or a name given twice.
+    """
+    settings: dict[str, Any] = {}
+    for pair in pairs:
+        name, equals, text = pair.partition("=")
+        if not (equals and name) or name in settings:
+            raise ConfigError(f"{flag} takes name=value, each name once; got {pair!r}.")
+        settings[name] = _value(text)
+    return settings
+
+
+def _value(text: str) -> Any:
+    try:
+        return json.loads(text)
+    except ValueError:
+        return text
 
 
 def sentence(box: str, prog: str) -> str:

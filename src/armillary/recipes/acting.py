@@ -52,7 +52,10 @@ class ActConfig:
         workers: processes; records do not depend on it.
         history: model steps the predictor remembers.
         replan: model steps executed per decision.
-        world_settings: settings of the world beside its picture size.
+        world_settings: settings of the world beside its picture size; what they leave open is as
+            the world wants it for evaluation (``spec.extra["evaluation"]``, e.g. held-out layouts).
+        budget: world steps per episode; None for the task's own.
+        success_distance: None for the task's own.
     """
 
     planner: str = "icem"
@@ -64,6 +67,8 @@ class ActConfig:
     history: int = 1
     replan: int = 1
     world_settings: Mapping[str, Any] = field(default_factory=dict)
+    budget: int | None = None
+    success_distance: float | None = None
 
 
 @dataclass(frozen=True)
@@ -103,10 +108,18 @@ def act(
         raise unknown_name("planner", config.planner, PLANNERS)
     folder = find_model(model)
     size = load_model(folder).config.encoder.image_size
-    settings = {"image_size": size, **config.world_settings}
     policies = _policies(folder, config)
-    _check_fit(policies["model"], WorldFactory(world, settings))
-    manifest = make_manifest(world, config.task, config.episodes, config.seed, settings)
+    chosen = {"image_size": size, **config.world_settings}
+    settings = {**_check_fit(policies["model"], WorldFactory(world, chosen)), **chosen}
+    manifest = make_manifest(
+        world,
+        config.task,
+        config.episodes,
+        config.seed,
+        settings,
+        budget=config.budget,
+        success_distance=config.success_distance,
+    )
     _claim(out, manifest)
     records = _run_all(manifest, policies, config.workers, out, progress)
     rows = {name: summarise(found) for name, found in records.items()}
@@ -131,8 +144,8 @@ def as_dict(result: Acting) -> dict[str, Any]:
     }
 
 
-def _check_fit(model: ModelSpec, factory: WorldFactory) -> None:
-    """Meet whatever does not fit before anything is written."""
+def _check_fit(model: ModelSpec, factory: WorldFactory) -> Mapping[str, Any]:
+    """Meet whatever does not fit before anything is written; return the world's wishes."""
     world = factory()
     try:
         policy = model(world.spec)
@@ -144,6 +157,7 @@ def _check_fit(model: ModelSpec, factory: WorldFactory) -> None:
             f"The model sees {', '.join(sorted(missing))}, which {world.spec.name} does not show; "
             f"it has {', '.join(world.spec.sensors)}."
         )
+    return world.spec.extra.get("evaluation", {})
 
 
 def _claim(out: Path, manifest: Manifest) -> None:

@@ -65,6 +65,7 @@ class TwoRooms:
         sensors: of rgb and proprio (the agent's place [2] in metres; off by default, it gives the
             answer away).
         task: the default task: "reach" (a place in any room) or "cross" (in the other room).
+        max_step_m: bound of an action along x and along y, metres.
 
     Raises:
         ConfigError: a setting that cannot be.
@@ -76,6 +77,7 @@ class TwoRooms:
         split: str = "train",
         sensors: tuple[str, ...] = ("rgb",),
         task: str = "reach",
+        max_step_m: float = MAX_STEP_M,
     ) -> None:
         if not 16 <= image_size <= 1024:
             raise ConfigError(f"two_rooms: image_size is 16 to 1024 pixels, got {image_size}.")
@@ -85,9 +87,14 @@ class TwoRooms:
         for name in sensors:
             if name not in _SENSORS:
                 raise unknown_name("sensor of two_rooms", name, _SENSORS)
-        self._size = image_size
+        if not 0 < max_step_m <= WALL_HALF_M * 2:
+            raise ConfigError(
+                f"two_rooms: max_step_m is above 0 and at most the wall's {2 * WALL_HALF_M} m, "
+                f"got {max_step_m}."
+            )
+        self._size, self._max_step_m = image_size, max_step_m
         self._layouts = layouts("train" if split == "train" else "held_out")
-        self._spec = _make_spec(sensors, task)
+        self._spec = _make_spec(sensors, task, max_step_m)
         self._seed: int | None = None
         self._xy = (0.0, 0.0)
 
@@ -184,7 +191,7 @@ class TwoRooms:
         else:
             heading = state.heading_rad + float(rng.vonmises(0.0, 5.0))
             state = replace(state, heading_rad=heading)
-            length = MAX_STEP_M * rng.uniform(0.2, 1.0)
+            length = self._max_step_m * rng.uniform(0.2, 1.0)
             action = length * np.array([np.cos(heading), np.sin(heading)])
         action = np.clip(action, self._spec.bounds.low, self._spec.bounds.high)
         return action, replace(state, steps_left=state.steps_left - 1)
@@ -231,15 +238,15 @@ class TwoRooms:
             at_gate = np.hypot(near[0] - x, near[1] - self._xy[1]) < 0.012
             gate = (layout.wall_x_m + side * beside, layout.door_y_m) if at_gate else near
         gap = np.subtract(gate, self._xy)
-        return gap / max(1.0, float(np.abs(gap).max()) / MAX_STEP_M)
+        return gap / max(1.0, float(np.abs(gap).max()) / self._max_step_m)
 
     def _check_started(self) -> None:
         if self._seed is None:
             raise WorldError("two_rooms: no episode is running; call reset(seed) first.")
 
 
-def _make_spec(sensors: tuple[str, ...], task: str) -> WorldSpec:
-    limit = np.full(2, MAX_STEP_M)
+def _make_spec(sensors: tuple[str, ...], task: str, max_step_m: float) -> WorldSpec:
+    limit = np.full(2, max_step_m)
     place = ("m", "world")
     return WorldSpec(
         name="two_rooms",
@@ -251,7 +258,11 @@ def _make_spec(sensors: tuple[str, ...], task: str) -> WorldSpec:
         distance_unit="m",
         sensors={name: _SENSORS[name] for name in sensors},
         units=dict.fromkeys(("proprio", "agent_xy", "wall_x", "door_y"), place),
-        extra={"budget": _BUDGET, "success_distance": dict.fromkeys(TASKS, _SUCCESS_M)},
+        extra={
+            "budget": _BUDGET,
+            "success_distance": dict.fromkeys(TASKS, _SUCCESS_M),
+            "evaluation": {"split": "held_out"},
+        },
     )
 
 
