@@ -16,7 +16,8 @@ from torch import Tensor
 
 from armillary.core.errors import ConfigError
 from armillary.core.protocols import Cost
-from armillary.core.values import ActionBounds, Plan
+from armillary.core.values import Plan
+from armillary.planning.base import WarmStarted
 from armillary.planning.candidates import (
     check_generators,
     costs_of,
@@ -26,7 +27,7 @@ from armillary.planning.candidates import (
     warm_seeds,
 )
 from armillary.planning.checks import at_least, positive
-from armillary.planning.state import PlannerState, fresh_state, shifted
+from armillary.planning.state import PlannerState
 
 _BETA1, _BETA2, _EPSILON = 0.9, 0.999, 1e-8
 # A backward pass costs about two forward passes, so a budget counts it as two.
@@ -64,17 +65,10 @@ class GradientConfig:
         return self.length * self.starts * (_PASSES * self.iterations + 1)
 
 
-class Gradient:
+class Gradient(WarmStarted[GradientConfig]):
     """Adam through the cost, projected into the bounds."""
 
     Config = GradientConfig
-
-    def __init__(self, config: GradientConfig | None = None) -> None:
-        self.config = config or GradientConfig()
-
-    def init(self, bounds: ActionBounds, batch_size: int) -> PlannerState:
-        """Return the state before the first decision."""
-        return fresh_state(bounds, batch_size, self.config.length)
 
     def plan(
         self, cost: Cost, state: PlannerState, rngs: Sequence[torch.Generator]
@@ -103,10 +97,6 @@ class Gradient:
             best, best_costs = _better(best, best_costs, plans, costs_of(cost, plans, some=False))
         kept, costs = lowest(best, best_costs, c.kept)
         return Plan(kept[:, 0], costs[:, 0], c.model_steps), state.carry(kept[:, 0], kept)
-
-    def advance(self, state: PlannerState, steps: int) -> PlannerState:
-        """Return the state after ``steps`` actions of the plan were executed."""
-        return shifted(state, steps)
 
 
 def _slope(

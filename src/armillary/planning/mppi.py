@@ -15,97 +15,58 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from armillary.core.protocols import Cost
-from armillary.core.values import ActionBounds, Plan
-from armillary.planning.candidates import (
-    check_generators,
-    costs_of,
-    decided,
-    lowest,
-    normal,
-    seeded_with,
-    warm_seeds,
-)
-from armillary.planning.checks import Returns, at_least, known_returns, positive
-from armillary.planning.state import PlannerState, fresh_state, shifted
+from armillary.planning.candidates import normal
+from armillary.planning.checks import positive
+from armillary.planning.sampling import Sampling, SamplingConfig
 
 _WORST = 1e30  # stands for +inf inside a softmax, where inf - inf would be NaN
 
 
-@dataclass(frozen=True)
-class MPPIConfig:
-    """Settings of ``MPPI``.
+@dataclass(frozen=True, kw_only=True)
+class MPPIConfig(SamplingConfig):
+    """Settings of ``MPPI``, beside those of ``SamplingConfig``.
 
     Attributes:
-        length: actions per plan, L.
-        samples: candidate plans per iteration, S.
-        iterations: rounds per decision.
         temperature: softness of the weights, in units of (mean cost - lowest cost).
-        std: spread at the start of a decision, in half-ranges of the action box.
-        min_std: floor of the spread, in half-ranges.
-        returns: as in ``CEMConfig``.
     """
 
-    length: int = 8
-    samples: int = 64
-    iterations: int = 4
     temperature: float = 0.1
-    std: float = 0.7
-    min_std: float = 0.02
-    returns: Returns = "best"
 
     def __post_init__(self) -> None:
-        at_least("mppi", 1, length=self.length, iterations=self.iterations)
-        at_least("mppi", 4, samples=self.samples)
-        at_least("mppi", 0, min_std=self.min_std)
-        positive("mppi", std=self.std, temperature=self.temperature)
-        known_returns("mppi", self.returns)
+        self.check("mppi")
+        positive("mppi", temperature=self.temperature)
 
     @property
-    def model_steps(self) -> int:
-        """Predictor steps per decision."""
-        return self.length * (self.samples * self.iterations + 2)
+    def sizes(self) -> tuple[int, ...]:
+        """Candidates per iteration."""
+        return (self.samples,) * self.iterations
+
+    @property
+    def carried(self) -> int:
+        """Nothing beside what was decided."""
+        return 0
 
 
-class MPPI:
+class MPPI(Sampling[MPPIConfig]):
     """Path integral control with warm start and bounds."""
 
     Config = MPPIConfig
 
-    def __init__(self, config: MPPIConfig | None = None) -> None:
-        self.config = config or MPPIConfig()
+    def noise(
+        self, rngs: Sequence[torch.Generator], samples: int, length: int, width: int
+    ) -> Float[Tensor, "B S L A"]:
+        """Return white noise."""
+        return normal(rngs, samples, length, width)
 
-    def init(self, bounds: ActionBounds, batch_size: int) -> PlannerState:
-        """Return the state before the first decision."""
-        return fresh_state(bounds, batch_size, self.config.length)
-
-    @torch.no_grad()
-    def plan(
-        self, cost: Cost, state: PlannerState, rngs: Sequence[torch.Generator]
-    ) -> tuple[Plan, PlannerState]:
-        """Return the plan and the state for the next decision.
-
-        Raises:
-            ShapeError: another number of generators than of batch elements, or a broken cost.
-        """
-        check_generators(state, rngs)
-        c, (L, A) = self.config, state.mean.shape[1:]
-        mean, std = state.mean, (c.std * state.half_range).expand_as(state.mean)
-        best, seeds = state.mean[:, None], warm_seeds(state)
-        for _ in range(c.iterations):
-            drawn = mean[:, None] + std[:, None] * normal(rngs, c.samples, L, A)
-            plans = state.clip(seeded_with(drawn, seeds))
-            costs = costs_of(cost, plans)
-            mean, std = _weighted(plans, costs, c.temperature)
-            mean, std = state.clip(mean), std.clamp(min=c.min_std * state.half_range)
-            best, _ = lowest(plans, costs, 1)
-            seeds = torch.cat([mean[:, None], best], dim=1)
-        actions, costs = decided(cost, mean, best[:, 0], c.returns)
-        return Plan(actions, costs, c.model_steps), state.carry(mean, actions[:, None])
-
-    def advance(self, state: PlannerState, steps: int) -> PlannerState:
-        """Return the state after ``steps`` actions of the plan were executed."""
-        return shifted(state, steps)
+    def refit(
+        self,
+        plans: Float[Tensor, "B S L A"],
+        costs: Float[Tensor, "B S"],
+        mean: Float[Tensor, "B L A"],
+        std: Float[Tensor, "B L A"],
+    ) -> tuple[Float[Tensor, "B L A"], Float[Tensor, "B L A"]]:
+        """Return mean and spread of all plans, each with its weight."""
+        return _weighted(plans, costs, self.config.temperature)
 
 
 def _weighted(
