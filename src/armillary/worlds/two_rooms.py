@@ -238,7 +238,9 @@ class TwoRooms:
             at_gate = np.hypot(near[0] - x, near[1] - self._xy[1]) < 0.012
             gate = (layout.wall_x_m + side * beside, layout.door_y_m) if at_gate else near
         gap = np.subtract(gate, self._xy)
-        return gap / max(1.0, float(np.abs(gap).max()) / self._max_step_m)
+        action = gap / max(1.0, float(np.abs(gap).max()) / self._max_step_m)
+        # rounding must not carry it an ulp over the bound
+        return np.clip(action, self._spec.bounds.low, self._spec.bounds.high)
 
     def _check_started(self) -> None:
         if self._seed is None:
