@@ -106,22 +106,8 @@ def act(
     config = config or ActConfig()
     if config.planner not in PLANNERS:
         raise unknown_name("planner", config.planner, PLANNERS)
-    folder = find_model(model)
-    size = load_model(folder).config.encoder.image_size
-    policies = _policies(folder, config)
-    chosen = {"image_size": size, **config.world_settings}
-    settings = {**_check_fit(policies["model"], WorldFactory(world, chosen)), **chosen}
-    manifest = make_manifest(
-        world,
-        config.task,
-        config.episodes,
-        config.seed,
-        settings,
-        budget=config.budget,
-        success_distance=config.success_distance,
-    )
-    _claim(out, manifest)
-    records = _run_all(manifest, policies, config.workers, out, progress)
+    spec = model_spec(find_model(model), config)
+    manifest, records = evaluate_models({"model": spec}, world, out, config, progress)
     rows = {name: summarise(found) for name, found in records.items()}
     comparisons = {
         name: asdict(compare(records["model"], found, generator("act.compare", config.seed)))
@@ -142,6 +128,53 @@ def as_dict(result: Acting) -> dict[str, Any]:
         "rows": {name: row.to_dict() for name, row in result.rows.items()},
         "model_minus": result.comparisons,
     }
+
+
+def model_spec(folder: Path, config: ActConfig) -> ModelSpec:
+    """Return the policy that plans through a model folder as a config says."""
+    return ModelSpec(
+        folder,
+        planner=config.planner,
+        planner_settings=config.planner_settings,
+        history=config.history,
+        replan=config.replan,
+    )
+
+
+def evaluate_models(
+    models: Mapping[str, ModelSpec],
+    world: str,
+    out: Path,
+    config: ActConfig,
+    progress: Progress = silent,
+) -> tuple[Manifest, dict[str, tuple[Record, ...]]]:
+    """Evaluate models, and then random, no-op and oracle, on the episodes of one manifest.
+
+    Args:
+        models: by name; a record file of that name is written for each.
+        world: name of the world; its pictures have the size of the first model's.
+        out: folder for the manifest and the records; what is there already is kept.
+        config: episodes, task, world and workers; the planning is in ``models``.
+        progress: told after each episode of each policy.
+
+    Raises:
+        ArmillaryError: as ``act``.
+    """
+    size = load_model(next(iter(models.values())).folder).config.encoder.image_size
+    chosen = {"image_size": size, **config.world_settings}
+    wishes = [_check_fit(model, WorldFactory(world, chosen)) for model in models.values()]
+    manifest = make_manifest(
+        world,
+        config.task,
+        config.episodes,
+        config.seed,
+        {**wishes[0], **chosen},
+        budget=config.budget,
+        success_distance=config.success_distance,
+    )
+    _claim(out, manifest)
+    policies = {**models, "random": RandomSpec(), "noop": NoOpSpec(), "oracle": OracleSpec()}
+    return manifest, _run_all(manifest, policies, config.workers, out, progress)
 
 
 def _check_fit(model: ModelSpec, factory: WorldFactory) -> Mapping[str, Any]:
@@ -169,17 +202,6 @@ def _claim(out: Path, manifest: Manifest) -> None:
             "choose another folder with --out or remove it."
         )
     manifest.save(path)
-
-
-def _policies(folder: Path, config: ActConfig) -> dict[str, Any]:
-    model = ModelSpec(
-        folder,
-        planner=config.planner,
-        planner_settings=config.planner_settings,
-        history=config.history,
-        replan=config.replan,
-    )
-    return {"model": model, "random": RandomSpec(), "noop": NoOpSpec(), "oracle": OracleSpec()}
 
 
 def _run_all(
