@@ -46,7 +46,7 @@ class GymWorld:
         sensors: tuple[str, ...] = ("rgb",),
         env_settings: Mapping[str, Any] | None = None,
     ) -> None:
-        self._env = _make_env(env_id, dict(env_settings or {}))
+        self._env = self._make(env_id, dict(env_settings or {}))
         self._size = image_size
         self._discrete = isinstance(self._env.action_space, gymnasium.spaces.Discrete)
         _check_sensors(env_id, sensors, self._env.observation_space)
@@ -72,9 +72,7 @@ class GymWorld:
 
     def reset(self, seed: int) -> Observation:
         """Start an episode; Gymnasium takes 31 bits of seed."""
-        self._seed, self._steps, self.ended = int(seed), 0, False
-        raw, _ = self._call(self._env.reset, seed=key("gym.reset", int(seed)) >> 97)
-        return self._observe(raw)
+        return self._observe(self._begin(seed))
 
     def step(self, action: Any) -> Observation:
         """Apply one action [A].
@@ -83,12 +81,7 @@ class GymWorld:
             ShapeError: wrong width, not finite, or out of bounds.
             WorldError: the environment raised, or the episode was over.
         """
-        if self._steps is None or self.ended:
-            raise WorldError(f"{self._spec.name}: no episode is running; call reset(seed) first.")
-        raw, _, terminated, truncated, _ = self._call(self._env.step, self._native(action))
-        self._steps += 1
-        self.ended = bool(terminated or truncated)
-        return self._observe(raw)
+        return self._observe(self._advance(action))
 
     def truth(self) -> Mapping[str, np.ndarray]:
         """Return nothing: Gymnasium has no name for an environment's state."""
@@ -114,6 +107,33 @@ class GymWorld:
             self._env.close()
             self._env = None
         self._steps = None
+
+    def _make(self, env_id: str, settings: dict[str, Any]) -> Any:
+        env = make_env(env_id, settings)
+        if env.render_mode != "rgb_array":
+            env.close()
+            raise ConfigError(
+                f"gym:{env_id}: has no render mode 'rgb_array', so it gives no pictures."
+            )
+        return env
+
+    def _begin(self, seed: int) -> Any:
+        """Start an episode without a picture; return the environment's own observation."""
+        self._seed, self._steps, self.ended = int(seed), 0, False
+        raw, _ = self._call(self._env.reset, seed=key("gym.reset", int(seed)) >> 97)
+        return raw
+
+    def _advance(self, action: Any) -> Any:
+        """Step without a picture; return the environment's own observation."""
+        if self._steps is None or self.ended:
+            raise WorldError(f"{self._spec.name}: no episode is running; call reset(seed) first.")
+        raw, _, terminated, truncated, _ = self._call(self._env.step, self._native(action))
+        self._steps += 1
+        self.ended = self._is_over(bool(terminated), bool(truncated))
+        return raw
+
+    def _is_over(self, terminated: bool, truncated: bool) -> bool:
+        return terminated or truncated
 
     def _native(self, action: Any) -> Any:
         values = validate_action(self._spec, action)
@@ -159,18 +179,19 @@ class GymWorld:
         return ConfigError(f"{self._spec.name}: Gymnasium environments have no goal tasks here.")
 
 
-def _make_env(env_id: str, settings: dict[str, Any]) -> Any:
+def make_env(env_id: str, settings: dict[str, Any]) -> Any:
+    """Make a Gymnasium environment that is asked to render pictures.
+
+    Raises:
+        ConfigError: Gymnasium could not make it.
+    """
     try:
-        env = gymnasium.make(env_id, render_mode="rgb_array", disable_env_checker=True, **settings)
+        return gymnasium.make(env_id, render_mode="rgb_array", disable_env_checker=True, **settings)
     except Exception as error:  # unknown id, missing module, wrong setting: all of it the user's
         raise ConfigError(
             f"gym:{env_id}: Gymnasium could not make it ({error}); check the id, that its package "
             "is installed, and write gym:module:Env-v0 where a module registers it."
         ) from error
-    if env.render_mode != "rgb_array":
-        env.close()
-        raise ConfigError(f"gym:{env_id}: has no render mode 'rgb_array', so it gives no pictures.")
-    return env
 
 
 def _bounds(env_id: str, space: Any) -> ActionBounds:

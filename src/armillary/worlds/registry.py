@@ -37,9 +37,9 @@ def make_world(name: str, **settings: Any) -> World:
         MissingExtraError: the world needs something that is not installed.
     """
     if name.startswith(GYM_PREFIX):
-        from armillary.worlds.gym import GymWorld
+        from armillary.worlds.gym_goals import gym_world
 
-        factory: Callable[..., World] = GymWorld
+        factory: Callable[..., World] = gym_world
         settings = {"env_id": name.removeprefix(GYM_PREFIX), **settings}
     elif name in WORLDS:
         factory = WORLDS[name]

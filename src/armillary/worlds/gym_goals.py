@@ -1,0 +1,286 @@
+"""Goal tasks for the environments of stable-worldmodel: the ground that its world models play on.
+
+A start is a moment in the middle of a recording: after the environment's own reset its collection
+policy runs for some steps, drawn from the seed. Goals are drawn in a twin of the environment that
+is brought to the same moment by the same seed and actions, so the world itself is never touched:
+
+- ``ahead_25``, ``ahead_50``, ``ahead_100``: where the collection policy is that many steps later.
+  No recording holds these steps. The goal can be reached and held: the twin has done both.
+- ``any``: the start of another, independent episode of the same scene.
+
+The environment's own target, reward and ``terminated`` play no part.
+
+Source: goals ahead on a recording and budgets of twice the offset are the protocol of LeWM
+(arXiv 2603.19312); independent start and goal are AnyGoal's point (arXiv 2610.26844).
+
+Axes: A action, K steps ahead.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from typing import Any, Protocol, runtime_checkable
+
+import numpy as np
+from jaxtyping import Float64
+
+from armillary.core.errors import ConfigError, WorldError, unknown_name
+from armillary.core.protocols import World
+from armillary.core.rng import generator
+from armillary.core.values import Goal, WorldSpec
+from armillary.worlds.gym import GymWorld, make_env
+from armillary.worlds.gym_goals_flat import PushTGround, TwoRoomGround
+
+AHEAD = {"ahead_25": 25, "ahead_50": 50, "ahead_100": 100}
+TASKS = (*AHEAD, "any")
+_BUDGET = {**{task: 2 * steps for task, steps in AHEAD.items()}, "any": 200}
+# A goal that is solved already, or that cannot be held for so many steps (a disc at full speed
+# pushes on), is drawn again, this often at most. Measured on PushT: 1 goal in 20 cannot be held.
+_DRAWS = 10
+_HOLD_STEPS = 10
+# Seeds of "any" goals: beside those of recordings (48 bits) and of manifests (53 bits).
+_ANY_SEEDS = 1 << 53
+
+
+@runtime_checkable
+class Ground(Protocol):
+    """What one environment means: its state, its collection policy, and when a goal is reached.
+
+    ``env`` is the Gymnasium environment, ``truth`` the state by name; chance and the policy's
+    state are arguments.
+
+    Attributes:
+        settings: the environment's keyword arguments that its own data collection uses.
+        collection: the collection policy in words, for records.
+        success_distance: reached when ``gap`` is at most this.
+        distance_unit: unit of ``gap``.
+        units: unit and frame of the truth by name.
+        step_s: seconds that an action lasts; None for what the environment's metadata say.
+        any_is_reachable: whether ``towards`` is known to reach goals of the task ``any``.
+        most_steps: that an episode may have, lead-in included; None for no end.
+    """
+
+    settings: Mapping[str, Any]
+    collection: str
+    success_distance: float
+    distance_unit: str
+    units: Mapping[str, tuple[str, str]]
+    step_s: float | None
+    any_is_reachable: bool
+    most_steps: int | None
+
+    def truth(self, env: Any) -> dict[str, np.ndarray]:
+        """Return the simulator's state by name."""
+        ...
+
+    def explore(self, env: Any, rng: np.random.Generator, state: Any) -> tuple[np.ndarray, Any]:
+        """Return an action [A] of the collection policy and the policy's next state."""
+        ...
+
+    def gap(self, now: Mapping[str, np.ndarray], goal: Mapping[str, np.ndarray]) -> float:
+        """Return the distance between two states, by the environment's own rule of success."""
+        ...
+
+    def towards(
+        self, env: Any, goal: Mapping[str, np.ndarray], rng: np.random.Generator
+    ) -> np.ndarray:
+        """Return the best known action [A] to a goal that no recording leads to; it also stays."""
+        ...
+
+
+# A closed table: which Gymnasium ids have goal tasks.
+GROUNDS: dict[str, Callable[[], Ground]] = {
+    "swm/TwoRoom-v1": TwoRoomGround,
+    "swm/PushT-v1": PushTGround,
+}
+
+
+def gym_world(env_id: str, **settings: Any) -> World:
+    """Make a world of a Gymnasium id: with goal tasks where ``GROUNDS`` has rules for it.
+
+    Raises:
+        ConfigError: no such environment, or a setting that cannot be.
+    """
+    ground = GROUNDS.get(env_id.rpartition(":")[2])
+    return (
+        GymWorld(env_id, **settings)
+        if ground is None
+        else GymGoalWorld(env_id, ground(), **settings)
+    )
+
+
+class GymGoalWorld(GymWorld):
+    """A Gymnasium environment with goal tasks.
+
+    Args:
+        env_id: as in ``GymWorld``.
+        ground: the rules of this environment.
+        image_size: H = W of the pictures, pixels.
+        sensors: of rgb and proprio.
+        env_settings: keyword arguments of the environment, over those of the rules.
+        lead_steps: a start, and an ``any`` goal, lies at most this many steps of the collection
+            policy after the environment's reset, and at least half as many; 0 for the reset itself.
+        task: the default task.
+
+    Raises:
+        ConfigError: no such environment, task or sensor, or lead_steps below zero.
+    """
+
+    def __init__(
+        self,
+        env_id: str,
+        ground: Ground,
+        image_size: int = 64,
+        sensors: tuple[str, ...] = ("rgb",),
+        env_settings: Mapping[str, Any] | None = None,
+        lead_steps: int = 50,
+        task: str = TASKS[0],
+    ) -> None:
+        if task not in TASKS:
+            raise unknown_name(f"task of gym:{env_id}", task, TASKS)
+        if lead_steps < 0:
+            raise ConfigError(f"gym:{env_id}: lead_steps is 0 or more, got {lead_steps}.")
+        super().__init__(env_id, image_size, sensors, {**ground.settings, **(env_settings or {})})
+        self._remake = lambda: GymGoalWorld(
+            env_id, ground, image_size, sensors, env_settings, lead_steps, task
+        )
+        self._ground, self._lead = ground, lead_steps
+        self._spec = _with_tasks(self._spec, ground, task, lead_steps)
+        self._twin: GymGoalWorld | None = None
+        self._taken: list[np.ndarray] = []
+        self._wander: Any = None
+
+    def truth(self) -> Mapping[str, np.ndarray]:
+        """Return the environment's state by the names of its rules."""
+        self._check_started()
+        return self._ground.truth(self._env)
+
+    def draw_goal(self, task: str, rng: np.random.Generator) -> Goal:
+        """Draw a goal in the twin; the truth of one ``ahead`` holds the actions that lead there.
+
+        A goal that the present state solves, or where the twin cannot stay, is drawn again, up to
+        ten times in all; a manifest leaves out what is still solved then.
+
+        Raises:
+            ConfigError: an unknown task.
+        """
+        if task not in TASKS:
+            raise unknown_name(f"task of {self._spec.name}", task, TASKS)
+        self._check_started()
+        for _ in range(_DRAWS):
+            goal = self._draw_any(rng) if task == "any" else self._draw_ahead(task, rng)
+            solved = self.distance(goal) <= self._spec.success_distance
+            if not solved and (task == "any" or self._other()._holds(goal, rng)):
+                break
+        return goal
+
+    def distance(self, goal: Goal) -> float:
+        """Return the distance from the goal by the environment's own rule of success."""
+        return self._ground.gap(self.truth(), goal.truth)
+
+    def expert(self, goal: Goal | None, rng: np.random.Generator) -> Float64[np.ndarray, " A"]:
+        """Return the action that led to the goal; after it, or without one, the best known action.
+
+        Right for ``ahead`` goals if every step since the draw was the expert's. Without a goal it
+        is the collection policy's.
+        """
+        self._check_started()
+        if goal is None:
+            return self.explore(rng, None)[0]
+        actions = goal.truth.get("ahead_actions", ())
+        step = len(self._taken) - int(goal.truth.get("drawn_at", np.zeros(1))[0])
+        if 0 <= step < len(actions):
+            return actions[step].astype(np.float64)
+        return self._in_bounds(self._ground.towards(self._env, goal.truth, rng))
+
+    def explore(
+        self, rng: np.random.Generator, state: Any
+    ) -> tuple[Float64[np.ndarray, " A"], Any]:
+        """Return an action of the collection policy and the policy's next state."""
+        self._check_started()
+        action, state = self._ground.explore(self._env, rng, state)
+        return self._in_bounds(action), state
+
+    def close(self) -> None:
+        """Close the environment and its twin; a second call does nothing."""
+        super().close()
+        if self._twin is not None:
+            self._twin.close()
+
+    def _make(self, env_id: str, settings: dict[str, Any]) -> Any:
+        # Those of dm_control render, but do not say so.
+        return make_env(env_id, settings)
+
+    def _begin(self, seed: int) -> Any:
+        raw = super()._begin(seed)
+        rng, self._wander = generator("gym_goals.lead", int(seed)), None
+        for _ in range(int(rng.integers((self._lead + 1) // 2, self._lead + 1))):
+            action, self._wander = self.explore(rng, self._wander)
+            raw = super()._advance(action)
+        self._taken = []
+        return raw
+
+    def _advance(self, action: Any) -> Any:
+        raw = super()._advance(action)
+        self._taken.append(np.array(action))
+        return raw
+
+    def _is_over(self, terminated: bool, truncated: bool) -> bool:
+        most = self._ground.most_steps
+        return truncated or (most is not None and (self._steps or 0) >= most)
+
+    def _other(self) -> GymGoalWorld:
+        self._twin = self._twin or self._remake()
+        return self._twin
+
+    def _draw_any(self, rng: np.random.Generator) -> Goal:
+        twin = self._other()
+        observation = twin.reset(_ANY_SEEDS | int(rng.integers(_ANY_SEEDS)))
+        return Goal("any", observation, twin.truth())
+
+    def _draw_ahead(self, task: str, rng: np.random.Generator) -> Goal:
+        twin, actions = self._other(), []
+        raw = twin._begin(self._seed)
+        for action in self._taken:
+            raw = twin._advance(action)
+        wander = None if self._taken else twin._wander
+        for _ in range(AHEAD[task]):
+            action, wander = twin.explore(rng, wander)
+            actions.append(action.astype(np.float32))
+            raw = twin._advance(actions[-1])
+        way = {"ahead_actions": np.stack(actions), "drawn_at": np.array([len(self._taken)])}
+        return Goal(task, twin._observe(raw), {**twin.truth(), **way})
+
+    def _holds(self, goal: Goal, rng: np.random.Generator) -> bool:
+        """Tell whether the goal, where this world is now, is still reached some steps later."""
+        for _ in range(_HOLD_STEPS):
+            self._advance(self.expert(goal, rng))
+        return self.distance(goal) <= self._spec.success_distance
+
+    def _in_bounds(self, action: np.ndarray) -> Float64[np.ndarray, " A"]:
+        bounds = self._spec.bounds
+        return np.clip(np.asarray(action, np.float64), bounds.low, bounds.high)
+
+    def _check_started(self) -> None:
+        if self._steps is None:
+            raise WorldError(f"{self._spec.name}: no episode is running; call reset(seed) first.")
+
+
+def _with_tasks(spec: WorldSpec, ground: Ground, task: str, lead_steps: int) -> WorldSpec:
+    return replace(
+        spec,
+        step_s=ground.step_s or spec.step_s,
+        tasks=(task, *(name for name in TASKS if name != task)),
+        budget=_BUDGET[task],
+        success_distance=ground.success_distance,
+        distance_unit=ground.distance_unit,
+        units=ground.units,
+        extra={
+            "budget": _BUDGET,
+            "success_distance": dict.fromkeys(TASKS, ground.success_distance),
+            "reachable": {**dict.fromkeys(AHEAD, True), "any": ground.any_is_reachable},
+            "collection": ground.collection,
+            "lead_steps": lead_steps,
+        },
+    )
