@@ -40,7 +40,19 @@ def test_without_weights_it_is_the_plain_sum():
     np.testing.assert_allclose(plain.numpy(), ones.numpy(), rtol=1e-6)
 
 
-@pytest.mark.parametrize("name", ["cem", "icem", "mppi", "gradient"])
+def test_its_steps_and_distances_add_up_to_it():
+    tokens, goal, plans, scale = draw(2, 3, 4, 2), draw(2, 4, 2), draw(2, 5, 6, 2), draw(2).exp()
+    cost = goal_cost(Adds(), Latent(tokens), goal, 0.9, scale)
+    states = [cost.start()[:, None, None].expand(-1, 5, 1, -1, -1)]
+    for action in plans.split(1, dim=2):
+        states.append(cost.step(states[-1], action))
+    walked = torch.cat(states[1:], dim=2)
+    np.testing.assert_allclose(walked.numpy(), cost.foresee(plans).numpy(), rtol=1e-5, atol=1e-6)
+    added = cost.distance(walked).sum(dim=-1)
+    np.testing.assert_allclose(added.numpy(), cost(plans).numpy(), rtol=1e-5)
+
+
+@pytest.mark.parametrize("name", ["cem", "icem", "mppi", "gradient", "collocation"])
 def test_planners_reach_the_goal_through_it(name):
     planner = make_planner(name, length=4)
     bounds = ActionBounds(np.full(2, -1.0), np.full(2, 1.0))

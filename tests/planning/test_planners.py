@@ -16,8 +16,29 @@ def decide(planner, cost, seed=0):
     return planner.plan(cost, planner.init(BOX, 1), [torch_generator("test", seed)])
 
 
-def quadratic(plans):
-    return (plans - 0.2).square().flatten(2).sum(dim=-1)
+class Quadratic:
+    """Squared distance of actions to 0.2, states being actions; ``changed`` spoils it."""
+
+    def __init__(self, changed=lambda plans, costs: costs):
+        self.changed = changed
+
+    def __call__(self, plans):
+        return self.changed(plans, self.distance(self.foresee(plans)).sum(dim=-1))
+
+    def start(self):
+        return torch.zeros(1, 1, 2)
+
+    def foresee(self, plans):
+        return plans[..., None, :]
+
+    def step(self, states, actions):
+        return actions[..., None, :]
+
+    def distance(self, states):
+        return (states - 0.2).square().flatten(3).sum(dim=-1)
+
+
+quadratic = Quadratic()
 
 
 @pytest.mark.parametrize("name", PLANNERS)
@@ -31,39 +52,48 @@ def test_the_mean_can_be_what_is_returned(name):
     check_planner(lambda: make_planner(name, returns="mean"))
 
 
+class Counting(Quadratic):
+    """Counts what a model would be asked; a call under gradient counts for the way back, too."""
+
+    def __init__(self):
+        super().__init__()
+        self.steps = 0
+
+    def foresee(self, plans):
+        self.steps += plans.shape[1] * plans.shape[2] * (3 if plans.requires_grad else 1)
+        return super().foresee(plans)
+
+    def step(self, states, actions):
+        self.steps += actions.shape[1] * actions.shape[2] * (3 if actions.requires_grad else 1)
+        return super().step(states, actions)
+
+
 @pytest.mark.parametrize("name", PLANNERS)
 def test_model_steps_are_those_that_the_cost_saw(name):
-    seen = []
-
-    def counting(plans):
-        seen.append(plans.shape[1] * plans.shape[2])
-        return quadratic(plans)
-
-    planner = make_planner(name)
-    plan, _ = decide(planner, counting)
-    backward = 2 * sum(seen[:-1]) if name == "gradient" else 0
-    assert plan.model_steps == planner.config.model_steps == sum(seen) + backward
+    planner, cost = make_planner(name), Counting()
+    plan, _ = decide(planner, cost)
+    assert plan.model_steps == planner.config.model_steps == cost.steps
 
 
 @pytest.mark.parametrize("name", PLANNERS)
 def test_a_plan_whose_cost_is_nan_is_never_chosen(name):
-    def half_nan(plans):
-        nan = torch.full(plans.shape[:2], torch.nan)
-        return torch.where(plans[..., 0, 0] > 0.1, nan, quadratic(plans))
+    def half_nan(plans, costs):
+        return torch.where(plans[..., 0, 0] > 0.1, torch.nan, costs)
 
-    plan, _ = decide(make_planner(name), half_nan)
+    plan, _ = decide(make_planner(name), Quadratic(half_nan))
     assert plan.costs.isfinite().all() and plan.actions[0, 0, 0] <= 0.1
 
 
 @pytest.mark.parametrize("name", PLANNERS)
 def test_nothing_but_nan_is_one_sentence(name):
     with pytest.raises(ShapeError, match=r"The cost is NaN for all \d+ candidate plans"):
-        decide(make_planner(name), lambda plans: quadratic(plans) * torch.nan)
+        decide(make_planner(name), Quadratic(lambda plans, costs: costs * torch.nan))
 
 
 @pytest.mark.parametrize("name", PLANNERS)
 def test_infinite_costs_are_survived(name):
-    plan, _ = decide(make_planner(name), lambda plans: quadratic(plans) * 0 + torch.inf)
+    cost = Quadratic(lambda plans, costs: costs * 0 + torch.inf)
+    plan, _ = decide(make_planner(name), cost)
     assert plan.actions.isfinite().all()
 
 
@@ -78,9 +108,32 @@ def test_a_generator_per_batch_element_is_wanted():
         planner.plan(quadratic, planner.init(BOX, 2), [torch_generator("test")])
 
 
-def test_the_gradient_planner_says_when_there_is_no_gradient():
-    with pytest.raises(ConfigError, match="needs a cost that torch can differentiate"):
-        decide(make_planner("gradient"), lambda plans: quadratic(plans.detach()))
+@pytest.mark.parametrize("name", ["gradient", "collocation"])
+def test_planners_that_need_a_gradient_say_so(name):
+    cost = Quadratic(lambda plans, costs: costs.detach())
+    with pytest.raises(ConfigError, match=f"The {name} planner needs a cost that torch can diff"):
+        decide(make_planner(name), cost)
+
+
+def test_collocation_says_what_its_cost_lacks():
+    with pytest.raises(ConfigError, match=r"needs a cost with start\(\), foresee\(plans\), step"):
+        decide(make_planner("collocation"), lambda plans: plans.square().sum(dim=(-2, -1)))
+
+
+def test_lifting_alone_finds_actions_that_reach_given_states():
+    planner = make_planner("collocation", descents=1, lifted=40, noise=0.0, rate=0.05)
+    plan, _ = decide(planner, quadratic)
+    np.testing.assert_allclose(plan.actions, 0.2, atol=0.05)
+
+
+def test_the_straight_way_to_the_wall_is_a_local_optimum():
+    # Descent alone, from starts that hardly differ, passes the disc and stays before the wall.
+    with pytest.raises(CheckFailedError, match=r"wall: after 10 decisions the path ends 2\."):
+        check_planner(lambda: make_planner("gradient", std=0.01))
+
+
+def test_long_plans_go_round_the_wall():
+    check_planner(lambda: make_planner("collocation", length=24))
 
 
 def test_advance_shifts_and_lets_the_last_action_go_on():
@@ -117,6 +170,7 @@ def test_names_and_fields_get_a_suggestion():
         ("icem", "decay", 0.5, "decay must be at least 1"),
         ("mppi", "temperature", float("nan"), "temperature must be above 0; got nan"),
         ("gradient", "starts", 2, "starts must be at least 4; got 2"),
+        ("collocation", "state_rate", 0.0, "state_rate must be above 0"),
     ],
 )
 def test_settings_out_of_range_get_a_sentence(name, field, value, sentence):

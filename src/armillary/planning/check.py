@@ -2,17 +2,17 @@
 
     check_planner(lambda: MyPlanner())
 
-Truths: it finds the optimum of a quadratic and goes round an obstacle, stays inside the bounds,
-repeats bit for bit, decides the same alone as in a batch, and gains from its warm start.
+Truths: it finds the optimum of a quadratic, goes round a disc and round a wall across the straight
+way, stays inside the bounds, repeats bit for bit, decides the same alone as in a batch, and gains
+from its warm start.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
-import numpy as np
 import torch
 from jaxtyping import Float
 from torch import Tensor
@@ -20,12 +20,12 @@ from torch import Tensor
 from armillary.core.errors import CheckFailedError
 from armillary.core.protocols import Cost, Planner
 from armillary.core.rng import torch_generator
-from armillary.core.values import ActionBounds, Plan
+from armillary.core.values import Plan
+from armillary.planning.check_costs import BOUNDS, CENTRE, HALF, Point, Quadratic, disc, wall
 
-_BOUNDS = ActionBounds(low=np.array([-0.1, -1.0]), high=np.array([0.3, 0.7]))
-_HALF = torch.tensor([0.2, 0.85])
-_CENTRE = torch.tensor([0.1, -0.15])
 _DECISIONS = 10
+# With fewer actions there is no way round the wall that ends at the goal.
+_SHORTEST_ROUND_WALL = 4
 
 
 def check_planner(factory: Callable[[], Planner]) -> None:
@@ -43,40 +43,17 @@ def check_planner(factory: Callable[[], Planner]) -> None:
     _check_repeats(factory)
     _check_batch_independence(planner)
     _check_quadratic(planner)
-    _check_obstacle(planner, length)
+    _check_obstacle(planner, "disc", Point(8.0 / length, disc), allowed=0.2)
+    if length >= _SHORTEST_ROUND_WALL:
+        # Before the wall, every short change of the straight way costs more: a local optimum.
+        behind = Point(8.0 / length, wall, weight=1000.0, between=8)
+        _check_obstacle(planner, "wall", behind, allowed=0.1)
     _check_advance(planner)
 
 
-@dataclass(frozen=True)
-class _Quadratic:
-    """Squared distance to a target action in half-ranges, target per batch element."""
-
-    targets: Float[Tensor, "B A"]
-
-    def __call__(self, plans: Float[Tensor, "B S L A"]) -> Float[Tensor, "B S"]:
-        return ((plans - self.targets[:, None, None]) / _HALF).square().flatten(2).mean(dim=-1)
-
-
-@dataclass(frozen=True)
-class _Obstacle:
-    """A point that integrates its actions towards a goal behind a disc of radius 1."""
-
-    scale: float
-
-    def positions(self, plans: Float[Tensor, "B S L A"]) -> Float[Tensor, "B S L A"]:
-        moves = (plans - _CENTRE) / _HALF
-        return moves.cumsum(dim=2) * self.scale + torch.tensor([-2.0, 0.3])
-
-    def __call__(self, plans: Float[Tensor, "B S L A"]) -> Float[Tensor, "B S"]:
-        here = self.positions(plans)
-        inside = (1.1 - here.square().sum(dim=-1)).clamp(min=0)
-        apart = (here - torch.tensor([2.0, 0.0])).square().sum(dim=-1)
-        return (apart + 100 * inside).mean(dim=-1)
-
-
-def _quadratic(batch: int, beyond: float = 0.5) -> _Quadratic:
+def _quadratic(batch: int, beyond: float = 0.5) -> Quadratic:
     signs = torch.tensor([[1.0, -1.0], [-1.0, -1.0], [1.0, 1.0], [-1.0, 1.0]])[:batch]
-    return _Quadratic(_CENTRE + beyond * signs * _HALF)
+    return Quadratic(CENTRE + beyond * signs * HALF)
 
 
 def _generators(batch: Sequence[int], decision: int) -> list[torch.Generator]:
@@ -86,7 +63,7 @@ def _generators(batch: Sequence[int], decision: int) -> list[torch.Generator]:
 def _decide(
     planner: Planner, cost: Cost, decisions: int = 1, batch: Sequence[int] = (0,)
 ) -> tuple[Plan, Any]:
-    state = planner.init(_BOUNDS, len(batch))
+    state = planner.init(BOUNDS, len(batch))
     plan, state = planner.plan(cost, state, _generators(batch, 0))
     for decision in range(1, decisions):
         plan, state = planner.plan(cost, state, _generators(batch, decision))
@@ -95,17 +72,30 @@ def _decide(
     return plan, state
 
 
+@dataclass(frozen=True)
+class _Watched(Quadratic):
+    """A quadratic that notes every plan it is asked about."""
+
+    seen: list[Tensor] = field(default_factory=list)
+
+    def __call__(self, plans: Float[Tensor, "B S L A"]) -> Float[Tensor, "B S"]:
+        self.seen.append(plans.detach())
+        return super().__call__(plans)
+
+    def step(
+        self, states: Float[Tensor, "B S K N D"], actions: Float[Tensor, "B S K A"]
+    ) -> Float[Tensor, "B S K N D"]:
+        self.seen.append(actions.detach())
+        return super().step(states, actions)
+
+
 def _check_bounds(planner: Planner) -> None:
-    seen: list[Tensor] = []
-
-    def pulling_out(plans: Tensor) -> Tensor:
-        seen.append(plans.detach())
-        return _quadratic(1, beyond=3.0)(plans)
-
-    plan, _ = _decide(planner, pulling_out)
-    for plans in [*seen, plan.actions]:
+    # Far outside, so that everything pulls a plan out of the box.
+    cost = _Watched(_quadratic(1, beyond=3.0).targets)
+    plan, _ = _decide(planner, cost)
+    for plans in [*cost.seen, plan.actions]:
         values = plans.double().numpy()
-        if not ((values >= _BOUNDS.low).all() and (values <= _BOUNDS.high).all()):
+        if not ((values >= BOUNDS.low).all() and (values <= BOUNDS.high).all()):
             raise CheckFailedError("bounds: a plan left the action bounds; clip before costing.")
 
 
@@ -120,7 +110,7 @@ def _check_batch_independence(planner: Planner) -> None:
     cost = _quadratic(4)
     together, _ = _decide(planner, cost, decisions=2, batch=range(4))
     for element in range(4):
-        own = _Quadratic(cost.targets[element : element + 1])
+        own = Quadratic(cost.targets[element : element + 1])
         alone, _ = _decide(planner, own, decisions=2, batch=[element])
         if not torch.equal(alone.actions[0], together.actions[element]):
             raise CheckFailedError("batch: a decision alone differs from the same in a batch of 4.")
@@ -136,23 +126,22 @@ def _check_quadratic(planner: Planner) -> None:
         )
 
 
-def _check_obstacle(planner: Planner, length: int) -> None:
-    cost = _Obstacle(scale=8.0 / length)
+def _check_obstacle(planner: Planner, name: str, cost: Point, allowed: float) -> None:
     plan, _ = _decide(planner, cost, decisions=_DECISIONS)
-    path = cost.positions(plan.actions[:, None])[0, 0]
-    nearest = float(path.square().sum(dim=-1).sqrt().min())
-    left = float((path[-1] - torch.tensor([2.0, 0.0])).square().sum().sqrt())
-    if nearest < 0.95 or left > 1.0:
+    plans = plan.actions[:, None]
+    left, depth = cost.left(plans), cost.deepest(plans)
+    # Grazing the obstacle is cheap, so a little of it is allowed.
+    if left > 1.0 or depth > allowed:
         raise CheckFailedError(
-            f"obstacle: the path ends {left:.2f} from the goal (1.0 allowed) and comes within "
-            f"{nearest:.2f} of the centre of a disc of radius 1."
+            f"{name}: after {_DECISIONS} decisions the path ends {left:.2f} from the goal (1.0 "
+            f"allowed) and lies up to {depth:.2f} inside the {name} ({allowed:g} allowed)."
         )
 
 
 def _check_advance(planner: Planner) -> None:
     cost = _quadratic(1)
     _, state = _decide(planner, cost, decisions=_DECISIONS)
-    moved, fresh = planner.advance(state, 1), planner.init(_BOUNDS, 1)
+    moved, fresh = planner.advance(state, 1), planner.init(BOUNDS, 1)
     warm = _mean_cost(planner, cost, moved)
     cold = _mean_cost(planner, cost, fresh)
     if not warm <= cold + 1e-4:

@@ -11,10 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
-from jaxtyping import Float
-from torch import Tensor
 
-from armillary.core.errors import ConfigError
 from armillary.core.protocols import Cost
 from armillary.core.values import Plan
 from armillary.planning.base import WarmStarted
@@ -27,11 +24,8 @@ from armillary.planning.candidates import (
     warm_seeds,
 )
 from armillary.planning.checks import at_least, positive
+from armillary.planning.descent import PASSES, Adam, better, slope_of
 from armillary.planning.state import PlannerState
-
-_BETA1, _BETA2, _EPSILON = 0.9, 0.999, 1e-8
-# A backward pass costs about two forward passes, so a budget counts it as two.
-_PASSES = 3
 
 
 @dataclass(frozen=True)
@@ -62,7 +56,7 @@ class GradientConfig:
     @property
     def model_steps(self) -> int:
         """Predictor steps per decision; a backward pass counts as two forward passes."""
-        return self.length * self.starts * (_PASSES * self.iterations + 1)
+        return self.length * self.starts * (PASSES * self.iterations + 1)
 
 
 class Gradient(WarmStarted[GradientConfig]):
@@ -83,43 +77,14 @@ class Gradient(WarmStarted[GradientConfig]):
         c, (L, A) = self.config, state.mean.shape[1:]
         drawn = state.mean[:, None] + c.std * state.half_range * normal(rngs, c.starts, L, A)
         plans = state.clip(seeded_with(drawn, warm_seeds(state)))
-        first, second = torch.zeros_like(plans), torch.zeros_like(plans)
+        adam = Adam.fresh(plans)
         best, best_costs = plans, torch.full(plans.shape[:2], torch.inf)
-        for step in range(1, c.iterations + 1):
-            costs, slope = _slope(cost, plans, some=step == 1)
-            best, best_costs = _better(best, best_costs, plans, costs)
-            first = _BETA1 * first + (1 - _BETA1) * slope
-            second = _BETA2 * second + (1 - _BETA2) * slope.square()
-            size = (second / (1 - _BETA2**step)).sqrt() + _EPSILON
-            move = first / (1 - _BETA1**step) / size
+        for step in range(c.iterations):
+            costs, slope = slope_of("gradient", cost, plans, some=step == 0)
+            best, best_costs = better(best, best_costs, plans, costs)
+            move, adam = adam.move(slope)
             plans = state.clip(plans - c.rate * state.half_range * move)
         with torch.no_grad():
-            best, best_costs = _better(best, best_costs, plans, costs_of(cost, plans, some=False))
+            best, best_costs = better(best, best_costs, plans, costs_of(cost, plans, some=False))
         kept, costs = lowest(best, best_costs, c.kept)
         return Plan(kept[:, 0], costs[:, 0], c.model_steps), state.carry(kept[:, 0], kept)
-
-
-def _slope(
-    cost: Cost, plans: Float[Tensor, "B S L A"], some: bool
-) -> tuple[Float[Tensor, "B S"], Float[Tensor, "B S L A"]]:
-    with torch.enable_grad():
-        leaf = plans.detach().requires_grad_(True)
-        costs = costs_of(cost, leaf, some)
-        if not costs.requires_grad:
-            raise ConfigError(
-                "The gradient planner needs a cost that torch can differentiate, and this one has "
-                "no gradient; use cem, icem or mppi, or compute the cost without no_grad."
-            )
-        # Only the plans get a gradient: the model's own weights are left alone.
-        (slope,) = torch.autograd.grad(costs.sum(), leaf)
-    return costs.detach(), slope.nan_to_num(0.0, 0.0, 0.0)
-
-
-def _better(
-    best: Float[Tensor, "B S L A"],
-    best_costs: Float[Tensor, "B S"],
-    plans: Float[Tensor, "B S L A"],
-    costs: Float[Tensor, "B S"],
-) -> tuple[Float[Tensor, "B S L A"], Float[Tensor, "B S"]]:
-    won = costs < best_costs
-    return torch.where(won[..., None, None], plans, best), torch.where(won, costs, best_costs)

@@ -8,11 +8,18 @@ from typing import Any
 from armillary.core.errors import unknown_name
 from armillary.core.protocols import Planner
 from armillary.planning.cem import CEM
+from armillary.planning.collocation import Collocation
 from armillary.planning.gradient import Gradient
 from armillary.planning.icem import ICEM
 from armillary.planning.mppi import MPPI
 
-PLANNERS: dict[str, Any] = {"cem": CEM, "icem": ICEM, "mppi": MPPI, "gradient": Gradient}
+PLANNERS: dict[str, Any] = {
+    "cem": CEM,
+    "icem": ICEM,
+    "mppi": MPPI,
+    "gradient": Gradient,
+    "collocation": Collocation,
+}
 
 
 def make_planner(name: str, **overrides: Any) -> Planner:
