@@ -21,14 +21,11 @@ from armillary.core.rng import generator, key
 from armillary.core.values import Batch, Observation
 from armillary.data import batch_from_observations
 from armillary.worlds import make_world
+from armillary.worlds.tabletop_tasks import draw_elsewhere
 
 Kind = Literal["teleport", "explore", "sweep"]
 LEAST_JUMP_M = 0.06
-REACH_M = 0.165  # objects start and are pushed within this square; the teleport stays in it
-_CLEARANCE_M = 0.005
-_PUSHER_RADIUS_M = 0.025
 _EARLIEST = 5  # steps before the event, so that every event is seen with a full context
-_TRIES = 500
 
 
 @runtime_checkable
@@ -110,29 +107,13 @@ def _record(world: Any, kind: Kind, index: int, steps: int, seed: int, frame_ski
         observation, taken, state = _advance(world, kind, rng, state, frame_skip)
         if step == event:
             place = world.layout().objects_xyz[0, :2].copy()
-            target = draw_target(world.layout(), rng)
+            target = draw_elsewhere(world.layout(), rng, LEAST_JUMP_M)
             jump_m = float(np.linalg.norm(target - place))
             observation = world.teleport(target)
         seen.append(observation)
         actions.append(taken)
     batch = batch_from_observations(seen, np.stack(actions).astype(np.float32))
     return Clip(batch, kind, event, jump_m)
-
-
-def draw_target(layout: Any, rng: np.random.Generator) -> np.ndarray:
-    """Draw a place for object 0 at least 6 cm away, on the table, clear of everything else.
-
-    Where the table is too full (not met in 2,000 scenes) the last place drawn is used.
-    """
-    place, radius = layout.objects_xyz[0, :2], layout.radii_m[0]
-    others = np.vstack([layout.pusher_xy, layout.objects_xyz[1:, :2]])
-    reach = np.array([_PUSHER_RADIUS_M, *layout.radii_m[1:]]) + radius + _CLEARANCE_M
-    for _ in range(_TRIES):
-        target = rng.uniform(-REACH_M, REACH_M, 2)
-        clear = (np.linalg.norm(others - target, axis=1) > reach).all()
-        if clear and np.linalg.norm(target - place) >= LEAST_JUMP_M:
-            break
-    return target
 
 
 def _advance(

@@ -21,7 +21,17 @@ def _two_rooms(**settings: Any) -> World:
     return TwoRooms(**settings)
 
 
-WORLDS: dict[str, Callable[..., World]] = {"tabletop": _tabletop, "two_rooms": _two_rooms}
+def _perturbed(**settings: Any) -> World:
+    from armillary.worlds.perturbed import Perturbed
+
+    return Perturbed(**settings)
+
+
+WORLDS: dict[str, Callable[..., World]] = {
+    "tabletop": _tabletop,
+    "two_rooms": _two_rooms,
+    "perturbed": _perturbed,
+}
 GYM_PREFIX = "gym:"
 
 

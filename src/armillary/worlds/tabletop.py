@@ -123,6 +123,7 @@ class Tabletop:
         self._data.qvel[:] = 0.0
         self._data.time = 0.0
         self._mujoco.mj_forward(self._model, self._data)
+        self._reported_pose = self._world_from_camera()
         if self._renderer is None:
             self._renderer = CameraRenderer(self._model, self._size, self._size, self._shadows)
         return self.observe()
@@ -162,7 +163,7 @@ class Tabletop:
             streams["depth"] = depth
             streams["segmentation"] = _entities(self._model.ngeom)[labels]
         if "world_from_camera" in names:
-            streams["world_from_camera"] = self._world_from_camera()
+            streams["world_from_camera"] = self._reported_pose.copy()
         if "proprio" in names:
             state = np.concatenate([self._data.qpos[:2], self._data.qvel[:2]])
             streams["proprio"] = state.astype(np.float32)
@@ -241,6 +242,26 @@ class Tabletop:
         self._check_started()
         self._data.qpos[2:4] = xy
         self._data.qvel[2:8] = 0.0
+        self._mujoco.mj_forward(self._model, self._data)
+        return self.observe()
+
+    def nudge_camera(
+        self, shift_m: Float64[np.ndarray, " 3"], turn_rad: Float64[np.ndarray, " 3"]
+    ) -> Observation:
+        """Knock the camera until the next ``reset``, unnoticed: the pose it reports stays.
+
+        Args:
+            shift_m: along the camera's right, up and backward directions, metres.
+            turn_rad: rotation vector in the same axes, radians.
+        """
+        self._check_started()
+        camera = self._model.cam_quat[0].copy()
+        turn, moved = np.zeros(4), np.zeros(3)
+        angle = float(np.linalg.norm(turn_rad))
+        self._mujoco.mju_axisAngle2Quat(turn, turn_rad / max(angle, 1e-12), angle)
+        self._mujoco.mju_rotVecQuat(moved, shift_m, camera)
+        self._mujoco.mju_mulQuat(self._model.cam_quat[0], camera, turn)
+        self._model.cam_pos[0] += moved
         self._mujoco.mj_forward(self._model, self._data)
         return self.observe()
 

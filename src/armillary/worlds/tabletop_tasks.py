@@ -17,10 +17,14 @@ Xy = Float[np.ndarray, " 2"]
 
 _REACH_LEAST_M = 0.10
 _PUSH_M = (0.08, 0.16)
-_OBJECT_REACH_M = 0.165
+OBJECT_REACH_M = 0.165  # objects start and are pushed within this square
 _BEHIND_GAP_M = 0.012
 _PUSH_SPEED_M_S = 0.22
 _TRIES = 2000
+# Around an object that is put elsewhere: room for the pusher's footprint, and a gap to everything.
+_PUSHER_ROOM_M = 0.025
+_CLEARANCE_M = 0.005
+_ELSEWHERE_TRIES = 500
 
 
 @dataclass(frozen=True)
@@ -60,13 +64,29 @@ def draw_push(layout: Layout, rng: np.random.Generator) -> tuple[Xy, Xy]:
         along = np.array([np.cos(angle), np.sin(angle)])
         target = start + length * along
         behind = start - reach_m * along
-        inside = np.abs(target).max() < _OBJECT_REACH_M and np.abs(behind).max() < PUSHER_REACH_M
+        inside = np.abs(target).max() < OBJECT_REACH_M and np.abs(behind).max() < PUSHER_REACH_M
         lane = [start + s * along for s in np.linspace(-reach_m, length, 8)]
         if inside and all(_is_free(layout, xy, radius, skip=0) for xy in lane):
             break
-    target = np.clip(target, -_OBJECT_REACH_M, _OBJECT_REACH_M)
+    target = np.clip(target, -OBJECT_REACH_M, OBJECT_REACH_M)
     pusher = target - reach_m * along
     return np.clip(pusher, -PUSHER_REACH_M, PUSHER_REACH_M), target
+
+
+def draw_elsewhere(layout: Layout, rng: np.random.Generator, least_m: float) -> Xy:
+    """Draw a place for object 0 at least ``least_m`` metres away, clear of everything else.
+
+    Where the table is too full (not met in 2,000 scenes at 6 cm) the last place drawn is used.
+    """
+    place, radius = layout.objects_xyz[0, :2], layout.radii_m[0]
+    others = np.vstack([layout.pusher_xy, layout.objects_xyz[1:, :2]])
+    reach = np.array([_PUSHER_ROOM_M, *layout.radii_m[1:]]) + radius + _CLEARANCE_M
+    for _ in range(_ELSEWHERE_TRIES):
+        target = rng.uniform(-OBJECT_REACH_M, OBJECT_REACH_M, 2)
+        clear = (np.linalg.norm(others - target, axis=1) > reach).all()
+        if clear and np.linalg.norm(target - place) >= least_m:
+            break
+    return target
 
 
 TASKS: dict[str, Callable[[Layout, np.random.Generator], tuple[Xy, Xy]]] = {
