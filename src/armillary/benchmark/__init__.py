@@ -7,13 +7,16 @@ there; nothing of it is copied or imported here.
 from armillary.benchmark.loader import LoaderBench, bench_loader
 from armillary.benchmark.machine import describe_machine
 from armillary.benchmark.peers import PeerProcess, peer_venv
+from armillary.benchmark.plan import PlanBench, bench_plan
 from armillary.benchmark.train import TrainBench, bench_train
 
 __all__ = [
     "LoaderBench",
     "PeerProcess",
+    "PlanBench",
     "TrainBench",
     "bench_loader",
+    "bench_plan",
     "bench_train",
     "describe_machine",
     "peer_venv",

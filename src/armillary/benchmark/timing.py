@@ -28,7 +28,7 @@ def take_turns(
             speed = measure()
             if turn:
                 speeds[name].append(speed)
-            progress(turn * len(measures) + place + 1, total, f"{name} {speed:,.0f}/s")
+            progress(turn * len(measures) + place + 1, total, f"{name} {_short(speed)}/s")
     return speeds
 
 
@@ -45,3 +45,7 @@ def ratios(speeds: Mapping[str, float], of: str) -> dict[str, float]:
 def rounded(values: Mapping[str, float], digits: int = 2) -> dict[str, float]:
     """Return the values rounded for print."""
     return {name: round(value, digits) for name, value in values.items()}
+
+
+def _short(speed: float) -> str:
+    return f"{speed:,.0f}" if speed >= 100 else f"{speed:.3g}"

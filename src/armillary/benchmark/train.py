@@ -11,8 +11,7 @@ for LeWM.
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -24,6 +23,7 @@ from armillary.benchmark.lewm import LeWM
 from armillary.benchmark.machine import core_count, date, describe_machine
 from armillary.benchmark.peers import PeerProcess
 from armillary.benchmark.recording import open_or_record
+from armillary.benchmark.threads import threads_of_torch
 from armillary.benchmark.timing import medians, ratios, rounded, take_turns
 from armillary.core.progress import Progress, silent
 from armillary.data import Dataset, Windows, prepare
@@ -92,7 +92,7 @@ def bench_train(
     threads = settings.threads or core_count()
     machine, begun = describe_machine(threads), date()
     dataset = open_or_record(data, out, settings.episodes, settings.steps, progress)
-    with _threads(threads), ExitStack() as stack:
+    with threads_of_torch(threads), ExitStack() as stack:
         ours = OurStep(model, train, dataset, out / "cache", settings.seconds)
         lewm = None
         if peers:
@@ -178,13 +178,3 @@ def _lewm_variants(settings: TrainBench) -> dict[str, dict[str, Any]]:
         "lewm_64": {"patch": settings.lewm_patch_64, **small},
         "lewm_64_patch_14": {"patch": 14, **small},
     }
-
-
-@contextmanager
-def _threads(count: int) -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(count)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
