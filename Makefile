@@ -82,9 +82,10 @@ build: dev  ## build the wheel and try it in an environment of its own
 	out/wheel-venv/bin/python -m pip install --quiet --disable-pip-version-check $(PIP_ARGS) -c constraints.txt dist/armillary-*.whl
 	cd out && wheel-venv/bin/armillary --help >/dev/null && wheel-venv/bin/python ../tools/smoke.py
 
-bench: install  ## this machine's speed: training and loading
+bench: install  ## this machine's speed: training, loading and planning
 	$(BIN)/armillary bench train
 	$(BIN)/armillary bench loader
+	$(BIN)/armillary bench plan
 
 clean:  ## remove what was built (not the recordings and runs in out/)
 	rm -rf dist site .pytest_cache .ruff_cache .hypothesis

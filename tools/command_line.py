@@ -27,6 +27,8 @@ COMMANDS = (
     "view",
     "bench loader",
     "bench train",
+    "bench plan",
+    "bench latency",
 )
 HEAD = """# Command line
 

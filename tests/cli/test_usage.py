@@ -74,7 +74,7 @@ def test_version(capsys) -> None:
             "optimizer.lr and clip_norm must be above 0",
         ),
         (["train", "tabletop", "--data", "x"], "armillary train tabletop needs --out."),
-        (["bench"], "expected one of {loader, train}."),
+        (["bench"], "expected one of {loader, train,"),
         ([], "expected one of {demo, record,"),
     ],
 )

@@ -22,6 +22,7 @@ from armillary.report import (
     render_report,
     write_report,
 )
+from armillary.report.lines import line_chart
 
 EVIL = "<script>alert(1)</script> & \"quoted\" 'text'"
 VOID = {"meta", "img", "br", "col"}
@@ -172,3 +173,21 @@ def test_written_in_one_step_and_utf8(tmp_path):
     out = write_report(_contents("R²"), tmp_path / "new" / "report.html")
     assert "R²" in out.read_text(encoding="utf-8")
     assert [path.name for path in out.parent.iterdir()] == ["report.html"]
+
+
+def test_intervals_are_whiskers_from_low_to_high_on_a_logarithmic_x() -> None:
+    x, y = np.array([10.0, 100.0]), np.array([50.0, 80.0])
+    curve = Curve("replan", x, y, np.array([0.0, 60.0]), np.array([100.0, 90.0]), ("a & b", "c"))
+    drawn = str(line_chart(Chart("Success", (curve,), "ms", log_x=True, top=100.0)))
+    ends = [
+        tuple(float(value) for value in found)
+        for found in re.findall(
+            r'class="whisker" x1="([\d.]+)".*?y1="([\d.]+)" y2="([\d.]+)"', drawn
+        )
+    ]
+    (_, zero, full), (_, low, high) = ends
+    assert (low - high) / (zero - full) == pytest.approx(0.3, abs=0.01)
+    assert "a &amp; b" in drawn
+    inside = [line_chart(Chart("", (Curve("", x, y),), log_x=log)) for log in (False, True)]
+    assert inside[0] != inside[1]
+    assert [tick for tick in ("10", "20", "50", "100") if f">{tick}</text>" in drawn] != []

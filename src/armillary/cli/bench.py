@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import shlex
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
-from tyro.conf import subcommand
+from tyro.conf import Positional, UseAppendAction, subcommand
 
 from armillary.cli.outcome import Outcome, facts
-from armillary.cli.parse import Command
+from armillary.cli.parse import Command, settings_of
 from armillary.cli.progress import bar
 
 
@@ -71,4 +73,127 @@ class Training(Command):
         return Outcome(value, facts(value))
 
 
-Bench = Annotated[Loader, subcommand("loader")] | Annotated[Training, subcommand("train")]
+@dataclass(frozen=True, kw_only=True)
+class Planning(Command):
+    """Measure decisions per second, from picture to action, beside LeWM with its own planner.
+
+    Takes about four minutes, nearly all of them LeWM's. e.g. armillary bench plan --json
+    """
+
+    alone: bool = False
+    """Leave out the peer (it is installed into an environment of its own when needed)."""
+    threads: int = 0
+    """Threads of either side; 0 takes the cores there are."""
+    recipe: str = "tabletop"
+    """Recipe whose model decides; the demo's by default."""
+
+    def run(self) -> Outcome:
+        """Measure planning."""
+        from armillary.benchmark import PlanBench, bench_plan
+        from armillary.cli.train import find_recipe
+        from armillary.planning import make_planner
+        from armillary.recipes.acting import ActConfig
+
+        usual = ActConfig()
+        with bar("measuring") as progress:
+            value = bench_plan(
+                find_recipe(self.recipe).model,
+                make_planner(usual.planner, **usual.planner_settings),
+                usual.replan,
+                PlanBench(threads=self.threads),
+                peers=not self.alone,
+                progress=progress,
+            )
+        return Outcome(value, facts(value))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Latency(Command):
+    """Draw success against milliseconds per decision: planning budgets on the same episodes.
+
+    Writes the manifest, a record of every episode of every setting, rows and a page.
+
+    e.g. armillary bench latency out/run/model tabletop --samples 16 64 --replan 1 4
+    """
+
+    model: Positional[str]
+    """Model folder, or Hub repository id."""
+    world: Positional[str]
+    """Name of the world."""
+    out: Path = Path("out/latency")
+    """Folder for manifest.json, records, latency.json and latency.html."""
+    planner: str = "icem"
+    """Planner that searches the model."""
+    plan: UseAppendAction[tuple[str, ...]] = ()
+    """A setting of the planner, e.g. --plan length=16; may be given several times."""
+    samples: tuple[int, ...] = (16, 32, 64, 128)
+    """Candidate plans per round, to be compared; elites follow in proportion."""
+    replan: tuple[int, ...] = (1, 4)
+    """Model steps executed per decision, to be compared."""
+    beside: tuple[str, ...] = ()
+    """More models on the same episodes, e.g. trained with another frame_skip."""
+    episodes: int = 100
+    """How many held-out episodes."""
+    task: str = ""
+    """Goal task of the world; empty takes its first."""
+    setting: UseAppendAction[tuple[str, ...]] = ()
+    """A setting of the world, e.g. --setting split=train; may be given several times."""
+    workers: int = 1
+    """Processes; more of them than idle cores make decisions look slower than they are."""
+    seed: int = 0
+    """Seed of the manifest."""
+
+    def run(self) -> Outcome:
+        """Evaluate every setting."""
+        from armillary.recipes.acting import ActConfig
+        from armillary.recipes.latency import grid, latency_study
+
+        config = ActConfig(
+            planner=self.planner,
+            planner_settings=settings_of(self.plan, "--plan"),
+            episodes=self.episodes,
+            task=self.task or None,
+            seed=self.seed,
+            workers=self.workers,
+            world_settings=settings_of(self.setting, "--setting"),
+        )
+        settings = grid((self.model, *self.beside), config, self.samples, self.replan)
+        with bar("acting") as progress:
+            value = latency_study(settings, self.world, self.out, config, progress, self._again())
+        page = f"{value['world']}, task {value['task']}: {self.out / 'latency.html'}"
+        return Outcome(value, (page,), [_shown(*row) for row in value["settings"].items()])
+
+    def _again(self) -> str:
+        """Return the command line that does the same again."""
+        words = ["armillary", "bench", "latency", self.model, self.world]
+        for field in fields(self):
+            value, flag = getattr(self, field.name), f"--{field.name}"
+            if field.name in ("json", "model", "world") or value == field.default:
+                continue
+            if field.name in ("plan", "setting"):
+                words += [word for pair in value for word in (flag, pair)]
+            else:
+                words += [flag, *map(str, value if isinstance(value, tuple) else (value,))]
+        return shlex.join(words)
+
+
+def _shown(name: str, row: Mapping[str, Any]) -> dict[str, str]:
+    low, high = row["wilson95"]
+    ms = row["ms_per_decision"]
+    return {
+        "setting": name,
+        "n": str(row["n"]),
+        "success": f"{100 * row['success']:.0f} %",
+        "95 % interval": f"{100 * low:.0f} to {100 * high:.0f} %",
+        "ms/decision": "" if ms is None else f"{ms:.1f}",
+        "ms/step": f"{row['ms_per_world_step']:.1f}",
+        "model steps": f"{row['model_steps_per_decision']:,.0f}",
+    }
+
+
+Bench = (
+    Annotated[Loader, subcommand("loader")]
+    | Annotated[Training, subcommand("train")]
+    | Annotated[Planning, subcommand("plan")]
+    | Annotated[Latency, subcommand("latency")]
+)

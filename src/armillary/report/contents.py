@@ -96,22 +96,39 @@ class ContactSheet:
 
 @dataclass(frozen=True)
 class Curve:
-    """A line: ``y`` over ``x``."""
+    """A line: ``y`` over ``x``; one with an interval at each point is drawn as dots with whiskers.
+
+    Attributes:
+        name: in the legend.
+        x: values along.
+        y: values up.
+        low: lower ends of the intervals of ``y``, or None.
+        high: upper ends.
+        notes: what each point says when pointed at; empty for nothing.
+    """
 
     name: str
     x: Float[np.ndarray, " T"]
     y: Float[np.ndarray, " T"]
+    low: Float[np.ndarray, " T"] | None = None
+    high: Float[np.ndarray, " T"] | None = None
+    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
 class Chart:
-    """Curves that share axes; at most four, so that colours stay apart."""
+    """Curves that share axes; at most four, so that colours stay apart.
+
+    A linear y axis begins at 0 at the latest and ends at ``top``, or above the highest value.
+    """
 
     title: str
     curves: tuple[Curve, ...]
     x_label: str = "update"
     y_label: str = ""
     log_y: bool = False
+    log_x: bool = False
+    top: Number | None = None
 
 
 @dataclass(frozen=True)

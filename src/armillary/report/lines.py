@@ -1,4 +1,4 @@
-"""Line charts as inline SVG: curves, a grid, an event and a shaded stretch.
+"""Line charts as inline SVG: curves, intervals, a grid, an event and a shaded stretch.
 
 Axes: T points of a curve.
 """
@@ -35,13 +35,14 @@ def line_chart(
         shade: range of x that is shaded.
         wide: for the page's whole width, else for half of it.
     """
-    curves = [_clean(curve, chart.log_y) for curve in chart.curves]
+    curves = [_clean(curve, chart) for curve in chart.curves]
     curves = [curve for curve in curves if len(curve.x)]
     if not curves:
         return tag("p", "Nothing to draw.", class_="muted")
     width = _WIDE if wide else _NARROW
-    x, y = _axes(curves, chart.log_y, width)
+    x, y = _axes(curves, chart, width)
     lines = [_line(curve, x, y, number) for number, curve in enumerate(curves)]
+    lines += [_dots(curve, x, y, number) for number, curve in enumerate(curves)]
     label = f"{chart.title}: {', '.join(curve.name for curve in curves)}"
     below = tag("text", chart.x_label, class_="label end", x=x.stop, y=_HEIGHT - 5)
     parts = [_shade(x, shade), _grid(x, y), below, _event(x, event), *lines]
@@ -81,26 +82,35 @@ class _Axis:
         return _even_ticks(self.low, self.high)
 
 
-def _clean(curve: Curve, log: bool) -> Curve:
-    kept = np.isfinite(curve.x) & np.isfinite(curve.y) & ((curve.y > 0) | (not log))
+def _clean(curve: Curve, chart: Chart) -> Curve:
+    kept = np.isfinite(curve.x) & np.isfinite(curve.y)
+    kept &= ((curve.y > 0) | (not chart.log_y)) & ((curve.x > 0) | (not chart.log_x))
+    if curve.low is not None and curve.high is not None:
+        notes = tuple(n for n, keep in zip(curve.notes, kept, strict=False) if keep)
+        ends = curve.low[kept], curve.high[kept]
+        return Curve(curve.name, curve.x[kept], curve.y[kept], *ends, notes)
     x, y = curve.x[kept], curve.y[kept]
     step = max(1, -(-len(x) // _MOST_POINTS))
     return Curve(curve.name, x[::step], y[::step])
 
 
-def _axes(curves: Sequence[Curve], log: bool, width: int) -> tuple[_Axis, _Axis]:
+def _axes(curves: Sequence[Curve], chart: Chart, width: int) -> tuple[_Axis, _Axis]:
     xs = np.concatenate([curve.x for curve in curves])
-    ys = np.concatenate([curve.y for curve in curves])
+    ends = [end for c in curves for end in (c.y, c.low, c.high) if end is not None]
+    ys = np.concatenate(ends)
     x_low, x_high = float(xs.min()), float(xs.max())
     low, high = float(ys.min()), float(ys.max())
-    if log:
+    if chart.log_y:
         low, high = low / 1.2, high * 1.2
     else:
         low = min(low, 0.0)
         high = high + 0.05 * (high - low) if high > low else low + 1.0
+        high = float(chart.top) if chart.top is not None else high
+    if chart.log_x:  # room for the whiskers of the outermost points
+        x_low, x_high = x_low / 1.2, x_high * 1.2
     x_high = x_high if x_high > x_low else x_low + 1.0
-    x = _Axis(x_low, x_high, _LEFT, width - _RIGHT)
-    return x, _Axis(low, high, _HEIGHT - _BOTTOM, _TOP, log)
+    x = _Axis(x_low, x_high, _LEFT, width - _RIGHT, chart.log_x)
+    return x, _Axis(low, high, _HEIGHT - _BOTTOM, _TOP, chart.log_y)
 
 
 def _grid(x: _Axis, y: _Axis) -> Markup:
@@ -123,6 +133,21 @@ def _across(name: str, x: _Axis, y: Number) -> Markup:
 def _line(curve: Curve, x: _Axis, y: _Axis, number: int) -> Markup:
     points = " ".join(f"{x.at(a):.1f},{y.at(b):.1f}" for a, b in zip(curve.x, curve.y, strict=True))
     return tag("polyline", tag("title", curve.name), class_=f"line s{number % 4}", points=points)
+
+
+def _dots(curve: Curve, x: _Axis, y: _Axis, number: int) -> Markup:
+    """Return a dot and a whisker for each point that has an interval."""
+    if curve.low is None or curve.high is None:
+        return Markup("")
+    parts = []
+    notes = curve.notes or ("",) * len(curve.x)
+    for a, b, low, high, note in zip(curve.x, curve.y, curve.low, curve.high, notes, strict=True):
+        at = x.at(a)
+        said = (tag("title", note),) if note else ()
+        whisker = tag("line", class_="whisker", x1=at, x2=at, y1=y.at(low), y2=y.at(high))
+        dot = tag("circle", class_="dot", cx=at, cy=y.at(b), r=4)
+        parts.append(tag("g", *said, whisker, dot, class_=f"point s{number % 4}"))
+    return Markup("").join(parts)
 
 
 def _event(x: _Axis, event: Number | None) -> Markup:
@@ -157,7 +182,7 @@ def _even_ticks(low: float, high: float) -> list[float]:
 def _log_ticks(low: float, high: float) -> list[float]:
     powers = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
     ticks = [10.0**p for p in powers if low <= 10.0**p <= high]
-    if len(ticks) >= 2:
+    if len(ticks) >= 3:
         return ticks[:: max(1, len(ticks) // 5)]
     fine = [m * 10.0**p for p in powers for m in (1, 2, 5)]
     ticks = [value for value in fine if low <= value <= high]
