@@ -1,0 +1,33 @@
+"""The examples end in seconds and what they say is true: each checks itself, here once more."""
+
+from __future__ import annotations
+
+import runpy
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+EXAMPLES = Path(__file__).parents[2] / "examples"
+
+
+def run(name: str) -> Any:
+    """Run an example as a script would be, but for its last line, and return what it found."""
+    return runpy.run_path(str(EXAMPLES / name))["main"]()
+
+
+def test_a_model_of_ones_own_plans_and_beats_chance() -> None:
+    found = run("plan_with_your_own_model.py")
+    assert found["dot model"] >= found["random"] + 0.2
+
+
+def test_every_example_is_run_here() -> None:
+    text = Path(__file__).read_text()
+    assert [path.name for path in EXAMPLES.glob("*.py") if f'"{path.name}"' not in text] == []
+
+
+@pytest.mark.filterwarnings("default")  # what another package warns of is its own affair
+def test_an_armillary_model_plans_in_another_solver() -> None:
+    pytest.importorskip("stable_worldmodel", reason="the other tool is not installed here")
+    found = run("armillary_model_in_stable_worldmodel.py")
+    assert found["plan"] < found["best random"] < found["random"]
