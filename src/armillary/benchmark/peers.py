@@ -13,6 +13,7 @@ import subprocess
 import sys
 import tempfile
 from collections import deque
+from importlib import metadata
 from importlib.resources import files
 from pathlib import Path
 from typing import IO, Any
@@ -20,7 +21,8 @@ from typing import IO, Any
 from armillary.core.errors import CheckFailedError, MissingExtraError, unknown_name
 from armillary.core.files import storage_errors
 
-PEERS = {"stable-worldmodel": "stable-worldmodel.txt"}
+GROUND = "ground"  # where armillary runs beside the peers
+PEERS = {GROUND: "ground.txt", "stable-worldmodel": "stable-worldmodel.txt"}
 ROOT_VARIABLE = "ARMILLARY_PEERS"
 _MARKER = "armillary-requirements.txt"
 _HERE = files("armillary.benchmark")
@@ -43,11 +45,39 @@ def peer_venv(name: str) -> Path:
         raise unknown_name("peer", name, PEERS)
     root = Path(os.environ.get(ROOT_VARIABLE) or Path.home() / ".cache" / "armillary" / "peers")
     venv = root / name
-    wanted = _HERE.joinpath("peer_requirements", PEERS[name]).read_text()
+    wanted = requirements(name)
     marker = venv / _MARKER
     if not (marker.is_file() and marker.read_text() == wanted):
         _install(name, venv, wanted)
     return venv
+
+
+def requirements(name: str) -> str:
+    """Return what a peer's environment is made of, as text for pip; the ground has us beside it.
+
+    Args:
+        name: a peer in ``PEERS``.
+    """
+    text = _text_of(PEERS[name])
+    return text + "".join(f"{line}\n" for line in _ours()) if name == GROUND else text
+
+
+def _text_of(file: str) -> str:
+    """Return a requirements file with those that it names put in their places."""
+    lines = _HERE.joinpath("peer_requirements", file).read_text().splitlines(keepends=True)
+    return "".join(
+        _text_of(line.removeprefix("-r ").strip()) if line.startswith("-r ") else line
+        for line in lines
+    )
+
+
+def _ours() -> list[str]:
+    """Return what armillary itself requires, without its extras."""
+    try:
+        wanted = metadata.requires("armillary") or []
+    except metadata.PackageNotFoundError:
+        return []
+    return sorted(line for line in wanted if "extra ==" not in line)
 
 
 def _install(name: str, venv: Path, requirements: str) -> None:
@@ -92,12 +122,12 @@ class PeerProcess:
         self._stderr: IO[str] = tempfile.TemporaryFile("w+")  # noqa: SIM115 - closed in close
         path = _HERE.joinpath("peer_scripts", script)
         self._process = subprocess.Popen(
-            [str(_python(peer_venv(peer))), "-W", "ignore", str(path)],
+            [str(peer_python(peer)), "-W", "ignore", str(path)],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=self._stderr,
             text=True,
-            env=_environment(threads),
+            env=peer_environment(threads),
         )
 
     def __enter__(self) -> PeerProcess:
@@ -145,8 +175,18 @@ class PeerProcess:
         return lines[0] if lines else f"exit code {self._process.returncode}"
 
 
-def _environment(threads: int) -> dict[str, str]:
-    """Return our environment without our import path, offline, with the peer's threads."""
+def peer_python(name: str) -> Path:
+    """Return the Python of a peer's environment, made now as ``peer_venv`` does.
+
+    Raises:
+        ConfigError: there is no such peer.
+        MissingExtraError: pip could not install it.
+    """
+    return _python(peer_venv(name))
+
+
+def peer_environment(threads: int) -> dict[str, str]:
+    """Return our environment variables without our import path, offline, for so many threads."""
     drop = ("PYTHONPATH", "PYTHONHOME", "VIRTUAL_ENV")
     kept = {name: value for name, value in os.environ.items() if name not in drop}
     numbers = ("OMP_NUM_THREADS", "MKL_NUM_THREADS")

@@ -29,6 +29,8 @@ from armillary.training.precision import training_dtype
 from armillary.training.processes import Processes
 from armillary.training.schedule import learning_rate
 
+_FINE = 1_000_000  # places of a schedule that follows the clock
+
 
 class Stepper:
     """Holds what changes from step to step: learner, optimizer, moving average.
@@ -65,16 +67,19 @@ class Stepper:
         """Return the model to keep: the moving average where there is one."""
         return self.average if self.average is not None else self.model
 
-    def step(self, step: int) -> tuple[dict[str, Tensor], Tensor]:
+    def step(self, step: int, over: float | None = None) -> tuple[dict[str, Tensor], Tensor]:
         """Take one optimizer step and return its numbers, as tensors, and its latents.
 
         Args:
             step: the step's number from 0; it alone decides data, learning rate and randomness.
+            over: share of the run that is over, 0 to 1, for a run that ends by the clock: decides
+                the learning rate in place of the step's number.
 
         Raises:
             TrainingError: the loss is not a number; nothing was updated.
         """
-        rate = learning_rate(self.config.optimizer, step, self.config.steps)
+        place = (step, self.config.steps) if over is None else (round(over * _FINE), _FINE)
+        rate = learning_rate(self.config.optimizer, *place)
         for group in self.optimizer.param_groups:
             group["lr"] = rate
         batch = self.batch(step)

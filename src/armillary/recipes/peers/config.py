@@ -1,0 +1,222 @@
+"""Settings of a peers bench in one environment, and where each of its stages leaves its work.
+
+Every folder and file carries the hash of all settings that decide what is in it. So a stage that
+is finished is never repeated, one whose settings changed is made beside the old one, and nothing
+is ever lost.
+
+    settings.json                            of the last command
+    code/armillary                           the code that ran last
+    data/KEY, cache                          one recording for all
+    train/POLICY-KEY/trained.json            seconds, frames, updates; written last
+    evaluate/TASK/manifest-KEY.json          made before anything is run
+    evaluate/TASK/records/ROW-KEY.jsonl      one line per episode
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, fields, is_dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from armillary.benchmark.ground import PEER_KINDS, PeerPlanning, PeerTraining
+from armillary.core.errors import ConfigError, unknown_name
+from armillary.core.files import read_json, write_json
+from armillary.core.hashing import json_sha256
+from armillary.models.checkpoint import config_from_dict
+from armillary.recipes import RECIPES
+from armillary.recipes.recipe import Recipe
+
+TASKS = ("ahead_25", "ahead_50", "ahead_100", "any")
+OURS = "armillary"
+_SWM = "gym:stable_worldmodel:swm/"
+
+
+@dataclass(frozen=True)
+class Ground:
+    """One environment of the peers.
+
+    Attributes:
+        world: its name for ``make_world``.
+        iterations: of the peers' solver, as their authors set it here.
+        changes: of the recipe, dotted names to values.
+    """
+
+    world: str
+    iterations: int
+    changes: Mapping[str, Any] = field(default_factory=dict)
+
+
+_BLOCKS = {"model.frame_skip": 5}  # the peers' own: 25 steps ahead are 5 model steps
+GROUNDS: dict[str, Ground] = {
+    "two_room": Ground(f"{_SWM}TwoRoom-v1", 10, _BLOCKS),
+    "push_t": Ground(f"{_SWM}PushT-v1", 30, _BLOCKS),
+    "reacher": Ground(f"{_SWM}ReacherDMControl-v0", 10, _BLOCKS),
+    "cube": Ground(f"{_SWM}OGBCube-v0", 10, _BLOCKS),
+}
+
+
+@dataclass(frozen=True)
+class PeersConfig:
+    """Everything that decides a bench in one environment.
+
+    Attributes:
+        name: of the environment in the results.
+        world: for ``make_world``.
+        recipe: of armillary.
+        act: fields of ``ModelSpec``, how armillary plans.
+        tasks: goal tasks of the world.
+        peers: keys of ``PEER_KINDS``.
+        peer_sizes: pictures that the peers are trained on, pixels; one model of each. The first
+            bears the peer's own name, others NAME_SIZE.
+        training: of the peers.
+        planning: of the peers, their own.
+        seconds: of training, the same for each.
+        threads: of training.
+        recorded: episodes of the recording.
+        steps: of each of them.
+        picture: H = W that is recorded and seen, pixels; each model brings it to its own size.
+        record_settings: of the world while recording.
+        world_settings: of the world while evaluating.
+        held_out: share of the episodes that no one is trained on.
+        episodes: of each task.
+        own_episodes: how many of them the peers run with their own planner; 0: all.
+        workers: processes of recording and evaluation; results do not depend on it.
+        seed: names recording, split, weights and evaluation episodes.
+        peer_cache_gib: most room for one peer's prepared pictures. Training episodes beyond it,
+            drawn at random, are left out; how often it saw each is in the results.
+    """
+
+    name: str
+    world: str
+    recipe: Recipe
+    act: Mapping[str, Any] = field(default_factory=lambda: {"planner": "icem"})
+    tasks: tuple[str, ...] = TASKS
+    peers: tuple[str, ...] = ("lewm", "pldm")
+    peer_sizes: tuple[int, ...] = (224,)
+    training: PeerTraining = field(default_factory=PeerTraining)
+    planning: PeerPlanning = field(default_factory=PeerPlanning)
+    seconds: float = 600.0
+    threads: int = 1
+    recorded: int = 1000
+    steps: int = 100
+    picture: int = 224
+    record_settings: Mapping[str, Any] = field(default_factory=dict)
+    world_settings: Mapping[str, Any] = field(default_factory=dict)
+    held_out: float = 0.1
+    episodes: int = 200
+    own_episodes: int = 0
+    workers: int = 2
+    seed: int = 0
+    peer_cache_gib: float = 6.0
+
+    def __post_init__(self) -> None:
+        for kind in self.peers:
+            if kind not in PEER_KINDS:
+                raise unknown_name("peer", kind, PEER_KINDS)
+        counts = {name: getattr(self, name) for name in ("threads", "recorded", "episodes")}
+        if min(counts.values()) < 1 or not self.seconds > 0 or self.own_episodes < 0:
+            raise ConfigError(
+                f"seconds must be above 0, own_episodes not negative and {', '.join(counts)} at "
+                f"least 1; got {self.seconds}, {self.own_episodes}, {counts}."
+            )
+        if not self.peer_sizes or max(self.peer_sizes) > self.picture:
+            raise ConfigError(
+                f"The peers' pictures must not be larger than what is recorded ({self.picture} "
+                f"pixels); got {self.peer_sizes}."
+            )
+
+    @property
+    def variants(self) -> dict[str, tuple[str, PeerTraining]]:
+        """Kind and training of each peer that is trained, by its name in the results."""
+        found = {}
+        for place, size in enumerate(self.peer_sizes):
+            for kind in self.peers:
+                name = f"{kind}_{size}" if place else kind
+                found[name] = kind, replace(self.training, image_size=size)
+        return found
+
+    def save(self, path: Path) -> None:
+        """Write it as JSON."""
+        write_json(path, asdict(self))
+
+    def data_key(self) -> str:
+        """Hash of all that decides the recording."""
+        names = ("world", "record_settings", "recorded", "steps", "picture", "seed")
+        return _key([getattr(self, name) for name in names])
+
+    def train_key(self, policy: str) -> str:
+        """Hash of all that decides a trained model."""
+        own = self.recipe if policy == OURS else self.variants[policy]
+        shared = [self.data_key(), self.seconds, self.threads, self.held_out, self.seed]
+        return _key([shared, own, policy != OURS and self.peer_cache_gib])
+
+    def manifest_key(self, task: str) -> str:
+        """Hash of all that decides the evaluation episodes of a task."""
+        rules = [self.picture, self.world_settings, self.planning.model_steps]
+        return _key([self.world, task, self.episodes, self.seed, *rules])
+
+
+def make_config(name: str, recipe: str = "", **changes: Any) -> PeersConfig:
+    """Return the settings for an environment of ``GROUNDS``, or for any world with goal tasks.
+
+    Args:
+        name: a key of ``GROUNDS``, or the name of a world; give ``tasks`` with the latter.
+        recipe: a key of ``RECIPES``; empty takes the one called as the environment, else two_rooms.
+        changes: fields of ``PeersConfig``; ``recipe_changes`` maps dotted names in the recipe.
+
+    Raises:
+        ConfigError: an unknown recipe or field, or a value that cannot be.
+    """
+    ground = GROUNDS.get(name, Ground(name, PeerPlanning().iterations))
+    chosen = recipe or (name if name in RECIPES else "two_rooms")
+    if chosen not in RECIPES:
+        raise unknown_name("recipe", chosen, RECIPES)
+    dotted = {**ground.changes, **changes.pop("recipe_changes", {})}
+    known = {item.name for item in fields(PeersConfig)}
+    for field_name in changes:
+        if field_name not in known:
+            raise unknown_name("setting of bench peers", field_name, known)
+    values: dict[str, Any] = {"planning": PeerPlanning(iterations=ground.iterations)} | changes
+    changed_recipe = changed(RECIPES[chosen](), dotted)
+    return PeersConfig(name=name, world=ground.world, recipe=changed_recipe, **values)
+
+
+def read_config(path: Path) -> PeersConfig:
+    """Read what ``PeersConfig.save`` wrote.
+
+    Raises:
+        FormatError: not a JSON file.
+        CheckpointError: a part of it is not what it should be.
+    """
+    value: dict[str, Any] = read_json(path)
+    parts = {"recipe": Recipe, "training": PeerTraining, "planning": PeerPlanning}
+    for name, kind in parts.items():
+        value[name] = config_from_dict(kind, value[name], f"{path}: {name}")
+    for name in ("tasks", "peers", "peer_sizes"):
+        value[name] = tuple(value[name])
+    return PeersConfig(**value)
+
+
+def changed(settings: Any, dotted: Mapping[str, Any]) -> Any:
+    """Return nested frozen settings with some fields replaced.
+
+    Args:
+        settings: a frozen dataclass.
+        dotted: values by dotted name, e.g. ``{"model.frame_skip": 5}``.
+
+    Raises:
+        ConfigError: there is no such field.
+    """
+    for name, value in dotted.items():
+        head, _, rest = name.partition(".")
+        known = [item.name for item in fields(settings)] if is_dataclass(settings) else []
+        if head not in known:
+            raise unknown_name("setting", name, known)
+        inner = changed(getattr(settings, head), {rest: value}) if rest else value
+        settings = replace(settings, **{head: inner})
+    return settings
+
+
+def _key(parts: Any) -> str:
+    return json_sha256(parts)[:12]

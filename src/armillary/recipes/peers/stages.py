@@ -1,0 +1,231 @@
+"""Stages of a peers bench: record, train one policy, evaluate one task. Each can be killed.
+
+They run in the environment where the peers live, one process each:
+
+    python -m armillary.recipes.peers FOLDER STAGE
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import Int
+
+from armillary.benchmark.ground import (
+    PeerPlanning,
+    PeerSpec,
+    equal_planning,
+    train_own,
+    train_peer,
+)
+from armillary.benchmark.machine import date, describe_machine
+from armillary.control import (
+    Manifest,
+    ModelSpec,
+    NoOpSpec,
+    OracleSpec,
+    RandomSpec,
+    Record,
+    evaluate,
+    load_manifest,
+    make_manifest,
+    summarise,
+)
+from armillary.control.specs import PolicyFactory, identity_of
+from armillary.core.errors import CheckFailedError, unknown_name
+from armillary.core.files import write_json
+from armillary.core.hashing import json_sha256
+from armillary.core.progress import Progress, silent
+from armillary.core.rng import generator
+from armillary.data import Cache, Dataset, open_dataset, prepare, split_episodes
+from armillary.recipes.peers.config import OURS, PeersConfig, read_config
+from armillary.recipes.recipe import fitted, needed_streams
+from armillary.worlds import record
+
+SETTINGS = "settings.json"
+_GIB = 1 << 30
+
+
+def stages(config: PeersConfig) -> list[str]:
+    """Return the names of all stages in their order."""
+    trained = [f"train:{policy}" for policy in (OURS, *config.variants)]
+    return ["record", *trained, *(f"evaluate:{task}" for task in config.tasks)]
+
+
+def run_stage(folder: Path, stage: str, progress: Progress = silent) -> None:
+    """Run a stage with the settings in ``folder``; what is finished already is kept.
+
+    Args:
+        folder: of one environment.
+        stage: one of ``stages``.
+        progress: told about whatever the stage counts.
+
+    Raises:
+        ConfigError: there is no such stage.
+        ArmillaryError: as recording, training and evaluation raise.
+    """
+    config = read_config(folder / SETTINGS)
+    if stage not in stages(config):
+        raise unknown_name("stage", stage, stages(config))
+    torch.set_num_threads(config.threads)
+    kind, _, what = stage.partition(":")
+    if kind == "record":
+        record_stage(folder, config, progress)
+    elif kind == "train":
+        train_stage(folder, config, what, progress)
+    else:
+        evaluate_stage(folder, config, what, progress)
+
+
+def record_stage(folder: Path, config: PeersConfig, progress: Progress = silent) -> None:
+    """Record the one dataset that everybody learns from."""
+    out = data_folder(folder, config)
+    done = out.with_suffix(".json")
+    if done.is_file():
+        return
+    summary = record(
+        config.world,
+        out,
+        config.recorded,
+        config.steps,
+        workers=config.workers,
+        seed=config.seed,
+        settings={"image_size": config.picture, **config.record_settings},
+        resume=out.exists(),
+        progress=progress,
+    )
+    write_json(done, {"episodes": summary.episodes, "date": date()})
+
+
+def train_stage(
+    folder: Path, config: PeersConfig, policy: str, progress: Progress = silent
+) -> None:
+    """Train one policy for the seconds that each has. One that was killed begins anew."""
+    out = train_folder(folder, config, policy)
+    if (out / "trained.json").is_file():
+        return
+    data = open_dataset(data_folder(folder, config))
+    machine, begun = describe_machine(config.threads), date()
+    teach = _teach_own if policy == OURS else _teach_peer
+    numbers = teach(folder, config, policy, data, progress)
+    about = {"threads": config.threads, "machine": machine, "date": begun}
+    write_json(out / "trained.json", numbers | about)
+
+
+def evaluate_stage(
+    folder: Path, config: PeersConfig, task: str, progress: Progress = silent
+) -> None:
+    """Run every policy on the same episodes of a task and list the records in ``rows.json``."""
+    place = folder / "evaluate" / task
+    manifest = _manifest(place, config, task)
+    rows: dict[str, Any] = {}
+
+    def run(name: str, spec: PolicyFactory, list_: Manifest, about: Any = None) -> list[Record]:
+        def told(done: int, total: int, note: str = "") -> None:
+            progress(done, total, f"{name}: {note}")
+
+        key = json_sha256([list_.sha256, identity_of(spec)])[:12]
+        file = place / "records" / f"{name}-{key}.jsonl"
+        records = list(evaluate(list_, spec, workers=config.workers, progress=told, out=file))
+        _check_not_broken(name, records)
+        rows[name] = {"records": str(file.relative_to(folder)), "planning": about}
+        return records
+
+    for name, spec in (("noop", NoOpSpec()), ("random", RandomSpec()), ("oracle", OracleSpec())):
+        run(name, spec, manifest)
+    model = train_folder(folder, config, OURS) / "model"
+    ours = run(OURS, ModelSpec(model, **config.act), manifest, dict(config.act))
+    steps = round(summarise(ours).model_steps_per_decision)
+    for suffix, planning, list_ in _peer_plannings(config, manifest, steps):
+        for policy in config.variants:
+            spec = PeerSpec(train_folder(folder, config, policy), planning)
+            run(policy + suffix, spec, list_, asdict(planning))
+    write_json(
+        place / "rows.json",
+        {"manifest": manifest.sha256, "budget": manifest.budget, "rows": rows, "date": date()},
+    )
+
+
+def data_folder(folder: Path, config: PeersConfig) -> Path:
+    """Return the folder of the recording."""
+    return folder / "data" / config.data_key()
+
+
+def train_folder(folder: Path, config: PeersConfig, policy: str) -> Path:
+    """Return the folder of a trained policy."""
+    return folder / "train" / f"{policy}-{config.train_key(policy)}"
+
+
+def _teach_own(
+    folder: Path, config: PeersConfig, policy: str, data: Dataset, progress: Progress
+) -> dict[str, Any]:
+    cache = prepare(data, config.recipe.model.encoder.image_size, cache_root=folder / "cache")
+    recipe = fitted(replace(config.recipe, seed=config.seed), cache)
+    training, _ = split_episodes(cache.num_episodes, config.held_out, config.seed)
+    streams, out = needed_streams(recipe), train_folder(folder, config, policy)
+    return train_own(
+        recipe.model, recipe, cache, training, streams, config.seconds, out, progress
+    ) | {"episodes": len(training), "image_size": recipe.model.encoder.image_size}
+
+
+def _teach_peer(
+    folder: Path, config: PeersConfig, policy: str, data: Dataset, progress: Progress
+) -> dict[str, Any]:
+    kind, settings = config.variants[policy]
+    training, _ = split_episodes(data.num_episodes, config.held_out, config.seed)
+    kept = _within_room(training, data, settings.image_size, config)
+    cache: Cache = prepare(data, settings.image_size, folder / "cache", episodes=kept)
+    out = train_folder(folder, config, policy)
+    everything = np.arange(cache.num_episodes)
+    numbers = train_peer(
+        kind, cache, everything, settings, config.seconds, out, config.seed, progress
+    )
+    seen = round(numbers["frames"] / cache.num_frames, 3)
+    about = {"episodes": len(training), "prepared_episodes": len(kept)}
+    return numbers | about | {"seen_of_prepared": seen, "image_size": settings.image_size}
+
+
+def _within_room(
+    training: Int[np.ndarray, " E"], data: Dataset, size: int, config: PeersConfig
+) -> Int[np.ndarray, " F"]:
+    """Return as many training episodes, drawn at random, as the peer's pictures may take."""
+    order = generator("ground.room", config.seed).permutation(training)
+    ends = np.cumsum(np.asarray(data.lengths)[order]) * 3 * size * size
+    fits = max(1, int(np.count_nonzero(ends <= config.peer_cache_gib * _GIB)))
+    return np.sort(order[:fits])
+
+
+def _manifest(place: Path, config: PeersConfig, task: str) -> Manifest:
+    path = place / f"manifest-{config.manifest_key(task)}.json"
+    if path.is_file():
+        return load_manifest(path)
+    manifest = make_manifest(
+        config.world,
+        task,
+        config.episodes,
+        config.seed,
+        {"image_size": config.picture, **config.world_settings},
+        # no decision of anybody may take more model steps than the peers' own
+        planner_budget=config.planning.model_steps,
+    )
+    manifest.save(path)
+    return manifest
+
+
+def _peer_plannings(
+    config: PeersConfig, manifest: Manifest, steps: int
+) -> list[tuple[str, PeerPlanning, Manifest]]:
+    """Return how the peers plan: as often as armillary first, for it is cheap, then as they do."""
+    first = config.own_episodes or len(manifest.episodes)
+    own = replace(manifest, episodes=manifest.episodes[:first])
+    equal = equal_planning(config.planning, steps)
+    return [("_equal", equal, manifest), ("", config.planning, own)]
+
+
+def _check_not_broken(name: str, records: list[Record]) -> None:
+    if all(record.outcome == "crash" for record in records):
+        raise CheckFailedError(f"{name}: every episode broke; the first: {records[0].error}")
