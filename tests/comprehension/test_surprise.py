@@ -5,11 +5,11 @@ import pytest
 import torch
 
 from armillary.comprehension import auroc, calibrate, surprise
-from armillary.comprehension.expected_error import fit_expected_error
 from armillary.comprehension.latents import foresee_next
-from armillary.comprehension.whitening import fit_whitening
 from armillary.core.errors import ShapeError
 from armillary.core.values import Batch, Latent
+from armillary.objectives.expected_error import fit_expected_error
+from armillary.objectives.whitening import fit_whitening
 
 STEPS = 12
 

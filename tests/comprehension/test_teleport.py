@@ -1,14 +1,12 @@
 """Teleports are what they say; matching leaves a judge of pixels no advantage."""
 
-from types import SimpleNamespace
-
 import numpy as np
 import pytest
 import torch
 
 from armillary.comprehension import calibrate
 from armillary.comprehension.teleport import match_at_least, score_clips
-from armillary.comprehension.teleport_clips import LEAST_JUMP_M, Clip, draw_target, record_clips
+from armillary.comprehension.teleport_clips import LEAST_JUMP_M, Clip, record_clips
 from armillary.core.values import Batch, Latent
 
 STEPS = 10
@@ -101,20 +99,6 @@ def test_without_any_partner_the_study_says_so():
     scores = score_clips(model, calibration, [*clips, dull]).scores
     assert scores["matched"]["without_partner"] == 1
     assert "No teleport found" in scores["matched"]["note"]
-
-
-def test_a_target_is_far_free_and_on_the_table():
-    layout = SimpleNamespace(
-        pusher_xy=np.array([0.1, 0.0]),
-        objects_xyz=np.array([[0.0, 0.0, 0.02], [-0.1, 0.1, 0.02]]),
-        radii_m=(0.03, 0.03),
-    )
-    for seed in range(50):
-        target = draw_target(layout, np.random.default_rng(seed))
-        assert np.linalg.norm(target) >= LEAST_JUMP_M
-        assert np.linalg.norm(target - layout.objects_xyz[1, :2]) > 0.06
-        assert np.linalg.norm(target - layout.pusher_xy) > 0.05
-        assert np.abs(target).max() <= 0.165
 
 
 def test_clips_of_the_tabletop_repeat_to_the_bit_and_hold_one_jump():

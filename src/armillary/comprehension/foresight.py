@@ -23,12 +23,13 @@ from jaxtyping import Float
 from torch import Tensor
 
 from armillary.comprehension.latents import encode
-from armillary.comprehension.ridge import Scaler, fit_ridge
+from armillary.comprehension.ridge import fit_ridge
 from armillary.comprehension.statistics import block_bootstrap_interval
 from armillary.core.errors import DatasetError
 from armillary.core.protocols import WorldModel
 from armillary.core.values import Batch, Latent
 from armillary.data import Cache, Windows
+from armillary.objectives.scaler import Scaler
 
 _CONTEXTS_AT_ONCE = 256
 

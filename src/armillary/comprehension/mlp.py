@@ -15,8 +15,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from armillary.comprehension.ridge import Scaler
 from armillary.core.rng import torch_generator
+from armillary.objectives.scaler import Scaler
 
 HIDDEN = 128
 BATCH = 512

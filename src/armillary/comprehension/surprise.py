@@ -18,12 +18,12 @@ import numpy as np
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from armillary.comprehension.expected_error import ExpectedError, fit_expected_error
 from armillary.comprehension.latents import encode, foresee_next
-from armillary.comprehension.whitening import Whitening, fit_whitening
 from armillary.core.errors import ShapeError
 from armillary.core.protocols import WorldModel
 from armillary.core.values import Batch
+from armillary.objectives.expected_error import ExpectedError, fit_expected_error
+from armillary.objectives.whitening import Whitening, fit_whitening
 
 HISTORY = 4
 

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float
 
-from armillary.comprehension.whitening import Whitening, fit_whitening
+from armillary.objectives.whitening import Whitening, fit_whitening
 
 # Foreseen change of 1 is ordinary; below a hundredth of that, less says nothing more.
 _LEAST_CHANGE = 0.01
@@ -41,13 +41,20 @@ class ExpectedError:
 
 
 def fit_expected_error(
-    error: Float[np.ndarray, " F"], foreseen_change: np.ndarray
+    error: Float[np.ndarray, " F"],
+    foreseen_change: np.ndarray,
+    whitening: Whitening | None = None,
 ) -> ExpectedError:
     """Fit normal steps: whitened errors [F] and foreseen changes [F X].
 
     The scale is set so that error over expected error is 1 on average over these steps.
+
+    Args:
+        error: of each step.
+        foreseen_change: of each step.
+        whitening: measures a foreseen change; None fits one to these changes.
     """
-    whitening = fit_whitening(foreseen_change)
+    whitening = whitening or fit_whitening(foreseen_change)
     change = _floored(whitening.score(foreseen_change))
     slope = _slope(np.log(change), np.log(np.maximum(error, _LEAST_ERROR)))
     scale = float((error / change**slope).mean())

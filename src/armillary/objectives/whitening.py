@@ -16,8 +16,8 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float
 
-from armillary.comprehension.ridge import Scaler
 from armillary.core.errors import ShapeError
+from armillary.objectives.scaler import Scaler
 
 WIDEST_FULL = 1024  # wider latents are whitened per dimension: X^3 would take minutes
 
@@ -43,6 +43,26 @@ class Whitening:
             return np.zeros(len(residuals))
         turned = scaled if self.rotation is None else scaled @ self.rotation
         return (turned**2).mean(axis=1)
+
+    def towards(self, signal: np.ndarray, directions: int) -> Whitening:
+        """Return a whitening of those directions alone in which a signal is largest.
+
+        Directions in which nothing ever moves further than residuals do tell nothing of an event,
+        and a mean over all of them drowns it. What is kept are the leading eigenvectors of the
+        signal's covariance, in units of the residuals.
+
+        Args:
+            signal: values [F X] whose variation is what is listened for, e.g. the states
+                themselves; their mean does not matter.
+            directions: how many are kept; no more than there are.
+        """
+        kept = self.scaler.kept
+        rotation = np.eye(int(kept.sum())) if self.rotation is None else self.rotation
+        scaled = signal[:, kept] - signal[:, kept].mean(axis=0, dtype=np.float64)
+        turned = scaled / self.scaler.spread[kept] @ rotation
+        _, vectors = np.linalg.eigh(turned.T @ turned / len(turned))
+        most = vectors[:, ::-1][:, :directions]
+        return Whitening(self.scaler, rotation @ most, self.shrinkage)
 
 
 def fit_whitening(residuals: np.ndarray) -> Whitening:
