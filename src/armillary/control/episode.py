@@ -6,8 +6,7 @@ costs this episode and nothing else.
 
 from __future__ import annotations
 
-import time
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -92,21 +91,58 @@ def check_actor(actor: Actor, spec: WorldSpec) -> None:
             )
 
 
-def run_episode(
+@dataclass(frozen=True)
+class Ask:
+    """What an episode wants to know at one step: what to do now.
+
+    Attributes:
+        world: for an oracle only.
+        goal: for an oracle only.
+        observation: what the actor may see.
+        state: the actor's own, as it returned it.
+        chance: seed and step, for an oracle only.
+    """
+
+    world: World
+    goal: Goal
+    observation: Observation
+    state: Any
+    chance: tuple[int, int]
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What an actor answers.
+
+    Attributes:
+        action: as sent; not yet checked.
+        state: to be asked with next time.
+        ms: wall time of the answer, milliseconds.
+    """
+
+    action: Any
+    state: Any
+    ms: float
+
+
+def episode_steps(
     world: World, actor: Actor, manifest: Manifest, episode: EpisodeSpec, identity: str
-) -> Record:
-    """Run one episode and return its record. Nothing that world or policy do raises.
+) -> Generator[Ask, Answer, Record]:
+    """Run one episode, asking for every action, and return its record.
+
+    Whoever asks the actor sends the answer in, or throws what the actor raised. Nothing that world
+    or policy do comes out of here as an error.
 
     Args:
         world: any state; it is reset.
-        actor: a policy, or an oracle.
+        actor: a policy, or an oracle; asked here for its first state only.
         manifest: the rules.
         episode: which one.
         identity: name of the actor for the record.
     """
     trace, error = _Trace(), ""
     try:
-        _run(world, actor, manifest, episode, trace)
+        yield from _run(world, actor, manifest, episode, trace)
         outcome: Outcome = _judged(trace.distances, manifest)
     except _BrokenError as broken:
         outcome, error = broken.outcome, str(broken)
@@ -151,7 +187,7 @@ def _judged(distances: list[float], manifest: Manifest) -> Outcome:
 
 def _run(
     world: World, actor: Actor, manifest: Manifest, episode: EpisodeSpec, trace: _Trace
-) -> None:
+) -> Generator[Ask, Answer, None]:
     with _blamed("world"):
         observation = world.reset(episode.seed)
         goal = draw_goal(world, manifest.task, episode)
@@ -162,11 +198,11 @@ def _run(
         if not isinstance(actor, Oracle):
             state = actor.init(goal.observation.only(actor.observes), seed)
     for step in range(manifest.budget):
-        started = time.perf_counter()
         with _blamed("policy"):
-            sent, state = _act(world, actor, observation, goal, state, (seed, step))
-        action = _inside(sent, world.spec.bounds)
-        _note_decision(trace, state, step, 1e3 * (time.perf_counter() - started), manifest)
+            seen = observation if isinstance(actor, Oracle) else observation.only(actor.observes)
+            answer = yield Ask(world, goal, seen, state, (seed, step))
+        state, action = answer.state, _inside(answer.action, world.spec.bounds)
+        _note_decision(trace, state, step, answer.ms, manifest)
         with _blamed("world"):
             observation = world.step(action)
             distance = _distance(world, goal)
@@ -174,19 +210,6 @@ def _run(
         trace.distances.append(distance)
         if manifest.stop_at_hit and distance <= manifest.success_distance:
             return
-
-
-def _act(
-    world: World,
-    actor: Actor,
-    observation: Observation,
-    goal: Goal,
-    state: Any,
-    chance: tuple[int, int],
-) -> tuple[Any, Any]:
-    if isinstance(actor, Oracle):
-        return actor.act(world, goal, *chance), None
-    return actor.act(observation.only(actor.observes), state)
 
 
 def _inside(sent: Any, bounds: ActionBounds) -> Float64[np.ndarray, " A"]:

@@ -1,12 +1,14 @@
 """Evaluate: run a manifest's episodes with one actor; the only way to get a number.
 
 Records do not depend on the number of processes nor on the order of episodes: every episode has
-its own chance, every decision is a batch of its own, and all arithmetic runs on one thread.
+its own chance, every decision is a batch of its own, and all arithmetic runs on one thread. A
+policy that wants to act for N episodes at once gets them N at a time as the manifest lists them;
+it says so in its identity, since the shape of a batch can change the last bits of a decision.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,7 +16,8 @@ from typing import Any
 
 import torch
 
-from armillary.control.episode import check_actor, crash_record, run_episode
+from armillary.control.episode import check_actor, crash_record
+from armillary.control.lockstep import run_episodes
 from armillary.control.manifest import EpisodeSpec, Manifest
 from armillary.control.processes import Died, run_in_processes
 from armillary.control.records import Record, append_record, read_records, write_records
@@ -23,6 +26,9 @@ from armillary.control.worlds import WorldFactory, WorldSource
 from armillary.core.errors import ConfigError
 from armillary.core.progress import Progress, silent
 from armillary.core.protocols import World
+
+# Episodes that run side by side.
+_Group = tuple[EpisodeSpec, ...]
 
 
 def evaluate(
@@ -54,15 +60,17 @@ def evaluate(
     """
     if workers < 1:
         raise ConfigError(f"workers must be at least 1; got {workers}.")
-    identity = identity_of(policy_factory)
+    identity, batch = identity_of(policy_factory), getattr(policy_factory, "batch", 1)
+    if batch < 1:
+        raise ConfigError(f"batch must be at least 1; got {batch}.")
     job = _Job(manifest, policy_factory, world_factory or _own_world(manifest), identity)
     done = {} if out is None else _resume(out, manifest, identity)
-    todo = [episode for episode in _ordered(manifest, order) if episode.id not in done]
+    todo = _groups(manifest, _ordered(manifest, order), batch, done)
     total = len(manifest.episodes)
-    for episode, record in _run_all(job, todo, workers):
-        done[episode.id] = record
-        if out is not None:
+    for record in _run_all(job, todo, workers):
+        if out is not None and record.id not in done:
             append_record(out, record)
+        done[record.id] = record
         progress(len(done), total, f"{sum(r.success for r in done.values())} solved")
     records = tuple(done[episode.id] for episode in manifest.episodes)
     if out is not None and todo:
@@ -79,59 +87,65 @@ class _Job:
     world_factory: WorldSource
     identity: str
 
-    def __call__(self) -> Callable[[EpisodeSpec], Record]:
+    def __call__(self) -> Callable[[_Group], tuple[Record, ...]]:
         return _Runner(self).run
 
 
 class _Runner:
-    """Owns a world and an actor; a world in which something broke is replaced by a new one."""
+    """Owns worlds and an actor; a world in which something broke is replaced by a new one."""
 
     def __init__(self, job: _Job) -> None:
         self.job = job
-        self.world: World = job.world_factory()
-        self.actor = job.policy_factory(self.world.spec)
-        check_actor(self.actor, self.world.spec)
+        self.worlds: list[World] = [job.world_factory()]
+        self.actor = job.policy_factory(self.worlds[0].spec)
+        check_actor(self.actor, self.worlds[0].spec)
 
-    def run(self, episode: EpisodeSpec) -> Record:
-        record = run_episode(self.world, self.actor, self.job.manifest, episode, self.job.identity)
-        if record.outcome == "crash":
-            self.close()
-            self.world = self.job.world_factory()
-        return record
+    def run(self, group: _Group) -> tuple[Record, ...]:
+        while len(self.worlds) < len(group):
+            self.worlds.append(self.job.world_factory())
+        job = self.job
+        records = run_episodes(self.worlds, self.actor, job.manifest, group, job.identity)
+        for place, record in enumerate(records):
+            if record.outcome == "crash":
+                self._close(self.worlds[place])
+                self.worlds[place] = job.world_factory()
+        return records
 
     def close(self) -> None:
+        for world in self.worlds:
+            self._close(world)
+
+    def _close(self, world: World) -> None:
         try:
-            self.world.close()
+            world.close()
         except Exception:  # a broken world may not even close
             return
 
 
-def _run_all(
-    job: _Job, todo: Sequence[EpisodeSpec], workers: int
-) -> Iterator[tuple[EpisodeSpec, Record]]:
+def _run_all(job: _Job, todo: Sequence[_Group], workers: int) -> Iterator[Record]:
     if not todo:
         return
     if workers == 1:
         yield from _run_here(job, todo)
         return
-    for episode, result in run_in_processes(job, todo, workers):
-        yield episode, _as_record(job, episode, result)
+    for group, result in run_in_processes(job, todo, workers):
+        yield from _as_records(job, group, result)
 
 
-def _run_here(job: _Job, todo: Sequence[EpisodeSpec]) -> Iterator[tuple[EpisodeSpec, Record]]:
+def _run_here(job: _Job, todo: Sequence[_Group]) -> Iterator[Record]:
     with _one_thread():
         runner = _Runner(job)
         try:
-            for episode in todo:
-                yield episode, runner.run(episode)
+            for group in todo:
+                yield from runner.run(group)
         finally:
             runner.close()
 
 
-def _as_record(job: _Job, episode: EpisodeSpec, result: Any) -> Record:
+def _as_records(job: _Job, group: _Group, result: Any) -> tuple[Record, ...]:
     if isinstance(result, Died):
         sentence = f"The process that ran the episode died (exit code {result.exit_code})."
-        return crash_record(job.manifest, episode, job.identity, sentence)
+        return tuple(crash_record(job.manifest, one, job.identity, sentence) for one in group)
     return result
 
 
@@ -158,6 +172,17 @@ def _ordered(manifest: Manifest, order: Sequence[int] | None) -> list[EpisodeSpe
             f"got {len(positions)} positions."
         )
     return [manifest.episodes[position] for position in positions]
+
+
+def _groups(
+    manifest: Manifest, ordered: Sequence[EpisodeSpec], batch: int, done: Mapping[str, Record]
+) -> list[_Group]:
+    """Return the groups that still lack a record, in the order of their first episodes."""
+    episodes = manifest.episodes
+    groups = [episodes[at : at + batch] for at in range(0, len(episodes), batch)]
+    of = {episode.id: group for group in groups for episode in group}
+    wanted = {of[episode.id][0].id: of[episode.id] for episode in ordered if episode.id not in done}
+    return list(wanted.values())
 
 
 def _resume(out: Path, manifest: Manifest, identity: str) -> dict[str, Record]:
