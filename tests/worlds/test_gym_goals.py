@@ -50,6 +50,9 @@ class SledGround:
     success_distance, distance_unit, units = 2.0, "px", {"x": ("px", "")}
     step_s, any_is_reachable, most_steps = 0.1, True, 400
 
+    def begin(self, env, rng):
+        return {}
+
     def truth(self, env):
         return {"x": np.array([env.unwrapped.x])}
 
@@ -89,7 +92,13 @@ class Makes:
         return make_world(f"gym:stable_worldmodel:{self.name}", **settings)
 
 
-@pytest.fixture(params=["sled", *GROUNDS])
+# The cube's picture takes 0.2 s of processor time.
+SLOW = ("swm/OGBCube-v0",)
+
+
+@pytest.fixture(
+    params=["sled", *(pytest.param(i, marks=[pytest.mark.slow] * (i in SLOW)) for i in GROUNDS)]
+)
 def make(request):
     if request.param != "sled" and not has_stable_worldmodel():
         pytest.skip("stable_worldmodel is not installed")

@@ -120,8 +120,14 @@ class GymWorld:
     def _begin(self, seed: int) -> Any:
         """Start an episode without a picture; return the environment's own observation."""
         self._seed, self._steps, self.ended = int(seed), 0, False
-        raw, _ = self._call(self._env.reset, seed=key("gym.reset", int(seed)) >> 97)
+        options = self._reset_options()
+        raw, _ = self._call(
+            self._env.reset, seed=key("gym.reset", int(seed)) >> 97, options=options
+        )
         return raw
+
+    def _reset_options(self) -> dict[str, Any] | None:
+        return None
 
     def _advance(self, action: Any) -> Any:
         """Step without a picture; return the environment's own observation."""

@@ -28,8 +28,9 @@ from jaxtyping import Float64
 from armillary.core.errors import ConfigError, WorldError, unknown_name
 from armillary.core.protocols import World
 from armillary.core.rng import generator
-from armillary.core.values import Goal, WorldSpec
+from armillary.core.values import Goal, Observation, WorldSpec
 from armillary.worlds.gym import GymWorld, make_env
+from armillary.worlds.gym_goals_arms import CubeGround, ReacherGround
 from armillary.worlds.gym_goals_flat import PushTGround, TwoRoomGround
 
 AHEAD = {"ahead_25": 25, "ahead_50": 50, "ahead_100": 100}
@@ -70,6 +71,10 @@ class Ground(Protocol):
     any_is_reachable: bool
     most_steps: int | None
 
+    def begin(self, env: Any, rng: np.random.Generator) -> dict[str, Any]:
+        """Return the options of ``env.reset``: what the environment does not draw from its seed."""
+        ...
+
     def truth(self, env: Any) -> dict[str, np.ndarray]:
         """Return the simulator's state by name."""
         ...
@@ -93,6 +98,8 @@ class Ground(Protocol):
 GROUNDS: dict[str, Callable[[], Ground]] = {
     "swm/TwoRoom-v1": TwoRoomGround,
     "swm/PushT-v1": PushTGround,
+    "swm/ReacherDMControl-v0": ReacherGround,
+    "swm/OGBCube-v0": CubeGround,
 }
 
 
@@ -168,12 +175,17 @@ class GymGoalWorld(GymWorld):
         if task not in TASKS:
             raise unknown_name(f"task of {self._spec.name}", task, TASKS)
         self._check_started()
-        for _ in range(_DRAWS):
-            goal = self._draw_any(rng) if task == "any" else self._draw_ahead(task, rng)
+        twin, draw = self._other(), self._go_anywhere if task == "any" else self._go_ahead
+        for left in reversed(range(_DRAWS)):
+            raw, way = draw(task, rng)
+            goal = Goal(task, Observation({}), {**twin.truth(), **way})
             solved = self.distance(goal) <= self._spec.success_distance
-            if not solved and (task == "any" or self._other()._holds(goal, rng)):
-                break
-        return goal
+            if solved and left:
+                continue
+            goal = replace(goal, observation=twin._observe(raw))
+            if not left or task == "any" or twin._holds(goal, rng):
+                return goal
+        raise AssertionError("the last draw returns")
 
     def distance(self, goal: Goal) -> float:
         """Return the distance from the goal by the environment's own rule of success."""
@@ -221,6 +233,9 @@ class GymGoalWorld(GymWorld):
         self._taken = []
         return raw
 
+    def _reset_options(self) -> dict[str, Any] | None:
+        return self._ground.begin(self._env, generator("gym_goals.scene", self._seed)) or None
+
     def _advance(self, action: Any) -> Any:
         raw = super()._advance(action)
         self._taken.append(np.array(action))
@@ -234,12 +249,12 @@ class GymGoalWorld(GymWorld):
         self._twin = self._twin or self._remake()
         return self._twin
 
-    def _draw_any(self, rng: np.random.Generator) -> Goal:
-        twin = self._other()
-        observation = twin.reset(_ANY_SEEDS | int(rng.integers(_ANY_SEEDS)))
-        return Goal("any", observation, twin.truth())
+    def _go_anywhere(self, task: str, rng: np.random.Generator) -> tuple[Any, dict[str, Any]]:
+        """Bring the twin to another start; return what it gives there, and no way."""
+        return self._other()._begin(_ANY_SEEDS | int(rng.integers(_ANY_SEEDS))), {}
 
-    def _draw_ahead(self, task: str, rng: np.random.Generator) -> Goal:
+    def _go_ahead(self, task: str, rng: np.random.Generator) -> tuple[Any, dict[str, Any]]:
+        """Bring the twin some steps ahead of here; return what it gives there, and the way."""
         twin, actions = self._other(), []
         raw = twin._begin(self._seed)
         for action in self._taken:
@@ -249,8 +264,10 @@ class GymGoalWorld(GymWorld):
             action, wander = twin.explore(rng, wander)
             actions.append(action.astype(np.float32))
             raw = twin._advance(actions[-1])
-        way = {"ahead_actions": np.stack(actions), "drawn_at": np.array([len(self._taken)])}
-        return Goal(task, twin._observe(raw), {**twin.truth(), **way})
+        return raw, {
+            "ahead_actions": np.stack(actions),
+            "drawn_at": np.array([len(self._taken)]),
+        }
 
     def _holds(self, goal: Goal, rng: np.random.Generator) -> bool:
         """Tell whether the goal, where this world is now, is still reached some steps later."""

@@ -36,6 +36,10 @@ class TwoRoomGround:
     any_is_reachable = True
     most_steps: int | None = None
 
+    def begin(self, env: Any, rng: np.random.Generator) -> dict[str, Any]:
+        """Return nothing: the environment draws everything from its seed."""
+        return {}
+
     def truth(self, env: Any) -> dict[str, np.ndarray]:
         """Return ``agent_xy`` [2], pixels."""
         return {"agent_xy": env.unwrapped.agent_position.numpy().astype(np.float64)}
@@ -89,6 +93,10 @@ class PushTGround:
     step_s: float | None = None
     any_is_reachable = False
     most_steps: int | None = None
+
+    def begin(self, env: Any, rng: np.random.Generator) -> dict[str, Any]:
+        """Return nothing: the environment draws everything from its seed."""
+        return {}
 
     def truth(self, env: Any) -> dict[str, np.ndarray]:
         """Return ``agent_xy`` [2] and ``block_xy`` [2] in px, ``block_angle`` [1] in 0..2 pi."""
