@@ -1,6 +1,6 @@
 """Objectives: losses and the collapse diagnosis, as functions of tensors."""
 
-from armillary.objectives.bird_view import bird_view, bird_view_loss
+from armillary.objectives.bird_view import BIRD_VIEW_KINDS, bird_view, bird_view_loss
 from armillary.objectives.collapse import CollapseDiagnosis, diagnose_collapse
 from armillary.objectives.inverse_dynamics import inverse_dynamics_loss
 from armillary.objectives.rollout import decaying_weights, rollout_loss
@@ -10,6 +10,7 @@ from armillary.objectives.variance_covariance import variance_covariance
 from armillary.objectives.weighted import weighted_sum
 
 __all__ = [
+    "BIRD_VIEW_KINDS",
     "CollapseDiagnosis",
     "bird_view",
     "bird_view_loss",

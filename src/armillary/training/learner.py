@@ -14,6 +14,7 @@ from armillary.core.rng import key, torch_generator
 from armillary.core.values import Batch
 from armillary.models import JEPA
 from armillary.objectives import (
+    BIRD_VIEW_KINDS,
     bird_view,
     bird_view_loss,
     decaying_weights,
@@ -65,7 +66,7 @@ class Learner(nn.Module):
             )
         if "bird_view" in objective.weights:
             # linear: where things stand shall be read from the latent without further thought
-            self.bird = nn.Linear(width, 4 * objective.bird_view_cells**2)
+            self.bird = nn.Linear(width, BIRD_VIEW_KINDS * objective.bird_view_cells**2)
 
     def forward(
         self, batch: Batch, step: int
@@ -106,10 +107,10 @@ class Learner(nn.Module):
         """Compare what the head reads from latents with what stands where, seen from above."""
         guessed = self.bird(latents[:, ::_BIRD_STEP].flatten(0, 1))
         with torch.no_grad(), torch.autocast(latents.device.type, enabled=False):
-            means, seen = self._from_above(batch)
-        return bird_view_loss(guessed, means, seen)
+            shares = self._from_above(batch)
+        return bird_view_loss(guessed, shares, self.objective.bird_view_cells)
 
-    def _from_above(self, batch: Batch) -> tuple[Tensor, Tensor]:
+    def _from_above(self, batch: Batch) -> Tensor:
         streams = {
             name: batch.streams[name][:, ::_BIRD_STEP].flatten(0, 1)
             for name in ("rgb", "depth_m", "intrinsics", "world_from_camera")
