@@ -1,5 +1,7 @@
 """A manifest is fixed by its seed, never solved at the start, and survives its file."""
 
+from dataclasses import replace
+
 import point_world as toy
 import pytest
 
@@ -38,6 +40,20 @@ def test_it_survives_its_file(tmp_path):
     again = load_manifest(tmp_path / "m.json")
     assert again == rules and again.sha256 == rules.sha256
     assert (again.budget, again.success_distance, again.task) == (7, 0.05, "reach")
+
+
+def test_goals_of_unknown_reachability_are_labelled_and_others_keep_their_hash(tmp_path):
+    class Unsure(toy.PointWorld):
+        @property
+        def spec(self):
+            return replace(super().spec, extra={"reachable": {"reach": None}})
+
+    known = make()
+    unsure = make_manifest("point", None, 20, 0, world_factory=Unsure)
+    assert known.reachable and "reachable" not in known.to_dict()
+    assert unsure.reachable is None and unsure.sha256 != known.sha256
+    unsure.save(tmp_path / "m.json")
+    assert load_manifest(tmp_path / "m.json") == unsure
 
 
 def test_what_is_not_a_manifest_is_refused(tmp_path):

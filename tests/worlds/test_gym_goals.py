@@ -60,6 +60,9 @@ class SledGround:
         push = rng.uniform(-1, 1) if state is None or rng.uniform() < 0.1 else state
         return np.array([push]), push
 
+    def quicken(self, env):
+        pass
+
     def gap(self, now, goal):
         return abs(float(now["x"][0] - goal["x"][0]))
 

@@ -61,6 +61,8 @@ class Manifest:
             None for no limit (a limit makes outcomes depend on the machine).
         stop_at_hit: end an episode at the first hit. Off by default: the whole budget is run, and
             success is judged at its end.
+        reachable: whether every goal is known to be reachable; None where nobody knows. Then a low
+            success says less, and the oracle's row is no ceiling.
     """
 
     world: str
@@ -73,6 +75,7 @@ class Manifest:
     planner_budget: int | None = None
     decision_limit_s: float | None = None
     stop_at_hit: bool = False
+    reachable: bool | None = True
 
     def __post_init__(self) -> None:
         ids = {episode.id for episode in self.episodes}
@@ -91,7 +94,10 @@ class Manifest:
 
     def to_dict(self) -> dict[str, Any]:
         """Return it as JSON values."""
-        return {"format": FORMAT, **asdict(self), "settings": dict(self.settings)}
+        value = {"format": FORMAT, **asdict(self), "settings": dict(self.settings)}
+        if self.reachable:  # so that a manifest from before this field keeps its hash
+            del value["reachable"]
+        return value
 
     def save(self, path: Path) -> None:
         """Write it as JSON, in one step.
@@ -167,6 +173,7 @@ def make_manifest(
         distance_unit=spec.distance_unit,
         settings=settings_read,
         planner_budget=planner_budget,
+        reachable=spec.extra.get("reachable", {}).get(task, True),
     )
 
 

@@ -20,7 +20,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import replace
-from typing import Any, Protocol, runtime_checkable
+from typing import Any
 
 import numpy as np
 from jaxtyping import Float64
@@ -32,6 +32,7 @@ from armillary.core.values import Goal, Observation, WorldSpec
 from armillary.worlds.gym import GymWorld, make_env
 from armillary.worlds.gym_goals_arms import CubeGround, ReacherGround
 from armillary.worlds.gym_goals_flat import PushTGround, TwoRoomGround
+from armillary.worlds.gym_ground import Ground
 
 AHEAD = {"ahead_25": 25, "ahead_50": 50, "ahead_100": 100}
 TASKS = (*AHEAD, "any")
@@ -42,56 +43,6 @@ _DRAWS = 10
 _HOLD_STEPS = 10
 # Seeds of "any" goals: beside those of recordings (48 bits) and of manifests (53 bits).
 _ANY_SEEDS = 1 << 53
-
-
-@runtime_checkable
-class Ground(Protocol):
-    """What one environment means: its state, its collection policy, and when a goal is reached.
-
-    ``env`` is the Gymnasium environment, ``truth`` the state by name; chance and the policy's
-    state are arguments.
-
-    Attributes:
-        settings: the environment's keyword arguments that its own data collection uses.
-        collection: the collection policy in words, for records.
-        success_distance: reached when ``gap`` is at most this.
-        distance_unit: unit of ``gap``.
-        units: unit and frame of the truth by name.
-        step_s: seconds that an action lasts; None for what the environment's metadata say.
-        any_is_reachable: whether ``towards`` is known to reach goals of the task ``any``.
-        most_steps: that an episode may have, lead-in included; None for no end.
-    """
-
-    settings: Mapping[str, Any]
-    collection: str
-    success_distance: float
-    distance_unit: str
-    units: Mapping[str, tuple[str, str]]
-    step_s: float | None
-    any_is_reachable: bool
-    most_steps: int | None
-
-    def begin(self, env: Any, rng: np.random.Generator) -> dict[str, Any]:
-        """Return the options of ``env.reset``: what the environment does not draw from its seed."""
-        ...
-
-    def truth(self, env: Any) -> dict[str, np.ndarray]:
-        """Return the simulator's state by name."""
-        ...
-
-    def explore(self, env: Any, rng: np.random.Generator, state: Any) -> tuple[np.ndarray, Any]:
-        """Return an action [A] of the collection policy and the policy's next state."""
-        ...
-
-    def gap(self, now: Mapping[str, np.ndarray], goal: Mapping[str, np.ndarray]) -> float:
-        """Return the distance between two states, by the environment's own rule of success."""
-        ...
-
-    def towards(
-        self, env: Any, goal: Mapping[str, np.ndarray], rng: np.random.Generator
-    ) -> np.ndarray:
-        """Return the best known action [A] to a goal that no recording leads to; it also stays."""
-        ...
 
 
 # A closed table: which Gymnasium ids have goal tasks.
@@ -129,6 +80,8 @@ class GymGoalWorld(GymWorld):
         lead_steps: a start, and an ``any`` goal, lies at most this many steps of the collection
             policy after the environment's reset, and at least half as many; 0 for the reset itself.
         task: the default task.
+        quick_pictures: smaller shadow maps and no multisampling in MuJoCo's pictures; they are
+            shrunk from 224 pixels anyway.
 
     Raises:
         ConfigError: no such environment, task or sensor, or lead_steps below zero.
@@ -143,6 +96,7 @@ class GymGoalWorld(GymWorld):
         env_settings: Mapping[str, Any] | None = None,
         lead_steps: int = 50,
         task: str = TASKS[0],
+        quick_pictures: bool = False,
     ) -> None:
         if task not in TASKS:
             raise unknown_name(f"task of gym:{env_id}", task, TASKS)
@@ -150,9 +104,9 @@ class GymGoalWorld(GymWorld):
             raise ConfigError(f"gym:{env_id}: lead_steps is 0 or more, got {lead_steps}.")
         super().__init__(env_id, image_size, sensors, {**ground.settings, **(env_settings or {})})
         self._remake = lambda: GymGoalWorld(
-            env_id, ground, image_size, sensors, env_settings, lead_steps, task
+            env_id, ground, image_size, sensors, env_settings, lead_steps, task, quick_pictures
         )
-        self._ground, self._lead = ground, lead_steps
+        self._ground, self._lead, self._quick = ground, lead_steps, quick_pictures
         self._spec = _with_tasks(self._spec, ground, task, lead_steps)
         self._twin: GymGoalWorld | None = None
         self._taken: list[np.ndarray] = []
@@ -226,6 +180,8 @@ class GymGoalWorld(GymWorld):
 
     def _begin(self, seed: int) -> Any:
         raw = super()._begin(seed)
+        if self._quick:
+            self._ground.quicken(self._env)
         rng, self._wander = generator("gym_goals.lead", int(seed)), None
         for _ in range(int(rng.integers((self._lead + 1) // 2, self._lead + 1))):
             action, self._wander = self.explore(rng, self._wander)
@@ -296,7 +252,7 @@ def _with_tasks(spec: WorldSpec, ground: Ground, task: str, lead_steps: int) -> 
         extra={
             "budget": _BUDGET,
             "success_distance": dict.fromkeys(TASKS, ground.success_distance),
-            "reachable": {**dict.fromkeys(AHEAD, True), "any": ground.any_is_reachable},
+            "reachable": {**dict.fromkeys(AHEAD, True), "any": ground.any_is_reachable or None},
             "collection": ground.collection,
             "lead_steps": lead_steps,
         },
