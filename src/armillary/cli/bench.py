@@ -12,6 +12,7 @@ from tyro.conf import Positional, UseAppendAction, subcommand
 
 from armillary.cli.outcome import Outcome, facts
 from armillary.cli.parse import Command, settings_of
+from armillary.cli.peers import Peers
 from armillary.cli.progress import bar
 
 
@@ -177,6 +178,27 @@ class Latency(Command):
         return shlex.join(words)
 
 
+@dataclass(frozen=True, kw_only=True)
+class TwoRooms(Command):
+    """Record, train and act by EB-JEPA's protocol for two rooms with random walls.
+
+    Held-out layouts, bounded actions, judged at the last of 200 steps. Takes about ten minutes;
+    what is finished in the folder is used again.
+
+    e.g. armillary bench two-rooms --out out/two_rooms_eb --json
+    """
+
+    out: Path = Path("out/two_rooms_eb")
+    """Folder for the recording, the run, the records and result.json."""
+
+    def run(self) -> Outcome:
+        """Run the protocol."""
+        from armillary.recipes.two_rooms_eb import run_two_rooms_eb
+
+        value = run_two_rooms_eb(self.out, bars=bar)
+        return Outcome(value, facts(value))
+
+
 def _shown(name: str, row: Mapping[str, Any]) -> dict[str, str]:
     low, high = row["wilson95"]
     ms = row["ms_per_decision"]
@@ -196,4 +218,6 @@ Bench = (
     | Annotated[Training, subcommand("train")]
     | Annotated[Planning, subcommand("plan")]
     | Annotated[Latency, subcommand("latency")]
+    | Annotated[Peers, subcommand("peers")]
+    | Annotated[TwoRooms, subcommand("two-rooms")]
 )

@@ -51,7 +51,8 @@ def train_peer(
         progress: called after each update, in seconds.
 
     Returns:
-        seconds, updates, frames, parameters, loss (first and last) as JSON values.
+        seconds (cpu_seconds: what the processor spent of them, which shows a busy machine),
+        updates, frames, parameters, loss (first and last) as JSON values.
 
     Raises:
         ConfigError: an unknown kind.
@@ -81,16 +82,17 @@ class _Run:
         self.optimizer = torch.optim.AdamW(
             network.parameters(), lr=settings.lr, weight_decay=settings.weight_decay
         )
-        self.spent, self.losses = 0.0, [0.0, 0.0]
+        self.spent, self.cpu, self.losses = 0.0, 0.0, [0.0, 0.0]
         self.updates = 0
 
     def all(self, progress: Progress) -> None:
         last = 0.0
         while not self.updates or self.spent + last / 2 < self.limit:
             pixels, actions = self.clips.batch(self.updates)
-            begun = time.perf_counter()
+            begun, cpu = time.perf_counter(), time.process_time()
             loss = self.update(pixels, actions)
             last = time.perf_counter() - begun
+            self.cpu += time.process_time() - cpu
             self.spent += last
             self.losses = [self.losses[0] if self.updates else loss, loss]
             self.updates += 1
@@ -114,6 +116,7 @@ class _Run:
         frames = self.updates * self.clips.batch_size * self.clips.length
         return {
             "seconds": round(self.spent, 2),
+            "cpu_seconds": round(self.cpu, 2),
             "updates": self.updates,
             "frames": frames,
             "batch": self.clips.batch_size,

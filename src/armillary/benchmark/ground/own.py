@@ -46,14 +46,15 @@ def train_own(
         progress: called after each step, in seconds.
 
     Returns:
-        seconds, updates, frames, parameters, loss (last), warnings of the collapse diagnosis.
+        seconds, cpu_seconds (see ``train_peer``), updates, frames, parameters, loss (last),
+        warnings of the collapse diagnosis.
 
     Raises:
         TrainingError: the loss is not a number.
     """
     out.mkdir(parents=True, exist_ok=True)
     config = replace(config, steps=_ENDLESS)
-    begun = time.perf_counter()
+    begun, cpu = time.perf_counter(), time.process_time()
     windows = Windows(cache, episodes, config.clip_length, model_config.frame_skip, streams)
     model = untrained(model_config, config.seed)
     fit_scales(model, windows, config.seed)
@@ -68,9 +69,11 @@ def train_own(
             progress(round(min(spent, seconds)), round(seconds), f"{updates} updates")
         if spent >= seconds:
             break
+    cpu_spent = time.process_time() - cpu
     save_model(stepper.best_model(), out / "model")
     return {
         "seconds": round(spent, 2),
+        "cpu_seconds": round(cpu_spent, 2),
         "updates": updates,
         "frames": updates * config.batch_size * config.clip_length,
         "batch": config.batch_size,

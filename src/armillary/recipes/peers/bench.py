@@ -32,8 +32,9 @@ _PROTOCOL = (
     "goal when the budget of steps is over; success_touch: at any step; solved at the start is "
     "excluded. Peers: their own classes, losses, optimizer, batch, planner. On their clock is the "
     "update alone (clips, pictures and saving are free); on armillary's everything is. What a peer "
-    "sends beyond the bounds is clipped. NAME_equal: the peer with as many model steps per "
-    "decision as armillary took. paired: McNemar, exact; p_holm over all single tests here."
+    "sends beyond the bounds is clipped. equal: the peer with as many model steps per decision as "
+    "armillary took; own: with its authors' settings; settings.plannings says which of them bears "
+    "the peer's name alone. paired: McNemar, exact; p_holm over all single tests here."
 )
 
 
@@ -42,6 +43,7 @@ def bench_peers(
     out: Path,
     results: Path | None = None,
     progress: Progress = silent,
+    command: str = "",
     python: Path | None = None,
 ) -> dict[str, Any]:
     """Record, train and evaluate in one environment, and merge the rows into the results.
@@ -51,6 +53,7 @@ def bench_peers(
         out: folder; a bench that was begun there goes on.
         results: file of the results; None for ``out / "peers.json"``.
         progress: told about each stage.
+        command: that does the same again, for the results.
         python: of an environment that has the peers; None makes it on demand.
 
     Returns:
@@ -61,7 +64,7 @@ def bench_peers(
         CheckFailedError: a stage ended without an answer, or all episodes of a policy broke.
         ArmillaryError: what a stage said.
     """
-    folder = out / config.name
+    folder = out / config.folder
     python = python or peer_python("ground")
     config.save(folder / SETTINGS)
     _keep_code(folder / "code" / "armillary")
@@ -69,7 +72,7 @@ def bench_peers(
     for stage in stages(config):
         _run(python, folder, stage, config.threads, progress)
         if stage.startswith("evaluate:"):
-            found = environment_results(folder, config)
+            found = environment_results(folder, config) | {"command": command}
             merged = merge_environment(results or out / "peers.json", config.name, found)
             found = merged["environments"][config.name]
     return found
@@ -97,14 +100,13 @@ def environment_results(folder: Path, config: PeersConfig) -> dict[str, Any]:
         "paired": pool(offsets),
         "training": {name: read_json(path / "trained.json") for name, path in trained.items()},
         "settings": asdict(config),
-        "command": f"armillary bench peers {config.name}",
         "armillary": armillary.__version__,
     }
 
 
 def _task_results(folder: Path, config: PeersConfig, listed: Mapping[str, Any]) -> dict[str, Any]:
     records = {name: read_records(folder / row["records"]) for name, row in listed["rows"].items()}
-    peers = [f"{name}{suffix}" for name in config.variants for suffix in ("", "_equal")]
+    peers = [f"{name}{suffix}" for name in config.variants for suffix in config.suffixes.values()]
     rows = summarise_task(records, peers)
     planning = {name: row["planning"] for name, row in listed["rows"].items() if row["planning"]}
     about = {name: listed[name] for name in ("manifest", "budget", "date")}

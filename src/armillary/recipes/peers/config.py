@@ -29,6 +29,7 @@ from armillary.recipes.recipe import Recipe
 
 TASKS = ("ahead_25", "ahead_50", "ahead_100", "any")
 OURS = "armillary"
+PLANNINGS = ("own", "equal")
 _SWM = "gym:stable_worldmodel:swm/"
 
 
@@ -80,7 +81,10 @@ class PeersConfig:
         world_settings: of the world while evaluating.
         held_out: share of the episodes that no one is trained on.
         episodes: of each task.
-        own_episodes: how many of them the peers run with their own planner; 0: all.
+        plannings: how the peers plan: ``own``, and ``equal`` with as many model steps per decision
+            as armillary takes. The first bears the peer's name, the other NAME_own or NAME_equal.
+        own_episodes: by task, how many of the episodes the peers run with their own planner, which
+            takes 10 to 60 s a decision on one core; all of them where a task is not named.
         workers: processes of recording and evaluation; results do not depend on it.
         seed: names recording, split, weights and evaluation episodes.
         peer_cache_gib: most room for one peer's prepared pictures. Training episodes beyond it,
@@ -105,7 +109,8 @@ class PeersConfig:
     world_settings: Mapping[str, Any] = field(default_factory=dict)
     held_out: float = 0.1
     episodes: int = 200
-    own_episodes: int = 0
+    plannings: tuple[str, ...] = PLANNINGS
+    own_episodes: Mapping[str, int] = field(default_factory=dict)
     workers: int = 2
     seed: int = 0
     peer_cache_gib: float = 6.0
@@ -114,11 +119,17 @@ class PeersConfig:
         for kind in self.peers:
             if kind not in PEER_KINDS:
                 raise unknown_name("peer", kind, PEER_KINDS)
+        for name in self.plannings:
+            if name not in PLANNINGS:
+                raise unknown_name("planning of a peer", name, PLANNINGS)
+        for name in self.own_episodes:
+            if name not in self.tasks:
+                raise unknown_name("task", name, self.tasks)
         counts = {name: getattr(self, name) for name in ("threads", "recorded", "episodes")}
-        if min(counts.values()) < 1 or not self.seconds > 0 or self.own_episodes < 0:
+        if min(*counts.values(), *self.own_episodes.values()) < 1 or not self.seconds > 0:
             raise ConfigError(
-                f"seconds must be above 0, own_episodes not negative and {', '.join(counts)} at "
-                f"least 1; got {self.seconds}, {self.own_episodes}, {counts}."
+                f"seconds must be above 0 and own_episodes, {', '.join(counts)} at least 1; got "
+                f"{self.seconds}, {dict(self.own_episodes)}, {counts}."
             )
         if not self.peer_sizes or max(self.peer_sizes) > self.picture:
             raise ConfigError(
@@ -135,6 +146,16 @@ class PeersConfig:
                 name = f"{kind}_{size}" if place else kind
                 found[name] = kind, replace(self.training, image_size=size)
         return found
+
+    @property
+    def folder(self) -> str:
+        """Name of the environment's folder."""
+        return "".join(c if c.isalnum() or c in "._-" else "_" for c in self.name)
+
+    @property
+    def suffixes(self) -> dict[str, str]:
+        """What is put behind a peer's name, by its planning; nothing for the first."""
+        return {name: f"_{name}" if place else "" for place, name in enumerate(self.plannings)}
 
     def save(self, path: Path) -> None:
         """Write it as JSON."""
@@ -157,13 +178,20 @@ class PeersConfig:
         return _key([self.world, task, self.episodes, self.seed, *rules])
 
 
-def make_config(name: str, recipe: str = "", **changes: Any) -> PeersConfig:
+def make_config(
+    name: str,
+    recipe: str = "",
+    recipe_changes: Mapping[str, Any] | None = None,
+    **settings: Any,
+) -> PeersConfig:
     """Return the settings for an environment of ``GROUNDS``, or for any world with goal tasks.
 
     Args:
         name: a key of ``GROUNDS``, or the name of a world; give ``tasks`` with the latter.
         recipe: a key of ``RECIPES``; empty takes the one called as the environment, else two_rooms.
-        changes: fields of ``PeersConfig``; ``recipe_changes`` maps dotted names in the recipe.
+        recipe_changes: dotted names in the recipe to values.
+        settings: fields of ``PeersConfig``; of ``act``, ``training`` and ``planning`` those fields
+            that differ from the usual.
 
     Raises:
         ConfigError: an unknown recipe or field, or a value that cannot be.
@@ -172,14 +200,17 @@ def make_config(name: str, recipe: str = "", **changes: Any) -> PeersConfig:
     chosen = recipe or (name if name in RECIPES else "two_rooms")
     if chosen not in RECIPES:
         raise unknown_name("recipe", chosen, RECIPES)
-    dotted = {**ground.changes, **changes.pop("recipe_changes", {})}
-    known = {item.name for item in fields(PeersConfig)}
-    for field_name in changes:
-        if field_name not in known:
-            raise unknown_name("setting of bench peers", field_name, known)
-    values: dict[str, Any] = {"planning": PeerPlanning(iterations=ground.iterations)} | changes
-    changed_recipe = changed(RECIPES[chosen](), dotted)
-    return PeersConfig(name=name, world=ground.world, recipe=changed_recipe, **values)
+    config = PeersConfig(
+        name=name,
+        world=ground.world,
+        recipe=changed(RECIPES[chosen](), {**ground.changes, **(recipe_changes or {})}),
+        planning=PeerPlanning(iterations=ground.iterations),
+    )
+    inner = {part: settings.pop(part, {}) for part in ("act", "training", "planning")}
+    settings["act"] = {**config.act, **inner["act"]}
+    for part in ("training", "planning"):
+        settings[part] = changed(getattr(config, part), inner[part])
+    return changed(config, {part: _frozen(value) for part, value in settings.items()})
 
 
 def read_config(path: Path) -> PeersConfig:
@@ -193,7 +224,7 @@ def read_config(path: Path) -> PeersConfig:
     parts = {"recipe": Recipe, "training": PeerTraining, "planning": PeerPlanning}
     for name, kind in parts.items():
         value[name] = config_from_dict(kind, value[name], f"{path}: {name}")
-    for name in ("tasks", "peers", "peer_sizes"):
+    for name in ("tasks", "peers", "peer_sizes", "plannings"):
         value[name] = tuple(value[name])
     return PeersConfig(**value)
 
@@ -208,14 +239,19 @@ def changed(settings: Any, dotted: Mapping[str, Any]) -> Any:
     Raises:
         ConfigError: there is no such field.
     """
+    known = [item.name for item in fields(settings)] if is_dataclass(settings) else []
+    values: dict[str, Any] = {}
     for name, value in dotted.items():
         head, _, rest = name.partition(".")
-        known = [item.name for item in fields(settings)] if is_dataclass(settings) else []
         if head not in known:
             raise unknown_name("setting", name, known)
-        inner = changed(getattr(settings, head), {rest: value}) if rest else value
-        settings = replace(settings, **{head: inner})
-    return settings
+        now = values.get(head, getattr(settings, head))
+        values[head] = changed(now, {rest: value}) if rest else value
+    return replace(settings, **values) if values else settings
+
+
+def _frozen(value: Any) -> Any:
+    return tuple(value) if isinstance(value, list) else value
 
 
 def _key(parts: Any) -> str:

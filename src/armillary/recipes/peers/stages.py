@@ -140,7 +140,7 @@ def evaluate_stage(
     model = train_folder(folder, config, OURS) / "model"
     ours = run(OURS, ModelSpec(model, **config.act), manifest, dict(config.act))
     steps = round(summarise(ours).model_steps_per_decision)
-    for suffix, planning, list_ in _peer_plannings(config, manifest, steps):
+    for suffix, planning, list_ in _peer_plannings(config, task, manifest, steps):
         for policy in config.variants:
             spec = PeerSpec(train_folder(folder, config, policy), planning)
             run(policy + suffix, spec, list_, asdict(planning))
@@ -217,13 +217,17 @@ def _manifest(place: Path, config: PeersConfig, task: str) -> Manifest:
 
 
 def _peer_plannings(
-    config: PeersConfig, manifest: Manifest, steps: int
+    config: PeersConfig, task: str, manifest: Manifest, steps: int
 ) -> list[tuple[str, PeerPlanning, Manifest]]:
-    """Return how the peers plan: as often as armillary first, for it is cheap, then as they do."""
-    first = config.own_episodes or len(manifest.episodes)
+    """Return suffix, settings and episodes of each of the peers' plannings, the cheap one first."""
+    first = config.own_episodes.get(task, len(manifest.episodes))
     own = replace(manifest, episodes=manifest.episodes[:first])
-    equal = equal_planning(config.planning, steps)
-    return [("_equal", equal, manifest), ("", config.planning, own)]
+    known = {
+        "equal": (equal_planning(config.planning, steps), manifest),
+        "own": (config.planning, own),
+    }
+    suffixes = config.suffixes
+    return [(suffixes[name], *made) for name, made in known.items() if name in suffixes]
 
 
 def _check_not_broken(name: str, records: list[Record]) -> None:

@@ -1,0 +1,105 @@
+"""Peers: the command that lets LeWM, PLDM and armillary learn and act alike."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any
+
+from tyro.conf import Positional, UseAppendAction
+
+from armillary.cli.outcome import Outcome
+from armillary.cli.parse import Command, settings_of
+from armillary.cli.progress import bar
+
+
+@dataclass(frozen=True, kw_only=True)
+class Peers(Command):
+    """Train LeWM, PLDM and armillary alike, and let them reach the same goals in one environment.
+
+    All learn from one recording for the same seconds. Can be killed: given again, it goes on.
+
+    e.g. armillary bench peers two_room --out out/peers
+    """
+
+    environment: Positional[str]
+    """two_room, push_t, reacher, cube, or any world with goal tasks."""
+    out: Path = Path("out/peers")
+    """Folder for recording, models and records, one folder in it per environment."""
+    results: Path | None = None
+    """File that the environment's results are merged into; else peers.json in the folder."""
+    seconds: float = 600.0
+    """Training time of each, by the clock."""
+    threads: int = 1
+    """Threads of training."""
+    episodes: int = 200
+    """Evaluation episodes per task."""
+    recipe: str = ""
+    """Recipe of armillary; else the one called as the environment, or two_rooms."""
+    change: UseAppendAction[tuple[str, ...]] = ()
+    """A field of the recipe, e.g. --change model.frame_skip=5; may be given several times."""
+    act: UseAppendAction[tuple[str, ...]] = ()
+    """How armillary plans, e.g. --act replan=2 or --act 'planner_settings={"length": 8}'."""
+    peer_training: UseAppendAction[tuple[str, ...]] = ()
+    """A setting of the peers' training that is not theirs, e.g. --peer-training batch_size=32."""
+    peer_planning: UseAppendAction[tuple[str, ...]] = ()
+    """A setting of the peers' planner that is not theirs, e.g. --peer-planning iterations=10."""
+    own: UseAppendAction[tuple[str, ...]] = ()
+    """Episodes of a task that peers run with their own planner, e.g. --own any=50; else all."""
+    also: UseAppendAction[tuple[str, ...]] = ()
+    """Anything else, e.g. --also recorded=500 --also 'peer_sizes=[224, 64]' --also seed=1."""
+
+    def run(self) -> Outcome:
+        """Train and evaluate."""
+        from armillary.recipes.peers import bench_peers, make_config
+
+        config = make_config(
+            self.environment,
+            self.recipe,
+            seconds=self.seconds,
+            threads=self.threads,
+            episodes=self.episodes,
+            act=settings_of(self.act, "--act"),
+            own_episodes=settings_of(self.own, "--own"),
+            training=settings_of(self.peer_training, "--peer-training"),
+            planning=settings_of(self.peer_planning, "--peer-planning"),
+            recipe_changes=settings_of(self.change, "--change"),
+            **settings_of(self.also, "--also"),
+        )
+        with bar("comparing") as progress:
+            value = bench_peers(config, self.out, self.results, progress, self._again())
+        rows = [
+            _reached(offset, name, row)
+            for offset, found in value["offsets"].items()
+            for name, row in found.items()
+            if isinstance(row, dict) and "success_final" in row
+        ]
+        return Outcome(value, (f"{config.world}: records in {self.out / config.folder}",), rows)
+
+    def _again(self) -> str:
+        """Return the command line that does the same again."""
+        words = ["armillary", "bench", "peers", self.environment]
+        for item in fields(self):
+            value, flag = getattr(self, item.name), f"--{item.name.replace('_', '-')}"
+            if item.name in ("json", "environment") or value == item.default:
+                continue
+            each = value if isinstance(value, tuple) else (value,)
+            words += [word for one in each for word in (flag, str(one))]
+        return shlex.join(words)
+
+
+def _reached(offset: str, name: str, row: Mapping[str, Any]) -> dict[str, str]:
+    low, high = row["wilson95"]
+    ms = row["ms_per_decision"]
+    return {
+        "steps ahead": offset,
+        "policy": name,
+        "n": str(row["n"]),
+        "at the end": f"{100 * row['success_final']:.1f} %",
+        "95 % interval": f"{100 * low:.0f} to {100 * high:.0f} %",
+        "touched": f"{100 * row['success_touch']:.1f} %",
+        "ms/decision": "" if ms is None else f"{ms:,.1f}",
+        "model steps/decision": f"{row['model_steps_per_decision']:,.0f}",
+    }

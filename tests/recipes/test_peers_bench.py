@@ -1,0 +1,239 @@
+"""A peers bench with a tiny peer: stages that resume, results that a check can read."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from torch import Tensor, nn
+
+from armillary.benchmark.ground import PEER_KINDS, PeerKind, PeerPlanning, PeerTraining
+from armillary.core.errors import ArmillaryError, CheckFailedError, ConfigError
+from armillary.recipes.peers import PeersConfig, bench_peers, make_config
+from armillary.recipes.peers import bench as bench_module
+from armillary.recipes.peers.config import read_config
+from armillary.recipes.peers.stages import run_stage, stages, train_folder
+
+TINY = {
+    "batch_size": 4,
+    "clip_length": 4,
+    "objective.rollout_steps": 2,
+    "model.encoder.image_size": 16,
+    "model.encoder.keypoints": 0,
+    "model.encoder.hidden": 16,
+    "model.encoder.tokens": 2,
+    "model.encoder.width": 16,
+    "model.predictor.memory": 16,
+    "model.predictor.hidden": 16,
+}
+PLANNER = {"samples": 4, "elites": 2, "iterations": 1, "length": 2, "kept": 1}
+
+
+class Still(nn.Module):
+    """A peer that learns one number."""
+
+    def __init__(self, settings: PeerTraining, action_width: int) -> None:
+        super().__init__()
+        self.world_model = nn.Linear(1, 1)
+
+    def loss(self, pixels: Tensor, actions: Tensor) -> Tensor:
+        return self.world_model(actions.mean().reshape(1, 1)).square().mean()
+
+
+def standing(*_: Any) -> Any:
+    return lambda picture: np.zeros(2)
+
+
+@pytest.fixture
+def config(monkeypatch: pytest.MonkeyPatch) -> PeersConfig:
+    monkeypatch.setitem(PEER_KINDS, "still", PeerKind(Still, standing))
+    return make_config(
+        "two_rooms",
+        recipe_changes=TINY,
+        act={"planner_settings": PLANNER},
+        peers=("still",),
+        tasks=["reach"],
+        planning={"samples": 4, "elites": 2, "iterations": 2},
+        training={"batch_size": 2},
+        seconds=0.05,
+        recorded=3,
+        steps=20,
+        picture=16,
+        peer_sizes=[16],
+        episodes=3,
+        own_episodes={"reach": 2},
+        workers=1,
+    )
+
+
+def run_all(folder: Path, config: PeersConfig) -> None:
+    config.save(folder / "settings.json")
+    for stage in stages(config):
+        run_stage(folder, stage)
+
+
+def written(folder: Path) -> dict[str, bytes]:
+    """Files that differ when a stage is run again: they hold times that were measured."""
+    found = [*folder.rglob("trained.json"), *folder.rglob("*.jsonl")]
+    return {str(file.relative_to(folder)): file.read_bytes() for file in found}
+
+
+def test_a_finished_stage_is_not_repeated(config: PeersConfig, tmp_path: Path) -> None:
+    run_all(tmp_path, config)
+    before = written(tmp_path)
+    assert len([name for name in before if name.endswith(".jsonl")]) == 6
+    run_all(tmp_path, config)
+    assert written(tmp_path) == before
+
+
+def test_a_training_that_was_killed_is_repeated_and_nothing_else(
+    config: PeersConfig, tmp_path: Path
+) -> None:
+    run_all(tmp_path, config)
+    before = written(tmp_path)
+    (train_folder(tmp_path, config, "still") / "trained.json").unlink()
+    run_stage(tmp_path, "train:still")
+    after = written(tmp_path)
+    changed = [name for name in before if after[name] != before[name]]
+    assert changed == [name for name in before if "still" in name and "trained" in name]
+
+
+def test_an_evaluation_that_was_killed_goes_on(config: PeersConfig, tmp_path: Path) -> None:
+    run_all(tmp_path, config)
+    (random,) = (tmp_path / "evaluate/reach/records").glob("random-*.jsonl")
+    whole = random.read_text()
+    random.write_text(whole.splitlines(keepends=True)[0])
+    run_stage(tmp_path, "evaluate:reach")
+    bodies = [
+        [json.loads(line)["body"] for line in text.splitlines()]
+        for text in (whole, random.read_text())
+    ]
+    assert bodies[0] == bodies[1]
+
+
+def test_other_planning_adds_records_and_trains_nothing(
+    config: PeersConfig, tmp_path: Path
+) -> None:
+    run_all(tmp_path, config)
+    before = written(tmp_path)
+    run_all(tmp_path, replace(config, act={**config.act, "replan": 2}))
+    after = written(tmp_path)
+    assert {name: after[name] for name in before} == before
+    new = {Path(name).name.rpartition("-")[0] for name in after if name not in before}
+    assert new <= {"armillary", "still_equal"} and "armillary" in new
+
+
+def test_an_unknown_stage_is_a_sentence(config: PeersConfig, tmp_path: Path) -> None:
+    config.save(tmp_path / "settings.json")
+    with pytest.raises(ConfigError, match=r"no stage called 'train:stil'\. Did you mean 'train:s"):
+        run_stage(tmp_path, "train:stil")
+
+
+def test_the_whole_bench_gives_the_names_that_checks_read(
+    config: PeersConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    here: Callable[..., None] = lambda python, folder, stage, threads, progress: run_stage(  # noqa: E731
+        folder, stage, progress
+    )
+    monkeypatch.setattr(bench_module, "_run", here)
+    results = tmp_path / "results" / "peers.json"
+    found = bench_peers(config, tmp_path, results, command="as it was given", python=Path("unused"))
+    read = json.loads(results.read_text())["environments"]["two_rooms"]
+    assert read == json.loads(json.dumps(found))
+    rows = read["offsets"]["reach"]
+    names = {"armillary", "still", "still_equal", "random", "noop", "oracle"}
+    wanted = {"n", "success_final", "success_touch", "wilson95", "ms_per_decision"}
+    for name in names:
+        assert wanted | {"model_steps_per_decision"} <= rows[name].keys()
+    assert {name: rows[name]["n"] for name in names} == dict.fromkeys(names, 3) | {"still": 2}
+    assert rows["oracle"]["success_final"] == 1.0 and rows["noop"]["success_final"] == 0.0
+    assert rows["paired"].keys() == {"still", "still_equal"}
+    assert {"p_holm", "only_armillary", "only_peer"} <= rows["paired"]["still"].keys()
+    assert rows["still"]["model_steps_per_decision"] == config.planning.model_steps
+    ours = rows["armillary"]["model_steps_per_decision"]
+    assert rows["still_equal"]["model_steps_per_decision"] <= max(ours, 10)
+    assert read["training"]["still"]["threads"] == 1 and read["command"] == "as it was given"
+    assert (tmp_path / "two_rooms/code/armillary/__init__.py").is_file()
+
+
+def test_settings_come_back_from_their_file(config: PeersConfig, tmp_path: Path) -> None:
+    config.save(tmp_path / "settings.json")
+    again = read_config(tmp_path / "settings.json")
+    assert again == config
+    assert again.train_key("still") == config.train_key("still")
+
+
+def test_keys_change_with_what_decides_and_with_nothing_else(config: PeersConfig) -> None:
+    longer = replace(config, seconds=1.0)
+    assert longer.data_key() == config.data_key()
+    assert longer.train_key("still") != config.train_key("still")
+    looser = replace(config, workers=2, episodes=9)
+    assert looser.train_key("armillary") == config.train_key("armillary")
+    assert looser.manifest_key("reach") != config.manifest_key("reach")
+    harder = replace(config, training=replace(config.training, lr=1.0))
+    assert harder.train_key("armillary") == config.train_key("armillary")
+
+
+def test_the_first_size_and_planning_bear_the_peers_name() -> None:
+    config = make_config("push_t", peer_sizes=[224, 64], plannings=["equal", "own"])
+    assert list(config.variants) == ["lewm", "pldm", "lewm_64", "pldm_64"]
+    assert config.variants["pldm_64"][1].image_size == 64
+    assert config.suffixes == {"equal": "", "own": "_own"}
+    assert config.planning == PeerPlanning(iterations=30)
+    assert make_config("two_room").planning.iterations == 10
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"peers": ("lewn",)}, "no peer called 'lewn'. Did you mean 'lewm'"),
+        ({"recorde": 3}, "no setting called 'recorde'. Did you mean 'recorded'"),
+        ({"training": {"batch": 3}}, "no setting called 'batch'"),
+        ({"planning": {"samples": 1}}, "at least 2 elites"),
+        ({"own_episodes": {"anny": 3}}, "no task called 'anny'. Did you mean 'any'"),
+        ({"peer_sizes": (448,)}, "must not be larger than what is recorded"),
+        ({"seconds": 0.0}, "seconds must be above 0"),
+    ],
+)
+def test_settings_that_cannot_be_are_sentences(changes: dict[str, Any], said: str) -> None:
+    with pytest.raises(ConfigError, match=said):
+        make_config("two_room", **changes)
+
+
+def test_an_unknown_recipe_or_field_of_it_is_a_sentence() -> None:
+    with pytest.raises(ConfigError, match=r"no recipe called 'two_room'\. Did you mean 'two_r"):
+        make_config("push_t", recipe="two_room")
+    with pytest.raises(ConfigError, match="no setting called 'framskip'"):
+        make_config("push_t", recipe_changes={"model.framskip": 3})
+
+
+def python_saying(folder: Path, shell: str) -> Path:
+    python = folder / "python"
+    python.write_text(f"#!/bin/sh\n{shell}\n")
+    python.chmod(0o755)
+    return python
+
+
+def test_a_stage_passes_on_progress_and_its_error(config: PeersConfig, tmp_path: Path) -> None:
+    said = '{"done": 3, "total": 4, "note": "x"}\\n{"error": "no disk", "exit_code": 3}\\n'
+    heard: list[tuple[int, int, str]] = []
+    with pytest.raises(ArmillaryError, match="record: no disk") as caught:
+        bench_peers(
+            config,
+            tmp_path,
+            progress=lambda *told: heard.append(told),
+            python=python_saying(tmp_path, f"printf '{said}'"),
+        )
+    assert caught.value.exit_code == 3
+    assert heard == [(3, 4, "record x")]
+
+
+def test_a_stage_that_dies_says_its_last_words(config: PeersConfig, tmp_path: Path) -> None:
+    python = python_saying(tmp_path, "echo one >&2; echo 'out of memory' >&2; exit 9")
+    with pytest.raises(CheckFailedError, match=r"stage record ended with code 9 \(out of memory\)"):
+        bench_peers(config, tmp_path, python=python)
