@@ -24,8 +24,8 @@ class DemoConfig:
         seed: names everything.
     """
 
-    episodes: int = 2200
-    steps: int = 16
+    episodes: int = 2900
+    steps: int = 12
     recipe: Recipe = field(default_factory=tabletop)
     act: ActConfig = field(default_factory=lambda: ActConfig(episodes=100, replan=1))
     push_episodes: int = 30
@@ -38,7 +38,7 @@ def quick(config: DemoConfig) -> DemoConfig:
     """Return the same story with too little of everything: its numbers mean nothing."""
     return replace(
         config,
-        episodes=160,
+        episodes=210,
         recipe=replace(config.recipe, steps=150, checkpoint_every=150, eval_every=50),
         act=replace(config.act, episodes=6),
         push_episodes=4,
