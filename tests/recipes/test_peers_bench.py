@@ -128,6 +128,19 @@ def test_other_planning_adds_records_and_trains_nothing(
     assert new <= {"armillary", "still_equal"} and "armillary" in new
 
 
+def test_a_policy_that_always_breaks_is_refused_and_run_again(
+    config: PeersConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def breaking(*_: Any) -> Any:
+        raise ValueError("no plan")
+
+    with monkeypatch.context() as broken:
+        broken.setitem(PEER_KINDS, "still", PeerKind(Still, breaking))
+        with pytest.raises(CheckFailedError, match=r"still_equal: every episode broke.*no plan"):
+            run_all(tmp_path, config)
+    run_all(tmp_path, config)
+
+
 def test_an_unknown_stage_is_a_sentence(config: PeersConfig, tmp_path: Path) -> None:
     config.save(tmp_path / "settings.json")
     with pytest.raises(ConfigError, match=r"no stage called 'train:stil'\. Did you mean 'train:s"):
@@ -198,6 +211,7 @@ def test_the_first_size_and_planning_bear_the_peers_name() -> None:
         ({"own_episodes": {"anny": 3}}, "no task called 'anny'. Did you mean 'any'"),
         ({"peer_sizes": (448,)}, "must not be larger than what is recorded"),
         ({"seconds": 0.0}, "seconds must be above 0"),
+        ({"act": {"prior": True}}, r"act\.prior needs a prior_share"),
     ],
 )
 def test_settings_that_cannot_be_are_sentences(changes: dict[str, Any], said: str) -> None:

@@ -20,6 +20,8 @@ class Peers(Command):
     """Train LeWM, PLDM and armillary alike, and let them reach the same goals in one environment.
 
     All learn from one recording for the same seconds. Can be killed: given again, it goes on.
+    Takes hours, nearly all of them the peers': their own planner needs 10 s (30 s in push_t) a
+    decision on one core. --own TASK=N asks it of the first N episodes only.
 
     e.g. armillary bench peers two_room --out out/peers
     """

@@ -109,7 +109,7 @@ def _task_results(folder: Path, config: PeersConfig, listed: Mapping[str, Any]) 
     peers = [f"{name}{suffix}" for name in config.variants for suffix in config.suffixes.values()]
     rows = summarise_task(records, peers)
     planning = {name: row["planning"] for name, row in listed["rows"].items() if row["planning"]}
-    about = {name: listed[name] for name in ("manifest", "budget", "date")}
+    about = {name: listed[name] for name in ("manifest", "budget", "reachable", "date")}
     return rows | {"planning": planning} | about
 
 

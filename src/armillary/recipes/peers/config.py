@@ -89,6 +89,8 @@ class PeersConfig:
         seed: names recording, split, weights and evaluation episodes.
         peer_cache_gib: most room for one peer's prepared pictures. Training episodes beyond it,
             drawn at random, are left out; how often it saw each is in the results.
+        prior_share: of armillary's seconds, for a goal prior on the latents of its model; with
+            0 there is none, else ``act`` should say ``prior``.
     """
 
     name: str
@@ -114,6 +116,7 @@ class PeersConfig:
     workers: int = 2
     seed: int = 0
     peer_cache_gib: float = 6.0
+    prior_share: float = 0.0
 
     def __post_init__(self) -> None:
         for kind in self.peers:
@@ -130,6 +133,11 @@ class PeersConfig:
             raise ConfigError(
                 f"seconds must be above 0 and own_episodes, {', '.join(counts)} at least 1; got "
                 f"{self.seconds}, {dict(self.own_episodes)}, {counts}."
+            )
+        if not 0 <= self.prior_share < 1 or bool(self.act.get("prior")) > bool(self.prior_share):
+            raise ConfigError(
+                "act.prior needs a prior_share between 0 and 1, the time in which it is trained; "
+                f"got {self.prior_share}."
             )
         if not self.peer_sizes or max(self.peer_sizes) > self.picture:
             raise ConfigError(
@@ -168,7 +176,7 @@ class PeersConfig:
 
     def train_key(self, policy: str) -> str:
         """Hash of all that decides a trained model."""
-        own = self.recipe if policy == OURS else self.variants[policy]
+        own = [self.recipe, self.prior_share] if policy == OURS else self.variants[policy]
         shared = [self.data_key(), self.seconds, self.threads, self.held_out, self.seed]
         return _key([shared, own, policy != OURS and self.peer_cache_gib])
 

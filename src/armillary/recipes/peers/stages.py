@@ -131,7 +131,7 @@ def evaluate_stage(
         key = json_sha256([list_.sha256, identity_of(spec)])[:12]
         file = place / "records" / f"{name}-{key}.jsonl"
         records = list(evaluate(list_, spec, workers=config.workers, progress=told, out=file))
-        _check_not_broken(name, records)
+        _check_not_broken(name, records, file)
         rows[name] = {"records": str(file.relative_to(folder)), "planning": about}
         return records
 
@@ -144,10 +144,9 @@ def evaluate_stage(
         for policy in config.variants:
             spec = PeerSpec(train_folder(folder, config, policy), planning)
             run(policy + suffix, spec, list_, asdict(planning))
-    write_json(
-        place / "rows.json",
-        {"manifest": manifest.sha256, "budget": manifest.budget, "rows": rows, "date": date()},
-    )
+    about = {"manifest": manifest.sha256, "budget": manifest.budget, "date": date()}
+    about["reachable"] = manifest.reachable
+    write_json(place / "rows.json", about | {"rows": rows})
 
 
 def data_folder(folder: Path, config: PeersConfig) -> Path:
@@ -167,9 +166,19 @@ def _teach_own(
     recipe = fitted(replace(config.recipe, seed=config.seed), cache)
     training, _ = split_episodes(cache.num_episodes, config.held_out, config.seed)
     streams, out = needed_streams(recipe), train_folder(folder, config, policy)
-    return train_own(
-        recipe.model, recipe, cache, training, streams, config.seconds, out, progress
-    ) | {"episodes": len(training), "image_size": recipe.model.encoder.image_size}
+    seconds = config.seconds * (1 - config.prior_share)
+    numbers = train_own(recipe.model, recipe, cache, training, streams, seconds, out, progress)
+    if config.prior_share:
+        from armillary.benchmark.ground.own_prior import train_own_prior
+
+        left = config.seconds - numbers["seconds"]
+        prior = train_own_prior(
+            out / "model", cache, training, streams, left, config.seed, progress
+        )
+        total = round(numbers["seconds"] + prior["seconds"], 2)
+        numbers |= {"seconds": total, "prior": prior}
+    size = recipe.model.encoder.image_size
+    return numbers | {"episodes": len(training), "image_size": size}
 
 
 def _teach_peer(
@@ -230,6 +239,9 @@ def _peer_plannings(
     return [(suffixes[name], *made) for name, made in known.items() if name in suffixes]
 
 
-def _check_not_broken(name: str, records: list[Record]) -> None:
+def _check_not_broken(name: str, records: list[Record], file: Path) -> None:
+    """Refuse records of which every one is a crash: that is a mistake, not a result."""
     if all(record.outcome == "crash" for record in records):
+        # out of the way, so that the next command runs the episodes again
+        file.replace(file.with_suffix(".broken"))
         raise CheckFailedError(f"{name}: every episode broke; the first: {records[0].error}")
