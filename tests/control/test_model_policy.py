@@ -80,7 +80,7 @@ def test_a_budget_that_the_planner_cannot_keep_is_refused_at_once():
 
 def test_settings_are_checked():
     policy = toy.PointModelSpec()(toy.PointWorld().spec)
-    with pytest.raises(ConfigError, match="history, replan and frame_skip must be at least 1"):
+    with pytest.raises(ConfigError, match="frame_skip and batch must be at least 1"):
         replace(policy, history=0)
     with pytest.raises(ConfigError, match="replan must not exceed the plan's length; got 5 and 4"):
         replace(policy, replan=5)

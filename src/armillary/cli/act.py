@@ -30,7 +30,7 @@ class Act(Command):
     out: Path = Path("out/act")
     """Folder for manifest.json, records and rows.json."""
     planner: str = "icem"
-    """Planner that searches the model: cem, icem, mppi or gradient."""
+    """Planner that searches the model: cem, icem, mppi, gradient or collocation."""
     plan: UseAppendAction[tuple[str, ...]] = ()
     """A setting of the planner, e.g. --plan length=16; may be given several times."""
     episodes: int = 100
@@ -39,6 +39,8 @@ class Act(Command):
     """Goal task of the world; empty takes its first."""
     replan: int = 1
     """Model steps that are executed before the next decision."""
+    batch: int = 1
+    """Episodes that are decided for at once: faster, and named in the records."""
     workers: int = 2
     """Processes; the records do not depend on it."""
     seed: int = 0
@@ -62,6 +64,7 @@ class Act(Command):
             seed=self.seed,
             workers=self.workers,
             replan=self.replan,
+            batch=self.batch,
             world_settings=settings_of(self.setting, "--setting"),
             budget=self.budget,
             success_distance=self.success_distance,

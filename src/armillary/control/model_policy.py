@@ -4,11 +4,14 @@ Each frame is encoded once and only if a decision will need it; all candidates o
 one batch; the planner starts from what it decided last. One model step is ``frame_skip`` world
 steps, with their actions side by side.
 
+Where episodes run side by side, one call of the planner can decide for ``batch`` of them.
+
 Axes: B = 1 batch, T history, N tokens, D latent width, L plan length, A action width.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -18,9 +21,9 @@ from jaxtyping import Float
 from torch import Tensor
 
 from armillary.control.carry import Decision
+from armillary.control.situation import Situation, element
 from armillary.core.errors import ConfigError, ShapeError
 from armillary.core.protocols import Planner, WorldModel
-from armillary.core.rng import torch_generator
 from armillary.core.values import ActionBounds, Latent, Observation
 from armillary.data import batch_from_observations
 from armillary.planning import goal_cost
@@ -67,6 +70,8 @@ class ModelPolicy:
         scale: [D] of the goal cost, None for ones.
         budget_model_steps: most predictor steps per decision; None for no limit.
         image_size: pictures are brought to this size, pixels; None leaves them as they come.
+        batch: decisions that are made at once, where several episodes run side by side; one that is
+            made alone is then made as a batch of this size, too.
     """
 
     model: WorldModel
@@ -80,12 +85,13 @@ class ModelPolicy:
     scale: Float[Tensor, " D"] | None = None
     budget_model_steps: int | None = None
     image_size: int | None = None
+    batch: int = 1
 
     def __post_init__(self) -> None:
-        if min(self.history, self.replan, self.frame_skip) < 1:
+        if min(self.history, self.replan, self.frame_skip, self.batch) < 1:
             raise ConfigError(
-                "history, replan and frame_skip must be at least 1; "
-                f"got {self.history}, {self.replan}, {self.frame_skip}."
+                "history, replan, frame_skip and batch must be at least 1; "
+                f"got {self.history}, {self.replan}, {self.frame_skip}, {self.batch}."
             )
         settings = getattr(self.planner, "config", None)
         if self.replan > getattr(settings, "length", self.replan):
@@ -110,13 +116,31 @@ class ModelPolicy:
             ConfigError: the planner used more model steps than its budget.
             ShapeError: the model or its cost broke the contract.
         """
-        model_step, within = divmod(state.step, self.frame_skip)
+        return self.act_together([observation], [state])[0]
+
+    def act_together(
+        self, observations: Sequence[Observation], states: Sequence[ModelState]
+    ) -> list[tuple[Float[np.ndarray, " A"], ModelState]]:
+        """Return what ``act`` returns for several episodes that are at the same step.
+
+        Frames are encoded one by one; decisions are made in one call of the planner.
+
+        Raises:
+            ConfigError: as ``act``, or the planner cannot decide for several at once.
+            ShapeError: as ``act``.
+        """
+        model_step, within = divmod(states[0].step, self.frame_skip)
         if within == 0:
-            state = self._see(observation, state, model_step)
+            seen = zip(observations, states, strict=True)
+            states = [self._see(observation, state, model_step) for observation, state in seen]
             if model_step % self.replan == 0:
-                state = self._decide(state)
-        row = state.plan[model_step % self.replan].reshape(self.frame_skip, -1)[within]
-        return row.numpy().copy(), replace(state, step=state.step + 1)
+                states = self._decide(states)
+        place = model_step % self.replan
+        rows = [state.plan[place].reshape(self.frame_skip, -1)[within] for state in states]
+        return [
+            (row.numpy().copy(), replace(state, step=state.step + 1))
+            for row, state in zip(rows, states, strict=True)
+        ]
 
     def latent(self, state: ModelState) -> Latent:
         """Return the remembered latents and actions as the model takes them."""
@@ -135,12 +159,28 @@ class ModelPolicy:
 
         All that a decision depends on is in the arguments, so that it can be recomputed alone.
         """
-        cost = goal_cost(self.model, latent, goal_tokens, self.discount, self.scale)
-        rng = torch_generator("policy.planner", seed, step)
-        plan, later = self.planner.plan(cost, planner, [rng])
-        self._check_budget(plan.model_steps)
-        decision = Decision.of(step, plan.model_steps, float(plan.costs[0]), planner)
-        return plan.actions[0], decision, later
+        return self._decided([Situation(latent, goal_tokens, planner, (seed,), step)])[0]
+
+    def _decided(
+        self, situations: Sequence[Situation]
+    ) -> list[tuple[Float[Tensor, "L A"], Decision, Any]]:
+        # The last one stands in for those that are missing: the shape of a batch, on which the
+        # last bits of a product depend, is the same while episodes of a batch end one by one.
+        missing = [situations[-1]] * max(self.batch - len(situations), 0)
+        every = Situation.of([*situations, *missing])
+        model, latent, goal_tokens = self.model, every.latent, every.goal_tokens
+        cost = goal_cost(model, latent, goal_tokens, self.discount, self.scale)
+        plan, later = self.planner.plan(cost, every.planner, every.generators("policy.planner"))
+        model_steps = plan.model_steps
+        self._check_budget(model_steps)
+        made = [
+            Decision.of(one.step, model_steps, paid, one.planner)
+            for one, paid in zip(situations, plan.costs.tolist(), strict=False)
+        ]
+        return [
+            (plan.actions[place], decision, element(later, place, len(every.seeds)))
+            for place, decision in enumerate(made)
+        ]
 
     def _see(self, observation: Observation, state: ModelState, model_step: int) -> ModelState:
         until_decision = -model_step % self.replan
@@ -154,14 +194,18 @@ class ModelPolicy:
             state, tokens=tokens[-keep:], actions=actions[-(keep - 1) :] if keep > 1 else ()
         )
 
-    def _decide(self, state: ModelState) -> ModelState:
+    def _decide(self, states: Sequence[ModelState]) -> list[ModelState]:
+        decided = self._decided([self._situation(state) for state in states])
+        return [
+            replace(state, planner=planner, plan=plan, decision=decision)
+            for state, (plan, decision, planner) in zip(states, decided, strict=True)
+        ]
+
+    def _situation(self, state: ModelState) -> Situation:
         planner = state.planner
         if state.step:
             planner = self.planner.advance(planner, self.replan)
-        plan, decision, planner = self.decide(
-            self.latent(state), state.goal_tokens, planner, state.seed, state.step
-        )
-        return replace(state, planner=planner, plan=plan, decision=decision)
+        return Situation(self.latent(state), state.goal_tokens, planner, (state.seed,), state.step)
 
     def encode(self, observation: Observation) -> Float[Tensor, "1 1 N D"]:
         """Return the latent of one observation."""

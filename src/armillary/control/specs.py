@@ -77,6 +77,8 @@ class ModelSpec:
         discount: as in ``ModelPolicy``.
         budget_model_steps: as in ``ModelPolicy``.
         observes: observation streams; None for those that the model's config names.
+        batch: as in ``ModelPolicy``. The identity names it, since the shape of a batch can change
+            the last bits of a decision.
     """
 
     folder: Path
@@ -87,6 +89,7 @@ class ModelSpec:
     discount: float = 1.0
     budget_model_steps: int | None = None
     observes: tuple[str, ...] | None = None
+    batch: int = 1
 
     def __call__(self, world: WorldSpec) -> ModelPolicy:
         """Return the policy, with the model loaded.
@@ -114,6 +117,7 @@ class ModelSpec:
             discount=self.discount,
             budget_model_steps=self.budget_model_steps,
             image_size=getattr(getattr(config, "encoder", None), "image_size", None),
+            batch=self.batch,
         )
 
     def identity(self) -> str:
@@ -128,7 +132,8 @@ class ModelSpec:
         }
         settings = [self.planner, dict(self.planner_settings), self.history, self.replan]
         settings += [self.discount, self.observes]
-        return f"model {json_sha256([files, settings])}"
+        together = f" batch {self.batch}" if self.batch > 1 else ""
+        return f"model {json_sha256([files, settings])}{together}"
 
 
 def observation_streams(config: Any) -> tuple[str, ...]:

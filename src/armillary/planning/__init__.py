@@ -5,6 +5,7 @@ Axes: B batch, S candidate plans, K plans kept, L plan length, A action width, N
 
 from armillary.planning.cem import CEM, CEMConfig
 from armillary.planning.check import check_planner
+from armillary.planning.collocation import Collocation, CollocationConfig
 from armillary.planning.goal_cost import GoalCost, goal_cost
 from armillary.planning.gradient import Gradient, GradientConfig
 from armillary.planning.icem import ICEM, ICEMConfig
@@ -18,6 +19,8 @@ __all__ = [
     "MPPI",
     "PLANNERS",
     "CEMConfig",
+    "Collocation",
+    "CollocationConfig",
     "GoalCost",
     "Gradient",
     "GradientConfig",

@@ -52,6 +52,7 @@ class ActConfig:
         workers: processes; records do not depend on it.
         history: model steps the predictor remembers.
         replan: model steps executed per decision.
+        batch: episodes that are decided for at once, as in ``ModelSpec``.
         world_settings: settings of the world beside its picture size; what they leave open is as
             the world wants it for evaluation (``spec.extra["evaluation"]``, e.g. held-out layouts).
         budget: world steps per episode; None for the task's own.
@@ -66,6 +67,7 @@ class ActConfig:
     workers: int = 2
     history: int = 1
     replan: int = 1
+    batch: int = 1
     world_settings: Mapping[str, Any] = field(default_factory=dict)
     budget: int | None = None
     success_distance: float | None = None
@@ -138,6 +140,7 @@ def model_spec(folder: Path, config: ActConfig) -> ModelSpec:
         planner_settings=config.planner_settings,
         history=config.history,
         replan=config.replan,
+        batch=config.batch,
     )
 
 
