@@ -1,11 +1,14 @@
 """Control: act in worlds through policies, and judge them: manifests, records, statistics, rows."""
 
+from armillary.control.calibration import conformal_limit, fit_normal, set_limits
 from armillary.control.evaluate import evaluate
+from armillary.control.guard import Guard, GuardedPolicy
+from armillary.control.guard_file import GuardedSpec, load_guard, save_guard
 from armillary.control.manifest import EpisodeSpec, Manifest, load_manifest, make_manifest
 from armillary.control.model_policy import ModelPolicy
 from armillary.control.oracle import Oracle
 from armillary.control.policies import NoOpPolicy, RandomPolicy
-from armillary.control.records import Record, read_records, write_records
+from armillary.control.records import Alarm, Record, read_records, write_records
 from armillary.control.replay import Replay, redecide, replay
 from armillary.control.specs import ModelSpec, NoOpSpec, OracleSpec, RandomSpec
 from armillary.control.statistics import (
@@ -17,11 +20,16 @@ from armillary.control.statistics import (
     wilson_interval,
 )
 from armillary.control.summary import Comparison, Row, compare, success_curve, summarise
+from armillary.control.watching import Watcher, watch
 from armillary.control.worlds import WorldFactory
 
 __all__ = [
+    "Alarm",
     "Comparison",
     "EpisodeSpec",
+    "Guard",
+    "GuardedPolicy",
+    "GuardedSpec",
     "Manifest",
     "McNemar",
     "ModelPolicy",
@@ -35,11 +43,15 @@ __all__ = [
     "Record",
     "Replay",
     "Row",
+    "Watcher",
     "WorldFactory",
     "bootstrap_interval",
     "compare",
+    "conformal_limit",
     "evaluate",
+    "fit_normal",
     "holm",
+    "load_guard",
     "load_manifest",
     "make_manifest",
     "mcnemar",
@@ -47,8 +59,11 @@ __all__ = [
     "read_records",
     "redecide",
     "replay",
+    "save_guard",
+    "set_limits",
     "success_curve",
     "summarise",
+    "watch",
     "wilson_interval",
     "write_records",
 ]

@@ -17,7 +17,7 @@ from jaxtyping import Float64
 from armillary.control.carry import Decision
 from armillary.control.manifest import EpisodeSpec, Manifest, draw_goal
 from armillary.control.oracle import Oracle
-from armillary.control.records import Outcome, Record
+from armillary.control.records import Alarm, Outcome, Record
 from armillary.control.specs import Actor
 from armillary.core.errors import ArmillaryError, ConfigError, ShapeError, WorldError
 from armillary.core.protocols import World
@@ -43,6 +43,7 @@ class _Trace:
     actions: list[tuple[float, ...]] = field(default_factory=list)
     decisions: list[Decision] = field(default_factory=list)
     ms: list[float] = field(default_factory=list)
+    alarm: Alarm | None = None
 
 
 def check_action(action: Any, bounds: ActionBounds) -> Float64[np.ndarray, " A"]:
@@ -160,6 +161,7 @@ def episode_steps(
         actions=tuple(trace.actions),
         decisions=tuple(trace.decisions),
         ms_per_decision=tuple(trace.ms),
+        alarm=trace.alarm,
     )
 
 
@@ -202,6 +204,7 @@ def _run(
             seen = observation if isinstance(actor, Oracle) else observation.only(actor.observes)
             answer = yield Ask(world, goal, seen, state, (seed, step))
         state, action = answer.state, _inside(answer.action, world.spec.bounds)
+        trace.alarm = getattr(state, "alarm", None)
         _note_decision(trace, state, step, answer.ms, manifest)
         with _blamed("world"):
             observation = world.step(action)

@@ -9,17 +9,14 @@ it says so in its identity, since the shape of a batch can change the last bits 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from armillary.control.episode import check_actor, crash_record
 from armillary.control.lockstep import run_episodes
 from armillary.control.manifest import EpisodeSpec, Manifest
-from armillary.control.processes import Died, run_in_processes
+from armillary.control.processes import Died, one_thread, run_in_processes
 from armillary.control.records import Record, append_record, read_records, write_records
 from armillary.control.specs import PolicyFactory, identity_of
 from armillary.control.worlds import WorldFactory, WorldSource
@@ -133,7 +130,7 @@ def _run_all(job: _Job, todo: Sequence[_Group], workers: int) -> Iterator[Record
 
 
 def _run_here(job: _Job, todo: Sequence[_Group]) -> Iterator[Record]:
-    with _one_thread():
+    with one_thread():
         runner = _Runner(job)
         try:
             for group in todo:
@@ -147,17 +144,6 @@ def _as_records(job: _Job, group: _Group, result: Any) -> tuple[Record, ...]:
         sentence = f"The process that ran the episode died (exit code {result.exit_code})."
         return tuple(crash_record(job.manifest, one, job.identity, sentence) for one in group)
     return result
-
-
-@contextmanager
-def _one_thread() -> Iterator[None]:
-    # As in the worker processes: how a product is split over threads can change its last bits.
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
 
 
 def _own_world(manifest: Manifest) -> WorldFactory:

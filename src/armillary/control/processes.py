@@ -9,7 +9,7 @@ from __future__ import annotations
 import multiprocessing
 import signal
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
@@ -19,6 +19,7 @@ import torch
 
 from armillary.core.errors import ArmillaryError, WorldError
 from armillary.core.interrupts import deaf_to_interrupts
+from armillary.core.progress import Progress, silent
 
 # Opens what a process needs (world, policy) and returns the function that runs one task.
 Opener = Callable[[], Callable[[Any], Any]]
@@ -72,6 +73,54 @@ def run_in_processes(
         for worker in busy:
             worker.process.terminate()
             _stop(worker)
+
+
+def map_in_processes(
+    opener: Opener, tasks: Sequence[Any], workers: int, progress: Progress = silent
+) -> list[Any]:
+    """Return the result of every task, in the order of the tasks, whatever the number of workers.
+
+    Args:
+        opener: as in ``run_in_processes``; with one worker it is called here.
+        tasks: what to run.
+        workers: processes; 1 runs in this one.
+        progress: told after each task.
+
+    Raises:
+        WorldError: a process died.
+        ArmillaryError: what the opener or a task raised.
+    """
+    results: dict[int, Any] = {}
+    for task, result in _run(opener, tasks, workers):
+        if isinstance(result, Died):
+            raise WorldError(f"A process died in the middle of its work ({result.exit_code}).")
+        results[id(task)] = result
+        progress(len(results), len(tasks))
+    return [results[id(task)] for task in tasks]
+
+
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """Compute on one thread, as worker processes do.
+
+    How a product is split over threads can change its last bits.
+    """
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+def _run(opener: Opener, tasks: Sequence[Any], workers: int) -> Iterator[tuple[Any, Any]]:
+    if workers > 1:
+        yield from run_in_processes(opener, tasks, workers)
+        return
+    with one_thread():
+        run = opener()
+        for task in tasks:
+            yield task, run(task)
 
 
 def _ready(busy: list[_Worker]) -> list[_Worker]:

@@ -26,6 +26,24 @@ _MAX_LINE_BYTES = 64 << 20
 
 
 @dataclass(frozen=True)
+class Alarm:
+    """A guard's alarm (see ``guard.py``).
+
+    Attributes:
+        step: world step at which it was raised, before the action of that step was sent; the
+            observation that raised it has this index, 0 being the start.
+        reason: the question that raised it.
+        score: that passed the limit; None where it is not a finite number.
+        limit: that was passed.
+    """
+
+    step: int
+    reason: str
+    score: float | None
+    limit: float
+
+
+@dataclass(frozen=True)
 class Record:
     """One episode.
 
@@ -44,6 +62,7 @@ class Record:
         actions: [steps A], as executed, float64.
         decisions: what a planning policy decided and from where; empty for others.
         ms_per_decision: wall time of each decision, in milliseconds. Not part of the body.
+        alarm: of the guard that watched the policy; None without a guard or without an alarm.
     """
 
     id: str
@@ -59,6 +78,7 @@ class Record:
     actions: tuple[tuple[float, ...], ...]
     decisions: tuple[Decision, ...]
     ms_per_decision: tuple[float, ...] = field(default=(), compare=False)
+    alarm: Alarm | None = None
 
     @property
     def steps(self) -> int:
@@ -85,6 +105,8 @@ class Record:
         """Return everything but the times, as JSON values."""
         body = asdict(self)
         del body["ms_per_decision"]
+        if self.alarm is None:  # bodies are what they were before there were guards
+            del body["alarm"]
         return {**body, "steps": self.steps, "model_steps": self.model_steps}
 
     @property
@@ -164,6 +186,8 @@ def _record_from(body: Mapping[str, Any], ms_per_decision: list[float]) -> Recor
     values["distances"] = tuple(map(float, values["distances"]))
     values["actions"] = tuple(tuple(map(float, action)) for action in values["actions"])
     values["decisions"] = tuple(Decision(**decision) for decision in values["decisions"])
+    if "alarm" in values:
+        values["alarm"] = Alarm(**values["alarm"])
     record = Record(**values, ms_per_decision=tuple(map(float, ms_per_decision)))
     if (record.steps, record.model_steps) != (steps, model_steps):
         raise ValueError("its counts do not add up")

@@ -37,6 +37,7 @@ class Row:
         first_hit_wilson95: its interval.
         crashes: episodes in which world or policy broke.
         timeouts: episodes in which a decision took too long.
+        alarms: episodes in which a guard raised an alarm, and stopped or slowed the policy.
         mean_final_distance: over episodes that have a distance, in the world's unit; None if none.
         median_final_distance: the same, median.
         mean_steps: executed actions per episode.
@@ -62,6 +63,7 @@ class Row:
     model_steps_per_decision: float
     success_over_threshold: tuple[tuple[float, float], ...]
     privileged: bool
+    alarms: int = 0
 
     def to_dict(self) -> dict[str, Any]:
         """Return it as JSON values (intervals and curves as lists)."""
@@ -97,6 +99,7 @@ def summarise(records: Sequence[Record]) -> Row:
         model_steps_per_decision=sum(r.model_steps for r in records) / max(decisions, 1),
         success_over_threshold=success_curve(records),
         privileged=records[0].privileged,
+        alarms=sum(record.alarm is not None for record in records),
     )
 
 

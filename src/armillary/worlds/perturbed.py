@@ -1,6 +1,6 @@
 """Perturbed: another world in which one thing goes wrong in each episode, for testing guards.
 
-    teleport   object 0 is suddenly elsewhere
+    teleport   an object is suddenly elsewhere
     stuck      the actuator ignores every action from then on
     camera     the camera is knocked, while the pose that it reports stays
 
@@ -24,7 +24,6 @@ from armillary.core.protocols import World
 from armillary.core.rng import generator
 from armillary.core.values import Goal, Observation, WorldSpec
 from armillary.worlds.actions import validate_action
-from armillary.worlds.tabletop_tasks import Layout, draw_elsewhere
 
 KINDS = ("teleport", "stuck", "camera")
 LEAST_JUMP_M = 0.08
@@ -34,14 +33,10 @@ _TURN_DEG = (1.0, 5.0)
 
 @runtime_checkable
 class Teleports(Protocol):
-    """A world whose object 0 can be put elsewhere."""
+    """A world whose object can be put elsewhere."""
 
-    def layout(self) -> Layout:
-        """Return where everything is."""
-        ...
-
-    def teleport(self, xy: np.ndarray) -> Observation:
-        """Put object 0 elsewhere and return what is seen."""
+    def teleport_away(self, rng: np.random.Generator, least_m: float) -> tuple[Observation, float]:
+        """Put it at least so far away; return what is seen and how far it jumped, metres."""
         ...
 
 
@@ -167,10 +162,8 @@ def possible_kinds(world: World) -> tuple[str, ...]:
 
 
 def _teleport(world: Any, rng: np.random.Generator) -> tuple[Observation, dict[str, float]]:
-    layout = world.layout()
-    target = draw_elsewhere(layout, rng, LEAST_JUMP_M)
-    jump_m = float(np.linalg.norm(target - layout.objects_xyz[0, :2]))
-    return world.teleport(target), {"jump_m": jump_m}
+    observation, jump_m = world.teleport_away(rng, LEAST_JUMP_M)
+    return observation, {"jump_m": jump_m}
 
 
 def _camera(world: Any, rng: np.random.Generator) -> tuple[Observation, dict[str, float]]:
@@ -179,9 +172,10 @@ def _camera(world: Any, rng: np.random.Generator) -> tuple[Observation, dict[str
     return world.nudge_camera(shift, turn), {"shift_m": shift_m, "turn_deg": turn_deg}
 
 
-_HAPPENS: dict[
-    str, Callable[[Any, np.random.Generator], tuple[Observation, dict[str, float]]]
-] = {"teleport": _teleport, "camera": _camera}
+_HAPPENS: dict[str, Callable[[Any, np.random.Generator], tuple[Observation, dict[str, float]]]] = {
+    "teleport": _teleport,
+    "camera": _camera,
+}
 
 
 def _direction(rng: np.random.Generator) -> np.ndarray:

@@ -23,7 +23,13 @@ from armillary.worlds.camera_renderer import CameraRenderer
 from armillary.worlds.gl import import_mujoco
 from armillary.worlds.tabletop_explore import ExploreState, explore
 from armillary.worlds.tabletop_scene import FOVY_DEG, PUSHER_REACH_M, Scene, draw_scene, scene_xml
-from armillary.worlds.tabletop_tasks import TASKS, Layout, push_action, reach_action
+from armillary.worlds.tabletop_tasks import (
+    TASKS,
+    Layout,
+    draw_elsewhere,
+    push_action,
+    reach_action,
+)
 
 MAX_SPEED_M_S = 0.4
 STEP_S = 0.1
@@ -244,6 +250,17 @@ class Tabletop:
         self._data.qvel[2:8] = 0.0
         self._mujoco.mj_forward(self._model, self._data)
         return self.observe()
+
+    def teleport_away(self, rng: np.random.Generator, least_m: float) -> tuple[Observation, float]:
+        """Let object 0 jump to a free place at least ``least_m`` metres away.
+
+        Returns:
+            What is seen then, and how far it jumped in metres.
+        """
+        layout = self.layout()
+        place = draw_elsewhere(layout, rng, least_m)
+        jump_m = float(np.linalg.norm(place - layout.objects_xyz[0, :2]))
+        return self.teleport(place), jump_m
 
     def nudge_camera(
         self, shift_m: Float64[np.ndarray, " 3"], turn_rad: Float64[np.ndarray, " 3"]

@@ -1,0 +1,93 @@
+"""Calibration: what is normal, from normal episodes; and limits that normal episodes seldom pass.
+
+The two need not be the same episodes. What is normal is fitted on any that cover the world well;
+limits are only as good as their episodes are like those to come: the same policy in the same world.
+Then they hold without further assumptions: of n + 1 episodes of one kind, the new one is among the
+k highest with probability at most k / (n + 1).
+
+Source: Vovk et al. 2005, "Algorithmic learning in a random world" (conformal prediction).
+Axes: F model steps, X latent.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+from jaxtyping import Float
+
+from armillary.control.guard import Guard, Normal
+from armillary.control.watching import Differences, Seen
+from armillary.core.errors import ConfigError
+from armillary.objectives.expected_error import fit_expected_error
+from armillary.objectives.whitening import fit_whitening
+
+DIRECTIONS = 16
+
+
+def fit_normal(episodes: Sequence[Seen], directions: int = DIRECTIONS) -> Normal:
+    """Measure normal life.
+
+    Args:
+        episodes: normal ones; a few thousand steps for a latent of a few hundred numbers.
+        directions: of the latent that are listened to, for each of the two questions.
+
+    Raises:
+        ShapeError: fewer than two steps, or latents that are not finite.
+    """
+    steps = Differences.join([episode.differences for episode in episodes])
+    states = np.concatenate([episode.states for episode in episodes])
+    moves = np.concatenate([e.states - e.states.mean(axis=0) for e in episodes])
+    all_ways = fit_whitening(steps.residual)
+    scene = all_ways.towards(states, directions)
+    motion = all_ways.towards(moves, directions)
+    return Normal(
+        scene,
+        fit_expected_error(scene.score(steps.residual), steps.foreseen, motion),
+        motion,
+        fit_expected_error(motion.score(steps.residual), steps.foreseen, motion),
+    )
+
+
+def set_limits(
+    normal: Normal, episodes: Sequence[Seen], false_alarms: float, history: int, policy: str
+) -> Guard:
+    """Return the guard whose false alarms are bounded.
+
+    Each of the two questions gets half of the share.
+
+    Args:
+        normal: fitted on other episodes.
+        episodes: whole normal episodes of the policy that will be guarded.
+        false_alarms: share of new normal episodes that may alarm, 0 to 1.
+        history: of the watcher that watched them.
+        policy: identity of that policy.
+
+    Raises:
+        ConfigError: too few episodes for so small a share.
+    """
+    traces = [normal.trace(episode.differences) for episode in episodes]
+    highest = np.array([[score.max() for score in trace] for trace in traces])
+    scene, motion = (conformal_limit(column, false_alarms / 2) for column in highest.T)
+    return Guard(normal, scene, motion, history, policy, len(episodes), false_alarms)
+
+
+def conformal_limit(values: Float[np.ndarray, " n"], share: float) -> float:
+    """Return the lowest of these values that a new one passes with at most this probability.
+
+    Args:
+        values: one number per episode, exchangeable with the new one's.
+        share: 0 to 1.
+
+    Raises:
+        ConfigError: too few values for so small a share, or one that is not finite.
+    """
+    needed = math.ceil(1 / share - 1e-9) - 1 if 0 < share < 1 else 1
+    if not 0 < share < 1 or len(values) < needed or not np.isfinite(values).all():
+        raise ConfigError(
+            f"A limit that {100 * share:g} % of normal episodes may pass needs at least {needed} "
+            f"of them with finite scores; got {len(values)}."
+        )
+    rank = math.floor(share * (len(values) + 1) + 1e-9)
+    return float(np.sort(values)[-rank])

@@ -1,0 +1,194 @@
+"""Guard: a policy that stops, or slows down, when the world no longer does what was foreseen.
+
+Two questions at every model step, each with a limit of its own:
+
+    scene    Is what came far from what was foreseen? The residual, in the directions in which
+             scenes differ most, in units of normal residuals and of the error that is usual when
+             so much change is foreseen.
+    motion   Is what came explained better by "nothing was done" than by the action that was sent?
+             The gain in explained error is evidence; it adds up over steps (CUSUM), a step counts
+             for at most ``STEP_CAP`` and only above ``STEP_DRIFT``, so that one odd step alone
+             decides nothing and a faint one is forgotten.
+
+Limits come from whole normal episodes of the same policy (``calibration.py``). An alarm is final:
+only a new episode clears it. What cannot be judged (NaN) is an alarm.
+
+Source: Page 1954 (CUSUM). Axes: X latent, A action width.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Any, Literal, get_args
+
+import numpy as np
+from jaxtyping import Float, Float64
+
+from armillary.control.records import Alarm
+from armillary.control.watching import Differences, Memory, Watcher
+from armillary.core.errors import ConfigError, unknown_name
+from armillary.core.protocols import Policy
+from armillary.core.values import Observation
+from armillary.objectives.expected_error import ExpectedError
+from armillary.objectives.whitening import Whitening
+
+Reaction = Literal["stop", "slow", "note"]
+STEP_CAP = 1.0
+STEP_DRIFT = 0.2
+
+
+@dataclass(frozen=True)
+class Normal:
+    """What normal life looks like to one model.
+
+    Attributes:
+        scene: weighs residuals in the directions in which scenes differ.
+        scene_error: the error that is usual there for a foreseen change.
+        motion: weighs residuals in the directions in which things move within an episode.
+        motion_error: the error that is usual there.
+    """
+
+    scene: Whitening
+    scene_error: ExpectedError
+    motion: Whitening
+    motion_error: ExpectedError
+
+    def judge(self, step: Differences, evidence: float) -> tuple[float, float]:
+        """Return the score of ``scene`` and the evidence of ``motion`` after one more step.
+
+        Args:
+            step: F = 1.
+            evidence: of ``motion`` so far; 0 at the start of an episode.
+        """
+        error = self.scene.score(step.residual) / self.scene_error.at(step.foreseen)
+        gain = self.motion.score(step.residual) - self.motion.score(step.idle)
+        gain = float((gain / self.motion_error.at(step.foreseen))[0])
+        # min and max would swallow a NaN or not, by the order of their arguments
+        grown = evidence + (STEP_CAP if gain > STEP_CAP else gain) - STEP_DRIFT
+        return float(error[0]), 0.0 if grown < 0 else grown
+
+    def trace(self, steps: Differences) -> tuple[Float64[np.ndarray, " F"], ...]:
+        """Return both scores at every step of an episode, judged one by one as it is done live."""
+        evidence, scores = 0.0, []
+        parts = (steps.residual, steps.idle, steps.foreseen, steps.change)
+        for row in range(len(steps.residual)):
+            one = Differences(*(part[row : row + 1] for part in parts))
+            error, evidence = self.judge(one, evidence)
+            scores.append((error, evidence))
+        scene, motion = np.array(scores, np.float64).reshape(-1, 2).T
+        return scene, motion
+
+
+@dataclass(frozen=True)
+class Guard:
+    """Normal life and the limits of it.
+
+    Attributes:
+        normal: scores a step.
+        scene_limit: an alarm above it.
+        motion_limit: an alarm above it.
+        history: most model steps that the model sees.
+        policy: identity of the policy whose episodes gave the limits.
+        episodes: how many gave them.
+        false_alarms: share of new normal episodes of this policy that alarm, at most.
+    """
+
+    normal: Normal
+    scene_limit: float
+    motion_limit: float
+    history: int
+    policy: str
+    episodes: int
+    false_alarms: float
+
+    def alarm(self, step: int, scene: float, motion: float) -> Alarm | None:
+        """Return the alarm that these scores raise at a world step, if any."""
+        found = (("scene", scene, self.scene_limit), ("motion", motion, self.motion_limit))
+        for reason, score, limit in found:
+            if not score <= limit:  # also where it is not a number
+                return Alarm(step, reason, score if np.isfinite(score) else None, limit)
+        return None
+
+
+@dataclass(frozen=True)
+class GuardState:
+    """What a guarded policy remembers within an episode.
+
+    Attributes:
+        inner: the policy's own state.
+        memory: what the watcher remembers.
+        evidence: of the question ``motion``.
+        step: world step of the next action.
+        alarm: what ended normal life; None so far.
+    """
+
+    inner: Any
+    memory: Memory
+    evidence: float
+    step: int
+    alarm: Alarm | None = None
+
+    @property
+    def decision(self) -> Any:
+        """The policy's last decision, for the record."""
+        return getattr(self.inner, "decision", None)
+
+
+@dataclass(frozen=True)
+class GuardedPolicy:
+    """Any policy, under guard.
+
+    Attributes:
+        policy: who acts.
+        watcher: who watches, with ``guard.history``.
+        guard: who judges.
+        reaction: from the alarm on: ``stop`` sends the action nearest to zero, ``slow`` scales
+            actions towards it, ``note`` changes nothing (what a guard would do, tried first).
+        slow_factor: of ``slow``, 0 to 1.
+    """
+
+    policy: Policy
+    watcher: Watcher
+    guard: Guard
+    reaction: Reaction = "stop"
+    slow_factor: float = 0.25
+
+    def __post_init__(self) -> None:
+        if self.reaction not in get_args(Reaction):
+            raise unknown_name("reaction of a guard", self.reaction, get_args(Reaction))
+        if not 0 <= self.slow_factor <= 1:
+            raise ConfigError(f"slow_factor must be 0 to 1; got {self.slow_factor}.")
+
+    @property
+    def observes(self) -> tuple[str, ...]:
+        """What the policy and its watcher see."""
+        return tuple(dict.fromkeys((*self.policy.observes, *self.watcher.observes)))
+
+    def init(self, goal: Observation, seed: int) -> GuardState:
+        """Return the state at the start of an episode."""
+        return GuardState(self.policy.init(goal.only(self.policy.observes), seed), Memory(), 0.0, 0)
+
+    def act(
+        self, observation: Observation, state: GuardState
+    ) -> tuple[Float[np.ndarray, " A"], GuardState]:
+        """Return the policy's action, or what the reaction makes of it after an alarm."""
+        state = self._watch(observation, state)
+        stopped = state.alarm is not None and self.reaction == "stop"
+        action, inner = self.watcher.nothing, state.inner
+        if not stopped:
+            sees = observation.only(self.policy.observes)
+            action, inner = self.policy.act(sees, state.inner)
+        if state.alarm is not None and self.reaction == "slow":
+            action = self.watcher.nothing + self.slow_factor * (action - self.watcher.nothing)
+        memory = state.memory if state.alarm else self.watcher.did(action, state.memory)
+        return action, replace(state, inner=inner, memory=memory, step=state.step + 1)
+
+    def _watch(self, observation: Observation, state: GuardState) -> GuardState:
+        if state.alarm is not None:
+            return state
+        found, memory = self.watcher.see(observation, state.memory)
+        if found is None:
+            return replace(state, memory=memory)
+        scene, evidence = self.guard.normal.judge(found, state.evidence)
+        alarm = self.guard.alarm(state.step, scene, evidence)
+        return replace(state, memory=memory, evidence=evidence, alarm=alarm)
