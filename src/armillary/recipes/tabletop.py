@@ -31,7 +31,7 @@ def tabletop() -> Recipe:
                 patch_hidden=112,
                 patch_width=32,
                 hidden=384,
-                keypoints=16,
+                keypoints=8,
                 tokens=8,
                 width=32,
             ),

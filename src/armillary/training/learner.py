@@ -29,9 +29,9 @@ from armillary.spatial import points_from_depth, transform_points
 from armillary.training.config import ObjectiveConfig
 
 _INVERSE_HIDDEN = 128
-# Of a clip's frames every fourth is drawn from above, at every second pixel: what stands moves
-# slowly, and the view is then a tenth of the step instead of a third.
-_BIRD_STEP = 4
+# Of a clip's frames every eighth is drawn from above, at every second pixel: what stands moves
+# slowly, and the view is then a small part of the step instead of a third.
+_BIRD_STEP = 8
 _BIRD_PIXEL = 2
 
 
