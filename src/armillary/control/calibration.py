@@ -73,6 +73,22 @@ def set_limits(
     return Guard(normal, scene, motion, history, policy, len(episodes), false_alarms)
 
 
+def check_episodes(episodes: int, share: float) -> None:
+    """Check that so many normal episodes can give a limit that this share of new ones may pass.
+
+    Raises:
+        ConfigError: they cannot, or a share outside 0 to 1.
+    """
+    if not 0 < share < 1:
+        raise ConfigError(f"A share of episodes must be above 0 and below 1; got {share:g}.")
+    needed = math.ceil(1 / share - 1e-9) - 1
+    if episodes < needed:
+        raise ConfigError(
+            f"A limit that {100 * share:g} % of normal episodes may pass needs at least {needed} "
+            f"of them; got {episodes}."
+        )
+
+
 def conformal_limit(values: Float[np.ndarray, " n"], share: float) -> float:
     """Return the lowest of these values that a new one passes with at most this probability.
 
@@ -83,11 +99,11 @@ def conformal_limit(values: Float[np.ndarray, " n"], share: float) -> float:
     Raises:
         ConfigError: too few values for so small a share, or one that is not finite.
     """
-    needed = math.ceil(1 / share - 1e-9) - 1 if 0 < share < 1 else 1
-    if not 0 < share < 1 or len(values) < needed or not np.isfinite(values).all():
+    check_episodes(len(values), share)
+    if not np.isfinite(values).all():
         raise ConfigError(
-            f"A limit that {100 * share:g} % of normal episodes may pass needs at least {needed} "
-            f"of them with finite scores; got {len(values)}."
+            f"A limit needs finite scores; {np.count_nonzero(~np.isfinite(values))} of "
+            f"{len(values)} normal episodes have others. Check the model's weights."
         )
     rank = math.floor(share * (len(values) + 1) + 1e-9)
     return float(np.sort(values)[-rank])

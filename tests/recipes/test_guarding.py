@@ -1,0 +1,88 @@
+"""A guard study on a tiny scale: it goes on where it stopped, and workers change nothing."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from armillary.control import load_guard, load_manifest, read_records, replay
+from armillary.core.errors import ConfigError
+from armillary.models import EncoderConfig, JEPAConfig, PredictorConfig, save_model, untrained
+from armillary.recipes.guarding import GuardConfig, guard_study
+
+TINY = EncoderConfig(image_size=16, patch_hidden=8, patch_width=8, hidden=8, tokens=2, width=4)
+CONFIG = GuardConfig(
+    episodes=3,
+    calibration=5,
+    exploring=6,
+    latest=4,
+    planner="cem",
+    planner_settings={"length": 2, "samples": 4, "elites": 2, "iterations": 1},
+    budget=6,
+    workers=1,
+    seed=3,
+)
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("guarding") / "model"
+    predictor = PredictorConfig(memory=8, hidden=8)
+    save_model(untrained(JEPAConfig(("rgb",), TINY, predictor), 0), path)
+    return path
+
+
+def facts(value: dict) -> dict:
+    """Leave out what tells time: the machine, the date, milliseconds."""
+    kept = {name: found for name, found in value.items() if name not in ("machine", "date")}
+    calm = {n: v for n, v in value["normal"].items() if not n.startswith("ms_per_decision")}
+    return {**kept, "normal": calm}
+
+
+def test_a_study_on_the_tabletop(model: Path, tmp_path: Path) -> None:
+    out = tmp_path / "guard"
+    value = guard_study(model, "tabletop", out, CONFIG, command="again")
+    assert value == json.loads((out / "results.json").read_text())
+    assert value["rows"].keys() == {"guard", "surprise", "copy_last", "pixel_difference"}
+    for row in value["rows"].values():
+        assert row.keys() == {"normal", "teleport", "stuck", "camera"}
+        assert row["normal"]["n"] == row["teleport"]["n"] == row["camera"]["n"] == 3
+        assert row["stuck"]["n"] + row["stuck"]["never_shown"] == 3
+    assert value["false_stops_at_most"] == pytest.approx(2 / 6)
+    assert value["sizes"]["teleport"]["jump_m"]["least"] >= 0.08
+    guard = load_guard(out / "guard.json")
+    assert guard.episodes == 5 and guard.policy == value["policy"]
+    for name in ("calibration", "normal", "stuck"):
+        manifest = load_manifest(out / name / "manifest.json")
+        records = read_records(out / name / "records.jsonl")
+        assert all(replay(record, manifest).ok for record in records)
+    seeds = [
+        {episode.seed for episode in load_manifest(out / name / "manifest.json").episodes}
+        for name in ("calibration", "normal", "stuck")
+    ]
+    assert not seeds[0] & seeds[1] and not (seeds[0] | seeds[1]) & seeds[2]
+    before = (out / "stuck" / "records.jsonl").read_bytes()
+    assert facts(guard_study(model, "tabletop", out, CONFIG, command="again")) == facts(value)
+    assert (out / "stuck" / "records.jsonl").read_bytes() == before
+    with pytest.raises(ConfigError, match="holds episodes of another study"):
+        guard_study(model, "tabletop", out, replace(CONFIG, seed=4))
+
+
+def test_workers_change_nothing_and_a_world_shows_what_it_can(model: Path, tmp_path: Path) -> None:
+    one = guard_study(model, "two_rooms", tmp_path / "one", CONFIG)
+    two = guard_study(model, "two_rooms", tmp_path / "two", replace(CONFIG, workers=2))
+    assert facts(one) == facts(two)
+    assert one["rows"]["guard"].keys() == {"normal", "stuck"}
+    ours, theirs = ((tmp_path / n / "guard.json").read_bytes() for n in ("one", "two"))
+    assert ours == theirs
+
+
+def test_too_few_calibration_episodes_for_the_promise_are_refused(
+    model: Path, tmp_path: Path
+) -> None:
+    with pytest.raises(ConfigError, match="needs at least 199 of them"):
+        guard_study(model, "two_rooms", tmp_path / "out", replace(CONFIG, false_alarms=0.01))
+    assert not (tmp_path / "out").exists()
