@@ -14,6 +14,10 @@ from armillary.cli.outcome import Outcome
 from armillary.cli.parse import Command, settings_of
 from armillary.cli.progress import bar
 
+_SAID = (
+    "{}: records in {}. Per policy: success at the end and at any step; per decision: ms, steps."
+)
+
 
 @dataclass(frozen=True, kw_only=True)
 class Peers(Command):
@@ -78,7 +82,7 @@ class Peers(Command):
             for name, row in found.items()
             if isinstance(row, dict) and "success_final" in row
         ]
-        return Outcome(value, (f"{config.world}: records in {self.out / config.folder}",), rows)
+        return Outcome(value, (_SAID.format(config.world, self.out / config.folder),), rows)
 
     def _again(self) -> str:
         """Return the command line that does the same again."""
@@ -96,12 +100,12 @@ def _reached(offset: str, name: str, row: Mapping[str, Any]) -> dict[str, str]:
     low, high = row["wilson95"]
     ms = row["ms_per_decision"]
     return {
-        "steps ahead": offset,
+        "goal": offset,
         "policy": name,
         "n": str(row["n"]),
-        "at the end": f"{100 * row['success_final']:.1f} %",
-        "95 % interval": f"{100 * low:.0f} to {100 * high:.0f} %",
-        "touched": f"{100 * row['success_touch']:.1f} %",
-        "ms/decision": "" if ms is None else f"{ms:,.1f}",
-        "model steps/decision": f"{row['model_steps_per_decision']:,.0f}",
+        "end": f"{100 * row['success_final']:.1f} %",
+        "95 %": f"{100 * low:.0f}-{100 * high:.0f} %",
+        "touch": f"{100 * row['success_touch']:.1f} %",
+        "ms": "" if ms is None else f"{ms:,.1f}",
+        "model steps": f"{row['model_steps_per_decision']:,.0f}",
     }
