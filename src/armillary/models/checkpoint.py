@@ -4,6 +4,7 @@
     normalizer.safetensors  the scales it was trained with
     config.json             {"architecture": a name of ``ARCHITECTURES``, "config": its arguments}
     README.md               model card
+    prior.safetensors       a goal prior, where one was trained (``models/prior_file.py``)
 
 Sizes are compared with the configuration before memory is taken for them.
 """
@@ -89,10 +90,16 @@ def load_model(path: Path) -> JEPA:
     return model.eval()
 
 
-def write_tensors(path: Path, tensors: Mapping[str, Tensor]) -> None:
-    """Write named tensors as safetensors; what the disk refuses is raised as ``OSError``."""
+def write_tensors(
+    path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, str] | None = None
+) -> None:
+    """Write named tensors, and words about them, as safetensors.
+
+    Raises:
+        OSError: what the disk refuses.
+    """
     try:
-        save_file(dict(tensors), path)
+        save_file(dict(tensors), path, None if metadata is None else dict(metadata))
     except SafetensorError as error:
         # safetensors wraps the system's error and keeps only its text
         number = 28 if "No space left" in str(error) else 5

@@ -148,13 +148,32 @@ class JEPA(nn.Module):
                 f"The model takes actions of width {width}, the plans have width {plans.shape[-1]}."
             )
         batch, candidates = plans.shape[:2]
-        state, memory = self._remember(latent)
-        state = state.repeat_interleave(candidates, 0)
-        memory = memory.repeat_interleave(candidates, 0)
+        state, memory = self.start(latent, candidates)
         actions = self.normalizer.actions(plans).flatten(0, 1)
         foreseen = self.foresee(state, memory, actions)
         tokens = foreseen.unflatten(-1, latent.tokens.shape[2:])
         return tokens.unflatten(0, (batch, candidates))
+
+    def start(
+        self, latent: Latent, candidates: int
+    ) -> tuple[Float[Tensor, "BS Z"], Float[Tensor, "BS M"]]:
+        """Return flattened state and memory from which ``step`` goes on, once per candidate.
+
+        Args:
+            latent: what was seen; its earlier steps and actions fill the memory.
+            candidates: S, copies of each batch element, which stand side by side.
+        """
+        state, memory = self._remember(latent)
+        return state.repeat_interleave(candidates, 0), memory.repeat_interleave(candidates, 0)
+
+    def step(
+        self,
+        state: Float[Tensor, "BS Z"],
+        memory: Float[Tensor, "BS M"],
+        actions: Float[Tensor, "BS A"],
+    ) -> tuple[Float[Tensor, "BS Z"], Float[Tensor, "BS M"]]:
+        """Return state and memory one model step later (actions in the world's units)."""
+        return self.predictor(state, self.normalizer.actions(actions), memory)
 
     def foresee(
         self,
