@@ -12,6 +12,7 @@ from tyro.conf import Positional, UseAppendAction
 from armillary.cli.outcome import Outcome
 from armillary.cli.parse import Command, settings_of
 from armillary.cli.progress import bar
+from armillary.core.errors import ConfigError
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,6 +52,12 @@ class Act(Command):
     """World steps per episode; else the task's own."""
     success_distance: float | None = None
     """Solved within this distance of the goal, in the world's unit; else the task's own."""
+    prior: bool = False
+    """Plan with the model's goal prior (armillary prior trains one)."""
+    proposals: int | None = None
+    """Plans of the prior that each decision tries first; 0 leaves them out."""
+    value_weight: float | None = None
+    """Weight of the prior's goal distance in the cost; 0 leaves it out."""
 
     def run(self) -> Outcome:
         """Evaluate."""
@@ -68,6 +75,7 @@ class Act(Command):
             world_settings=settings_of(self.setting, "--setting"),
             budget=self.budget,
             success_distance=self.success_distance,
+            **self._prior(),
         )
         with bar("acting") as progress:
             result = act(self.model, self.world, self.out, config, progress)
@@ -75,6 +83,13 @@ class Act(Command):
         said = f"{result.manifest.world}, task {result.manifest.task}: records in {self.out}"
         rows = [_shown(name, row) for name, row in value["rows"].items()]
         return Outcome(value, (said,), rows)
+
+    def _prior(self) -> dict[str, Any]:
+        given = {"proposals": self.proposals, "value_weight": self.value_weight}
+        chosen = {name: value for name, value in given.items() if value is not None}
+        if chosen and not self.prior:
+            raise ConfigError("--proposals and --value-weight need --prior, which was not given.")
+        return {"prior": self.prior, **chosen}
 
 
 def _shown(name: str, row: Mapping[str, Any]) -> dict[str, str]:

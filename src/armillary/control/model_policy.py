@@ -2,7 +2,8 @@
 
 Each frame is encoded once and only if a decision will need it; all candidates of a decision are
 one batch; the planner starts from what it decided last. One model step is ``frame_skip`` world
-steps, with their actions side by side.
+steps, with their actions side by side. With a goal prior, the plans that its policy would take are
+tried first, and its distance says what is left to go when a plan ends.
 
 Where episodes run side by side, one call of the planner can decide for ``batch`` of them.
 
@@ -21,12 +22,13 @@ from jaxtyping import Float
 from torch import Tensor
 
 from armillary.control.carry import Decision
+from armillary.control.seeing import encode_observation
 from armillary.control.situation import Situation, element
 from armillary.core.errors import ConfigError, ShapeError
 from armillary.core.protocols import Planner, WorldModel
 from armillary.core.values import ActionBounds, Latent, Observation
-from armillary.data import batch_from_observations
-from armillary.planning import goal_cost
+from armillary.models import GoalPrior
+from armillary.planning import PlannerState, StepModel, goal_cost, proposal_steps, propose
 
 
 @dataclass(frozen=True)
@@ -70,6 +72,10 @@ class ModelPolicy:
         scale: [D] of the goal cost, None for ones.
         budget_model_steps: most predictor steps per decision; None for no limit.
         image_size: pictures are brought to this size, pixels; None leaves them as they come.
+        prior: policy and goal distance on the model's latents; None for neither.
+        proposals: plans of the prior's policy that each decision tries first.
+        value_weight: of the prior's distance at the end of a plan, 1 where it should count as much
+            as the latent distance does on the whole.
         batch: decisions that are made at once, where several episodes run side by side; one that is
             made alone is then made as a batch of this size, too.
     """
@@ -85,6 +91,9 @@ class ModelPolicy:
     scale: Float[Tensor, " D"] | None = None
     budget_model_steps: int | None = None
     image_size: int | None = None
+    prior: GoalPrior | None = None
+    proposals: int = 0
+    value_weight: float = 0.0
     batch: int = 1
 
     def __post_init__(self) -> None:
@@ -99,7 +108,9 @@ class ModelPolicy:
                 f"replan must not exceed the plan's length; got {self.replan} and "
                 f"{getattr(settings, 'length', 0)}."
             )
-        self._check_budget(getattr(settings, "model_steps", 0))
+        self._check_prior()
+        proposing = proposal_steps(self.proposals, getattr(settings, "length", 1))
+        self._check_budget(getattr(settings, "model_steps", 0) + proposing)
 
     def init(self, goal: Observation, seed: int) -> ModelState:
         """Return the state at the start of an episode; the goal is encoded here, once."""
@@ -169,9 +180,10 @@ class ModelPolicy:
         missing = [situations[-1]] * max(self.batch - len(situations), 0)
         every = Situation.of([*situations, *missing])
         model, latent, goal_tokens = self.model, every.latent, every.goal_tokens
-        cost = goal_cost(model, latent, goal_tokens, self.discount, self.scale)
-        plan, later = self.planner.plan(cost, every.planner, every.generators("policy.planner"))
-        model_steps = plan.model_steps
+        cost = goal_cost(model, latent, goal_tokens, self.discount, self.scale, *self._value())
+        start, proposing = self._with_proposals(every)
+        plan, later = self.planner.plan(cost, start, every.generators("policy.planner"))
+        model_steps = plan.model_steps + proposing
         self._check_budget(model_steps)
         made = [
             Decision.of(one.step, model_steps, paid, one.planner)
@@ -181,6 +193,22 @@ class ModelPolicy:
             (plan.actions[place], decision, element(later, place, len(every.seeds)))
             for place, decision in enumerate(made)
         ]
+
+    def _value(self) -> tuple[Any, float]:
+        if self.prior is None or not self.value_weight:
+            return None, 0.0
+        return self.prior.distance, self.value_weight * float(self.prior.latent_per_step)
+
+    def _with_proposals(self, situation: Situation) -> tuple[Any, int]:
+        """Return the planner's state with proposals in it, and the model steps they took."""
+        planner = situation.planner
+        if self.prior is None or not self.proposals:
+            return planner, 0
+        # A stream of its own: the planner draws the same numbers with and without proposals.
+        rngs = situation.generators("policy.proposals")
+        latent, goal_tokens = situation.latent, situation.goal_tokens
+        plans = propose(self.model, self.prior, latent, goal_tokens, planner, self.proposals, rngs)
+        return planner.with_proposals(plans), proposal_steps(*plans.shape[1:3])
 
     def _see(self, observation: Observation, state: ModelState, model_step: int) -> ModelState:
         until_decision = -model_step % self.replan
@@ -209,15 +237,27 @@ class ModelPolicy:
 
     def encode(self, observation: Observation) -> Float[Tensor, "1 1 N D"]:
         """Return the latent of one observation."""
-        # no_grad, not inference_mode: the gradient planner differentiates through what comes out.
-        with torch.no_grad():
-            batch = batch_from_observations([observation], size=self.image_size)
-            return self.model.encode(batch).tokens
+        return encode_observation(self.model, observation, self.image_size)
 
     def _model_bounds(self) -> ActionBounds:
         return ActionBounds(
             np.tile(self.bounds.low, self.frame_skip), np.tile(self.bounds.high, self.frame_skip)
         )
+
+    def _check_prior(self) -> None:
+        if self.proposals < 0 or not self.value_weight >= 0:
+            raise ConfigError(
+                "proposals and value_weight must be at least 0; "
+                f"got {self.proposals} and {self.value_weight}."
+            )
+        if self.prior is None or not self.proposals:
+            return
+        kept = isinstance(self.planner.init(self._model_bounds(), 1), PlannerState)
+        if not (kept and isinstance(self.model, StepModel)):
+            raise ConfigError(
+                "Proposals need a model with start and step, and a planner whose state is a "
+                "PlannerState; use 0 proposals with others."
+            )
 
     def _check_budget(self, model_steps: int) -> None:
         if self.budget_model_steps is not None and model_steps > self.budget_model_steps:

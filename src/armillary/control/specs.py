@@ -13,14 +13,18 @@ from typing import Any
 from armillary.control.model_policy import ModelPolicy, check_action_width
 from armillary.control.oracle import Oracle
 from armillary.control.policies import NoOpPolicy, RandomPolicy
-from armillary.core.errors import ConfigError
+from armillary.core.errors import CheckpointError, ConfigError
 from armillary.core.hashing import file_sha256, json_sha256
 from armillary.core.protocols import Policy
 from armillary.core.values import WorldSpec
+from armillary.models import JEPA, GoalPrior, load_model, load_prior
+from armillary.models.prior_file import PRIOR_FILE
 from armillary.planning import make_planner
 
 Actor = Policy | Oracle
 PolicyFactory = Callable[[WorldSpec], Actor]
+PROPOSALS = 16
+VALUE_WEIGHT = 3.0
 # A model reads ``depth_m`` where an observation holds ``depth``.
 _OBSERVATION_OF = {"depth_m": "depth"}
 
@@ -77,6 +81,9 @@ class ModelSpec:
         discount: as in ``ModelPolicy``.
         budget_model_steps: as in ``ModelPolicy``.
         observes: observation streams; None for those that the model's config names.
+        prior: use the goal prior in the folder; False plans without.
+        proposals: as in ``ModelPolicy``; only with the prior.
+        value_weight: as in ``ModelPolicy``; only with the prior.
         batch: as in ``ModelPolicy``. The identity names it, since the shape of a batch can change
             the last bits of a decision.
     """
@@ -89,18 +96,19 @@ class ModelSpec:
     discount: float = 1.0
     budget_model_steps: int | None = None
     observes: tuple[str, ...] | None = None
+    prior: bool = False
+    proposals: int = PROPOSALS
+    value_weight: float = VALUE_WEIGHT
     batch: int = 1
 
     def __call__(self, world: WorldSpec) -> ModelPolicy:
         """Return the policy, with the model loaded.
 
         Raises:
-            CheckpointError: the folder is not a complete model.
+            CheckpointError: the folder is not a complete model, or lacks the prior it should use.
             ConfigError: a planner, setting or budget that cannot be.
             ShapeError: the model's actions are not the world's.
         """
-        from armillary.models import load_model
-
         planner = make_planner(self.planner, **self.planner_settings)
         model = load_model(Path(self.folder))
         config = getattr(model, "config", None)
@@ -117,6 +125,9 @@ class ModelSpec:
             discount=self.discount,
             budget_model_steps=self.budget_model_steps,
             image_size=getattr(getattr(config, "encoder", None), "image_size", None),
+            prior=self._prior(model),
+            proposals=self.proposals if self.prior else 0,
+            value_weight=self.value_weight if self.prior else 0.0,
             batch=self.batch,
         )
 
@@ -128,12 +139,25 @@ class ModelSpec:
         files = {
             path.name: file_sha256(path)
             for path in sorted(folder.iterdir())
-            if path.suffix in (".safetensors", ".json")
+            if path.suffix in (".safetensors", ".json") and (self.prior or path.name != PRIOR_FILE)
         }
         settings = [self.planner, dict(self.planner_settings), self.history, self.replan]
         settings += [self.discount, self.observes]
+        if self.prior:  # without it, names are what they were before there were priors
+            settings += [self.proposals, self.value_weight]
         together = f" batch {self.batch}" if self.batch > 1 else ""
         return f"model {json_sha256([files, settings])}{together}"
+
+    def _prior(self, model: JEPA) -> GoalPrior | None:
+        if not self.prior:
+            return None
+        found = load_prior(Path(self.folder), model)
+        if found is None:
+            raise CheckpointError(
+                f"{self.folder}: holds no goal prior; train one with: "
+                f"armillary prior {self.folder} DATASET"
+            )
+        return found
 
 
 def observation_streams(config: Any) -> tuple[str, ...]:

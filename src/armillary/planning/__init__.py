@@ -10,6 +10,7 @@ from armillary.planning.goal_cost import GoalCost, goal_cost
 from armillary.planning.gradient import Gradient, GradientConfig
 from armillary.planning.icem import ICEM, ICEMConfig
 from armillary.planning.mppi import MPPI, MPPIConfig
+from armillary.planning.proposals import ActionPrior, StepModel, proposal_steps, propose
 from armillary.planning.registry import PLANNERS, make_planner
 from armillary.planning.state import PlannerState
 
@@ -18,6 +19,7 @@ __all__ = [
     "ICEM",
     "MPPI",
     "PLANNERS",
+    "ActionPrior",
     "CEMConfig",
     "Collocation",
     "CollocationConfig",
@@ -27,7 +29,10 @@ __all__ = [
     "ICEMConfig",
     "MPPIConfig",
     "PlannerState",
+    "StepModel",
     "check_planner",
     "goal_cost",
     "make_planner",
+    "proposal_steps",
+    "propose",
 ]

@@ -25,7 +25,8 @@ class PlannerState:
         low: [A], lower bounds in float32, never below the world's own.
         high: [A], upper bounds in float32, never above the world's own.
         mean: [B L A], centre of the search.
-        kept: [B K L A], plans of the last decision that are tried again; K = 0 at the start.
+        kept: [B K L A], plans that are tried first: what the last decision left behind, and
+            proposals for this one; K = 0 at the start.
     """
 
     low: Float[Tensor, " A"]
@@ -46,6 +47,15 @@ class PlannerState:
     def clip(self, plans: Float[Tensor, "*shape A"]) -> Float[Tensor, "*shape A"]:
         """Return plans inside the box."""
         return plans.clamp(self.low, self.high)
+
+    def with_proposals(self, plans: Float[Tensor, "B P L A"]) -> PlannerState:
+        """Return the state whose next search also tries these plans, inside the box.
+
+        They take the place of drawn candidates (or of random starts), so a decision costs the
+        same; after it they are forgotten, unless the search kept them. Where there is room for
+        few, they come before what was kept, the best of which is the mean or near it.
+        """
+        return replace(self, kept=torch.cat([self.clip(plans.detach()), self.kept], dim=1))
 
     def carry(self, mean: Float[Tensor, "B L A"], kept: Float[Tensor, "B K L A"]) -> PlannerState:
         """Return the state with what this decision leaves behind."""

@@ -57,6 +57,9 @@ class ActConfig:
             the world wants it for evaluation (``spec.extra["evaluation"]``, e.g. held-out layouts).
         budget: world steps per episode; None for the task's own.
         success_distance: None for the task's own.
+        prior: plan with the goal prior in the model's folder.
+        proposals: plans of the prior that each decision tries first; without the prior, none.
+        value_weight: of the prior's distance in the cost; without the prior, 0.
     """
 
     planner: str = "icem"
@@ -71,6 +74,9 @@ class ActConfig:
     world_settings: Mapping[str, Any] = field(default_factory=dict)
     budget: int | None = None
     success_distance: float | None = None
+    prior: bool = False
+    proposals: int = ModelSpec.proposals
+    value_weight: float = ModelSpec.value_weight
 
 
 @dataclass(frozen=True)
@@ -141,6 +147,9 @@ def model_spec(folder: Path, config: ActConfig) -> ModelSpec:
         history=config.history,
         replan=config.replan,
         batch=config.batch,
+        prior=config.prior,
+        proposals=config.proposals,
+        value_weight=config.value_weight,
     )
 
 

@@ -9,7 +9,13 @@ from pathlib import Path
 from armillary.core.errors import CheckpointError
 
 _HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
-_FILES = ("config.json", "model.safetensors", "normalizer.safetensors", "README.md")
+_FILES = (
+    "config.json",
+    "model.safetensors",
+    "normalizer.safetensors",
+    "prior.safetensors",
+    "README.md",
+)
 
 
 def find_model(name: str | Path) -> Path:

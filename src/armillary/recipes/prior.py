@@ -1,0 +1,88 @@
+"""Prior: add a goal prior to a model that is there, from a recording, in minutes.
+
+What is held out is the same share of episodes as in training, so nothing that judged the model
+teaches its prior.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+from armillary.core.errors import ShapeError
+from armillary.core.progress import Progress, silent
+from armillary.data import Cache, Windows, open_dataset, prepare, split_episodes
+from armillary.models import JEPAConfig, load_model, save_prior
+from armillary.recipes.finding import find_model
+from armillary.recipes.recipe import Recipe, fitted, needed_streams
+from armillary.training.prior import PriorConfig, fit_prior, judge_prior
+from armillary.training.trails import trails_of
+
+_HELD_OUT = Recipe().held_out
+
+
+@dataclass(frozen=True)
+class PriorSummary:
+    """What came of it.
+
+    Attributes:
+        file: the prior, in the model's folder.
+        seconds: encoding and training.
+        order: as in ``judge_prior``, on held-out episodes; None where none are held out.
+        action_nats: likewise.
+    """
+
+    file: Path
+    seconds: float
+    order: float | None
+    action_nats: float | None
+
+
+def add_prior(
+    model: str | Path,
+    data: Path,
+    config: PriorConfig | None = None,
+    progress: Progress = silent,
+) -> PriorSummary:
+    """Train a goal prior on a model's latents of a recording and leave it in the model's folder.
+
+    Args:
+        model: model folder, or run folder.
+        data: folder of a dataset with actions.
+        config: settings; None takes the defaults.
+        progress: called while preparing and after each step.
+
+    Raises:
+        CheckpointError: not a model.
+        DatasetError: the dataset cannot be read, or lacks a stream that the model sees.
+        ShapeError: the dataset's actions are not the model's.
+        TrainingError: the dataset has no actions.
+        StorageError: the model's folder is not writable.
+    """
+    began, config = time.perf_counter(), config or PriorConfig()
+    folder = find_model(model)
+    network = load_model(folder)
+    cache = prepare(open_dataset(data), network.config.encoder.image_size, progress=progress)
+    streams = _streams(network.config, cache)
+    training, held_out = split_episodes(cache.num_episodes, _HELD_OUT, config.seed)
+    trails = trails_of(network, Windows(cache, training, 1, 1, streams))
+    prior = fit_prior(trails, config, progress)
+    judged: dict[str, float] = {}
+    if len(held_out):
+        judged = judge_prior(prior, trails_of(network, Windows(cache, held_out, 1, 1, streams)))
+    file = save_prior(prior, folder)
+    seconds = time.perf_counter() - began
+    return PriorSummary(file, seconds, judged.get("order"), judged.get("action_nats"))
+
+
+def _streams(config: JEPAConfig, cache: Cache) -> tuple[str, ...]:
+    """Return the streams that a model sees, after checking that data and model fit."""
+    recipe = Recipe(model=config)
+    width = fitted(recipe, cache).model.action_width
+    if width not in (0, config.action_width):
+        raise ShapeError(
+            f"The model takes actions of width {config.action_width}, the data have {width} per "
+            "model step; use recordings of the world that it was trained in."
+        )
+    return needed_streams(recipe)
