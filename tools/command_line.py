@@ -21,6 +21,7 @@ COMMANDS = (
     "data show",
     "data verify",
     "train",
+    "prior",
     "probe",
     "surprise",
     "act",

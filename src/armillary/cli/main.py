@@ -26,6 +26,7 @@ COMMANDS: dict[str, tuple[Any, str]] = {
     "ingest": (learn.Ingest, "turn your videos into a dataset"),
     "data": (data.Data, "look at a dataset, or check that it is whole"),
     "train": (Train, "train a model on a dataset"),
+    "prior": (learn.Prior, "teach a model which way goals lie"),
     "probe": (understand.Probe, "does the model know where things are?"),
     "surprise": (understand.Surprise, "does it notice what cannot be?"),
     "act": (act.Act, "can it reach a goal that it is shown?"),
