@@ -6,7 +6,7 @@ import pytest
 from armillary.core.errors import ConfigError
 from armillary.core.rng import generator
 from armillary.worlds import check_world, make_world
-from armillary.worlds.perturbed import KINDS, LEAST_JUMP_M, Perturbed, possible_kinds
+from armillary.worlds.perturbed import KINDS, LEAST_JUMP_M, possible_kinds
 from armillary.worlds.tabletop_tasks import Layout, draw_elsewhere
 
 SMALL = {"image_size": 32, "samples": 0}
@@ -94,11 +94,11 @@ def test_what_a_world_cannot_show_is_refused():
     assert possible_kinds(rooms) == ("stuck",)
     rooms.close()
     with pytest.raises(ConfigError, match="two_rooms cannot show 'camera'; possible in it: stuck"):
-        Perturbed("two_rooms", "camera")
+        make_world("perturbed", base="two_rooms", kind="camera")
     with pytest.raises(ConfigError, match=r"no perturbation called 'stack'\. Did you mean 'stuck'"):
-        Perturbed("two_rooms", "stack")
+        make_world("perturbed", base="two_rooms", kind="stack")
     with pytest.raises(ConfigError, match="1 <= earliest <= latest was expected, got 5 and 3"):
-        Perturbed("two_rooms", "stuck", earliest=5, latest=3)
+        make_world("perturbed", base="two_rooms", earliest=5, latest=3)
 
 
 def test_elsewhere_is_far_free_and_on_the_table():

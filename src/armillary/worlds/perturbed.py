@@ -69,40 +69,28 @@ class Perturbed:
     """A world with one event per episode.
 
     Args:
-        base: name of the world, as in ``make_world``.
+        base: the world; it is closed with this one.
         kind: what goes wrong, of ``KINDS``.
         earliest: first observation that may show it; 2 leaves one normal step before.
         latest: last observation that may be the first to show it.
-        settings: of the base world.
 
     Raises:
         ConfigError: an unknown kind, a base that does not offer what it needs, or no such steps.
     """
 
-    def __init__(
-        self,
-        base: str = "tabletop",
-        kind: str = "stuck",
-        earliest: int = 2,
-        latest: int = 12,
-        **settings: Any,
-    ) -> None:
-        from armillary.worlds.registry import make_world
-
+    def __init__(self, base: World, kind: str, earliest: int = 2, latest: int = 12) -> None:
         if kind not in KINDS:
             raise unknown_name("perturbation", kind, KINDS)
         if not 1 <= earliest <= latest:
             raise ConfigError(
                 f"perturbed: 1 <= earliest <= latest was expected, got {earliest} and {latest}."
             )
-        self._base = make_world(base, **settings)
-        self._kind, self._steps = kind, (earliest, latest)
-        if kind not in possible_kinds(self._base):
-            self._base.close()
+        if kind not in possible_kinds(base):
             raise ConfigError(
-                f"perturbed: {base} cannot show {kind!r}; possible in it: "
-                f"{', '.join(possible_kinds(self._base))}."
+                f"perturbed: {base.spec.name} cannot show {kind!r}; possible in it: "
+                f"{', '.join(possible_kinds(base))}."
             )
+        self._base, self._kind, self._steps = base, kind, (earliest, latest)
 
     @property
     def spec(self) -> WorldSpec:

@@ -21,10 +21,21 @@ def _two_rooms(**settings: Any) -> World:
     return TwoRooms(**settings)
 
 
-def _perturbed(**settings: Any) -> World:
+def _perturbed(
+    base: str = "tabletop",
+    kind: str = "stuck",
+    earliest: int = 2,
+    latest: int = 12,
+    **settings: Any,
+) -> World:
     from armillary.worlds.perturbed import Perturbed
 
-    return Perturbed(**settings)
+    world = make_world(base, **settings)
+    try:
+        return Perturbed(world, kind, earliest, latest)
+    except ConfigError:
+        world.close()
+        raise
 
 
 WORLDS: dict[str, Callable[..., World]] = {
