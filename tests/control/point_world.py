@@ -76,6 +76,21 @@ class PointWorld:
         return Observation({"rgb": picture(self.xy), "labels": np.zeros((8, 8), np.uint8)})
 
 
+@dataclass
+class BlindPointWorld(PointWorld):
+    """Can go on without a picture, and counts those that it takes."""
+
+    pictures: int = 0
+
+    def advance(self, action: np.ndarray) -> None:
+        super().step(action)
+        self.pictures -= 1
+
+    def _observe(self) -> Observation:
+        self.pictures += 1
+        return super()._observe()
+
+
 class PointModel:
     """The exact model of ``PointWorld``: its latent is the place. Counts what it encodes."""
 

@@ -47,6 +47,27 @@ def test_an_episode_alone_gives_the_record_it_gives_among_others():
     assert record.actions == among.actions and record.distances == among.distances
 
 
+@pytest.mark.parametrize("history", [1, 2])
+@pytest.mark.parametrize("replan", [1, 3])
+def test_pictures_that_nobody_looks_at_are_not_taken_and_nothing_else_changes(history, replan):
+    spec = toy.PointModelSpec(history=history, replan=replan, frame_skip=2)
+    rules = manifest(episodes=2)
+    worlds = []
+
+    def blind():
+        worlds.append(toy.BlindPointWorld())
+        return worlds[-1]
+
+    assert bodies(run(spec, rules=rules, world=blind)) == bodies(run(spec, rules=rules))
+    # of 12 steps, the 6 model steps; of these, where a decision remembers them
+    looked = {(1, 1): 6, (1, 3): 2, (2, 1): 6, (2, 3): 3}[history, replan]
+    assert worlds[0].pictures == 2 * looked
+    for floor in (RandomSpec(), NoOpSpec(), OracleSpec()):
+        worlds.clear()
+        assert bodies(run(floor, rules=rules, world=blind)) == bodies(run(floor, rules=rules))
+        assert worlds[0].pictures == 2  # the one after reset
+
+
 def test_model_and_oracle_get_there_and_the_floors_do_not():
     model, random, noop, oracle = (
         summarise(run(spec, episodes=20))

@@ -79,9 +79,7 @@ def test_a_batch_of_episodes_is_proposed_to_one_by_one(spec):
 
 
 def test_a_prior_that_is_not_there_or_cannot_be_used_gets_a_sentence(spec):
-    with pytest.raises(
-        CheckpointError, match="holds no goal prior; train one with: arm"
-    ):
+    with pytest.raises(CheckpointError, match="holds no goal prior; train one with: arm"):
         evaluate(RULES, replace(spec, prior=True), toy.PointWorld)
     policy = ModelPolicy(toy.PointModel(), make_planner("cem"), toy.BOUNDS)
     with pytest.raises(ConfigError, match="proposals and value_weight must be at least 0; got -1"):
@@ -93,7 +91,5 @@ def test_a_prior_that_is_not_there_or_cannot_be_used_gets_a_sentence(spec):
 def test_proposals_count_against_the_budget(spec):
     save_prior(prior(), spec.folder)
     fits = make_planner("icem", **SMALL).config.model_steps
-    with pytest.raises(
-        ConfigError, match=f"takes {fits + 32} model steps per decision"
-    ):
+    with pytest.raises(ConfigError, match=f"takes {fits + 32} model steps per decision"):
         evaluate(RULES, replace(spec, prior=True, budget_model_steps=fits), toy.PointWorld)

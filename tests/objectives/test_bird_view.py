@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numeric import normal
 
-from armillary.objectives import BIRD_VIEW_KINDS, bird_view, bird_view_loss
+from armillary.objectives import BIRD_VIEW_KINDS, bird_view, bird_view_loss, picture_view
 
 CELLS = 4
 GREY, RED, YELLOW, BLUE = (0.7, 0.7, 0.7), (1.0, 0.0, 0.0), (1.0, 0.9, 0.0), (0.1, 0.1, 0.9)
@@ -128,3 +128,18 @@ def test_a_blurred_guess_costs_less_than_one_in_the_wrong_place():
     assert float(bird_view_loss(blurred, came, CELLS)) < float(
         bird_view_loss(at(-1.0), came, CELLS)
     )
+
+
+@pytest.mark.parametrize(("colour", "kind"), [(GREY, 0), (RED, 1), (BLUE, 3)])
+def test_in_a_picture_a_thing_is_where_it_stands_out_from_the_usual_picture(colour, kind):
+    pictures = np.ones((40, 16, 16, 3), np.float32)  # white, and a wall that is always there
+    pictures[:, :, 8] = 0
+    corners = np.random.default_rng(0).integers(0, [5, 13], (40, 2))
+    for picture, (left, top) in zip(pictures, corners, strict=True):
+        picture[top : top + 3, left : left + 3] = np.array(colour) * 0.6
+    shares = picture_view(torch.tensor(pictures), CELLS)
+    shares = shares.view(40, CELLS, CELLS, BIRD_VIEW_KINDS).numpy()
+    centres = (shares[..., kind, None] * places()).sum((1, 2))
+    np.testing.assert_allclose(centres, (corners + 1) / 7.5 - 1, atol=1e-5)
+    others = [other for other in range(BIRD_VIEW_KINDS) if other != kind]
+    assert not shares[..., others].any()

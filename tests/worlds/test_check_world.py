@@ -43,6 +43,15 @@ class Lax(Broken):
         return super().step(np.clip(np.nan_to_num(np.resize(action, 2)), -0.025, 0.025))
 
 
+class Sleepy(Broken):
+    def advance(self, action):
+        self.validated = action
+
+    def step(self, action):
+        super().advance(action)
+        return self.observe()
+
+
 class Solved(Broken):
     def draw_goal(self, task, rng):
         return Goal(task, self.observe(), self.truth())
@@ -56,6 +65,7 @@ class Solved(Broken):
         (Floating, "'rgb' is uint8"),
         (Moved, "leaves the state untouched"),
         (Lax, "of wrong width is refused"),
+        (Sleepy, "advance does what step does"),
         (Solved, "'reach' is not yet solved"),
     ],
 )

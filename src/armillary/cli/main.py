@@ -14,7 +14,7 @@ from typing import Annotated, Any
 import tyro
 
 from armillary import __version__
-from armillary.cli import act, bench, data, demo, learn, understand, view
+from armillary.cli import act, bench, data, demo, guard, learn, understand, view
 from armillary.cli.outcome import show, show_error
 from armillary.cli.parse import Command, parse
 from armillary.cli.train import Train, train_command
@@ -30,6 +30,7 @@ COMMANDS: dict[str, tuple[Any, str]] = {
     "probe": (understand.Probe, "does the model know where things are?"),
     "surprise": (understand.Surprise, "does it notice what cannot be?"),
     "act": (act.Act, "can it reach a goal that it is shown?"),
+    "guard": (guard.Guard, "does it stop when the world is not as foreseen?"),
     "view": (view.View, "what is in there? a page about a dataset, a run or an evaluation"),
     "bench": (bench.Bench, "how fast is this machine with it, beside others?"),
 }

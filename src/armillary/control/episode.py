@@ -20,7 +20,7 @@ from armillary.control.oracle import Oracle
 from armillary.control.records import Alarm, Outcome, Record
 from armillary.control.specs import Actor
 from armillary.core.errors import ArmillaryError, ConfigError, ShapeError, WorldError
-from armillary.core.protocols import World
+from armillary.core.protocols import BlindWorld, GlancingPolicy, World
 from armillary.core.rng import key
 from armillary.core.values import ActionBounds, Goal, Observation, WorldSpec
 
@@ -207,12 +207,27 @@ def _run(
         trace.alarm = getattr(state, "alarm", None)
         _note_decision(trace, state, step, answer.ms, manifest)
         with _blamed("world"):
-            observation = world.step(action)
+            observation = _stepped(world, action, _looks(actor, state))
             distance = _distance(world, goal)
         trace.actions.append(tuple(action.tolist()))
         trace.distances.append(distance)
         if manifest.stop_at_hit and distance <= manifest.success_distance:
             return
+
+
+def _looks(actor: Actor, state: Any) -> bool:
+    """Tell whether the actor will read the next observation."""
+    if isinstance(actor, Oracle):
+        return False
+    return not isinstance(actor, GlancingPolicy) or actor.looks(state)
+
+
+def _stepped(world: World, action: Float64[np.ndarray, " A"], looks: bool) -> Observation:
+    """Return what follows an action; nothing, where nobody looks and the world can do without."""
+    if looks or not isinstance(world, BlindWorld):
+        return world.step(action)
+    world.advance(action)
+    return Observation({})
 
 
 def _inside(sent: Any, bounds: ActionBounds) -> Float64[np.ndarray, " A"]:

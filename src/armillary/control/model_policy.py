@@ -112,6 +112,11 @@ class ModelPolicy:
         proposing = proposal_steps(self.proposals, getattr(settings, "length", 1))
         self._check_budget(getattr(settings, "model_steps", 0) + proposing)
 
+    def looks(self, state: ModelState) -> bool:
+        """Tell whether the next step is a model step whose picture a decision will need."""
+        model_step, within = divmod(state.step, self.frame_skip)
+        return within == 0 and -model_step % self.replan < self.history
+
     def init(self, goal: Observation, seed: int) -> ModelState:
         """Return the state at the start of an episode; the goal is encoded here, once."""
         planner = self.planner.init(self._model_bounds(), 1)
@@ -211,8 +216,7 @@ class ModelPolicy:
         return planner.with_proposals(plans), proposal_steps(*plans.shape[1:3])
 
     def _see(self, observation: Observation, state: ModelState, model_step: int) -> ModelState:
-        until_decision = -model_step % self.replan
-        if until_decision >= self.history:
+        if not self.looks(state):
             return replace(state, tokens=(), actions=())
         tokens, actions = (*state.tokens, self.encode(observation)), state.actions
         if state.tokens:

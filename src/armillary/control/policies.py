@@ -30,6 +30,10 @@ class RandomPolicy:
         """It sees nothing."""
         return ()
 
+    def looks(self, state: RandomState) -> bool:
+        """Return that it never looks."""
+        return False
+
     def init(self, goal: Observation, seed: int) -> RandomState:
         """Return the state at the start of an episode."""
         return RandomState(seed, 0)
@@ -54,6 +58,10 @@ class NoOpPolicy:
     def observes(self) -> tuple[str, ...]:
         """It sees nothing."""
         return ()
+
+    def looks(self, state: None) -> bool:
+        """Return that it never looks."""
+        return False
 
     def init(self, goal: Observation, seed: int) -> None:
         """Return no state."""

@@ -125,6 +125,15 @@ class World(Protocol):
 
 
 @runtime_checkable
+class BlindWorld(Protocol):
+    """A world that can also go on without a picture being taken, which is most of its time."""
+
+    def advance(self, action: Float[np.ndarray, " A"]) -> None:
+        """Apply one action as ``step`` does, and observe nothing."""
+        ...
+
+
+@runtime_checkable
 class Policy(Protocol):
     """Acts from observations alone. Its state is handed in and out."""
 
@@ -139,4 +148,13 @@ class Policy(Protocol):
 
     def act(self, observation: Observation, state: Any) -> tuple[Float[np.ndarray, " A"], Any]:
         """Return one action and the next state."""
+        ...
+
+
+@runtime_checkable
+class GlancingPolicy(Protocol):
+    """A policy that knows when it will not look: while it goes on with an earlier plan."""
+
+    def looks(self, state: Any) -> bool:
+        """Tell whether the next ``act`` reads its observation; else it is given an empty one."""
         ...

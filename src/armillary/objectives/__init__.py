@@ -1,6 +1,6 @@
 """Objectives: losses and the collapse diagnosis, as functions of tensors."""
 
-from armillary.objectives.bird_view import BIRD_VIEW_KINDS, bird_view, bird_view_loss
+from armillary.objectives.bird_view import BIRD_VIEW_KINDS, bird_view, bird_view_loss, picture_view
 from armillary.objectives.collapse import CollapseDiagnosis, diagnose_collapse
 from armillary.objectives.inverse_dynamics import inverse_dynamics_loss
 from armillary.objectives.rollout import decaying_weights, rollout_loss
@@ -18,6 +18,7 @@ __all__ = [
     "diagnose_collapse",
     "inverse_dynamics_loss",
     "motion_variance_covariance",
+    "picture_view",
     "rollout_loss",
     "sigreg",
     "smoothness",

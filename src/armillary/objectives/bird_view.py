@@ -22,6 +22,7 @@ BIRD_VIEW_KINDS = (
 )
 _GROUND = 0.15  # lower than this share of the tallest is ground and noise
 _COLOURED = 0.1  # colour that differs less than this from grey has no hue
+_USUAL = 32  # pictures that a median is taken of, about: more cost time and change little
 _LEAST_POINTS = 1.0  # a kind with less than this many points is not there
 
 
@@ -67,6 +68,30 @@ def bird_view(
     points_of_kind = kinds.sum(1, keepdim=True)
     shares = sums / points_of_kind.clamp_min(_LEAST_POINTS)
     return (shares * (points_of_kind >= _LEAST_POINTS)).flatten(1)
+
+
+def picture_view(rgb: Float[Tensor, "F H W 3"], cells: int) -> Float[Tensor, "F C"]:
+    """Return for each kind of thing what share of it stands out around each place of the picture.
+
+    ``bird_view`` where there is no depth: x and y are those of the picture, and what stands is what
+    differs from the median of the pictures given, which are many and of different moments.
+
+    Args:
+        rgb: pictures, 0..1.
+        cells: grid places a side.
+
+    Returns:
+        [F cells*cells*K], as ``bird_view``.
+    """
+    _, rows, columns, _ = rgb.shape
+    y = torch.linspace(-1, 1, rows, device=rgb.device)
+    x = torch.linspace(-1, 1, columns, device=rgb.device)
+    down, right = torch.meshgrid(y, x, indexing="ij")
+    usual = rgb[:: max(1, len(rgb) // _USUAL)].median(0).values
+    contrast = (rgb - usual).abs().sum(-1)
+    points = torch.stack([right.expand_as(contrast), down.expand_as(contrast), contrast], -1)
+    points, colours = points.flatten(1, 2), rgb.flatten(1, 2)
+    return bird_view(points, colours, torch.ones_like(points[..., 0], dtype=torch.bool), cells)
 
 
 def _kinds(height: Tensor, colours: Tensor) -> Tensor:

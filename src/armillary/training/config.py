@@ -49,13 +49,14 @@ class ObjectiveConfig:
         inverse_dynamics: error of the action guessed from two neighbouring latents.
         smoothness: squared change of latent from step to step.
         bird_view: unexplained share of what stands where, seen from above (needs depth).
+        picture_view: the same for what stands out where in the picture itself.
         rollout_steps: K, how many steps are foreseen from each start.
         rollout_decay: weight of each further step relative to the one before.
         sigreg_directions: random directions per step.
         motion_margin: standard deviation within a clip that motion_variance asks for.
         motion_share: share of the state tokens that it is asked of; the others may hold what
             rests.
-        bird_view_cells: grid places a side of the view from above.
+        bird_view_cells: grid places a side of either view.
     """
 
     rollout: float = 1.0
@@ -67,6 +68,7 @@ class ObjectiveConfig:
     inverse_dynamics: float = 0.0
     smoothness: float = 0.0
     bird_view: float = 0.0
+    picture_view: float = 0.0
     rollout_steps: int = 4
     rollout_decay: float = 0.7
     sigreg_directions: int = 64
@@ -91,6 +93,7 @@ class ObjectiveConfig:
             "inverse_dynamics",
             "smoothness",
             "bird_view",
+            "picture_view",
         )
         return {name: getattr(self, name) for name in names if getattr(self, name) != 0}
 

@@ -20,6 +20,7 @@ from armillary.objectives import (
     decaying_weights,
     inverse_dynamics_loss,
     motion_variance_covariance,
+    picture_view,
     rollout_loss,
     sigreg,
     smoothness,
@@ -67,6 +68,8 @@ class Learner(nn.Module):
         if "bird_view" in objective.weights:
             # linear: where things stand shall be read from the latent without further thought
             self.bird = nn.Linear(width, BIRD_VIEW_KINDS * objective.bird_view_cells**2)
+        if "picture_view" in objective.weights:
+            self.picture = nn.Linear(width, BIRD_VIEW_KINDS * objective.bird_view_cells**2)
 
     def forward(
         self, batch: Batch, step: int
@@ -97,6 +100,8 @@ class Learner(nn.Module):
             terms["smoothness"] = smoothness(latents)
         if "bird_view" in weights:
             terms["bird_view"] = self._bird_view(batch, latents)
+        if "picture_view" in weights:
+            terms["picture_view"] = self._picture_view(batch, latents)
         return {name: terms[name] for name in weights}, latents
 
     def _moving_width(self) -> int:
@@ -108,6 +113,14 @@ class Learner(nn.Module):
         guessed = self.bird(latents[:, ::_BIRD_STEP].flatten(0, 1))
         with torch.no_grad(), torch.autocast(latents.device.type, enabled=False):
             shares = self._from_above(batch)
+        return bird_view_loss(guessed, shares, self.objective.bird_view_cells)
+
+    def _picture_view(self, batch: Batch, latents: Tensor) -> Tensor:
+        """Compare what the head reads from latents with what stands out where in the picture."""
+        guessed = self.picture(latents[:, ::_BIRD_STEP].flatten(0, 1))
+        with torch.no_grad(), torch.autocast(latents.device.type, enabled=False):
+            rgb = batch.streams["rgb"][:, ::_BIRD_STEP, ::_BIRD_PIXEL, ::_BIRD_PIXEL]
+            shares = picture_view(rgb.flatten(0, 1).float() / 255, self.objective.bird_view_cells)
         return bird_view_loss(guessed, shares, self.objective.bird_view_cells)
 
     def _from_above(self, batch: Batch) -> Tensor:

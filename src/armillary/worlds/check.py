@@ -11,7 +11,7 @@ from collections.abc import Callable
 import numpy as np
 
 from armillary.core.errors import CheckFailedError, ShapeError
-from armillary.core.protocols import World
+from armillary.core.protocols import BlindWorld, World
 from armillary.core.rng import generator
 from armillary.core.values import Goal, Observation, StreamKind, WorldSpec
 
@@ -75,6 +75,18 @@ def _check_runs(first: World, second: World) -> None:
     for observation in once:
         now = {name: values.shape for name, values in observation.streams.items()}
         _hold(now == shapes, spec, "observations keep their streams and shapes")
+    if isinstance(second, BlindWorld) and len(once) > 1:
+        last = _run_blind(second, _SEED, len(once) - 1)
+        _hold(_equal(once[-1], last), spec, "advance does what step does, without a look")
+
+
+def _run_blind(world: World, seed: int, steps: int) -> Observation:
+    """Go through the episode of ``_run`` without looking, and return its last observation."""
+    assert isinstance(world, BlindWorld)
+    world.reset(seed)
+    for step in range(steps - 1):
+        world.advance(_action(world, seed, step))
+    return world.step(_action(world, seed, steps - 1))
 
 
 def _run(world: World, seed: int) -> list[Observation]:
@@ -82,10 +94,13 @@ def _run(world: World, seed: int) -> list[Observation]:
     for step in range(_STEPS):
         if getattr(world, "ended", False):
             break
-        bounds = world.spec.bounds
-        rng = generator("check_world", seed, step)
-        seen.append(world.step(rng.uniform(bounds.low, bounds.high)))
+        seen.append(world.step(_action(world, seed, step)))
     return seen
+
+
+def _action(world: World, seed: int, step: int) -> np.ndarray:
+    bounds = world.spec.bounds
+    return generator("check_world", seed, step).uniform(bounds.low, bounds.high)
 
 
 def _check_observation(spec: WorldSpec, observation: Observation) -> None:

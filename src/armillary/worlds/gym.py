@@ -83,6 +83,15 @@ class GymWorld:
         """
         return self._observe(self._advance(action))
 
+    def advance(self, action: Any) -> None:
+        """Apply one action [A] without a picture, which is most of a step's time.
+
+        Raises:
+            ShapeError: as ``step``.
+            WorldError: as ``step``.
+        """
+        self._advance(action)
+
     def truth(self) -> Mapping[str, np.ndarray]:
         """Return nothing: Gymnasium has no name for an environment's state."""
         return {}

@@ -141,6 +141,16 @@ class Tabletop:
             ShapeError: wrong width, not finite, or out of bounds.
             WorldError: no episode was started, or the physics diverged.
         """
+        self.advance(action)
+        return self.observe()
+
+    def advance(self, action: Any) -> None:
+        """Step without a look: no picture is drawn.
+
+        Raises:
+            ShapeError: as ``step``.
+            WorldError: as ``step``.
+        """
         self._check_started()
         wanted = validate_action(self._spec, action)
         place = self._data.qpos[:2]
@@ -153,7 +163,6 @@ class Tabletop:
             raise WorldError(f"tabletop: the physics diverged in the episode of seed {self._seed}.")
         # Contacts and body places belong to the state after the step only from here on.
         self._mujoco.mj_forward(self._model, self._data)
-        return self.observe()
 
     def observe(self) -> Observation:
         """Return what the sensors give now."""

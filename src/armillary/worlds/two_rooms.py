@@ -124,10 +124,18 @@ class TwoRooms:
         Raises:
             ShapeError: wrong width, not finite, or out of bounds.
         """
+        self.advance(action)
+        return self.observe()
+
+    def advance(self, action: Any) -> None:
+        """Move without a look: no picture is drawn.
+
+        Raises:
+            ShapeError: as ``step``.
+        """
         self._check_started()
         dx, dy = validate_action(self._spec, action).tolist()
         self._xy = self._layout.move(*self._xy, dx, dy)
-        return self.observe()
 
     def observe(self) -> Observation:
         """Return what the sensors give now."""

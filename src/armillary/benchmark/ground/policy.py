@@ -33,11 +33,13 @@ class PeerState:
     Attributes:
         step: world step of the next action.
         player: who plays; it keeps the peer's plan.
+        picture: the last one that was looked at.
         decision: the last decision, for the record.
     """
 
     step: int
     player: Player
+    picture: np.ndarray
     decision: Decision | None = None
 
 
@@ -66,24 +68,29 @@ class PeerPolicy:
         """It sees pictures."""
         return ("rgb",)
 
+    def looks(self, state: PeerState) -> bool:
+        """Tell whether the next step is one at which the peer decides anew."""
+        return state.step % (self.planning.executed * FRAME_SKIP) == 0
+
     def init(self, goal: Observation, seed: int) -> PeerState:
         """Return the state at the start of an episode."""
         make = PEER_KINDS[self.kind].player
         picture = goal.streams["rgb"]
-        return PeerState(
-            0, make(self.model, self.scale, self.planning, self.image_size, picture, seed)
-        )
+        player = make(self.model, self.scale, self.planning, self.image_size, picture, seed)
+        return PeerState(0, player, picture)
 
     def act(
         self, observation: Observation, state: PeerState
     ) -> tuple[Float[np.ndarray, " A"], PeerState]:
         """Return the peer's next action within the bounds; every 25 steps it decides anew."""
-        sent = np.asarray(state.player(observation.streams["rgb"]), np.float64)
-        action = np.clip(sent, self.bounds.low, self.bounds.high)
-        decision = state.decision
-        if state.step % (self.planning.executed * FRAME_SKIP) == 0:
+        picture, decision = state.picture, state.decision
+        if self.looks(state):
+            picture = observation.streams["rgb"]
             decision = Decision(state.step, self.planning.model_steps, None, {})
-        return action, replace(state, step=state.step + 1, decision=decision)
+        # between decisions their policy takes actions from its buffer, whatever it is shown
+        sent = np.asarray(state.player(picture), np.float64)
+        action = np.clip(sent, self.bounds.low, self.bounds.high)
+        return action, replace(state, step=state.step + 1, picture=picture, decision=decision)
 
 
 @dataclass(frozen=True)

@@ -144,8 +144,12 @@ def evaluate_stage(
         for policy in config.variants:
             spec = PeerSpec(train_folder(folder, config, policy), planning)
             run(policy + suffix, spec, list_, asdict(planning))
-    about = {"manifest": manifest.sha256, "budget": manifest.budget, "date": date()}
-    about["reachable"] = manifest.reachable
+    about = {
+        "manifest": manifest.sha256,
+        "budget": manifest.budget,
+        "reachable": manifest.reachable,
+        "date": date(),
+    }
     write_json(place / "rows.json", about | {"rows": rows})
 
 

@@ -1,0 +1,159 @@
+"""EB-JEPA's protocol for two rooms with random walls, in armillary's world, on held-out layouts.
+
+Pictures of 65x65, start and goal in different rooms, 200 steps, solved when the agent is within
+4.5 px of the goal at the last of them. EB-JEPA reports 97 % with MPPI, whose actions exceed the
+norm of 2.45 px that their data keep, and 96 % with CEM, whose do not (planning.md, sections 3.4
+and 8.1). Here every action is bounded to a square inside that norm, and layouts are held out,
+which theirs are not. The world is not theirs: its agent has a body of 2 px radius, and its
+doorway leaves it 5 px of room (theirs is a point in a doorway of 8).
+
+    record -> train -> act
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from armillary.benchmark.machine import date, describe_machine
+from armillary.control import Record
+from armillary.core.files import write_json
+from armillary.core.progress import Progress, silent
+from armillary.models import EncoderConfig
+from armillary.recipes.acting import ActConfig, Acting, act
+from armillary.recipes.recipe import Recipe, train_recipe
+from armillary.recipes.two_rooms import two_rooms
+from armillary.worlds import record
+from armillary.worlds.two_rooms_layout import ARENA_M
+
+PICTURE_PX = 65
+PIXEL_M = ARENA_M / PICTURE_PX
+MAX_NORM_PX = 2.45
+SUCCESS_PX = 4.5
+BUDGET = 200
+# 1.726 px along each axis: the corner of the box has a norm of 2.442 px
+MAX_STEP_M = 0.017
+
+Bars = Callable[[str], AbstractContextManager[Progress]]
+
+
+def two_rooms_eb() -> Recipe:
+    """Return the recipe: pictures of 65x65, four world steps to a model step."""
+    base = two_rooms()
+    encoder = EncoderConfig(
+        image_size=PICTURE_PX, patch=13, patch_hidden=192, patch_width=48, hidden=384,
+        keypoints=8, tokens=8, width=32,
+    )  # fmt: skip
+    model = replace(base.model, encoder=encoder, frame_skip=4, point_stride=1)
+    return replace(base, model=model, clip_length=10)
+
+
+@dataclass(frozen=True)
+class EBConfig:
+    """How much of everything.
+
+    Attributes:
+        episodes: recorded episodes.
+        steps: steps of each.
+        recipe: what is trained.
+        act: how it is evaluated; its budget, success distance and world settings are the
+            protocol's.
+        seed: names the recording.
+    """
+
+    episodes: int = 3000
+    steps: int = 64
+    recipe: Recipe = field(default_factory=two_rooms_eb)
+    act: ActConfig = field(default_factory=lambda: ActConfig(episodes=200, replan=1))
+    seed: int = 0
+
+
+def run_two_rooms_eb(
+    out: Path,
+    config: EBConfig | None = None,
+    bars: Bars = lambda _: nullcontext(silent),
+) -> dict[str, Any]:
+    """Record, train and evaluate; what is finished in ``out`` already is used again.
+
+    Args:
+        out: folder for the recording, the run, the records and ``result.json``.
+        config: how much of everything.
+        bars: makes a progress bar for a stage.
+
+    Returns:
+        n, success, wilson95, seconds_per_episode (of planning, encoding included),
+        max_action_norm (px), the floors beside them, and how it was made.
+
+    Raises:
+        ConfigError: ``out`` holds another evaluation.
+        StorageError: ``out`` is not writable.
+    """
+    config = config or EBConfig()
+    data, run = out / "recording", out / "run"
+    with bars("recording") as progress:
+        _record(data, config, progress)
+    with bars("training") as progress:
+        if not (run / "model").is_dir():
+            train_recipe(config.recipe, data, run, run.exists(), progress)
+    with bars("acting") as progress:
+        protocol = replace(
+            config.act,
+            task="cross",
+            budget=BUDGET,
+            success_distance=SUCCESS_PX * PIXEL_M,
+            world_settings={"max_step_m": MAX_STEP_M, "split": "held_out"},
+        )
+        acting = act(run, "two_rooms", out / "act", protocol, progress)
+    result = summary(acting) | {"machine": describe_machine(config.act.workers), "date": date()}
+    write_json(out / "result.json", result)
+    return result
+
+
+def _record(data: Path, config: EBConfig, progress: Progress) -> None:
+    settings = {"image_size": PICTURE_PX, "max_step_m": MAX_STEP_M}
+    record(
+        "two_rooms",
+        data,
+        config.episodes,
+        config.steps,
+        seed=config.seed,
+        settings=settings,
+        resume=data.exists(),
+        progress=progress,
+    )
+
+
+def summary(acting: Acting) -> dict[str, Any]:
+    """Return the numbers of an evaluation, from its records alone."""
+    records = acting.records["model"]
+    row = acting.rows["model"].to_dict()
+    return {
+        "n": row["n"],
+        "success": row["success"],
+        "wilson95": row["wilson95"],
+        "first_hit_success": row["first_hit_success"],
+        "seconds_per_episode": _planning_s(records),
+        "max_action_norm": _largest_norm_px(records),
+        "allowed_action_norm": MAX_NORM_PX,
+        "unit": "px",
+        "floors": {
+            name: {key: other.to_dict()[key] for key in ("n", "success", "wilson95")}
+            for name, other in acting.rows.items()
+            if name != "model"
+        },
+        "manifest": acting.manifest.sha256,
+    }
+
+
+def _planning_s(records: tuple[Record, ...]) -> float:
+    return float(np.mean([sum(record.ms_per_decision) for record in records])) / 1000
+
+
+def _largest_norm_px(records: tuple[Record, ...]) -> float:
+    actions = np.concatenate([np.asarray(record.actions) for record in records])
+    return float(np.linalg.norm(actions, axis=1).max() / PIXEL_M)

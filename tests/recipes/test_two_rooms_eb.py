@@ -1,0 +1,35 @@
+"""EB-JEPA's protocol: its numbers are in pixels of its picture, and nothing leaves the bound."""
+
+from dataclasses import replace
+
+import numpy as np
+
+from armillary.recipes.acting import ActConfig
+from armillary.recipes.two_rooms_eb import (
+    MAX_NORM_PX,
+    MAX_STEP_M,
+    PIXEL_M,
+    EBConfig,
+    run_two_rooms_eb,
+    two_rooms_eb,
+)
+from armillary.worlds import make_world
+
+
+def test_the_box_of_actions_lies_inside_the_norm():
+    assert np.hypot(MAX_STEP_M, MAX_STEP_M) / PIXEL_M < MAX_NORM_PX
+    world = make_world("two_rooms", max_step_m=MAX_STEP_M, image_size=65)
+    assert world.reset(0).streams["rgb"].shape == (65, 65, 3)
+
+
+def test_a_tiny_run_is_judged_by_the_protocol_and_used_again(tmp_path):
+    recipe = replace(two_rooms_eb(), steps=2, batch_size=2, clip_length=7)
+    act = ActConfig(episodes=2, workers=1, replan=4, planner_settings={"length": 4, "samples": 16})
+    config = EBConfig(episodes=3, steps=32, recipe=recipe, act=act)
+    first = run_two_rooms_eb(tmp_path, config)
+    assert first["n"] == 2 and first["max_action_norm"] <= MAX_NORM_PX
+    assert first["seconds_per_episode"] > 0
+    assert first["floors"]["oracle"]["success"] == 1
+    again = run_two_rooms_eb(tmp_path, config)
+    assert again["success"] == first["success"] and again["manifest"] == first["manifest"]
+    assert (tmp_path / "result.json").is_file()
