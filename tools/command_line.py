@@ -25,11 +25,14 @@ COMMANDS = (
     "probe",
     "surprise",
     "act",
+    "guard",
     "view",
     "bench loader",
     "bench train",
     "bench plan",
     "bench latency",
+    "bench peers",
+    "bench two-rooms",
 )
 HEAD = """# Command line
 

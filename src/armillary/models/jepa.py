@@ -127,7 +127,9 @@ class JEPA(nn.Module):
         self._check(batch)
         frames = {name: batch.streams[name].flatten(0, 1) for name in self.config.streams}
         tokens = self.encoder(*self._features(frames)).float()
-        actions = batch.actions if self.config.action_width else None
+        # a single step has no actions after it, whatever a model step is made of
+        between = self.config.action_width and batch.valid.shape[1] > 1
+        actions = batch.actions if between else None
         return Latent(tokens.unflatten(0, batch.valid.shape), actions)
 
     def rollout(
@@ -241,7 +243,9 @@ class JEPA(nn.Module):
                     f"width {width}."
                 )
         width = self.config.action_width
-        if width and batch.actions is not None and batch.actions.shape[-1] != width:
+        if not width or batch.actions is None or not batch.actions.shape[1]:
+            return
+        if batch.actions.shape[-1] != width:
             raise ShapeError(
                 f"The model takes actions of width {width}, the data have width "
                 f"{batch.actions.shape[-1]}."

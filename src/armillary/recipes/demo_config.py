@@ -24,11 +24,11 @@ class DemoConfig:
         seed: names everything.
     """
 
-    episodes: int = 2900
+    episodes: int = 2200
     steps: int = 12
     recipe: Recipe = field(default_factory=tabletop)
     act: ActConfig = field(default_factory=lambda: ActConfig(episodes=100, replan=1))
-    push_episodes: int = 30
+    push_episodes: int = 24
     teleports: int = 100
     decoder_steps: int = 400
     seed: int = 0
