@@ -302,7 +302,7 @@ def test_nothing_in_the_folder_is_imported_or_run(folder, monkeypatch):
     assert not [m for m in new if str(getattr(m, "__file__", "")).startswith(str(folder))]
 
 
-def full(tensors, path):
+def full(tensors, path, metadata=None):
     """What safetensors raises on a full tmpfs, word for word."""
     raise SafetensorError(
         "Error while serializing: I/O error: No space left on device (os error 28)"

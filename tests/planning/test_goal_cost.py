@@ -40,6 +40,14 @@ def test_without_weights_it_is_the_plain_sum():
     np.testing.assert_allclose(plain.numpy(), ones.numpy(), rtol=1e-6)
 
 
+def test_the_last_state_alone_counts_as_much_as_all_of_them_would():
+    tokens, goal, plans = draw(2, 1, 4, 2), draw(2, 4, 2), draw(2, 5, 6, 2)
+    cost = goal_cost(Adds(), Latent(tokens), goal, summed=False)
+    last = Adds().rollout(Latent(tokens), plans)[:, :, -1].numpy()
+    wanted = 6 * ((last - goal.numpy()[:, None]) ** 2).mean((-2, -1))
+    np.testing.assert_allclose(cost(plans).numpy(), wanted, rtol=1e-5)
+
+
 def test_its_steps_and_distances_add_up_to_it():
     tokens, goal, plans, scale = draw(2, 3, 4, 2), draw(2, 4, 2), draw(2, 5, 6, 2), draw(2).exp()
     cost = goal_cost(Adds(), Latent(tokens), goal, 0.9, scale)

@@ -13,6 +13,7 @@ from armillary.recipes.two_rooms_eb import (
     run_two_rooms_eb,
     two_rooms_eb,
 )
+from armillary.training.prior import PriorConfig
 from armillary.worlds import make_world
 
 
@@ -24,8 +25,11 @@ def test_the_box_of_actions_lies_inside_the_norm():
 
 def test_a_tiny_run_is_judged_by_the_protocol_and_used_again(tmp_path):
     recipe = replace(two_rooms_eb(), steps=2, batch_size=2, clip_length=7)
-    act = ActConfig(episodes=2, workers=1, replan=4, planner_settings={"length": 4, "samples": 16})
-    config = EBConfig(episodes=3, steps=32, recipe=recipe, act=act)
+    act = ActConfig(
+        episodes=2, workers=1, replan=4, prior=True, planner_settings={"length": 4, "samples": 16}
+    )
+    prior = PriorConfig(steps=2, batch_size=4, hidden=8)
+    config = EBConfig(episodes=3, steps=32, recipe=recipe, prior=prior, act=act)
     first = run_two_rooms_eb(tmp_path, config)
     assert first["n"] == 2 and first["max_action_norm"] <= MAX_NORM_PX
     assert first["seconds_per_episode"] > 0

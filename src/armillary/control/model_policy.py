@@ -69,6 +69,7 @@ class ModelPolicy:
         replan: model steps that are executed before the next decision.
         frame_skip: world steps per model step.
         discount: of the goal cost.
+        summed: of the goal cost.
         scale: [D] of the goal cost, None for ones.
         budget_model_steps: most predictor steps per decision; None for no limit.
         image_size: pictures are brought to this size, pixels; None leaves them as they come.
@@ -88,6 +89,7 @@ class ModelPolicy:
     replan: int = 1
     frame_skip: int = 1
     discount: float = 1.0
+    summed: bool = True
     scale: Float[Tensor, " D"] | None = None
     budget_model_steps: int | None = None
     image_size: int | None = None
@@ -185,7 +187,8 @@ class ModelPolicy:
         missing = [situations[-1]] * max(self.batch - len(situations), 0)
         every = Situation.of([*situations, *missing])
         model, latent, goal_tokens = self.model, every.latent, every.goal_tokens
-        cost = goal_cost(model, latent, goal_tokens, self.discount, self.scale, *self._value())
+        rules = self.discount, self.scale, *self._value(), self.summed
+        cost = goal_cost(model, latent, goal_tokens, *rules)
         start, proposing = self._with_proposals(every)
         plan, later = self.planner.plan(cost, start, every.generators("policy.planner"))
         model_steps = plan.model_steps + proposing

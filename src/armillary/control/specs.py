@@ -79,6 +79,7 @@ class ModelSpec:
         history: as in ``ModelPolicy``.
         replan: as in ``ModelPolicy``.
         discount: as in ``ModelPolicy``.
+        summed: as in ``ModelPolicy``.
         budget_model_steps: as in ``ModelPolicy``.
         observes: observation streams; None for those that the model's config names.
         prior: use the goal prior in the folder; False plans without.
@@ -94,6 +95,7 @@ class ModelSpec:
     history: int = 1
     replan: int = 1
     discount: float = 1.0
+    summed: bool = True
     budget_model_steps: int | None = None
     observes: tuple[str, ...] | None = None
     prior: bool = False
@@ -123,6 +125,7 @@ class ModelSpec:
             replan=self.replan,
             frame_skip=skip,
             discount=self.discount,
+            summed=self.summed,
             budget_model_steps=self.budget_model_steps,
             image_size=getattr(getattr(config, "encoder", None), "image_size", None),
             prior=self._prior(model),
@@ -143,7 +146,10 @@ class ModelSpec:
         }
         settings = [self.planner, dict(self.planner_settings), self.history, self.replan]
         settings += [self.discount, self.observes]
-        if self.prior:  # without it, names are what they were before there were priors
+        # what is not asked for leaves no trace: names are what they were before it could be
+        if not self.summed:
+            settings.append("last state")
+        if self.prior:
             settings += [self.proposals, self.value_weight]
         together = f" batch {self.batch}" if self.batch > 1 else ""
         return f"model {json_sha256([files, settings])}{together}"

@@ -17,7 +17,7 @@ from typing import Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Float
-from torch import Tensor
+from torch import Tensor, nn
 
 from armillary.core.errors import ConfigError, ShapeError
 from armillary.core.protocols import WorldModel
@@ -46,6 +46,7 @@ class GoalCost:
     scale: Float[Tensor, " D"] | None = None
     value: Value | None = None
     value_weight: float = 0.0
+    summed: bool = True
 
     def __call__(self, plans: Float[Tensor, "B S L A"]) -> Float[Tensor, "B S"]:
         """Return the cost of every plan from one batched rollout."""
@@ -74,6 +75,8 @@ class GoalCost:
             apart = apart * self.scale
         distance = apart.mean(dim=(-2, -1))
         length = distance.shape[-1]
+        if not self.summed:
+            distance = length * nn.functional.pad(distance[..., -1:], (length - 1, 0))
         if self.discount != 1.0:
             distance = distance * self.discount ** torch.arange(length)
         if self.value is None or not self.value_weight:
@@ -90,6 +93,7 @@ def goal_cost(
     scale: Float[Tensor, " _"] | None = None,
     value: Value | None = None,
     value_weight: float = 0.0,
+    summed: bool = True,
 ) -> GoalCost:
     """Return the cost that leads to a goal.
 
@@ -101,6 +105,7 @@ def goal_cost(
         scale: [D], weight of each latent dimension; None weighs them all the same.
         value: how far states are from the goal; None for the latent distance alone.
         value_weight: cost of one unit of ``value`` per step of the plan.
+        summed: sum the distances of all states; False counts that of the last one L times.
 
     Raises:
         ShapeError: goal and present differ in batch, tokens or width, or the scale in width.
@@ -118,4 +123,4 @@ def goal_cost(
         raise ConfigError(f"discount must be above 0; got {discount}.")
     if not value_weight >= 0:
         raise ConfigError(f"value_weight must be at least 0; got {value_weight}.")
-    return GoalCost(model, latent, goal_tokens, discount, scale, value, value_weight)
+    return GoalCost(model, latent, goal_tokens, discount, scale, value, value_weight, summed)

@@ -52,6 +52,7 @@ class ActConfig:
         workers: processes; records do not depend on it.
         history: model steps the predictor remembers.
         replan: model steps executed per decision.
+        summed: the cost sums the distance over the plan; False takes that of its last state.
         batch: episodes that are decided for at once, as in ``ModelSpec``.
         world_settings: settings of the world beside its picture size; what they leave open is as
             the world wants it for evaluation (``spec.extra["evaluation"]``, e.g. held-out layouts).
@@ -70,6 +71,7 @@ class ActConfig:
     workers: int = 2
     history: int = 1
     replan: int = 1
+    summed: bool = True
     batch: int = 1
     world_settings: Mapping[str, Any] = field(default_factory=dict)
     budget: int | None = None
@@ -146,6 +148,7 @@ def model_spec(folder: Path, config: ActConfig) -> ModelSpec:
         planner_settings=config.planner_settings,
         history=config.history,
         replan=config.replan,
+        summed=config.summed,
         batch=config.batch,
         prior=config.prior,
         proposals=config.proposals,

@@ -7,7 +7,7 @@ and 8.1). Here every action is bounded to a square inside that norm, and layouts
 which theirs are not. The world is not theirs: its agent has a body of 2 px radius, and its
 doorway leaves it 5 px of room (theirs is a point in a doorway of 8).
 
-    record -> train -> act
+    record -> train -> learn the way to goals -> act
 """
 
 from __future__ import annotations
@@ -25,9 +25,12 @@ from armillary.control import Record
 from armillary.core.files import write_json
 from armillary.core.progress import Progress, silent
 from armillary.models import EncoderConfig
+from armillary.models.prior_file import PRIOR_FILE
 from armillary.recipes.acting import ActConfig, Acting, act
+from armillary.recipes.prior import add_prior
 from armillary.recipes.recipe import Recipe, train_recipe
 from armillary.recipes.two_rooms import two_rooms
+from armillary.training.prior import PriorConfig
 from armillary.worlds import record
 from armillary.worlds.two_rooms_layout import ARENA_M
 
@@ -61,6 +64,7 @@ class EBConfig:
         episodes: recorded episodes.
         steps: steps of each.
         recipe: what is trained.
+        prior: and then, on its latents, the goal prior.
         act: how it is evaluated; its budget, success distance and world settings are the
             protocol's.
         seed: names the recording.
@@ -69,7 +73,8 @@ class EBConfig:
     episodes: int = 3000
     steps: int = 64
     recipe: Recipe = field(default_factory=two_rooms_eb)
-    act: ActConfig = field(default_factory=lambda: ActConfig(episodes=200, replan=1))
+    prior: PriorConfig = field(default_factory=PriorConfig)
+    act: ActConfig = field(default_factory=lambda: ActConfig(episodes=200, prior=True))
     seed: int = 0
 
 
@@ -96,25 +101,56 @@ def run_two_rooms_eb(
     config = config or EBConfig()
     data, run = out / "recording", out / "run"
     with bars("recording") as progress:
-        _record(data, config, progress)
-    with bars("training") as progress:
-        if not (run / "model").is_dir():
-            train_recipe(config.recipe, data, run, run.exists(), progress)
+        record_rooms(data, config, progress)
+    learn_rooms(config, data, run, bars)
     with bars("acting") as progress:
-        protocol = replace(
-            config.act,
-            task="cross",
-            budget=BUDGET,
-            success_distance=SUCCESS_PX * PIXEL_M,
-            world_settings={"max_step_m": MAX_STEP_M, "split": "held_out"},
-        )
-        acting = act(run, "two_rooms", out / "act", protocol, progress)
+        acting = act(run, "two_rooms", out / "act", protocol(config.act), progress)
     result = summary(acting) | {"machine": describe_machine(config.act.workers), "date": date()}
     write_json(out / "result.json", result)
     return result
 
 
-def _record(data: Path, config: EBConfig, progress: Progress) -> None:
+def protocol(config: ActConfig) -> ActConfig:
+    """Return how to evaluate by EB-JEPA's rules, planning as ``config`` says."""
+    return replace(
+        config,
+        task="cross",
+        budget=BUDGET,
+        success_distance=SUCCESS_PX * PIXEL_M,
+        world_settings={"max_step_m": MAX_STEP_M, "split": "held_out"},
+    )
+
+
+def learn_rooms(
+    config: EBConfig,
+    data: Path,
+    run: Path,
+    bars: Bars = lambda _: nullcontext(silent),
+) -> None:
+    """Train a model and its goal prior in ``run``; what is there already is kept.
+
+    Args:
+        config: what is trained.
+        data: folder of the recording.
+        run: folder of the run.
+        bars: makes a progress bar for a stage.
+    """
+    if not (run / "model").is_dir():
+        with bars("training") as progress:
+            train_recipe(config.recipe, data, run, run.exists(), progress)
+    if not (run / "model" / PRIOR_FILE).is_file():
+        with bars("learning the way") as progress:
+            add_prior(run, data, config.prior, progress)
+
+
+def record_rooms(data: Path, config: EBConfig, progress: Progress = silent) -> None:
+    """Record the training layouts; what is there already is kept.
+
+    Args:
+        data: folder of the dataset.
+        config: episodes, steps and seed.
+        progress: told about each episode.
+    """
     settings = {"image_size": PICTURE_PX, "max_step_m": MAX_STEP_M}
     record(
         "two_rooms",

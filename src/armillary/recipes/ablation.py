@@ -1,0 +1,210 @@
+"""Ablation: every part of the two-rooms recipe left out in turn, on one recording and one list.
+
+The protocol is that of ``two_rooms_eb`` on other episodes than its result. Each part is judged
+against the whole recipe of the same seed on the same episodes.
+
+    recording               one for all
+    SEED/RUN                one run for each way to train; parts of the planning share the whole's
+    SEED/act/PART           manifest, records and rows
+    result.json             rows over all seeds, and paired tests
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from armillary.benchmark.machine import date, describe_machine
+from armillary.control import Record, holm, mcnemar, read_records, wilson_interval
+from armillary.control.processes import map_in_processes
+from armillary.core.errors import ConfigError
+from armillary.core.files import write_json
+from armillary.core.progress import silent
+from armillary.recipes.acting import ActConfig, act
+from armillary.recipes.peers.config import changed
+from armillary.recipes.two_rooms_eb import Bars, EBConfig, learn_rooms, protocol, record_rooms
+
+WHOLE = "whole"
+
+
+@dataclass(frozen=True)
+class Part:
+    """What is left out.
+
+    Attributes:
+        said: the same in words.
+        objective: fields of the training's objective that change.
+        act: fields of the planning that change.
+    """
+
+    said: str
+    objective: Mapping[str, Any] = field(default_factory=dict)
+    act: Mapping[str, Any] = field(default_factory=dict)
+
+
+PARTS: dict[str, Part] = {
+    WHOLE: Part("nothing"),
+    "rollout": Part("steps of foresight in the loss: 1 instead of 6", {"rollout_steps": 1}),
+    "inverse_dynamics": Part("inverse dynamics", {"inverse_dynamics": 0.0}),
+    "anti_collapse": Part(
+        "variance and covariance, over the batch and within clips",
+        {"variance": 0.0, "covariance": 0.0, "motion_variance": 0.0, "motion_covariance": 0.0},
+    ),
+    "within_clips": Part(
+        "variance and covariance within clips", {"motion_variance": 0.0, "motion_covariance": 0.0}
+    ),
+    "proposals": Part("the prior's proposals", act={"proposals": 0}),
+    "value": Part("the learned distance in the cost", act={"value_weight": 0.0}),
+    "prior": Part("proposals and learned distance", act={"prior": False}),
+    "summed_cost": Part("the sum over the plan: its last state alone", act={"summed": False}),
+}
+
+
+@dataclass(frozen=True)
+class AblationConfig:
+    """How much of everything.
+
+    Attributes:
+        base: recording, recipe, prior and planning of the whole.
+        parts: keys of ``PARTS`` beside the whole.
+        seeds: of training.
+        workers: processes, each with one thread; results do not depend on it.
+    """
+
+    base: EBConfig = field(
+        default_factory=lambda: EBConfig(act=ActConfig(episodes=100, prior=True, seed=1))
+    )
+    parts: tuple[str, ...] = tuple(name for name in PARTS if name != WHOLE)
+    seeds: tuple[int, ...] = (0, 1)
+    workers: int = 2
+
+    def __post_init__(self) -> None:
+        unknown = [name for name in self.parts if name not in PARTS]
+        if unknown or not self.seeds:
+            known = ", ".join(name for name in PARTS if name != WHOLE)
+            raise ConfigError(
+                f"An ablation needs at least one seed, and parts of: {known}; "
+                f"got {self.seeds} and {self.parts}."
+            )
+
+
+def run_ablation(
+    out: Path,
+    config: AblationConfig | None = None,
+    bars: Bars = lambda _: nullcontext(silent),
+) -> dict[str, Any]:
+    """Record, train every variant with every seed, and let all of them act on the same episodes.
+
+    Args:
+        out: folder; what is finished there is used again.
+        config: how much of everything.
+        bars: makes a progress bar for a stage.
+
+    Returns:
+        ``parts.NAME.{said,n,success,wilson95,seeds,whole_only,part_only,p,p_holm}``.
+
+    Raises:
+        ConfigError: ``out`` holds another evaluation.
+        StorageError: ``out`` is not writable.
+    """
+    config = config or AblationConfig()
+    with bars("recording") as progress:
+        record_rooms(out / "recording", config.base, progress)
+    names = (WHOLE, *(name for name in config.parts if name != WHOLE))
+    trained = [name for name in names if name == WHOLE or PARTS[name].objective]
+    for told, stage, some in (("training", _Learn, trained), ("acting", _Act, names)):
+        tasks = [(seed, name) for seed in config.seeds for name in some]
+        with bars(told) as progress:
+            map_in_processes(stage(out, config.base), tasks, config.workers, progress)
+    records = {name: [_records(out, seed, name) for seed in config.seeds] for name in names}
+    about = {"seeds": list(config.seeds), "machine": describe_machine(1), "date": date()}
+    result = {"parts": compared(records), **about}
+    write_json(out / "result.json", result)
+    return result
+
+
+def compared(records: Mapping[str, Sequence[Sequence[Record]]]) -> dict[str, dict[str, Any]]:
+    """Return a row for each part, over all seeds, and its test against the whole.
+
+    Args:
+        records: by part, the whole among them: for every seed the records of the same episodes.
+    """
+    whole = np.concatenate([_solved(run) for run in records[WHOLE]])
+    rows = {}
+    for name, runs in records.items():
+        each = [_solved(run) for run in runs]
+        solved = np.concatenate(each)
+        test = mcnemar(whole, solved)
+        rows[name] = {
+            "said": PARTS[name].said,
+            "n": len(solved),
+            "success": float(solved.mean()),
+            "wilson95": list(wilson_interval(int(solved.sum()), len(solved))),
+            "seeds": [float(one.mean()) for one in each],
+            "whole_only": test.only_a,
+            "part_only": test.only_b,
+            "p": test.p_value,
+        }
+    others = [name for name in rows if name != WHOLE]
+    for name, p in zip(others, holm([rows[name]["p"] for name in others]), strict=True):
+        rows[name]["p_holm"] = p
+    return rows
+
+
+@dataclass(frozen=True)
+class _Learn:
+    """Trains one variant in any process."""
+
+    out: Path
+    base: EBConfig
+
+    def __call__(self) -> Callable[[tuple[int, str]], None]:
+        def run(task: tuple[int, str]) -> None:
+            seed, name = task
+            recipe = replace(self.base.recipe, seed=seed, threads=1)
+            objective = {f"objective.{key}": value for key, value in PARTS[name].objective.items()}
+            config = replace(
+                self.base,
+                recipe=changed(recipe, objective),
+                prior=replace(self.base.prior, seed=seed),
+            )
+            learn_rooms(config, self.out / "recording", _run_of(self.out, seed, name))
+
+        return run
+
+
+@dataclass(frozen=True)
+class _Act:
+    """Lets one variant act in any process."""
+
+    out: Path
+    base: EBConfig
+
+    def __call__(self) -> Callable[[tuple[int, str]], None]:
+        def run(task: tuple[int, str]) -> None:
+            seed, name = task
+            rules = replace(protocol(self.base.act), workers=1, **PARTS[name].act)
+            act(_run_of(self.out, seed, name), "two_rooms", _acted(self.out, seed, name), rules)
+
+        return run
+
+
+def _run_of(out: Path, seed: int, name: str) -> Path:
+    return out / str(seed) / (name if PARTS[name].objective else WHOLE)
+
+
+def _acted(out: Path, seed: int, name: str) -> Path:
+    return out / str(seed) / "act" / name
+
+
+def _records(out: Path, seed: int, name: str) -> Sequence[Record]:
+    return read_records(_acted(out, seed, name) / "records" / "model.jsonl")
+
+
+def _solved(records: Sequence[Record]) -> np.ndarray:
+    return np.array([record.success for record in records], float)

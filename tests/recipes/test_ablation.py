@@ -1,0 +1,57 @@
+"""Ablation: what is left out is left out, like runs are shared, tests are paired."""
+
+from dataclasses import replace
+from types import SimpleNamespace
+
+import pytest
+
+from armillary.core.errors import ConfigError
+from armillary.recipes.ablation import PARTS, WHOLE, AblationConfig, compared, run_ablation
+from armillary.recipes.acting import ActConfig
+from armillary.recipes.peers.config import changed
+from armillary.recipes.two_rooms_eb import EBConfig, two_rooms_eb
+from armillary.training.prior import PriorConfig
+
+
+def tiny() -> EBConfig:
+    recipe = replace(two_rooms_eb(), steps=2, batch_size=2, clip_length=7)
+    settings = {"length": 4, "samples": 16, "iterations": 1}
+    act = ActConfig(episodes=2, prior=True, replan=4, seed=1, planner_settings=settings)
+    prior = PriorConfig(steps=2, batch_size=4, hidden=8)
+    return EBConfig(episodes=3, steps=32, recipe=recipe, prior=prior, act=act)
+
+
+@pytest.mark.parametrize("name", PARTS)
+def test_every_part_changes_something_that_there_is(name):
+    recipe, part = two_rooms_eb(), PARTS[name]
+    objective = {f"objective.{key}": value for key, value in part.objective.items()}
+    without = changed(recipe, objective)
+    acting = replace(ActConfig(prior=True), **part.act)
+    assert (without != recipe or acting != ActConfig(prior=True)) == (name != WHOLE)
+
+
+def test_a_tiny_ablation_shares_runs_and_is_used_again(tmp_path):
+    config = AblationConfig(tiny(), ("inverse_dynamics", "proposals"), seeds=(0, 1), workers=1)
+    first = run_ablation(tmp_path, config)
+    assert {path.name for path in (tmp_path / "0").iterdir()} == {WHOLE, "inverse_dynamics", "act"}
+    assert list(first["parts"]) == [WHOLE, "inverse_dynamics", "proposals"]
+    assert first["parts"]["proposals"]["n"] == 4 and len(first["parts"][WHOLE]["seeds"]) == 2
+    assert run_ablation(tmp_path, config)["parts"] == first["parts"]
+
+
+def test_a_part_is_tested_against_the_whole_episode_by_episode():
+    def run(*solved):
+        return [SimpleNamespace(success=bool(one)) for one in solved]
+
+    whole = [run(1, 1, 1, 1, 1), run(1, 1, 1, 1, 0)]
+    without = [run(0, 0, 0, 0, 0), run(0, 0, 0, 0, 1)]
+    rows = compared({WHOLE: whole, "value": without})
+    assert rows["value"]["whole_only"] == 9 and rows["value"]["part_only"] == 1
+    assert rows["value"]["p"] == pytest.approx(22 / 1024)  # exact, two-sided: 2 (1 + 10) / 2^10
+    assert rows["value"]["seeds"] == [0.0, 0.2] and rows[WHOLE]["success"] == 0.9
+    assert "p" in rows[WHOLE] and "p_holm" not in rows[WHOLE]
+
+
+def test_unknown_parts_get_a_sentence():
+    with pytest.raises(ConfigError, match="parts of: rollout, inverse_dynamics"):
+        AblationConfig(parts=("magic",))
