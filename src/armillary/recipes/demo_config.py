@@ -24,11 +24,11 @@ class DemoConfig:
         seed: names everything.
     """
 
-    episodes: int = 2200
+    episodes: int = 2000
     steps: int = 12
     recipe: Recipe = field(default_factory=tabletop)
     act: ActConfig = field(default_factory=lambda: ActConfig(episodes=100, replan=1))
-    push_episodes: int = 24
+    push_episodes: int = 16
     teleports: int = 100
     decoder_steps: int = 400
     seed: int = 0

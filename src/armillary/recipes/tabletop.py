@@ -20,7 +20,7 @@ from armillary.training import AugmentConfig, ObjectiveConfig, OptimizerConfig
 def tabletop() -> Recipe:
     """Return the recipe that the demo trains."""
     return Recipe(
-        steps=2000,
+        steps=1650,
         batch_size=64,
         clip_length=8,
         ema_decay=0.998,

@@ -8,6 +8,7 @@ Axes: H W image (row 0 is the top), A action.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
@@ -35,6 +36,7 @@ SPLITS = ("train", "held_out")
 _SENSORS: dict[str, StreamKind] = {"rgb": "rgb", "proprio": "proprio"}
 _LEAST_GOAL_M = 0.1
 _SUCCESS_M = 0.03
+_ARRIVED_M, _TRIP_STEPS = 0.01, 150  # noise may keep a trip from its end; it is then given up
 _BUDGET = {"reach": 60, "cross": 80}
 _FLOOR_RGB, _WALL_RGB, _AGENT_RGB = (236, 233, 224), (62, 74, 94), (226, 84, 44)
 
@@ -190,9 +192,10 @@ class TwoRooms:
     ) -> tuple[Float64[np.ndarray, " A"], Wander]:
         """Return an exploring action: a persistent walk, and in a third of cases a trip.
 
-        Trips go to a drawn place, half of them through the door, which a walk rarely finds.
+        Trips go all the way to a drawn place, half of them through the door, which a walk rarely
+        finds.
         """
-        if state is None or state.steps_left <= 0:
+        if state is None or state.steps_left <= 0 or self._is_there(state):
             state = self._begin(rng)
         if state.target is not None:
             action = self._towards(state.target) + rng.normal(0.0, 0.003, 2)
@@ -230,8 +233,11 @@ class TwoRooms:
         if rng.uniform() < 0.35:
             cross = None if rng.uniform() < 0.5 else not self._layout.is_right(self._xy[0])
             target = draw_free(rng, self._layout, cross)
-            return Wander(int(rng.integers(8, 30)), target, 0.0)
+            return Wander(_TRIP_STEPS, target, 0.0)
         return Wander(int(rng.integers(5, 20)), None, float(rng.uniform(0, 2 * np.pi)))
+
+    def _is_there(self, state: Wander) -> bool:
+        return state.target is not None and math.dist(self._xy, state.target) < _ARRIVED_M
 
     def _towards(self, target: tuple[float, float]) -> Float64[np.ndarray, " A"]:
         """Return the action along the shortest way round the wall's corners."""
