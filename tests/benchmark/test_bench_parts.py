@@ -9,8 +9,9 @@ import torch
 from torch import nn
 
 from armillary.benchmark.flops import count_flops, matmul_flops_per_s
-from armillary.benchmark.machine import core_count, date, describe_machine
+from armillary.benchmark.machine import date, describe_machine
 from armillary.benchmark.timing import medians, ratios, rounded, take_turns
+from armillary.core.cores import core_count
 
 
 def test_competitors_take_turns_and_the_first_round_is_not_counted() -> None:

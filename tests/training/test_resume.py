@@ -176,12 +176,12 @@ def test_a_full_disk_keeps_the_older_checkpoint_and_the_run_goes_on_later(
 
     calls = []
 
-    def full_later(tensors, path):
+    def full_later(tensors, path, metadata=None):
         """Say on the sixth file what safetensors says on a full disk, word for word."""
         calls.append(path)
         if len(calls) > 5:
             raise SafetensorError("I/O error: No space left on device (os error 28)")
-        save_file(tensors, path)
+        save_file(tensors, path, metadata)
 
     with monkeypatch.context() as patched:
         patched.setattr("armillary.models.checkpoint.save_file", full_later)

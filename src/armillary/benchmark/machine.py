@@ -10,6 +10,8 @@ from typing import Any
 
 import torch
 
+from armillary.core.cores import core_count
+
 
 def describe_machine(threads: int) -> dict[str, Any]:
     """Return what decides a speed: processor, cores, threads used, versions, and how busy it is.
@@ -36,13 +38,6 @@ def describe_machine(threads: int) -> dict[str, Any]:
 def date() -> str:
     """Return the present date and time in UTC, to the second (ISO 8601)."""
     return datetime.now(UTC).isoformat(timespec="seconds")
-
-
-def core_count() -> int:
-    """Return how many cores this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 def cpu_model() -> str:

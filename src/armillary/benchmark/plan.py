@@ -18,12 +18,13 @@ from typing import Any
 
 import numpy as np
 
-from armillary.benchmark.machine import core_count, date, describe_machine
+from armillary.benchmark.machine import date, describe_machine
 from armillary.benchmark.peers import PeerProcess
 from armillary.benchmark.threads import threads_of_torch
 from armillary.benchmark.timing import medians, ratios, rounded, take_turns
 from armillary.control import ModelPolicy
 from armillary.control.specs import observation_streams
+from armillary.core.cores import core_count
 from armillary.core.progress import Progress, silent
 from armillary.core.protocols import Planner
 from armillary.core.rng import generator

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from armillary.benchmark.machine import core_count
+from armillary.core.cores import core_count
 from armillary.core.progress import Progress
 from armillary.data import Dataset, open_dataset
 from armillary.worlds import record

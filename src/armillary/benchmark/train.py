@@ -20,11 +20,12 @@ import torch
 
 from armillary.benchmark.flops import count_flops, matmul_flops_per_s
 from armillary.benchmark.lewm import LeWM
-from armillary.benchmark.machine import core_count, date, describe_machine
+from armillary.benchmark.machine import date, describe_machine
 from armillary.benchmark.peers import PeerProcess
 from armillary.benchmark.recording import open_or_record
 from armillary.benchmark.threads import threads_of_torch
 from armillary.benchmark.timing import medians, ratios, rounded, take_turns
+from armillary.core.cores import core_count
 from armillary.core.progress import Progress, silent
 from armillary.data import Dataset, Windows, prepare
 from armillary.models import JEPAConfig, untrained

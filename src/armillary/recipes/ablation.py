@@ -135,7 +135,7 @@ def compared(records: Mapping[str, Sequence[Sequence[Record]]]) -> dict[str, dic
         records: by part, the whole among them: for every seed the records of the same episodes.
     """
     whole = np.concatenate([_solved(run) for run in records[WHOLE]])
-    rows = {}
+    rows: dict[str, dict[str, Any]] = {}
     for name, runs in records.items():
         each = [_solved(run) for run in runs]
         solved = np.concatenate(each)

@@ -18,9 +18,10 @@ from typing import Any
 
 import numpy as np
 
-from armillary.benchmark.machine import core_count, date, describe_machine
+from armillary.benchmark.machine import date, describe_machine
 from armillary.comprehension import calibrate, probe_suite, teleport_study
 from armillary.comprehension.teleport import TeleportStudy
+from armillary.core.cores import core_count
 from armillary.core.errors import ConfigError
 from armillary.core.files import read_json, storage_errors, write_json
 from armillary.core.progress import Progress, silent

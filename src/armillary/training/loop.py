@@ -8,7 +8,6 @@ in the same weights to the bit, because a step depends on nothing but its number
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -18,6 +17,7 @@ from typing import Any
 
 import torch
 
+from armillary.core.cores import core_count
 from armillary.core.errors import ConfigError, TrainingError
 from armillary.core.files import write_json
 from armillary.core.hashing import json_sha256
@@ -223,15 +223,10 @@ def _data(windows: Windows) -> list[Any]:
     return [identity, episodes, windows.length, windows.stride, list(cache.size)]
 
 
-def _cores() -> int:
-    # only Linux says which cores this process may use
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
 @contextmanager
 def _threads(count: int) -> Iterator[None]:
     before = torch.get_num_threads()
-    torch.set_num_threads(count or _cores())
+    torch.set_num_threads(count or core_count())
     try:
         yield
     finally:
