@@ -1,10 +1,10 @@
 """Ablation: what is left out is left out, like runs are shared, tests are paired."""
 
 from dataclasses import replace
-from types import SimpleNamespace
 
 import pytest
 
+from armillary.control import Record
 from armillary.core.errors import ConfigError
 from armillary.recipes.ablation import PARTS, WHOLE, AblationConfig, compared, run_ablation
 from armillary.recipes.acting import ActConfig
@@ -19,6 +19,23 @@ def tiny() -> EBConfig:
     act = ActConfig(episodes=2, prior=True, replan=4, seed=1, planner_settings=settings)
     prior = PriorConfig(steps=2, batch_size=4, hidden=8)
     return EBConfig(episodes=3, steps=32, recipe=recipe, prior=prior, act=act)
+
+
+def record(outcome: str) -> Record:
+    return Record(
+        id="e",
+        seed=0,
+        goal_seed=0,
+        manifest="m",
+        policy="p",
+        privileged=False,
+        outcome=outcome,
+        error="",
+        success_distance=1.0,
+        distances=(0.0,),
+        actions=(),
+        decisions=(),
+    )
 
 
 @pytest.mark.parametrize("name", PARTS)
@@ -41,7 +58,7 @@ def test_a_tiny_ablation_shares_runs_and_is_used_again(tmp_path):
 
 def test_a_part_is_tested_against_the_whole_episode_by_episode():
     def run(*solved):
-        return [SimpleNamespace(success=bool(one)) for one in solved]
+        return [record("success" if one else "failure") for one in solved]
 
     whole = [run(1, 1, 1, 1, 1), run(1, 1, 1, 1, 0)]
     without = [run(0, 0, 0, 0, 0), run(0, 0, 0, 0, 1)]
