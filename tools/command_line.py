@@ -33,6 +33,7 @@ COMMANDS = (
     "bench latency",
     "bench peers",
     "bench two-rooms",
+    "bench ablation",
 )
 HEAD = """# Command line
 

@@ -16,12 +16,19 @@ LEAVES = [
     ["data", "show"],
     ["data", "verify"],
     ["train"],
+    ["prior"],
     ["probe"],
     ["surprise"],
     ["act"],
+    ["guard"],
     ["view"],
     ["bench", "loader"],
     ["bench", "train"],
+    ["bench", "plan"],
+    ["bench", "latency"],
+    ["bench", "peers"],
+    ["bench", "two-rooms"],
+    ["bench", "ablation"],
 ]
 
 

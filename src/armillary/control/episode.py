@@ -207,7 +207,8 @@ def _run(
         trace.alarm = getattr(state, "alarm", None)
         _note_decision(trace, state, step, answer.ms, manifest)
         with _blamed("world"):
-            observation = _stepped(world, action, _looks(actor, state))
+            goes_on = step + 1 < manifest.budget
+            observation = _stepped(world, action, goes_on and _looks(actor, state))
             distance = _distance(world, goal)
         trace.actions.append(tuple(action.tolist()))
         trace.distances.append(distance)
