@@ -8,7 +8,7 @@ from armillary.control import Record
 from armillary.core.errors import ConfigError
 from armillary.recipes.ablation import PARTS, WHOLE, AblationConfig, compared, run_ablation
 from armillary.recipes.acting import ActConfig
-from armillary.recipes.peers.config import changed
+from armillary.recipes.changing import changed
 from armillary.recipes.two_rooms_eb import EBConfig, two_rooms_eb
 from armillary.training.prior import PriorConfig
 

@@ -219,6 +219,8 @@ class Ablation(Command):
     """Evaluation episodes of each run."""
     steps: int | None = None
     """Training steps of each run; else the recipe's."""
+    recorded: int = 3000
+    """Episodes that all learn from."""
     workers: int = 2
     """Processes, of one thread each."""
 
@@ -228,8 +230,13 @@ class Ablation(Command):
 
         config = AblationConfig(seeds=self.seeds, workers=self.workers)
         base = config.base
-        recipe = replace(base.recipe, steps=self.steps or base.recipe.steps)
-        base = replace(base, recipe=recipe, act=replace(base.act, episodes=self.episodes))
+        steps = base.recipe.steps if self.steps is None else self.steps
+        base = replace(
+            base,
+            episodes=self.recorded,
+            recipe=replace(base.recipe, steps=steps),
+            act=replace(base.act, episodes=self.episodes),
+        )
         config = replace(config, base=base, parts=self.parts or config.parts)
         value = run_ablation(self.out, config, bar)
         rows = [_without(name, row) for name, row in value["parts"].items()]

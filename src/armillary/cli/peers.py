@@ -13,7 +13,9 @@ from tyro.conf import Positional, UseAppendAction
 from armillary.cli.outcome import Outcome
 from armillary.cli.parse import Command, settings_of
 from armillary.cli.progress import bar
+from armillary.core.errors import ConfigError
 
+_FLAGS = {"seconds", "threads", "episodes", "act", "training", "planning", "own_episodes"}
 _SAID = (
     "{}: records in {}. Per policy: success at the end and at any step; per decision: ms, steps."
 )
@@ -61,6 +63,9 @@ class Peers(Command):
         """Train and evaluate."""
         from armillary.recipes.peers import bench_peers, make_config
 
+        also = settings_of(self.also, "--also")
+        if own := sorted(also.keys() & _FLAGS):
+            raise ConfigError(f"{own[0]} has a flag of its own; use that in place of --also.")
         config = make_config(
             self.environment,
             self.recipe,
@@ -72,7 +77,7 @@ class Peers(Command):
             training=settings_of(self.peer_training, "--peer-training"),
             planning=settings_of(self.peer_planning, "--peer-planning"),
             recipe_changes=settings_of(self.change, "--change"),
-            **settings_of(self.also, "--also"),
+            **also,
         )
         with bar("comparing") as progress:
             value = bench_peers(config, self.out, self.results, progress, self._again())

@@ -160,7 +160,11 @@ def make_manifest(
     try:
         spec = world.spec
         task = _known_task(spec, task)
-        limit = success_distance or _per_task(spec, "success_distance", task, spec.success_distance)
+        limit = success_distance
+        if limit is None:
+            limit = _per_task(spec, "success_distance", task, spec.success_distance)
+        if budget is None:
+            budget = int(_per_task(spec, "budget", task, spec.budget))
         drawn = _draw_episodes(world, task, episodes, seed, limit)
     finally:
         world.close()
@@ -168,7 +172,7 @@ def make_manifest(
         world=world_name,
         task=task,
         episodes=drawn,
-        budget=int(budget or _per_task(spec, "budget", task, spec.budget)),
+        budget=budget,
         success_distance=float(limit),
         distance_unit=spec.distance_unit,
         settings=settings_read,

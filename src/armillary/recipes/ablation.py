@@ -26,7 +26,7 @@ from armillary.core.errors import ConfigError
 from armillary.core.files import write_json
 from armillary.core.progress import silent
 from armillary.recipes.acting import ActConfig, act
-from armillary.recipes.peers.config import changed
+from armillary.recipes.changing import changed
 from armillary.recipes.two_rooms_eb import Bars, EBConfig, learn_rooms, protocol, record_rooms
 
 WHOLE = "whole"
@@ -85,11 +85,17 @@ class AblationConfig:
 
     def __post_init__(self) -> None:
         unknown = [name for name in self.parts if name not in PARTS]
-        if unknown or not self.seeds:
+        twice = any(len({*some}) < len(some) for some in (self.parts, self.seeds))
+        if unknown or twice or not self.seeds:
             known = ", ".join(name for name in PARTS if name != WHOLE)
             raise ConfigError(
-                f"An ablation needs at least one seed, and parts of: {known}; "
+                f"An ablation needs seeds, each once, and parts of: {known}; "
                 f"got {self.seeds} and {self.parts}."
+            )
+        if min(self.workers, self.base.episodes, self.base.act.episodes) < 1:
+            raise ConfigError(
+                "workers, recorded and evaluated episodes must be at least 1; got "
+                f"{self.workers}, {self.base.episodes} and {self.base.act.episodes}."
             )
 
 

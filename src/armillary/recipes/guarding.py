@@ -97,6 +97,12 @@ class GuardConfig:
     workers: int = 2
     world_settings: Mapping[str, Any] = field(default_factory=dict)
 
+    def __post_init__(self) -> None:
+        least = {"episodes": 1, "calibration": 1, "exploring": 1, "within": 1, "workers": 1}
+        for name, bound in least.items():
+            if getattr(self, name) < bound:
+                raise ConfigError(f"{name} must be at least {bound}; got {getattr(self, name)}.")
+
     @property
     def share(self) -> float:
         """The share of normal episodes that may alarm."""

@@ -10,7 +10,9 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from armillary.core.errors import ShapeError
+import numpy as np
+
+from armillary.core.errors import ShapeError, TrainingError
 from armillary.core.progress import Progress, silent
 from armillary.data import Cache, Windows, open_dataset, prepare, split_episodes
 from armillary.models import JEPAConfig, load_model, save_prior
@@ -65,6 +67,7 @@ def add_prior(
     network = load_model(folder)
     cache = prepare(open_dataset(data), network.config.encoder.image_size, progress=progress)
     streams = _streams(network.config, cache)
+    _check_length(cache, network.config.frame_skip)
     training, held_out = split_episodes(cache.num_episodes, _HELD_OUT, config.seed)
     trails = trails_of(network, Windows(cache, training, 1, 1, streams))
     prior = fit_prior(trails, config, progress)
@@ -74,6 +77,20 @@ def add_prior(
     file = save_prior(prior, folder)
     seconds = time.perf_counter() - began
     return PriorSummary(file, seconds, judged.get("order"), judged.get("action_nats"))
+
+
+def _check_length(cache: Cache, skip: int) -> None:
+    """Refuse a recording in which no goal is more than one model step away.
+
+    Raises:
+        TrainingError: it is one.
+    """
+    longest = int(np.max(cache.lengths))
+    if longest <= 2 * skip:
+        raise TrainingError(
+            f"A goal prior needs episodes of more than {2 * skip} steps (two model steps); the "
+            f"longest here has {longest}. Record longer ones."
+        )
 
 
 def _streams(config: JEPAConfig, cache: Cache) -> tuple[str, ...]:

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +22,9 @@ import numpy as np
 
 from armillary.benchmark.machine import date, describe_machine
 from armillary.control import Record
-from armillary.core.files import write_json
+from armillary.core.errors import ConfigError
+from armillary.core.files import read_json, storage_errors, write_json
+from armillary.core.hashing import json_sha256
 from armillary.core.progress import Progress, silent
 from armillary.models import EncoderConfig
 from armillary.models.prior_file import PRIOR_FILE
@@ -134,13 +136,27 @@ def learn_rooms(
         data: folder of the recording.
         run: folder of the run.
         bars: makes a progress bar for a stage.
+
+    Raises:
+        ConfigError: ``run`` holds a model of other settings.
     """
+    _claim(run, [asdict(config.recipe), asdict(config.prior), config.episodes, config.steps])
     if not (run / "model").is_dir():
         with bars("training") as progress:
-            train_recipe(config.recipe, data, run, run.exists(), progress)
+            train_recipe(config.recipe, data, run, (run / "run.json").is_file(), progress)
     if not (run / "model" / PRIOR_FILE).is_file():
         with bars("learning the way") as progress:
             add_prior(run, data, config.prior, progress)
+
+
+def _claim(run: Path, settings: list[Any]) -> None:
+    """Refuse a folder whose model was made with other settings; else note these."""
+    file, key = run / "rooms.json", json_sha256(settings)
+    if file.is_file() and read_json(file) != key:
+        raise ConfigError(f"{run}: holds a model of other settings; choose another --out.")
+    with storage_errors(run):
+        run.mkdir(parents=True, exist_ok=True)
+    write_json(file, key)
 
 
 def record_rooms(data: Path, config: EBConfig, progress: Progress = silent) -> None:

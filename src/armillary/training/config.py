@@ -134,6 +134,8 @@ class TrainConfig:
         for name, bound in (least | {"eval_every": 1, "checkpoint_every": 1}).items():
             if getattr(self, name) < bound:
                 raise ConfigError(f"{name} must be at least {bound}, got {getattr(self, name)}.")
+        if self.threads < 0:
+            raise ConfigError(f"threads must be at least 0, got {self.threads}.")
         if self.objective.rollout_steps >= self.clip_length:
             raise ConfigError(
                 f"objective.rollout_steps ({self.objective.rollout_steps}) must be below "

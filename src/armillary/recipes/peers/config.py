@@ -15,17 +15,22 @@ is ever lost.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, fields, is_dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from armillary.benchmark.ground import PEER_KINDS, PeerPlanning, PeerTraining
+from armillary.control import ModelSpec
 from armillary.core.errors import ConfigError, unknown_name
 from armillary.core.files import read_json, write_json
 from armillary.core.hashing import json_sha256
 from armillary.models.checkpoint import config_from_dict
+from armillary.planning import make_planner
 from armillary.recipes import RECIPES
+from armillary.recipes.changing import changed
 from armillary.recipes.recipe import Recipe
+from armillary.worlds import WORLDS
+from armillary.worlds.registry import GYM_PREFIX
 
 TASKS = ("ahead_25", "ahead_50", "ahead_100", "any")
 OURS = "armillary"
@@ -119,21 +124,17 @@ class PeersConfig:
     prior_share: float = 0.0
 
     def __post_init__(self) -> None:
-        for kind in self.peers:
-            if kind not in PEER_KINDS:
-                raise unknown_name("peer", kind, PEER_KINDS)
-        for name in self.plannings:
-            if name not in PLANNINGS:
-                raise unknown_name("planning of a peer", name, PLANNINGS)
-        for name in self.own_episodes:
-            if name not in self.tasks:
-                raise unknown_name("task", name, self.tasks)
-        counts = {name: getattr(self, name) for name in ("threads", "recorded", "episodes")}
+        self._check_names()
+        names = ("threads", "recorded", "steps", "episodes", "workers")
+        counts = {name: getattr(self, name) for name in names}
         if min(*counts.values(), *self.own_episodes.values()) < 1 or not self.seconds > 0:
             raise ConfigError(
                 f"seconds must be above 0 and own_episodes, {', '.join(counts)} at least 1; got "
                 f"{self.seconds}, {dict(self.own_episodes)}, {counts}."
             )
+        if not 0 < self.held_out < 1:
+            raise ConfigError(f"held_out must lie between 0 and 1; got {self.held_out}.")
+        self._check_act()
         if not 0 <= self.prior_share < 1 or bool(self.act.get("prior")) > bool(self.prior_share):
             raise ConfigError(
                 "act.prior needs a prior_share between 0 and 1, the time in which it is trained; "
@@ -144,6 +145,22 @@ class PeersConfig:
                 f"The peers' pictures must not be larger than what is recorded ({self.picture} "
                 f"pixels); got {self.peer_sizes}."
             )
+
+    def _check_names(self) -> None:
+        listed = {
+            "peer": (self.peers, PEER_KINDS),
+            "planning of a peer": (self.plannings, PLANNINGS),
+            "task": (self.own_episodes, self.tasks),
+        }
+        for what, (names, known) in listed.items():
+            for name in names:
+                if name not in known:
+                    raise unknown_name(what, name, known)
+
+    def _check_act(self) -> None:
+        """Check the planning as far as it can be without the model."""
+        spec = changed(ModelSpec(Path()), self.act)
+        make_planner(spec.planner, **spec.planner_settings)
 
     @property
     def variants(self) -> dict[str, tuple[str, PeerTraining]]:
@@ -204,6 +221,10 @@ def make_config(
     Raises:
         ConfigError: an unknown recipe or field, or a value that cannot be.
     """
+    if name not in (*GROUNDS, *WORLDS) and not name.startswith(GYM_PREFIX):
+        raise unknown_name("environment", name, (*GROUNDS, *WORLDS))
+    if taken := sorted({"name", "recipe", "world"} & settings.keys()):
+        raise ConfigError(f"{taken[0]} cannot be set so: environment and recipe decide it.")
     ground = GROUNDS.get(name, Ground(name, PeerPlanning().iterations))
     chosen = recipe or (name if name in RECIPES else "two_rooms")
     if chosen not in RECIPES:
@@ -214,7 +235,9 @@ def make_config(
         recipe=changed(RECIPES[chosen](), {**ground.changes, **(recipe_changes or {})}),
         planning=PeerPlanning(iterations=ground.iterations),
     )
-    inner = {part: settings.pop(part, {}) for part in ("act", "training", "planning")}
+    inner: dict[str, Any] = {
+        part: settings.pop(part, {}) for part in ("act", "training", "planning")
+    }
     settings["act"] = {**config.act, **inner["act"]}
     for part in ("training", "planning"):
         settings[part] = changed(getattr(config, part), inner[part])
@@ -235,27 +258,6 @@ def read_config(path: Path) -> PeersConfig:
     for name in ("tasks", "peers", "peer_sizes", "plannings"):
         value[name] = tuple(value[name])
     return PeersConfig(**value)
-
-
-def changed(settings: Any, dotted: Mapping[str, Any]) -> Any:
-    """Return nested frozen settings with some fields replaced.
-
-    Args:
-        settings: a frozen dataclass.
-        dotted: values by dotted name, e.g. ``{"model.frame_skip": 5}``.
-
-    Raises:
-        ConfigError: there is no such field.
-    """
-    known = [item.name for item in fields(settings)] if is_dataclass(settings) else []
-    values: dict[str, Any] = {}
-    for name, value in dotted.items():
-        head, _, rest = name.partition(".")
-        if head not in known:
-            raise unknown_name("setting", name, known)
-        now = values.get(head, getattr(settings, head))
-        values[head] = changed(now, {rest: value}) if rest else value
-    return replace(settings, **values) if values else settings
 
 
 def _frozen(value: Any) -> Any:
