@@ -40,7 +40,7 @@ class Guard(Command):
     within: int = 5
     """Steps in which an event must be caught."""
     planner: str = "icem"
-    """Planner that searches the model: cem, icem, mppi or gradient."""
+    """Planner that searches the model: cem, icem, mppi, gradient or collocation."""
     task: str = ""
     """Goal task of the world; empty takes its first."""
     replan: int = 1

@@ -30,6 +30,7 @@ from armillary.spatial import points_from_depth, transform_points
 from armillary.training.config import ObjectiveConfig
 
 _INVERSE_HIDDEN = 128
+_PICTURE_HIDDEN = 256
 # Of a clip's frames every eighth is drawn from above, at every second pixel: what stands moves
 # slowly, and the view is then a small part of the step instead of a third.
 _BIRD_STEP = 8
@@ -69,7 +70,13 @@ class Learner(nn.Module):
             # linear: where things stand shall be read from the latent without further thought
             self.bird = nn.Linear(width, BIRD_VIEW_KINDS * objective.bird_view_cells**2)
         if "picture_view" in objective.weights:
-            self.picture = nn.Linear(width, BIRD_VIEW_KINDS * objective.bird_view_cells**2)
+            # not linear: what a wall with a door looks like is no sum of where each of them is, and
+            # a linear head blurs it (two_rooms: the door was 2.3 px off in the latent)
+            self.picture = nn.Sequential(
+                nn.Linear(width, _PICTURE_HIDDEN),
+                nn.GELU(approximate="tanh"),
+                nn.Linear(_PICTURE_HIDDEN, BIRD_VIEW_KINDS * objective.bird_view_cells**2),
+            )
 
     def forward(
         self, batch: Batch, step: int
