@@ -219,7 +219,7 @@ class Ablation(Command):
     """Evaluation episodes of each run."""
     steps: int | None = None
     """Training steps of each run; else the recipe's."""
-    recorded: int = 3000
+    recorded: int = 2000
     """Episodes that all learn from."""
     workers: int = 2
     """Processes, of one thread each."""

@@ -25,7 +25,7 @@ from armillary.control.processes import map_in_processes
 from armillary.core.errors import ConfigError
 from armillary.core.files import write_json
 from armillary.core.progress import silent
-from armillary.recipes.acting import ActConfig, act
+from armillary.recipes.acting import act
 from armillary.recipes.changing import changed
 from armillary.recipes.two_rooms_eb import Bars, EBConfig, learn_rooms, protocol, record_rooms
 
@@ -55,6 +55,7 @@ PARTS: dict[str, Part] = {
         "variance and covariance, over the batch and within clips",
         {"variance": 0.0, "covariance": 0.0, "motion_variance": 0.0, "motion_covariance": 0.0},
     ),
+    "picture_view": Part("the view of the picture", {"picture_view": 0.0}),
     "within_clips": Part(
         "variance and covariance within clips", {"motion_variance": 0.0, "motion_covariance": 0.0}
     ),
@@ -77,7 +78,9 @@ class AblationConfig:
     """
 
     base: EBConfig = field(
-        default_factory=lambda: EBConfig(act=ActConfig(episodes=100, prior=True, seed=1))
+        default_factory=lambda: replace(
+            EBConfig(), act=replace(EBConfig().act, episodes=100, seed=1)
+        )
     )
     parts: tuple[str, ...] = tuple(name for name in PARTS if name != WHOLE)
     seeds: tuple[int, ...] = (0, 1)
