@@ -16,12 +16,14 @@ Source: Liu et al. 2023 (2208.08133) for the form; Bishop 1994 for the mixture d
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
 from armillary.core.errors import ConfigError
+from armillary.models.trip_distance import TripDistance
 
 _GROUPS = 8
 # Components narrower than this share of the actions' spread would make a likelihood explode.
@@ -39,6 +41,7 @@ class GoalPriorConfig:
         hidden: width of the hidden layers.
         embedding: width of the space in which distances are taken; half of it is symmetric.
         components: M, actions that the policy can hold apart (left or right of an obstacle).
+        distance: ``chains``, the quasimetric; or ``trips``, a ``TripDistance``.
     """
 
     latent_width: int
@@ -46,6 +49,7 @@ class GoalPriorConfig:
     hidden: int = 256
     embedding: int = 128
     components: int = 4
+    distance: Literal["chains", "trips"] = "chains"
 
     def __post_init__(self) -> None:
         widths = self.latent_width, self.action_width, self.hidden, self.components
@@ -109,7 +113,10 @@ class GoalPrior(nn.Module):
             config.components,
             config.hidden,
         )
-        self.embed = _network(z, hidden, config.embedding)
+        if config.distance == "trips":
+            self.trips = TripDistance(z, hidden)
+        else:
+            self.embed = _network(z, hidden, config.embedding)
         self.policy = _network(2 * z, hidden, m * (1 + 2 * a))
         for name, width in (("latent", z), ("action", a)):
             self.register_buffer(f"{name}_mean", torch.zeros(width))
@@ -141,8 +148,18 @@ class GoalPrior(nn.Module):
             tokens: latents of the states.
             goal_tokens: latent of each batch element's goal.
         """
-        goal = self.embedding(goal_tokens.flatten(1))[:, None]
-        return self.between(self.embedding(tokens.flatten(2)), goal)
+        here, goal = tokens.flatten(2), goal_tokens.flatten(1)[:, None]
+        if self.config.distance == "trips":
+            return self.trips(here, goal.expand_as(here))
+        return self.between(self.embedding(here), self.embedding(goal))
+
+    def steps(
+        self, here: Float[Tensor, "*B Z"], goal: Float[Tensor, "*B Z"]
+    ) -> Float[Tensor, "*B"]:
+        """Return how many model steps flattened latents are from goals, pair by pair."""
+        if self.config.distance == "trips":
+            return self.trips(here, goal)
+        return self.between(*self.embedding(torch.stack([here, goal])))
 
     def mixture(self, latents: Float[Tensor, "B Z"], goals: Float[Tensor, "B Z"]) -> Mixture:
         """Return the policy's distribution over normalised actions."""

@@ -1,0 +1,96 @@
+"""The trip distance knows detours in scenes of which every episode has its own."""
+
+from __future__ import annotations
+
+import maze
+import numpy as np
+import pytest
+import torch
+from scipy.stats import spearmanr
+
+from armillary.core.errors import ConfigError
+from armillary.core.rng import generator
+from armillary.models.trip_distance import TripDistance, trip_loss
+from armillary.training.prior import PriorConfig, fit_prior
+from armillary.training.trails import GoalShares, Trails
+
+QUICK = PriorConfig(
+    steps=1000,
+    batch_size=256,
+    lr=2e-3,
+    hidden=64,
+    distance="trips",
+    goals=GoalShares(later=0.75, same_episode=0.25),
+)
+
+
+def tripping(episodes: int = 300, steps: int = 40) -> Trails:
+    """Episodes of trips to drawn places, through the middle of the door where they must."""
+    rng = generator("maze-trips")
+    places = rng.uniform(0.1, 1, (episodes, 3, 2)) * rng.choice([-1, 1], (episodes, 3, 2))
+    xy, target = torch.tensor(places[:, 0]), torch.tensor(places[:, 1])
+    door = torch.tensor([0.0, sum(maze.DOOR) / 2])
+    seen, actions = [xy], []
+    for step in range(steps):
+        if step == steps // 2:
+            target = torch.tensor(places[:, 2])
+        across = xy[:, :1].sign() != target[:, :1].sign()
+        beside = door + xy[:, :1].sign() * torch.tensor([0.15, 0.0])
+        at_door = (xy - beside).norm(dim=1, keepdim=True) < 0.1
+        gate = torch.where(at_door, door - xy.sign() * torch.tensor([0.15, 0.0]), beside)
+        wanted = torch.where(across, gate, target) - xy
+        noise = torch.tensor(rng.normal(0, 0.01, (episodes, 2)))
+        actions.append((wanted + noise).clamp(-maze.STEP, maze.STEP))
+        xy = maze.moved(xy, actions[-1])
+        seen.append(xy)
+    return maze.trails(torch.stack(seen[:-1], 1), torch.stack(actions, 1))
+
+
+@pytest.fixture(scope="module")
+def prior():
+    return fit_prior(tripping(), QUICK)
+
+
+def test_across_the_wall_it_orders_states_by_the_way_through_the_door(prior):
+    rng = generator("maze-pairs")
+    here, goal = rng.uniform(0.1, 1, (2, 1000, 2)) * rng.choice([-1, 1], (2, 1000, 2))
+    across = np.sign(here[:, 0]) != np.sign(goal[:, 0])
+    here, goal = here[across], goal[across]
+    walk = maze.steps_to_walk(here, goal)
+    places = (torch.as_tensor(x, dtype=torch.float32) for x in (here, goal))
+    with torch.no_grad():
+        learned = spearmanr(prior.steps(*places).numpy(), walk)[0]
+    straight = spearmanr(np.linalg.norm(here - goal, axis=-1), walk)[0]
+    assert learned > 0.7 and learned > straight + 0.15
+
+
+def test_candidates_are_told_what_single_states_are_told(prior):
+    tokens, goals = torch.randn(2, 5, 1, 2, generator=torch.Generator().manual_seed(0)).split(4, 1)
+    with torch.no_grad():
+        each = prior.distance(tokens, goals[:, 0])
+        one = prior.steps(tokens[1, 3].flatten(), goals[1].flatten())
+    torch.testing.assert_close(each[1, 3], one)
+
+
+@pytest.mark.parametrize("quantile", [0.2, 0.5, 0.8])
+def test_its_loss_is_least_at_the_quantile(quantile):
+    took = torch.linspace(1, 101, 101)
+    losses = [float(trip_loss(torch.full((101,), float(d)), took, quantile)) for d in range(1, 102)]
+    assert abs(int(np.argmin(losses)) - 100 * quantile) <= 1
+
+
+def test_what_it_sees_is_white_and_what_never_changes_is_not_blown_up():
+    rng = torch.Generator().manual_seed(0)
+    mixed = torch.randn(4000, 6, generator=rng) @ torch.randn(6, 6, generator=rng)
+    latents = torch.cat([mixed, torch.ones(4000, 1)], 1)
+    distance = TripDistance(7, 8)
+    distance.fit_scale(latents)
+    seen = distance.seen(latents)
+    stds = seen.std(0).sort().values
+    torch.testing.assert_close(stds[1:], torch.ones(6), atol=0.05, rtol=0)
+    assert stds[0] < 1e-2
+
+
+def test_a_quantile_out_of_range_gets_a_sentence():
+    with pytest.raises(ConfigError, match="quantile must lie between 0 and 1, got 1"):
+        PriorConfig(quantile=1.0)
