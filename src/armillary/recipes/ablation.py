@@ -62,7 +62,9 @@ PARTS: dict[str, Part] = {
     "proposals": Part("the prior's proposals", act={"proposals": 0}),
     "value": Part("the learned distance in the cost", act={"value_weight": 0.0}),
     "prior": Part("proposals and learned distance", act={"prior": False}),
-    "summed_cost": Part("the sum over the plan: its last state alone", act={"summed": False}),
+    "last_state": Part(
+        "the cost of the last state alone: the sum over the plan", act={"summed": True}
+    ),
 }
 
 
