@@ -43,8 +43,9 @@ def test_every_part_changes_something_that_there_is(name):
     recipe, part = two_rooms_eb(), PARTS[name]
     objective = {f"objective.{key}": value for key, value in part.objective.items()}
     without = changed(recipe, objective)
-    acting = replace(ActConfig(prior=True), **part.act)
-    assert (without != recipe or acting != ActConfig(prior=True)) == (name != WHOLE)
+    planning = EBConfig().act
+    acting = replace(planning, **part.act)
+    assert (without != recipe or acting != planning) == (name != WHOLE)
 
 
 def test_a_tiny_ablation_shares_runs_and_is_used_again(tmp_path):
