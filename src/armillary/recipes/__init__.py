@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 
+from armillary.recipes.peer_grounds import cube, push_t, reacher
 from armillary.recipes.recipe import Recipe, train_recipe
 from armillary.recipes.tabletop import tabletop
 from armillary.recipes.two_rooms import two_rooms
@@ -9,10 +10,24 @@ from armillary.recipes.two_rooms_eb import two_rooms_eb
 from armillary.recipes.video import video
 
 RECIPES: dict[str, Callable[[], Recipe]] = {
+    "cube": cube,
+    "push_t": push_t,
+    "reacher": reacher,
     "tabletop": tabletop,
     "two_rooms": two_rooms,
     "two_rooms_eb": two_rooms_eb,
     "video": video,
 }
 
-__all__ = ["RECIPES", "Recipe", "tabletop", "train_recipe", "two_rooms", "two_rooms_eb", "video"]
+__all__ = [
+    "RECIPES",
+    "Recipe",
+    "cube",
+    "push_t",
+    "reacher",
+    "tabletop",
+    "train_recipe",
+    "two_rooms",
+    "two_rooms_eb",
+    "video",
+]

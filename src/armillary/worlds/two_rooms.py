@@ -36,6 +36,7 @@ SPLITS = ("train", "held_out")
 _SENSORS: dict[str, StreamKind] = {"rgb": "rgb", "proprio": "proprio"}
 _LEAST_GOAL_M = 0.1
 _SUCCESS_M = 0.03
+_TRIPS, _STRAIGHT, _STRAIGHT_STEPS = 0.35, 0.25, 40  # shares of what explorers begin; steps
 _ARRIVED_M, _TRIP_STEPS = 0.01, 150  # noise may keep a trip from its end; it is then given up
 _BUDGET = {"reach": 60, "cross": 80}
 _FLOOR_RGB, _WALL_RGB, _AGENT_RGB = (236, 233, 224), (62, 74, 94), (226, 84, 44)
@@ -51,11 +52,19 @@ class TwoRoomsState:
 
 @dataclass(frozen=True)
 class Wander:
-    """What the explorer is doing: heading somewhere, or wandering, for some more steps."""
+    """What the explorer is doing: heading somewhere, or wandering, for some more steps.
+
+    Attributes:
+        steps_left: until it does something else.
+        target: where it heads, metres; None while it wanders.
+        heading_rad: where it wanders.
+        round_walls: whether it heads there round the wall, or straight at it.
+    """
 
     steps_left: int
     target: tuple[float, float] | None
     heading_rad: float
+    round_walls: bool = True
 
 
 class TwoRooms:
@@ -190,15 +199,16 @@ class TwoRooms:
     def explore(
         self, rng: np.random.Generator, state: Wander | None
     ) -> tuple[Float64[np.ndarray, " A"], Wander]:
-        """Return an exploring action: a persistent walk, and in a third of cases a trip.
+        """Return an exploring action: of a walk, a trip, or a straight way that walls may stop.
 
         Trips go all the way to a drawn place, half of them through the door, which a walk rarely
-        finds.
+        finds. A model that never saw somebody push against a wall foresees that they pass it.
         """
         if state is None or state.steps_left <= 0 or self._is_there(state):
             state = self._begin(rng)
         if state.target is not None:
-            action = self._towards(state.target) + rng.normal(0.0, 0.003, 2)
+            way = self._towards if state.round_walls else self._straight
+            action = way(state.target) + rng.normal(0.0, 0.003, 2)
         else:
             heading = state.heading_rad + float(rng.vonmises(0.0, 5.0))
             state = replace(state, heading_rad=heading)
@@ -230,10 +240,13 @@ class TwoRooms:
         """Hold nothing, give nothing back."""
 
     def _begin(self, rng: np.random.Generator) -> Wander:
-        if rng.uniform() < 0.35:
+        kind = rng.uniform()
+        if kind < _TRIPS + _STRAIGHT:
             cross = None if rng.uniform() < 0.5 else not self._layout.is_right(self._xy[0])
             target = draw_free(rng, self._layout, cross)
-            return Wander(_TRIP_STEPS, target, 0.0)
+            if kind < _TRIPS:
+                return Wander(_TRIP_STEPS, target, 0.0)
+            return Wander(int(rng.integers(10, _STRAIGHT_STEPS)), target, 0.0, round_walls=False)
         return Wander(int(rng.integers(5, 20)), None, float(rng.uniform(0, 2 * np.pi)))
 
     def _is_there(self, state: Wander) -> bool:
@@ -251,7 +264,11 @@ class TwoRooms:
             near = (layout.wall_x_m - side * beside, layout.door_y_m)
             at_gate = np.hypot(near[0] - x, near[1] - self._xy[1]) < 0.012
             gate = (layout.wall_x_m + side * beside, layout.door_y_m) if at_gate else near
-        gap = np.subtract(gate, self._xy)
+        return self._straight(gate)
+
+    def _straight(self, target: tuple[float, float]) -> Float64[np.ndarray, " A"]:
+        """Return the action straight towards a place."""
+        gap = np.subtract(target, self._xy)
         action = gap / max(1.0, float(np.abs(gap).max()) / self._max_step_m)
         # rounding must not carry it an ulp over the bound
         return np.clip(action, self._spec.bounds.low, self._spec.bounds.high)

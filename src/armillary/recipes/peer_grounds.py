@@ -1,0 +1,26 @@
+"""Recipes ``push_t``, ``reacher`` and ``cube``: the environments of the peers, from pictures alone.
+
+Five world steps make a model step, as the peers have it.
+"""
+
+from __future__ import annotations
+
+from armillary.recipes.fine_view import fine_view
+from armillary.recipes.recipe import Recipe
+
+_FRAME_SKIP = 5
+
+
+def push_t() -> Recipe:
+    """Return the recipe for a disc that pushes a T on a table."""
+    return fine_view(_FRAME_SKIP)
+
+
+def reacher() -> Recipe:
+    """Return the recipe for an arm of two links; its momentum is for the predictor's memory."""
+    return fine_view(_FRAME_SKIP)
+
+
+def cube() -> Recipe:
+    """Return the recipe for an arm and a cube; the cube seldom moves, so the view weighs more."""
+    return fine_view(_FRAME_SKIP, picture_view=16.0)
