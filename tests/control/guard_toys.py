@@ -50,7 +50,7 @@ def normal_life(episodes: int, seed: int):
 
 def calibrated():
     normal = fit_normal(normal_life(20, seed=1))
-    guard = set_limits(normal, normal_life(99, seed=2), 0.02, 4, "random")
+    guard = set_limits(normal, normal_life(199, seed=2), 0.02, 4, "random")
     # The toy's only residuals are the rounding of its picture, and the limit is as tight: 1 episode
     # in 50 may pass it. Four times that leaves nothing to chance; real events are 1000 times it.
-    return replace(guard, scene_limit=4 * guard.scene_limit)
+    return replace(guard, limits={name: 4 * limit for name, limit in guard.limits.items()})

@@ -57,7 +57,7 @@ def test_an_exact_model_never_stops_in_normal_life(guard):
 def test_an_unexpected_jump_stops_it_at_its_step_for_good(guard):
     records = run(guard, toys.Jumping)
     assert [record.alarm.step for record in records] == [toys.AT] * 12
-    assert {record.alarm.reason for record in records} == {"scene"}
+    assert {record.alarm.reason for record in records} <= {"scene", "change"}
     assert summarise(records).alarms == 12
     for record in records:
         assert record.alarm.score > record.alarm.limit
@@ -68,7 +68,7 @@ def test_an_unexpected_jump_stops_it_at_its_step_for_good(guard):
 
 def test_ignored_actions_are_told_from_a_changed_scene(guard):
     # normal steps of this toy are exact: half a step's noise would not be, so ``scene`` is off
-    deaf = replace(guard, scene_limit=float("inf"))
+    deaf = replace(guard, limits={**guard.limits, "scene": float("inf"), "change": float("inf")})
     records = run(deaf, toys.Stuck)
     assert {record.alarm.reason for record in records} == {"motion"}
     # the first ignored action is answered by what is seen at AT, with evidence below one step's cap
@@ -114,8 +114,8 @@ def test_records_with_an_alarm_replay_and_read_back(guard, tmp_path):
 def test_it_alarms_live_where_watching_the_record_again_says(guard):
     noted = run(guard, toys.Stuck, "note")
     for record in noted:
-        scene, motion = guard.normal.trace(toys.watch_again(record, toys.Stuck).differences)
-        above = (scene > guard.scene_limit) | (motion > guard.motion_limit)
+        trace = guard.normal.trace(toys.watch_again(record, toys.Stuck).differences)
+        above = np.any([trace[name] > limit for name, limit in guard.limits.items()], axis=0)
         assert record.alarm.step == np.flatnonzero(above)[0] + 1
 
 
@@ -123,29 +123,32 @@ def test_a_guard_reads_back_to_the_bit(guard, tmp_path):
     save_guard(guard, tmp_path / "guard.json")
     again = load_guard(tmp_path / "guard.json")
     seen = toys.watch_again(run(guard, toys.Stuck, "note")[0], toys.Stuck).differences
-    for ours, theirs in zip(guard.normal.trace(seen), again.normal.trace(seen), strict=True):
-        np.testing.assert_array_equal(ours, theirs)
+    ours, theirs = guard.normal.trace(seen), again.normal.trace(seen)
+    for name in guard.limits:
+        np.testing.assert_array_equal(ours[name], theirs[name])
     assert replace(again, normal=guard.normal) == guard
 
 
 @pytest.mark.parametrize(
     ("field", "value"),
     [
-        ("format", "armillary.guard/0"),
-        ("mean", {"shape": [3], "float64": "AAAA"}),
-        ("spread", {"shape": [2], "float64": "AAAAAAAAAAAAAAAAAAAAAA=="}),
-        ("kept", [[1, 1]]),
-        ("limits", {"scene": float("1e400"), "motion": 1.0}),
+        ("format", "armillary.guard/1"),
+        ("residuals.mean", {"shape": [3], "float64": "AAAA"}),
+        ("changes.spread", {"shape": [2], "float64": "AAAAAAAAAAAAAAAAAAAAAA=="}),
+        ("residuals.kept", [[1, 1]]),
+        ("limits", {"scene": "inf", "change": 1.0, "motion": 1.0, "picture": 1.0}),
         ("limits", {"scene": 1.0}),
+        ("change", {"shape": [1], "float64": "AAAAAAAA8D8="}),
         ("scene", {"rotation": {"shape": [1], "float64": "AAAAAAAA8D8="}, "scale": 1, "slope": 0}),
     ],
 )
 def test_a_damaged_guard_is_one_sentence(guard, tmp_path, field, value):
     path = tmp_path / "guard.json"
     save_guard(guard, path)
-    text = {**read_json(path), field: value}
-    if value == {"scene": float("inf"), "motion": 1.0}:
-        text["limits"] = {"scene": "inf", "motion": 1.0}
+    text = read_json(path)
+    *outer, name = field.split(".")
+    part = text[outer[0]] if outer else text
+    part[name] = value
     write_json(path, text)
     with pytest.raises(FormatError, match="not a guard of format"):
         load_guard(path)
@@ -163,6 +166,11 @@ def test_a_policy_is_guarded_by_its_own_guard_only_and_in_any_process(guard, tmp
     save_guard(guard, path)
     with pytest.raises(ConfigError, match="was calibrated for another policy"):
         spec(toy.PointWorld().spec)
+
+
+def test_a_guard_needs_a_limit_for_every_question(guard):
+    with pytest.raises(ConfigError, match="a limit for each of scene, change, motion, picture"):
+        replace(guard, limits={"scene": 1.0})
 
 
 def test_settings_are_checked(guard):

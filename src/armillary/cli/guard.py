@@ -33,8 +33,8 @@ class Guard(Command):
     """Folder for guard.json, records and results.json."""
     episodes: int = 100
     """Normal episodes, and episodes of each perturbation, to measure on."""
-    calibration: int = 299
-    """Normal episodes that set the limits: n of them bound false stops by 2 / (n + 1)."""
+    calibration: int = 399
+    """Normal episodes that set the limits: n of them bound false stops by 4 / (n + 1)."""
     exploring: int = 200
     """Exploring episodes that say what is normal."""
     within: int = 5

@@ -17,7 +17,7 @@ from collections.abc import Sequence
 import numpy as np
 from jaxtyping import Float
 
-from armillary.control.guard import Guard, Normal
+from armillary.control.guard import QUESTIONS, Guard, Normal
 from armillary.control.watching import Differences, Seen
 from armillary.core.errors import ConfigError
 from armillary.objectives.expected_error import fit_expected_error
@@ -31,7 +31,7 @@ def fit_normal(episodes: Sequence[Seen], directions: int = DIRECTIONS) -> Normal
 
     Args:
         episodes: normal ones; a few thousand steps for a latent of a few hundred numbers.
-        directions: of the latent that are listened to, for each of the two questions.
+        directions: of the latent that are listened to, for each question.
 
     Raises:
         ShapeError: fewer than two steps, or latents that are not finite.
@@ -41,10 +41,12 @@ def fit_normal(episodes: Sequence[Seen], directions: int = DIRECTIONS) -> Normal
     moves = np.concatenate([e.states - e.states.mean(axis=0) for e in episodes])
     all_ways = fit_whitening(steps.residual)
     scene = all_ways.towards(states, directions)
+    change = fit_whitening(steps.change).towards(states, directions)
     motion = all_ways.towards(moves, directions)
     return Normal(
         scene,
         fit_expected_error(scene.score(steps.residual), steps.foreseen, motion),
+        change,
         motion,
         fit_expected_error(motion.score(steps.residual), steps.foreseen, motion),
     )
@@ -55,7 +57,7 @@ def set_limits(
 ) -> Guard:
     """Return the guard whose false alarms are bounded.
 
-    Each of the two questions gets half of the share.
+    Each question gets an equal part of the share.
 
     Args:
         normal: fitted on other episodes.
@@ -68,9 +70,12 @@ def set_limits(
         ConfigError: too few episodes for so small a share.
     """
     traces = [normal.trace(episode.differences) for episode in episodes]
-    highest = np.array([[score.max() for score in trace] for trace in traces])
-    scene, motion = (conformal_limit(column, false_alarms / 2) for column in highest.T)
-    return Guard(normal, scene, motion, history, policy, len(episodes), false_alarms)
+    part = false_alarms / len(QUESTIONS)
+    limits = {
+        name: conformal_limit(np.array([trace[name].max() for trace in traces]), part)
+        for name in QUESTIONS
+    }
+    return Guard(normal, limits, history, policy, len(episodes), false_alarms)
 
 
 def check_episodes(episodes: int, share: float) -> None:

@@ -1,14 +1,19 @@
 """Guard: a policy that stops, or slows down, when the world no longer does what was foreseen.
 
-Two questions at every model step, each with a limit of its own:
+Four questions at every model step, each with a limit of its own:
 
     scene    Is what came far from what was foreseen? The residual, in the directions in which
              scenes differ most, in units of normal residuals and of the error that is usual when
              so much change is foreseen.
+    change   Did more change at once than ever does? The change of the latent, in directions of the
+             same kind, in units of normal changes. It needs no foresight, so it still sees where
+             foresight is poor.
     motion   Is what came explained better by "nothing was done" than by the action that was sent?
              The gain in explained error is evidence; it adds up over steps (CUSUM), a step counts
              for at most ``STEP_CAP`` and only above ``STEP_DRIFT``, so that one odd step alone
              decides nothing and a faint one is forgotten.
+    picture  Did more of the picture change at once than ever does? An encoder leaves out what
+             never mattered in training, such as a view that is turned a little.
 
 Limits come from whole normal episodes of the same policy (``calibration.py``). An alarm is final:
 only a new episode clears it. What cannot be judged (NaN) is an alarm.
@@ -18,6 +23,7 @@ Source: Page 1954 (CUSUM). Axes: X latent, A action width.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Literal, get_args
 
@@ -33,8 +39,9 @@ from armillary.objectives.expected_error import ExpectedError
 from armillary.objectives.whitening import Whitening
 
 Reaction = Literal["stop", "slow", "note"]
-STEP_CAP = 1.0
-STEP_DRIFT = 0.2
+QUESTIONS = ("scene", "change", "motion", "picture")
+STEP_CAP = 0.5
+STEP_DRIFT = 0.1
 
 
 @dataclass(frozen=True)
@@ -44,39 +51,44 @@ class Normal:
     Attributes:
         scene: weighs residuals in the directions in which scenes differ.
         scene_error: the error that is usual there for a foreseen change.
+        change: weighs changes in the directions in which scenes differ.
         motion: weighs residuals in the directions in which things move within an episode.
         motion_error: the error that is usual there.
     """
 
     scene: Whitening
     scene_error: ExpectedError
+    change: Whitening
     motion: Whitening
     motion_error: ExpectedError
 
-    def judge(self, step: Differences, evidence: float) -> tuple[float, float]:
-        """Return the score of ``scene`` and the evidence of ``motion`` after one more step.
+    def judge(self, step: Differences, evidence: float) -> dict[str, float]:
+        """Return the score of every question after one more step, by its name.
 
         Args:
             step: F = 1.
-            evidence: of ``motion`` so far; 0 at the start of an episode.
+            evidence: score of ``motion`` so far; 0 at the start of an episode.
         """
         error = self.scene.score(step.residual) / self.scene_error.at(step.foreseen)
         gain = self.motion.score(step.residual) - self.motion.score(step.idle)
         gain = float((gain / self.motion_error.at(step.foreseen))[0])
         # min and max would swallow a NaN or not, by the order of their arguments
         grown = evidence + (STEP_CAP if gain > STEP_CAP else gain) - STEP_DRIFT
-        return float(error[0]), 0.0 if grown < 0 else grown
+        return {
+            "scene": float(error[0]),
+            "change": float(self.change.score(step.change)[0]),
+            "motion": 0.0 if grown < 0 else grown,
+            "picture": float(step.picture[0]),
+        }
 
-    def trace(self, steps: Differences) -> tuple[Float64[np.ndarray, " F"], ...]:
-        """Return both scores at every step of an episode, judged one by one as it is done live."""
-        evidence, scores = 0.0, []
-        parts = (steps.residual, steps.idle, steps.foreseen, steps.change)
+    def trace(self, steps: Differences) -> dict[str, Float64[np.ndarray, " F"]]:
+        """Return all scores at every step of an episode, judged one by one as it is done live."""
+        evidence, found = 0.0, []
         for row in range(len(steps.residual)):
-            one = Differences(*(part[row : row + 1] for part in parts))
-            error, evidence = self.judge(one, evidence)
-            scores.append((error, evidence))
-        scene, motion = np.array(scores, np.float64).reshape(-1, 2).T
-        return scene, motion
+            scores = self.judge(steps.at(row), evidence)
+            evidence = scores["motion"]
+            found.append(scores)
+        return {name: np.array([s[name] for s in found], np.float64) for name in QUESTIONS}
 
 
 @dataclass(frozen=True)
@@ -85,8 +97,7 @@ class Guard:
 
     Attributes:
         normal: scores a step.
-        scene_limit: an alarm above it.
-        motion_limit: an alarm above it.
+        limits: an alarm above it, by question.
         history: most model steps that the model sees.
         policy: identity of the policy whose episodes gave the limits.
         episodes: how many gave them.
@@ -94,17 +105,23 @@ class Guard:
     """
 
     normal: Normal
-    scene_limit: float
-    motion_limit: float
+    limits: Mapping[str, float]
     history: int
     policy: str
     episodes: int
     false_alarms: float
 
-    def alarm(self, step: int, scene: float, motion: float) -> Alarm | None:
+    def __post_init__(self) -> None:
+        if tuple(self.limits) != QUESTIONS:
+            raise ConfigError(
+                f"A guard needs a limit for each of {', '.join(QUESTIONS)}, in this order; "
+                f"got {', '.join(self.limits)}."
+            )
+
+    def alarm(self, step: int, scores: Mapping[str, float]) -> Alarm | None:
         """Return the alarm that these scores raise at a world step, if any."""
-        found = (("scene", scene, self.scene_limit), ("motion", motion, self.motion_limit))
-        for reason, score, limit in found:
+        for reason, limit in self.limits.items():
+            score = scores[reason]
             if not score <= limit:  # also where it is not a number
                 return Alarm(step, reason, score if np.isfinite(score) else None, limit)
         return None
@@ -189,6 +206,6 @@ class GuardedPolicy:
         found, memory = self.watcher.see(observation, state.memory)
         if found is None:
             return replace(state, memory=memory)
-        scene, evidence = self.guard.normal.judge(found, state.evidence)
-        alarm = self.guard.alarm(state.step, scene, evidence)
-        return replace(state, memory=memory, evidence=evidence, alarm=alarm)
+        scores = self.guard.normal.judge(found, state.evidence)
+        alarm = self.guard.alarm(state.step, scores)
+        return replace(state, memory=memory, evidence=scores["motion"], alarm=alarm)

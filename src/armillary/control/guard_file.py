@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from armillary.control.guard import Guard, GuardedPolicy, Normal, Reaction
+from armillary.control.guard import QUESTIONS, Guard, GuardedPolicy, Normal, Reaction
 from armillary.control.model_policy import ModelPolicy
 from armillary.control.specs import PolicyFactory, identity_of
 from armillary.control.watching import Watcher
@@ -27,7 +27,7 @@ from armillary.objectives.expected_error import ExpectedError
 from armillary.objectives.scaler import Scaler
 from armillary.objectives.whitening import Whitening
 
-FORMAT = "armillary.guard/1"
+FORMAT = "armillary.guard/2"
 _MAX_WIDTH = 1 << 16
 
 
@@ -44,12 +44,11 @@ def save_guard(guard: Guard, path: Path) -> None:
         "episodes": guard.episodes,
         "false_alarms": guard.false_alarms,
         "history": guard.history,
-        "limits": {"scene": guard.scene_limit, "motion": guard.motion_limit},
-        "mean": _packed(normal.scene.scaler.mean),
-        "spread": _packed(normal.scene.scaler.spread),
-        "kept": normal.scene.scaler.kept.astype(int).tolist(),
-        "shrinkage": normal.scene.shrinkage,
+        "limits": dict(guard.limits),
+        "residuals": _scale(normal.scene),
+        "changes": _scale(normal.change),
         "scene": _part(normal.scene, normal.scene_error),
+        "change": _packed(_rotation(normal.change)),
         "motion": _part(normal.motion, normal.motion_error),
     }
     write_json(path, value)
@@ -65,13 +64,9 @@ def load_guard(path: Path) -> Guard:
     try:
         if value["format"] != FORMAT:
             raise ValueError("another format")
-        scene, motion = _normal_parts(value)
-        whitening = motion[0]
-        errors = [ExpectedError(whitening, scale, slope) for _, scale, slope in (scene, motion)]
         guard = Guard(
-            Normal(scene[0], errors[0], whitening, errors[1]),
-            _number(value["limits"]["scene"]),
-            _number(value["limits"]["motion"]),
+            _normal(value),
+            {name: _number(value["limits"][name]) for name in QUESTIONS},
             int(value["history"]),
             str(value["policy"]),
             int(value["episodes"]),
@@ -135,28 +130,51 @@ def watcher_of(policy: ModelPolicy, history: int) -> Watcher:
     )
 
 
+def _scale(whitening: Whitening) -> dict[str, Any]:
+    scaler = whitening.scaler
+    return {
+        "mean": _packed(scaler.mean),
+        "spread": _packed(scaler.spread),
+        "kept": scaler.kept.astype(int).tolist(),
+        "shrinkage": whitening.shrinkage,
+    }
+
+
 def _part(whitening: Whitening, error: ExpectedError) -> dict[str, Any]:
-    rotation = whitening.rotation
-    assert rotation is not None  # ``towards`` always turns
-    return {"rotation": _packed(rotation), "scale": error.scale, "slope": error.slope}
+    rotation = _packed(_rotation(whitening))
+    return {"rotation": rotation, "scale": error.scale, "slope": error.slope}
 
 
-def _normal_parts(value: Mapping[str, Any]) -> list[tuple[Whitening, float, float]]:
+def _rotation(whitening: Whitening) -> np.ndarray:
+    assert whitening.rotation is not None  # ``towards`` always turns
+    return whitening.rotation
+
+
+def _normal(value: Mapping[str, Any]) -> Normal:
+    residuals, changes = (_scaler(value[name]) for name in ("residuals", "changes"))
+    scene, motion = (_turned(value[name]["rotation"], *residuals) for name in ("scene", "motion"))
+    change = _turned(value["change"], *changes)
+    errors = []
+    for part in (value["scene"], value["motion"]):
+        scale, slope = _number(part["scale"]), _number(part["slope"])
+        if not (scale > 0 and slope >= 0):
+            raise ValueError("an expected error is not above 0")
+        errors.append(ExpectedError(motion, scale, slope))
+    return Normal(scene, errors[0], change, motion, errors[1])
+
+
+def _scaler(value: Mapping[str, Any]) -> tuple[Scaler, float]:
     kept = np.array(value["kept"], dtype=bool)
     if kept.ndim != 1 or not 0 < len(kept) <= _MAX_WIDTH:
         raise ValueError("the latent has no or too many numbers")
     mean, spread = (_unpacked(value[name], kept.shape) for name in ("mean", "spread"))
     if not (spread[kept] > 0).all():
         raise ValueError("a spread is not above 0")
-    scaler, shrinkage = Scaler(mean, spread, kept), _number(value["shrinkage"])
-    parts = []
-    for part in (value["scene"], value["motion"]):
-        rotation = _unpacked(part["rotation"], (int(kept.sum()), None))
-        scale, slope = _number(part["scale"]), _number(part["slope"])
-        if not (scale > 0 and slope >= 0):
-            raise ValueError("an expected error is not above 0")
-        parts.append((Whitening(scaler, rotation, shrinkage), scale, slope))
-    return parts
+    return Scaler(mean, spread, kept), _number(value["shrinkage"])
+
+
+def _turned(rotation: Mapping[str, Any], scaler: Scaler, shrinkage: float) -> Whitening:
+    return Whitening(scaler, _unpacked(rotation, (int(scaler.kept.sum()), None)), shrinkage)
 
 
 def _packed(values: np.ndarray) -> dict[str, Any]:

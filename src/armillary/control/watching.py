@@ -9,7 +9,7 @@ Axes: B = 1, N tokens, D latent width, X = N * D, A action width, F model steps.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 
 import numpy as np
 import torch
@@ -31,17 +31,23 @@ class Differences:
         idle: what came minus what was foreseen had nothing been done.
         foreseen: what was foreseen minus what was.
         change: what came minus what was.
+        picture: mean absolute change of RGB, 0 to 1; zeros without ``rgb``.
     """
 
     residual: Float32[np.ndarray, "F X"]
     idle: Float32[np.ndarray, "F X"]
     foreseen: Float32[np.ndarray, "F X"]
     change: Float32[np.ndarray, "F X"]
+    picture: Float64[np.ndarray, " F"]
+
+    def at(self, row: int) -> Differences:
+        """Return one step alone."""
+        return Differences(*(getattr(self, one.name)[row : row + 1] for one in fields(self)))
 
     @classmethod
     def join(cls, parts: Sequence[Differences]) -> Differences:
         """Return the steps of several, one after another."""
-        names = ("residual", "idle", "foreseen", "change")
+        names = [one.name for one in fields(cls)]
         return cls(*(np.concatenate([getattr(part, name) for part in parts]) for name in names))
 
 
@@ -53,11 +59,13 @@ class Memory:
         tokens: latents [1 1 N D] of the last model steps, oldest first.
         actions: model actions [A] between them.
         sent: world actions since the last model step.
+        picture: RGB of the last model step; None without ``rgb``.
     """
 
     tokens: tuple[Tensor, ...] = ()
     actions: tuple[Tensor, ...] = ()
     sent: tuple[Float64[np.ndarray, " A"], ...] = ()
+    picture: np.ndarray | None = None
 
 
 @dataclass(frozen=True)
@@ -97,22 +105,27 @@ class Watcher:
 
         None at the first step, and at world steps between two model steps.
         """
+        picture = observation.streams.get("rgb")
         if not memory.tokens:
-            return None, replace(memory, tokens=(self._encode(observation),))
+            return None, replace(memory, tokens=(self._encode(observation),), picture=picture)
         if len(memory.sent) < self.frame_skip:
             return None, memory
         came = self._encode(observation)
         taken = torch.from_numpy(np.concatenate(memory.sent).astype(np.float32))
-        differences = self._differences(memory, taken, came)
+        changed = _picture_change(memory.picture, picture)
+        differences = self._differences(memory, taken, came, changed)
         actions = (*memory.actions, taken)[-(self.history - 1) :] if self.history > 1 else ()
-        return differences, Memory((*memory.tokens, came)[-self.history :], actions)
+        tokens = (*memory.tokens, came)[-self.history :]
+        return differences, Memory(tokens, actions, picture=picture)
 
     def did(self, action: Float[np.ndarray, " A"], memory: Memory) -> Memory:
         """Return the memory after an action was sent."""
         return replace(memory, sent=(*memory.sent, np.asarray(action, np.float64)))
 
     @torch.no_grad()
-    def _differences(self, memory: Memory, taken: Tensor, came: Tensor) -> Differences:
+    def _differences(
+        self, memory: Memory, taken: Tensor, came: Tensor, changed: float
+    ) -> Differences:
         nothing = torch.from_numpy(np.tile(self.nothing, self.frame_skip).astype(np.float32))
         between = torch.stack(memory.actions)[None] if memory.actions else None
         latent = Latent(torch.cat(memory.tokens, dim=1), between)
@@ -120,7 +133,7 @@ class Watcher:
         foreseen, idle = self.model.rollout(latent, plans)[0, :, 0].flatten(1).float()
         was, is_ = memory.tokens[-1].flatten().float(), came.flatten().float()
         pairs = ((is_, foreseen), (is_, idle), (foreseen, was), (is_, was))
-        return Differences(*((a - b).numpy()[None] for a, b in pairs))
+        return Differences(*((a - b).numpy()[None] for a, b in pairs), np.array([changed]))
 
     def _encode(self, observation: Observation) -> Float[Tensor, "1 1 N D"]:
         return encode_observation(self.model, observation.only(self.observes), self.image_size)
@@ -133,13 +146,11 @@ class Seen:
     Attributes:
         states: latents at every model step, the first included.
         differences: at model steps 1 to F.
-        pixels: mean absolute change of RGB at these steps, 0 to 1; zeros without ``rgb``.
     """
 
     # F + 1 steps; the shape check reads fields in order and meets F only below
     states: Float32[np.ndarray, "_ X"]
     differences: Differences
-    pixels: Float64[np.ndarray, " F"]
 
 
 def watch(
@@ -152,15 +163,18 @@ def watch(
         observations: T + 1 of them.
         actions: between them.
     """
-    memory, states, found, pictures = Memory(), [], [], []
+    memory, states, found = Memory(), [], []
     for step, observation in enumerate(observations):
         differences, memory = watcher.see(observation, memory)
         if step % watcher.frame_skip == 0:
             states.append(memory.tokens[-1].flatten().float().numpy())
-            pictures.append(observation.streams.get("rgb", np.zeros(1)).astype(np.float64))
         found += [] if differences is None else [differences]
         if step < len(actions):
             memory = watcher.did(actions[step], memory)
-    pairs = zip(pictures[1:], pictures, strict=False)
-    pixels = np.array([np.abs(after - before).mean() / 255 for after, before in pairs])
-    return Seen(np.stack(states), Differences.join(found), pixels)
+    return Seen(np.stack(states), Differences.join(found))
+
+
+def _picture_change(before: np.ndarray | None, after: np.ndarray | None) -> float:
+    if before is None or after is None:
+        return 0.0
+    return float(np.abs(after.astype(np.int16) - before).mean()) / 255

@@ -71,7 +71,7 @@ def other_judges(
             whole.score(seen.differences.residual) / usual.at(seen.differences.foreseen)
         ),
         "copy_last": lambda seen: changes.score(seen.differences.change),
-        "pixel_difference": lambda seen: seen.pixels,
+        "pixel_difference": lambda seen: seen.differences.picture,
     }
     judges = {}
     for name, score in scores.items():
@@ -123,7 +123,7 @@ def study_result(
         "policy": guard.policy,
         "false_stops_at_most": guard.false_alarms,
         "calibration_episodes": guard.episodes,
-        "limits": {"scene": guard.scene_limit, "motion": guard.motion_limit},
+        "limits": dict(guard.limits),
         "least_action": rules.least_action,
         "rows": rows,
         "reasons": {kind: _reasons(run) for kind, run in perturbed.items()},

@@ -40,6 +40,7 @@ from armillary.control import (
     set_limits,
 )
 from armillary.control.calibration import check_episodes
+from armillary.control.guard import QUESTIONS
 from armillary.control.rewatch import Eyes, Watched, rewatch, watch_exploring
 from armillary.control.specs import identity_of
 from armillary.control.watching import Seen
@@ -81,7 +82,7 @@ class GuardConfig:
     """
 
     episodes: int = 100
-    calibration: int = 299
+    calibration: int = 399
     exploring: int = 200
     false_alarms: float | None = None
     within: int = 5
@@ -106,7 +107,7 @@ class GuardConfig:
     @property
     def share(self) -> float:
         """The share of normal episodes that may alarm."""
-        smallest = 2 / (self.calibration + 1)
+        smallest = len(QUESTIONS) / (self.calibration + 1)
         return smallest if self.false_alarms is None else self.false_alarms
 
 
@@ -141,7 +142,7 @@ def guard_study(
     config = config or GuardConfig()
     if config.planner not in PLANNERS:
         raise unknown_name("planner", config.planner, PLANNERS)
-    check_episodes(config.calibration, config.share / 2)
+    check_episodes(config.calibration, config.share / len(QUESTIONS))
     study = _Study.of(find_model(model), world, out, config, progress)
     first = study.manifest(config.calibration, 0)
     exploring = [one.seen for one in study.explore(first.budget)]
