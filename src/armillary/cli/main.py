@@ -29,6 +29,7 @@ COMMANDS: dict[str, tuple[Any, str]] = {
     "prior": (learn.Prior, "teach a model which way goals lie"),
     "probe": (understand.Probe, "does the model know where things are?"),
     "surprise": (understand.Surprise, "does it notice what cannot be?"),
+    "understand": (understand.Understand, "does it know what is possible, and what is not?"),
     "act": (act.Act, "can it reach a goal that it is shown?"),
     "guard": (guard.Guard, "does it stop when the world is not as foreseen?"),
     "view": (view.View, "what is in there? a page about a dataset, a run or an evaluation"),

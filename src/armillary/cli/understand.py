@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from tyro.conf import Positional
 
 from armillary.cli.outcome import Outcome
 from armillary.cli.parse import Command
 from armillary.cli.progress import bar
+from armillary.core.errors import ConfigError
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -90,3 +92,99 @@ class Surprise(Command):
             for time_s, own, copy, pixels in steps
         ]
         return Outcome({"surprise": found}, (said,), rows)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Understand(Command):
+    """Ask a model what is possible and what is not, beside judges that know nothing of physics.
+
+    A quadruplet is two contexts by two outcomes; a model is right where the two clips that cannot
+    be surprise it more than the two that can. 50 % is chance.
+
+    e.g. armillary understand runs/intuition --out out/understand
+    """
+
+    model: Positional[str] = ""
+    """Model folder, run folder or Hub repository id; none with --self-test."""
+    self_test: bool = False
+    """Check the suite itself: judges whose scores are known, and flaws planted on purpose."""
+    out: Path = Path("out/understand")
+    """Folder for what was said of every clip, and result.json."""
+    count: int = 500
+    """Quadruplets of each concept; the fixed set TEST has 500."""
+    fresh: int = 200
+    """Quadruplets of each concept of FRESH, whose seed is the hash of the weights and the suite."""
+    controls: int = 100
+    """Quadruplets of each concept that the controls are asked; 0 for none."""
+    concepts: str = ""
+    """Concepts, separated by commas; empty for all."""
+
+    def run(self) -> Outcome:
+        """Ask."""
+        if self.self_test:
+            return _self_test()
+        if not self.model:
+            raise ConfigError("understand: needs a model, or --self-test to check the suite.")
+        from armillary.recipes.understanding import UnderstandConfig, understand_model
+
+        names = tuple(name for name in self.concepts.split(",") if name)
+        few = min(self.count, 50)
+        config = UnderstandConfig(
+            count=self.count,
+            fresh=self.fresh,
+            dev=min(self.count, 100),
+            controls=self.controls,
+            twins=few,
+            concepts=names,
+        )
+        said = f"armillary understand {self.model} --count {self.count} --fresh {self.fresh}"
+        said += f" --controls {self.controls}" + (f" --concepts {self.concepts}" if names else "")
+        found = understand_model(self.model, self.out, config, bar, said)
+        return Outcome({"understand": found}, _conclusions(found, self.out), _rows(found))
+
+
+def _self_test() -> Outcome:
+    from armillary.comprehension.quadruplets import self_test
+
+    with bar("self-test") as progress:
+        checks = self_test(progress=progress)
+    rows = [
+        {"check": name, "held": "yes" if found["ok"] else "NO", "found": found["detail"]}
+        for name, found in checks.items()
+    ]
+    broken = sum(not found["ok"] for found in checks.values())
+    said = f"{len(checks) - broken} of {len(checks)} checks held"
+    return Outcome({"checks": checks}, (said,), rows, exit_code=1 if broken else 0)
+
+
+def _rows(found: dict[str, Any]) -> list[dict[str, str]]:
+    return [
+        {
+            "concept": name,
+            "n": str(row["n"]),
+            "D": f"{row['d_accuracy']:.1f} %",
+            "95 %": f"{row['wilson95'][0]:.0f}-{row['wilson95'][1]:.0f} %",
+            "both": f"{row['both_right']:.0f} %",
+            "over own copy": f"{row['gain_over_copy']:+.1f}",
+            "p (Holm)": f"{row['p_holm']:.1g}",
+            "AUROC": f"{row['auroc']:.2f}",
+            "twin": f"{found['twins'][name]:.0f} %",
+            "headline": "yes" if row["headline"] else "no",
+        }
+        for name, row in found["concepts"].items()
+    ]
+
+
+def _conclusions(found: dict[str, Any], out: Path) -> tuple[str, ...]:
+    gap, single, hidden = (
+        found[k] for k in ("fresh_minus_test", "single_clips", "hidden_position")
+    )
+    verdict = "TEST is known better than it should be" if gap["suspicious"] else "as it should be"
+    return (
+        f"headline: {found['mean_headline']:.1f} % (mean of D, chance 50)",
+        f"FRESH minus TEST: {gap['mean']:+.1f} points, standard error {gap['se']:.1f}: {verdict}",
+        f"single clips: AUROC {single['auroc']:.2f}, {single['right']:.1f} % right",
+        f"hidden for {hidden['steps_hidden']} steps: off by {hidden['model']:.1f} units; "
+        f"last seen {hidden['last_seen']:.1f}, constant velocity {hidden['constant_velocity']:.1f}",
+        f"written to {out}",
+    )

@@ -133,7 +133,8 @@ class Watcher:
         foreseen, idle = self.model.rollout(latent, plans)[0, :, 0].flatten(1).float()
         was, is_ = memory.tokens[-1].flatten().float(), came.flatten().float()
         pairs = ((is_, foreseen), (is_, idle), (foreseen, was), (is_, was))
-        return Differences(*((a - b).numpy()[None] for a, b in pairs), np.array([changed]))
+        residual, missed, expected, change = ((a - b).numpy()[None] for a, b in pairs)
+        return Differences(residual, missed, expected, change, np.array([changed]))
 
     def _encode(self, observation: Observation) -> Float[Tensor, "1 1 N D"]:
         return encode_observation(self.model, observation.only(self.observes), self.image_size)

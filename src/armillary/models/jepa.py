@@ -190,6 +190,23 @@ class JEPA(nn.Module):
             later.append(state)
         return torch.stack(later, 1)
 
+    def foresee_each(self, latent: Latent) -> Float[Tensor, "B T-1 N D"]:
+        """Return what was foreseen of steps 1 to T-1, each from all that was seen before it.
+
+        Args:
+            latent: what was seen, with the actions between the steps (or none, for plain video).
+        """
+        states = latent.tokens.flatten(2)
+        batch, steps = states.shape[:2]
+        actions = states.new_zeros(batch, steps - 1, self.config.action_width)
+        if latent.actions is not None:
+            actions = self.normalizer.actions(latent.actions)
+        memory, foreseen = self.predictor.start(states[:, 0]), []
+        for step in range(steps - 1):
+            state, memory = self.predictor(states[:, step], actions[:, step], memory)
+            foreseen.append(state)
+        return torch.stack(foreseen, 1).unflatten(2, latent.tokens.shape[2:])
+
     def no_actions(self, batch: int, plans: int, length: int) -> Float[Tensor, "B S L A"]:
         """Return plans of width 0, for a model of plain video."""
         return torch.zeros(batch, plans, length, 0)

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 
+from armillary.recipes.intuition import intuition
 from armillary.recipes.peer_grounds import cube, push_t, reacher
 from armillary.recipes.recipe import Recipe, train_recipe
 from armillary.recipes.tabletop import tabletop
@@ -11,6 +12,7 @@ from armillary.recipes.video import video
 
 RECIPES: dict[str, Callable[[], Recipe]] = {
     "cube": cube,
+    "intuition": intuition,
     "push_t": push_t,
     "reacher": reacher,
     "tabletop": tabletop,
@@ -23,6 +25,7 @@ __all__ = [
     "RECIPES",
     "Recipe",
     "cube",
+    "intuition",
     "push_t",
     "reacher",
     "tabletop",

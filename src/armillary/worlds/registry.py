@@ -21,6 +21,12 @@ def _two_rooms(**settings: Any) -> World:
     return TwoRooms(**settings)
 
 
+def _stage(**settings: Any) -> World:
+    from armillary.worlds.stage import Stage
+
+    return Stage(**settings)
+
+
 def _perturbed(
     base: str = "tabletop",
     kind: str = "stuck",
@@ -41,6 +47,7 @@ def _perturbed(
 WORLDS: dict[str, Callable[..., World]] = {
     "tabletop": _tabletop,
     "two_rooms": _two_rooms,
+    "stage": _stage,
     "perturbed": _perturbed,
 }
 GYM_PREFIX = "gym:"

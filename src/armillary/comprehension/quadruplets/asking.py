@@ -1,0 +1,141 @@
+"""Asking: a judge in a process of its own is shown clips, and writes down what it says.
+
+It gets opaque ids, pictures and camera moves, in blocks; concepts, numbers and cells stay with
+the process that asks, and the scorer joins them again (``scoring.py``). What it said is one JSON
+line per clip, so that anybody can score it again.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from multiprocessing import get_context
+from multiprocessing.connection import Connection
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from armillary.comprehension.quadruplets.judges import Panel
+from armillary.comprehension.quadruplets.suite import Clip, Label, Suite
+from armillary.core.errors import FormatError, WorldError
+from armillary.core.files import storage_errors
+from armillary.core.progress import Progress, silent
+
+PanelFactory = Callable[[], Panel]
+Said = dict[str, dict[str, np.ndarray]]
+
+
+def ask(
+    suite: Suite, factory: PanelFactory, out: Path, progress: Progress = silent
+) -> dict[str, Label]:
+    """Show all clips of a suite to a panel in another process, which writes ``out``.
+
+    Args:
+        suite: what is asked.
+        factory: makes the panel, in that process; it can be pickled.
+        out: JSON lines: id, and surprise per step by judge.
+        progress: told after each block of clips.
+
+    Returns:
+        The labels by id, which that process never had.
+
+    Raises:
+        WorldError: the panel's process broke; its own sentence is in this one.
+        StorageError: ``out`` cannot be written.
+    """
+    with storage_errors(out):
+        out.parent.mkdir(parents=True, exist_ok=True)
+        out.unlink(missing_ok=True)
+    context = get_context("spawn")
+    ours, theirs = context.Pipe()
+    process = context.Process(target=_judge, args=(theirs, factory, out), daemon=True)
+    process.start()
+    theirs.close()
+    labels: dict[str, Label] = {}
+    plan = suite.plan()
+    try:
+        # one block is painted while the one before it is judged
+        with ThreadPoolExecutor(1) as painter:
+            ahead = painter.submit(suite.block, plan[0])
+            for place in range(len(plan)):
+                clips, known = ahead.result()
+                if place + 1 < len(plan):
+                    ahead = painter.submit(suite.block, plan[place + 1])
+                _hear(ours, clips)
+                labels |= {clip.id: label for clip, label in zip(clips, known, strict=True)}
+                progress(len(labels), len(suite), "clips")
+        ours.send(None)
+    finally:
+        ours.close()
+        process.join(timeout=30)
+    return labels
+
+
+def read_said(path: Path) -> Said:
+    """Return surprise of steps 1 to T-1 by judge and clip, float32.
+
+    Raises:
+        FormatError: a line is not what ``ask`` writes.
+    """
+    said: Said = {}
+    with path.open() as lines:
+        for number, line in enumerate(lines, 1):
+            try:
+                value = json.loads(line)
+                for judge, numbers in value["surprise"].items():
+                    said.setdefault(judge, {})[value["id"]] = np.array(numbers, np.float32)
+            except (ValueError, KeyError, TypeError, AttributeError) as error:
+                raise FormatError(f"{path}: line {number} is not a judged clip.") from error
+    return said
+
+
+def _hear(ours: Connection, clips: Sequence[Clip]) -> None:
+    try:
+        ours.send([(clip.id, clip.frames, clip.pans) for clip in clips])
+        answer = ours.recv()
+    except (EOFError, OSError) as error:
+        raise WorldError("The judge's process died (killed, or out of memory).") from error
+    if answer is not None:
+        raise WorldError(f"The judge broke: {answer}")
+
+
+def _judge(theirs: Connection, factory: PanelFactory, out: Path) -> None:
+    """Run in the other process until there is nothing more to judge."""
+    import torch
+
+    torch.set_num_threads(1)
+    try:
+        panel = factory()
+        with out.open("w") as file:
+            while (clips := theirs.recv()) is not None:
+                file.writelines(_lines(panel, clips))
+                file.flush()
+                theirs.send(None)
+    except EOFError:
+        return
+    except Exception as error:
+        theirs.send(f"{type(error).__name__}: {error}")
+
+
+def _lines(panel: Panel, clips: Sequence[tuple[str, np.ndarray, np.ndarray]]) -> list[str]:
+    frames, pans = (np.stack([clip[part] for clip in clips]) for part in (1, 2))
+    said: dict[str, Any] = panel(frames, pans)
+    for name, values in said.items():
+        if values.shape != pans.shape[:2]:
+            raise ValueError(f"{name} said {values.shape} numbers where {pans.shape[:2]} are due")
+    return [
+        json.dumps(
+            {
+                "id": clip[0],
+                # nine digits give a float32 back to the bit
+                "surprise": {
+                    name: [float(f"{v:.9g}") for v in values[row].tolist()]
+                    for name, values in said.items()
+                },
+            }
+        )
+        + "\n"
+        for row, clip in enumerate(clips)
+    ]

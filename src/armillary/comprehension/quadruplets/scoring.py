@@ -1,0 +1,170 @@
+"""Scoring: one rule for all judges, from raw surprise per step and labels.
+
+    S(clip) = mean of its surprise over all steps
+    D = S(c0, o1) + S(c1, o0) - S(c0, o0) - S(c1, o1);   right where D > 0, a tie counts one half
+
+What a context or an outcome alone is worth cancels, and so does every step before a cut. Sums are
+exact (``math.fsum``), and a D of less than a millionth of what was added up is a tie: so the last
+bits of a product, which depend on the size of a batch, decide nothing. What is not a number counts
+as wrong.
+
+Source: comprehension.md, section 5; exact binomial test, Holm 1979.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float
+from scipy.stats import binomtest
+
+from armillary.comprehension.quadruplets.suite import Label
+from armillary.comprehension.statistics import auroc
+from armillary.core.errors import FormatError
+from armillary.core.hashing import json_sha256
+
+TIE = 2.0**-20
+RULE = {
+    "context": "growing: all steps before",
+    "window": "one step",
+    "aggregate": "mean over steps; the largest step for single clips",
+    "right": "D > 0",
+    "tie": f"1/2 where |D| <= {TIE} of the summed surprise",
+    "not a number": "wrong",
+    "precision": "float32 surprise, exact sums",
+}
+RULE_SHA256 = json_sha256(RULE)
+_CELLS = ((0, 1), (1, 0), (0, 0), (1, 1))
+
+
+@dataclass(frozen=True)
+class Scores:
+    """What a judge got right in one concept, quadruplet by quadruplet.
+
+    Attributes:
+        double: 1, 1/2 or 0 by the sign of D.
+        pairs: the same for both pairs of a context.
+        largest: largest surprise of every clip, in the order of ``possible``.
+        possible: whether the clip is.
+        peaks: step of the largest difference between an impossible clip and its possible partner,
+            minus the event.
+        hidden: steps for which the outcome was open.
+    """
+
+    double: Float[np.ndarray, " Q"]
+    pairs: Float[np.ndarray, "Q 2"]
+    largest: Float[np.ndarray, " C"]
+    possible: np.ndarray
+    peaks: np.ndarray
+    hidden: np.ndarray
+
+    @property
+    def d_accuracy(self) -> float:
+        """Share of quadruplets with D > 0, per cent."""
+        return 100 * float(self.double.mean())
+
+    def row(self) -> dict[str, Any]:
+        """Return the numbers that need no other judge, as JSON values."""
+        n, right = len(self.double), float(self.double.sum())
+        return {
+            "n": n,
+            "d_accuracy": self.d_accuracy,
+            "wilson95": [100 * bound for bound in wilson(right, n)],
+            "p": chance_p(right, n),
+            "both_right": 100 * float((self.pairs == 1).all(axis=1).mean()),
+            "pair": 100 * float(self.pairs.mean()),
+            "auroc": auroc(self.largest, ~self.possible),
+            "localised": 100 * float(((self.peaks >= 0) & (self.peaks <= 2)).mean()),
+        }
+
+
+def score(surprise: Mapping[str, np.ndarray], labels: Mapping[str, Label]) -> dict[str, Scores]:
+    """Return the scores of a judge by concept.
+
+    Args:
+        surprise: of steps 1 to T-1 of each clip, by id.
+        labels: of the same clips.
+
+    Raises:
+        FormatError: a clip was not judged, or judged with another number of steps.
+    """
+    missing = labels.keys() - surprise.keys()
+    if missing:
+        raise FormatError(f"{len(missing)} of {len(labels)} clips have no surprise on record.")
+    cells: dict[tuple[str, int], dict[tuple[int, int], tuple[np.ndarray, Label]]] = {}
+    for name, label in labels.items():
+        quadruplet = cells.setdefault((label.concept, label.index), {})
+        quadruplet[label.context, label.outcome] = surprise[name], label
+    concepts = dict.fromkeys(concept for concept, _ in sorted(cells))
+    return {
+        concept: _scores([cells[key] for key in sorted(cells) if key[0] == concept])
+        for concept in concepts
+    }
+
+
+def double_difference(surprise: Mapping[tuple[int, int], np.ndarray]) -> float:
+    """Return 1 where D > 0, 1/2 for a tie, 0 else.
+
+    Args:
+        surprise: of every step, by context and outcome.
+    """
+    return _right([surprise[cell] for cell in _CELLS])
+
+
+def chance_p(right: float, n: int) -> float:
+    """Return the two-sided exact binomial p of so many right of n; halves are rounded to 50 %."""
+    nearest = math.floor(right) if right > n / 2 else math.ceil(right)
+    return float(binomtest(nearest, n, 0.5).pvalue)
+
+
+def wilson(right: float, n: int, z: float = 1.959964) -> tuple[float, float]:
+    """Return Wilson's 95 % interval of a share that may hold halves, 0 to 1."""
+    rate, shrink = right / n, 1 + z * z / n
+    centre = (rate + z * z / (2 * n)) / shrink
+    half = z / shrink * math.sqrt(rate * (1 - rate) / n + z * z / (4 * n * n))
+    return max(0.0, centre - half), min(1.0, centre + half)
+
+
+def _scores(
+    quadruplets: Sequence[Mapping[tuple[int, int], tuple[np.ndarray, Label]]],
+) -> Scores:
+    double, pairs, largest, possible, peaks, hidden = [], [], [], [], [], []
+    for cells in quadruplets:
+        steps = {len(values) for values, _ in cells.values()}
+        if set(cells) != set(_CELLS) or len(steps) != 1:
+            raise FormatError("A quadruplet has other than four clips of equal length on record.")
+        surprise = {cell: values for cell, (values, _) in cells.items()}
+        double.append(double_difference(surprise))
+        pairs.append(
+            [
+                _right([surprise[0, 1], surprise[0, 0]]),
+                _right([surprise[1, 0], surprise[1, 1]]),
+            ]
+        )
+        event = cells[0, 0][1].event
+        for context in (0, 1):
+            odd, even = surprise[context, 1 - context], surprise[context, context]
+            peaks.append(int(np.argmax(np.nan_to_num(odd - even))) + 1 - event)
+        for cell in _CELLS:
+            largest.append(float(surprise[cell].max()))
+            possible.append(cell[0] == cell[1])
+        hidden.append(cells[0, 0][1].hidden)
+    return Scores(
+        np.array(double), np.array(pairs), np.array(largest), np.array(possible),
+        np.array(peaks), np.array(hidden),
+    )  # fmt: skip
+
+
+def _right(values: Sequence[np.ndarray]) -> float:
+    """Return 1 where the first half sums up to more than the second, 0 where to less."""
+    half = len(values) // 2
+    terms = [float(v) for one in values[:half] for v in one]
+    terms += [-float(v) for one in values[half:] for v in one]
+    if not np.isfinite(terms).all():
+        return 0.0
+    difference, size = math.fsum(terms), math.fsum(map(abs, terms))
+    return 0.5 if abs(difference) <= TIE * size else float(difference > 0)

@@ -1,0 +1,105 @@
+"""Table: all judges side by side, what each concept is worth, and what the model adds.
+
+A concept is in the headline unless its design leaves it out, or a shortcut (a judge that knows
+nothing of physics) differs from 50 % in it. What the model adds is measured against its own
+copy-last, quadruplet by quadruplet.
+
+Source: McNemar 1947, exact; Holm 1979 over concepts.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from scipy.stats import binomtest
+
+from armillary.comprehension.quadruplets.concepts import CONCEPTS
+from armillary.comprehension.quadruplets.scoring import Scores, chance_p
+from armillary.comprehension.statistics import group_draws, quantile_interval
+from armillary.core.rng import generator
+
+SHORTCUTS = (
+    "copy_last_pixels", "motion_energy", "largest_difference", "constant_velocity", "copy_last",
+)  # fmt: skip
+_ALPHA = 0.05
+_DRAWS = 10_000
+ByConcept = Mapping[str, Scores]
+
+
+def concept_rows(model: ByConcept, copy: ByConcept, headline: Mapping[str, bool]) -> dict[str, Any]:
+    """Return the rows of a model, as JSON values.
+
+    Args:
+        model: its scores.
+        copy: those of its own copy-last on the same quadruplets.
+        headline: whether each concept counts.
+    """
+    gains = {name: _gain(model[name], copy[name], name) for name in model}
+    adjusted = holm({name: gain["p"] for name, gain in gains.items()})
+    return {
+        name: {
+            **model[name].row(),
+            "gain_over_copy": gains[name]["gain"],
+            "gain95": gains[name]["interval"],
+            "p_holm": adjusted[name],
+            "headline": headline[name],
+        }
+        for name in model
+    }
+
+
+def headline_concepts(judges: Mapping[str, ByConcept]) -> dict[str, bool]:
+    """Return which concepts count, from what the shortcuts among these judges score."""
+    found = {
+        (judge, concept): chance_p(float(scores.double.sum()), len(scores.double))
+        for judge in SHORTCUTS
+        if judge in judges
+        for concept, scores in judges[judge].items()
+    }
+    adjusted = holm(found)
+    solved = {concept for (_, concept), p in adjusted.items() if p < _ALPHA}
+    concepts = dict.fromkeys(concept for scores in judges.values() for concept in scores)
+    return {name: CONCEPTS[name].copy == 50 and name not in solved for name in concepts}
+
+
+def mean_headline(rows: Mapping[str, Mapping[str, Any]]) -> float:
+    """Return the mean D-accuracy over headline concepts, per cent; NaN where there are none."""
+    kept = [row["d_accuracy"] for row in rows.values() if row["headline"]]
+    return float(np.mean(kept)) if kept else float("nan")
+
+
+def gap(fresh: ByConcept, test: ByConcept) -> dict[str, Any]:
+    """Return FRESH minus TEST, mean over concepts of D-accuracy in per cent, and its error.
+
+    ``suspicious`` where it lies more than three standard errors below zero: then the model knows
+    TEST better than what it has never seen.
+    """
+    means = [fresh[name].d_accuracy - test[name].d_accuracy for name in test]
+    variance = [
+        float(np.var(scores[name].double, ddof=1)) / len(scores[name].double)
+        for name in test
+        for scores in (fresh, test)
+        if len(scores[name].double) > 1
+    ]
+    mean, se = float(np.mean(means)), 100 * float(np.sqrt(np.sum(variance))) / len(means)
+    return {"mean": mean, "se": se, "suspicious": bool(mean < -3 * se)}
+
+
+def holm(p_values: Mapping[Any, float]) -> dict[Any, float]:
+    """Return p-values adjusted for their number."""
+    adjusted, running = {}, 0.0
+    for rank, name in enumerate(sorted(p_values, key=lambda name: p_values[name])):
+        running = max(running, min(1.0, (len(p_values) - rank) * p_values[name]))
+        adjusted[name] = running
+    return adjusted
+
+
+def _gain(model: Scores, copy: Scores, concept: str) -> dict[str, Any]:
+    difference = model.double - copy.double
+    better, worse = int((difference > 0).sum()), int((difference < 0).sum())
+    weights = group_draws(len(difference), _DRAWS, generator(f"gain.{concept}"))
+    low, high = quantile_interval(100 * weights @ difference / len(difference))
+    p = float(binomtest(better, better + worse, 0.5).pvalue) if better + worse else 1.0
+    return {"gain": 100 * float(difference.mean()), "interval": [low, high], "p": p}

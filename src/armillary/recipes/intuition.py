@@ -1,0 +1,43 @@
+"""Recipe ``intuition``: a model that keeps hidden things in mind, from the ``stage`` world.
+
+    armillary record stage --episodes 4000 --steps 32 --out data/stage
+    armillary train intuition --data data/stage --out runs/intuition
+
+Clips are whole episodes, so that the memory is asked for what went behind a screen when it comes
+out. What moves is brought into the latent by variance within the clip (a plain recipe encodes the
+screens, which never change, and its loss falls to nothing while every concept stays at chance);
+what it looks like, and where it is, by the view of the picture.
+"""
+
+from __future__ import annotations
+
+from armillary.models import EncoderConfig, JEPAConfig, PredictorConfig
+from armillary.recipes.recipe import Recipe
+from armillary.training import ObjectiveConfig, OptimizerConfig
+
+
+def intuition() -> Recipe:
+    """Return a recipe for watching the stage."""
+    return Recipe(
+        steps=3000,
+        batch_size=16,
+        clip_length=32,
+        ema_decay=0.998,
+        threads=1,
+        model=JEPAConfig(
+            sensors=("rgb",),
+            encoder=EncoderConfig(tokens=8, width=32),
+            predictor=PredictorConfig(memory=384, hidden=384),
+        ),
+        optimizer=OptimizerConfig(lr=2e-3),
+        objective=ObjectiveConfig(
+            variance=4.0,
+            covariance=0.5,
+            motion_variance=4.0,
+            motion_covariance=0.4,
+            picture_view=8.0,
+            bird_view_cells=16,
+            rollout_steps=8,
+            rollout_decay=0.85,
+        ),
+    )

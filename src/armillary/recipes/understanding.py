@@ -1,0 +1,238 @@
+"""Understanding: is a model more surprised by what cannot be? The whole study of one model.
+
+    said/NAME.jsonl     what the judges said of every clip, by opaque id
+    result.json         rows by concept, controls, FRESH minus TEST, twins, hidden position
+
+Everything is scored by one rule (``comprehension/quadruplets/scoring.py``), whose hash is in the
+result beside those of the suite's code and of the model's weights.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from armillary.benchmark.machine import date, describe_machine
+from armillary.comprehension.hidden import hidden_position
+from armillary.comprehension.quadruplets import (
+    CONCEPTS,
+    CONTROLS,
+    RULE,
+    RULE_SHA256,
+    SEEDS,
+    JepaJudges,
+    Judges,
+    Scores,
+    Suite,
+    ask,
+    concept_rows,
+    fresh_seed,
+    gap,
+    headline_concepts,
+    mean_headline,
+    read_said,
+    score,
+    suite_digest,
+)
+from armillary.comprehension.quadruplets.judges import Frames, Pans, Surprise
+from armillary.comprehension.quadruplets.single import single_clips
+from armillary.comprehension.quadruplets.table import ByConcept
+from armillary.core.errors import ConfigError, ShapeError
+from armillary.core.files import storage_errors, write_json
+from armillary.core.hashing import file_sha256
+from armillary.core.progress import Progress, silent
+from armillary.models import JEPA, load_model, untrained
+from armillary.recipes.finding import find_model
+from armillary.worlds.stage.scene import STAGE
+
+Bars = Callable[[str], AbstractContextManager[Progress]]
+_OWN = ("model", "copy_last")
+_LOST = ("one_frame", "shuffled_context", "foreign_context")
+_UNTRAINED = 3
+
+
+@dataclass(frozen=True)
+class UnderstandConfig:
+    """How much of everything.
+
+    Attributes:
+        count: quadruplets of each concept, of TEST.
+        fresh: of FRESH.
+        dev: of DEV, on which the threshold for single clips is fixed.
+        controls: of TEST, for the controls; 0 for none.
+        twins: of TEST, without screens.
+        hidden: scenes in which a hidden thing's place is asked for; three times as many to learn
+            the read-out on.
+        concepts: keys of ``CONCEPTS``; empty for all.
+    """
+
+    count: int = 500
+    fresh: int = 200
+    dev: int = 100
+    controls: int = 100
+    twins: int = 50
+    hidden: int = 400
+    concepts: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        for name in ("count", "fresh", "dev", "twins", "hidden"):
+            if getattr(self, name) < 1:
+                raise ConfigError(f"{name} must be at least 1, got {getattr(self, name)}.")
+        if self.controls < 0:
+            raise ConfigError(f"controls must be at least 0, got {self.controls}.")
+
+    @property
+    def asked(self) -> tuple[str, ...]:
+        """The concepts."""
+        return self.concepts or tuple(CONCEPTS)
+
+
+@dataclass(frozen=True)
+class ModelPanel:
+    """Makes the judges that a study needs, in the judges' own process.
+
+    Attributes:
+        folder: of the model.
+        views: of it.
+        controls: the judges that know nothing, and encoders that learned nothing, beside it.
+    """
+
+    folder: Path
+    views: tuple[str, ...] = _OWN
+    controls: bool = False
+
+    def __call__(self) -> Callable[[Frames, Pans], dict[str, Surprise]]:
+        """Return the panel."""
+        model = load_model(self.folder)
+        panels: list[Any] = [JepaJudges(model, self.views)]  # type: ignore[arg-type]
+        if self.controls:
+            panels.append(Judges(CONTROLS))
+            for seed in range(_UNTRAINED):
+                blank = untrained(model.config, seed)
+                blank.normalizer.load_state_dict(model.normalizer.state_dict())
+                panels.append(JepaJudges(blank.eval(), ("model",), f"untrained_{seed}_"))
+
+        def panel(frames: Frames, pans: Pans) -> dict[str, Surprise]:
+            return {name: said for one in panels for name, said in one(frames, pans).items()}
+
+        return panel
+
+
+def understand_model(
+    model: str | Path,
+    out: Path,
+    config: UnderstandConfig | None = None,
+    bars: Bars = lambda _: nullcontext(silent),
+    command: str = "",
+) -> dict[str, Any]:
+    """Ask a model everything, and write down what came of it.
+
+    Args:
+        model: model folder, run folder or Hub id.
+        out: folder.
+        config: how much; None takes the defaults.
+        bars: makes a progress bar for a stage.
+        command: that makes these numbers again.
+
+    Returns:
+        What ``result.json`` holds.
+
+    Raises:
+        CheckpointError: not a model.
+        ShapeError: a model that does not look at pictures of 64 pixels alone.
+        StorageError: ``out`` cannot be written.
+    """
+    config, folder = config or UnderstandConfig(), find_model(model)
+    loaded = load_model(folder)
+    _check(loaded)
+    with storage_errors(out):
+        out.mkdir(parents=True, exist_ok=True)
+    study = _Study(folder, out / "said", config.asked, bars)
+    test = study.ask("test", Suite(SEEDS["test"], config.count, config.asked))
+    dev = study.ask("dev", Suite(SEEDS["dev"], config.dev, config.asked))
+    fresh = study.ask("fresh", Suite(fresh_seed(folder / "model.safetensors"), config.fresh,
+                                     config.asked))  # fmt: skip
+    twins = study.ask("twins", Suite(SEEDS["test"], config.twins, config.asked, visible=True))
+    controls: Mapping[str, ByConcept] = {}
+    if config.controls:
+        few = Suite(SEEDS["test"], config.controls, config.asked)
+        controls = study.ask("controls", few, controls=True)
+    headline = headline_concepts({**controls, "copy_last": test["copy_last"]})
+    rows = concept_rows(test["model"], test["copy_last"], headline)
+    with bars("hidden position"):
+        hidden = hidden_position(loaded, 3 * config.hidden, config.hidden)
+    result = {
+        "concepts": rows,
+        "mean_headline": mean_headline(rows),
+        "single_clips": single_clips(dev["model"], test["model"]),
+        "fresh_minus_test": gap(fresh["model"], test["model"]),
+        "twins": {name: found.d_accuracy for name, found in twins["model"].items()},
+        "by_occlusion": _by_occlusion(test["model"]),
+        "controls": {
+            name: {"concepts": {c: {"d_accuracy": s.d_accuracy} for c, s in found.items()}}
+            for name, found in controls.items()
+            if name != "model"
+        },
+        "hidden_position": hidden,
+        "rule": RULE,
+        "rule_sha256": RULE_SHA256,
+        "suite_sha256": suite_digest(),
+        "weights_sha256": file_sha256(folder / "model.safetensors"),
+        "counts": {"test": config.count, "dev": config.dev, "fresh": config.fresh},
+        "machine": describe_machine(2),
+        "date": date(),
+        "command": command,
+    }
+    write_json(out / "result.json", result)
+    return result
+
+
+@dataclass(frozen=True)
+class _Study:
+    """What all questions share."""
+
+    folder: Path
+    said: Path
+    concepts: tuple[str, ...]
+    bars: Bars
+
+    def ask(self, name: str, suite: Suite, controls: bool = False) -> dict[str, ByConcept]:
+        """Return the scores of every judge by concept."""
+        views = (*_OWN, *_LOST) if controls else _OWN
+        file = self.said / f"{name}.jsonl"
+        with self.bars(name) as progress:
+            labels = ask(suite, ModelPanel(self.folder, views, controls), file, progress)
+        return {judge: score(found, labels) for judge, found in read_said(file).items()}
+
+
+def _check(model: JEPA) -> None:
+    config, size = model.config, int(STAGE)
+    sees = tuple(config.sensors) == ("rgb",) and config.encoder.image_size == size
+    if not sees or config.action_width not in (0, 2) or config.frame_skip != 1:
+        raise ShapeError(
+            f"The quadruplets are pictures of {size}x{size} pixels with a camera that moves (2 "
+            f"numbers a step); the model sees {', '.join(config.sensors)} of "
+            f"{config.encoder.image_size} pixels, takes {config.action_width} numbers and skips "
+            f"{config.frame_skip - 1} steps. Train one with the recipe 'intuition'."
+        )
+
+
+def _by_occlusion(scores: Mapping[str, Scores]) -> dict[str, dict[str, float]]:
+    """Return D-accuracy by how many steps the outcome was open, over spliced concepts."""
+    kept = [scores[name] for name in scores if CONCEPTS[name].kind == "spliced"]
+    if not kept:
+        return {}
+    double = np.concatenate([one.double for one in kept])
+    hidden = np.concatenate([one.hidden for one in kept])
+    return {
+        str(steps): {
+            "n": int((hidden == steps).sum()),
+            "d_accuracy": 100 * float(double[hidden == steps].mean()),
+        }
+        for steps in sorted(set(hidden.tolist()))
+    }
