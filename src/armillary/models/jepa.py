@@ -190,7 +190,7 @@ class JEPA(nn.Module):
             later.append(state)
         return torch.stack(later, 1)
 
-    def foresee_each(self, latent: Latent) -> Float[Tensor, "B T-1 N D"]:
+    def foresee_each(self, latent: Latent) -> Float[Tensor, "B moves N D"]:
         """Return what was foreseen of steps 1 to T-1, each from all that was seen before it.
 
         Args:

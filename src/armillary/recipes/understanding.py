@@ -222,7 +222,7 @@ def _check(model: JEPA) -> None:
         )
 
 
-def _by_occlusion(scores: Mapping[str, Scores]) -> dict[str, dict[str, float]]:
+def _by_occlusion(scores: Mapping[str, Scores]) -> dict[str, dict[str, Any]]:
     """Return D-accuracy by how many steps the outcome was open, over spliced concepts."""
     kept = [scores[name] for name in scores if CONCEPTS[name].kind == "spliced"]
     if not kept:

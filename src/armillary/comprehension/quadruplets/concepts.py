@@ -197,8 +197,8 @@ def _permanence_static(factors: Factors, rng: Rng) -> tuple[Scene, Scene]:
 
 def _solidity(factors: Factors, rng: Rng) -> tuple[Scene, Scene]:
     actor = draw_actor(HELD_OUT, rng, float(rng.uniform(30, 50)))
-    look, width = draw_look(HELD_OUT, rng), _width(factors, rng)
-    first, second = (Barrier(look, actor, width, stands).scene() for stands in (False, True))
+    look, width, rises = draw_look(HELD_OUT, rng), _width(factors, rng), int(rng.integers(2, 5))
+    first, second = (Barrier(look, actor, width, stands, rises).scene() for stands in (False, True))
     return first, second
 
 
@@ -209,9 +209,9 @@ def _gravity(factors: Factors, rng: Rng) -> tuple[Scene, Scene]:
 
 
 def _support(factors: Factors, rng: Rng) -> tuple[Scene, Scene]:
-    actor = replace(draw_actor(HELD_OUT, rng), passes=float(rng.uniform(5, 9)))
-    look = draw_look(HELD_OUT, rng)
-    first, second = (Shelf(look, actor, holds).scene() for holds in (True, False))
+    actor = replace(draw_actor(HELD_OUT, rng), passes=float(rng.uniform(9, 12)))
+    look, rises = draw_look(HELD_OUT, rng), int(rng.integers(2, 5))
+    first, second = (Shelf(look, actor, holds, rises).scene() for holds in (True, False))
     return first, second
 
 
@@ -241,8 +241,8 @@ CONCEPTS: dict[str, Concept] = {
     "number": Concept(_number, "spliced"),
     "continuity_lane": Concept(_continuity_lane, "spliced"),
     "continuity_timing": Concept(_continuity_timing, "spliced"),
-    "solidity": Concept(_solidity, "interventional"),
-    "support": Concept(_support, "interventional"),
+    "solidity": Concept(_solidity, "spliced"),
+    "support": Concept(_support, "spliced"),
     "gravity": Concept(_gravity, "interventional"),
     "inertia": Concept(_inertia, "spliced"),
     "collision": Concept(_collision, "spliced"),

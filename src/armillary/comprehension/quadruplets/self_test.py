@@ -76,10 +76,10 @@ def _known_judges(sets: Sets) -> dict[str, Found]:
     copy = _shares(sets, lambda made, cell: _said(CopyLast(), made, cell))
     moving = {name for name, concept in CONCEPTS.items() if concept.copy == 50}
     return {
-        "oracle": _all_are(oracle, 100),
-        "inverted_oracle": _all_are(inverted, 0),
-        "constant": _all_are(constant, 50),
-        "copy_last": _all_are({name: copy[name] for name in sets if name in moving}, 50),
+        "oracle": _all_are(oracle, 100.0),
+        "inverted_oracle": _all_are(inverted, 0.0),
+        "constant": _all_are(constant, 50.0),
+        "copy_last": _all_are({name: copy[name] for name in sets if name in moving}, 50.0),
         "coin": _in_band(sets, lambda made, cell: _said(Coin(), made, cell)),
         "permuted_labels": _permuted(sets),
     }
@@ -149,7 +149,8 @@ def _opaque_order() -> Found:
               for clip, label in zip(clips, known, strict=True)]  # fmt: skip
     first = sum(possible for _, possible in labels[: len(labels) // 2])
     odd = sum(int(name[-1], 16) % 2 == possible for name, possible in labels)
-    least = min(chance_p(first, len(labels) // 2), chance_p(odd, len(labels)))
+    shares = ((first, len(labels) // 2), (odd, len(labels)))
+    least = min(chance_p(float(right), n) for right, n in shares)
     return least > _LEAST_P, f"place and id tell nothing, p = {least:.2f}"
 
 

@@ -34,7 +34,7 @@ def single_clips(dev: Mapping[str, Scores], test: Mapping[str, Scores]) -> dict[
         "n": len(surprise),
         "auroc": auroc(surprise, impossible),
         "right": 100 * right / len(surprise),
-        "wilson95": [100 * bound for bound in wilson(right, len(surprise))],
+        "wilson95": [100 * bound for bound in wilson(float(right), len(surprise))],
     }
 
 

@@ -142,10 +142,10 @@ class Bouncing:
         path = np.stack([path[:, 0], folded(path[:, 1], low, high)], axis=1)
         thing = Thing(actor.shape, actor.radius, actor.colour, path)
         floors = (
-            Box(0, 0, STAGE, _FLOOR_UNITS, look.box),
-            Box(0, STAGE - _FLOOR_UNITS, STAGE, STAGE, look.box),
+            Box(0.0, 0.0, STAGE, _FLOOR_UNITS, look.box),
+            Box(0.0, STAGE - _FLOOR_UNITS, STAGE, STAGE, look.box),
         )
-        screens = (Box(self.left, 0, self.right, STAGE, look.screen),)
+        screens = (Box(self.left, 0.0, self.right, STAGE, look.screen),)
         hides = self.right > self.left
         return Scene(look.steps, look.background, (thing,), floors, screens if hides else ())
 
@@ -164,7 +164,7 @@ def middle_screen(play: Crossing, look: Look) -> tuple[Box, ...]:
     if not play.width:
         return ()
     half = play.width / 2
-    return (Box(MIDDLE - half, 0, MIDDLE + half, STAGE, look.screen),)
+    return (Box(MIDDLE - half, 0.0, MIDDLE + half, STAGE, look.screen),)
 
 
 def draw_look(kind: Appearance, rng: np.random.Generator, steps: int = STEPS) -> Look:

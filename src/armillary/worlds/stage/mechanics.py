@@ -1,8 +1,8 @@
 """Plays in which something is held, stopped, dropped or struck, out of sight.
 
-What decides the outcome stays in view all the time (the top of a barrier, the ends of a shelf),
-and nothing in view ever overlaps what moves: so a picture that shows one cause with the outcome of
-the other can be painted without a seam.
+A barrier or a shelf is seen before a screen rises in front of it; whoever is to know the outcome
+has to remember it. The end of a ledge stays in view, and nothing that moves ever overlaps it: so a
+picture that shows one ledge with the outcome of the other can be painted without a seam.
 
 Axes: T steps.
 """
@@ -12,6 +12,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+from jaxtyping import Float
 
 from armillary.worlds.stage.crossing import MIDDLE, Actor, Look
 from armillary.worlds.stage.scene import STAGE, Box, Scene, Thing
@@ -29,19 +30,23 @@ class Barrier:
         look: of the scene.
         actor: who goes.
         width: of the screen.
-        stands: whether the barrier does; its top shows above the screen.
+        stands: whether the barrier does; it is seen until the screen rises.
+        rises: step at which the screen begins to.
     """
 
     look: Look
     actor: Actor
     width: float
     stands: bool
+    rises: int
 
     def scene(self) -> Scene:
         """Return the scene."""
         thing, look = self.actor.thing(self.look.steps), self.look
-        bar = Box(MIDDLE - _BAR / 2, 4, MIDDLE + _BAR / 2, STAGE, look.box)
-        screen = Box(MIDDLE - self.width / 2, 16, MIDDLE + self.width / 2, STAGE, look.screen)
+        bar = Box(MIDDLE - _BAR / 2, 8.0, MIDDLE + _BAR / 2, STAGE, look.box)
+        left, right = MIDDLE - self.width / 2, MIDDLE + self.width / 2
+        lowered = _rising(look.steps, self.rises, 14.0, 3.0)
+        screen = Box(left, 4.0, right, STAGE + 14, look.screen, lowered)
         if self.stands:
             stop = MIDDLE - _BAR / 2 - self.actor.radius
             path = np.minimum(thing.path, np.array([stop, np.inf]))
@@ -77,9 +82,9 @@ class Ledge:
             # what has fallen into the trough at the bottom stays where it came down
             down = np.sqrt(2 * (_FLOOR - level) / GRAVITY)
             path[:, 0] = np.minimum(path[:, 0], edge + actor.speed * down)
-        ledge = Box(0, level, STAGE if self.goes_on else edge, level + 3, look.box)
-        floor = Box(0, _FLOOR, STAGE, STAGE, look.box)
-        screen = Box(left, 8, right, 46, look.screen)
+        ledge = Box(0.0, level, STAGE if self.goes_on else edge, level + 3, look.box)
+        floor = Box(0.0, _FLOOR, STAGE, STAGE, look.box)
+        screen = Box(left, 8.0, right, 46.0, look.screen)
         thing = Thing(actor.shape, actor.radius, actor.colour, path)
         return Scene(look.steps, look.background, (thing,), (ledge, floor), (screen,))
 
@@ -91,21 +96,24 @@ class Shelf:
     Attributes:
         look: of the scene.
         actor: what is dropped; of it only its looks and ``passes``, the step of the drop, count.
-        holds: whether a shelf is there; its ends show beside the screen.
+        holds: whether a shelf is there; it is seen until the screen rises.
+        rises: step at which the screen begins to.
     """
 
     look: Look
     actor: Actor
     holds: bool
+    rises: int
 
     def scene(self) -> Scene:
         """Return the scene."""
         look, actor = self.look, self.actor
-        shelf = Box(6, 40, STAGE - 6, 43, look.box)
-        screen = Box(MIDDLE - 12, 18, MIDDLE + 12, 48, look.screen)
-        floor = Box(0, _FLOOR, STAGE, STAGE, look.box)
+        shelf = Box(MIDDLE - 10, 41.0, MIDDLE + 10, 44.0, look.box)
+        lowered = _rising(look.steps, self.rises, 27.0, 5.0)
+        screen = Box(MIDDLE - 12, 18.0, MIDDLE + 12, 50.0, look.screen, lowered)
+        floor = Box(0.0, _FLOOR, STAGE, STAGE, look.box)
         since = np.maximum(np.arange(look.steps) - actor.passes, 0)
-        lowest = (40.0 if self.holds else _FLOOR) - actor.height
+        lowest = (41.0 if self.holds else _FLOOR) - actor.height
         y = np.minimum(9.0 + 0.5 * GRAVITY * since**2, lowest)
         path = np.stack([np.full(look.steps, MIDDLE), y], axis=1)
         thing = Thing(actor.shape, actor.radius, actor.colour, path)
@@ -148,7 +156,7 @@ class Strike:
                     np.minimum(runner.path, np.array([meet, np.inf])),
                 )
             things.append(Thing(target.shape, target.radius, target.colour, path))
-        screen = Box(MIDDLE - self.width / 2, 0, edge, STAGE, look.screen)
+        screen = Box(MIDDLE - self.width / 2, 0.0, edge, STAGE, look.screen)
         return Scene(look.steps, look.background, (*things, runner), screens=(screen,))
 
 
@@ -181,3 +189,8 @@ class Panning:
             pan=self.pan,
             pan_from=self.pan_from,
         )
+
+
+def _rising(steps: int, begins: int, by: float, speed: float) -> Float[np.ndarray, " T"]:
+    """Return by how much a screen is still lowered at every step."""
+    return np.clip(by - speed * (np.arange(steps) - begins), 0.0, by)

@@ -77,7 +77,8 @@ def draw_bouncing(kind: Appearance, rng: np.random.Generator) -> Bouncing:
 def draw_barrier(kind: Appearance, rng: np.random.Generator) -> Barrier:
     """Draw somebody who is stopped in half of the scenes."""
     actor = draw_actor(kind, rng, float(rng.uniform(30, 50)))
-    return Barrier(draw_look(kind, rng), actor, draw_width(rng) or WIDE, bool(rng.integers(2)))
+    stands, width = bool(rng.integers(2)), draw_width(rng) or WIDE
+    return Barrier(draw_look(kind, rng), actor, width, stands, int(rng.integers(2, 5)))
 
 
 def draw_ledge(kind: Appearance, rng: np.random.Generator) -> Ledge:
@@ -87,8 +88,8 @@ def draw_ledge(kind: Appearance, rng: np.random.Generator) -> Ledge:
 
 def draw_shelf(kind: Appearance, rng: np.random.Generator) -> Shelf:
     """Draw something that is held in half of the scenes."""
-    actor = replace(draw_actor(kind, rng), passes=float(rng.uniform(4, 10)))
-    return Shelf(draw_look(kind, rng), actor, bool(rng.integers(2)))
+    actor = replace(draw_actor(kind, rng), passes=float(rng.uniform(8, 13)))
+    return Shelf(draw_look(kind, rng), actor, bool(rng.integers(2)), int(rng.integers(2, 5)))
 
 
 def draw_strike(kind: Appearance, rng: np.random.Generator) -> Strike:

@@ -93,7 +93,7 @@ class Scene:
     pan_from: int = 0
     light: Float[np.ndarray, " T"] | None = None
 
-    def pans(self) -> Float[np.ndarray, "T-1 2"]:
+    def pans(self) -> Float[np.ndarray, "moves 2"]:
         """Return the camera's move from every step to the next."""
         moving = np.arange(self.steps - 1) >= self.pan_from
         return moving[:, None] * np.array(self.pan)

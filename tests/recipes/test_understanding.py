@@ -1,0 +1,43 @@
+"""The study of an untrained model: everything is written, and nothing is understood."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from armillary.comprehension.quadruplets import fresh_seed
+from armillary.core.errors import ShapeError
+from armillary.models import EncoderConfig, JEPAConfig, PredictorConfig, save_model, untrained
+from armillary.recipes.understanding import UnderstandConfig, understand_model
+
+TINY = JEPAConfig(
+    ("rgb",), EncoderConfig(patch=32, patch_hidden=8, patch_width=8, hidden=8, tokens=2, width=4),
+    PredictorConfig(8, 8),
+)  # fmt: skip
+CONFIG = UnderstandConfig(
+    count=4, fresh=3, dev=3, controls=2, twins=2, hidden=12, concepts=("colour", "spatial")
+)
+
+
+def test_a_study_of_an_untrained_model(tmp_path: Path) -> None:
+    folder = tmp_path / "model"
+    save_model(untrained(replace(TINY, action_width=2), 0), folder)
+    found = understand_model(folder, tmp_path / "out", CONFIG, command="again")
+    assert found == json.loads((tmp_path / "out" / "result.json").read_text())
+    assert found["concepts"].keys() == {"colour", "spatial"}
+    row = found["concepts"]["colour"]
+    wanted = {"d_accuracy", "wilson95", "both_right", "pair", "auroc", "gain_over_copy", "p_holm"}
+    assert wanted | {"headline"} <= row.keys()
+    assert {"constant", "coin", "one_frame", "untrained_0_model"} <= found["controls"].keys()
+    assert found["controls"]["constant"]["concepts"]["colour"]["d_accuracy"] == 50
+    assert {"model", "last_seen", "constant_velocity"} <= found["hidden_position"].keys()
+    assert fresh_seed(folder / "model.safetensors") == fresh_seed(folder / "model.safetensors")
+
+
+def test_a_model_of_other_pictures_is_refused(tmp_path: Path) -> None:
+    save_model(untrained(replace(TINY, action_width=4), 0), tmp_path / "model")
+    with pytest.raises(ShapeError, match="Train one with the recipe 'intuition'"):
+        understand_model(tmp_path / "model", tmp_path / "out", CONFIG)
