@@ -8,10 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from armillary.comprehension.quadruplets import fresh_seed
+from armillary.comprehension.quadruplets import Judges, fresh_seed
+from armillary.comprehension.quadruplets.judges import MotionEnergy
 from armillary.core.errors import ShapeError
 from armillary.models import EncoderConfig, JEPAConfig, PredictorConfig, save_model, untrained
-from armillary.recipes.understanding import UnderstandConfig, understand_model
+from armillary.recipes.understanding import UnderstandConfig, understand_judge, understand_model
 
 TINY = JEPAConfig(
     ("rgb",), EncoderConfig(patch=32, patch_hidden=8, patch_width=8, hidden=8, tokens=2, width=4),
@@ -35,6 +36,17 @@ def test_a_study_of_an_untrained_model(tmp_path: Path) -> None:
     assert found["controls"]["constant"]["concepts"]["colour"]["d_accuracy"] == 50
     assert {"model", "last_seen", "constant_velocity"} <= found["hidden_position"].keys()
     assert fresh_seed(folder / "model.safetensors") == fresh_seed(folder / "model.safetensors")
+
+
+def shouts():
+    return Judges({"model": MotionEnergy()})
+
+
+def test_any_judge_of_yours_is_asked_the_same(tmp_path: Path) -> None:
+    found = understand_judge(shouts, tmp_path / "out", CONFIG)
+    assert found == json.loads((tmp_path / "out" / "result.json").read_text())
+    assert {row["d_accuracy"] for row in found["concepts"].values()} == {50.0}
+    assert found["mean_headline"] == 50
 
 
 def test_a_model_of_other_pictures_is_refused(tmp_path: Path) -> None:

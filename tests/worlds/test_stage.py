@@ -1,4 +1,4 @@
-"""What happens on the stage is possible: areas, mirrors, bounces, falls and collisions are exact."""
+"""What happens on the stage is possible: areas, mirrors, bounces, falls, collisions are exact."""
 
 from __future__ import annotations
 

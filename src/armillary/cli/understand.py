@@ -105,7 +105,8 @@ class Understand(Command):
     """
 
     model: Positional[str] = ""
-    """Model folder, run folder or Hub repository id; none with --self-test."""
+    """Model folder, run folder or Hub id, or a folder of V-JEPA 2 or VideoMAE; none with
+    --self-test."""
     self_test: bool = False
     """Check the suite itself: judges whose scores are known, and flaws planted on purpose."""
     out: Path = Path("out/understand")
@@ -125,7 +126,12 @@ class Understand(Command):
             return _self_test()
         if not self.model:
             raise ConfigError("understand: needs a model, or --self-test to check the suite.")
-        from armillary.recipes.understanding import UnderstandConfig, understand_model
+        from armillary.comprehension.quadruplets.pretrained import PretrainedPanel, is_pretrained
+        from armillary.recipes.understanding import (
+            UnderstandConfig,
+            understand_judge,
+            understand_model,
+        )
 
         names = tuple(name for name in self.concepts.split(",") if name)
         few = min(self.count, 50)
@@ -139,7 +145,10 @@ class Understand(Command):
         )
         said = f"armillary understand {self.model} --count {self.count} --fresh {self.fresh}"
         said += f" --controls {self.controls}" + (f" --concepts {self.concepts}" if names else "")
-        found = understand_model(self.model, self.out, config, bar, said)
+        if is_pretrained(Path(self.model)):
+            found = understand_judge(PretrainedPanel(Path(self.model)), self.out, config, bar, said)
+        else:
+            found = understand_model(self.model, self.out, config, bar, said)
         return Outcome({"understand": found}, _conclusions(found, self.out), _rows(found))
 
 
@@ -168,7 +177,6 @@ def _rows(found: dict[str, Any]) -> list[dict[str, str]]:
             "over own copy": f"{row['gain_over_copy']:+.1f}",
             "p (Holm)": f"{row['p_holm']:.1g}",
             "AUROC": f"{row['auroc']:.2f}",
-            "twin": f"{found['twins'][name]:.0f} %",
             "headline": "yes" if row["headline"] else "no",
         }
         for name, row in found["concepts"].items()
@@ -176,15 +184,17 @@ def _rows(found: dict[str, Any]) -> list[dict[str, str]]:
 
 
 def _conclusions(found: dict[str, Any], out: Path) -> tuple[str, ...]:
-    gap, single, hidden = (
-        found[k] for k in ("fresh_minus_test", "single_clips", "hidden_position")
-    )
-    verdict = "TEST is known better than it should be" if gap["suspicious"] else "as it should be"
-    return (
-        f"headline: {found['mean_headline']:.1f} % (mean of D, chance 50)",
-        f"FRESH minus TEST: {gap['mean']:+.1f} points, standard error {gap['se']:.1f}: {verdict}",
-        f"single clips: AUROC {single['auroc']:.2f}, {single['right']:.1f} % right",
-        f"hidden for {hidden['steps_hidden']} steps: off by {hidden['model']:.1f} units; "
-        f"last seen {hidden['last_seen']:.1f}, constant velocity {hidden['constant_velocity']:.1f}",
-        f"written to {out}",
-    )
+    said = [f"headline: {found['mean_headline']:.1f} % (mean of D, chance 50)"]
+    if gap := found.get("fresh_minus_test"):
+        verdict = "TEST is known too well" if gap["suspicious"] else "as it should be"
+        said.append(
+            f"FRESH minus TEST: {gap['mean']:+.1f} points, standard error {gap['se']:.1f}: {verdict}"
+        )
+    if single := found.get("single_clips"):
+        said.append(f"single clips: AUROC {single['auroc']:.2f}, {single['right']:.1f} % right")
+    if hidden := found.get("hidden_position"):
+        said.append(
+            f"hidden for {hidden['steps_hidden']} steps: off by {hidden['model']:.1f} units; last "
+            f"seen {hidden['last_seen']:.1f}, constant velocity {hidden['constant_velocity']:.1f}"
+        )
+    return (*said, f"written to {out}")

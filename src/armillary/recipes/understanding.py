@@ -39,6 +39,8 @@ from armillary.comprehension.quadruplets import (
     score,
     suite_digest,
 )
+from armillary.comprehension.quadruplets.asking import PanelFactory
+from armillary.comprehension.quadruplets.expectation import Expectation, fit_expectation
 from armillary.comprehension.quadruplets.judges import Frames, Pans, Surprise
 from armillary.comprehension.quadruplets.single import single_clips
 from armillary.comprehension.quadruplets.table import ByConcept
@@ -51,7 +53,7 @@ from armillary.recipes.finding import find_model
 from armillary.worlds.stage.scene import STAGE
 
 Bars = Callable[[str], AbstractContextManager[Progress]]
-_OWN = ("model", "copy_last")
+_OWN = ("model", "copy_last", "unexpected")
 _LOST = ("one_frame", "shuffled_context", "foreign_context")
 _UNTRAINED = 3
 
@@ -99,17 +101,19 @@ class ModelPanel:
     Attributes:
         folder: of the model.
         views: of it.
+        expectation: what is usual, for the view ``unexpected``.
         controls: the judges that know nothing, and encoders that learned nothing, beside it.
     """
 
     folder: Path
     views: tuple[str, ...] = _OWN
+    expectation: Expectation | None = None
     controls: bool = False
 
     def __call__(self) -> Callable[[Frames, Pans], dict[str, Surprise]]:
         """Return the panel."""
         model = load_model(self.folder)
-        panels: list[Any] = [JepaJudges(model, self.views)]  # type: ignore[arg-type]
+        panels: list[Any] = [JepaJudges(model, self.views, expectation=self.expectation)]  # type: ignore[arg-type]
         if self.controls:
             panels.append(Judges(CONTROLS))
             for seed in range(_UNTRAINED):
@@ -152,7 +156,9 @@ def understand_model(
     _check(loaded)
     with storage_errors(out):
         out.mkdir(parents=True, exist_ok=True)
-    study = _Study(folder, out / "said", config.asked, bars)
+    with bars("what is usual"):
+        expectation = fit_expectation(loaded, max(32, 4 * config.hidden))
+    study = _Study(folder, out / "said", config.asked, bars, expectation)
     test = study.ask("test", Suite(SEEDS["test"], config.count, config.asked))
     dev = study.ask("dev", Suite(SEEDS["dev"], config.dev, config.asked))
     fresh = study.ask("fresh", Suite(fresh_seed(folder / "model.safetensors"), config.fresh,
@@ -164,20 +170,18 @@ def understand_model(
         controls = study.ask("controls", few, controls=True)
     headline = headline_concepts({**controls, "copy_last": test["copy_last"]})
     rows = concept_rows(test["model"], test["copy_last"], headline)
+    for name, found in test["unexpected"].items():
+        rows[name]["auroc"] = found.row()["auroc"]
     with bars("hidden position"):
         hidden = hidden_position(loaded, 3 * config.hidden, config.hidden)
     result = {
         "concepts": rows,
         "mean_headline": mean_headline(rows),
-        "single_clips": single_clips(dev["model"], test["model"]),
+        "single_clips": single_clips(dev["unexpected"], test["unexpected"]),
         "fresh_minus_test": gap(fresh["model"], test["model"]),
         "twins": {name: found.d_accuracy for name, found in twins["model"].items()},
         "by_occlusion": _by_occlusion(test["model"]),
-        "controls": {
-            name: {"concepts": {c: {"d_accuracy": s.d_accuracy} for c, s in found.items()}}
-            for name, found in controls.items()
-            if name != "model"
-        },
+        "controls": _short(controls),
         "hidden_position": hidden,
         "rule": RULE,
         "rule_sha256": RULE_SHA256,
@@ -192,6 +196,71 @@ def understand_model(
     return result
 
 
+def understand_judge(
+    factory: PanelFactory,
+    out: Path,
+    config: UnderstandConfig | None = None,
+    bars: Bars = lambda _: nullcontext(silent),
+    command: str = "",
+) -> dict[str, Any]:
+    """Ask any judge: a model that was trained elsewhere, or your own ``SurpriseModel``.
+
+    Its copy-last is that of pixels, as nothing is known of its features.
+
+    Args:
+        factory: makes a panel with a judge named ``model``, in a process of its own; e.g. a
+            module-level function that returns ``Judges({"model": MyModel()})``.
+        out: folder.
+        config: how much; of it ``count`` and ``concepts`` count.
+        bars: makes a progress bar for a stage.
+        command: that makes these numbers again.
+
+    Returns:
+        What ``result.json`` holds.
+
+    Raises:
+        WorldError: the judge broke.
+        StorageError: ``out`` cannot be written.
+    """
+    config = config or UnderstandConfig()
+    suite = Suite(SEEDS["test"], config.count, config.asked)
+    found: dict[str, ByConcept] = {}
+    for name, made in (("model", factory), ("controls", _controls)):
+        file = out / "said" / f"{name}.jsonl"
+        with bars(name) as progress:
+            labels = ask(suite, made, file, progress)
+        found |= {judge: score(said, labels) for judge, said in read_said(file).items()}
+    headline = headline_concepts(found)
+    rows = concept_rows(found["model"], found["copy_last_pixels"], headline)
+    result = {
+        "concepts": rows,
+        "mean_headline": mean_headline(rows),
+        "by_occlusion": _by_occlusion(found["model"]),
+        "controls": _short(found),
+        "rule": RULE,
+        "rule_sha256": RULE_SHA256,
+        "suite_sha256": suite_digest(),
+        "counts": {"test": config.count},
+        "machine": describe_machine(2),
+        "date": date(),
+        "command": command,
+    }
+    write_json(out / "result.json", result)
+    return result
+
+
+def _controls() -> Judges:
+    return Judges(CONTROLS)
+
+
+def _short(judges: Mapping[str, ByConcept]) -> dict[str, Any]:
+    return {
+        name: {"concepts": {c: {"d_accuracy": s.d_accuracy} for c, s in found.items()}}
+        for name, found in judges.items()
+        if name != "model"
+    }
+
+
 @dataclass(frozen=True)
 class _Study:
     """What all questions share."""
@@ -200,13 +269,16 @@ class _Study:
     said: Path
     concepts: tuple[str, ...]
     bars: Bars
+    expectation: Expectation
 
     def ask(self, name: str, suite: Suite, controls: bool = False) -> dict[str, ByConcept]:
         """Return the scores of every judge by concept."""
-        views = (*_OWN, *_LOST) if controls else _OWN
+        views = (*_OWN, *(_LOST if controls else ()))
         file = self.said / f"{name}.jsonl"
         with self.bars(name) as progress:
-            labels = ask(suite, ModelPanel(self.folder, views, controls), file, progress)
+            labels = ask(
+                suite, ModelPanel(self.folder, views, self.expectation, controls), file, progress
+            )
         return {judge: score(found, labels) for judge, found in read_said(file).items()}
 
 

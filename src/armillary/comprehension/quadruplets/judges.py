@@ -19,14 +19,18 @@ import torch
 from jaxtyping import Float32, UInt8
 from torch import Tensor
 
+from armillary.comprehension.quadruplets.expectation import Expectation, look, squared_error
+from armillary.core.errors import ConfigError
 from armillary.core.rng import generator
-from armillary.core.values import Batch, Latent
+from armillary.core.values import Latent
 from armillary.models import JEPA
 
 Frames = UInt8[np.ndarray, "B T H W 3"]
 Pans = Float32[np.ndarray, "B _ 2"]
 Surprise = Float32[np.ndarray, "B _"]
-View = Literal["model", "copy_last", "one_frame", "shuffled_context", "foreign_context"]
+View = Literal[
+    "model", "unexpected", "copy_last", "one_frame", "shuffled_context", "foreign_context"
+]
 
 
 @runtime_checkable
@@ -63,33 +67,37 @@ class JepaJudges:
 
     Attributes:
         model: of pictures; actions, if it takes any, are the camera's moves.
-        views: ``model``: foresees each step from all before it. ``copy_last``: foresees no change.
+        views: ``model``: foresees each step from all before it. ``unexpected``: by how much that
+            errs more than is usual for what is seen. ``copy_last``: foresees no change.
             ``one_frame``: from the step before alone. ``shuffled_context``: what came before that
             step is remembered in another order. ``foreign_context``: or is of another clip.
         prefix: put before the names of views.
+        expectation: what is usual; needed for ``unexpected``.
     """
 
     model: JEPA
     views: tuple[View, ...] = ("model",)
     prefix: str = ""
+    expectation: Expectation | None = None
 
     @torch.no_grad()
     def __call__(self, frames: Frames, pans: Pans) -> dict[str, Surprise]:
         """Return the mean squared error of the latent over its dimensions, by view."""
-        takes = self.model.config.action_width > 0
-        actions = torch.from_numpy(np.ascontiguousarray(pans)) if takes else None
-        valid = torch.ones(frames.shape[:2], dtype=torch.bool)
-        batch = Batch({"rgb": torch.from_numpy(np.ascontiguousarray(frames))}, actions, valid)
-        seen = self.model.encode(batch)
+        seen = look(self.model, frames, pans)
         return {self.prefix + view: self._surprise(seen, view) for view in self.views}
 
     def _surprise(self, seen: Latent, view: View) -> Surprise:
+        if view in ("model", "unexpected"):
+            surprise = squared_error(self.model, seen)
+            if view == "model":
+                return surprise
+            if self.expectation is None:
+                raise ConfigError("The view 'unexpected' needs an expectation; fit one.")
+            return self.expectation.beyond(surprise, seen.tokens.flatten(2).numpy())
         foreseen = self._foreseen(seen, view)
         return (seen.tokens[:, 1:] - foreseen).square().mean(dim=(2, 3)).float().numpy()
 
     def _foreseen(self, seen: Latent, view: View) -> Tensor:
-        if view == "model":
-            return self.model.foresee_each(seen)
         if view == "copy_last":
             return seen.tokens[:, :-1]
         states = seen.tokens.flatten(2)

@@ -28,10 +28,11 @@ from armillary.core.errors import FormatError
 from armillary.core.hashing import json_sha256
 
 TIE = 2.0**-20
+WINDOW = 6  # steps; of 1, 2, 3, 4, 6 and 8 the best on DEV
 RULE = {
     "context": "growing: all steps before",
     "window": "one step",
-    "aggregate": "mean over steps; the largest step for single clips",
+    "aggregate": f"mean over steps; for single clips the largest mean of {WINDOW} in a row",
     "right": "D > 0",
     "tie": f"1/2 where |D| <= {TIE} of the summed surprise",
     "not a number": "wrong",
@@ -48,7 +49,8 @@ class Scores:
     Attributes:
         double: 1, 1/2 or 0 by the sign of D.
         pairs: the same for both pairs of a context.
-        largest: largest surprise of every clip, in the order of ``possible``.
+        largest: of every clip, the largest mean over ``WINDOW`` steps, in the order of
+            ``possible``.
         possible: whether the clip is.
         peaks: step of the largest difference between an impossible clip and its possible partner,
             minus the event.
@@ -115,6 +117,12 @@ def double_difference(surprise: Mapping[tuple[int, int], np.ndarray]) -> float:
     return _right([surprise[cell] for cell in _CELLS])
 
 
+def largest_window(surprise: Float[np.ndarray, " steps"]) -> float:
+    """Return the largest mean over ``WINDOW`` steps in a row, or over all where there are fewer."""
+    width = min(WINDOW, len(surprise))
+    return float(np.convolve(surprise.astype(np.float64), np.ones(width) / width, "valid").max())
+
+
 def chance_p(right: float, n: int) -> float:
     """Return the two-sided exact binomial p of so many right of n; halves are rounded to 50 %."""
     nearest = math.floor(right) if right > n / 2 else math.ceil(right)
@@ -150,7 +158,7 @@ def _scores(
             odd, even = surprise[context, 1 - context], surprise[context, context]
             peaks.append(int(np.argmax(np.nan_to_num(odd - even))) + 1 - event)
         for cell in _CELLS:
-            largest.append(float(surprise[cell].max()))
+            largest.append(largest_window(surprise[cell]))
             possible.append(cell[0] == cell[1])
         hidden.append(cells[0, 0][1].hidden)
     return Scores(
