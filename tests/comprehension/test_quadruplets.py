@@ -78,7 +78,7 @@ def test_the_visible_twin_shows_what_was_hidden(concept):
 
 
 def test_labels_stay_with_the_one_who_asks(tmp_path: Path):
-    labels = ask(FEW, controls, tmp_path / "said.jsonl")
+    labels = ask({"said": FEW}, controls, tmp_path)["said"]
     text = (tmp_path / "said.jsonl").read_text()
     assert not any(concept in text for concept in CONCEPTS)
     said = read_said(tmp_path / "said.jsonl")
@@ -92,7 +92,7 @@ def test_labels_stay_with_the_one_who_asks(tmp_path: Path):
 
 def test_a_judge_that_breaks_is_one_sentence(tmp_path: Path):
     with pytest.raises(WorldError, match="The judge broke: ValueError: one said"):
-        ask(FEW, Broken(), tmp_path / "said.jsonl")
+        ask({"said": FEW}, Broken(), tmp_path)
 
 
 def test_clips_that_were_not_judged_are_missed():

@@ -10,9 +10,10 @@ import pytest
 
 from armillary.comprehension.quadruplets import Judges, fresh_seed
 from armillary.comprehension.quadruplets.judges import MotionEnergy
-from armillary.core.errors import ShapeError
+from armillary.core.errors import ConfigError, ShapeError
 from armillary.models import EncoderConfig, JEPAConfig, PredictorConfig, save_model, untrained
 from armillary.recipes.understanding import UnderstandConfig, understand_judge, understand_model
+from armillary.recipes.understanding_seeds import understand_seeds
 
 TINY = JEPAConfig(
     ("rgb",), EncoderConfig(patch=32, patch_hidden=8, patch_width=8, hidden=8, tokens=2, width=4),
@@ -36,6 +37,20 @@ def test_a_study_of_an_untrained_model(tmp_path: Path) -> None:
     assert found["controls"]["constant"]["concepts"]["colour"]["d_accuracy"] == 50
     assert {"model", "last_seen", "constant_velocity"} <= found["hidden_position"].keys()
     assert fresh_seed(folder / "model.safetensors") == fresh_seed(folder / "model.safetensors")
+
+
+def test_all_seeds_are_shown(tmp_path: Path) -> None:
+    few = replace(CONFIG, concepts=("colour",), controls=1, count=2, dev=2, twins=1, hidden=8)
+    for seed in (0, 1):
+        save_model(untrained(replace(TINY, action_width=2), seed), tmp_path / f"seed_{seed}")
+    models = [str(tmp_path / f"seed_{seed}") for seed in (0, 1)]
+    found = understand_seeds(models, tmp_path / "out", few)
+    assert found == json.loads((tmp_path / "out" / "result.json").read_text())
+    assert [seed["model"] for seed in found["seeds"]] == ["seed_0", "seed_1"]
+    shares = [seed["concepts"]["colour"]["d_accuracy"] for seed in found["seeds"]]
+    assert found["concepts"]["colour"] == sum(shares) / 2
+    with pytest.raises(ConfigError, match="need different names; got seed_0, seed_0"):
+        understand_seeds([models[0]] * 2, tmp_path / "out", few)
 
 
 def shouts():

@@ -104,9 +104,9 @@ class Understand(Command):
     e.g. armillary understand runs/intuition --out out/understand
     """
 
-    model: Positional[str] = ""
-    """Model folder, run folder or Hub id, or a folder of V-JEPA 2 or VideoMAE; none with
-    --self-test."""
+    models: Positional[tuple[str, ...]] = ()
+    """Model folders, run folders or Hub ids (several are seeds of one recipe), or one folder of
+    V-JEPA 2 or VideoMAE; none with --self-test."""
     self_test: bool = False
     """Check the suite itself: judges whose scores are known, and flaws planted on purpose."""
     out: Path = Path("out/understand")
@@ -124,7 +124,7 @@ class Understand(Command):
         """Ask."""
         if self.self_test:
             return _self_test()
-        if not self.model:
+        if not self.models:
             raise ConfigError("understand: needs a model, or --self-test to check the suite.")
         from armillary.comprehension.quadruplets.pretrained import PretrainedPanel, is_pretrained
         from armillary.recipes.understanding import (
@@ -132,6 +132,7 @@ class Understand(Command):
             understand_judge,
             understand_model,
         )
+        from armillary.recipes.understanding_seeds import understand_seeds
 
         names = tuple(name for name in self.concepts.split(",") if name)
         few = min(self.count, 50)
@@ -143,12 +144,18 @@ class Understand(Command):
             twins=few,
             concepts=names,
         )
-        said = f"armillary understand {self.model} --count {self.count} --fresh {self.fresh}"
-        said += f" --controls {self.controls}" + (f" --concepts {self.concepts}" if names else "")
-        if is_pretrained(Path(self.model)):
-            found = understand_judge(PretrainedPanel(Path(self.model)), self.out, config, bar, said)
+        said = f"armillary understand {' '.join(self.models)} --count {self.count}"
+        said += f" --fresh {self.fresh} --controls {self.controls}" + (
+            f" --concepts {self.concepts}" if names else ""
+        )
+        if len(self.models) > 1:
+            found = understand_seeds(self.models, self.out, config, bar, said)
+            return Outcome({"understand": found}, _conclusions(found, self.out), _seeds(found))
+        model = self.models[0]
+        if is_pretrained(Path(model)):
+            found = understand_judge(PretrainedPanel(Path(model)), self.out, config, bar, said)
         else:
-            found = understand_model(self.model, self.out, config, bar, said)
+            found = understand_model(model, self.out, config, bar, said)
         return Outcome({"understand": found}, _conclusions(found, self.out), _rows(found))
 
 
@@ -183,12 +190,28 @@ def _rows(found: dict[str, Any]) -> list[dict[str, str]]:
     ]
 
 
+def _seeds(found: dict[str, Any]) -> list[dict[str, str]]:
+    counted = {name for name, row in found["seeds"][0]["concepts"].items() if row["headline"]}
+    return [
+        {
+            "concept": name,
+            "mean": f"{mean:.1f} %",
+            **{
+                seed["model"]: f"{seed['concepts'][name]['d_accuracy']:.1f}"
+                for seed in found["seeds"]
+            },
+            "headline": "yes" if name in counted else "no",
+        }
+        for name, mean in found["concepts"].items()
+    ]
+
+
 def _conclusions(found: dict[str, Any], out: Path) -> tuple[str, ...]:
     said = [f"headline: {found['mean_headline']:.1f} % (mean of D, chance 50)"]
     if gap := found.get("fresh_minus_test"):
         verdict = "TEST is known too well" if gap["suspicious"] else "as it should be"
         said.append(
-            f"FRESH minus TEST: {gap['mean']:+.1f} points, standard error {gap['se']:.1f}: {verdict}"
+            f"FRESH minus TEST: {gap['mean']:+.1f} points (error {gap['se']:.1f}), {verdict}"
         )
     if single := found.get("single_clips"):
         said.append(f"single clips: AUROC {single['auroc']:.2f}, {single['right']:.1f} % right")

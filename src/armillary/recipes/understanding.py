@@ -158,16 +158,19 @@ def understand_model(
         out.mkdir(parents=True, exist_ok=True)
     with bars("what is usual"):
         expectation = fit_expectation(loaded, max(32, 4 * config.hidden))
-    study = _Study(folder, out / "said", config.asked, bars, expectation)
-    test = study.ask("test", Suite(SEEDS["test"], config.count, config.asked))
-    dev = study.ask("dev", Suite(SEEDS["dev"], config.dev, config.asked))
-    fresh = study.ask("fresh", Suite(fresh_seed(folder / "model.safetensors"), config.fresh,
-                                     config.asked))  # fmt: skip
-    twins = study.ask("twins", Suite(SEEDS["test"], config.twins, config.asked, visible=True))
-    controls: Mapping[str, ByConcept] = {}
+    weights = folder / "model.safetensors"
+    suites = {
+        "test": Suite(SEEDS["test"], config.count, config.asked),
+        "dev": Suite(SEEDS["dev"], config.dev, config.asked),
+        "fresh": Suite(fresh_seed(weights), config.fresh, config.asked),
+        "twins": Suite(SEEDS["test"], config.twins, config.asked, visible=True),
+    }
+    found = _scored(suites, ModelPanel(folder, expectation=expectation), out, bars)
+    test, dev, fresh, twins = (found[name] for name in suites)
+    controls: dict[str, ByConcept] = {}
     if config.controls:
-        few = Suite(SEEDS["test"], config.controls, config.asked)
-        controls = study.ask("controls", few, controls=True)
+        few = {"controls": Suite(SEEDS["test"], config.controls, config.asked)}
+        controls = _scored(few, ModelPanel(folder, _LOST, controls=True), out, bars)["controls"]
     headline = headline_concepts({**controls, "copy_last": test["copy_last"]})
     rows = concept_rows(test["model"], test["copy_last"], headline)
     for name, found in test["unexpected"].items():
@@ -186,7 +189,7 @@ def understand_model(
         "rule": RULE,
         "rule_sha256": RULE_SHA256,
         "suite_sha256": suite_digest(),
-        "weights_sha256": file_sha256(folder / "model.safetensors"),
+        "weights_sha256": file_sha256(weights),
         "counts": {"test": config.count, "dev": config.dev, "fresh": config.fresh},
         "machine": describe_machine(2),
         "date": date(),
@@ -226,10 +229,7 @@ def understand_judge(
     suite = Suite(SEEDS["test"], config.count, config.asked)
     found: dict[str, ByConcept] = {}
     for name, made in (("model", factory), ("controls", _controls)):
-        file = out / "said" / f"{name}.jsonl"
-        with bars(name) as progress:
-            labels = ask(suite, made, file, progress)
-        found |= {judge: score(said, labels) for judge, said in read_said(file).items()}
+        found |= _scored({name: suite}, made, out, bars)[name]
     headline = headline_concepts(found)
     rows = concept_rows(found["model"], found["copy_last_pixels"], headline)
     result = {
@@ -261,25 +261,19 @@ def _short(judges: Mapping[str, ByConcept]) -> dict[str, Any]:
     }
 
 
-@dataclass(frozen=True)
-class _Study:
-    """What all questions share."""
-
-    folder: Path
-    said: Path
-    concepts: tuple[str, ...]
-    bars: Bars
-    expectation: Expectation
-
-    def ask(self, name: str, suite: Suite, controls: bool = False) -> dict[str, ByConcept]:
-        """Return the scores of every judge by concept."""
-        views = (*_OWN, *(_LOST if controls else ()))
-        file = self.said / f"{name}.jsonl"
-        with self.bars(name) as progress:
-            labels = ask(
-                suite, ModelPanel(self.folder, views, self.expectation, controls), file, progress
-            )
-        return {judge: score(found, labels) for judge, found in read_said(file).items()}
+def _scored(
+    suites: Mapping[str, Suite], factory: PanelFactory, out: Path, bars: Bars
+) -> dict[str, dict[str, ByConcept]]:
+    """Return the scores by suite, judge and concept."""
+    with bars(", ".join(suites)) as progress:
+        labels = ask(suites, factory, out / "said", progress)
+    return {
+        name: {
+            judge: score(found, labels[name])
+            for judge, found in read_said(out / "said" / f"{name}.jsonl").items()
+        }
+        for name in suites
+    }
 
 
 def _check(model: JEPA) -> None:

@@ -8,7 +8,7 @@ line per clip, so that anybody can score it again.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from multiprocessing import get_context
 from multiprocessing.connection import Connection
@@ -28,44 +28,48 @@ Said = dict[str, dict[str, np.ndarray]]
 
 
 def ask(
-    suite: Suite, factory: PanelFactory, out: Path, progress: Progress = silent
-) -> dict[str, Label]:
-    """Show all clips of a suite to a panel in another process, which writes ``out``.
+    suites: Mapping[str, Suite], factory: PanelFactory, folder: Path, progress: Progress = silent
+) -> dict[str, dict[str, Label]]:
+    """Show all clips of some suites to a panel in another process, which writes ``NAME.jsonl``.
 
     Args:
-        suite: what is asked.
+        suites: what is asked, by name.
         factory: makes the panel, in that process; it can be pickled.
-        out: JSON lines: id, and surprise per step by judge.
+        folder: for JSON lines: id, and surprise per step by judge.
         progress: told after each block of clips.
 
     Returns:
-        The labels by id, which that process never had.
+        The labels by suite and id, which that process never had.
 
     Raises:
         WorldError: the panel's process broke; its own sentence is in this one.
-        StorageError: ``out`` cannot be written.
+        StorageError: ``folder`` cannot be written.
     """
-    with storage_errors(out):
-        out.parent.mkdir(parents=True, exist_ok=True)
-        out.unlink(missing_ok=True)
+    with storage_errors(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+        for name in suites:
+            _file(folder, name).unlink(missing_ok=True)
     context = get_context("spawn")
     ours, theirs = context.Pipe()
-    process = context.Process(target=_judge, args=(theirs, factory, out), daemon=True)
+    process = context.Process(target=_judge, args=(theirs, factory, folder), daemon=True)
     process.start()
     theirs.close()
-    labels: dict[str, Label] = {}
-    plan = suite.plan()
+    plan = [(name, block) for name, suite in suites.items() for block in suite.plan()]
+    labels: dict[str, dict[str, Label]] = {name: {} for name in suites}
+    done, total = 0, sum(map(len, suites.values()))
     try:
         # one block is painted while the one before it is judged
         with ThreadPoolExecutor(1) as painter:
-            ahead = painter.submit(suite.block, plan[0])
-            for place in range(len(plan)):
+            ahead = painter.submit(suites[plan[0][0]].block, plan[0][1])
+            for place, (name, _) in enumerate(plan):
                 clips, known = ahead.result()
                 if place + 1 < len(plan):
-                    ahead = painter.submit(suite.block, plan[place + 1])
-                _hear(ours, clips)
-                labels |= {clip.id: label for clip, label in zip(clips, known, strict=True)}
-                progress(len(labels), len(suite), "clips")
+                    following, block = plan[place + 1]
+                    ahead = painter.submit(suites[following].block, block)
+                _hear(ours, name, clips)
+                labels[name] |= {clip.id: label for clip, label in zip(clips, known, strict=True)}
+                done += len(clips)
+                progress(done, total, f"clips, {name}")
         ours.send(None)
     finally:
         ours.close()
@@ -91,9 +95,13 @@ def read_said(path: Path) -> Said:
     return said
 
 
-def _hear(ours: Connection, clips: Sequence[Clip]) -> None:
+def _file(folder: Path, name: str) -> Path:
+    return folder / f"{name}.jsonl"
+
+
+def _hear(ours: Connection, name: str, clips: Sequence[Clip]) -> None:
     try:
-        ours.send([(clip.id, clip.frames, clip.pans) for clip in clips])
+        ours.send((name, [(clip.id, clip.frames, clip.pans) for clip in clips]))
         answer = ours.recv()
     except (EOFError, OSError) as error:
         raise WorldError("The judge's process died (killed, or out of memory).") from error
@@ -101,18 +109,18 @@ def _hear(ours: Connection, clips: Sequence[Clip]) -> None:
         raise WorldError(f"The judge broke: {answer}")
 
 
-def _judge(theirs: Connection, factory: PanelFactory, out: Path) -> None:
+def _judge(theirs: Connection, factory: PanelFactory, folder: Path) -> None:
     """Run in the other process until there is nothing more to judge."""
     import torch
 
     torch.set_num_threads(1)
     try:
         panel = factory()
-        with out.open("w") as file:
-            while (clips := theirs.recv()) is not None:
+        while (asked := theirs.recv()) is not None:
+            name, clips = asked
+            with _file(folder, name).open("a") as file:
                 file.writelines(_lines(panel, clips))
-                file.flush()
-                theirs.send(None)
+            theirs.send(None)
     except EOFError:
         return
     except Exception as error:

@@ -3,11 +3,11 @@
 Both see time in tubelets of two frames. Each tubelet is foreseen from those before it, as many as
 fit the model's window:
 
-    vjepa2     The frames before it are encoded alone (what ``VJEPA2Model`` calls its context comes
-               from an encoder that has seen the whole clip, the future included, so it is not used),
-               the predictor is asked for the tokens of the tubelet, and these are compared with what
-               the encoder makes of the whole window, layer-normed: mean absolute error, as in
-               V-JEPA's own intuitive-physics evaluation.
+    vjepa2     The frames before it are encoded alone (what ``VJEPA2Model`` calls its context has
+               seen the whole clip, the future included, so it is not used), the predictor is
+               asked for the tokens of the tubelet, and these are compared with what the encoder
+               makes of the whole window, layer-normed: mean absolute error, as in V-JEPA's own
+               intuitive-physics evaluation.
     videomae   The tubelet is masked, and its pixels are foreseen; mean squared error of patches
                that are normalised one by one if the model was trained so.
 

@@ -1,0 +1,114 @@
+"""Understanding, several seeds: every one of them is shown, and none is chosen.
+
+NAME/result.json    of each model, as ``understand_model`` writes it
+result.json         all seeds, and means over them
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from armillary.benchmark.machine import date, describe_machine
+from armillary.core.errors import ConfigError
+from armillary.core.files import write_json
+from armillary.core.progress import Progress, silent
+from armillary.recipes.understanding import UnderstandConfig, understand_model
+
+Bars = Callable[[str], AbstractContextManager[Progress]]
+
+
+def understand_seeds(
+    models: Sequence[str],
+    out: Path,
+    config: UnderstandConfig | None = None,
+    bars: Bars = lambda _: nullcontext(silent),
+    command: str = "",
+) -> dict[str, Any]:
+    """Ask several models, which differ in their seed, the same.
+
+    The controls, which are the same for all, are asked with the first one alone.
+
+    Args:
+        models: model folders, run folders or Hub ids.
+        out: folder.
+        config: as in ``understand_model``.
+        bars: makes a progress bar for a stage.
+        command: that makes these numbers again.
+
+    Returns:
+        What ``result.json`` holds.
+
+    Raises:
+        ConfigError: two of them bear the same name.
+    """
+    config = config or UnderstandConfig()
+    names = [Path(model).name for model in models]
+    if len(set(names)) < len(names):
+        raise ConfigError(f"The models need different names; got {', '.join(names)}.")
+    seeds = []
+    for place, (name, model) in enumerate(zip(names, models, strict=True)):
+        own = config if place == 0 else replace(config, controls=0)
+        found = understand_model(model, out / name, own, bars)
+        seeds.append({"model": name, **found})
+    result = {**combined(seeds), "machine": describe_machine(2), "date": date(), "command": command}
+    write_json(out / "result.json", result)
+    return result
+
+
+def combined(seeds: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """Return all seeds' results, and their means.
+
+    A concept counts in the headline where it does for the first seed, whose controls were asked.
+    """
+    first = seeds[0]
+    headline = [name for name, row in first["concepts"].items() if row["headline"]]
+    means = {
+        name: float(np.mean([seed["concepts"][name]["d_accuracy"] for seed in seeds]))
+        for name in first["concepts"]
+    }
+    shared = ("controls", "rule", "rule_sha256", "suite_sha256", "counts")
+    gaps = [seed["fresh_minus_test"] for seed in seeds]
+    hidden = [seed["hidden_position"] for seed in seeds]
+    kept = [
+        {
+            key: value
+            for key, value in seed.items()
+            if key not in (*shared, "machine", "date", "command")
+        }
+        for seed in seeds
+    ]
+    for seed in kept:
+        for name, row in seed["concepts"].items():
+            row["headline"] = name in headline
+    return {
+        "seeds": kept,
+        **{key: first[key] for key in shared},
+        "concepts": means,
+        "mean_headline": float(np.mean([means[name] for name in headline])) if headline else None,
+        "single_clips": {
+            key: float(np.mean([seed["single_clips"][key] for seed in seeds]))
+            for key in ("auroc", "right")
+        },
+        "fresh_minus_test": {
+            "mean": float(np.mean([gap["mean"] for gap in gaps])),
+            "se": float(np.sqrt(np.sum([gap["se"] ** 2 for gap in gaps])) / len(gaps)),
+            "suspicious": any(gap["suspicious"] for gap in gaps),
+        },
+        "hidden_position": {
+            "unit": hidden[0]["unit"],
+            **{
+                name: float(np.mean([one[name] for one in hidden]))
+                for name in ("model", "last_seen", "constant_velocity")
+            },
+            "bounced": {
+                name: float(np.mean([one["bounced"][name]["error"] for one in hidden]))
+                for name in ("model", "last_seen", "constant_velocity")
+            },
+        },
+    }
