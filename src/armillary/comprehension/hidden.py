@@ -1,10 +1,10 @@
 """Hidden position: where is what went behind a screen, by the state that the model rolled on?
 
-A thing flies behind a wide screen, bounces off floor and ceiling out of sight, and after a number
-of steps nobody may look any more: from the first step at which all of it is hidden, the model
-rolls its own state on (latent and memory). A read-out, trained on other scenes of the training
-split, says where the thing is; beside it stand where it was last seen, and where a constant
-velocity from the last two steps in view would have brought it.
+A thing flies behind a wide screen and bounces off floor or ceiling out of sight. From the first
+step at which all of it is hidden nobody may look any more: the model rolls its own state on (latent
+and memory). A read-out, trained on other scenes of the training split, says where the thing is;
+beside it stand where it was last seen, and where a constant velocity from the last two steps in
+view would have brought it.
 
 Axes: E episodes, T steps, X state width.
 """
@@ -41,14 +41,12 @@ class Hidden:
         truth: where they are then, units of 1/64 picture width.
         last_seen: where they were at the last step in view.
         velocity: where constant velocity would have brought them.
-        bounced: whether they bounced since they were in view.
     """
 
     states: Float[np.ndarray, "E X"]
     truth: Float[np.ndarray, "E 2"]
     last_seen: Float[np.ndarray, "E 2"]
     velocity: Float[np.ndarray, "E 2"]
-    bounced: np.ndarray
 
 
 def hidden_position(
@@ -74,14 +72,12 @@ def hidden_position(
         "constant_velocity": _errors(asked.velocity, asked),
         "training_mean": _errors(np.tile(known.truth.mean(0), (len(asked.truth), 1)), asked),
     }
-    every, bounced = np.ones(len(asked.truth), bool), asked.bounced
     return {
         "steps_hidden": AHEAD,
         "unit": "1/64 of the picture",
         "n": len(asked.truth),
-        "n_bounced": int(bounced.sum()),
-        **{name: float(found[every].mean()) for name, found in errors.items()},
-        "bounced": {name: _row(found[bounced]) for name, found in errors.items()},
+        **{name: float(found.mean()) for name, found in errors.items()},
+        "interval95": {name: _interval(found) for name, found in errors.items()},
     }
 
 
@@ -103,19 +99,20 @@ def watch_vanish(model: JEPA, split: Split, episodes: int, seed: int) -> Hidden:
         np.array([path[step + off] for path, step in paths]) for off in (AHEAD, -1, -2)
     )
     velocity = last + (AHEAD + 1) * (last - before)
-    slopes = [np.diff(path[step - 2 : step + AHEAD + 1, 1]) for path, step in paths]
-    bounced = np.array([(np.sign(slope) != np.sign(slope[0])).any() for slope in slopes])
-    return Hidden(np.concatenate(states), truth, last, velocity, bounced)
+    return Hidden(np.concatenate(states), truth, last, velocity)
 
 
 def _vanishing(split: Split, seed: int, index: int) -> tuple[Scene, int]:
-    """Return a scene and the first step of a stretch of hidden ones that is long enough."""
+    """Return a scene and the first step of a stretch of hidden ones in which the thing bounces."""
     rng = generator("hidden position", seed, index)
     while True:
         scene = draw_scene(appearance(split), rng, "bouncing")
         hidden = [scene.hidden(scene.things[0], step) for step in range(scene.steps)]
         step = hidden.index(True) if True in hidden else scene.steps
-        if 4 <= step <= scene.steps - AHEAD - 1 and all(hidden[step : step + AHEAD + 1]):
+        if not 4 <= step <= scene.steps - AHEAD - 1 or not all(hidden[step : step + AHEAD + 1]):
+            continue
+        slopes = np.sign(np.diff(scene.things[0].path[step - 2 : step + AHEAD + 1, 1]))
+        if slopes[0] == slopes[1] and (slopes != slopes[0]).any():
             return scene, step
 
 
@@ -142,7 +139,6 @@ def _errors(guessed: np.ndarray, asked: Hidden) -> Float[np.ndarray, " E"]:
     return np.linalg.norm(guessed - asked.truth, axis=1)
 
 
-def _row(errors: Float[np.ndarray, " E"]) -> dict[str, Any]:
+def _interval(errors: Float[np.ndarray, " E"]) -> list[float]:
     weights = group_draws(len(errors), 2000, generator("hidden position"))
-    interval = quantile_interval(weights @ errors / len(errors))
-    return {"error": float(errors.mean()), "interval95": list(interval)}
+    return list(quantile_interval(weights @ errors / len(errors)))

@@ -2,6 +2,7 @@
 
     said/NAME.jsonl     what the judges said of every clip, by opaque id
     result.json         rows by concept, controls, FRESH minus TEST, twins, hidden position
+    page.html           the same for the eyes, with a quadruplet of each concept
 
 Everything is scored by one rule (``comprehension/quadruplets/scoring.py``), whose hash is in the
 result beside those of the suite's code and of the model's weights.
@@ -50,6 +51,7 @@ from armillary.core.hashing import file_sha256
 from armillary.core.progress import Progress, silent
 from armillary.models import JEPA, load_model, untrained
 from armillary.recipes.finding import find_model
+from armillary.recipes.understanding_page import write_understanding_page
 from armillary.worlds.stage.scene import STAGE
 
 Bars = Callable[[str], AbstractContextManager[Progress]]
@@ -196,6 +198,7 @@ def understand_model(
         "command": command,
     }
     write_json(out / "result.json", result)
+    write_understanding_page(result, loaded, out / "page.html")
     return result
 
 

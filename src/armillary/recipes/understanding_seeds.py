@@ -106,9 +106,5 @@ def combined(seeds: Sequence[dict[str, Any]]) -> dict[str, Any]:
                 name: float(np.mean([one[name] for one in hidden]))
                 for name in ("model", "last_seen", "constant_velocity")
             },
-            "bounced": {
-                name: float(np.mean([one["bounced"][name]["error"] for one in hidden]))
-                for name in ("model", "last_seen", "constant_velocity")
-            },
         },
     }

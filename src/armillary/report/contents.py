@@ -191,6 +191,25 @@ class PlanView:
 
 
 @dataclass(frozen=True)
+class QuadrupletView:
+    """Two contexts by two outcomes, and how surprising each of the four clips was.
+
+    Attributes:
+        name: of the concept.
+        frames: [4 T H W 3], the two possible clips first.
+        surprise: [4 T-1], of the same clips.
+        event: first step at which the outcomes differ.
+        caption: one sentence.
+    """
+
+    name: str
+    frames: UInt8[np.ndarray, "4 T H W 3"]
+    surprise: Float[np.ndarray, "4 steps"]
+    event: int
+    caption: str = ""
+
+
+@dataclass(frozen=True)
 class ReportContents:
     """A whole report.
 
@@ -210,6 +229,7 @@ class ReportContents:
         rollouts: what came against what was foreseen.
         surprise: a clip with its surprise.
         plans: plans drawn over scenes.
+        quadruplets: what can be and what cannot, by concept.
     """
 
     title: str
@@ -225,5 +245,6 @@ class ReportContents:
     rollouts: tuple[RolloutStrip, ...] = ()
     surprise: SurpriseView | None = None
     plans: tuple[PlanView, ...] = ()
+    quadruplets: tuple[QuadrupletView, ...] = ()
     charts_title: str = "How it was learned"
     facts: Mapping[str, str] = field(default_factory=dict)

@@ -20,6 +20,7 @@ from armillary.report.contents import (
     ContactSheet,
     Curve,
     PlanView,
+    QuadrupletView,
     ReportContents,
     ResultGroup,
     ResultRow,
@@ -32,6 +33,7 @@ from armillary.report.marks import emblem, interval_strip, plan_overlay
 from armillary.report.svg import drawing, tag
 from armillary.report.words import write_interval, write_value, write_verdict
 
+_CELLS = ("possible, first", "possible, second", "impossible, first", "impossible, second")
 _LOG_FROM = 20.0  # a peak this many times the ordinary hides everything else on a linear scale
 
 
@@ -75,6 +77,7 @@ def render_report(contents: ReportContents) -> str:
         rollouts=[_rollout(strip) for strip in contents.rollouts],
         surprise=contents.surprise and _surprise(contents.surprise),
         plans=[_plan(plan) for plan in contents.plans],
+        quadruplets=[_quadruplet(view) for view in contents.quadruplets],
     )
 
 
@@ -143,6 +146,26 @@ def _surprise(view: SurpriseView) -> dict:
         "drawing": line_chart(chart, event, shade, wide=True),
         "frames": [(step, png_uri(view.frames[step])) for step in shown],
         "event": view.event,
+        "caption": view.caption,
+    }
+
+
+def _quadruplet(view: QuadrupletView) -> dict:
+    """Return four rows of every third frame as one picture, and four curves."""
+    shown = np.arange(1, view.frames.shape[1], 3)
+    framed = np.pad(view.frames[:, shown], ((0, 0), (0, 0), (1, 1), (1, 1), (0, 0)))
+    rows = [np.concatenate(list(clip), axis=1) for clip in framed]
+    steps = np.arange(1, view.surprise.shape[1] + 1, dtype=np.float64)
+    curves = tuple(
+        Curve(name, steps, values.astype(np.float64))
+        for name, values in zip(_CELLS, view.surprise, strict=True)
+    )
+    chart = Chart(view.name, curves, "step", "surprise")
+    return {
+        "name": view.name,
+        "picture": png_uri(np.concatenate(rows)),
+        "curves": curves,
+        "drawing": line_chart(chart, float(view.event), wide=True),
         "caption": view.caption,
     }
 
