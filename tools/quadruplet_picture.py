@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -26,7 +27,7 @@ def main() -> None:
         rows = [row_of(made.frames[cell], cell[0] != cell[1]) for cell in CELLS]
         blocks += [np.concatenate(rows), np.full((GAP, rows[0].shape[1], 3), 255, np.uint8)]
     Image.fromarray(np.concatenate(blocks[:-1])).save(OUT, optimize=True)
-    print(OUT)
+    sys.stdout.write(f"{OUT}\n")
 
 
 def row_of(clip: np.ndarray, impossible: bool) -> np.ndarray:

@@ -6,6 +6,7 @@ import json
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from armillary.comprehension.quadruplets import Judges, fresh_seed
@@ -13,6 +14,7 @@ from armillary.comprehension.quadruplets.judges import MotionEnergy
 from armillary.core.errors import ConfigError, ShapeError
 from armillary.models import EncoderConfig, JEPAConfig, PredictorConfig, save_model, untrained
 from armillary.recipes.understanding import UnderstandConfig, understand_judge, understand_model
+from armillary.recipes.understanding_benchmark import understand_benchmark
 from armillary.recipes.understanding_seeds import understand_seeds
 
 TINY = JEPAConfig(
@@ -68,3 +70,22 @@ def test_a_model_of_other_pictures_is_refused(tmp_path: Path) -> None:
     save_model(untrained(replace(TINY, action_width=4), 0), tmp_path / "model")
     with pytest.raises(ShapeError, match="Train one with the recipe 'intuition'"):
         understand_model(tmp_path / "model", tmp_path / "out", CONFIG)
+
+
+def test_a_published_benchmark_is_asked_from_its_folder(tmp_path: Path) -> None:
+    save_model(untrained(replace(TINY, action_width=0), 0), tmp_path / "model")
+    rng, data = np.random.default_rng(0), tmp_path / "data"
+    (data / "solidity").mkdir(parents=True)
+    for number in (1, 2):
+        clips = rng.integers(0, 256, (2, 2, 6, 64, 64, 3), dtype=np.uint8)
+        np.savez(
+            data / "solidity" / f"{number}.npz", possible_image=clips[0], impossible_image=clips[1]
+        )
+    found = understand_benchmark(
+        tmp_path / "model", "physical_concepts", data, tmp_path / "out", command="again"
+    )
+    assert found == json.loads((tmp_path / "out" / "result.json").read_text())
+    assert found["clips"] == 8 and found["concepts"]["solidity"]["groups"] == 2
+    assert len((tmp_path / "out" / "said.jsonl").read_text().splitlines()) == 8
+    with pytest.raises(ConfigError, match="Did you mean 'intphys'"):
+        understand_benchmark(tmp_path / "model", "intfys", data, tmp_path / "out")

@@ -119,6 +119,11 @@ class Understand(Command):
     """Quadruplets of each concept that the controls are asked; 0 for none."""
     concepts: str = ""
     """Concepts, separated by commas; empty for all."""
+    suite: str = "quadruplets"
+    """quadruplets, or a published benchmark that lies in --data: intphys, intphys2, grasp, inflevel
+    or physical_concepts."""
+    data: Path | None = None
+    """Folder of that benchmark, as it is published."""
 
     def run(self) -> Outcome:
         """Ask."""
@@ -126,6 +131,8 @@ class Understand(Command):
             return _self_test()
         if not self.models:
             raise ConfigError("understand: needs a model, or --self-test to check the suite.")
+        if self.suite != "quadruplets":
+            return self._published()
         from armillary.comprehension.quadruplets.pretrained import PretrainedPanel, is_pretrained
         from armillary.recipes.understanding import (
             UnderstandConfig,
@@ -157,6 +164,29 @@ class Understand(Command):
         else:
             found = understand_model(model, self.out, config, bar, said)
         return Outcome({"understand": found}, _conclusions(found, self.out), _rows(found))
+
+    def _published(self) -> Outcome:
+        from armillary.recipes.understanding_benchmark import understand_benchmark
+
+        if self.data is None or len(self.models) != 1:
+            raise ConfigError(f"--suite {self.suite} needs one model, and --data with its folder.")
+        said = f"armillary understand {self.models[0]} --suite {self.suite} --data {self.data}"
+        found = understand_benchmark(self.models[0], self.suite, self.data, self.out, bar, said)
+        rows = [
+            {
+                "concept": name,
+                "groups": str(row["groups"]),
+                "pairs": f"{row['pair']:.1f} %",
+                "95 %": f"{row['wilson95'][0]:.0f}-{row['wilson95'][1]:.0f} %",
+                "ties lost (published)": f"{row['pair_published']:.1f} %",
+                "relative error": f"{row['relative_error_published']:.2f}",
+                "AUROC": f"{row['single_auroc']:.2f}",
+            }
+            for name, row in found["concepts"].items()
+        ]
+        hidden = f"; {found['without_label']} without a label" if found["without_label"] else ""
+        told = f"{found['clips']} clips{hidden}; written to {self.out}"
+        return Outcome({"understand": found}, (told,), rows)
 
 
 def _self_test() -> Outcome:

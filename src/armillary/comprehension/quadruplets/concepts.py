@@ -197,7 +197,9 @@ def _permanence_static(factors: Factors, rng: Rng) -> tuple[Scene, Scene]:
 
 def _solidity(factors: Factors, rng: Rng) -> tuple[Scene, Scene]:
     actor = draw_actor(HELD_OUT, rng, float(rng.uniform(30, 50)))
-    look, width, rises = draw_look(HELD_OUT, rng), _width(factors, rng), int(rng.integers(2, 5))
+    look, rises = draw_look(HELD_OUT, rng), int(rng.integers(2, 5))
+    # wide enough for what stops at the barrier to be hidden, too
+    width = WIDE if factors["occlusion"] == "long" else 26.0
     first, second = (Barrier(look, actor, width, stands, rises).scene() for stands in (False, True))
     return first, second
 
