@@ -10,9 +10,10 @@ result beside those of the suite's code and of the model's weights.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -46,7 +47,7 @@ from armillary.comprehension.quadruplets.judges import Frames, Pans, Surprise
 from armillary.comprehension.quadruplets.single import single_clips
 from armillary.comprehension.quadruplets.table import ByConcept
 from armillary.core.errors import ConfigError, ShapeError
-from armillary.core.files import storage_errors, write_json
+from armillary.core.files import read_json, storage_errors, write_json
 from armillary.core.hashing import file_sha256
 from armillary.core.progress import Progress, silent
 from armillary.models import JEPA, load_model, untrained
@@ -136,7 +137,7 @@ def understand_model(
     bars: Bars = lambda _: nullcontext(silent),
     command: str = "",
 ) -> dict[str, Any]:
-    """Ask a model everything, and write down what came of it.
+    """Ask a model everything, and write down what came of it; what is written is used again.
 
     Args:
         model: model folder, run folder or Hub id.
@@ -156,6 +157,8 @@ def understand_model(
     config, folder = config or UnderstandConfig(), find_model(model)
     loaded = load_model(folder)
     _check(loaded)
+    if (finished := _finished(folder, out, config)) is not None:
+        return finished
     with storage_errors(out):
         out.mkdir(parents=True, exist_ok=True)
     with bars("what is usual"):
@@ -192,7 +195,7 @@ def understand_model(
         "rule_sha256": RULE_SHA256,
         "suite_sha256": suite_digest(),
         "weights_sha256": file_sha256(weights),
-        "counts": {"test": config.count, "dev": config.dev, "fresh": config.fresh},
+        "counts": asdict(config),
         "machine": describe_machine(2),
         "date": date(),
         "command": command,
@@ -243,7 +246,7 @@ def understand_judge(
         "rule": RULE,
         "rule_sha256": RULE_SHA256,
         "suite_sha256": suite_digest(),
-        "counts": {"test": config.count},
+        "counts": {"count": config.count, "concepts": list(config.concepts)},
         "machine": describe_machine(2),
         "date": date(),
         "command": command,
@@ -277,6 +280,21 @@ def _scored(
         }
         for name in suites
     }
+
+
+def _finished(folder: Path, out: Path, config: UnderstandConfig) -> dict[str, Any] | None:
+    """Return the result of the same questions to the same weights, if it is there."""
+    file = out / "result.json"
+    if not file.is_file():
+        return None
+    found, same = read_json(file), json.loads(json.dumps(asdict(config)))
+    keys = {
+        "weights_sha256": file_sha256(folder / "model.safetensors"),
+        "suite_sha256": suite_digest(),
+        "rule_sha256": RULE_SHA256,
+        "counts": same,
+    }
+    return found if all(found.get(key) == value for key, value in keys.items()) else None
 
 
 def _check(model: JEPA) -> None:
