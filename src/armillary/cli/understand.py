@@ -106,9 +106,12 @@ class Understand(Command):
 
     models: Positional[tuple[str, ...]] = ()
     """Model folders, run folders or Hub ids (several are seeds of one recipe), or one folder of
-    V-JEPA 2 or VideoMAE; none with --self-test."""
+    V-JEPA 2 or VideoMAE; none with
+    --self-test or --ask-people."""
     self_test: bool = False
     """Check the suite itself: judges whose scores are known, and flaws planted on purpose."""
+    ask_people: bool = False
+    """Write a page that asks a person the same: two clips, which one cannot be?"""
     out: Path = Path("out/understand")
     """Folder for what was said of every clip, and result.json."""
     count: int = 500
@@ -129,6 +132,11 @@ class Understand(Command):
         """Ask."""
         if self.self_test:
             return _self_test()
+        if self.ask_people:
+            from armillary.recipes.asking_people import ask_people
+
+            page = ask_people(self.out / "people.html")
+            return Outcome({"page": str(page)}, (f"written: {page}",))
         if not self.models:
             raise ConfigError("understand: needs a model, or --self-test to check the suite.")
         if self.suite != "quadruplets":
