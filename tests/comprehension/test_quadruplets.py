@@ -26,7 +26,9 @@ from armillary.comprehension.quadruplets.judges import CopyLast
 from armillary.comprehension.quadruplets.quadruplet import CELLS
 from armillary.comprehension.quadruplets.scoring import chance_p, double_difference, wilson
 from armillary.comprehension.quadruplets.single import best_threshold
+from armillary.comprehension.rare import RARE, rare_scene
 from armillary.core.errors import ConfigError, FormatError, WorldError
+from armillary.worlds.stage import paint
 
 FEW = Suite(seed=5, count=3, concepts=("colour", "gravity", "spatial"))
 
@@ -163,3 +165,11 @@ def test_wrong_suites_are_one_sentence():
         Suite(0, concepts=("color",))
     with pytest.raises(ConfigError, match="at least 1 quadruplet"):
         Suite(0, count=0)
+
+
+@pytest.mark.parametrize("kind", RARE)
+def test_rare_scenes_are_the_ordinary_ones_until_something_happens(kind):
+    for index in range(4):
+        ordinary, rare = (paint(rare_scene(name, index)) for name in ("ordinary", kind))
+        differ = (ordinary != rare).any(axis=(1, 2, 3))
+        assert differ.any() and np.flatnonzero(differ)[0] >= 13

@@ -46,6 +46,7 @@ from armillary.comprehension.quadruplets.expectation import Expectation, fit_exp
 from armillary.comprehension.quadruplets.judges import Frames, Pans, Surprise
 from armillary.comprehension.quadruplets.single import single_clips
 from armillary.comprehension.quadruplets.table import ByConcept
+from armillary.comprehension.rare import specificity
 from armillary.core.errors import ConfigError, ShapeError
 from armillary.core.files import read_json, storage_errors, write_json
 from armillary.core.hashing import file_sha256
@@ -180,12 +181,16 @@ def understand_model(
     rows = concept_rows(test["model"], test["copy_last"], headline)
     for name, found in test["unexpected"].items():
         rows[name]["auroc"] = found.row()["auroc"]
-    with bars("hidden position"):
+    single = single_clips(dev["unexpected"], test["unexpected"])
+    with bars("hidden position and rare clips"):
         hidden = hidden_position(loaded, 3 * config.hidden, config.hidden)
+        limit, few_rare = single["threshold"], max(8, config.hidden // 4)
+        rare = specificity(loaded, expectation, limit, test["unexpected"], few_rare)
     result = {
         "concepts": rows,
         "mean_headline": mean_headline(rows),
-        "single_clips": single_clips(dev["unexpected"], test["unexpected"]),
+        "single_clips": single,
+        "specificity": rare,
         "fresh_minus_test": gap(fresh["model"], test["model"]),
         "twins": {name: found.d_accuracy for name, found in twins["model"].items()},
         "by_occlusion": _by_occlusion(test["model"]),
