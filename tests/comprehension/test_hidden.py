@@ -19,8 +19,9 @@ def test_things_are_hidden_all_the_while_and_bounce():
     model = untrained(TINY, 0)
     found = watch_vanish(model, "held_out", 6, seed=3)
     assert found.states.shape == (6, 16)
-    straight = np.linalg.norm(found.velocity - found.truth, axis=1)
+    straight = np.linalg.norm(found.straight - found.truth, axis=1)
     assert (straight > 1).all(), "what bounced is not where constant velocity would have it"
+    np.testing.assert_allclose(found.thrown_back, found.truth, atol=1e-6)
     for index in range(6):
         scene, step = _vanishing("held_out", 3, index)
         pictures = paint(scene)

@@ -39,7 +39,11 @@ def controls():
 
 @dataclass(frozen=True)
 class Broken:
+    at_once: bool = False
+
     def __call__(self):
+        if self.at_once:
+            raise RuntimeError("no weights here")
         return lambda frames, pans: {"one": np.zeros((len(frames), 3), np.float32)}
 
 
@@ -87,14 +91,19 @@ def test_labels_stay_with_the_one_who_asks(tmp_path: Path):
     assert said.keys() == CONTROLS.keys()
     assert all(found.keys() == labels.keys() for found in said.values())
     alone, again = said_of(FEW, CopyLast())
-    assert again == labels
-    for name, values in alone.items():
-        np.testing.assert_array_equal(said["copy_last_pixels"][name], values)
+    assert set(again.values()) == set(labels.values()) and not again.keys() & labels.keys()
+    by_label = {label: alone[name] for name, label in again.items()}
+    for name, values in said["copy_last_pixels"].items():
+        np.testing.assert_array_equal(by_label[labels[name]], values)
 
 
 def test_a_judge_that_breaks_is_one_sentence(tmp_path: Path):
     with pytest.raises(WorldError, match="The judge broke: ValueError: one said"):
         ask({"said": FEW}, Broken(), tmp_path)
+    with pytest.raises(WorldError, match="The judge broke: RuntimeError: no weights here"):
+        ask({"said": FEW}, Broken(at_once=True), tmp_path)
+    with pytest.raises(ConfigError, match="a function of a module, not a lambda"):
+        ask({"said": FEW}, lambda: None, tmp_path)
 
 
 def test_clips_that_were_not_judged_are_missed():
@@ -115,8 +124,9 @@ def test_the_rule_is_the_formula():
 
 def test_statistics_agree_with_known_values():
     assert wilson(90.0, 100) == pytest.approx((0.8256, 0.9448), abs=1e-4)
-    assert chance_p(50.0, 100) == pytest.approx(1.0)
-    assert chance_p(65.5, 100) == chance_p(65.0, 100)
+    assert chance_p(np.array([1.0, 0, 1, 0, 0.5])) == pytest.approx(1.0)
+    # ties say nothing: twelve wins and no loss are no chance
+    assert chance_p(np.array([1.0] * 12 + [0.5] * 88)) == pytest.approx(2 / 2**12)
     assert best_threshold(np.array([1.0, 2, 3, 4]), np.array([False, False, True, True])) == 2.5
 
 

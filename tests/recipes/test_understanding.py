@@ -36,6 +36,8 @@ def test_a_study_of_an_untrained_model(tmp_path: Path) -> None:
     wanted = {"d_accuracy", "wilson95", "both_right", "pair", "auroc", "gain_over_copy", "p_holm"}
     assert wanted | {"headline"} <= row.keys()
     assert {"constant", "coin", "one_frame", "untrained_0_model"} <= found["controls"].keys()
+    for judge, share in (("oracle", 100), ("inverted_oracle", 0)):
+        assert found["controls"][judge]["concepts"]["spatial"]["d_accuracy"] == share
     assert found["controls"]["constant"]["concepts"]["colour"]["d_accuracy"] == 50
     assert {"model", "last_seen", "constant_velocity"} <= found["hidden_position"].keys()
     assert fresh_seed(folder / "model.safetensors") == fresh_seed(folder / "model.safetensors")
@@ -87,5 +89,6 @@ def test_a_published_benchmark_is_asked_from_its_folder(tmp_path: Path) -> None:
     assert found == json.loads((tmp_path / "out" / "result.json").read_text())
     assert found["clips"] == 8 and found["concepts"]["solidity"]["groups"] == 2
     assert len((tmp_path / "out" / "said.jsonl").read_text().splitlines()) == 8
+    assert {"copy_last", "copy_last_pixels"} <= found["controls"].keys()
     with pytest.raises(ConfigError, match="Did you mean 'intphys'"):
         understand_benchmark(tmp_path / "model", "intfys", data, tmp_path / "out")

@@ -32,5 +32,5 @@ def test_the_page_asks_every_concept_and_loads_nothing(tmp_path):
     assert len(questions) == 13 and {q["impossible"] for q in questions} == {"left", "right"}
     assert all(q["left"] != q["right"] for q in questions)
     assert not re.search(r"(src|href)=.https?:", text)
-    with pytest.raises(ConfigError, match="at least 1 pair"):
+    with pytest.raises(ConfigError, match="1 to 48 pairs"):
         ask_people(tmp_path / "people.html", each=0)

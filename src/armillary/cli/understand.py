@@ -184,8 +184,10 @@ class Understand(Command):
             {
                 "concept": name,
                 "groups": str(row["groups"]),
+                "D": "" if row["double"] is None else f"{row['double']:.1f} %",
                 "pairs": f"{row['pair']:.1f} %",
                 "95 %": f"{row['wilson95'][0]:.0f}-{row['wilson95'][1]:.0f} %",
+                "own copy": _of_copy(found, name),
                 "ties lost (published)": f"{row['pair_published']:.1f} %",
                 "relative error": f"{row['relative_error_published']:.2f}",
                 "AUROC": f"{row['single_auroc']:.2f}",
@@ -195,6 +197,12 @@ class Understand(Command):
         hidden = f"; {found['without_label']} without a label" if found["without_label"] else ""
         told = f"{found['clips']} clips{hidden}; written to {self.out}"
         return Outcome({"understand": found}, (told,), rows)
+
+
+def _of_copy(found: dict[str, Any], concept: str) -> str:
+    controls = found["controls"]
+    copy = controls.get("copy_last", controls["copy_last_pixels"])
+    return f"{copy[concept]['pair']:.1f} %"
 
 
 def _self_test() -> Outcome:
@@ -245,7 +253,9 @@ def _seeds(found: dict[str, Any]) -> list[dict[str, str]]:
 
 
 def _conclusions(found: dict[str, Any], out: Path) -> tuple[str, ...]:
-    said = [f"headline: {found['mean_headline']:.1f} % (mean of D, chance 50)"]
+    headline = found["mean_headline"]
+    told = "no concept counts" if headline is None else f"{headline:.1f} % (mean of D, chance 50)"
+    said = [f"headline: {told}"]
     if gap := found.get("fresh_minus_test"):
         verdict = "TEST is known too well" if gap["suspicious"] else "as it should be"
         said.append(

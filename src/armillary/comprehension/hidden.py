@@ -2,9 +2,12 @@
 
 A thing flies behind a wide screen and bounces off floor or ceiling out of sight. From the first
 step at which all of it is hidden nobody may look any more: the model rolls its own state on (latent
-and memory). A read-out, trained on other scenes of the training split, says where the thing is;
-beside it stand where it was last seen, and where a constant velocity from the last two steps in
-view would have brought it.
+and memory). A read-out, trained on other scenes of the training split, says where the thing is.
+
+Beside it stand where it was last seen, where constant velocity from the last two steps in view
+would have brought it (as it is, and thrown back at floor and ceiling by one who knows them), and
+the same read-out of: the state at the last step in view, true place and velocity at that step, an
+untrained model's state, and the model's with shuffled truth.
 
 Axes: E episodes, T steps, X state width.
 """
@@ -23,10 +26,12 @@ from armillary.comprehension.ridge import fit_ridge
 from armillary.comprehension.statistics import group_draws, quantile_interval
 from armillary.core.rng import generator
 from armillary.core.values import Batch
-from armillary.models import JEPA
+from armillary.models import JEPA, untrained
 from armillary.worlds.stage import Scene, paint
 from armillary.worlds.stage.appearance import Split, appearance
+from armillary.worlds.stage.crossing import FLOOR, folded
 from armillary.worlds.stage.plays import draw_scene
+from armillary.worlds.stage.scene import STAGE
 
 AHEAD = 10
 _BATCH = 32
@@ -40,13 +45,36 @@ class Hidden:
         states: of the model, ``AHEAD`` steps after the first at which it saw nothing of them.
         truth: where they are then, units of 1/64 picture width.
         last_seen: where they were at the last step in view.
-        velocity: where constant velocity would have brought them.
+        velocity: of the last step in view, units per step.
+        before: states at the last step in view.
+        edge: how near to floor or ceiling their centres come.
     """
 
     states: Float[np.ndarray, "E X"]
     truth: Float[np.ndarray, "E 2"]
     last_seen: Float[np.ndarray, "E 2"]
     velocity: Float[np.ndarray, "E 2"]
+    before: Float[np.ndarray, "E X"]
+    edge: Float[np.ndarray, " E"]
+
+    @property
+    def straight(self) -> Float[np.ndarray, "E 2"]:
+        """Where constant velocity would have brought them."""
+        return self.last_seen + (AHEAD + 1) * self.velocity
+
+    @property
+    def thrown_back(self) -> Float[np.ndarray, "E 2"]:
+        """The same, thrown back at floor and ceiling."""
+        y = [
+            folded(value, edge, STAGE - edge)
+            for value, edge in zip(self.straight[:, 1:], self.edge.tolist(), strict=True)
+        ]
+        return np.concatenate([self.straight[:, :1], np.stack(y)], axis=1)
+
+    @property
+    def moving(self) -> Float[np.ndarray, "E 4"]:
+        """Place and velocity at the last step in view."""
+        return np.concatenate([self.last_seen, self.velocity], axis=1)
 
 
 def hidden_position(
@@ -62,20 +90,33 @@ def hidden_position(
     """
     known = watch_vanish(model, "train", training, seed)
     asked = watch_vanish(model, "held_out", judged, seed + 1)
-    chosen_on = np.arange(len(known.truth)) % 5 == 0
-    linear = fit_ridge(known.states, known.truth, chosen_on).predict(asked.states)
-    network = fit_mlp(known.states, known.truth, seed).predict(asked.states)
-    errors = {
-        "model": _errors(network, asked),
-        "model_linear": _errors(linear, asked),
-        "last_seen": _errors(asked.last_seen, asked),
-        "constant_velocity": _errors(asked.velocity, asked),
-        "training_mean": _errors(np.tile(known.truth.mean(0), (len(asked.truth), 1)), asked),
+    blank = untrained(model.config, seed).eval()
+    blank.normalizer.load_state_dict(model.normalizer.state_dict())
+    nothing = [watch_vanish(blank, *which) for which in
+               (("train", training, seed), ("held_out", judged, seed + 1))]  # fmt: skip
+    shuffled = known.truth[generator("shuffled truth", seed).permutation(training)]
+
+    def read(features: np.ndarray, truth: np.ndarray, of: np.ndarray) -> np.ndarray:
+        return fit_mlp(features, truth, seed).predict(of)
+
+    chosen_on = np.arange(training) % 5 == 0
+    guesses = {
+        "model": read(known.states, known.truth, asked.states),
+        "model_linear": fit_ridge(known.states, known.truth, chosen_on).predict(asked.states),
+        "last_seen": asked.last_seen,
+        "constant_velocity": asked.straight,
+        "thrown_back": asked.thrown_back,
+        "last_visible_state": read(known.before, known.truth, asked.before),
+        "last_place_and_velocity": read(known.moving, known.truth, asked.moving),
+        "untrained": read(nothing[0].states, known.truth, nothing[1].states),
+        "shuffled": read(known.states, shuffled, asked.states),
+        "training_mean": np.tile(known.truth.mean(0), (judged, 1)),
     }
+    errors = {name: np.linalg.norm(guess - asked.truth, axis=1) for name, guess in guesses.items()}
     return {
         "steps_hidden": AHEAD,
         "unit": "1/64 of the picture",
-        "n": len(asked.truth),
+        "n": judged,
         **{name: float(found.mean()) for name, found in errors.items()},
         "interval95": {name: _interval(found) for name, found in errors.items()},
     }
@@ -94,12 +135,13 @@ def watch_vanish(model: JEPA, split: Split, episodes: int, seed: int) -> Hidden:
     states = [
         _rolled_on(model, found[begin : begin + _BATCH]) for begin in range(0, episodes, _BATCH)
     ]
+    rolled, before = (np.concatenate(part) for part in zip(*states, strict=True))
     paths = [(scene.things[0].path, step) for scene, step in found]
-    truth, last, before = (
+    truth, last, earlier = (
         np.array([path[step + off] for path, step in paths]) for off in (AHEAD, -1, -2)
     )
-    velocity = last + (AHEAD + 1) * (last - before)
-    return Hidden(np.concatenate(states), truth, last, velocity)
+    edge = np.array([FLOOR + scene.things[0].radius for scene, _ in found])
+    return Hidden(rolled, truth, last, last - earlier, before, edge)
 
 
 def _vanishing(split: Split, seed: int, index: int) -> tuple[Scene, int]:
@@ -117,14 +159,15 @@ def _vanishing(split: Split, seed: int, index: int) -> tuple[Scene, int]:
 
 
 @torch.no_grad()
-def _rolled_on(model: JEPA, found: list[tuple[Scene, int]]) -> Float[np.ndarray, "E X"]:
-    """Return latent and memory, rolled on from the step at which things vanished."""
+def _rolled_on(model: JEPA, found: list[tuple[Scene, int]]) -> tuple[np.ndarray, np.ndarray]:
+    """Return latent and memory, rolled on since things vanished, and at the last step in view."""
     clips = torch.from_numpy(np.stack([paint(scene) for scene, _ in found]))
     steps = torch.tensor([step for _, step in found])
     states = model.encode(Batch({"rgb": clips}, None, torch.ones(clips.shape[:2]).bool())).tokens
     states = states.flatten(2)
     still = model.normalizer.actions(torch.zeros(len(clips), model.config.action_width))
     state, memory = states[:, 0], model.predictor.start(states[:, 0])
+    before = torch.cat([state, memory], 1)
     for step in range(int(steps.max()) + AHEAD):
         looks = (step <= steps)[:, None]
         goes_on = (step < steps + AHEAD)[:, None]
@@ -132,11 +175,9 @@ def _rolled_on(model: JEPA, found: list[tuple[Scene, int]]) -> Float[np.ndarray,
         after, remembered = model.predictor(seen, still, memory)
         state = torch.where(goes_on, after, state)
         memory = torch.where(goes_on, remembered, memory)
-    return torch.cat([state, memory], 1).numpy()
-
-
-def _errors(guessed: np.ndarray, asked: Hidden) -> Float[np.ndarray, " E"]:
-    return np.linalg.norm(guessed - asked.truth, axis=1)
+        in_view = torch.eq(steps - 1, step)[:, None]
+        before = torch.where(in_view, torch.cat([seen, remembered], 1), before)
+    return torch.cat([state, memory], 1).numpy(), before.numpy()
 
 
 def _interval(errors: Float[np.ndarray, " E"]) -> list[float]:

@@ -25,16 +25,16 @@ def ask_people(out: Path, each: int = 2, seed: int = 0) -> Path:
         The file.
 
     Raises:
-        ConfigError: no pairs.
+        ConfigError: no pairs, or too many.
         StorageError: not writable.
     """
-    if each < 1:
-        raise ConfigError(f"A person needs at least 1 pair of each concept, got {each}.")
+    if not 1 <= each <= 48:
+        raise ConfigError(f"A person gets 1 to 48 pairs of each concept, got {each}.")
     rng = generator("asking people", seed)
     questions = []
     # how the camera is moved cannot be seen, so a person cannot be asked about ``spatial``
     for concept in (name for name, one in CONCEPTS.items() if one.kind != "exchanged"):
-        for index in range(each):
+        for index in rng.choice(48, each, replace=False).tolist():
             made, context = make_quadruplet(concept, index, SEEDS["dev"]), int(rng.integers(2))
             possible, impossible = (made.frames[context, (context + odd) % 2] for odd in (0, 1))
             on_left = bool(rng.integers(2))

@@ -10,7 +10,6 @@ result beside those of the suite's code and of the model's weights.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict, dataclass
@@ -44,8 +43,9 @@ from armillary.comprehension.quadruplets import (
 from armillary.comprehension.quadruplets.asking import PanelFactory
 from armillary.comprehension.quadruplets.expectation import Expectation, fit_expectation
 from armillary.comprehension.quadruplets.judges import Frames, Pans, Surprise
+from armillary.comprehension.quadruplets.known import known_judges
 from armillary.comprehension.quadruplets.single import single_clips
-from armillary.comprehension.quadruplets.table import ByConcept
+from armillary.comprehension.quadruplets.table import ByConcept, shortcut_solvable
 from armillary.comprehension.rare import specificity
 from armillary.core.errors import ConfigError, ShapeError
 from armillary.core.files import read_json, storage_errors, write_json
@@ -177,10 +177,11 @@ def understand_model(
     if config.controls:
         few = {"controls": Suite(SEEDS["test"], config.controls, config.asked)}
         controls = _scored(few, ModelPanel(folder, _LOST, controls=True), out, bars)["controls"]
-    headline = headline_concepts({**controls, "copy_last": test["copy_last"]})
-    rows = concept_rows(test["model"], test["copy_last"], headline)
-    for name, found in test["unexpected"].items():
-        rows[name]["auroc"] = found.row()["auroc"]
+    asked = {**controls, "copy_last": test["copy_last"]}
+    rows = concept_rows(test["model"], test["copy_last"], headline_concepts(asked))
+    for name, by in shortcut_solvable(asked).items():
+        rows[name]["shortcut_solvable"] = by
+        rows[name]["auroc"] = test["unexpected"][name].row()["auroc"]
     single = single_clips(dev["unexpected"], test["unexpected"])
     with bars("hidden position and rare clips"):
         hidden = hidden_position(loaded, 3 * config.hidden, config.hidden)
@@ -200,13 +201,13 @@ def understand_model(
         "rule_sha256": RULE_SHA256,
         "suite_sha256": suite_digest(),
         "weights_sha256": file_sha256(weights),
-        "counts": asdict(config),
+        "counts": _counts(config),
         "machine": describe_machine(2),
         "date": date(),
         "command": command,
     }
-    write_json(out / "result.json", result)
     write_understanding_page(result, loaded, out / "page.html")
+    write_json(out / "result.json", result)
     return result
 
 
@@ -219,7 +220,8 @@ def understand_judge(
 ) -> dict[str, Any]:
     """Ask any judge: a model that was trained elsewhere, or your own ``SurpriseModel``.
 
-    Its copy-last is that of pixels, as nothing is known of its features.
+    What it adds is measured against the panel's judge ``copy_last`` where there is one, else
+    against copy-last in pixels.
 
     Args:
         factory: makes a panel with a judge named ``model``, in a process of its own; e.g. a
@@ -241,8 +243,10 @@ def understand_judge(
     found: dict[str, ByConcept] = {}
     for name, made in (("model", factory), ("controls", _controls)):
         found |= _scored({name: suite}, made, out, bars)[name]
-    headline = headline_concepts(found)
-    rows = concept_rows(found["model"], found["copy_last_pixels"], headline)
+    if "model" not in found:
+        raise ConfigError(f"The panel needs a judge named 'model'; it has {', '.join(found)}.")
+    copy = found.get("copy_last", found["copy_last_pixels"])
+    rows = concept_rows(found["model"], copy, headline_concepts(found))
     result = {
         "concepts": rows,
         "mean_headline": mean_headline(rows),
@@ -278,13 +282,13 @@ def _scored(
     """Return the scores by suite, judge and concept."""
     with bars(", ".join(suites)) as progress:
         labels = ask(suites, factory, out / "said", progress)
-    return {
-        name: {
-            judge: score(found, labels[name])
-            for judge, found in read_said(out / "said" / f"{name}.jsonl").items()
-        }
-        for name in suites
-    }
+    scored: dict[str, dict[str, ByConcept]] = {}
+    for name in suites:
+        said = read_said(out / "said" / f"{name}.jsonl")
+        if name == "controls":
+            said |= known_judges(labels[name])
+        scored[name] = {judge: score(found, labels[name]) for judge, found in said.items()}
+    return scored
 
 
 def _finished(folder: Path, out: Path, config: UnderstandConfig) -> dict[str, Any] | None:
@@ -292,14 +296,18 @@ def _finished(folder: Path, out: Path, config: UnderstandConfig) -> dict[str, An
     file = out / "result.json"
     if not file.is_file():
         return None
-    found, same = read_json(file), json.loads(json.dumps(asdict(config)))
+    found = read_json(file)
     keys = {
         "weights_sha256": file_sha256(folder / "model.safetensors"),
         "suite_sha256": suite_digest(),
         "rule_sha256": RULE_SHA256,
-        "counts": same,
+        "counts": _counts(config),
     }
     return found if all(found.get(key) == value for key, value in keys.items()) else None
+
+
+def _counts(config: UnderstandConfig) -> dict[str, Any]:
+    return {**asdict(config), "concepts": list(config.concepts)}
 
 
 def _check(model: JEPA) -> None:
@@ -315,8 +323,8 @@ def _check(model: JEPA) -> None:
 
 
 def _by_occlusion(scores: Mapping[str, Scores]) -> dict[str, dict[str, Any]]:
-    """Return D-accuracy by how many steps the outcome was open, over spliced concepts."""
-    kept = [scores[name] for name in scores if CONCEPTS[name].kind == "spliced"]
+    """Return D-accuracy by steps of occlusion, over concepts with screens of two lengths."""
+    kept = [scores[name] for name in scores if "occlusion" in CONCEPTS[name].factors]
     if not kept:
         return {}
     double = np.concatenate([one.double for one in kept])

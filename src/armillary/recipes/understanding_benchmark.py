@@ -7,18 +7,20 @@ result.json     rows by concept, by the published rule and by ours
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from jaxtyping import Float32
+from jaxtyping import UInt8
 
 from armillary.benchmark.machine import date, describe_machine
 from armillary.comprehension.benchmarks import LAYOUTS, Movie, benchmark_rows, submission
-from armillary.comprehension.quadruplets import JepaJudges
+from armillary.comprehension.quadruplets import CONTROLS, JepaJudges, Judges
 from armillary.comprehension.quadruplets.judges import Frames, Pans, Surprise
 from armillary.comprehension.quadruplets.pretrained import PretrainedPanel, is_pretrained
 from armillary.core.errors import ConfigError, ShapeError, unknown_name
@@ -29,6 +31,7 @@ from armillary.recipes.finding import find_model
 
 Bars = Callable[[str], AbstractContextManager[Progress]]
 # every so manieth picture, as V-JEPA's evaluation has it where it says so; never chosen on labels
+_CONTROLS = ("copy_last_pixels", "motion_energy", "coin")
 FRAME_STEP = {"intphys": 2, "intphys2": 10, "grasp": 10, "inflevel": 5, "physical_concepts": 1}
 
 
@@ -66,25 +69,36 @@ def understand_benchmark(
         raise ConfigError(f"--data: {data} is not a folder; give the benchmark's own.")
     movies = LAYOUTS[suite](data)
     panel, size = _panel(model)
-    said: dict[str, np.ndarray] = {}
+    said: dict[str, dict[str, np.ndarray]] = {}
+    frames: dict[str, tuple[bytes, ...]] = {}
     with storage_errors(out):
         out.mkdir(parents=True, exist_ok=True)
     with bars(suite) as progress, replacing(out / "said.jsonl") as beside, beside.open("w") as file:
         for place, movie in enumerate(movies):
-            said[movie.id] = _judged(panel, movie, size, FRAME_STEP[suite])
-            values = [float(f"{v:.9g}") for v in said[movie.id].tolist()]
-            file.write(json.dumps({"id": movie.id, "surprise": values}) + "\n")
+            clip = _clip(movie, size, FRAME_STEP[suite])
+            frames[movie.id] = tuple(hashlib.sha256(one.tobytes()).digest() for one in clip)
+            pans = np.zeros((1, len(clip) - 1, panel.width), np.float32)
+            surprise = {name: rows[0] for name, rows in panel(clip[None], pans).items()}
+            for name, values in surprise.items():
+                said.setdefault(name, {})[movie.id] = values
+            digits = {n: [float(f"{v:.9g}") for v in vs.tolist()] for n, vs in surprise.items()}
+            file.write(json.dumps({"id": movie.id, "surprise": digits}) + "\n")
             progress(place + 1, len(movies), movie.id)
     secret = [movie for movie in movies if movie.possible is None]
     if suite == "intphys" and secret:
         with replacing(out / "answer.txt") as beside:
-            beside.write_text(submission(secret, said))
+            beside.write_text(submission(secret, said["model"]))
     result = {
         "suite": suite,
         "clips": len(movies),
         "without_label": len(secret),
         "frame_step": FRAME_STEP[suite],
-        "concepts": benchmark_rows(movies, said),
+        "concepts": benchmark_rows(movies, said["model"], frames),
+        "controls": {
+            name: benchmark_rows(movies, values, frames)
+            for name, values in said.items()
+            if name != "model"
+        },
         "machine": describe_machine(1),
         "date": date(),
         "command": command,
@@ -93,24 +107,34 @@ def understand_benchmark(
     return result
 
 
-def _panel(model: str | Path) -> tuple[Callable[[Frames, Pans], dict[str, Surprise]], int]:
-    """Return what judges, and the side of the pictures that it is given."""
+@dataclass(frozen=True)
+class _Panel:
+    """The judges of one clip at a time, and how many numbers a camera move has for them."""
+
+    judges: tuple[Callable[[Frames, Pans], dict[str, Surprise]], ...]
+    width: int
+
+    def __call__(self, frames: Frames, pans: np.ndarray) -> dict[str, Surprise]:
+        return {name: said for one in self.judges for name, said in one(frames, pans).items()}
+
+
+def _panel(model: str | Path) -> tuple[_Panel, int]:
+    """Return who judges, and the side of the pictures that they are given."""
+    controls = Judges({name: CONTROLS[name] for name in _CONTROLS})
     if is_pretrained(Path(model)):
-        return PretrainedPanel(Path(model))(), 256
+        return _Panel((PretrainedPanel(Path(model))(), controls), 2), 256
     loaded = load_model(find_model(model))
     if tuple(loaded.config.sensors) != ("rgb",):
         raise ShapeError(
             f"Benchmarks are pictures; the model sees {', '.join(loaded.config.sensors)}."
         )
-    return JepaJudges(loaded), loaded.config.encoder.image_size
+    own, width = JepaJudges(loaded, ("model", "copy_last")), loaded.config.action_width
+    return _Panel((own, controls), width), loaded.config.encoder.image_size
 
 
-def _judged(
-    panel: Callable[[Frames, Pans], dict[str, Surprise]], movie: Movie, size: int, step: int
-) -> Float32[np.ndarray, " steps"]:
+def _clip(movie: Movie, size: int, step: int) -> UInt8[np.ndarray, "T H W 3"]:
     frames = movie.frames(size, step)
     frames = frames[: len(frames) - len(frames) % 2]  # tubelets are of two
     if len(frames) < 4:
         raise ShapeError(f"{movie.path}: leaves {len(frames)} pictures, 4 are needed.")
-    pans = np.zeros((1, len(frames) - 1, 2), np.float32)
-    return panel(frames[None], pans)["model"][0]
+    return frames

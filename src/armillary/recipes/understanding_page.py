@@ -53,7 +53,9 @@ def write_understanding_page(found: Mapping[str, Any], model: JEPA, out: Path) -
         date=found["date"],
         command=found["command"],
         facts={
-            "Headline": f"{headline:.1f} %, mean over the concepts that count",
+            "Headline": "no concept counts"
+            if headline is None
+            else f"{headline:.1f} %, mean over the concepts that count",
             "FRESH minus TEST": f"{found['fresh_minus_test']['mean']:+.1f} points",
             "Single clips": f"AUROC {found['single_clips']['auroc']:.2f}",
         },

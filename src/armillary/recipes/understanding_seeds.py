@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from armillary.benchmark.machine import date, describe_machine
+from armillary.comprehension.quadruplets import mean_headline
 from armillary.core.errors import ConfigError
 from armillary.core.files import write_json
 from armillary.core.progress import Progress, silent
@@ -64,10 +65,15 @@ def understand_seeds(
 def combined(seeds: Sequence[dict[str, Any]]) -> dict[str, Any]:
     """Return all seeds' results, and their means.
 
-    A concept counts in the headline where it does for the first seed, whose controls were asked.
+    A concept counts in the headline where it does for every seed. All seeds are asked the same, so
+    the error of FRESH minus TEST is not divided by their number.
     """
     first = seeds[0]
-    headline = [name for name, row in first["concepts"].items() if row["headline"]]
+    headline = [
+        name
+        for name in first["concepts"]
+        if all(seed["concepts"][name]["headline"] for seed in seeds)
+    ]
     means = {
         name: float(np.mean([seed["concepts"][name]["d_accuracy"] for seed in seeds]))
         for name in first["concepts"]
@@ -86,6 +92,7 @@ def combined(seeds: Sequence[dict[str, Any]]) -> dict[str, Any]:
     for seed in kept:
         for name, row in seed["concepts"].items():
             row["headline"] = name in headline
+        seed["mean_headline"] = mean_headline(seed["concepts"])
     return {
         "seeds": kept,
         **{key: first[key] for key in shared},
@@ -97,14 +104,14 @@ def combined(seeds: Sequence[dict[str, Any]]) -> dict[str, Any]:
         },
         "fresh_minus_test": {
             "mean": float(np.mean([gap["mean"] for gap in gaps])),
-            "se": float(np.sqrt(np.sum([gap["se"] ** 2 for gap in gaps])) / len(gaps)),
+            "se": float(np.mean([gap["se"] for gap in gaps])),
             "suspicious": any(gap["suspicious"] for gap in gaps),
         },
         "hidden_position": {
             "unit": hidden[0]["unit"],
             **{
                 name: float(np.mean([one[name] for one in hidden]))
-                for name in ("model", "last_seen", "constant_velocity")
+                for name in hidden[0]["interval95"]
             },
         },
     }

@@ -92,11 +92,11 @@ def inflevel(root: Path) -> list[Movie]:
             raise FormatError(f"{file}: unknown trial type {trial!r} of {category}.")
         group = "/".join([category, parts[0], *parts[2:4], *parts[5:]])
         movies.append(Movie(file.stem, category, group, trial in _REAL[category], file))
-    _found(movies, root, "gravity/CAMERA__gravity__COVER__OBJECT__ui.mp4")
-    sizes: dict[str, int] = {}
+    trials: dict[str, set[str]] = {}
     for movie in movies:
-        sizes[movie.group] = sizes.get(movie.group, 0) + 1
-    return [movie for movie in movies if sizes[movie.group] == 4]
+        trials.setdefault(movie.group, set()).add(movie.id.split("__")[4])
+    whole = [movie for movie in movies if len(trials[movie.group]) == 4]
+    return _found(whole, root, "gravity/CAMERA__gravity__COVER__OBJECT__{ui,cv,uv,ci}.mp4")
 
 
 def physical_concepts(root: Path) -> list[Movie]:
@@ -148,6 +148,8 @@ def _is_possible(status: Path) -> bool | None:
     if not status.is_file():
         return None
     value = read_json(status)
+    if not isinstance(value, dict) or not isinstance(value.get("header", {}), dict):
+        raise FormatError(f"{status}: is not a status of IntPhys.")
     for told in (value.get("header", {}).get("is_possible"), value.get("possible")):
         if isinstance(told, bool):
             return told
@@ -156,7 +158,7 @@ def _is_possible(status: Path) -> bool | None:
 
 def _intphys2_row(row: Mapping[str, str], folder: Path, table: Path) -> Movie:
     name = row.get("filename") or row.get("name") or ""
-    kind = row.get("type", "")
+    kind = row.get("type") or ""
     match = re.fullmatch(r"([12])_(Possible|Impossible)", kind)
     if not name or (kind and not match):
         raise FormatError(f"{table}: a row has no filename, or the type {kind!r}.")
@@ -166,15 +168,19 @@ def _intphys2_row(row: Mapping[str, str], folder: Path, table: Path) -> Movie:
     path = video if video.is_file() else folder / "Images" / name
     if not path.exists():
         raise FormatError(f"{table}: neither {video} nor {path} exists.")
-    scene = row.get("SceneIndex", name)
+    scene = f"{folder.name}/{row.get('SceneIndex') or name}"
     pair = f"{scene}/{match[1]}" if match else scene
     possible = None if match is None else match[2] == "Possible"
-    return Movie(name, row.get("condition", "all") or "all", pair, possible, path)
+    concept = row.get("condition") or "all"
+    return Movie(f"{folder.name}/{name}", concept, pair, possible, path)
 
 
 def _rows(table: Path) -> Iterator[dict[str, str]]:
-    with table.open(newline="", encoding="utf-8") as file:
-        yield from csv.DictReader(file)
+    try:
+        with table.open(newline="", encoding="utf-8-sig") as file:
+            yield from csv.DictReader(file)
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise FormatError(f"{table}: is not a table of comma separated values.") from error
 
 
 def _trajectories(frames: list[dict[str, Any]]) -> dict[int, np.ndarray]:
@@ -188,6 +194,10 @@ def _trajectories(frames: list[dict[str, Any]]) -> dict[int, np.ndarray]:
 
 
 def _found(movies: list[Movie], root: Path, wanted: str) -> list[Movie]:
+    ids = [movie.id for movie in movies]
+    if len(set(ids)) < len(ids):
+        twice = next(name for name in ids if ids.count(name) > 1)
+        raise FormatError(f"{root}: {twice} comes twice; give the folder of one split.")
     if not movies:
         raise FormatError(f"{root}: nothing of the layout {wanted} was found.")
     return movies

@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from zipfile import BadZipFile
 
 import numpy as np
 from jaxtyping import UInt8
@@ -35,7 +36,6 @@ class Movie:
         possible: its label; None where the benchmark keeps it secret.
         path: folder of pictures, video file, or npz file.
         key: name of the array in a npz file, and row of it.
-        cell: (context, outcome) where the benchmark says which they are, else None.
     """
 
     id: str
@@ -44,7 +44,6 @@ class Movie:
     possible: bool | None
     path: Path
     key: tuple[str, int] | None = None
-    cell: tuple[int, int] | None = None
 
     def frames(self, size: int, step: int = 1, start: int = 0) -> UInt8[np.ndarray, "T H W 3"]:
         """Return every ``step``-th picture from ``start`` on, at ``size`` x ``size`` pixels.
@@ -57,7 +56,7 @@ class Movie:
         elif self.path.is_dir():
             files = sorted(f for f in self.path.iterdir() if f.suffix.lower() in _PICTURES)
             _check(len(files), self.path)
-            pictures = [np.asarray(Image.open(f).convert("RGB")) for f in files[start::step]]
+            pictures = [_picture(file) for file in files[start::step]]
         else:
             with VideoReader(self.path, "rgb") as reader:
                 _check(len(reader), self.path)
@@ -66,15 +65,29 @@ class Movie:
         return np.stack([resized(picture, (size, size), average=True) for picture in pictures])
 
 
+def _picture(file: Path) -> UInt8[np.ndarray, "H W 3"]:
+    try:
+        with Image.open(file) as image:
+            return np.asarray(image.convert("RGB"))
+    except OSError as error:
+        raise FormatError(f"{file}: is not a picture ({error}).") from error
+
+
 def _array(path: Path, name: str, row: int) -> UInt8[np.ndarray, "T H W 3"]:
-    with np.load(path, allow_pickle=False) as arrays:
-        if name not in arrays:
-            raise FormatError(f"{path}: has no array {name!r}, but {', '.join(arrays)}.")
-        values = arrays[name]
-    values = values if values.ndim == 4 else values[row]
-    if values.dtype != np.uint8:  # some writers keep shares of 1
-        values = np.clip(255 * values + 0.5, 0, 255).astype(np.uint8)
-    return values
+    try:
+        with np.load(path, allow_pickle=False) as arrays:
+            if name not in arrays:
+                raise FormatError(f"{path}: has no array {name!r}, but {', '.join(arrays)}.")
+            values = arrays[name]
+    except (ValueError, OSError, EOFError, BadZipFile) as error:
+        raise FormatError(f"{path}: cannot be read ({error}).") from error
+    if values.ndim != 5 or values.shape[-1] != 3 or not row < len(values):
+        raise FormatError(f"{path}: {name} is [clips T H W 3] with 2 clips; got {values.shape}.")
+    clip = values[row]
+    if clip.dtype == np.uint8:
+        return clip
+    scale = 255.0 if clip.max(initial=0) <= 1 else 1.0  # some writers keep shares of 1
+    return np.clip(scale * clip + 0.5, 0, 255).astype(np.uint8)
 
 
 def _check(count: int, path: Path) -> None:

@@ -8,18 +8,20 @@ line per clip, so that anybody can score it again.
 from __future__ import annotations
 
 import json
+import secrets
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from multiprocessing import get_context
 from multiprocessing.connection import Connection
 from pathlib import Path
+from pickle import PicklingError
 from typing import Any
 
 import numpy as np
 
 from armillary.comprehension.quadruplets.judges import Panel
 from armillary.comprehension.quadruplets.suite import Clip, Label, Suite
-from armillary.core.errors import FormatError, WorldError
+from armillary.core.errors import ConfigError, FormatError, WorldError
 from armillary.core.files import storage_errors
 from armillary.core.progress import Progress, silent
 
@@ -42,6 +44,7 @@ def ask(
         The labels by suite and id, which that process never had.
 
     Raises:
+        ConfigError: the factory cannot be pickled.
         WorldError: the panel's process broke; its own sentence is in this one.
         StorageError: ``folder`` cannot be written.
     """
@@ -52,20 +55,28 @@ def ask(
     context = get_context("spawn")
     ours, theirs = context.Pipe()
     process = context.Process(target=_judge, args=(theirs, factory, folder), daemon=True)
-    process.start()
+    try:
+        process.start()
+    except (AttributeError, TypeError, PicklingError) as error:
+        raise ConfigError(
+            f"The judge cannot be handed to its own process ({error}); make its factory a function "
+            "of a module, not a lambda."
+        ) from error
     theirs.close()
     plan = [(name, block) for name, suite in suites.items() for block in suite.plan()]
     labels: dict[str, dict[str, Label]] = {name: {} for name in suites}
     done, total = 0, sum(map(len, suites.values()))
+    salt = secrets.token_hex(16)  # ids that nobody can guess from concept, number and cell
     try:
+        _answer(ours)  # the panel is made, or says why not, before any clip goes out
         # one block is painted while the one before it is judged
         with ThreadPoolExecutor(1) as painter:
-            ahead = painter.submit(suites[plan[0][0]].block, plan[0][1])
+            ahead = painter.submit(suites[plan[0][0]].block, plan[0][1], salt)
             for place, (name, _) in enumerate(plan):
                 clips, known = ahead.result()
                 if place + 1 < len(plan):
                     following, block = plan[place + 1]
-                    ahead = painter.submit(suites[following].block, block)
+                    ahead = painter.submit(suites[following].block, block, salt)
                 _hear(ours, name, clips)
                 labels[name] |= {clip.id: label for clip, label in zip(clips, known, strict=True)}
                 done += len(clips)
@@ -102,6 +113,14 @@ def _file(folder: Path, name: str) -> Path:
 def _hear(ours: Connection, name: str, clips: Sequence[Clip]) -> None:
     try:
         ours.send((name, [(clip.id, clip.frames, clip.pans) for clip in clips]))
+    except OSError as error:
+        if not ours.poll():  # else it said why before it went
+            raise WorldError("The judge's process died (killed, or out of memory).") from error
+    _answer(ours)
+
+
+def _answer(ours: Connection) -> None:
+    try:
         answer = ours.recv()
     except (EOFError, OSError) as error:
         raise WorldError("The judge's process died (killed, or out of memory).") from error
@@ -116,6 +135,7 @@ def _judge(theirs: Connection, factory: PanelFactory, folder: Path) -> None:
     torch.set_num_threads(1)
     try:
         panel = factory()
+        theirs.send(None)
         while (asked := theirs.recv()) is not None:
             name, clips = asked
             with _file(folder, name).open("a") as file:

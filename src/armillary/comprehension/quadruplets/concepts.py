@@ -26,7 +26,7 @@ from armillary.comprehension.quadruplets.quadruplet import (
 from armillary.core.errors import WorldError
 from armillary.core.rng import generator
 from armillary.worlds.stage import Scene
-from armillary.worlds.stage.appearance import HELD_OUT, HUES, SHAPES, draw
+from armillary.worlds.stage.appearance import HELD_OUT, SHAPES, draw
 from armillary.worlds.stage.crossing import (
     LANES,
     MIDDLE,
@@ -45,6 +45,7 @@ Rng = np.random.Generator
 Factors = dict[str, str]
 _REDRAWS = 20
 _PAIRS = ((0, 1), (0, 2), (1, 2))
+_HUES = (("red", "green"), ("blue", "yellow"), ("red", "blue"))
 
 
 @dataclass(frozen=True)
@@ -54,12 +55,14 @@ class Concept:
     Attributes:
         draw: the two scenes, from what is counterbalanced and chance.
         kind: how impossible clips are made of them.
+        factors: what of ``factors_of`` makes a difference here.
         copy: what copying the last picture should score: 50 (a tie), or 100 where the answer
             stays in view or in memory of a still picture; such a concept is not in the headline.
     """
 
     draw: Callable[[Factors, Rng], tuple[Scene, Scene]]
     kind: Kind
+    factors: tuple[str, ...] = ("side", "order", "occlusion")
     copy: Literal[50, 100] = 50
 
 
@@ -83,12 +86,13 @@ def make_quadruplet(concept: str, index: int, seed: int, visible: bool = False) 
             first, second = second, first
         if factors["side"] == "right":
             first, second = first.mirrored(), second.mirrored()
+        acting = {name: factors[name] for name in chosen.factors}
         try:
             if chosen.kind == "spliced":
-                return spliced(first, second, factors, visible)
+                return spliced(first, second, acting, visible)
             if chosen.kind == "interventional":
-                return interventional(first, second, factors, visible)
-            return exchanged(first, second, factors)
+                return interventional(first, second, acting, visible)
+            return exchanged(first, second, acting)
         except WorldError:
             continue
     raise WorldError(f"{concept} {index}: found no two scenes that look alike; seed {seed}.")
@@ -140,8 +144,8 @@ def _shape(factors: Factors, rng: Rng) -> tuple[Scene, Scene]:
 
 
 def _colour(factors: Factors, rng: Rng) -> tuple[Scene, Scene]:
-    actor, hues = _actor(factors, rng), tuple(HUES)
-    one, other = (HELD_OUT.colour(hues[i], rng) for i in _PAIRS[int(factors["pair"])])
+    actor = _actor(factors, rng)
+    one, other = (HELD_OUT.colour(hue, rng) for hue in _HUES[int(factors["pair"])])
     return _crossings(factors, rng, (replace(actor, colour=one),), (replace(actor, colour=other),))
 
 
@@ -168,7 +172,7 @@ def _continuity_lane(factors: Factors, rng: Rng) -> tuple[Scene, Scene]:
 def _continuity_timing(factors: Factors, rng: Rng) -> tuple[Scene, Scene]:
     """Two enter together, one slow and one fast."""
     actor = _actor(factors, rng)
-    slow, fast = float(rng.uniform(1.5, 1.7)), float(rng.uniform(2.7, 3.0))
+    slow, fast = float(rng.uniform(1.5, 1.7)), float(rng.uniform(2.92, 3.1))
     enters = float(rng.uniform(9.0, 11.0))
     half = WIDE / 2 if factors["occlusion"] == "long" else 12.5
     casts = [(replace(actor, speed=speed, passes=enters + half / speed),) for speed in (slow, fast)]
@@ -234,19 +238,21 @@ def _spatial(factors: Factors, rng: Rng) -> tuple[Scene, Scene]:
     return play.scene(), replace(play, pan=back).scene()
 
 
+_LANED = ("side", "order", "occlusion", "lane")
+_PAIRED = (*_LANED, "pair")
 CONCEPTS: dict[str, Concept] = {
-    "permanence_moving": Concept(_permanence_moving, "spliced"),
+    "permanence_moving": Concept(_permanence_moving, "spliced", _LANED),
     "permanence_static": Concept(_permanence_static, "spliced", copy=100),
-    "shape": Concept(_shape, "spliced"),
-    "colour": Concept(_colour, "spliced"),
-    "size": Concept(_size, "spliced"),
-    "number": Concept(_number, "spliced"),
+    "shape": Concept(_shape, "spliced", _PAIRED),
+    "colour": Concept(_colour, "spliced", _PAIRED),
+    "size": Concept(_size, "spliced", _LANED),
+    "number": Concept(_number, "spliced", _LANED),
     "continuity_lane": Concept(_continuity_lane, "spliced"),
-    "continuity_timing": Concept(_continuity_timing, "spliced"),
+    "continuity_timing": Concept(_continuity_timing, "spliced", _LANED),
     "solidity": Concept(_solidity, "spliced"),
-    "support": Concept(_support, "spliced"),
-    "gravity": Concept(_gravity, "interventional"),
+    "support": Concept(_support, "spliced", ("side", "order")),
+    "gravity": Concept(_gravity, "interventional", ("side", "order")),
     "inertia": Concept(_inertia, "spliced"),
     "collision": Concept(_collision, "spliced"),
-    "spatial": Concept(_spatial, "exchanged"),
+    "spatial": Concept(_spatial, "exchanged", ("side", "order")),
 }

@@ -26,7 +26,7 @@ from armillary.core.values import Latent
 from armillary.models import JEPA
 
 Frames = UInt8[np.ndarray, "B T H W 3"]
-Pans = Float32[np.ndarray, "B _ 2"]
+Pans = Float32[np.ndarray, "B _ _"]
 Surprise = Float32[np.ndarray, "B _"]
 View = Literal[
     "model", "unexpected", "copy_last", "one_frame", "shuffled_context", "foreign_context"

@@ -130,7 +130,10 @@ class PretrainedPanel:
 def is_pretrained(folder: Path) -> bool:
     """Tell whether a folder holds a model of ``transformers`` that can judge."""
     file = folder / "config.json"
-    return file.is_file() and read_json(file).get("model_type") in KINDS
+    if not file.is_file():
+        return False
+    value = read_json(file)
+    return isinstance(value, dict) and value.get("model_type") in KINDS
 
 
 def load_pretrained(folder: Path) -> PretrainedJudge:
@@ -147,7 +150,11 @@ def load_pretrained(folder: Path) -> PretrainedJudge:
     maker = getattr(transformers, _CLASSES[kind])
     try:
         model = maker.from_pretrained(
-            folder, local_files_only=True, use_safetensors=True, trust_remote_code=False
+            folder,
+            local_files_only=True,
+            use_safetensors=True,
+            trust_remote_code=False,
+            dtype=torch.float32,  # whatever it was saved in
         )
     except (OSError, ValueError, RuntimeError) as error:
         raise CheckpointError(f"{folder}: cannot be loaded: {error}") from error

@@ -76,7 +76,7 @@ class Scores:
             "n": n,
             "d_accuracy": self.d_accuracy,
             "wilson95": [100 * bound for bound in wilson(right, n)],
-            "p": chance_p(right, n),
+            "p": chance_p(self.double),
             "both_right": 100 * float((self.pairs == 1).all(axis=1).mean()),
             "pair": 100 * float(self.pairs.mean()),
             "auroc": auroc(self.largest, ~self.possible),
@@ -123,10 +123,13 @@ def largest_window(surprise: Float[np.ndarray, " steps"]) -> float:
     return float(np.convolve(surprise.astype(np.float64), np.ones(width) / width, "valid").max())
 
 
-def chance_p(right: float, n: int) -> float:
-    """Return the two-sided exact binomial p of so many right of n; halves are rounded to 50 %."""
-    nearest = math.floor(right) if right > n / 2 else math.ceil(right)
-    return float(binomtest(nearest, n, 0.5).pvalue)
+def chance_p(double: Float[np.ndarray, " Q"]) -> float:
+    """Return the two-sided sign test's p of what was right: 1, 0 or, for a tie, 1/2.
+
+    Ties say nothing: a judge that ties nearly always and wins the rest has found something.
+    """
+    wins, losses = int((double > 0.5).sum()), int((double < 0.5).sum())
+    return float(binomtest(wins, wins + losses, 0.5).pvalue) if wins + losses else 1.0
 
 
 def wilson(right: float, n: int, z: float = 1.959964) -> tuple[float, float]:

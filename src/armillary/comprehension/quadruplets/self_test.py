@@ -116,7 +116,7 @@ def _all_are(shares: Mapping[str, float], wanted: float) -> Found:
 
 def _in_band(sets: Sets, said: Any) -> Found:
     doubles = [_double(made, said) for quadruplets in sets.values() for made in quadruplets]
-    p = chance_p(sum(doubles), len(doubles))
+    p = chance_p(np.array(doubles))
     return p > _LEAST_P, f"{100 * np.mean(doubles):.1f} % of {len(doubles)}, p = {p:.3f}"
 
 
@@ -129,7 +129,7 @@ def _permuted(sets: Sets) -> Found:
             flip = bool(rng.integers(2))
             told = {cell: _told(made, (cell[0] != cell[1]) ^ flip) for cell in CELLS}
             doubles.append(double_difference(told))
-    p = chance_p(sum(doubles), len(doubles))
+    p = chance_p(np.array(doubles))
     return p > _LEAST_P, f"{100 * np.mean(doubles):.1f} % of {len(doubles)}, p = {p:.3f}"
 
 
@@ -147,10 +147,9 @@ def _opaque_order() -> Found:
     suite = Suite(SEEDS["dev"], 4, ("colour", "number", "inertia"))
     labels = [(clip.id, label.possible) for clips, known in suite.blocks()
               for clip, label in zip(clips, known, strict=True)]  # fmt: skip
-    first = sum(possible for _, possible in labels[: len(labels) // 2])
-    odd = sum(int(name[-1], 16) % 2 == possible for name, possible in labels)
-    shares = ((first, len(labels) // 2), (odd, len(labels)))
-    least = min(chance_p(float(right), n) for right, n in shares)
+    first = np.array([float(possible) for _, possible in labels[: len(labels) // 2]])
+    odd = np.array([float(int(name[-1], 16) % 2 == possible) for name, possible in labels])
+    least = min(chance_p(first), chance_p(odd))
     return least > _LEAST_P, f"place and id tell nothing, p = {least:.2f}"
 
 

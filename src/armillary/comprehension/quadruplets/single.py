@@ -13,9 +13,11 @@ import numpy as np
 from jaxtyping import Bool, Float
 
 from armillary.comprehension.quadruplets.concepts import CONCEPTS
-from armillary.comprehension.quadruplets.scoring import Scores, wilson
-from armillary.comprehension.statistics import auroc
+from armillary.comprehension.quadruplets.scoring import Scores
+from armillary.comprehension.statistics import auroc, group_draws, quantile_interval
+from armillary.core.rng import generator
 
+_CLIPS, _DRAWS = 4, 2000  # of a quadruplet, which is what is drawn
 Clips = tuple[Float[np.ndarray, " C"], Bool[np.ndarray, " C"]]
 
 
@@ -28,24 +30,30 @@ def single_clips(dev: Mapping[str, Scores], test: Mapping[str, Scores]) -> dict[
     """
     threshold = best_threshold(*_pooled(dev))
     surprise, impossible = _pooled(test)
-    right = int(((surprise > threshold) == impossible).sum())
+    called = np.where(np.isnan(surprise), ~impossible, surprise > threshold)  # a NaN is wrong
+    right = (called == impossible).reshape(-1, _CLIPS).mean(axis=1)
+    draws = group_draws(len(right), _DRAWS, generator("single clips"))
+    low, high = quantile_interval(100 * draws @ right / len(right))
     return {
         "threshold": threshold,
         "n": len(surprise),
         "auroc": auroc(surprise, impossible),
-        "right": 100 * right / len(surprise),
-        "wilson95": [100 * bound for bound in wilson(float(right), len(surprise))],
+        "right": 100 * float(right.mean()),
+        "interval95": [low, high],
     }
 
 
 def best_threshold(surprise: Float[np.ndarray, " C"], impossible: Bool[np.ndarray, " C"]) -> float:
     """Return the value above which calling a clip impossible is right most often."""
     order = np.argsort(surprise, kind="stable")
+    values = surprise[order]
     # right with the threshold after the first k: possible ones among them, impossible ones above
     below = np.concatenate([[0], np.cumsum(~impossible[order])])
     above = impossible.sum() - np.concatenate([[0], np.cumsum(impossible[order])])
-    best = int((below + above).argmax())
-    values = surprise[order]
+    scores = below + above
+    tied = np.flatnonzero(values[1:] == values[:-1]) + 1  # no threshold lies between equal ones
+    scores[tied] = -1
+    best = int(scores.argmax())
     if best == 0:
         return float(values[0]) - 1e-9
     following = values[best] if best < len(values) else values[-1]

@@ -23,6 +23,7 @@ from armillary.core.rng import generator
 
 SEEDS = {"dev": 20_261, "test": 20_262}
 QUADRUPLETS_A_BLOCK = 16
+_BESIDE = ("hidden.py", "mlp.py", "rare.py", "ridge.py", "statistics.py")
 
 
 @dataclass(frozen=True)
@@ -106,20 +107,36 @@ class Suite:
         size = QUADRUPLETS_A_BLOCK
         return [mixed[begin : begin + size] for begin in range(0, len(mixed), size)]
 
-    def block(self, names: Sequence[tuple[str, int]]) -> tuple[list[Clip], list[Label]]:
-        """Return the clips of some quadruplets and their labels, mixed."""
+    def block(
+        self, names: Sequence[tuple[str, int]], salt: str = ""
+    ) -> tuple[list[Clip], list[Label]]:
+        """Return the clips of some quadruplets and their labels, mixed.
+
+        Args:
+            names: concept and number of each.
+            salt: goes into the ids, so that they cannot be computed from names alone.
+        """
         pairs = []
         for concept, index in names:
             made = make_quadruplet(concept, index, self.seed, self.visible)
             for context, outcome in CELLS:
                 label = Label(concept, index, context, outcome, made.event, made.hidden)
                 frames, pans = made.frames[context, outcome], made.pans[context, outcome]
-                pairs.append((Clip(self._id(label), frames, pans), label))
-        pairs.sort(key=lambda pair: pair[0].id)
+                pairs.append((Clip(self._id(label, salt), frames, pans), label))
+        order = generator("suite.block", self.seed, *(index for _, index in names))
+        pairs = [pairs[place] for place in order.permutation(len(pairs))]
         return [clip for clip, _ in pairs], [label for _, label in pairs]
 
-    def _id(self, label: Label) -> str:
-        name = [self.seed, self.visible, label.concept, label.index, label.context, label.outcome]
+    def _id(self, label: Label, salt: str) -> str:
+        name = [
+            salt,
+            self.seed,
+            self.visible,
+            label.concept,
+            label.index,
+            label.context,
+            label.outcome,
+        ]
         return json_sha256(name)[:20]
 
 
@@ -135,8 +152,11 @@ def fresh_seed(weights: Path) -> int:
 
 def suite_digest() -> str:
     """Return the hash of all code that decides what is asked and how it is scored."""
+    from armillary.core import rng
     from armillary.worlds import stage
 
     here, there = Path(__file__).parent, Path(str(stage.__file__)).parent
-    files = sorted([*here.glob("*.py"), *there.glob("*.py")], key=lambda file: file.name)
-    return json_sha256([[file.name, file_sha256(file)] for file in files])
+    beside = [here.parent / name for name in _BESIDE]
+    files = sorted([*here.glob("*.py"), *there.glob("*.py"), *beside, Path(str(rng.__file__))])
+    named = [[f"{file.parent.name}/{file.name}", file_sha256(file)] for file in files]
+    return json_sha256(sorted(named))

@@ -24,6 +24,7 @@ SHORTCUTS = (
     "copy_last_pixels", "motion_energy", "largest_difference", "constant_velocity", "copy_last",
 )  # fmt: skip
 _ALPHA = 0.05
+_FEWEST = 10
 _DRAWS = 10_000
 ByConcept = Mapping[str, Scores]
 
@@ -52,29 +53,37 @@ def concept_rows(model: ByConcept, copy: ByConcept, headline: Mapping[str, bool]
 
 def headline_concepts(judges: Mapping[str, ByConcept]) -> dict[str, bool]:
     """Return which concepts count, from what the shortcuts among these judges score."""
+    solved = shortcut_solvable(judges)
+    return {name: CONCEPTS[name].copy == 50 and not by for name, by in solved.items()}
+
+
+def shortcut_solvable(judges: Mapping[str, ByConcept]) -> dict[str, list[str]]:
+    """Return by concept which shortcuts among these judges differ from 50 % in it."""
     found = {
-        (judge, concept): chance_p(float(scores.double.sum()), len(scores.double))
+        (judge, concept): chance_p(scores.double)
         for judge in SHORTCUTS
         if judge in judges
         for concept, scores in judges[judge].items()
     }
     adjusted = holm(found)
-    solved = {concept for (_, concept), p in adjusted.items() if p < _ALPHA}
     concepts = dict.fromkeys(concept for scores in judges.values() for concept in scores)
-    return {name: CONCEPTS[name].copy == 50 and name not in solved for name in concepts}
+    return {
+        name: [judge for (judge, concept), p in adjusted.items() if concept == name and p < _ALPHA]
+        for name in concepts
+    }
 
 
-def mean_headline(rows: Mapping[str, Mapping[str, Any]]) -> float:
-    """Return the mean D-accuracy over headline concepts, per cent; NaN where there are none."""
+def mean_headline(rows: Mapping[str, Mapping[str, Any]]) -> float | None:
+    """Return the mean D-accuracy over headline concepts, per cent; None where there are none."""
     kept = [row["d_accuracy"] for row in rows.values() if row["headline"]]
-    return float(np.mean(kept)) if kept else float("nan")
+    return float(np.mean(kept)) if kept else None
 
 
 def gap(fresh: ByConcept, test: ByConcept) -> dict[str, Any]:
     """Return FRESH minus TEST, mean over concepts of D-accuracy in per cent, and its error.
 
     ``suspicious`` where it lies more than three standard errors below zero: then the model knows
-    TEST better than what it has never seen.
+    TEST better than what it has never seen. Fewer than 10 quadruplets a concept say nothing.
     """
     means = [fresh[name].d_accuracy - test[name].d_accuracy for name in test]
     variance = [
@@ -83,8 +92,9 @@ def gap(fresh: ByConcept, test: ByConcept) -> dict[str, Any]:
         for scores in (fresh, test)
         if len(scores[name].double) > 1
     ]
+    enough = all(len(scores[name].double) >= _FEWEST for name in test for scores in (fresh, test))
     mean, se = float(np.mean(means)), 100 * float(np.sqrt(np.sum(variance))) / len(means)
-    return {"mean": mean, "se": se, "suspicious": bool(mean < -3 * se)}
+    return {"mean": mean, "se": se, "suspicious": bool(enough and mean < -3 * se)}
 
 
 def holm(p_values: Mapping[Any, float]) -> dict[Any, float]:

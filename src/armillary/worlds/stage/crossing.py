@@ -19,6 +19,7 @@ from armillary.worlds.stage.scene import REACH, STAGE, Box, Colour, Scene, Shape
 STEPS = 32
 MIDDLE = STAGE / 2
 LANES = (18.0, 46.0)
+FLOOR = 3.0  # thickness of floor and ceiling
 NARROW, WIDE = 21.0, 28.0  # screens: a thing is hidden for about 4 and 7 steps
 
 
@@ -138,19 +139,16 @@ class Bouncing:
         """Return the scene."""
         actor, look = self.actor, self.look
         path = actor.thing(look.steps).path
-        low, high = _FLOOR_UNITS + actor.radius, STAGE - _FLOOR_UNITS - actor.radius
+        low, high = FLOOR + actor.radius, STAGE - FLOOR - actor.radius
         path = np.stack([path[:, 0], folded(path[:, 1], low, high)], axis=1)
         thing = Thing(actor.shape, actor.radius, actor.colour, path)
         floors = (
-            Box(0.0, 0.0, STAGE, _FLOOR_UNITS, look.box),
-            Box(0.0, STAGE - _FLOOR_UNITS, STAGE, STAGE, look.box),
+            Box(0.0, 0.0, STAGE, FLOOR, look.box),
+            Box(0.0, STAGE - FLOOR, STAGE, STAGE, look.box),
         )
         screens = (Box(self.left, 0.0, self.right, STAGE, look.screen),)
         hides = self.right > self.left
         return Scene(look.steps, look.background, (thing,), floors, screens if hides else ())
-
-
-_FLOOR_UNITS = 3.0
 
 
 def folded(values: Float[np.ndarray, " T"], low: float, high: float) -> Float[np.ndarray, " T"]:
