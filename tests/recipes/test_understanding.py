@@ -13,6 +13,7 @@ from armillary.comprehension.quadruplets import Judges, fresh_seed
 from armillary.comprehension.quadruplets.judges import MotionEnergy
 from armillary.core.errors import ConfigError, ShapeError
 from armillary.models import EncoderConfig, JEPAConfig, PredictorConfig, save_model, untrained
+from armillary.recipes.making_quadruplets import make_set
 from armillary.recipes.understanding import UnderstandConfig, understand_judge, understand_model
 from armillary.recipes.understanding_benchmark import understand_benchmark
 from armillary.recipes.understanding_seeds import understand_seeds
@@ -92,3 +93,11 @@ def test_a_published_benchmark_is_asked_from_its_folder(tmp_path: Path) -> None:
     assert {"copy_last", "copy_last_pixels"} <= found["controls"].keys()
     with pytest.raises(ConfigError, match="Did you mean 'intphys'"):
         understand_benchmark(tmp_path / "model", "intfys", data, tmp_path / "out")
+
+
+def test_the_set_is_the_same_by_any_number_of_workers() -> None:
+    one, two = (make_set(2, workers) for workers in (1, 2))
+    assert one["sha256"] == two["sha256"] and one["concepts"] == two["concepts"]
+    assert one["sha256"] != make_set(2, 1, seed=1)["sha256"]
+    with pytest.raises(ConfigError, match="at least 1; got 0 and 1"):
+        make_set(0, 1)

@@ -107,9 +107,13 @@ class Understand(Command):
     models: Positional[tuple[str, ...]] = ()
     """Model folders, run folders or Hub ids (several are seeds of one recipe), or one folder of
     V-JEPA 2 or VideoMAE; none with
-    --self-test or --ask-people."""
+    --self-test, --make-set or --ask-people."""
     self_test: bool = False
     """Check the suite itself: judges whose scores are known, and flaws planted on purpose."""
+    make_set: bool = False
+    """Make and hash all of TEST: whoever prints the same hash was asked the same."""
+    workers: int = 2
+    """Processes of --make-set; the hash does not depend on them."""
     ask_people: bool = False
     """Write a page that asks a person the same: two clips, which one cannot be?"""
     out: Path = Path("out/understand")
@@ -132,6 +136,8 @@ class Understand(Command):
         """Ask."""
         if self.self_test:
             return _self_test()
+        if self.make_set:
+            return self._make_set()
         if self.ask_people:
             from armillary.recipes.asking_people import ask_people
 
@@ -172,6 +178,17 @@ class Understand(Command):
         else:
             found = understand_model(model, self.out, config, bar, said)
         return Outcome({"understand": found}, _conclusions(found, self.out), _rows(found))
+
+    def _make_set(self) -> Outcome:
+        from armillary.recipes.making_quadruplets import make_set
+
+        with bar("making") as progress:
+            found = make_set(self.count, self.workers, progress=progress)
+        said = (
+            f"{found['quadruplets']:,} quadruplets, {found['quadruplets_per_s']:.0f} a second with "
+            f"{self.workers} processes; sha256 {found['sha256']}"
+        )
+        return Outcome({"set": found}, (said,))
 
     def _published(self) -> Outcome:
         from armillary.recipes.understanding_benchmark import understand_benchmark
