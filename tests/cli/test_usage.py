@@ -20,6 +20,7 @@ LEAVES = [
     ["probe"],
     ["surprise"],
     ["act"],
+    ["understand"],
     ["guard"],
     ["view"],
     ["bench", "loader"],

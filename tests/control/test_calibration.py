@@ -43,7 +43,7 @@ def test_too_few_episodes_are_refused_with_the_number_that_is_needed():
         conformal_limit(np.arange(98.0), 0.01)
     with pytest.raises(ConfigError, match="finite"):
         conformal_limit(np.array([np.nan] * 99), 0.01)
-    with pytest.raises(ConfigError, match="needs at least 199"):
+    with pytest.raises(ConfigError, match="needs at least 399"):
         set_limits(fit_normal(normal_life(5, 0)), normal_life(20, 1), 0.01, 4, "random")
 
 
