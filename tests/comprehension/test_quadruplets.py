@@ -18,6 +18,7 @@ from armillary.comprehension.quadruplets import (
     gap,
     headline_concepts,
     make_quadruplet,
+    read_labels,
     read_said,
     score,
     self_test,
@@ -89,6 +90,7 @@ def test_labels_stay_with_the_one_who_asks(tmp_path: Path):
     assert not any(concept in text for concept in CONCEPTS)
     said = read_said(tmp_path / "said.jsonl")
     assert said.keys() == CONTROLS.keys()
+    assert read_labels(tmp_path / "said.labels.json") == labels
     assert all(found.keys() == labels.keys() for found in said.values())
     alone, again = said_of(FEW, CopyLast())
     assert set(again.values()) == set(labels.values()) and not again.keys() & labels.keys()

@@ -42,12 +42,12 @@ from armillary.comprehension.quadruplets import (
 )
 from armillary.comprehension.quadruplets.asking import PanelFactory
 from armillary.comprehension.quadruplets.expectation import Expectation, fit_expectation
-from armillary.comprehension.quadruplets.judges import Frames, Pans, Surprise
+from armillary.comprehension.quadruplets.judges import Frames, Panel, Pans, Surprise, View
 from armillary.comprehension.quadruplets.known import known_judges
 from armillary.comprehension.quadruplets.single import single_clips
 from armillary.comprehension.quadruplets.table import ByConcept, shortcut_solvable
 from armillary.comprehension.rare import specificity
-from armillary.core.errors import ConfigError, ShapeError
+from armillary.core.errors import ConfigError, ShapeError, unknown_name
 from armillary.core.files import read_json, storage_errors, write_json
 from armillary.core.hashing import file_sha256
 from armillary.core.progress import Progress, silent
@@ -57,8 +57,8 @@ from armillary.recipes.understanding_page import write_understanding_page
 from armillary.worlds.stage.scene import STAGE
 
 Bars = Callable[[str], AbstractContextManager[Progress]]
-_OWN = ("model", "copy_last", "unexpected")
-_LOST = ("one_frame", "shuffled_context", "foreign_context")
+_OWN: tuple[View, ...] = ("model", "copy_last", "unexpected")
+_LOST: tuple[View, ...] = ("one_frame", "shuffled_context", "foreign_context")
 _UNTRAINED = 3
 
 
@@ -89,6 +89,9 @@ class UnderstandConfig:
         for name in ("count", "fresh", "dev", "twins", "hidden"):
             if getattr(self, name) < 1:
                 raise ConfigError(f"{name} must be at least 1, got {getattr(self, name)}.")
+        for name in self.concepts:
+            if name not in CONCEPTS:
+                raise unknown_name("concept", name, CONCEPTS)
         if self.controls < 0:
             raise ConfigError(f"controls must be at least 0, got {self.controls}.")
 
@@ -110,14 +113,14 @@ class ModelPanel:
     """
 
     folder: Path
-    views: tuple[str, ...] = _OWN
+    views: tuple[View, ...] = _OWN
     expectation: Expectation | None = None
     controls: bool = False
 
-    def __call__(self) -> Callable[[Frames, Pans], dict[str, Surprise]]:
+    def __call__(self) -> Panel:
         """Return the panel."""
         model = load_model(self.folder)
-        panels: list[Any] = [JepaJudges(model, self.views, expectation=self.expectation)]  # type: ignore[arg-type]
+        panels: list[Panel] = [JepaJudges(model, self.views, expectation=self.expectation)]
         if self.controls:
             panels.append(Judges(CONTROLS))
             for seed in range(_UNTRAINED):

@@ -1,6 +1,6 @@
 """Quadruplets: is what cannot be more surprising than what can? Two contexts by two outcomes."""
 
-from armillary.comprehension.quadruplets.asking import ask, read_said
+from armillary.comprehension.quadruplets.asking import ask, read_labels, read_said
 from armillary.comprehension.quadruplets.concepts import CONCEPTS, make_quadruplet
 from armillary.comprehension.quadruplets.judges import (
     CONTROLS,
@@ -36,6 +36,7 @@ __all__ = [
     "headline_concepts",
     "make_quadruplet",
     "mean_headline",
+    "read_labels",
     "read_said",
     "score",
     "self_test",

@@ -2,7 +2,8 @@
 
 It gets opaque ids, pictures and camera moves, in blocks; concepts, numbers and cells stay with
 the process that asks, and the scorer joins them again (``scoring.py``). What it said is one JSON
-line per clip, so that anybody can score it again.
+line per clip; when it has said all of it, the labels are written beside, so that anybody can score
+it again.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import json
 import secrets
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict
 from multiprocessing import get_context
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -22,7 +24,7 @@ import numpy as np
 from armillary.comprehension.quadruplets.judges import Panel
 from armillary.comprehension.quadruplets.suite import Clip, Label, Suite
 from armillary.core.errors import ConfigError, FormatError, WorldError
-from armillary.core.files import storage_errors
+from armillary.core.files import read_json, storage_errors, write_json
 from armillary.core.progress import Progress, silent
 
 PanelFactory = Callable[[], Panel]
@@ -37,7 +39,7 @@ def ask(
     Args:
         suites: what is asked, by name.
         factory: makes the panel, in that process; it can be pickled.
-        folder: for JSON lines: id, and surprise per step by judge.
+        folder: for JSON lines: id, and surprise per step by judge; and ``NAME.labels.json``.
         progress: told after each block of clips.
 
     Returns:
@@ -85,7 +87,22 @@ def ask(
     finally:
         ours.close()
         process.join(timeout=30)
+    for name, known_ids in labels.items():  # only now: the judge's process is over
+        told = {clip: asdict(label) for clip, label in known_ids.items()}
+        write_json(folder / f"{name}.labels.json", told)
     return labels
+
+
+def read_labels(path: Path) -> dict[str, Label]:
+    """Return the labels by id that ``ask`` wrote.
+
+    Raises:
+        FormatError: not such a file.
+    """
+    try:
+        return {name: Label(**value) for name, value in read_json(path).items()}
+    except (AttributeError, TypeError) as error:
+        raise FormatError(f"{path}: holds no labels of clips.") from error
 
 
 def read_said(path: Path) -> Said:

@@ -28,7 +28,8 @@ from armillary.core.errors import FormatError
 from armillary.core.hashing import json_sha256
 
 TIE = 2.0**-20
-WINDOW = 6  # steps; of 1, 2, 3, 4, 6 and 8 the best on DEV
+# Steps. On DEV, means of 1 to 4 steps rose from AUROC 0.55 to 0.61 (one model); 6 was not swept.
+WINDOW = 6
 RULE = {
     "context": "growing: all steps before",
     "window": "one step",

@@ -8,7 +8,6 @@ Axes: T steps.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -115,9 +114,6 @@ class Scene:
             screens=tuple(_mirrored(box) for box in self.screens),
             pan=(-self.pan[0], self.pan[1]),
         )
-
-
-Play = Callable[..., Scene]
 
 
 def _mirrored(box: Box) -> Box:
