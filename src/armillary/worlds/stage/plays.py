@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from typing import Protocol
 
 import numpy as np
 
@@ -140,8 +141,12 @@ def _draw_any(kind: Appearance, rng: np.random.Generator) -> Actor:
 _Drawn = Callable[[Appearance, np.random.Generator], Scene]
 
 
-def _of(draws: Callable[[Appearance, np.random.Generator], object]) -> _Drawn:
-    return lambda kind, rng: draws(kind, rng).scene()  # type: ignore[attr-defined]
+class _Play(Protocol):
+    def scene(self) -> Scene: ...
+
+
+def _of(draws: Callable[[Appearance, np.random.Generator], _Play]) -> _Drawn:
+    return lambda kind, rng: draws(kind, rng).scene()
 
 
 PLAYS: dict[str, tuple[_Drawn, float]] = {
