@@ -88,12 +88,13 @@ def test_a_barrier_stops_and_nothing_else_does():
 
 
 def test_what_leaves_a_ledge_falls_as_things_fall():
-    play = Ledge(LOOK, actor(speed=2.0), goes_on=False)
-    path = play.scene().things[0].path
-    free = (path[:, 0] > 26) & (path[:, 1] < 55)
-    bent = np.diff(path[free][:, 1], 2)
-    np.testing.assert_allclose(bent, GRAVITY, rtol=0.02)
-    assert np.ptp(Ledge(LOOK, actor(), goes_on=True).scene().things[0].path[:, 1]) == 0
+    for goes_on, edge in ((False, 25), (True, 42)):
+        path = Ledge(LOOK, actor(speed=2.0), goes_on, rises=3).scene().things[0].path
+        assert np.ptp(path[path[:, 0] <= edge, 1]) == 0
+        free = (path[:, 0] > edge + 1) & (path[:, 1] < 55)
+        assert free.sum() >= 4
+        bent = np.diff(path[free][:, 1], 2)
+        np.testing.assert_allclose(bent, GRAVITY, rtol=0.02)
 
 
 def test_a_shelf_holds_and_the_floor_does():

@@ -15,7 +15,7 @@ import math
 from collections.abc import Sequence
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Float, Float64
 
 from armillary.control.guard import QUESTIONS, Guard, Normal
 from armillary.control.watching import Differences, Seen
@@ -24,6 +24,7 @@ from armillary.objectives.expected_error import fit_expected_error
 from armillary.objectives.whitening import fit_whitening
 
 DIRECTIONS = 16
+_EVERY, _USUAL = 3, 0.98
 
 
 def fit_normal(episodes: Sequence[Seen], directions: int = DIRECTIONS) -> Normal:
@@ -57,8 +58,6 @@ def set_limits(
 ) -> Guard:
     """Return the guard whose false alarms are bounded.
 
-    Each question gets an equal part of the share.
-
     Args:
         normal: fitted on other episodes.
         episodes: whole normal episodes of the policy that will be guarded.
@@ -70,12 +69,66 @@ def set_limits(
         ConfigError: too few episodes for so small a share.
     """
     traces = [normal.trace(episode.differences) for episode in episodes]
-    part = false_alarms / len(QUESTIONS)
-    limits = {
-        name: conformal_limit(np.array([trace[name].max() for trace in traces]), part)
-        for name in QUESTIONS
-    }
-    return Guard(normal, limits, history, policy, len(episodes), false_alarms)
+    highest = np.array([[trace[name].max() for name in QUESTIONS] for trace in traces], np.float64)
+    limits = shared_limits(highest, false_alarms).tolist()
+    named = dict(zip(QUESTIONS, limits, strict=True))
+    return Guard(normal, named, history, policy, len(episodes), false_alarms)
+
+
+def shared_limits(
+    highest: Float64[np.ndarray, "n questions"], share: float
+) -> Float64[np.ndarray, " questions"]:
+    """Return a limit for each question, one of which a new episode passes at most this often.
+
+    Every third episode tells how high each question goes in normal life; of the others one limit
+    is taken for the highest answer in these units. A rare event that is loud in one question alone
+    (a pusher that is held up) then costs one episode of the share; with a part of the share for
+    each question it alone would set that question's limit.
+
+    Args:
+        highest: of each normal episode, exchangeable with the new one.
+        share: 0 to 1.
+
+    Raises:
+        ConfigError: too few episodes for so small a share, or a score that is not finite.
+    """
+    check_calibration(len(highest), share)
+    usual = _usual(highest)
+    judged = np.delete(highest, np.s_[::_EVERY], axis=0)
+    answers = np.divide(judged, usual, out=np.zeros_like(judged), where=usual > 0)
+    return conformal_limit(answers.max(axis=1), share) * usual
+
+
+def _usual(highest: Float64[np.ndarray, "n questions"]) -> Float64[np.ndarray, " questions"]:
+    """Return how high each question goes in all but a few normal episodes.
+
+    A quantile, so that one odd episode does not set the unit; the least that was ever heard where
+    that is nothing, and 0 where nothing was.
+    """
+    unit = np.nan_to_num(np.quantile(highest[::_EVERY], _USUAL, axis=0))
+    least = np.where(highest > 0, highest, np.inf).min(axis=0)
+    return np.where(unit > 0, unit, np.where(np.isfinite(least), least, 0.0))
+
+
+def least_share(episodes: int) -> float:
+    """Return the smallest share that so many calibration episodes can promise."""
+    return 1 / (episodes - math.ceil(episodes / _EVERY) + 1)
+
+
+def check_calibration(episodes: int, share: float) -> None:
+    """Check that limits of so many episodes can promise this share.
+
+    Raises:
+        ConfigError: they cannot, or a share outside 0 to 1.
+    """
+    if not 0 < share < 1:
+        raise ConfigError(f"A share of episodes must be above 0 and below 1; got {share:g}.")
+    if least_share(episodes) > share + 1e-12:
+        needed = math.ceil((1 / share - 1 - 1e-9) * _EVERY / (_EVERY - 1))
+        raise ConfigError(
+            f"A guard of which {100 * share:g} % of normal episodes may raise an alarm needs at "
+            f"least {needed} calibration episodes; got {episodes}."
+        )
 
 
 def check_episodes(episodes: int, share: float) -> None:

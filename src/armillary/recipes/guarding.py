@@ -39,8 +39,7 @@ from armillary.control import (
     save_guard,
     set_limits,
 )
-from armillary.control.calibration import check_episodes
-from armillary.control.guard import QUESTIONS
+from armillary.control.calibration import check_calibration, least_share
 from armillary.control.rewatch import Eyes, Watched, rewatch, watch_exploring
 from armillary.control.specs import identity_of
 from armillary.control.watching import Seen
@@ -84,7 +83,7 @@ class GuardConfig:
     episodes: int = 100
     calibration: int = 399
     exploring: int = 200
-    false_alarms: float | None = None
+    false_alarms: float | None = 0.01
     within: int = 5
     least_action: float = 0.25
     latest: int = 10
@@ -107,8 +106,7 @@ class GuardConfig:
     @property
     def share(self) -> float:
         """The share of normal episodes that may alarm."""
-        smallest = len(QUESTIONS) / (self.calibration + 1)
-        return smallest if self.false_alarms is None else self.false_alarms
+        return least_share(self.calibration) if self.false_alarms is None else self.false_alarms
 
 
 def guard_study(
@@ -142,7 +140,7 @@ def guard_study(
     config = config or GuardConfig()
     if config.planner not in PLANNERS:
         raise unknown_name("planner", config.planner, PLANNERS)
-    check_episodes(config.calibration, config.share / len(QUESTIONS))
+    check_calibration(config.calibration, config.share)
     study = _Study.of(find_model(model), world, out, config, progress)
     first = study.manifest(config.calibration, 0)
     exploring = [one.seen for one in study.explore(first.budget)]

@@ -19,7 +19,7 @@ from armillary.training import ObjectiveConfig, OptimizerConfig
 def intuition() -> Recipe:
     """Return a recipe for watching the stage."""
     return Recipe(
-        steps=3000,
+        steps=2000,
         batch_size=16,
         clip_length=32,
         ema_decay=0.998,
@@ -29,7 +29,7 @@ def intuition() -> Recipe:
             encoder=EncoderConfig(tokens=8, width=32),
             predictor=PredictorConfig(memory=384, hidden=384),
         ),
-        optimizer=OptimizerConfig(lr=2e-3),
+        optimizer=OptimizerConfig(method="muon", lr=2e-3),
         objective=ObjectiveConfig(
             variance=4.0,
             covariance=0.5,
@@ -37,6 +37,7 @@ def intuition() -> Recipe:
             motion_covariance=0.4,
             picture_view=8.0,
             bird_view_cells=16,
+            picture_view_every=4,
             rollout_steps=8,
             rollout_decay=0.85,
         ),

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Literal, get_args
 
-from armillary.core.errors import ConfigError
+from armillary.core.errors import ConfigError, unknown_name
 from armillary.training.augment import AugmentConfig
+
+Method = Literal["adamw", "muon"]
 
 
 @dataclass(frozen=True)
 class OptimizerConfig:
-    """AdamW with linear warm-up and cosine decay.
+    """AdamW, or Muon for the matrices inside, with linear warm-up and cosine decay.
 
     Attributes:
+        method: ``muon`` learns more in a step, which takes longer (``optimizer.py``).
         lr: peak learning rate.
         weight_decay: decoupled decay, on matrices only.
         warmup: share of the steps with rising learning rate.
@@ -21,6 +24,7 @@ class OptimizerConfig:
         clip_norm: largest norm of the gradient.
     """
 
+    method: Method = "adamw"
     lr: float = 1e-3
     weight_decay: float = 1e-3
     warmup: float = 0.05
@@ -33,6 +37,8 @@ class OptimizerConfig:
                 "optimizer.lr and clip_norm must be above 0 and warmup in [0, 1), got "
                 f"{self.lr}, {self.clip_norm}, {self.warmup}."
             )
+        if self.method not in get_args(Method):
+            raise unknown_name("method of optimizer", self.method, get_args(Method))
 
 
 @dataclass(frozen=True)
@@ -57,6 +63,7 @@ class ObjectiveConfig:
         motion_share: share of the state tokens that it is asked of; the others may hold what
             rests.
         bird_view_cells: grid places a side of either view.
+        picture_view_every: of a clip's frames, every how manyth has its picture viewed.
     """
 
     rollout: float = 1.0
@@ -75,10 +82,13 @@ class ObjectiveConfig:
     motion_margin: float = 0.5
     motion_share: float = 0.5
     bird_view_cells: int = 8
+    picture_view_every: int = 8
 
     def __post_init__(self) -> None:
-        if self.rollout_steps < 1:
-            raise ConfigError(f"objective.rollout_steps must be at least 1: {self.rollout_steps}.")
+        for name in ("rollout_steps", "picture_view_every"):
+            if getattr(self, name) < 1:
+                value = getattr(self, name)
+                raise ConfigError(f"objective.{name} must be at least 1: {value}.")
 
     @property
     def weights(self) -> dict[str, float]:

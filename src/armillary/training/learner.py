@@ -124,9 +124,10 @@ class Learner(nn.Module):
 
     def _picture_view(self, batch: Batch, latents: Tensor) -> Tensor:
         """Compare what the head reads from latents with what stands out where in the picture."""
-        guessed = self.picture(latents[:, ::_BIRD_STEP].flatten(0, 1))
+        every = self.objective.picture_view_every
+        guessed = self.picture(latents[:, ::every].flatten(0, 1))
         with torch.no_grad(), torch.autocast(latents.device.type, enabled=False):
-            rgb = batch.streams["rgb"][:, ::_BIRD_STEP, ::_BIRD_PIXEL, ::_BIRD_PIXEL]
+            rgb = batch.streams["rgb"][:, ::every, ::_BIRD_PIXEL, ::_BIRD_PIXEL]
             shares = picture_view(rgb.flatten(0, 1).float() / 255, self.objective.bird_view_cells)
         return bird_view_loss(guessed, shares, self.objective.bird_view_cells)
 

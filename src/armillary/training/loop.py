@@ -171,7 +171,7 @@ class _Run:
         if self.log is None:
             return
         values: dict[str, Any] = {f"train/{name}": float(v) for name, v in numbers.items()}
-        values["train/lr"] = float(self.stepper.optimizer.param_groups[0]["lr"])
+        values["train/lr"] = self.stepper.optimizer.rate
         values["train/samples_per_s"] = self._frames_per_s(done) / self.config.clip_length
         for name in ("effective_rank", "least_spread", "mean_spread", "motion_share"):
             values[f"latent/{name}"] = getattr(self.diagnosis, name)

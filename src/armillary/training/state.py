@@ -15,7 +15,6 @@ import re
 import shutil
 from pathlib import Path
 
-import torch
 from torch import Tensor, nn
 
 from armillary.core.errors import CheckpointError
@@ -102,23 +101,19 @@ def _load(module: nn.Module, path: Path) -> None:
 
 def _moments(stepper: Stepper) -> dict[str, Tensor]:
     """Return the optimizer's state by parameter name; zero before the first step."""
-    moments = {}
-    for name, parameter in stepper.learner.named_parameters():
-        state = stepper.optimizer.state.get(parameter, {})
-        for key in ("exp_avg", "exp_avg_sq"):
-            moments[f"{name}.{key}"] = state.get(key, torch.zeros_like(parameter)).contiguous()
-        moments[f"{name}.step"] = state.get("step", torch.tensor(0.0))
-    return moments
+    return {
+        f"{name}.{key}": value.contiguous()
+        for name, parameter in stepper.learner.named_parameters()
+        for key, value in stepper.optimizer.moments(parameter).items()
+    }
 
 
 def _load_moments(stepper: Stepper, path: Path) -> None:
     expected = {name: value.shape for name, value in _moments(stepper).items()}
     moments = read_tensors(path, expected)
     for name, parameter in stepper.learner.named_parameters():
-        stepper.optimizer.state[parameter] = {
-            key: moments[f"{name}.{key}"].to(parameter.device)
-            for key in ("step", "exp_avg", "exp_avg_sq")
-        }
+        keys = stepper.optimizer.moments(parameter)
+        stepper.optimizer.restore(parameter, {key: moments[f"{name}.{key}"] for key in keys})
 
 
 def _checkpoints(folder: Path) -> list[Path]:

@@ -26,6 +26,7 @@ from armillary.objectives import CollapseDiagnosis, diagnose_collapse, weighted_
 from armillary.training.augment import augment
 from armillary.training.config import TrainConfig
 from armillary.training.learner import Learner
+from armillary.training.optimizer import Optimizer
 from armillary.training.precision import training_dtype
 from armillary.training.processes import Processes
 from armillary.training.schedule import learning_rate
@@ -48,7 +49,7 @@ class Stepper:
     ) -> None:
         self.config, self.windows, self.processes = config, windows, processes
         self.learner = Learner(model, config.objective, config.seed).to(processes.device)
-        self.optimizer = _optimizer(self.learner, config)
+        self.optimizer = Optimizer(self.learner, config.optimizer)
         self.average = _copy(model) if config.ema_decay else None
         self.dtype = training_dtype(config.precision, processes.device)
         self._parallel = self.learner
@@ -82,14 +83,12 @@ class Stepper:
             TrainingError: the loss is not a number; nothing was updated.
         """
         place = (step, self.config.steps) if over is None else (round(over * _FINE), _FINE)
-        rate = learning_rate(self.config.optimizer, *place)
-        for group in self.optimizer.param_groups:
-            group["lr"] = rate
+        self.optimizer.set_rate(learning_rate(self.config.optimizer, *place))
         batch = self.batch(step)
         with self.autocast():
             terms, latents = self._parallel(batch, step)
         loss = weighted_sum(terms, self.config.objective.weights)
-        self.optimizer.zero_grad(set_to_none=True)
+        self.optimizer.zero_grad()
         loss.backward()
         norm = nn.utils.clip_grad_norm_(
             self.learner.parameters(), self.config.optimizer.clip_norm, foreach=True
@@ -176,16 +175,6 @@ class Stepper:
             f"Training stopped at step {step}: the gradient is not a number ({values}). Lower "
             "optimizer.lr or look for NaN in the data; the last checkpoint is kept."
         )
-
-
-def _optimizer(learner: Learner, config: TrainConfig) -> torch.optim.AdamW:
-    matrices = [p for p in learner.parameters() if p.ndim > 1]
-    others = [p for p in learner.parameters() if p.ndim <= 1]
-    groups = [
-        {"params": matrices, "weight_decay": config.optimizer.weight_decay},
-        {"params": others, "weight_decay": 0.0},
-    ]
-    return torch.optim.AdamW(groups, lr=config.optimizer.lr, fused=True)
 
 
 def _copy(model: JEPA) -> JEPA:

@@ -16,7 +16,7 @@ import numpy as np
 
 from armillary.comprehension.quadruplets.concepts import CONCEPTS
 from armillary.comprehension.quadruplets.judges import CopyLast
-from armillary.comprehension.quadruplets.quadruplet import CELLS, Quadruplet
+from armillary.comprehension.quadruplets.quadruplet import CELLS, Kind, Quadruplet
 from armillary.comprehension.quadruplets.scoring import chance_p
 from armillary.comprehension.ridge import fit_ridge
 from armillary.comprehension.statistics import auroc
@@ -154,7 +154,7 @@ AUDIT: dict[str, Callable[[Sets], Found]] = {
 
 
 def _each(
-    sets: Sets, kinds: tuple[str, ...] = ("spliced", "interventional", "exchanged")
+    sets: Sets, kinds: tuple[Kind, ...] = ("spliced", "exchanged")
 ) -> list[tuple[str, int, Quadruplet]]:
     return [
         (concept, index, made)

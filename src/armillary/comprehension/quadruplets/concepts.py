@@ -20,7 +20,6 @@ from armillary.comprehension.quadruplets.quadruplet import (
     Kind,
     Quadruplet,
     exchanged,
-    interventional,
     spliced,
 )
 from armillary.core.errors import WorldError
@@ -39,7 +38,7 @@ from armillary.worlds.stage.crossing import (
     draw_look,
 )
 from armillary.worlds.stage.mechanics import Barrier, Ledge, Shelf, Strike
-from armillary.worlds.stage.plays import LEAST_HEADING, MOST_HEADING, draw_panning
+from armillary.worlds.stage.plays import LEAST_HEADING, MOST_HEADING, ROLLS, draw_panning
 
 Rng = np.random.Generator
 Factors = dict[str, str]
@@ -90,8 +89,6 @@ def make_quadruplet(concept: str, index: int, seed: int, visible: bool = False) 
         try:
             if chosen.kind == "spliced":
                 return spliced(first, second, acting, visible)
-            if chosen.kind == "interventional":
-                return interventional(first, second, acting, visible)
             return exchanged(first, second, acting)
         except WorldError:
             continue
@@ -209,8 +206,9 @@ def _solidity(factors: Factors, rng: Rng) -> tuple[Scene, Scene]:
 
 
 def _gravity(factors: Factors, rng: Rng) -> tuple[Scene, Scene]:
-    actor, look = draw_actor(HELD_OUT, rng), draw_look(HELD_OUT, rng)
-    first, second = (Ledge(look, actor, goes_on).scene() for goes_on in (True, False))
+    actor = replace(draw_actor(HELD_OUT, rng), passes=float(rng.uniform(*ROLLS)))
+    look, rises = draw_look(HELD_OUT, rng), int(rng.integers(2, 5))
+    first, second = (Ledge(look, actor, goes_on, rises).scene() for goes_on in (True, False))
     return first, second
 
 
@@ -251,7 +249,7 @@ CONCEPTS: dict[str, Concept] = {
     "continuity_timing": Concept(_continuity_timing, "spliced", _LANED),
     "solidity": Concept(_solidity, "spliced"),
     "support": Concept(_support, "spliced", ("side", "order")),
-    "gravity": Concept(_gravity, "interventional", ("side", "order")),
+    "gravity": Concept(_gravity, "spliced", ("side", "order")),
     "inertia": Concept(_inertia, "spliced"),
     "collision": Concept(_collision, "spliced"),
     "spatial": Concept(_spatial, "exchanged", ("side", "order")),

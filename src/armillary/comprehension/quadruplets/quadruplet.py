@@ -1,9 +1,8 @@
 """Quadruplet: two contexts and two outcomes. Of the four clips, two are possible and two are not.
 
 A spliced quadruplet holds nothing but frames of its two possible clips: an impossible one begins as
-the one and ends as the other, cut where both look alike. In an interventional one the cause of one
-scene (its boxes, always in view) stands in the other. In an exchanged one the camera's moves of one
-clip come with the picture of the other.
+the one and ends as the other, cut where both look alike. In an exchanged one the camera's moves of
+one clip come with the picture of the other.
 
 Axes: C context, O outcome, T steps.
 """
@@ -20,7 +19,7 @@ from jaxtyping import Float32, UInt8
 from armillary.core.errors import WorldError
 from armillary.worlds.stage import Scene, paint
 
-Kind = Literal["spliced", "interventional", "exchanged"]
+Kind = Literal["spliced", "exchanged"]
 CELLS = ((0, 0), (0, 1), (1, 0), (1, 1))
 
 
@@ -68,31 +67,7 @@ def spliced(first: Scene, second: Scene, factors: Mapping[str, str], visible: bo
             for before in clips
         ]
     )
-    return _quadruplet(frames, first, "spliced", event, event - begin, factors)
-
-
-def interventional(
-    first: Scene, second: Scene, factors: Mapping[str, str], visible: bool
-) -> Quadruplet:
-    """Return the quadruplet of two scenes whose boxes are the cause and whose things the effect.
-
-    Args:
-        first: context 0, outcome 0.
-        second: context 1, outcome 1.
-        factors: for the record.
-        visible: take the screens away.
-    """
-    scenes = (first, second)
-    outcomes = [paint(replace(effect, boxes=first.boxes)) for effect in scenes]
-    begin, event = alike(*outcomes, from_start=True)
-    shown = [without_screens(scene) if visible else scene for scene in scenes]
-    frames = np.stack(
-        [
-            np.stack([paint(replace(effect, boxes=cause.boxes)) for effect in shown])
-            for cause in shown
-        ]
-    )
-    return _quadruplet(frames, first, "interventional", event, event - begin, factors)
+    return Quadruplet(frames, _pans(first), "spliced", event, event - begin, factors)
 
 
 def exchanged(first: Scene, second: Scene, factors: Mapping[str, str]) -> Quadruplet:
@@ -142,13 +117,5 @@ def without_screens(scene: Scene) -> Scene:
     return replace(scene, screens=())
 
 
-def _quadruplet(
-    frames: np.ndarray,
-    scene: Scene,
-    kind: Kind,
-    event: int,
-    hidden: int,
-    factors: Mapping[str, str],
-) -> Quadruplet:
-    pans = np.broadcast_to(scene.pans().astype(np.float32), (2, 2, scene.steps - 1, 2))
-    return Quadruplet(frames, pans, kind, event, hidden, factors)
+def _pans(scene: Scene) -> np.ndarray:
+    return np.broadcast_to(scene.pans().astype(np.float32), (2, 2, scene.steps - 1, 2))

@@ -1,8 +1,7 @@
 """Plays in which something is held, stopped, dropped or struck, out of sight.
 
-A barrier or a shelf is seen before a screen rises in front of it; whoever is to know the outcome
-has to remember it. The end of a ledge stays in view, and nothing that moves ever overlaps it: so a
-picture that shows one ledge with the outcome of the other can be painted without a seam.
+A barrier, a shelf or the end of a ledge is seen before a screen rises in front of it; whoever is to
+know the outcome has to remember it.
 
 Axes: T steps.
 """
@@ -57,34 +56,36 @@ class Barrier:
 
 @dataclass(frozen=True)
 class Ledge:
-    """Somebody rolls along a ledge behind a screen, where the ledge goes on or ends.
+    """Somebody rolls off a ledge behind a screen, at its left or at its right.
 
     Attributes:
         look: of the scene.
         actor: who rolls.
-        goes_on: whether the ledge does; its far end shows right of the screen.
+        goes_on: whether the ledge does, to the right of the screen; where it ends is seen until the
+            screen rises.
+        rises: step at which the screen begins to.
     """
 
     look: Look
     actor: Actor
     goes_on: bool
+    rises: int
 
     def scene(self) -> Scene:
         """Return the scene."""
         look, actor = self.look, self.actor
-        level, left, right, edge = 24.0, 20.0, 44.0, 25.0
-        path = actor.thing(look.steps).path.copy()
-        path[:, 1] = level - actor.height
-        if not self.goes_on:
-            falling = np.maximum((path[:, 0] - edge) / actor.speed, 0)
-            drop = 0.5 * GRAVITY * falling**2
-            path[:, 1] = np.minimum(path[:, 1] + drop, _FLOOR - actor.height)
-            # what has fallen into the trough at the bottom stays where it came down
-            down = np.sqrt(2 * (_FLOOR - level) / GRAVITY)
-            path[:, 0] = np.minimum(path[:, 0], edge + actor.speed * down)
-        ledge = Box(0.0, level, STAGE if self.goes_on else edge, level + 3, look.box)
+        level, edge = 24.0, 42.0 if self.goes_on else 25.0
+        x = actor.thing(look.steps).path[:, 0]
+        falling = np.maximum((x - edge) / actor.speed, 0)
+        lowest = _FLOOR - actor.height
+        y = np.minimum(level - actor.height + 0.5 * GRAVITY * falling**2, lowest)
+        # what has fallen into the trough at the bottom stays where it came down
+        down = np.sqrt(2 * (_FLOOR - level) / GRAVITY)
+        path = np.stack([np.minimum(x, edge + actor.speed * down), y], axis=1)
+        ledge = Box(0.0, level, edge, level + 3, look.box)
         floor = Box(0.0, _FLOOR, STAGE, STAGE, look.box)
-        screen = Box(left, 8.0, right, 46.0, look.screen)
+        lowered = _rising(look.steps, self.rises, 40.0, 8.0)
+        screen = Box(18.0, 8.0, 46.0, 50.0, look.screen, lowered)
         thing = Thing(actor.shape, actor.radius, actor.colour, path)
         return Scene(look.steps, look.background, (thing,), (ledge, floor), (screen,))
 

@@ -25,6 +25,7 @@ from armillary.worlds.stage.mechanics import Barrier, Ledge, Panning, Shelf, Str
 from armillary.worlds.stage.scene import STAGE, Box, Scene, Thing
 
 LEAST_HEADING, MOST_HEADING = 0.28, 0.5  # slopes of those who do not go level
+ROLLS = (17.0, 19.5)  # steps at which those on a ledge pass the middle: after the screen is up
 
 
 def draw_scene(kind: Appearance, rng: np.random.Generator, play: str = "") -> Scene:
@@ -83,8 +84,9 @@ def draw_barrier(kind: Appearance, rng: np.random.Generator) -> Barrier:
 
 
 def draw_ledge(kind: Appearance, rng: np.random.Generator) -> Ledge:
-    """Draw somebody who falls in half of the scenes."""
-    return Ledge(draw_look(kind, rng), draw_actor(kind, rng), bool(rng.integers(2)))
+    """Draw somebody who falls early in half of the scenes."""
+    actor = replace(draw_actor(kind, rng), passes=float(rng.uniform(*ROLLS)))
+    return Ledge(draw_look(kind, rng), actor, bool(rng.integers(2)), int(rng.integers(2, 5)))
 
 
 def draw_shelf(kind: Appearance, rng: np.random.Generator) -> Shelf:
@@ -149,13 +151,15 @@ def _of(draws: Callable[[Appearance, np.random.Generator], _Play]) -> _Drawn:
     return lambda kind, rng: draws(kind, rng).scene()
 
 
+# What is seen before a screen rises has to be remembered for longest, and is learned last: such
+# plays are shown more often than their variety asks for.
 PLAYS: dict[str, tuple[_Drawn, float]] = {
-    "crossing": (_of(draw_crossing), 5.0),
+    "crossing": (_of(draw_crossing), 4.0),
     "hiding": (_of(draw_hiding), 1.0),
     "bouncing": (_of(draw_bouncing), 1.5),
-    "barrier": (_of(draw_barrier), 1.5),
-    "ledge": (_of(draw_ledge), 1.0),
-    "shelf": (_of(draw_shelf), 1.0),
+    "barrier": (_of(draw_barrier), 2.5),
+    "ledge": (_of(draw_ledge), 2.0),
+    "shelf": (_of(draw_shelf), 2.0),
     "strike": (_of(draw_strike), 1.5),
-    "panning": (_of(draw_panning), 1.0),
+    "panning": (_of(draw_panning), 1.5),
 }
