@@ -39,7 +39,7 @@ from armillary.control import (
     save_guard,
     set_limits,
 )
-from armillary.control.calibration import check_calibration, least_share
+from armillary.control.calibration import check_calibration
 from armillary.control.rewatch import Eyes, Watched, rewatch, watch_exploring
 from armillary.control.specs import identity_of
 from armillary.control.watching import Seen
@@ -106,7 +106,7 @@ class GuardConfig:
     @property
     def share(self) -> float:
         """The share of normal episodes that may alarm."""
-        return least_share(self.calibration) if self.false_alarms is None else self.false_alarms
+        return 1 / (self.calibration + 1) if self.false_alarms is None else self.false_alarms
 
 
 def guard_study(
