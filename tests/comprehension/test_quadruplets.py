@@ -25,10 +25,11 @@ from armillary.comprehension.quadruplets import (
 )
 from armillary.comprehension.quadruplets.judges import CopyLast
 from armillary.comprehension.quadruplets.quadruplet import CELLS
-from armillary.comprehension.quadruplets.scoring import chance_p, double_difference, wilson
+from armillary.comprehension.quadruplets.scoring import chance_p, double_difference
 from armillary.comprehension.quadruplets.single import best_threshold
 from armillary.comprehension.rare import RARE, rare_scene
 from armillary.core.errors import ConfigError, FormatError, WorldError
+from armillary.core.rates import wilson_interval
 from armillary.worlds.stage import paint
 
 FEW = Suite(seed=5, count=3, concepts=("colour", "gravity", "spatial"))
@@ -125,7 +126,7 @@ def test_the_rule_is_the_formula():
 
 
 def test_statistics_agree_with_known_values():
-    assert wilson(90.0, 100) == pytest.approx((0.8256, 0.9448), abs=1e-4)
+    assert wilson_interval(90.0, 100) == pytest.approx((0.8256, 0.9448), abs=1e-4)
     assert chance_p(np.array([1.0, 0, 1, 0, 0.5])) == pytest.approx(1.0)
     # ties say nothing: twelve wins and no loss are no chance
     assert chance_p(np.array([1.0] * 12 + [0.5] * 88)) == pytest.approx(2 / 2**12)

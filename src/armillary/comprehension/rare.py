@@ -16,8 +16,9 @@ import numpy as np
 from jaxtyping import Float
 
 from armillary.comprehension.quadruplets.expectation import Expectation, look, squared_error
-from armillary.comprehension.quadruplets.scoring import Scores, largest_window, wilson
+from armillary.comprehension.quadruplets.scoring import Scores, largest_window
 from armillary.comprehension.statistics import auroc
+from armillary.core.rates import wilson_interval
 from armillary.core.rng import generator
 from armillary.models import JEPA
 from armillary.worlds.stage import Scene, Thing, paint
@@ -57,7 +58,7 @@ def specificity(
         rows[kind] = {
             "n": count,
             "specificity": 100 * calm / count,
-            "wilson95": [100 * bound for bound in wilson(float(calm), count)],
+            "wilson95": [100 * bound for bound in wilson_interval(float(calm), count)],
             "auroc_against_impossible": auroc(np.concatenate([impossible, largest]), labels),
         }
     return rows

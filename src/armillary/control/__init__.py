@@ -14,14 +14,13 @@ from armillary.control.specs import ModelSpec, NoOpSpec, OracleSpec, RandomSpec
 from armillary.control.statistics import (
     McNemar,
     bootstrap_interval,
-    holm,
     mcnemar,
     paired_bootstrap,
-    wilson_interval,
 )
 from armillary.control.summary import Comparison, Row, compare, success_curve, summarise
 from armillary.control.watching import Watcher, watch
 from armillary.control.worlds import WorldFactory
+from armillary.core.rates import holm, wilson_interval
 
 __all__ = [
     "Alarm",

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from armillary.control.statistics import wilson_interval
+from armillary.core.rates import wilson_interval
 from armillary.core.values import ActionBounds
 from armillary.worlds.perturbed import Event
 

@@ -1,4 +1,4 @@
-"""Statistics: how sure a rate, a mean or a difference is.
+"""Statistics: how sure a mean or a difference is (a rate: ``core.rates``).
 
 Intervals are two-sided at 95 % unless told. Everything random takes its generator.
 """
@@ -8,41 +8,14 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from statistics import NormalDist
 
 import numpy as np
 
 from armillary.core.errors import ConfigError
+from armillary.core.rates import Interval, check_confidence
 
-Interval = tuple[float, float]
 # Resamples are drawn in blocks of about this many numbers, to bound memory.
 _BLOCK = 4_000_000
-
-
-def wilson_interval(successes: int, n: int, confidence: float = 0.95) -> Interval:
-    """Return Wilson's score interval of a success rate; (0, 1) when nothing was measured.
-
-    Args:
-        successes: how many of ``n`` succeeded.
-        n: trials.
-        confidence: coverage, between 0 and 1.
-
-    Raises:
-        ConfigError: successes outside 0..n, or a confidence outside (0, 1).
-
-    Source: Wilson 1927; without continuity correction.
-    """
-    _check_confidence(confidence)
-    if not 0 <= successes <= n:
-        raise ConfigError(f"Successes must be within 0..n; got {successes} of {n}.")
-    if n == 0:
-        return 0.0, 1.0
-    z = NormalDist().inv_cdf((1 + confidence) / 2)
-    rate, shrink = successes / n, 1 + z * z / n
-    centre = (rate + z * z / (2 * n)) / shrink
-    half = z / shrink * math.sqrt(rate * (1 - rate) / n + z * z / (4 * n * n))
-    low = 0.0 if successes == 0 else centre - half
-    return low, 1.0 if successes == n else centre + half
 
 
 def bootstrap_interval(
@@ -64,7 +37,7 @@ def bootstrap_interval(
 
     Source: Efron 1979.
     """
-    _check_confidence(confidence)
+    check_confidence(confidence)
     numbers = np.asarray(values, dtype=np.float64)
     if numbers.ndim != 1 or len(numbers) == 0 or not np.isfinite(numbers).all():
         raise ConfigError(
@@ -125,20 +98,6 @@ def mcnemar(a: Sequence[bool] | np.ndarray, b: Sequence[bool] | np.ndarray) -> M
     return McNemar(only_a, only_b, min(1.0, 2 * tail / 2**n))
 
 
-def holm(p_values: Sequence[float]) -> tuple[float, ...]:
-    """Return p-values adjusted for the number of comparisons, in the order given.
-
-    Source: Holm 1979.
-    """
-    adjusted = [0.0] * len(p_values)
-    running = 0.0
-    order = sorted(range(len(p_values)), key=lambda index: p_values[index])
-    for rank, index in enumerate(order):
-        running = max(running, min(1.0, (len(p_values) - rank) * p_values[index]))
-        adjusted[index] = running
-    return tuple(adjusted)
-
-
 def _resampled_means(numbers: np.ndarray, rng: np.random.Generator, resamples: int) -> np.ndarray:
     block = max(1, _BLOCK // len(numbers))
     means = []
@@ -158,8 +117,3 @@ def _paired(
             f"and {len(second)}."
         )
     return first, second
-
-
-def _check_confidence(confidence: float) -> None:
-    if not 0 < confidence < 1:
-        raise ConfigError(f"confidence must be between 0 and 1; got {confidence}.")

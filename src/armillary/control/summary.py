@@ -14,13 +14,12 @@ import numpy as np
 
 from armillary.control.records import Record
 from armillary.control.statistics import (
-    Interval,
     McNemar,
     mcnemar,
     paired_bootstrap,
-    wilson_interval,
 )
 from armillary.core.errors import ConfigError
+from armillary.core.rates import Interval, wilson_interval
 
 _CURVE = (0.25, 0.5, 0.75, 1.0, 1.5, 2.0, 3.0, 4.0)
 

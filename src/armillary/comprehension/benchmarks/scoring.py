@@ -25,8 +25,8 @@ import numpy as np
 from scipy.stats import rankdata
 
 from armillary.comprehension.benchmarks.movies import Movie
-from armillary.comprehension.quadruplets.scoring import wilson
 from armillary.comprehension.statistics import auroc
+from armillary.core.rates import wilson_interval
 
 Prefixes = Mapping[str, Sequence[bytes]]
 
@@ -101,7 +101,7 @@ def _row(
     return {
         "groups": len(groups),
         "pair": 100 * float(np.mean(ours)),
-        "wilson95": [100 * bound for bound in wilson(float(np.sum(ours)), len(ours))],
+        "wilson95": [100 * bound for bound in wilson_interval(float(np.sum(ours)), len(ours))],
         "double": 100 * float(np.mean(double)) if double else None,
         "pair_published": 100 * float(np.mean(theirs)),
         "relative_error_published": float(np.mean(sums)),

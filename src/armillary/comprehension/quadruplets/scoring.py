@@ -26,6 +26,7 @@ from armillary.comprehension.quadruplets.suite import Label
 from armillary.comprehension.statistics import auroc
 from armillary.core.errors import FormatError
 from armillary.core.hashing import json_sha256
+from armillary.core.rates import wilson_interval
 
 TIE = 2.0**-20
 # Steps. On DEV, means of 1 to 4 steps rose from AUROC 0.55 to 0.61 (one model); 6 was not swept.
@@ -76,7 +77,7 @@ class Scores:
         return {
             "n": n,
             "d_accuracy": self.d_accuracy,
-            "wilson95": [100 * bound for bound in wilson(right, n)],
+            "wilson95": [100 * bound for bound in wilson_interval(right, n)],
             "p": chance_p(self.double),
             "both_right": 100 * float((self.pairs == 1).all(axis=1).mean()),
             "pair": 100 * float(self.pairs.mean()),
@@ -131,14 +132,6 @@ def chance_p(double: Float[np.ndarray, " Q"]) -> float:
     """
     wins, losses = int((double > 0.5).sum()), int((double < 0.5).sum())
     return float(binomtest(wins, wins + losses, 0.5).pvalue) if wins + losses else 1.0
-
-
-def wilson(right: float, n: int, z: float = 1.959964) -> tuple[float, float]:
-    """Return Wilson's 95 % interval of a share that may hold halves, 0 to 1."""
-    rate, shrink = right / n, 1 + z * z / n
-    centre = (rate + z * z / (2 * n)) / shrink
-    half = z / shrink * math.sqrt(rate * (1 - rate) / n + z * z / (4 * n * n))
-    return max(0.0, centre - half), min(1.0, centre + half)
 
 
 def _scores(

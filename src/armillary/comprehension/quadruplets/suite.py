@@ -152,11 +152,18 @@ def fresh_seed(weights: Path) -> int:
 
 def suite_digest() -> str:
     """Return the hash of all code that decides what is asked and how it is scored."""
-    from armillary.core import rng
+    from armillary.core import rates, rng
     from armillary.worlds import stage
 
     here, there = Path(__file__).parent, Path(str(stage.__file__)).parent
     beside = [here.parent / name for name in _BESIDE]
-    files = sorted([*here.glob("*.py"), *there.glob("*.py"), *beside, Path(str(rng.__file__))])
+    files = sorted(
+        [
+            *here.glob("*.py"),
+            *there.glob("*.py"),
+            *beside,
+            *(Path(str(module.__file__)) for module in (rates, rng)),
+        ]
+    )
     named = [[f"{file.parent.name}/{file.name}", file_sha256(file)] for file in files]
     return json_sha256(sorted(named))

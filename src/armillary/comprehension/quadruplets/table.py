@@ -18,6 +18,7 @@ from scipy.stats import binomtest
 from armillary.comprehension.quadruplets.concepts import CONCEPTS
 from armillary.comprehension.quadruplets.scoring import Scores, chance_p
 from armillary.comprehension.statistics import group_draws, quantile_interval
+from armillary.core.rates import holm
 from armillary.core.rng import generator
 
 SHORTCUTS = (
@@ -38,7 +39,7 @@ def concept_rows(model: ByConcept, copy: ByConcept, headline: Mapping[str, bool]
         headline: whether each concept counts.
     """
     gains = {name: _gain(model[name], copy[name], name) for name in model}
-    adjusted = holm({name: gain["p"] for name, gain in gains.items()})
+    adjusted = _holm({name: gain["p"] for name, gain in gains.items()})
     return {
         name: {
             **model[name].row(),
@@ -65,7 +66,7 @@ def shortcut_solvable(judges: Mapping[str, ByConcept]) -> dict[str, list[str]]:
         if judge in judges
         for concept, scores in judges[judge].items()
     }
-    adjusted = holm(found)
+    adjusted = _holm(found)
     concepts = dict.fromkeys(concept for scores in judges.values() for concept in scores)
     return {
         name: [judge for (judge, concept), p in adjusted.items() if concept == name and p < _ALPHA]
@@ -97,13 +98,8 @@ def gap(fresh: ByConcept, test: ByConcept) -> dict[str, Any]:
     return {"mean": mean, "se": se, "suspicious": bool(enough and mean < -3 * se)}
 
 
-def holm(p_values: Mapping[Any, float]) -> dict[Any, float]:
-    """Return p-values adjusted for their number."""
-    adjusted, running = {}, 0.0
-    for rank, name in enumerate(sorted(p_values, key=lambda name: p_values[name])):
-        running = max(running, min(1.0, (len(p_values) - rank) * p_values[name]))
-        adjusted[name] = running
-    return adjusted
+def _holm(p_values: Mapping[Any, float]) -> dict[Any, float]:
+    return dict(zip(p_values, holm(list(p_values.values())), strict=True))
 
 
 def _gain(model: Scores, copy: Scores, concept: str) -> dict[str, Any]:
