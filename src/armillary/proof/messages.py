@@ -19,7 +19,7 @@ from armillary.core.values import Observation
 from armillary.proof.wire import Message
 
 MAX_SENTENCE = 500
-_CARRIED = ("mean", "kept")
+_CARRIED = ("kept", "mean")
 _MAX_COUNT = 1 << 53
 
 
@@ -79,10 +79,10 @@ def decision_of(message: Message, step: int) -> Decision | None:
         return None
     if not isinstance(said, Mapping) or said.get("step") != step:
         raise FormatError(f"A policy's decision is one of step {step}; something else came.")
-    cost, names = said.get("cost"), said.get("carry")
+    cost, names = said.get("cost"), words(said, "carry")
     if not (cost is None or (isinstance(cost, float) and math.isfinite(cost))):
         raise FormatError("A decision's cost is a finite number or null.")
-    if names not in ([], sorted(_CARRIED)):
+    if names not in ((), _CARRIED):
         raise FormatError(f"A decision carries {' and '.join(_CARRIED)}, or nothing.")
     carry = {name: _packed(message, name) for name in names}
     return Decision(step, whole(said, "model_steps"), cost, carry)

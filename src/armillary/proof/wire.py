@@ -181,6 +181,7 @@ def _is_shape(value: Any) -> bool:
         isinstance(value, list)
         and len(value) <= MAX_AXES
         and all(type(size) is int and 0 <= size < 1 << 32 for size in value)
+        and math.prod(max(size, 1) for size in value) < 1 << 40
     )
 
 
