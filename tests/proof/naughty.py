@@ -53,8 +53,8 @@ def spin() -> None:
 
 def trickle() -> None:
     while True:
-        raw(b"arw1"[:1])
-        time.sleep(0.1)
+        raw(b"a")
+        time.sleep(0.3)
 
 
 def flood() -> None:
@@ -87,12 +87,6 @@ def nan() -> None:
     send(Message("acted", {"looks": True, "decision": None}, {"action": np.full(2, np.nan)}))
 
 
-def hoard() -> None:
-    kept = []
-    while True:
-        kept.append(np.ones(1 << 24))
-
-
 MISDEEDS = {
     "hang": hang,
     "spin": spin,
@@ -103,7 +97,7 @@ MISDEEDS = {
     "twice": twice,
     "lying": lying,
     "nan": nan,
-    "memory": hoard,
+    "memory": lambda: bytearray(1 << 30),
     "silent exit": lambda: os._exit(0),
     "exit": lambda: os._exit(3),
     "segfault": lambda: ctypes.string_at(0),
