@@ -35,13 +35,21 @@ def parsed_rows(
     try:
         table = np.loadtxt(lines, np.float64, comments=None, ndmin=2, encoding="latin-1")
     except ValueError as error:
-        raise FormatError(f"{path}: a line is not a row of numbers ({error}).") from error
+        raise _odd_line(path, lines, len(kinds)) from error
     if table.shape[1] != len(kinds):
-        raise FormatError(
-            f"{path}: has {table.shape[1]} numbers a line, its header names {len(kinds)}."
-        )
+        raise _odd_line(path, lines, len(kinds))
     with np.errstate(invalid="ignore"):
         return [
             column if np.issubdtype(kind, np.floating) else column.astype(kind)
             for column, kind in zip(table.T, kinds, strict=True)
         ]
+
+
+def _odd_line(path: Path, lines: Sequence[bytes], width: int) -> FormatError:
+    for number, line in enumerate(lines):
+        if (found := len(line.split())) != width:
+            return FormatError(
+                f"{path}: is cut off or damaged: its point {number} has {found} numbers, its "
+                f"header names {width}."
+            )
+    return FormatError(f"{path}: is damaged: a line of it is not a row of numbers.")
