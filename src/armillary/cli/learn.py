@@ -67,31 +67,33 @@ class Record(Command):
 
 @dataclass(frozen=True, kw_only=True)
 class Ingest(Command):
-    """Turn a folder of video files, or an existing LeRobot v3 dataset, into a dataset.
+    """Turn videos, point clouds, or an existing LeRobot v3 dataset into a dataset.
 
     e.g. armillary ingest ~/videos --out out/mine
     """
 
     source: Positional[Path]
-    """A video file, a folder of them, or a LeRobot v3 dataset."""
+    """A file, a folder of files, a KITTI sequence, or a LeRobot v3 dataset."""
     out: Path
     """Dataset folder to write."""
     format: str = "auto"
-    """auto, video or lerobot."""
+    """auto, or video, lerobot, ply, pcd, las, kitti, nuscenes."""
     fps: float | None = None
-    """Frames per second of the dataset; else what most of the videos have."""
+    """Steps per second of the dataset; else what the source says, or 10 where it has none."""
     max_side: int | None = None
     """Longer side of the pictures at most, in pixels; else their own size."""
     license: str = ""
-    """Licence of the videos; kept with every episode."""
+    """Licence of the recordings; kept with every episode."""
     replace: bool = False
     """Replace the dataset that is at --out."""
+    unit: str | None = None
+    """Unit of point clouds: m, mm, ft or us-ft; else what the file says, or metres."""
 
     def run(self) -> Outcome:
         """Ingest; files that could not be read are named and counted."""
         from armillary.data import IngestOptions, ingest
 
-        options = IngestOptions(self.fps, self.max_side, self.license, self.replace)
+        options = IngestOptions(self.fps, self.max_side, self.license, self.replace, self.unit)
         with bar("ingesting") as progress:
             summary = ingest(self.source, self.out, self.format, progress, options)
         skipped = [(str(path), why.removeprefix(f"{path}: ")) for path, why in summary.skipped]

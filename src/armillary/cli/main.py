@@ -23,7 +23,7 @@ from armillary.core.errors import ArmillaryError, unknown_name
 COMMANDS: dict[str, tuple[Any, str]] = {
     "demo": (demo.Demo, "the whole story on this machine, in minutes"),
     "record": (learn.Record, "record episodes of a simulated world"),
-    "ingest": (learn.Ingest, "turn your videos into a dataset"),
+    "ingest": (learn.Ingest, "turn your videos or point clouds into a dataset"),
     "data": (data.Data, "look at a dataset, or check that it is whole"),
     "train": (Train, "train a model on a dataset"),
     "prior": (learn.Prior, "teach a model which way goals lie"),

@@ -1,6 +1,7 @@
 """Values: what flows through the house. Frozen; nobody writes into an argument.
 
-Axes: B batch, T time, H W image, N tokens, D latent width, A action width, S plans, L plan length.
+Axes: B batch, T time, H W image, P points, F features of a point, N tokens or beams, D latent
+width, A action width, S plans, L plan length.
 Numpy arrays up to the training cache and in worlds; torch tensors from ``Batch`` on.
 """
 
@@ -14,7 +15,7 @@ import numpy as np
 from jaxtyping import Bool, Float, Int64
 from torch import Tensor
 
-StreamKind = Literal["rgb", "depth", "pose", "proprio", "segmentation", "truth"]
+StreamKind = Literal["rgb", "depth", "points", "lidar", "pose", "proprio", "segmentation", "truth"]
 
 
 @dataclass(frozen=True)
@@ -24,11 +25,17 @@ class Stream:
     Attributes:
         kind: what it measures. ``truth`` is simulator state: for probes and judges only.
         values: [T ...]; rgb uint8 [T H W 3]; depth float32 metres [T H W] (camera z, NaN where
-            invalid); pose float64 ``world_from_camera`` [T 4 4]; segmentation uint8 [T H W];
+            invalid); points float32 [T P F], x y z in metres first, rows of NaN where a step has
+            fewer points; lidar float32 metres [T N], the ranges of a fixed fan of beams, NaN
+            invalid; pose float64 ``world_from_camera`` [T 4 4]; segmentation uint8 [T H W];
             proprio and truth float32 [T Q].
         unit: SI unit of the values ("m", "rad", ...), empty where there is none.
         frame: coordinate frame of the values ("world", "camera", ...), empty where there is none.
         intrinsics: 3x3 K in pixels for cameras whose geometry is known (pixel centres at integers).
+        columns: of points, the names of the F features: ``x y z``, then any of ``intensity``
+            (the sensor's own scale), ``ring`` (number of the beam), ``r g b`` (0..1), or others.
+        beams_rad: of lidar, azimuth (from x towards y) and elevation (from the xy plane towards z)
+            of each beam in the stream's frame [N 2]; None where unknown.
     """
 
     kind: StreamKind
@@ -36,6 +43,8 @@ class Stream:
     unit: str = ""
     frame: str = ""
     intrinsics: Float[np.ndarray, "3 3"] | None = None
+    columns: tuple[str, ...] = ()
+    beams_rad: Float[np.ndarray, "N 2"] | None = None
 
 
 @dataclass(frozen=True)
@@ -44,7 +53,7 @@ class Episode:
 
     Attributes:
         streams: sensors by name. The names that models look for are ``rgb``, ``depth``,
-            ``world_from_camera`` and ``proprio``.
+            ``points``, ``lidar``, ``world_from_camera`` and ``proprio``.
         time_ns: time of each step in nanoseconds from the start.
         actions: [T-1 A]; ``actions[t]`` leads from step t to step t+1. None for plain video.
         source: where it came from (world and seed, or file name).
@@ -67,8 +76,9 @@ class Batch:
 
     Attributes:
         streams: tensors [B T ...] by name: ``rgb`` uint8 [B T H W 3]; ``depth_m`` float32 [B T H W]
-            (0 where invalid); ``world_from_camera`` float32 [B T 4 4]; ``intrinsics`` float32
-            [B T 3 3]; ``proprio`` float32 [B T Q].
+            (0 where invalid); ``points`` float32 [B T P F] metres (rows of NaN are padding);
+            ``lidar`` float32 [B T N] metres (NaN invalid); ``world_from_camera`` float32
+            [B T 4 4]; ``intrinsics`` float32 [B T 3 3]; ``proprio`` float32 [B T Q].
         actions: [B T-1 A] in the world's own units, or None.
         valid: [B T]; False where a step is padding.
     """
@@ -133,6 +143,7 @@ class Observation:
 
     Attributes:
         streams: ``rgb`` uint8 [H W 3]; ``depth`` float32 metres [H W], NaN invalid;
+            ``points`` float32 metres [P F]; ``lidar`` float32 metres [N], NaN invalid;
             ``world_from_camera`` float64 [4 4]; ``intrinsics`` float64 [3 3]; ``proprio`` [Q].
     """
 

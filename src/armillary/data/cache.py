@@ -3,7 +3,9 @@
 Axes: F frames of all episodes one after another, E episodes, H W image, A action.
 Names: colour cameras by their own name (``rgb`` uint8 [F H W 3]), ``depth`` int16 millimetres
 [F H W] (0 invalid), ``world_from_camera`` float32 [F 4 4], ``proprio`` and truth float32 [F Q],
-``actions`` float32 [F A] (last row of an episode: no action, zero), ``time_ns`` int64 [F].
+``points`` float32 [F P F'] metres where a sampling was given (rows of NaN are padding), ``lidar``
+float32 [F N] metres (NaN invalid), ``actions`` float32 [F A] (last row of an episode: no
+action, zero), ``time_ns`` int64 [F].
 """
 
 from __future__ import annotations
@@ -20,6 +22,7 @@ from armillary.core.errors import DatasetError
 from armillary.core.files import read_json
 from armillary.core.values import Episode, Stream, StreamKind
 from armillary.data.depth import to_millimetres
+from armillary.data.point_sampling import PointSampling, sampled
 from armillary.data.resize import Size, as_size, resized, resized_lens
 
 CACHE_VERSION = 1
@@ -84,18 +87,24 @@ class Cache:
         return tuple((int(i), reason) for i, reason in self.about.get("skipped", ()))
 
     @staticmethod
-    def from_episodes(episodes: Sequence[Episode], size: int | Size, fps: float = 0.0) -> Cache:
+    def from_episodes(
+        episodes: Sequence[Episode],
+        size: int | Size,
+        fps: float = 0.0,
+        points: PointSampling | None = None,
+    ) -> Cache:
         """Return a cache in memory.
 
         Args:
             episodes: with the same streams each.
             size: rows and columns of the pictures, or one side for both.
             fps: steps per second; 0 takes it from the times of the first episode.
+            points: how clouds are sampled; None leaves them out.
         """
         if not episodes:
             raise DatasetError("A cache needs at least one episode, none came.")
         shape = as_size(size)
-        rows = [episode_rows(episode, shape) for episode in episodes]
+        rows = [episode_rows(episode, shape, points) for episode in episodes]
         missing = [name for part in rows for name in {*rows[0]} ^ {*part}]
         if missing:
             raise DatasetError(f"The episodes differ in their streams: {missing[0]!r}.")
@@ -103,7 +112,7 @@ class Cache:
         starts = np.concatenate([[0], np.cumsum([len(e) for e in episodes])]).astype(np.int64)
         return Cache(
             arrays={name: np.concatenate([part[name] for part in rows]) for name in rows[0]},
-            kinds={name: stream.kind for name, stream in episodes[0].streams.items()},
+            kinds={n: stream.kind for n, stream in episodes[0].streams.items() if n in rows[0]},
             starts=starts,
             episodes=np.arange(len(episodes), dtype=np.int64),
             size=shape,
@@ -142,8 +151,8 @@ def open_cache(path: Path) -> Cache:
     )
 
 
-def episode_rows(episode: Episode, size: Size) -> Rows:
-    """Return all that a cache holds of an episode, by name [T ...]."""
+def episode_rows(episode: Episode, size: Size, points: PointSampling | None = None) -> Rows:
+    """Return all that a cache holds of an episode, by name [T ...], clouds as ``points`` says."""
     rows = low_rows(episode)
     for name, stream in episode.streams.items():
         if stream.kind in ("rgb", "depth", "segmentation"):
@@ -151,16 +160,18 @@ def episode_rows(episode: Episode, size: Size) -> Rows:
             if stream.kind == "depth" and images.dtype != np.uint16:
                 images = to_millimetres(images)
             rows[name] = np.stack(list(pictures(images, stream.kind, size)))
+        elif stream.kind == "points" and points is not None:
+            rows[name] = np.stack([sampled(cloud, points) for cloud in stream.values])
     return rows
 
 
 def low_rows(episode: Episode) -> Rows:
-    """Return all but the pictures."""
+    """Return all but the pictures and clouds."""
     rows: Rows = {"time_ns": episode.time_ns}
     for name, stream in episode.streams.items():
         if stream.kind == "pose":
             rows[name] = stream.values.astype(np.float32)
-        elif stream.kind in ("proprio", "truth"):
+        elif stream.kind in ("proprio", "truth", "lidar"):
             flat = stream.values.reshape(len(stream.values), -1)
             rows[name] = flat.astype(np.float32)
     if episode.actions is not None:

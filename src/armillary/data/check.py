@@ -2,11 +2,11 @@
 
     check_format(write, read)    # write(path, episodes), read(path) -> episodes
 
-Episodes that count are written and read back: picture, depth, labels, pose, vectors and actions of
-a step all say the step's number, so whatever is out of place by one step, row or channel is seen.
-Pictures may be lossy; everything else may not.
+Episodes that count are written and read back: picture, depth, labels, points, ranges, pose, vectors
+and actions of a step all say the step's number, so whatever is out of place by one step, row or
+channel is seen. Pictures may be lossy; everything else may not.
 
-Axes: T time, A action, H W image.
+Axes: T time, A action, H W image, P points.
 """
 
 from __future__ import annotations
@@ -26,6 +26,8 @@ _LENGTHS = (9, 12, 10)
 _ROWS, _COLUMNS = 32, 48
 _SIDE = 4  # a number is drawn as 4 x 4 blocks, one bit each
 _DARK, _BRIGHT = 40, 200
+_FEATURES = ("x", "y", "z", "ring")
+_BEAMS = np.stack([np.linspace(-1.5, 1.5, 11), np.full(11, 0.1)], 1)
 _LENS = np.array([[40.0, 0.0, 23.5], [0.0, 41.0, 15.5], [0.0, 0.0, 1.0]])
 
 Write = Callable[[Path, Sequence[Episode]], object]
@@ -40,7 +42,8 @@ def check_format(write: Write, read: Read, without: Sequence[str] = ()) -> None:
             (as a folder or a file).
         read: gives the episodes that lie there, in the order of writing.
         without: names of streams that the format does not carry; they are not written. There are
-            ``rgb``, ``depth``, ``segmentation``, ``world_from_camera``, ``proprio``, ``count``.
+            ``rgb``, ``depth``, ``segmentation``, ``points``, ``lidar``, ``world_from_camera``,
+            ``proprio``, ``count``.
 
     Raises:
         CheckFailedError: names the first promise that did not hold.
@@ -76,6 +79,8 @@ def _episode(index: int, without: Sequence[str], actions: bool) -> Episode:
         "rgb": Stream("rgb", pictures, "", "camera", _LENS + index),
         "depth": Stream("depth", _depth(number), "m", "camera", _LENS + index),
         "segmentation": Stream("segmentation", pictures[..., 0] // 100 + 3),
+        "points": Stream("points", _points(number), "m", "lidar", columns=_FEATURES),
+        "lidar": Stream("lidar", _ranges(number), "m", "lidar", beams_rad=_BEAMS),
         "world_from_camera": Stream("pose", _poses(number), "m", "world"),
         "proprio": Stream("proprio", np.concatenate([column, -column, column / 2], 1), "rad", ""),
         "count": Stream("truth", column, "m", "world"),
@@ -118,6 +123,22 @@ def _depth(number: np.ndarray) -> Float32[np.ndarray, "T H W"]:
     return depth_m
 
 
+def _points(number: np.ndarray) -> Float32[np.ndarray, "T P 4"]:
+    """As many points as the last digit, each saying the number and its own place; then NaN."""
+    points = np.full((len(number), 9, 4), np.nan, np.float32)
+    for row, value in zip(points, number, strict=True):
+        count = int(value) % 10
+        row[:count, 0], row[:count, 2] = value, -value
+        row[:count, 1] = row[:count, 3] = np.arange(count)
+    return points[:, : int((number % 10).max())]
+
+
+def _ranges(number: np.ndarray) -> Float32[np.ndarray, "T N"]:
+    ranges = number[:, None] / np.float32(100) + np.arange(11, dtype=np.float32)
+    ranges[number % 2 == 0, 3] = np.nan
+    return ranges.astype(np.float32)
+
+
 def _poses(number: np.ndarray) -> Float[np.ndarray, "T 4 4"]:
     angle = number / 100.0
     poses = np.tile(np.eye(4), (len(number), 1, 1))
@@ -153,6 +174,11 @@ def _check_names(index: int, got: Episode, want: Episode) -> None:
         lens, known = other.intrinsics, stream.intrinsics
         same = lens is None if known is None else lens is not None and np.allclose(lens, known)
         _hold(same, f"intrinsics: {name!r} of episode {index} keeps its 3x3 K, or its lack of one")
+        named = other.columns == stream.columns
+        _hold(named, f"columns: {name!r} of episode {index} keeps its columns {stream.columns}")
+        fan, beams = other.beams_rad, stream.beams_rad
+        same = fan is None if beams is None else fan is not None and np.array_equal(fan, beams)
+        _hold(same, f"beams: {name!r} of episode {index} keeps the directions of its beams")
 
 
 def _check_stream(index: int, name: str, got: Stream, want: Stream) -> None:
@@ -167,7 +193,8 @@ def _check_stream(index: int, name: str, got: Stream, want: Stream) -> None:
         _check_depth(index, values, wanted)
     else:
         # poses pass through float32 in some formats: a micrometre is no loss
-        close = np.allclose(values, wanted, rtol=0, atol=1e-6 if want.kind == "pose" else 0)
+        atol = 1e-6 if want.kind == "pose" else 0
+        close = np.allclose(values, wanted, rtol=0, atol=atol, equal_nan=True)
         _hold(close, f"{name}: {_first_apart(index, values, wanted)} comes back as it was written")
 
 
@@ -205,8 +232,9 @@ def _files(path: Path) -> dict[str, bytes]:
 
 
 def _first_apart(index: int, got: np.ndarray, want: np.ndarray) -> str:
-    apart = np.abs(got.astype(np.float64) - want).reshape(len(want), -1).max(1)
-    return f"step {int(np.argmax(apart > 0))} of episode {index}"
+    alike = (got == want) | (np.isnan(got) & np.isnan(want))
+    apart = ~alike.reshape(len(want), -1).all(1)
+    return f"step {int(np.argmax(apart))} of episode {index}"
 
 
 def _hold(holds: bool, promise: str) -> None:

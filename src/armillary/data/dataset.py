@@ -19,6 +19,7 @@ from armillary.core.files import read_json
 from armillary.core.hashing import file_sha256, json_sha256
 from armillary.core.values import Episode, Stream, StreamKind
 from armillary.data import layout
+from armillary.data.clouds import padded, read_clouds
 from armillary.data.depth import to_metres
 from armillary.data.foreign import image_frames, license_of, to_depth_mm
 from armillary.data.tables import array, read_table
@@ -89,6 +90,11 @@ class Dataset:
         """Kind of the streams that are pictures, by name."""
         return {name: kind for name, kind in self.names.values() if kind in CAMERAS}
 
+    @property
+    def clouds(self) -> tuple[str, ...]:
+        """Names of the streams that are point clouds."""
+        return tuple(name for name, kind in self.streams.items() if kind == "points")
+
     def identity(self) -> str:
         """Return a hash that changes when the dataset does.
 
@@ -103,7 +109,7 @@ class Dataset:
         return json_sha256([file_sha256(self.path / layout.INFO), rows])
 
     def read(self, index: int) -> Episode:
-        """Return one episode with all its pictures.
+        """Return one episode with all its pictures and clouds.
 
         Raises:
             DatasetError: there is no such episode, it is damaged, larger than memory should hold,
@@ -115,10 +121,12 @@ class Dataset:
             images = self._stacked(index, name, len(episode))
             values = to_metres(images) if kind == "depth" else images
             streams[name] = replace(self.camera(index, name), values=values)
+        for name in self.clouds:
+            streams[name] = self._padded(index, name)
         return replace(episode, streams=streams)
 
     def read_low(self, index: int) -> Episode:
-        """Return one episode without its pictures: times, actions, poses, vectors.
+        """Return one episode without its pictures and clouds: times, actions, poses, vectors.
 
         Raises:
             DatasetError: there is no such episode, it is damaged, or its actions are not numbers.
@@ -127,6 +135,7 @@ class Dataset:
         with self._naming(index):
             table = self._rows(index)
             streams = self._vectors(index, table) | self._poses(index)
+            streams |= self._beams(index, streams)
             sidecar = self.sidecar(index) if self.is_ours else {}
         return Episode(
             streams=streams,
@@ -175,6 +184,30 @@ class Dataset:
             else:
                 yield from self._decoded(index, key, steps)
 
+    def points(
+        self, index: int, name: str, steps: Sequence[int] | None = None
+    ) -> Iterator[np.ndarray]:
+        """Yield the clouds of one stream, one at a time: float32 [P F] metres, no padding.
+
+        Args:
+            index: number of the episode.
+            name: of the stream, one of ``clouds``.
+            steps: which clouds, ascending; None yields all.
+
+        Raises:
+            DatasetError: there is no such stream, or the file is damaged or missing.
+        """
+        self.check_index(index)
+        if name not in self.clouds:
+            raise DatasetError(f"{self.path}: has no points {name!r}; it has {list(self.clouds)}.")
+        with self._naming(index):
+            columns = self._described(index)[name]["columns"]
+            yield from read_clouds(self.path / layout.points_file(index), name, columns, steps)
+
+    def columns(self, name: str) -> tuple[str, ...]:
+        """Return the names of a cloud's features, x y z first."""
+        return tuple(self.sidecar(0)["streams"][name]["columns"])
+
     def picture_size(self, name: str) -> tuple[int, int]:
         """Return rows and columns of a camera's pictures on disk."""
         key = next(key for key, named in self.names.items() if named[0] == name)
@@ -220,7 +253,7 @@ class Dataset:
         described = self._described(index)
         streams = {}
         for key, (name, kind) in self.names.items():
-            if kind in ("proprio", "truth"):
+            if kind in ("proprio", "truth", "lidar"):
                 values = array(table, key).reshape(table.num_rows, -1).astype(np.float32)
                 spec = described.get(name, {})
                 streams[name] = Stream(kind, values, spec.get("unit", ""), spec.get("frame", ""))
@@ -235,6 +268,22 @@ class Dataset:
             name: Stream("pose", array(table, name).reshape(-1, 4, 4), spec["unit"], spec["frame"])
             for name, spec in poses.items()
         }
+
+    def _beams(self, index: int, streams: Mapping[str, Stream]) -> dict[str, Stream]:
+        """Return the LiDAR streams whose beams are known, with them."""
+        known = [name for name, spec in self._described(index).items() if spec.get("beams")]
+        if not known:
+            return {}
+        table = read_table(self.path / layout.beams_file(index), known)
+        return {
+            name: replace(streams[name], beams_rad=array(table, name).reshape(-1, 2))
+            for name in known
+        }
+
+    def _padded(self, index: int, name: str) -> Stream:
+        spec = self._described(index)[name]
+        values = padded(list(self.points(index, name)), len(spec["columns"]), MAX_EPISODE_BYTES)
+        return Stream("points", values, spec["unit"], spec["frame"], columns=tuple(spec["columns"]))
 
     def _times(self, index: int, table: pa.Table) -> np.ndarray:
         if self.is_ours:

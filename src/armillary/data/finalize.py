@@ -84,6 +84,22 @@ def _check_features(path: Path, sidecars: Sequence[dict]) -> None:
                 f"{path}: episode {sidecar['episode']} differs from episode 0 in {odd[0]!r}; all "
                 "episodes of a dataset have the same streams and sizes."
             )
+        _check_clouds(path, sidecar, sidecars[0])
+
+
+def _check_clouds(path: Path, sidecar: dict, first: dict) -> None:
+    """Points are no feature of LeRobot's, so they are compared here."""
+    found, want = _cloud_columns(sidecar), _cloud_columns(first)
+    if found != want:
+        raise DatasetError(
+            f"{path}: episode {sidecar['episode']} has the points {found}, episode 0 has {want}; "
+            "all episodes of a dataset have the same."
+        )
+
+
+def _cloud_columns(sidecar: dict) -> dict[str, str]:
+    streams = sidecar["streams"].items()
+    return {name: " ".join(s["columns"]) for name, s in streams if s["kind"] == "points"}
 
 
 def _number_rows(path: Path, sidecar: dict, start: int) -> None:

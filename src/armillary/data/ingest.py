@@ -1,4 +1,4 @@
-"""Ingest: turn what people have (videos, LeRobot datasets) into an armillary dataset.
+"""Ingest: turn what people have (videos, point clouds, datasets) into an armillary dataset.
 
 The dataset appears complete or not at all: it is written beside ``out`` and renamed. What cannot
 be used is named with its reason and counted, never dropped in silence.
@@ -6,68 +6,24 @@ be used is named with its reason and counted, never dropped in silence.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
-
-from armillary.core.errors import ConfigError, DatasetError, FormatError, unknown_name
-from armillary.core.files import replacing_folder, storage_errors
+from armillary.core.errors import ConfigError, unknown_name
+from armillary.core.files import storage_errors
 from armillary.core.progress import Progress, silent
-from armillary.core.values import Episode
 from armillary.data import layout
-from armillary.data.foreign import tasks_of
-from armillary.data.opening import open_dataset
-from armillary.data.resize import Size, is_proportional, within_side
-from armillary.data.sources.lerobot import copy_episode
-from armillary.data.sources.video_folder import (
-    Clip,
-    common_fps,
-    common_size,
-    examine,
-    find_videos,
-    resampled,
-)
-from armillary.data.writer import DatasetWriter, Frames
+from armillary.data.sources import kitti, las, lerobot, nuscenes_bin, pcd, ply, video
+from armillary.data.sources.source import IngestOptions, IngestSummary, Source
 
-Skipped = tuple[tuple[Path, str], ...]
-
-
-@dataclass(frozen=True)
-class IngestSummary:
-    """What came of an ingest.
-
-    Attributes:
-        written: number of episodes.
-        skipped: what was not usable, with the reason.
-        frames: steps in all episodes.
-        out: the dataset's folder.
-        fitted: videos of another size than most: scaled and cropped in the middle to fit.
-    """
-
-    written: int
-    skipped: Skipped
-    frames: int
-    out: Path
-    fitted: tuple[Path, ...] = ()
-
-
-@dataclass(frozen=True)
-class IngestOptions:
-    """What may be chosen.
-
-    Attributes:
-        fps: frames per second of the dataset; None takes what most of the videos have.
-        max_side: longer side of the pictures at most, in pixels; None keeps their size.
-        license: licence of the videos, kept with every episode.
-        replace: whether an existing dataset at ``out`` may be replaced.
-    """
-
-    fps: float | None = None
-    max_side: int | None = None
-    license: str = ""
-    replace: bool = False
+FORMATS: dict[str, Source] = {
+    "lerobot": lerobot,
+    "video": video,
+    "kitti": kitti,
+    "nuscenes": nuscenes_bin,
+    "las": las,
+    "pcd": pcd,
+    "ply": ply,
+}
 
 
 def ingest(
@@ -77,30 +33,37 @@ def ingest(
     progress: Progress = silent,
     options: IngestOptions | None = None,
 ) -> IngestSummary:
-    """Write a dataset from a video file, a folder of them (recursive), or a LeRobot v3 dataset.
+    """Write a dataset from a file or folder in one of the ``FORMATS``.
 
     Args:
         source: file or folder.
         out: folder of the new dataset.
-        fmt: ``video``, ``lerobot``, or ``auto``.
+        fmt: a name of ``FORMATS``, or ``auto``.
         progress: called with items done and in all.
-        options: frame rate, size, licence.
+        options: frame rate, size, unit, licence.
 
     Raises:
         FormatError: nothing there, nothing usable, or not the format that was named.
-        ConfigError: unknown format, or ``out`` is in use.
+        ConfigError: unknown format, several formats in one folder, or ``out`` is in use.
         StorageError: ``out`` cannot be written; nothing is left there.
     """
     source, out, options = Path(source), Path(out), options or IngestOptions()
-    chosen = _format(source) if fmt == "auto" else fmt
+    chosen = _detected(source) if fmt == "auto" else fmt
     if chosen not in FORMATS:
         raise unknown_name("format", fmt, ["auto", *FORMATS])
     _check_free(out, options.replace)
-    return FORMATS[chosen](source, out, progress, options)
+    return FORMATS[chosen].ingest(source, out, progress, options)
 
 
-def _format(source: Path) -> str:
-    return "lerobot" if (source / layout.INFO).is_file() else "video"
+def _detected(source: Path) -> str:
+    found = [name for name, module in FORMATS.items() if module.detect(source)]
+    if len(found) > 1:
+        raise ConfigError(
+            f"{source}: holds several formats ({', '.join(found)}); say with --format which one "
+            "to take, or give the folder of one of them."
+        )
+    # FFmpeg knows more than suffixes say, and its sentence names what was looked for
+    return found[0] if found else "video"
 
 
 def _check_free(out: Path, replace: bool) -> None:
@@ -112,93 +75,3 @@ def _check_free(out: Path, replace: bool) -> None:
             f"{out}: already exists and is not empty; choose another folder with --out"
             + (", or allow to replace this dataset." if ours else ".")
         )
-
-
-def _ingest_videos(
-    source: Path, out: Path, progress: Progress, options: IngestOptions
-) -> IngestSummary:
-    files = find_videos(source)
-    clips, skipped = _examined(files)
-    if not clips:
-        raise FormatError(f"{source}: no usable video; the first problem was: {skipped[0][1]}")
-    fps = options.fps or common_fps(clips)
-    size = within_side(common_size(clips), options.max_side)
-    with replacing_folder(out) as beside:
-        writer = DatasetWriter(beside, fps, robot_type="video", about={"ingested": "video"})
-        written = frames = 0
-        for done, clip in enumerate(clips):
-            try:
-                name = _name(clip.path, source)
-                frames += _write_clip(writer, written, clip, size, name, options.license)
-                written += 1
-            except (FormatError, DatasetError) as error:
-                skipped.append((clip.path, str(error)))
-            progress(done + 1, len(clips), clip.path.name)
-        if not written:
-            raise FormatError(f"{source}: no usable video; the first problem was: {skipped[0][1]}")
-        writer.finalize()
-    lost = {path for path, _ in skipped}
-    odd = [c.path for c in clips if c.path not in lost and not is_proportional(c.size, size)]
-    return IngestSummary(written, tuple(sorted(skipped)), frames, out, tuple(odd))
-
-
-def _examined(files: list[Path]) -> tuple[list[Clip], list[tuple[Path, str]]]:
-    clips, skipped = [], []
-    for file in files:
-        try:
-            clips.append(examine(file))
-        except (FormatError, OSError) as error:
-            skipped.append((file, str(error)))
-    return clips, skipped
-
-
-def _write_clip(
-    writer: DatasetWriter, index: int, clip: Clip, size: Size, name: str, license_: str
-) -> int:
-    times: list[int] = []
-
-    def images() -> Iterator[np.ndarray]:
-        for time_ns, image in resampled(clip.path, writer.fps, size):
-            times.append(time_ns)
-            yield image
-
-    def rest() -> Episode:
-        return Episode({}, np.array(times, np.int64), None, name, license_)
-
-    writer.write_frames(index, {"rgb": Frames("rgb", images(), "", "camera")}, rest)
-    return len(times)
-
-
-def _name(path: Path, source: Path) -> str:
-    return path.name if path == source else path.relative_to(source).as_posix()
-
-
-def _ingest_lerobot(
-    source: Path, out: Path, progress: Progress, options: IngestOptions
-) -> IngestSummary:
-    dataset = open_dataset(source)
-    if options.fps not in (None, dataset.fps):
-        raise ConfigError(f"{source}: runs at {dataset.fps} steps/s, which cannot be changed.")
-    skipped: list[tuple[Path, str]] = []
-    with replacing_folder(out) as beside:
-        robot = str(dataset.info.get("robot_type") or "")
-        task = tasks_of(source)
-        writer = DatasetWriter(beside, dataset.fps, robot, task, {"ingested": "lerobot"})
-        written = frames = 0
-        for index in range(len(dataset)):
-            try:
-                frames += copy_episode(writer, written, dataset, index, options.max_side)
-                written += 1
-            except (FormatError, DatasetError) as error:
-                skipped.append((source, str(error)))
-            progress(index + 1, len(dataset), f"{frames} frames")
-        if not written:
-            raise FormatError(f"{source}: no usable episode; the first: {skipped[0][1]}")
-        writer.finalize()
-    return IngestSummary(written, tuple(skipped), frames, out)
-
-
-FORMATS: dict[str, Callable[[Path, Path, Progress, IngestOptions], IngestSummary]] = {
-    "video": _ingest_videos,
-    "lerobot": _ingest_lerobot,
-}

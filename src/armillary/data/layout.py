@@ -29,12 +29,15 @@ DATA = "data/chunk-{chunk_index:03d}/file-{file_index:03d}.parquet"
 VIDEO = "videos/{video_key}/chunk-{chunk_index:03d}/file-{file_index:03d}.mp4"
 ABOUT = "meta/armillary/dataset.json"
 MANIFEST = "meta/armillary/manifest.json"
+POINTS = "meta/armillary/points/chunk-{chunk_index:03d}/file-{file_index:03d}.parquet"
+BEAMS = "meta/armillary/beams/chunk-{chunk_index:03d}/file-{file_index:03d}.parquet"
 SIDECAR_FOLDER = "meta/armillary/episodes"
 _STEPS = "meta/armillary/steps/chunk-{chunk_index:03d}/file-{file_index:03d}.parquet"
 
 ACTION = "action"
 STATE = "observation.state"
 IMAGES = "observation.images."
+LIDAR = "observation.lidar"
 TRUTH = "truth."
 BOOKKEEPING: Mapping[str, str] = {
     "timestamp": "float32",
@@ -60,15 +63,27 @@ def steps_file(index: int) -> str:
     return _STEPS.format(chunk_index=index // CHUNK, file_index=index % CHUNK)
 
 
+def points_file(index: int) -> str:
+    """Return where the point clouds of an episode lie."""
+    return POINTS.format(chunk_index=index // CHUNK, file_index=index % CHUNK)
+
+
+def beams_file(index: int) -> str:
+    """Return where the directions of an episode's LiDAR beams lie."""
+    return BEAMS.format(chunk_index=index // CHUNK, file_index=index % CHUNK)
+
+
 def sidecar_file(index: int) -> str:
     """Return the file whose existence says that an episode is complete; written last."""
     return f"{SIDECAR_FOLDER}/chunk-{index // CHUNK:03d}/episode-{index:06d}.json"
 
 
 def feature_key(name: str, kind: StreamKind) -> str:
-    """Return the LeRobot feature that holds a stream."""
+    """Return the LeRobot feature that holds a stream (poses and points lie beside: none)."""
     if kind in ("rgb", "depth", "segmentation"):
         return IMAGES + name
+    if kind == "lidar":
+        return LIDAR if name == "lidar" else f"{LIDAR}.{name}"
     if kind == "truth":
         return TRUTH + name
     return STATE if name == "proprio" else f"observation.{name}"
@@ -160,6 +175,8 @@ def _kind(key: str, spec: Mapping[str, Any]) -> StreamKind | None:
         return None
     if key.startswith(TRUTH):
         return "truth"
+    if key == LIDAR or key.startswith(f"{LIDAR}."):
+        return "lidar"
     return "proprio" if key.startswith("observation.") else None
 
 
@@ -170,4 +187,4 @@ def _plain_name(key: str) -> str:
         return key.removeprefix(TRUTH)
     if key.startswith(("observation.images.", "observation.image")):
         return key.rsplit(".", 1)[-1]
-    return key.removeprefix("observation.")
+    return key.removeprefix(f"{LIDAR}.").removeprefix("observation.")

@@ -124,11 +124,11 @@ def _check_counts(dataset: Dataset) -> None:
 
 def _check_files(dataset: Dataset) -> None:
     seen: set[str] = set()
+    beside = [layout.steps_file, layout.sidecar_file] if dataset.is_ours else []
+    if dataset.is_ours and (dataset.path / layout.sidecar_file(0)).is_file() and dataset.clouds:
+        beside.append(layout.points_file)
     for index in range(len(dataset)):
-        files = dataset.files(index)
-        if dataset.is_ours:
-            files += [layout.steps_file(index), layout.sidecar_file(index)]
-        for file in files:
+        for file in [*dataset.files(index), *(place(index) for place in beside)]:
             if file not in seen and not (dataset.path / file).is_file():
                 raise DatasetError(
                     f"{dataset.path}: episode {index}: {file} is missing; fetch or record it again."

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack
+from dataclasses import asdict
 from itertools import islice
 from pathlib import Path
 from types import TracebackType
@@ -30,6 +31,7 @@ from armillary.data.cache import (
 )
 from armillary.data.dataset import Dataset
 from armillary.data.manifest import read_manifest
+from armillary.data.point_sampling import PointSampling, sampled
 from armillary.data.resize import Size, as_size, resized_lens
 
 CHUNK_FRAMES = 256  # pictures held at once while decoding
@@ -47,6 +49,7 @@ def prepare(
     progress: Progress = silent,
     episodes: Sequence[int] | np.ndarray | None = None,
     damaged: Literal["refuse", "skip"] = "refuse",
+    points: PointSampling | None = None,
 ) -> Cache:
     """Return the dataset as a memory-mapped cache, decoding it only if that was not done before.
 
@@ -58,6 +61,7 @@ def prepare(
         episodes: indices to prepare; all if not given.
         damaged: refuse the dataset when an episode is damaged, or skip it and name it in
             ``Cache.skipped``.
+        points: how clouds are sampled; None leaves them out.
 
     Raises:
         DatasetError: an episode is damaged (its name is in the sentence), or none is left.
@@ -66,14 +70,18 @@ def prepare(
     shape = as_size(size)
     wanted = _wanted(dataset, episodes)
     settings = {"size": shape, "episodes": wanted, "version": CACHE_VERSION, "damaged": damaged}
+    # only where clouds are sampled: all other caches keep the names that they have
+    settings |= {} if points is None else {"points": asdict(points)}
     identity = dataset.identity()
     key = json_sha256([identity, settings])[:20]
     folder = Path(cache_root or default_cache_root()) / f"{_safe(dataset.path.name)}-{key}"
     if (folder / "index.json").is_file():
         return open_cache(folder)
     with replacing_folder(folder) as beside:
-        about = {"dataset": str(dataset.path.resolve()), "identity": identity}
-        _fill(dataset, shape, wanted, beside, about, damaged, progress)
+        about: dict[str, Any] = {"dataset": str(dataset.path.resolve()), "identity": identity}
+        if points is not None:
+            about["points"] = {name: dataset.columns(name) for name in dataset.clouds}
+        _fill(dataset, shape, points, wanted, beside, about, damaged, progress)
     return open_cache(folder)
 
 
@@ -142,6 +150,7 @@ class NpyAppender:
 def _fill(
     dataset: Dataset,
     size: Size,
+    points: PointSampling | None,
     wanted: Sequence[int],
     folder: Path,
     about: dict[str, Any],
@@ -155,7 +164,7 @@ def _fill(
         for done, index in enumerate(wanted):
             try:
                 _check_hashes(dataset, index, hashes.get(index, {}))
-                lens, length = _append(dataset, index, size, folder, files, stack)
+                lens, length = _append(dataset, index, size, points, folder, files, stack)
             except DatasetError as error:
                 if damaged == "refuse":
                     raise
@@ -187,6 +196,7 @@ def _append(
     dataset: Dataset,
     index: int,
     size: Size,
+    points: PointSampling | None,
     folder: Path,
     files: dict[str, NpyAppender],
     stack: ExitStack,
@@ -194,6 +204,14 @@ def _append(
     episode = dataset.read_low(index)
     for name, rows in low_rows(episode).items():
         _file(name, folder, files, stack).append(rows)
+    if points is not None:
+        for name in dataset.clouds:
+            clouds = dataset.points(index, name)
+            file = _file(name, folder, files, stack)
+            before = file.count
+            for rows in _in_chunks(sampled(cloud, points) for cloud in clouds):
+                file.append(rows)
+            _check_count(dataset, index, name, file.count - before, len(episode))
     lenses = []
     for name, kind in dataset.cameras.items():
         file = _file(name, folder, files, stack)
@@ -234,7 +252,7 @@ def _check_hashes(dataset: Dataset, index: int, hashes: dict[str, str]) -> None:
 def _check_count(dataset: Dataset, index: int, name: str, count: int, want: int) -> None:
     if count != want:
         raise DatasetError(
-            f"{dataset.path}: episode {index}: {name!r} has {count} pictures, {want} are wanted."
+            f"{dataset.path}: episode {index}: {name!r} has {count} steps, {want} are wanted."
         )
 
 

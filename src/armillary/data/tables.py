@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -39,8 +40,16 @@ def write_table(path: Path, columns: Mapping[str, pa.Array], metadata: dict | No
         pq.write_table(table, beside, compression="zstd")
 
 
-def read_table(path: Path, columns: list[str] | None = None) -> pa.Table:
-    """Read a parquet file of bounded size.
+@contextmanager
+def opened_parquet(
+    path: Path, columns: Sequence[str] = (), by_group: bool = False
+) -> Iterator[pq.ParquetFile]:
+    """Open a parquet file of bounded size; what goes wrong while it is read is one sentence.
+
+    Args:
+        path: the file.
+        columns: that must be there.
+        by_group: whether only one row group is held at a time, so that only it must be small.
 
     Raises:
         FormatError: it is missing, damaged, too large, or lacks a column.
@@ -48,19 +57,30 @@ def read_table(path: Path, columns: list[str] | None = None) -> pa.Table:
     try:
         with pq.ParquetFile(path) as file:
             meta = file.metadata
-            size = sum(meta.row_group(i).total_byte_size for i in range(meta.num_row_groups))
+            sizes = [meta.row_group(i).total_byte_size for i in range(meta.num_row_groups)]
+            size = max(sizes, default=0) if by_group else sum(sizes)
             if size > MAX_TABLE_BYTES:
                 raise FormatError(
                     f"{path}: {size} bytes unpacked; refused above {MAX_TABLE_BYTES}."
                 )
-            lost = sorted(set(columns or ()) - set(file.schema_arrow.names))
+            lost = sorted(set(columns) - set(file.schema_arrow.names))
             if lost:
                 raise FormatError(f"{path}: has no column {lost[0]!r}.")
-            return file.read(columns=columns)
+            yield file
     except FileNotFoundError as error:
         raise FormatError(f"{path}: there is no such file; a parquet file is needed.") from error
     except (pa.ArrowException, OSError) as error:
         raise FormatError(f"{path}: cannot be read as parquet ({_first_line(error)}).") from error
+
+
+def read_table(path: Path, columns: list[str] | None = None) -> pa.Table:
+    """Read a parquet file of bounded size.
+
+    Raises:
+        FormatError: it is missing, damaged, too large, or lacks a column.
+    """
+    with opened_parquet(path, columns or ()) as file:
+        return file.read(columns=columns)
 
 
 def array(table: pa.Table, name: str) -> np.ndarray:

@@ -96,7 +96,8 @@ def describe(path: Path | str) -> dict[str, Any]:
 def _described_streams(dataset: Dataset) -> dict[str, dict[str, Any]]:
     known = dataset.sidecar(0)["streams"] if dataset.is_ours else {}
     shapes = {name: dataset.features[key]["shape"] for key, (name, _) in dataset.names.items()}
-    return {
+    shapes |= {name: [*_cloud_shape(dataset, name)] for name in dataset.clouds}
+    described = {
         name: {
             "kind": kind,
             "shape": shapes.get(name, [4, 4]),
@@ -106,6 +107,15 @@ def _described_streams(dataset: Dataset) -> dict[str, dict[str, Any]]:
         }
         for name, kind in dataset.streams.items()
     }
+    for name in dataset.clouds:
+        described[name]["columns"] = list(dataset.columns(name))
+    return described
+
+
+def _cloud_shape(dataset: Dataset, name: str) -> tuple[int, int]:
+    """Return the points of the largest cloud of all episodes, and the features of a point."""
+    most = (dataset.sidecar(index)["streams"][name]["most"] for index in range(len(dataset)))
+    return max(most), len(dataset.columns(name))
 
 
 def _wrong_hashes(path: Path) -> Iterator[tuple[int, str]]:
@@ -126,6 +136,10 @@ def _wrong_counts(dataset: Dataset, index: int) -> Iterator[str]:
             count = sum(1 for _ in dataset.frames(index, name))
             if count != length:
                 yield f"episode {index}: {name!r} has {count} pictures, {length} are wanted."
+        for name in dataset.clouds:
+            count = sum(1 for _ in dataset.points(index, name))
+            if count != length:
+                yield f"episode {index}: {name!r} has {count} clouds, {length} are wanted."
     except ArmillaryError as error:
         yield str(error).removeprefix(f"{dataset.path}: ")
 

@@ -157,6 +157,6 @@ def _check_streams(cache: Cache, names: tuple[str, ...]) -> None:
 
 
 def _default_streams(cache: Cache) -> tuple[str, ...]:
-    kinds = ("rgb", "depth", "pose", "proprio")
+    kinds = ("rgb", "depth", "points", "lidar", "pose", "proprio")
     names = tuple(name for name, kind in cache.kinds.items() if kind in kinds)
     return names if cache.intrinsics is None else (*names, "intrinsics")

@@ -4,7 +4,7 @@ An episode is complete when its sidecar (a small JSON with the hashes of its fil
 written last. Nothing of an episode depends on another one until ``finalize``, which numbers the
 rows through, writes ``meta/`` from the complete episodes alone, and hashes everything.
 
-Axes: T time, A action, Q width of a vector, H W image.
+Axes: T time, A action, Q width of a vector, H W image, P points, F features of a point, N beams.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ from armillary.core.files import read_json, storage_errors, write_json
 from armillary.core.hashing import canonical_json, file_sha256
 from armillary.core.values import Episode, Stream, StreamKind
 from armillary.data import layout
+from armillary.data.clouds import Clouds, Passed, write_clouds
 from armillary.data.depth import to_millimetres
 from armillary.data.finalize import finalize
 from armillary.data.statistics import FrameCounter, column_stats
@@ -107,32 +108,43 @@ class DatasetWriter:
             DatasetError: its streams, times and actions do not fit together or are not numbers.
             StorageError: the disk is full or not writable; the episode then counts as not written.
         """
-        cameras = {name: s for name, s in episode.streams.items() if s.kind in CAMERAS}
-        others = {name: s for name, s in episode.streams.items() if s.kind not in CAMERAS}
-        frames = {name: _frames(stream) for name, stream in cameras.items()}
+        large = {n: s for n, s in episode.streams.items() if s.kind in (*CAMERAS, "points")}
+        others = {name: s for name, s in episode.streams.items() if name not in large}
+        frames = {n: _clouds(n, s) if s.kind == "points" else _frames(s) for n, s in large.items()}
         rest = replace(episode, streams=others)
         for name, stream in episode.streams.items():
             _check_length(index, name, len(stream.values), len(episode))
         self.write_frames(index, frames, lambda: rest)
 
     def write_frames(
-        self, index: int, frames: Mapping[str, Frames], rest: Callable[[], Episode]
+        self, index: int, frames: Mapping[str, Frames | Clouds], rest: Callable[[], Episode]
     ) -> None:
-        """Write one episode whose pictures come one by one.
+        """Write one episode whose pictures and clouds come one by one.
 
         Args:
             index: number of the episode.
-            frames: cameras by stream name.
-            rest: gives times, actions and streams without pictures; called after the last picture.
+            frames: cameras and sensors of points by stream name.
+            rest: gives times, actions and all other streams; called after the last picture.
+
+        Raises:
+            DatasetError: streams, times and actions do not fit together or are not numbers.
+            StorageError: the disk is full or not writable; the episode then counts as not written.
         """
+        cameras = {name: f for name, f in frames.items() if isinstance(f, Frames)}
+        clouds = {name: f for name, f in frames.items() if isinstance(f, Clouds)}
         with storage_errors(self.path):
             (self.path / layout.sidecar_file(index)).unlink(missing_ok=True)
-        passed = {name: self._write_video(index, name, camera) for name, camera in frames.items()}
+        passed = {name: self._write_video(index, name, camera) for name, camera in cameras.items()}
+        steps, seen = self._write_clouds(index, clouds)
         episode = rest()
         _check(index, episode)
-        for name, (_, count, _) in passed.items():
+        counts = {name: count for name, (_, count, _) in passed.items()} | dict.fromkeys(
+            seen, steps
+        )
+        for name, count in counts.items():
             _check_length(index, name, count, len(episode))
-        self._write_rows(index, frames, episode, passed)
+        points = {name: _described_cloud(clouds[name], seen[name]) for name in clouds}
+        self._write_rows(index, cameras, points, episode, passed)
 
     def finalize(self) -> None:
         """Write ``meta/`` from the complete episodes and hash everything; may be called again.
@@ -151,10 +163,16 @@ class DatasetWriter:
         spec = layout.camera_spec(camera.kind, passed.shape, self.fps, pixels)
         return spec, count, passed.counter.stats()
 
+    def _write_clouds(
+        self, index: int, clouds: Mapping[str, Clouds]
+    ) -> tuple[int, dict[str, Passed]]:
+        return write_clouds(self.path / layout.points_file(index), clouds) if clouds else (0, {})
+
     def _write_rows(
         self,
         index: int,
         frames: Mapping[str, Frames],
+        points: Mapping[str, dict],
         episode: Episode,
         passed: Mapping[str, tuple[dict, int, dict]],
     ) -> None:
@@ -167,12 +185,17 @@ class DatasetWriter:
         stats = {keys[name]: passed[name][2] for name in frames}
         stats |= {name: column_stats(values) for name, values in columns.items()}
         files = [layout.steps_file(index), *(layout.video_file(index, k) for k in keys.values())]
+        if points:
+            files.append(layout.points_file(index))
+        if beams := _beams(episode):
+            write_table(self.path / layout.beams_file(index), beams)
+            files.append(layout.beams_file(index))
         sidecar = {
             "episode": index,
             "length": len(episode),
             "source": episode.source,
             "license": episode.license,
-            "streams": _described(frames) | _described(episode.streams),
+            "streams": {**_described(frames), **points, **_described(episode.streams)},
             "rows_sha256": rows_sha256(read_table(data)),
             "files": {name: file_sha256(self.path / name) for name in files},
             "features": features,
@@ -216,9 +239,31 @@ def _frames(stream: Stream) -> Frames:
     return Frames(stream.kind, images, stream.unit, stream.frame, stream.intrinsics)
 
 
+def _clouds(name: str, stream: Stream) -> Clouds:
+    values = stream.values
+    if values.ndim != 3 or values.shape[2] < 3:
+        raise DatasetError(f"{name!r}: points are [T P F], x y z first; got {list(values.shape)}.")
+    columns = stream.columns or ("x", "y", "z")
+    return Clouds(values, columns, stream.unit, stream.frame)
+
+
+def _described_cloud(clouds: Clouds, passed: Passed) -> dict:
+    return {
+        "kind": "points",
+        "unit": clouds.unit,
+        "frame": clouds.frame,
+        "intrinsics": None,
+        "columns": list(clouds.columns),
+        "most": passed.most,
+        "points": passed.points,
+    }
+
+
 def _check(index: int, episode: Episode) -> None:
     for name, stream in episode.streams.items():
         _check_length(index, name, len(stream.values), len(episode))
+        if stream.kind == "lidar":
+            _check_lidar(index, name, stream)
     if np.any(np.diff(episode.time_ns) < 0):
         raise DatasetError(f"Episode {index}: its times run backwards; they must ascend.")
     actions = episode.actions
@@ -228,6 +273,15 @@ def _check(index: int, episode: Episode) -> None:
     if not np.isfinite(actions).all():
         step = int(np.argwhere(~np.isfinite(actions))[0][0])
         raise DatasetError(f"Episode {index}: the action of step {step} is NaN or infinite.")
+
+
+def _check_lidar(index: int, name: str, stream: Stream) -> None:
+    values, beams = stream.values, stream.beams_rad
+    if values.ndim != 2 or (beams is not None and len(beams) != values.shape[1]):
+        raise DatasetError(
+            f"Episode {index}: {name!r} must be ranges [T N] with N beams; got "
+            f"{list(values.shape)} and {'no' if beams is None else len(beams)} beams."
+        )
 
 
 def _check_length(index: int, name: str, length: int, want: int) -> None:
@@ -240,9 +294,12 @@ def _columns(index: int, episode: Episode, fps: float | int) -> dict[str, np.nda
     steps = len(episode)
     columns = {}
     for name, stream in episode.streams.items():
-        if stream.kind in ("proprio", "truth"):
+        if stream.kind in ("proprio", "truth", "lidar"):
             key = layout.feature_key(name, stream.kind)
-            columns[key] = _flat(stream.values)
+            flat = _flat(stream.values)
+            columns[key] = (
+                np.where(np.isinf(flat), np.nan, flat) if stream.kind == "lidar" else flat
+            )
     if episode.actions is not None:
         # LeRobot has one action per step; the last has no outcome and is zero here, not read back.
         last = np.zeros((1, episode.actions.shape[1]), np.float32)
@@ -276,6 +333,16 @@ def _steps(episode: Episode) -> dict[str, pa.Array]:
     return columns
 
 
+def _beams(episode: Episode) -> dict[str, pa.Array]:
+    """Return the directions of each fan of beams as one row: azimuth and elevation in turn."""
+    fans = {name: s.beams_rad for name, s in episode.streams.items() if s.kind == "lidar"}
+    return {
+        name: vectors(beams.astype(np.float64).reshape(1, -1))
+        for name, beams in fans.items()
+        if beams is not None
+    }
+
+
 def _described(streams: Mapping[str, Any]) -> dict[str, dict]:
     return {
         name: {
@@ -284,5 +351,6 @@ def _described(streams: Mapping[str, Any]) -> dict[str, dict]:
             "frame": stream.frame,
             "intrinsics": None if stream.intrinsics is None else stream.intrinsics.tolist(),
         }
+        | ({"beams": stream.beams_rad is not None} if stream.kind == "lidar" else {})
         for name, stream in streams.items()
     }

@@ -2,11 +2,58 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 
+from armillary.core.errors import ConfigError, DatasetError, FormatError
+from armillary.core.files import replacing_folder
+from armillary.core.progress import Progress
+from armillary.data import layout
+from armillary.data.clouds import Clouds
 from armillary.data.dataset import Dataset
+from armillary.data.foreign import tasks_of
+from armillary.data.opening import open_dataset
 from armillary.data.resize import resized, resized_lens, within_side
+from armillary.data.sources.source import IngestOptions, IngestSummary, refuse_options
 from armillary.data.writer import DatasetWriter, Frames
+
+
+def detect(path: Path) -> bool:
+    """Say whether a folder is a LeRobot dataset."""
+    return (path / layout.INFO).is_file()
+
+
+def ingest(source: Path, out: Path, progress: Progress, options: IngestOptions) -> IngestSummary:
+    """Copy a dataset, with smaller pictures where that was chosen.
+
+    Raises:
+        DatasetError: it cannot be opened.
+        FormatError: no episode is usable.
+        ConfigError: another frame rate was asked for.
+        StorageError: ``out`` cannot be written; nothing is left there.
+    """
+    refuse_options(options, "lerobot", ["unit"])
+    dataset = open_dataset(source)
+    if options.fps not in (None, dataset.fps):
+        raise ConfigError(f"{source}: runs at {dataset.fps} steps/s, which cannot be changed.")
+    skipped: list[tuple[Path, str]] = []
+    with replacing_folder(out) as beside:
+        robot = str(dataset.info.get("robot_type") or "")
+        task = tasks_of(source)
+        writer = DatasetWriter(beside, dataset.fps, robot, task, {"ingested": "lerobot"})
+        written = frames = 0
+        for index in range(len(dataset)):
+            try:
+                frames += copy_episode(writer, written, dataset, index, options.max_side)
+                written += 1
+            except (FormatError, DatasetError) as error:
+                skipped.append((source, str(error)))
+            progress(index + 1, len(dataset), f"{frames} frames")
+        if not written:
+            raise FormatError(f"{source}: no usable episode; the first: {skipped[0][1]}")
+        writer.finalize()
+    return IngestSummary(written, tuple(skipped), frames, out)
 
 
 def copy_episode(
@@ -25,8 +72,9 @@ def copy_episode(
         DatasetError: the episode is damaged, or its actions are not numbers.
     """
     episode = dataset.read_low(index)
-    cameras = {name: _camera(dataset, index, name, max_side) for name in dataset.cameras}
-    writer.write_frames(to, cameras, lambda: episode)
+    sensors = {name: _camera(dataset, index, name, max_side) for name in dataset.cameras}
+    sensors |= {name: _clouds(dataset, index, name) for name in dataset.clouds}
+    writer.write_frames(to, sensors, lambda: episode)
     return len(episode)
 
 
@@ -42,3 +90,9 @@ def _camera(dataset: Dataset, index: int, name: str, max_side: int | None) -> Fr
     lens = None if lens is None else resized_lens(lens, before, size)
     images = (small(image) if size != before else image for image in dataset.frames(index, name))
     return Frames(stream.kind, images, stream.unit, stream.frame, lens)
+
+
+def _clouds(dataset: Dataset, index: int, name: str) -> Clouds:
+    spec = dataset.sidecar(index)["streams"][name]
+    clouds = dataset.points(index, name)
+    return Clouds(clouds, tuple(spec["columns"]), spec["unit"], spec["frame"])

@@ -1,0 +1,158 @@
+"""KITTI odometry: velodyne sweeps (float32 x, y, z, reflectance), their times and poses.
+
+Poses are of camera 0, not of the LiDAR: P_t takes camera 0 at t to camera 0 at the start, and
+``Tr`` of calib.txt takes the LiDAR to camera 0. The world here is the LiDAR's frame at the start
+(x forward, y left, z up), so ``world_from_lidar`` = Tr^-1 P_t Tr.
+
+Source: Geiger et al. 2012, development kit of the odometry benchmark.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import torch
+from jaxtyping import Float64, Int64
+
+from armillary.core.errors import FormatError, ShapeError
+from armillary.core.progress import Progress
+from armillary.data.sources.bare_floats import read_floats
+from armillary.data.sources.cloud import Cloud
+from armillary.data.sources.cloud_folder import Recording, Sensor, recordings, write_recordings
+from armillary.data.sources.source import IngestOptions, IngestSummary, refuse_options
+from armillary.spatial.poses import check_pose
+
+SUFFIXES = (".bin",)
+COLUMNS = ("x", "y", "z", "intensity")
+MAX_TEXT_BYTES = 64 << 20
+_SWEEPS = "velodyne"
+_POSE_TOLERANCE = 1e-3  # of a rotation's products; the files have six digits or more
+
+
+def detect(path: Path) -> bool:
+    """Say whether a folder is a sequence (holds ``velodyne``), or holds such sequences."""
+    return bool(_sequences(path))
+
+
+def ingest(source: Path, out: Path, progress: Progress, options: IngestOptions) -> IngestSummary:
+    """Write each sequence as an episode: clouds, times, and the LiDAR's poses if they are there.
+
+    Raises:
+        FormatError: nothing there, no sweep is usable, or poses and times do not fit the sweeps.
+        ConfigError: a unit was given; these are metres.
+        StorageError: ``out`` cannot be written; nothing is left there.
+    """
+    refuse_options(options, "kitti", ["max_side", "unit"])
+    folders = _sequences(source)
+    found = [read_sequence(folder) for folder in folders] or recordings(source, SUFFIXES)
+    posed = [recording.world_from_lidar is not None for recording in found]
+    if any(posed) and not all(posed):
+        odd = found[posed.index(False)].name
+        raise FormatError(
+            f"{source}: the sequence {odd} has no poses and others have; ingest sequences with and "
+            "without poses as two datasets."
+        )
+    sensor = Sensor("kitti", lambda path, _: read_kitti_bin(path), "lidar", False)
+    return write_recordings(source, out, found, sensor, progress, options)
+
+
+def read_kitti_bin(path: Path) -> Cloud:
+    """Return one sweep in the LiDAR's frame (x forward, y left, z up).
+
+    Raises:
+        FormatError: no whole number of points of 16 bytes, or none that is a number.
+    """
+    return read_floats(path, COLUMNS, "a KITTI sweep")
+
+
+def read_sequence(folder: Path) -> Recording:
+    """Return the sweeps of a sequence with their times and poses, where these are there.
+
+    Poses are looked for in ``poses.txt`` beside the sweeps, and where the benchmark keeps them:
+    ``poses/NN.txt`` beside the folder ``sequences``.
+
+    Raises:
+        FormatError: times or poses are damaged or not as many as sweeps; poses without ``Tr``.
+    """
+    [recording] = recordings(folder / _SWEEPS, SUFFIXES)[:1]
+    steps = len(recording.files)
+    times, poses = folder / "times.txt", _poses_file(folder)
+    return replace(
+        recording,
+        name=folder.resolve().name,
+        time_ns=_times(times, steps) if times.is_file() else None,
+        world_from_lidar=None if poses is None else _world_from_lidar(poses, folder, steps),
+    )
+
+
+def _sequences(path: Path) -> list[Path]:
+    candidates = [path, *sorted(path.glob("sequences/*")), *sorted(path.glob("*"))]
+    return [f for f in candidates if any((f / _SWEEPS).glob("*.bin"))]
+
+
+def _poses_file(folder: Path) -> Path | None:
+    folder = folder.resolve()
+    places = [folder / "poses.txt"]
+    if folder.parent.name == "sequences":
+        places.append(folder.parent.parent / "poses" / f"{folder.name}.txt")
+    return next((place for place in places if place.is_file()), None)
+
+
+def _times(path: Path, steps: int) -> Int64[np.ndarray, " T"]:
+    times_s = _numbers(path, steps, 1)[:, 0]
+    if np.any(np.diff(times_s) <= 0) or np.abs(times_s).max() > 1e9:
+        raise FormatError(f"{path}: its times must be seconds that ascend.")
+    return np.rint((times_s - times_s[0]) * 1e9).astype(np.int64)
+
+
+def _world_from_lidar(path: Path, folder: Path, steps: int) -> Float64[np.ndarray, "T 4 4"]:
+    start_from_camera = _homogeneous(path, _numbers(path, steps, 12))
+    camera_from_lidar = _calibration(folder / "calib.txt")
+    return np.linalg.inv(camera_from_lidar) @ start_from_camera @ camera_from_lidar
+
+
+def _calibration(path: Path) -> Float64[np.ndarray, "4 4"]:
+    lines = _text(path).splitlines() if path.is_file() else []
+    rows = [line.split()[1:] for line in lines if line.startswith(("Tr:", "Tr_velo_to_cam:"))]
+    try:
+        values = np.array([float(word) for word in rows[0]]).reshape(1, 12)
+    except (IndexError, ValueError) as error:
+        raise FormatError(
+            f"{path}: has no line 'Tr:' with 12 numbers; KITTI's poses are of camera 0, so they "
+            "mean nothing for the LiDAR without it. Add calib.txt, or take the poses away."
+        ) from error
+    return _homogeneous(path, values)[0]
+
+
+def _homogeneous(path: Path, rows: np.ndarray) -> Float64[np.ndarray, "T 4 4"]:
+    last = np.tile(np.array([[[0.0, 0.0, 0.0, 1.0]]]), (len(rows), 1, 1))
+    poses = np.concatenate([rows.reshape(-1, 3, 4), last], 1)
+    try:
+        check_pose(torch.from_numpy(poses), str(path), _POSE_TOLERANCE)
+    except ShapeError as error:
+        raise FormatError(str(error)) from error
+    return poses
+
+
+def _numbers(path: Path, rows: int, width: int) -> Float64[np.ndarray, "rows width"]:
+    lines = [line.split() for line in _text(path).splitlines() if line.strip()]
+    if len(lines) != rows or any(len(line) != width for line in lines):
+        raise FormatError(
+            f"{path}: must have {rows} lines of {width} numbers, one a sweep; it has {len(lines)} "
+            "lines, or other numbers in one."
+        )
+    try:
+        values = np.array([[float(word) for word in line] for line in lines])
+    except ValueError as error:
+        raise FormatError(f"{path}: a line is not a row of numbers ({error}).") from error
+    if not np.isfinite(values).all():
+        raise FormatError(f"{path}: holds NaN or infinity.")
+    return values
+
+
+def _text(path: Path) -> str:
+    if path.stat().st_size > MAX_TEXT_BYTES:
+        raise FormatError(f"{path}: larger than {MAX_TEXT_BYTES >> 20} MiB; refused as text.")
+    return path.read_text("ascii", "replace")

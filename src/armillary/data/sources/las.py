@@ -1,0 +1,137 @@
+"""LAS and LAZ: airborne and terrestrial scans in map coordinates, read through laspy.
+
+An origin (the corner of the first cloud) is taken off in float64, and kept as the pose
+``world_from_points``, before anything becomes float32.
+
+Source: ASPRS LAS 1.4 R15.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import numpy as np
+
+from armillary.core.errors import FormatError
+from armillary.core.optional import require
+from armillary.core.progress import Progress
+from armillary.data.sources import las_points
+from armillary.data.sources.cloud import METRES, Cloud, assembled, check_count, metres_per
+from armillary.data.sources.cloud_folder import Sensor, ingest_files
+from armillary.data.sources.las_header import LasHeader, read_header
+from armillary.data.sources.source import (
+    IngestOptions,
+    IngestSummary,
+    has_file_with,
+    refuse_options,
+)
+
+SUFFIXES = (".las", ".laz")
+_DECODER_BYTES = 4 << 30  # of address space for the decoder's process, beside the points
+# each thread takes address space, which is what is bounded
+_FEW = {"RAYON_NUM_THREADS": "4", "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
+_DECODER_S = 120.0
+_SLOWEST_POINTS_PER_S = 20_000
+
+
+def detect(path: Path) -> bool:
+    """Say whether there is a LAS or LAZ file."""
+    return has_file_with(path, SUFFIXES)
+
+
+def ingest(source: Path, out: Path, progress: Progress, options: IngestOptions) -> IngestSummary:
+    """Write LAS and LAZ files as episodes of clouds; a folder is one episode.
+
+    Raises:
+        FormatError: nothing there, or no cloud is usable.
+        MissingExtraError: laspy is not installed.
+        StorageError: ``out`` cannot be written; nothing is left there.
+    """
+    refuse_options(options, "las", ["max_side"])
+    metres_per(options.unit)
+    _need_laspy(compressed=False)
+    sensor = Sensor("las", lambda p, origin_m: read_las(p, options.unit, origin_m), "points", True)
+    return ingest_files(source, out, progress, options, SUFFIXES, sensor)
+
+
+def read_las(path: Path, unit: str | None = None, origin_m: np.ndarray | None = None) -> Cloud:
+    """Return the points of a LAS or LAZ file, with intensity, and colours where there are any.
+
+    Args:
+        path: the file.
+        unit: of its coordinates, instead of what its header says.
+        origin_m: taken off the coordinates; None takes the cloud's corner, in whole metres.
+
+    Raises:
+        FormatError: damaged, cut off, too large, or in a unit that nobody told.
+        ConfigError: there is no such unit.
+        MissingExtraError: laspy (or lazrs, for LAZ) is not installed.
+    """
+    given = metres_per(unit)
+    header = read_header(path)
+    metres = header.metres if given is None else (given, given, given)
+    if metres is None:
+        raise FormatError(
+            f"{path}: does not tell the unit of its coordinates, and LAS is often in feet; say it "
+            f"with --unit {', '.join(METRES)}."
+        )
+    _check_points(path, header)
+    _need_laspy(header.compressed)
+    return assembled(path, _columns(path, header), np.array(metres), origin_m, local=True)
+
+
+def _need_laspy(compressed: bool) -> None:
+    require("laspy", "lidar", "read LAS files")
+    if compressed:
+        require("lazrs", "lidar", "read LAZ files")
+
+
+def _check_points(path: Path, header: LasHeader) -> None:
+    # A compressed point can take less than a bit: then only its decoder knows what is missing.
+    needs = 0 if header.compressed else header.point_bytes
+    check_count(path, header.points, needs, path.stat().st_size - header.first_point)
+
+
+def _columns(path: Path, header: LasHeader) -> dict[str, np.ndarray]:
+    try:
+        columns = _apart(path, header) if header.compressed else las_points.read_columns(path)
+    except FormatError:
+        raise
+    except Exception as error:  # laspy raises what it likes at damaged files
+        said = str(error).splitlines() or [type(error).__name__]
+        raise FormatError(f"{path}: is damaged or cut off ({said[0].rstrip('.')}).") from error
+    found = len(columns.get("x", ()))
+    if found != header.points:
+        raise FormatError(
+            f"{path}: is cut off: its header promises {header.points:,} points, it holds {found:,}."
+        )
+    return columns
+
+
+def _apart(path: Path, header: LasHeader) -> dict[str, np.ndarray]:
+    """Decode LAZ in a process of its own, whose end is not ours."""
+    memory = _DECODER_BYTES + header.points * (4 * header.point_bytes + 100)
+    seconds = _DECODER_S + header.points / _SLOWEST_POINTS_PER_S
+    with TemporaryDirectory() as scratch:
+        out = Path(scratch) / "points.npz"
+        # -P: its own folder is no place to import from
+        words = [sys.executable, "-P", las_points.__file__, str(path), str(out), str(memory)]
+        try:
+            done = subprocess.run(
+                words, capture_output=True, timeout=seconds, check=False, env=os.environ | _FEW
+            )
+        except subprocess.TimeoutExpired as error:
+            raise FormatError(f"{path}: its decoder did not end; it is damaged.") from error
+        if done.returncode != 0 or not out.is_file():
+            lines = done.stderr.decode("utf-8", "replace").strip().splitlines()
+            said = (
+                lines[-1].split(": ", 1)[-1].rstrip(".") if done.returncode == 1 and lines else ""
+            )
+            why = f" ({said})" if said else ""
+            raise FormatError(f"{path}: is damaged or cut off; its decoder gave up{why}.")
+        with np.load(out, allow_pickle=False) as columns:
+            return dict(columns)

@@ -1,0 +1,102 @@
+"""Source: what every format that can be ingested has in common.
+
+A source is a module (or anything else) with ``detect(path) -> bool`` and ``ingest(source, out,
+progress, options) -> IngestSummary``; one line in ``armillary.data.ingest.FORMATS`` makes it known.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from armillary.core.errors import ConfigError
+from armillary.core.progress import Progress
+
+Skipped = tuple[tuple[Path, str], ...]
+
+
+@dataclass(frozen=True)
+class IngestSummary:
+    """What came of an ingest.
+
+    Attributes:
+        written: number of episodes.
+        skipped: what was not usable, with the reason.
+        frames: steps in all episodes.
+        out: the dataset's folder.
+        fitted: videos of another size than most: scaled and cropped in the middle to fit.
+    """
+
+    written: int
+    skipped: Skipped
+    frames: int
+    out: Path
+    fitted: tuple[Path, ...] = ()
+
+
+@dataclass(frozen=True)
+class IngestOptions:
+    """What may be chosen.
+
+    Attributes:
+        fps: steps per second of the dataset; None takes what the source says (most of the videos,
+            the times of the sweeps), or 10 for clouds without times.
+        max_side: longer side of the pictures at most, in pixels; None keeps their size.
+        license: licence of the recordings, kept with every episode.
+        replace: whether an existing dataset at ``out`` may be replaced.
+        unit: unit of coordinates (``m``, ``mm``, ``ft``, ``us-ft``); None takes what the file says.
+    """
+
+    fps: float | None = None
+    max_side: int | None = None
+    license: str = ""
+    replace: bool = False
+    unit: str | None = None
+
+
+class Source(Protocol):
+    """A format that can be ingested."""
+
+    def detect(self, path: Path) -> bool:
+        """Say whether a file or folder is of this format; must be quick and never raise."""
+        ...
+
+    def ingest(
+        self, source: Path, out: Path, progress: Progress, options: IngestOptions
+    ) -> IngestSummary:
+        """Write a dataset at ``out``, complete or not at all."""
+        ...
+
+
+def refuse_options(options: IngestOptions, fmt: str, names: Iterable[str]) -> None:
+    """Refuse what was chosen but means nothing for a format.
+
+    Raises:
+        ConfigError: one of the options ``names`` was given.
+    """
+    for name in names:
+        if getattr(options, name) is not None:
+            flag = name.replace("_", "-")
+            raise ConfigError(f"--{flag} means nothing for the format {fmt!r}; leave it out.")
+
+
+def files_with(path: Path, suffixes: Iterable[str]) -> Iterator[Path]:
+    """Yield the file itself, or the visible files below a folder, that end in one of the suffixes.
+
+    Args:
+        path: file or folder.
+        suffixes: ends of names in lower case, e.g. ``.ply`` or ``.pcd.bin``.
+    """
+    ends = tuple(suffixes)
+    found = [path] if path.is_file() else path.rglob("*") if path.is_dir() else []
+    for file in found:
+        hidden = file != path and any(part[0] == "." for part in file.relative_to(path).parts)
+        if file.name.lower().endswith(ends) and not hidden and file.is_file():
+            yield file
+
+
+def has_file_with(path: Path, suffixes: Iterable[str]) -> bool:
+    """Say whether there is at least one such file."""
+    return next(files_with(path, suffixes), None) is not None
