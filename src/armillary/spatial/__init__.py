@@ -13,6 +13,14 @@ from armillary.spatial.cameras import (
     unproject,
 )
 from armillary.spatial.depth import point_map, points_from_depth, valid_depth
+from armillary.spatial.lenses import (
+    Lens,
+    distort,
+    project_lens,
+    rays,
+    undistort,
+    unproject_lens,
+)
 from armillary.spatial.poses import (
     check_pose,
     compose,
@@ -27,8 +35,10 @@ from armillary.spatial.poses import (
 from armillary.spatial.twists import exp, interpolate, log, pose_distance
 
 __all__ = [
+    "Lens",
     "check_pose",
     "compose",
+    "distort",
     "exp",
     "interpolate",
     "intrinsics_from_fov",
@@ -43,10 +53,14 @@ __all__ = [
     "pose_from_parts",
     "pose_from_quaternion",
     "project",
+    "project_lens",
     "quaternion_from_pose",
+    "rays",
     "relative",
     "scale_intrinsics",
     "transform_points",
+    "undistort",
     "unproject",
+    "unproject_lens",
     "valid_depth",
 ]

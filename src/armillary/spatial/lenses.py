@@ -20,7 +20,6 @@ Source: Brown 1971; Kannala & Brandt 2006; the OpenCV manual for order and names
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -33,7 +32,8 @@ from armillary.spatial.cameras import unproject
 COUNTS = {"brown_conrady": (0, 4, 5, 8), "kannala_brandt": (4,)}
 # Where a polynomial bends back is looked for in steps of 0.04 degrees.
 _LOOKS = 2048
-_STEPS = 40
+# Newton needs five to ten; the rest is for halving, should it leave its bracket.
+_STEPS = 64
 
 
 @dataclass(frozen=True, eq=False)
@@ -85,9 +85,10 @@ def undistort(distorted: Float[Tensor, "*B P 2"], lens: Lens) -> Float[Tensor, "
     """
     if lens.model == "kannala_brandt":
         radius = _length(distorted)
-        angle = _unbend(radius, lens)
-        angle = torch.where(angle < math.pi / 2, angle, torch.nan)
-        return distorted * _ratio(torch.tan(angle), radius)
+        angle, seen = _unbend(radius, lens)
+        ahead = seen & (angle < math.pi / 2)
+        tangent = torch.where(ahead, angle, 0.0).tan()
+        return torch.where(ahead, distorted * _ratio(tangent, radius), torch.nan)
     return _undistort_brown(distorted, lens)
 
 
@@ -109,8 +110,8 @@ def project_lens(
     else:
         ahead = depth_m > 0
         normalised = plane / torch.where(ahead, depth_m, 1.0)[..., None]
-        bent = distort(normalised, lens)
         seen = ahead[..., None] & (_length(normalised) <= _reach(lens))
+        bent = distort(torch.where(seen, normalised, 0.0), lens)
     pixels = bent @ lens.intrinsics[..., :2, :2].mT + lens.intrinsics[..., None, :2, 2]
     return torch.where(seen, pixels, torch.nan), depth_m
 
@@ -136,8 +137,9 @@ def rays(pixels: Float[Tensor, "*B P 2"], lens: Lens) -> Float[Tensor, "*B P 3"]
     distorted = unproject(pixels, ones, lens.intrinsics)[..., :2]
     if lens.model == "kannala_brandt":
         radius = _length(distorted)
-        angle = _unbend(radius, lens)
-        return torch.cat([distorted * _ratio(angle.sin(), radius), angle.cos()], dim=-1)
+        angle, seen = _unbend(radius, lens)
+        toward = torch.cat([distorted * _ratio(angle.sin(), radius), angle.cos()], dim=-1)
+        return torch.where(seen, toward, torch.nan)
     normalised = undistort(distorted, lens)
     toward = torch.cat([normalised, torch.ones_like(normalised[..., :1])], dim=-1)
     return toward / torch.linalg.vector_norm(toward, dim=-1, keepdim=True)
@@ -148,11 +150,11 @@ def _undistort_brown(distorted: Tensor, lens: Lens) -> Tensor:
         reach, radius = _reach(lens), _length(distorted)
         # Along the radius first, where a bracket makes it safe; then Newton with the sideways part.
         bent = torch.minimum(radius, _radial(reach, lens))
-        guess = distorted * _ratio(_invert(lambda r: _radial(r, lens), bent, reach), radius)
+        guess = distorted * _ratio(_invert_radial(bent, reach, lens), radius)
         for _ in range(_STEPS):
             step = _newton_step(guess, distorted, lens)
             guess = guess + step
-            if not step.nan_to_num().abs().max() > 4 * torch.finfo(step.dtype).eps:
+            if _settled(step, guess):
                 break
         error = (distort(guess, lens) - distorted).abs().amax(-1, keepdim=True)
         tolerance = 64 * torch.finfo(guess.dtype).eps * (1 + radius)
@@ -226,36 +228,46 @@ def _slope(place: Tensor, lens: Lens) -> Tensor:
 @torch.no_grad()
 def _reach(lens: Lens) -> Tensor:
     """Return how far from the axis the lens is one-to-one: a radius, or a fisheye's angle."""
-    widest = math.pi if lens.model == "kannala_brandt" else math.radians(89.9)
+    widest = math.radians(179.9 if lens.model == "kannala_brandt" else 89.9)
     places = torch.linspace(0, widest, _LOOKS, dtype=torch.float64)[:, None]
     places = places.to(lens.coefficients)
     places = places.tan() if lens.model == "brown_conrady" else places
-    slope = _slope(places, lens)
-    rising = (slope > 1e-3) & torch.isfinite(slope)
+    slope, bent = _slope(places, lens), _radial(places, lens)
+    rising = (slope > 1e-3) & torch.isfinite(slope) & (bent >= 0)
     last = rising.cumprod(dim=-2).sum(dim=-2, keepdim=True) - 1
     return places.expand(rising.shape).take_along_dim(last.clamp(min=0), dim=-2)
 
 
-def _unbend(radius: Tensor, lens: Lens) -> Tensor:
-    """Return the angle that a fisheye puts at a radius, with gradients; NaN where none."""
+def _unbend(radius: Tensor, lens: Lens) -> tuple[Tensor, Tensor]:
+    """Return the angle that a fisheye puts at a radius, with gradients, and whether there is one."""
     reach = _reach(lens)
     with torch.no_grad():
         seen = radius <= _radial(reach, lens)
-        bent = torch.where(seen, radius, 0.0)
-        angle = _invert(lambda place: _radial(place, lens), bent, reach)
+        angle = _invert_radial(torch.where(seen, radius, 0.0), reach, lens)
         slope = _slope(angle, lens)
-    exact = angle + (radius - _radial(angle, lens)) / slope
-    return torch.where(seen, exact, torch.nan)
+    # A last step with gradients, those of the implicit function theorem.
+    return angle + torch.where(seen, radius - _radial(angle, lens), 0.0) / slope, seen
 
 
-def _invert(rising: Callable[[Tensor], Tensor], value: Tensor, reach: Tensor) -> Tensor:
-    """Return where a rising function takes a value, by halving 0..reach until digits run out."""
-    low, high = torch.zeros_like(value), reach.expand(value.shape)
-    for _ in range(64 if value.dtype == torch.float64 else 32):
-        middle = (low + high) / 2
-        below = rising(middle) < value
-        low, high = torch.where(below, middle, low), torch.where(below, high, middle)
-    return (low + high) / 2
+def _invert_radial(bent: Tensor, reach: Tensor, lens: Lens) -> Tensor:
+    """Return the place in 0..reach that is bent to a radius: Newton, kept inside a bracket."""
+    low, high = torch.zeros_like(bent), reach.expand(bent.shape)
+    place = torch.minimum(bent, high)
+    for _ in range(_STEPS):
+        error = _radial(place, lens) - bent
+        low, high = torch.where(error < 0, place, low), torch.where(error < 0, high, place)
+        newton = place - error / _slope(place, lens)
+        inside = (newton >= low) & (newton <= high)
+        before, place = place, torch.where(inside, newton, (low + high) / 2)
+        if _settled(place - before, place):
+            break
+    return place
+
+
+def _settled(step: Tensor, place: Tensor) -> bool:
+    """Return whether a step changed only last digits, everywhere that is finite."""
+    digits = 4 * torch.finfo(step.dtype).eps * (1 + place.abs())
+    return not bool((step.abs() > digits).any())
 
 
 def _length(vector: Tensor) -> Tensor:
@@ -266,4 +278,5 @@ def _length(vector: Tensor) -> Tensor:
 def _ratio(above: Tensor, below: Tensor, at_zero: Tensor | float = 1.0) -> Tensor:
     """Return above / below; one (over ``at_zero``) where both are zero, as on the lens's axis."""
     tiny = below <= torch.finfo(below.dtype).tiny
-    return torch.where(tiny, 1.0 / torch.as_tensor(at_zero), above / torch.where(tiny, 1.0, below))
+    limit = 1.0 / torch.where(tiny, torch.as_tensor(at_zero).to(below), 1.0)
+    return torch.where(tiny, limit, above / torch.where(tiny, 1.0, below))
