@@ -22,7 +22,7 @@ from armillary.spatial import (
 )
 
 K = torch.tensor([[420.0, 0.0, 319.5], [0.0, 410.0, 239.5], [0.0, 0.0, 1.0]]).double()
-# As calibrations give them: a webcam, a wide angle, a pincushion, a rational one (RealSense, Azure).
+# As calibrations give them; the rational one is like those of time-of-flight cameras.
 BROWN = {
     "none": [],
     "webcam": [0.05, -0.12, 1e-3, -5e-4],

@@ -60,8 +60,8 @@ class Lens:
         count, known = self.coefficients.shape[-1], COUNTS[self.model]
         if count not in known:
             raise ShapeError(
-                f"A {self.model} lens has {' or '.join(map(str, known))} coefficients, got {count}; "
-                "see armillary.spatial.lenses for their order."
+                f"A {self.model} lens has {' or '.join(map(str, known))} coefficients, got "
+                f"{count}; see armillary.spatial.lenses for their order."
             )
         if not (torch.isfinite(self.coefficients).all() and torch.isfinite(self.intrinsics).all()):
             raise ShapeError(f"A {self.model} lens holds NaN or infinity; calibrate it again.")
@@ -239,7 +239,7 @@ def _reach(lens: Lens) -> Tensor:
 
 
 def _unbend(radius: Tensor, lens: Lens) -> tuple[Tensor, Tensor]:
-    """Return the angle that a fisheye puts at a radius, with gradients, and whether there is one."""
+    """Return the angle a fisheye puts at a radius, with gradients, and whether there is one."""
     reach = _reach(lens)
     with torch.no_grad():
         seen = radius <= _radial(reach, lens)

@@ -1,7 +1,7 @@
 """Poses: rigid motions as 4x4 matrices ``a_from_b``, so that products read by their names.
 
-``point_a = a_from_b @ point_b`` and ``a_from_c = compose(a_from_b, b_from_c)``. Poses as six numbers
-are in ``twists.py``.
+``point_a = a_from_b @ point_b`` and ``a_from_c = compose(a_from_b, b_from_c)``. As six numbers:
+``twists.py``.
 
 Axes: *B any batch axes, P points.
 """

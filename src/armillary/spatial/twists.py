@@ -7,7 +7,8 @@ axes, for one unit of time. ``log`` is its inverse, with the shorter turn: at mo
 Differentiable everywhere but at exactly half a turn, where the axis jumps to its opposite.
 
 Axes: *B any batch axes.
-Source: Lynch & Park 2017, Modern Robotics, 3.3.3; Eade 2017, Lie Groups for 2D and 3D Transformations.
+Source: Lynch & Park 2017, Modern Robotics, 3.3.3; Eade 2017, Lie Groups for 2D and 3D
+Transformations.
 """
 
 from __future__ import annotations
