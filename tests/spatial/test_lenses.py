@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from armillary.core.errors import ConfigError, ShapeError
@@ -20,6 +20,8 @@ from armillary.spatial import (
     undistort,
     unproject_lens,
 )
+
+few = settings(max_examples=30)
 
 K = torch.tensor([[420.0, 0.0, 319.5], [0.0, 410.0, 239.5], [0.0, 0.0, 1.0]]).double()
 # As calibrations give them; the rational one is like those of time-of-flight cameras.
@@ -113,6 +115,7 @@ radii = st.floats(0, 0.8)
 small = st.floats(-0.02, 0.02)
 
 
+@few
 @given(
     st.lists(st.floats(-0.15, 0.3), min_size=3, max_size=3),
     st.lists(small, min_size=2, max_size=2),

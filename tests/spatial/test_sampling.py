@@ -4,11 +4,13 @@ from itertools import combinations
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from armillary.core.errors import ShapeError
 from armillary.spatial import farthest_points, nearest_points, patches
+
+few = settings(max_examples=30)
 
 seeds = st.integers(0, 2**32 - 1)
 
@@ -33,6 +35,7 @@ def by_hand(points, count):
     return rows
 
 
+@few
 @given(seeds, st.integers(1, 4))
 def test_cover_is_at_most_twice_the_best(seed, count):
     points = cloud(seed, 9)
@@ -40,12 +43,14 @@ def test_cover_is_at_most_twice_the_best(seed, count):
     assert radius(points, farthest_points(points, count)) <= 2 * best + 1e-6
 
 
+@few
 @given(seeds)
 def test_it_is_what_a_loop_does(seed):
     points = cloud(seed, 300)
     assert farthest_points(points, 20).tolist() == by_hand(points, 20)
 
 
+@few
 @given(seeds)
 def test_fewer_are_the_beginning_of_more(seed):
     points = cloud(seed, 100)
@@ -65,6 +70,7 @@ def test_far_from_the_origin_it_still_chooses():
     assert np.array_equal(farthest_points(moved, 20), farthest_points(points, 20))
 
 
+@few
 @given(seeds, st.integers(1, 40))
 def test_neighbours_are_those_of_brute_force(seed, count):
     points, queries = cloud(seed, 150), cloud(seed + 1, 7)
@@ -81,6 +87,7 @@ def test_ties_go_to_the_lower_row():
     assert rows.tolist() == [[3, 0, 1, 2]]
 
 
+@few
 @given(seeds, st.integers(1, 400), st.integers(1, 400))
 def test_patches_are_farthest_points_with_their_nearest(seed, count, near):
     points = cloud(seed, 400)

@@ -4,7 +4,7 @@ import math
 
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.spatial.transform import Rotation
 
@@ -22,6 +22,8 @@ from armillary.spatial import (
     relative,
     transform_points,
 )
+
+few = settings(max_examples=30)
 
 EYE = torch.eye(4, dtype=torch.float64)
 shifts = st.lists(st.floats(-5, 5), min_size=3, max_size=3)
@@ -54,12 +56,14 @@ def generator_of(twist):
     return matrix
 
 
+@few
 @given(twists)
 def test_exp_is_the_exponential_of_the_generator(twist):
     assert close(exp(twist), torch.linalg.matrix_exp(generator_of(twist)), 1e-11)
     check_pose(exp(twist), "exp", tolerance=1e-12)
 
 
+@few
 @given(twists)
 def test_log_and_exp_are_inverse(twist):
     pose = exp(twist)
@@ -68,18 +72,21 @@ def test_log_and_exp_are_inverse(twist):
         assert close(log(pose), twist, 1e-8)
 
 
+@few
 @given(twists)
 def test_no_digit_is_lost_at_tiny_angles(twist):
     tiny = 1e-9 * twist
     assert torch.allclose(log(exp(tiny)), tiny, rtol=1e-6, atol=1e-18)
 
 
+@few
 @given(twists, st.floats(-1, 1), st.floats(-1, 1))
 def test_motions_along_one_twist_add(twist, s, t):
     assert close(compose(exp(s * twist), exp(t * twist)), exp((s + t) * twist))
     assert close(exp(-twist), inverse(exp(twist)))
 
 
+@few
 @given(twists, twists)
 def test_moving_the_frame_moves_the_twist_by_the_adjoint(move, twist):
     pose = exp(move)
@@ -97,6 +104,7 @@ def test_half_a_turn(axis):
     assert close(exp(again), exp(twist))
 
 
+@few
 @given(twists)
 def test_the_rotation_agrees_with_scipy(twist):
     mine = exp(twist)[:3, :3].numpy()
@@ -125,6 +133,7 @@ def test_single_precision_and_batch_axes():
     assert torch.allclose(exp(many)[3, 1], exp(many[3, 1]))
 
 
+@few
 @given(twists, twists)
 def test_relative_is_where_b_is_seen_from_a(a, b):
     world_from_a, world_from_b = exp(a), exp(b)
@@ -136,6 +145,7 @@ def test_relative_is_where_b_is_seen_from_a(a, b):
     assert close(transform_points(a_from_b, torch.ones(1, 3, dtype=torch.float64)), seen)
 
 
+@few
 @given(twists, twists, twists)
 def test_distance_is_a_distance(a, b, c):
     poses = exp(a), exp(b), exp(c)
@@ -156,6 +166,7 @@ def test_distance_in_numbers():
     assert [float(x) for x in pose_distance(a, turned)] == pytest.approx([math.pi, 5.0])
 
 
+@few
 @given(twists, twists, st.floats(0, 1))
 def test_interpolation_goes_at_constant_pace(a, b, share):
     start, end = exp(a), exp(b)
@@ -169,6 +180,7 @@ def test_interpolation_goes_at_constant_pace(a, b, share):
     assert close(interpolate(start, end, one), end, 1e-7)
 
 
+@few
 @given(twists, st.floats(0.1, 10), st.integers(0, 2**32 - 1))
 def test_nearest_rotation(twist, scale, seed):
     turn = exp(twist)[:3, :3]

@@ -2,11 +2,13 @@
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from armillary.core.errors import ConfigError, ShapeError
 from armillary.spatial import Grid, occupancy, point_counts, voxel_downsample
+
+few = settings(max_examples=30)
 
 seeds = st.integers(0, 2**32 - 1)
 sizes = st.floats(0.05, 3)
@@ -26,6 +28,7 @@ def by_hand(points, size, features):
     return cells, means, marks, [len(groups[cell]) for cell in cells]
 
 
+@few
 @given(seeds, sizes)
 def test_it_is_what_a_loop_does(seed, size):
     points, features = cloud(seed), cloud(seed + 1)
@@ -38,6 +41,7 @@ def test_it_is_what_a_loop_does(seed, size):
     assert np.array_equal(mine.cells[mine.index], np.floor(points / size))
 
 
+@few
 @given(seeds, sizes)
 def test_the_order_of_the_points_says_nothing(seed, size):
     points = cloud(seed)
@@ -48,6 +52,7 @@ def test_the_order_of_the_points_says_nothing(seed, size):
     assert np.allclose(one.points_m, other.points_m)
 
 
+@few
 @given(seeds, sizes)
 def test_means_stay_in_their_voxels_and_keep_the_middle(seed, size):
     points = cloud(seed)
@@ -97,6 +102,7 @@ def test_absurd_clouds_are_refused_before_memory_is_taken():
 GRID = Grid((-1.0, -1.0, 0.0), (0.5, 0.5, 1.0), (4, 4, 2))
 
 
+@few
 @given(seeds)
 def test_occupancy_is_what_a_loop_does(seed):
     points = cloud(seed)

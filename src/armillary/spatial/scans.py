@@ -23,7 +23,7 @@ def points_from_scan(
 ) -> Float[Tensor, "*B N 2"]:
     """Return the point of each beam in the scanner's frame, metres; NaN without a return."""
     returned = torch.isfinite(range_m) & (range_m > 0)
-    direction = torch.stack([angle_rad.cos(), angle_rad.sin()], dim=-1)
+    direction = torch.stack([angle_rad.cos(), angle_rad.sin()], dim=-1).to(range_m)
     points = torch.where(returned, range_m, 0.0)[..., None] * direction
     return torch.where(returned[..., None], points, torch.nan)
 
@@ -39,7 +39,7 @@ def scan_from_points(
     Raises:
         ShapeError: fewer than two beams, or angles that do not ascend within one turn.
     """
-    edges_rad, first_rad = _edges(angle_rad)
+    edges_rad, first_rad = _edges(angle_rad.to(points_m))
     finite = torch.isfinite(points_m).all(-1)
     safe = torch.where(finite[..., None], points_m, 1.0)
     range_m = torch.linalg.vector_norm(safe, dim=-1)
