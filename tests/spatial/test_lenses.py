@@ -147,6 +147,16 @@ def test_what_lies_past_the_bend_is_nan_not_a_wrong_pixel():
     assert rays(torch.tensor([[319.5 + 420 * 0.7, 239.5]]).double(), lens).isnan().all()
 
 
+def test_a_formula_that_rises_again_far_outside_gives_no_points_there():
+    # r (1 - 0.4 r^2 + 0.06 r^4) rises to 0.665 at r = 1.09, falls, and rises past it from 1.68 on.
+    lens = lens_of("brown_conrady", [-0.4, 0.06, 0.0, 0.0])
+    targets = torch.tensor([[0.6, 0.0], [0.7, 0.0], [0.0, 0.9], [1.5, 0.0], [3.0, 1.0]]).double()
+    places = undistort(targets, lens)
+    assert places.isnan().any(-1).tolist() == [False, True, True, True, True]
+    far = torch.tensor([[0.9, 0.0, 1.0], [2.5, 0.0, 1.0]]).double()
+    assert project_lens(far, lens)[0].isnan().any(-1).tolist() == [False, True]
+
+
 def test_a_fisheye_sees_past_a_right_angle():
     lens = lens_of("kannala_brandt", FISHEYE["ideal"])
     sideways = torch.tensor([[1.0, 0.0, 0.0], [1.0, 0.0, -0.2], [0.0, 0.0, 1.0]]).double()
