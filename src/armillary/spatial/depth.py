@@ -15,6 +15,25 @@ from armillary.spatial.cameras import pixel_grid, unproject
 from armillary.spatial.poses import transform_points
 
 
+def depth_from_disparity(
+    disparity_px: Float[Tensor, "*B H W"],
+    focal_px: float,
+    baseline_m: float,
+    offset_px: float = 0.0,
+) -> Float[Tensor, "*B H W"]:
+    """Return the depth in metres of a rectified stereo pair; NaN where it has no disparity.
+
+    Args:
+        disparity_px: u of the left picture less u of the right one; what is not finite is invalid.
+        focal_px: of both cameras.
+        baseline_m: from the left camera to the right one, along x.
+        offset_px: principal point's u of the right camera less that of the left one.
+    """
+    shift_px = disparity_px + offset_px
+    valid = torch.isfinite(shift_px) & (shift_px > 0)
+    return torch.where(valid, focal_px * baseline_m / torch.where(valid, shift_px, 1.0), torch.nan)
+
+
 def valid_depth(depth_m: Float[Tensor, "*B H W"]) -> Bool[Tensor, "*B H W"]:
     """Return where there is a depth."""
     return torch.isfinite(depth_m) & (depth_m > 0)

@@ -1,6 +1,7 @@
 """Poses: rigid motions as 4x4 matrices ``a_from_b``, so that products read by their names.
 
-``point_a = a_from_b @ point_b`` and ``a_from_c = compose(a_from_b, b_from_c)``.
+``point_a = a_from_b @ point_b`` and ``a_from_c = compose(a_from_b, b_from_c)``. As six numbers:
+``twists.py``.
 
 Axes: *B any batch axes, P points.
 """
@@ -23,7 +24,23 @@ def inverse(a_from_b: Float[Tensor, "*B 4 4"]) -> Float[Tensor, "*B 4 4"]:
     """Return ``b_from_a``, using that a rotation's inverse is its transpose."""
     turn = a_from_b[..., :3, :3].mT
     shift = -turn @ a_from_b[..., :3, 3:]
-    return _assemble(turn, shift[..., 0])
+    return pose_from_parts(turn, shift[..., 0])
+
+
+def relative(
+    world_from_a: Float[Tensor, "*B 4 4"], world_from_b: Float[Tensor, "*B 4 4"]
+) -> Float[Tensor, "*B 4 4"]:
+    """Return ``a_from_b`` of two poses in the same world: where b is, seen from a."""
+    return compose(inverse(world_from_a), world_from_b)
+
+
+def pose_from_parts(
+    turn: Float[Tensor, "*B 3 3"], xyz_m: Float[Tensor, "*B 3"]
+) -> Float[Tensor, "*B 4 4"]:
+    """Return the pose of a rotation matrix and a place in metres."""
+    top = torch.cat([turn, xyz_m[..., None]], dim=-1)
+    last = torch.tensor([0.0, 0.0, 0.0, 1.0], dtype=turn.dtype, device=turn.device)
+    return torch.cat([top, last.expand(*top.shape[:-2], 1, 4)], dim=-2)
 
 
 def transform_points(
@@ -44,7 +61,7 @@ def pose_from_quaternion(
         (2 * (x * z - y * w), 2 * (y * z + x * w), 1 - 2 * (x * x + y * y)),
     )
     turn = torch.stack([torch.stack(row, dim=-1) for row in rows], dim=-2)
-    return _assemble(turn, xyz_m)
+    return pose_from_parts(turn, xyz_m)
 
 
 def quaternion_from_pose(pose: Float[Tensor, "*B 4 4"]) -> Float[Tensor, "*B 4"]:
@@ -66,6 +83,25 @@ def quaternion_from_pose(pose: Float[Tensor, "*B 4 4"]) -> Float[Tensor, "*B 4"]
     form = torch.stack([torch.stack(row, dim=-1) for row in rows], dim=-2) / 3
     xyzw = torch.linalg.eigh(form).eigenvectors[..., -1]
     return torch.where(xyzw[..., 3:] < 0, -xyzw, xyzw)
+
+
+def nearest_rotation(matrix: Float[Tensor, "*B 3 3"]) -> Float[Tensor, "*B 3 3"]:
+    """Return the rotation with the smallest sum of squared differences from a matrix.
+
+    For rotations that lost digits in a file or were averaged. A scale is removed. Not unique (one
+    of the nearest is returned, with useless gradients) where the matrix has rank below two.
+
+    Raises:
+        ShapeError: NaN or infinity.
+
+    Source: Kabsch 1976; Umeyama 1991 for the sign that keeps mirrors out.
+    """
+    if not torch.isfinite(matrix).all():
+        raise ShapeError("A matrix to be made a rotation holds NaN or infinity; leave it out.")
+    left, _, right = torch.linalg.svd(matrix)
+    sign = torch.ones_like(matrix[..., 0])
+    sign[..., 2] = torch.det(left @ right).sign()
+    return (left * sign[..., None, :]) @ right
 
 
 def check_pose(pose: Float[Tensor, "*B 4 4"], where: str, tolerance: float = 1e-4) -> None:
@@ -93,9 +129,3 @@ def check_pose(pose: Float[Tensor, "*B 4 4"], where: str, tolerance: float = 1e-
         )
     if (torch.linalg.det(turn) < 0).any():
         raise ShapeError(f"{where}: a pose mirrors space; check the signs of its axes.")
-
-
-def _assemble(turn: Tensor, shift: Tensor) -> Tensor:
-    top = torch.cat([turn, shift[..., None]], dim=-1)
-    last = torch.tensor([0.0, 0.0, 0.0, 1.0], dtype=turn.dtype, device=turn.device)
-    return torch.cat([top, last.expand(*top.shape[:-2], 1, 4)], dim=-2)
