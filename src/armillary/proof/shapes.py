@@ -97,6 +97,24 @@ class Whole(Kind):
 
 
 @dataclass(frozen=True)
+class Number(Kind):
+    """A finite number from ``least`` to ``most``; only in files that are no claim."""
+
+    least: float
+    most: float
+
+    def check(self, value: Any, where: str) -> None:
+        """Check a value."""
+        number = isinstance(value, (int, float)) and not isinstance(value, bool)
+        if not number or not self.least <= value <= self.most:
+            raise _wrong(where, f"a number from {self.least:g} to {self.most:g}", value)
+
+    def schema(self) -> dict[str, Any]:
+        """Return it as JSON Schema."""
+        return {"type": "number", "minimum": self.least, "maximum": self.most}
+
+
+@dataclass(frozen=True)
 class Flag(Kind):
     """True or false."""
 
