@@ -80,6 +80,7 @@ BODIES: dict[str, Kind] = {
             "actors": ListOf(Name(), 16, 1),
             "chunk": Whole(1, 100_000),
             "profile": Name(),
+            "env": Hex(64),
         }
     ),
     "chunk": Fields(

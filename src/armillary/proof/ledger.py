@@ -15,10 +15,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Any
 
-from armillary.core.errors import CheckFailedError, ConfigError, FormatError, StorageError
+from armillary.core.errors import CheckFailedError, ConfigError, FormatError
 from armillary.core.files import storage_errors
 from armillary.proof.entry import Entry, check_follows, make_entry, parse_entry
 from armillary.proof.keys import PublicKey, SigningKey, public_key
+from armillary.proof.locks import locked
 from armillary.proof.merkle import consistency_proof, inclusion_proof, tree_root
 from armillary.proof.note import Checkpoint, origin_of
 from armillary.proof.order import History, history_of
@@ -121,7 +122,7 @@ def create_ledger(path: Path, key: SigningKey, name: str = "", now: str = "") ->
             file = path.open("xb", buffering=0)
         except FileExistsError as error:
             raise ConfigError(f"{path}: exists already; a ledger is never begun again.") from error
-        with file, _lock(file, path):
+        with file, locked(file, path):
             _write(file, genesis.line, 0)
     return Ledger((genesis,), history_of([genesis]))
 
@@ -260,19 +261,5 @@ def _read(file: IO[bytes], path: Path) -> bytes:
 def _opened(path: Path, mode: str) -> Iterator[IO[bytes]]:
     if path.is_symlink() or not path.is_file():
         raise FormatError(f"{path}: there is no ledger; begin one with: armillary bench commit")
-    with path.open(mode, buffering=0) as file, _lock(file, path):
+    with path.open(mode, buffering=0) as file, locked(file, path, alone=file.writable()):
         yield file
-
-
-@contextmanager
-def _lock(file: IO[bytes], path: Path) -> Iterator[None]:
-    """Hold the file alone (to write) or with other readers; the lock ends with the process."""
-    try:
-        import fcntl
-    except ImportError as error:
-        raise StorageError(f"{path}: this system has no file locks for a ledger.") from error
-    fcntl.flock(file, fcntl.LOCK_EX if file.writable() else fcntl.LOCK_SH)
-    try:
-        yield
-    finally:
-        fcntl.flock(file, fcntl.LOCK_UN)

@@ -17,7 +17,8 @@ from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-from armillary.core.errors import ConfigError, unknown_name
+from armillary.core.errors import ConfigError, FormatError, unknown_name
+from armillary.proof.canonical import read_canonical
 
 _GUARD = "ARMILLARY_PROFILE"
 _ONE_THREAD = {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
@@ -31,6 +32,7 @@ PROFILES: dict[str, dict[str, str]] = {
     "fast": dict(_ONE_THREAD),
 }
 _SETTINGS = tuple(sorted({name for profile in PROFILES.values() for name in profile}))
+_SUITES = Path(__file__).parent / "suites"
 _CPU_INFO = Path("/proc/cpuinfo")
 
 
@@ -82,6 +84,20 @@ def ensure(profile: str) -> None:
     sys.stdout.flush()
     sys.stderr.flush()
     os.execve(sys.executable, [sys.executable, *sys.orig_argv[1:]], environment)
+
+
+def profile_of_suite(name: str) -> str:
+    """Return the profile of a built-in suite or of a ``suite.json``; ``portable`` where unknown.
+
+    Whoever loads the suite finds what is wrong with it; this only looks, before torch is loaded.
+    """
+    path = _SUITES / f"{name}.json"
+    try:
+        value = read_canonical(path if path.is_file() else Path(name))
+        profile = value["profile"]
+    except (FormatError, KeyError, TypeError):
+        return "portable"
+    return profile if profile in PROFILES else "portable"
 
 
 def profile_in_force() -> str:

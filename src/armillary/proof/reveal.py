@@ -14,9 +14,11 @@ import base64
 import hashlib
 import secrets
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any, Literal
 
 from armillary.core.errors import FormatError
+from armillary.proof.canonical import parse_json, read_bytes
 from armillary.proof.entry import Entry
 from armillary.proof.envelope import from_base64
 from armillary.proof.keys import SigningKey, public_key
@@ -59,6 +61,43 @@ def nonce_reveal(commit: str, value: str, by: SigningKey | None = None) -> dict[
         return body
     sig = base64.b64encode(by.sign(_signed(commit, value))).decode()
     return {**body, "by": by.public.hex, "sig": sig}
+
+
+def beacon_reveal(commit: str, chain: str, number: int, signature: str) -> dict[str, Any]:
+    """Return the body that reveals a drand round's value.
+
+    Args:
+        commit: hash of the commit.
+        chain: hash of the beacon's chain.
+        number: number of the round.
+        signature: of the round, hexadecimal.
+
+    Raises:
+        FormatError: the signature is not hexadecimal.
+    """
+    try:
+        value = hashlib.sha256(bytes.fromhex(signature)).hexdigest()
+    except ValueError as error:
+        raise FormatError("A beacon's signature must be hexadecimal.") from error
+    body = {"commit": commit, "kind": "beacon", "value": value}
+    return {**body, "chain": chain, "round": number, "signature": signature}
+
+
+def read_round(path: Path, commit: str, chain: str) -> dict[str, Any]:
+    """Return the body that reveals a drand round, from a file as drand's servers give it.
+
+    Args:
+        path: JSON with ``round`` and ``signature``.
+        commit: hash of the commit.
+        chain: hash of the beacon's chain.
+
+    Raises:
+        FormatError: not such a file.
+    """
+    value = parse_json(read_bytes(path, 1 << 16), str(path))
+    if not isinstance(value, dict) or not isinstance(value.get("signature"), str):
+        raise FormatError(f"{path}: a drand round was expected, with its number and signature.")
+    return beacon_reveal(commit, chain, value.get("round", 0), value["signature"])
 
 
 def reveal_problem(body: Mapping[str, Any], commit: Entry) -> str:
