@@ -113,7 +113,7 @@ def facts() -> dict[str, str]:
         "system": platform.system(),
         "machine": platform.machine(),
         "glibc": " ".join(platform.libc_ver()).strip(),
-        "cpu": _cpu("model name"),
+        "cpu": _cpu("model name")[:200],
         "flags": _flags(),
     }
     libraries = ("armillary", "torch", "numpy", "scipy", "mujoco", "pymunk", "safetensors")
@@ -146,13 +146,15 @@ def _cpu(field: str) -> str:
     except OSError:
         return ""
     found = [line.partition(":")[2].strip() for line in lines if line.startswith(field)]
-    return found[0][:200] if found else ""
+    return found[0] if found else ""
 
 
 def _flags() -> str:
     """Return the processor's vector extensions, sorted."""
     telling = ("avx", "fma", "amx", "sse4", "bf16", "asimd", "sve")
-    return " ".join(sorted(f for f in _cpu("flags").split() if f.startswith(telling)))[:400]
+    return " ".join(
+        sorted(f for f in (_cpu("flags") or _cpu("Features")).split() if f.startswith(telling))
+    )[:400]
 
 
 def _version(package: str) -> str:
