@@ -34,6 +34,14 @@ COMMANDS = (
     "bench peers",
     "bench two-rooms",
     "bench ablation",
+    "bench keygen",
+    "bench pack",
+    "bench commit",
+    "bench nonce",
+    "bench reveal",
+    "bench run",
+    "bench score",
+    "bench ledger",
 )
 HEAD = """# Command line
 

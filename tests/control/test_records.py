@@ -51,6 +51,17 @@ def test_what_is_not_a_record_is_named(tmp_path, line):
         read_records(path)
 
 
+def test_a_distance_that_is_no_number_is_named(tmp_path):
+    path = tmp_path / "r.jsonl"
+    write_records(path, records())
+    lines = path.read_text().splitlines(keepends=True)
+    value = json.loads(lines[0])
+    value["body"]["distances"][0] = float("nan")
+    path.write_text(json.dumps(value) + "\n")
+    with pytest.raises(FormatError, match=r"line 1: not a record"):
+        read_records(path)
+
+
 def test_a_missing_file_is_named(tmp_path):
     with pytest.raises(FormatError, match="there is no such file; records as JSON lines were"):
         read_records(tmp_path / "none.jsonl")

@@ -1,4 +1,4 @@
-"""Bench: speed, measured side by side in one run."""
+"""Bench: speed, measured side by side in one run; and results that a stranger can check."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from armillary.cli.outcome import Outcome, facts
 from armillary.cli.parse import Command, settings_of
 from armillary.cli.peers import Peers
 from armillary.cli.progress import bar
+from armillary.cli.proof import Commit, Keygen, Ledger, Nonce, Pack, Reveal, Run, Score
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -276,4 +277,12 @@ Bench = (
     | Annotated[Peers, subcommand("peers")]
     | Annotated[TwoRooms, subcommand("two-rooms")]
     | Annotated[Ablation, subcommand("ablation")]
+    | Annotated[Keygen, subcommand("keygen")]
+    | Annotated[Pack, subcommand("pack")]
+    | Annotated[Commit, subcommand("commit")]
+    | Annotated[Nonce, subcommand("nonce")]
+    | Annotated[Reveal, subcommand("reveal")]
+    | Annotated[Run, subcommand("run")]
+    | Annotated[Score, subcommand("score")]
+    | Annotated[Ledger, subcommand("ledger")]
 )

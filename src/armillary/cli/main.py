@@ -33,7 +33,7 @@ COMMANDS: dict[str, tuple[Any, str]] = {
     "act": (act.Act, "can it reach a goal that it is shown?"),
     "guard": (guard.Guard, "does it stop when the world is not as foreseen?"),
     "view": (view.View, "what is in there? a page about a dataset, a run or an evaluation"),
-    "bench": (bench.Bench, "how fast is this machine with it, beside others?"),
+    "bench": (bench.Bench, "how fast is it beside others, and can a stranger check the number?"),
 }
 DESCRIPTION = """World models that you can train, question, use and verify.
 

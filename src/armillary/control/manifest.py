@@ -7,7 +7,7 @@ never be the small numbers that recordings count with.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -165,7 +165,7 @@ def make_manifest(
             limit = _per_task(spec, "success_distance", task, spec.success_distance)
         if budget is None:
             budget = int(_per_task(spec, "budget", task, spec.budget))
-        drawn = _draw_episodes(world, task, episodes, seed, limit)
+        drawn = draw_episodes(world, task, episodes, limit, _candidates(task, seed))
     finally:
         world.close()
     return Manifest(
@@ -186,16 +186,27 @@ def draw_goal(world: World, task: str, episode: EpisodeSpec) -> Goal:
     return world.draw_goal(task, generator("evaluation.goal", episode.goal_seed))
 
 
-def _draw_episodes(
-    world: World, task: str, episodes: int, seed: int, limit: float
+def draw_episodes(
+    world: World, task: str, episodes: int, limit: float, candidate: Callable[[int], EpisodeSpec]
 ) -> tuple[EpisodeSpec, ...]:
+    """Return the first episodes of a list of candidates that are not solved at their start.
+
+    Args:
+        world: any state; it is reset.
+        task: its goal task.
+        episodes: how many.
+        limit: solved within this distance.
+        candidate: the list: an episode for every number from 0.
+
+    Raises:
+        ConfigError: fewer than one episode, or too many.
+        WorldError: nearly every candidate is solved at its start.
+    """
+    if not 1 <= episodes <= _MAX_EPISODES:
+        raise ConfigError(f"A manifest has 1 to {_MAX_EPISODES} episodes; got {episodes}.")
     found: list[EpisodeSpec] = []
     for index in range(episodes * _DRAWS_PER_EPISODE):
-        episode = EpisodeSpec(
-            id=f"{task}-{index:05d}",
-            seed=_seed("evaluation.start", seed, index),
-            goal_seed=_seed("evaluation.target", seed, index),
-        )
+        episode = candidate(index)
         world.reset(episode.seed)
         distance = world.distance(draw_goal(world, task, episode))
         if np.isfinite(distance) and distance > limit:
@@ -206,6 +217,17 @@ def _draw_episodes(
         f"{world.spec.name}: of {episodes * _DRAWS_PER_EPISODE} {task} episodes only "
         f"{len(found)} were not solved at the start; use a smaller success distance."
     )
+
+
+def _candidates(task: str, seed: int) -> Callable[[int], EpisodeSpec]:
+    def candidate(index: int) -> EpisodeSpec:
+        return EpisodeSpec(
+            id=f"{task}-{index:05d}",
+            seed=_seed("evaluation.start", seed, index),
+            goal_seed=_seed("evaluation.target", seed, index),
+        )
+
+    return candidate
 
 
 def _seed(purpose: str, seed: int, index: int) -> int:

@@ -170,10 +170,10 @@ def _parse(path: Path, number: int, line: bytes) -> Record:
     try:
         value = json.loads(line)
         record = _record_from(value["body"], value["ms_per_decision"])
-        claimed = value["sha256"]
+        same = record.sha256 == value["sha256"]
     except (KeyError, TypeError, ValueError, RecursionError) as error:
         raise FormatError(f"{where}: not a record ({error}); evaluate again.") from error
-    if record.sha256 != claimed:
+    if not same:
         raise FormatError(f"{where}: the record was changed after it was written; evaluate again.")
     return record
 

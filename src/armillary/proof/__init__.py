@@ -1,1 +1,4 @@
-"""Proof: why anyone should believe a number: the boundary between grader and policy."""
+"""Proof: results that a stranger can re-run. Agents, suites, ledgers and scorecards, all hashed.
+
+Nothing is imported here, so that a numeric profile can be set before torch is loaded.
+"""

@@ -1,0 +1,102 @@
+"""Built-in suites: their rules and golden vectors are files of this package, made once.
+
+The code's hash is added when a suite is asked for: the same rules under other code are another
+suite (another S), while the golden vectors stay what they were and show whether the worlds did.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from armillary.control.manifest import EpisodeSpec
+from armillary.core.errors import unknown_name
+from armillary.proof.canonical import read_canonical
+from armillary.proof.code import code_digest
+from armillary.proof.golden import Golden, make_golden
+from armillary.proof.seeds import episode_seeds
+from armillary.proof.suite import CONTROLS, DEFINITION, METRICS, Suite, Task, load_suite, suite_from
+
+BUILTIN = ("rooms-1", "tiny")
+_FOLDER = Path(__file__).parent / "suites"
+_GOLDEN_DIGEST = "0" * 64
+_VECTORS = 4
+
+
+def find_suite(name: str) -> Suite:
+    """Return a built-in suite by name, or the one in a ``suite.json``.
+
+    Raises:
+        ConfigError: neither.
+        FormatError: the file is not a suite.
+    """
+    if name in BUILTIN:
+        return builtin_suite(name)
+    path = Path(name)
+    if path.is_file():
+        return load_suite(path)
+    raise unknown_name("suite", name, BUILTIN)
+
+
+def builtin_suite(name: str) -> Suite:
+    """Return a built-in suite, with the hash of the code that is installed.
+
+    Raises:
+        ConfigError: there is none of this name.
+    """
+    if name not in BUILTIN:
+        raise unknown_name("suite", name, BUILTIN)
+    path = _FOLDER / f"{name}.json"
+    value = read_canonical(path)
+    DEFINITION.check(value, str(path))
+    worlds = sorted({task["world"] for task in value["tasks"]})
+    return suite_from({**value, "code": code_digest(worlds)}, str(path))
+
+
+def draft(name: str) -> Suite:
+    """Return a built-in suite as it is written down in this file, its golden vectors drawn anew.
+
+    Only for making a file of ``suites/``; a vector that changed is a world that changed.
+
+    Raises:
+        ConfigError: there is none of this name.
+    """
+    if name not in BUILTIN:
+        raise unknown_name("suite", name, BUILTIN)
+    task = _rooms(200 if name == "rooms-1" else 8)
+    return Suite(
+        id=name,
+        headline=name == "rooms-1",
+        tasks=(task,),
+        metrics=METRICS,
+        controls=CONTROLS,
+        profile="portable",
+        code=code_digest([task.world]),
+        golden=_vectors([task]),
+    )
+
+
+def _rooms(episodes: int) -> Task:
+    return Task(
+        name="two_rooms-reach",
+        world="two_rooms",
+        settings={"image_size": 64, "split": "held_out"},
+        task="reach",
+        episodes=episodes,
+        budget=60,
+        success_distance="0.03",
+        distance_unit="m",
+        planner_budget=10_000,
+    )
+
+
+def _vectors(tasks: Sequence[Task]) -> tuple[Golden, ...]:
+    found = []
+    for task in tasks:
+        world = task.factory()
+        for index in range(_VECTORS):
+            seeds = episode_seeds(_GOLDEN_DIGEST, _GOLDEN_DIGEST, task.name, index)
+            episode = EpisodeSpec("", *seeds)
+            found.append(make_golden(world, task.name, task.task, episode))
+        world.close()
+    return tuple(found)

@@ -1,0 +1,108 @@
+"""Golden vectors: what known seeds must look like, so that another implementation is noticed.
+
+A vector holds the hash of the start and of the goal that two seeds draw. Pictures are compared to
+the bit.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from armillary.control.manifest import EpisodeSpec, draw_goal
+from armillary.control.worlds import WorldFactory
+from armillary.core.errors import CheckFailedError
+from armillary.core.protocols import World
+
+
+@dataclass(frozen=True)
+class Golden:
+    """One vector.
+
+    Attributes:
+        task: name of the suite's task.
+        seed: of the world's reset.
+        goal_seed: of the goal's draw.
+        start: hash of the first observation and of the simulator's truth.
+        goal: hash of the goal's.
+    """
+
+    task: str
+    seed: int
+    goal_seed: int
+    start: str
+    goal: str
+
+    def to_dict(self) -> dict[str, str]:
+        """Return it as JSON values; seeds are hexadecimal."""
+        seeds = {"seed": f"{self.seed:014x}", "goal_seed": f"{self.goal_seed:014x}"}
+        return {"task": self.task, **seeds, "start": self.start, "goal": self.goal}
+
+    @classmethod
+    def from_dict(cls, value: Mapping[str, Any]) -> Golden:
+        """Return the vector of checked JSON values."""
+        seeds = {name: int(value[name], 16) for name in ("seed", "goal_seed")}
+        return cls(value["task"], **seeds, start=value["start"], goal=value["goal"])
+
+
+def arrays_digest(arrays: Mapping[str, Any]) -> str:
+    """Return the hash of named arrays: names, types, shapes and bytes (little-endian)."""
+    found = hashlib.sha256()
+    for name in sorted(arrays):
+        values = np.ascontiguousarray(arrays[name])
+        values = values.astype(values.dtype.newbyteorder("<"), copy=False)
+        found.update(f"{name}|{values.dtype.str}|{values.shape}|".encode())
+        found.update(values.tobytes())
+    return found.hexdigest()
+
+
+def moment_digest(world: World, streams: Mapping[str, Any], truth: Mapping[str, Any]) -> str:
+    """Return the hash of what is seen and what is true at one moment of a world."""
+    seen = {f"seen.{name}": value for name, value in streams.items()}
+    return arrays_digest({**seen, **{f"true.{name}": value for name, value in truth.items()}})
+
+
+def make_golden(world: World, name: str, goal_task: str, episode: EpisodeSpec) -> Golden:
+    """Draw one vector.
+
+    Args:
+        world: any state; it is reset.
+        name: of the suite's task.
+        goal_task: of the world.
+        episode: the two seeds.
+    """
+    seen = world.reset(episode.seed)
+    start = moment_digest(world, seen.streams, world.truth())
+    goal = draw_goal(world, goal_task, episode)
+    drawn = moment_digest(world, goal.observation.streams, goal.truth)
+    return Golden(name, episode.seed, episode.goal_seed, start, drawn)
+
+
+def check_golden(
+    golden: tuple[Golden, ...], worlds: Mapping[str, tuple[WorldFactory, str]]
+) -> None:
+    """Draw every vector again.
+
+    Args:
+        golden: the vectors.
+        worlds: factory and goal task by the name of the suite's task.
+
+    Raises:
+        CheckFailedError: this installation draws something else.
+    """
+    for name, (factory, goal_task) in worlds.items():
+        world = factory()
+        try:
+            for one in (one for one in golden if one.task == name):
+                episode = EpisodeSpec("", one.seed, one.goal_seed)
+                if make_golden(world, name, goal_task, episode) != one:
+                    raise CheckFailedError(
+                        f"Task {name}: seed {one.seed:014x} draws another start or goal here than "
+                        "the suite's golden vector; this installation is not the suite's world."
+                    )
+        finally:
+            world.close()
