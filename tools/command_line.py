@@ -34,6 +34,8 @@ COMMANDS = (
     "bench peers",
     "bench two-rooms",
     "bench ablation",
+    "bench contam",
+    "bench index",
 )
 HEAD = """# Command line
 

@@ -10,6 +10,7 @@ from typing import Annotated, Any
 
 from tyro.conf import Positional, UseAppendAction, subcommand
 
+from armillary.cli.contam import Contam, Index
 from armillary.cli.outcome import Outcome, facts
 from armillary.cli.parse import Command, settings_of
 from armillary.cli.peers import Peers
@@ -276,4 +277,6 @@ Bench = (
     | Annotated[Peers, subcommand("peers")]
     | Annotated[TwoRooms, subcommand("two-rooms")]
     | Annotated[Ablation, subcommand("ablation")]
+    | Annotated[Contam, subcommand("contam")]
+    | Annotated[Index, subcommand("index")]
 )

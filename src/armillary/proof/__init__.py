@@ -1,0 +1,1 @@
+"""Proof: what lets a stranger check a number."""
