@@ -106,13 +106,15 @@ class Index(Command):
     """Dataset folder."""
     out: Path = Path("out/index")
     """Folder for data.json, data-episodes.jsonl and croissant.json."""
+    url: str = ""
+    """Where the dataset can be fetched, for Croissant; else its place on this disk."""
 
     def run(self) -> Outcome:
         """Hash the dataset."""
         from armillary.proof.data_manifest import data_digest, write_data_manifest
 
         with bar("hashing") as progress:
-            value = write_data_manifest(self.dataset, self.out, progress)
+            value = write_data_manifest(self.dataset, self.out, self.url, progress)
         shown = {"digest": data_digest(value), **value}
         return Outcome(shown, facts({name: shown[name] for name in ("digest", "dataset", "roots")}))
 

@@ -209,7 +209,9 @@ def pictures_rule(
     if judged is None or unit is None:
         return Rule(name, "warning", None, "No pictures, or no independent episodes, to judge by.")
     separate = judged.smallest[1] > 1
-    copies = np.flatnonzero(distances <= 1) if separate else np.zeros(0, int)
+    # halfway, by ratio, from near copies to the nearest independent run
+    halfway = judged.smallest[1] ** 0.5
+    copies = np.flatnonzero(distances <= halfway) if separate else np.zeros(0, int)
     measured = (
         f"near copies here stay within {unit.rmse:.2g} levels and {unit.bits:.0f} of 256 bits, "
         f"the nearest independent run within {judged.smallest[1]:.2g} times that"

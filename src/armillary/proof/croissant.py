@@ -6,6 +6,7 @@ properties; the hashes go into schema.org's ``additionalProperty``.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from typing import Any
@@ -35,7 +36,7 @@ _TYPES = {"float": "sc:Float", "int": "sc:Integer", "bool": "sc:Boolean"}
 
 
 def croissant(
-    dataset: Dataset, manifest: Mapping[str, Any], files: Mapping[str, str]
+    dataset: Dataset, manifest: Mapping[str, Any], files: Mapping[str, str], url: str = ""
 ) -> dict[str, Any]:
     """Return the Croissant description of a dataset.
 
@@ -43,6 +44,7 @@ def croissant(
         dataset: that is described.
         manifest: its data manifest.
         files: sha256 of files that lie beside the description, by name.
+        url: of the dataset; empty for its place on this disk.
     """
     about, first = manifest["dataset"], dataset.read_low(0)
     world = str((manifest["generator"] or {}).get("about", {}).get("world", ""))
@@ -51,13 +53,13 @@ def croissant(
         "@context": CONTEXT,
         "@type": "sc:Dataset",
         "conformsTo": VERSION,
-        "name": about["name"],
+        "name": dataset.path.resolve().name or "dataset",
         "description": (
             f"{about['episodes']:,} episodes, {about['steps']:,} steps, as a LeRobotDataset v3"
             + (f", recorded in the world {world}." if world else ".")
         ),
-        "license": first.license or "https://spdx.org/licenses/NOASSERTION",
-        "url": dataset.path.resolve().as_uri(),
+        "license": _license(first.license),
+        "url": url or dataset.path.resolve().as_uri(),
         "creator": {"@type": "sc:Organization", "name": "armillary" if world else "unknown"},
         "datePublished": made.date().isoformat(),
         "version": "1.0.0",
@@ -66,6 +68,13 @@ def croissant(
         "recordSet": [_steps(dataset)],
         "additionalProperty": list(_properties(manifest)),
     }
+
+
+def _license(text: str) -> str:
+    """Return an SPDX identifier as its address; a sentence stays what it is."""
+    if re.fullmatch(r"[A-Za-z0-9.+-]{2,64}", text):
+        return f"https://spdx.org/licenses/{text}"
+    return text or "unknown; ask who made the data"
 
 
 def _objects(files: Mapping[str, str]) -> Iterator[dict[str, Any]]:

@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from armillary import __version__
 from armillary.core.errors import FormatError
 from armillary.core.files import read_json, replacing, write_json
 from armillary.core.hashing import canonical_json, file_sha256, json_sha256
@@ -22,11 +23,9 @@ from armillary.core.progress import Progress, silent
 from armillary.data import Dataset, open_dataset
 from armillary.proof.croissant import croissant
 from armillary.proof.footage import (
-    dataset_name,
     episode_footage,
     frame_digest,
     how_made,
-    is_registered,
     seed_digest,
     trajectory_digest,
 )
@@ -68,12 +67,15 @@ class Frontier:
         return {"root": self.root(), "leaves": self.count}
 
 
-def write_data_manifest(dataset: Path, out: Path, progress: Progress = silent) -> dict[str, Any]:
+def write_data_manifest(
+    dataset: Path, out: Path, url: str = "", progress: Progress = silent
+) -> dict[str, Any]:
     """Hash everything that can be learned from a dataset; write the three files.
 
     Args:
         dataset: the dataset's folder.
         out: folder for ``data.json``, ``data-episodes.jsonl`` and ``croissant.json``.
+        url: of the dataset, for Croissant; empty for its place on this disk.
         progress: told about each episode.
 
     Returns:
@@ -89,16 +91,19 @@ def write_data_manifest(dataset: Path, out: Path, progress: Progress = silent) -
         for index in range(len(opened)):
             file.write(canonical_json(trees.row(opened, index)) + "\n")
             progress(index + 1, len(opened))
-    value = trees.described(opened) | {"rows": {"file": ROWS_FILE, "sha256": file_sha256(rows)}}
+    value = trees.described(opened) | {
+        "rows": {"file": ROWS_FILE, "sha256": file_sha256(rows)},
+        "indexed_with": {"armillary": __version__, "worlds": worlds_digest()},
+    }
     write_json(out / DATA_FILE, value)
     files = {name: file_sha256(out / name) for name in (DATA_FILE, ROWS_FILE)}
-    write_json(out / CROISSANT_FILE, croissant(opened, value, files))
+    write_json(out / CROISSANT_FILE, croissant(opened, value, files, url))
     return value
 
 
 def data_digest(value: dict[str, Any]) -> str:
-    """Return the digest D of a data manifest: of its canonical JSON."""
-    return json_sha256(value)
+    """Return the digest D of a data manifest: of all but the program that wrote it."""
+    return json_sha256({name: part for name, part in value.items() if name != "indexed_with"})
 
 
 def read_data_manifest(path: Path) -> dict[str, Any]:
@@ -198,7 +203,6 @@ class _Trees:
         return {
             "format": FORMAT,
             "dataset": {
-                "name": dataset_name(dataset.path),
                 "identity": dataset.identity() if dataset.is_ours else None,
                 "episodes": len(dataset),
                 "steps": int(dataset.lengths.sum()),
@@ -215,13 +219,9 @@ class _Trees:
 
 
 def _generator(dataset: Dataset) -> dict[str, Any] | None:
-    """Return who made it: its settings, their digest, and the digest of the world's code here."""
+    """Return how a recording was made, and the digest of that; None for what was not recorded."""
     about = how_made(dataset)
-    if not about:
-        return None
-    known = is_registered(about.get("world"), about.get("settings", {}))
-    code = {"code_when_indexed": worlds_digest()} if known else {}
-    return {"about": about, "digest": json_sha256(about), **code}
+    return {"about": about, "digest": json_sha256(about)} if about else None
 
 
 def worlds_digest() -> str:

@@ -11,7 +11,6 @@ import hashlib
 import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -237,8 +236,3 @@ def replayed_start(dataset: Dataset, index: int, world: World) -> bool:
         np.allclose(np.ravel(truth[name]), footage.states[name][0], rtol=1e-5, atol=1e-6)
         for name in common
     )
-
-
-def dataset_name(path: Path) -> str:
-    """Return how a dataset is called in a manifest: the name of its folder."""
-    return path.resolve().name or "dataset"
