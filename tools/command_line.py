@@ -36,6 +36,7 @@ COMMANDS = (
     "bench ablation",
     "bench contam",
     "bench index",
+    "bench compare",
 )
 HEAD = """# Command line
 

@@ -154,7 +154,10 @@ def test_honest_evaluations_are_accepted_whatever_is_drawn(honest):
 
 def test_an_evaluation_recorded_from_the_same_seed_is_the_same_to_the_bit(honest, tmp_path):
     record("two_rooms", tmp_path / "e", 3, 16, workers=1, seed=1, settings=SMALL)
-    others = [made.copied(one) for one in made.walks(make_manifest("two_rooms", None, 100, 9, {"image_size": 16}), 4)]
+    others = [
+        made.copied(one)
+        for one in made.walks(make_manifest("two_rooms", None, 100, 9, {"image_size": 16}), 4)
+    ]
     made.written(tmp_path / "fresh", others)
     evaluation = dataset_evaluation(tmp_path / "e", tmp_path / "fresh")
     found = check_contamination(open_dataset(honest), evaluation, HOW)

@@ -10,6 +10,7 @@ from typing import Annotated, Any
 
 from tyro.conf import Positional, UseAppendAction, subcommand
 
+from armillary.cli.compare import Compare
 from armillary.cli.contam import Contam, Index
 from armillary.cli.outcome import Outcome, facts
 from armillary.cli.parse import Command, settings_of
@@ -279,4 +280,5 @@ Bench = (
     | Annotated[Ablation, subcommand("ablation")]
     | Annotated[Contam, subcommand("contam")]
     | Annotated[Index, subcommand("index")]
+    | Annotated[Compare, subcommand("compare")]
 )

@@ -11,6 +11,8 @@ from dataclasses import dataclass, replace
 from itertools import combinations
 from pathlib import Path
 
+import numpy as np
+
 from armillary.control import holm, mcnemar
 from armillary.core.errors import ArmillaryError, FormatError
 from armillary.proof.leaderboard_cards import Card, Verdict, read_card, read_outcomes
@@ -145,7 +147,7 @@ def _compared(
             ids = sorted(ours[task])
             if ids != sorted(theirs[task]):
                 continue  # other episodes in spite of the same reveal: nothing to pair
-            test = mcnemar([ours[task][one] for one in ids], [theirs[task][one] for one in ids])
+            test = mcnemar(*(np.array([side[task][one] for one in ids]) for side in (ours, theirs)))
             p = test.p_value
             yield Paired(a.agent[0], b.agent[0], task, len(ids), test.only_a, test.only_b, p, p)
 

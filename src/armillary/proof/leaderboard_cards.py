@@ -156,7 +156,7 @@ def read_card(path: Path) -> Card:
         raise FormatError(f"{path}: larger than {_MAX_CARD_BYTES >> 20} MiB; refused as a card.")
     try:
         return _card(path, _unwrapped(read_json(path)))
-    except (KeyError, TypeError, ValueError, AttributeError, RecursionError) as error:
+    except (LookupError, TypeError, ValueError, AttributeError, RecursionError) as error:
         if isinstance(error, FormatError):
             raise
         reason = f"no {error}" if isinstance(error, KeyError) else str(error)
@@ -200,7 +200,7 @@ def _outcomes(path: Path) -> Iterator[tuple[str, str, bool]]:
                 if number > _MAX_OUTCOMES or not isinstance(success, bool):
                     raise ValueError("too many lines, or an outcome that is neither yes nor no")
                 yield str(value.get("task", episode.rpartition("-")[0])), episode, success
-            except (KeyError, TypeError, ValueError, AttributeError, RecursionError) as error:
+            except (LookupError, TypeError, ValueError, AttributeError, RecursionError) as error:
                 raise FormatError(f"{path}, line {number}: not an outcome ({error}).") from error
 
 
