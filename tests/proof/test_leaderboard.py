@@ -3,6 +3,7 @@
 import base64
 import hashlib
 import json
+from dataclasses import replace
 from html.parser import HTMLParser
 
 import pytest
@@ -136,7 +137,7 @@ def test_cards_of_one_reveal_are_paired_episode_by_episode(tmp_path):
     ("line", "reason"),
     [
         ('{"id": "reach-00000", "success": false}', "stands there twice"),
-        ('{"id": "reach-99999", "success": true}', "does not add up to the counts"),
+        ('{"id": "reach-99999", "success": true}', "not add up to the counts"),
         ('{"id": "reach-99999", "success": 1}', "not an outcome"),
         ("[]", "not an outcome"),
         ("nonsense", "not an outcome"),
@@ -162,6 +163,54 @@ def test_outcomes_must_be_the_file_that_the_card_names(tmp_path):
     alone = card(tmp_path, "alone", beside=False)
     with pytest.raises(FormatError, match="has no file of outcomes"):
         read_outcomes(read_card(alone))
+
+
+def run_folder(folder, name, solved, task="reach"):
+    """Write a run's folder: the card in an envelope, the records by task."""
+    place = folder / name / "records" / task
+    place.mkdir(parents=True)
+    lines = [
+        {"body": {"id": f"{task}-{i:05d}", "outcome": "success" if i < solved else "timeout"}}
+        for i in range(200)
+    ]
+    (place / "agent.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    sha256 = hashlib.sha256((place / "agent.jsonl").read_bytes()).hexdigest()
+    counts = {"n": 200, "succ": solved, "crashes": 0, "timeouts": 200 - solved}
+    value = {
+        "suite": {"id": "rooms", "digest": "d1", "headline": True},
+        "agent": {"digest": "a" * 64, "parameters": 7},
+        "seed": {"kind": "nonce", "value": "c0ffee", "label": "fresh"},
+        "attempts": {"k": 2, "failed": 1, "unopened": 0, "earlier": []},
+        "rows": [{"task": task, **counts, "controls": {"random": counts | {"succ": 3}},
+                  "budget": {"limit": None}}],
+        "episodes": {"root": "E", "count": 200, "files": {f"{task}/agent": sha256}},
+    }  # fmt: skip
+    payload = base64.b64encode(json.dumps({"predicate": value}).encode()).decode()
+    (folder / name / "scorecard.json").write_text(json.dumps({"payload": payload}))
+    return folder / name / "scorecard.json"
+
+
+def test_runs_are_read_where_they_were_made(tmp_path):
+    run_folder(tmp_path, "tycho", 150), run_folder(tmp_path, "brahe", 100)
+    [board] = make_leaderboard(tmp_path, believing()).boards
+    assert [(c.agent[0], c.params, c.attempts, c.aborted) for c in board.cards] == [
+        ("tycho", 7, 2, 1),
+        ("brahe", 7, 2, 1),
+    ]
+    assert board.cards[0].rows[0].floors == {"random": (3, 200)}
+    assert [(one.only_first, one.only_second) for one in board.paired] == [(50, 0)]
+    with (tmp_path / "brahe" / "records" / "reach" / "agent.jsonl").open("a") as file:
+        file.write("\n")
+    [board] = make_leaderboard(tmp_path, believing()).boards
+    assert "is not the file of outcomes that the card names" in board.unpaired[0]
+
+
+def test_a_task_name_cannot_lead_out_of_the_folder(tmp_path):
+    card_ = read_card(run_folder(tmp_path, "tycho", 150, "x"))
+    for name in ("..", "../../etc", "a/b", ""):
+        rows = (replace(card_.rows[0], task=name),)
+        with pytest.raises(FormatError, match="is refused in a path"):
+            read_outcomes(replace(card_, rows=rows))
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,13 @@ import numpy as np
 
 from armillary.control import holm, mcnemar
 from armillary.core.errors import ArmillaryError, FormatError
-from armillary.proof.leaderboard_cards import Card, Verdict, read_card, read_outcomes
+from armillary.proof.leaderboard_cards import (
+    RUN_CARD,
+    Card,
+    Verdict,
+    read_card,
+    read_outcomes,
+)
 
 _MAX_CARDS = 5000
 _MOST_COMPARED = 12  # cards of one reveal; 66 pairs
@@ -81,7 +87,7 @@ def make_leaderboard(
     """Read, verify and rank all scorecards of a folder.
 
     Args:
-        folder: with ``*.json`` scorecards, plain or in a DSSE envelope.
+        folder: with ``NAME.json``, or runs as ``NAME/scorecard.json``, plain or in an envelope.
         verify: says how far a card holds; None shows every card as its owner's word alone.
         outcomes: gives success by task and episode id; None for ``read_outcomes``.
 
@@ -90,7 +96,8 @@ def make_leaderboard(
     """
     if not folder.is_dir():
         raise FormatError(f"{folder}: there is no such folder; one with scorecards was expected.")
-    paths = sorted(path for path in folder.glob("*.json") if path.is_file())
+    found = [*folder.glob("*.json"), *folder.glob(f"*/{RUN_CARD}")]
+    paths = sorted(path for path in found if path.is_file())
     if len(paths) > _MAX_CARDS:
         raise FormatError(f"{folder}: {len(paths)} scorecards; refused above {_MAX_CARDS}.")
     cards, unreadable = [], []

@@ -9,8 +9,9 @@ from __future__ import annotations
 import base64
 import binascii
 import json
+import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
@@ -24,7 +25,8 @@ from armillary.core.hashing import file_sha256
 Level = Literal["self", "replayed", "audited", "challenged"]
 LEVELS: tuple[Level, ...] = ("self", "replayed", "audited", "challenged")
 HEADLINE_EPISODES = 200  # with fewer, ten points up or down cannot be told apart
-_MAX_CARD_BYTES, _MAX_ROWS = 4 << 20, 200
+RUN_CARD = "scorecard.json"  # as a run's folder has it
+_MAX_CARD_BYTES, _MAX_ROWS, _MAX_FILES = 4 << 20, 200, 2000
 _MAX_COUNT, _MAX_TEXT = 10_000_000, 120
 _MAX_OUTCOMES, _MAX_LINE = 1_000_000, 1 << 20
 
@@ -96,7 +98,7 @@ class Card:
         aborted: of these, runs that never ended.
         seed: kind and value of the reveal; None where the card names none.
         rows: by task.
-        episodes_file: sha256 of the file of outcomes; empty where the card names none.
+        files: sha256 of files of outcomes: by ``TASK/agent``, or "" for one of all tasks.
         verdict: of whoever verified it.
     """
 
@@ -108,7 +110,7 @@ class Card:
     aborted: int
     seed: tuple[str, str] | None
     rows: tuple[TaskRow, ...]
-    episodes_file: str = ""
+    files: Mapping[str, str] = field(default_factory=dict)
     verdict: Verdict = Verdict("self", True, "Nobody has checked it.")
 
     @property
@@ -164,29 +166,43 @@ def read_card(path: Path) -> Card:
 
 
 def read_outcomes(card: Card) -> dict[str, dict[str, bool]]:
-    """Return which episodes a card solved, by task and id, from the file of outcomes beside it.
+    """Return which episodes a card solved, by task and id, from the records beside it.
 
-    That is ``NAME.jsonl`` beside ``NAME.json``: a JSON object per line, with ``id``, ``success``
-    or ``outcome``, and ``task`` (else the id up to its last dash); records of armillary are such.
+    For ``scorecard.json`` of a run's folder these are ``records/TASK/agent.jsonl``, for
+    ``NAME.json`` it is ``NAME.jsonl``: a JSON object per line, with ``id``, ``success`` or
+    ``outcome``, and ``task`` (else the id up to its last dash).
 
     Raises:
-        FormatError: there is none, it is not the one that the card names, or it does not add up
+        FormatError: there are none, they are not those that the card names, or they do not add up
             to the card's counts.
     """
-    path = card.path.with_suffix(".jsonl")
-    if not path.is_file():
-        raise FormatError(f"{card.path}: has no file of outcomes ({path.name}) beside it.")
-    if card.episodes_file and file_sha256(path) != card.episodes_file:
-        raise FormatError(f"{path}: is not the file of outcomes that the card names.")
     found: dict[str, dict[str, bool]] = {}
-    for task, episode, success in _outcomes(path):
-        if episode in found.setdefault(task, {}):
-            raise FormatError(f"{path}: {episode} stands there twice; each episode counts once.")
-        found[task][episode] = success
+    for name, task, path in _places(card):
+        if not path.is_file():
+            raise FormatError(f"{card.path}: has no file of outcomes ({path.name}) beside it.")
+        if card.files and file_sha256(path) != card.files.get(name):
+            raise FormatError(f"{path}: is not the file of outcomes that the card names.")
+        for said, episode, success in _outcomes(path):
+            own = found.setdefault(task or said, {})
+            if episode in own:
+                raise FormatError(f"{path}: {episode} stands there twice; each counts once.")
+            own[episode] = success
     counts = {task: (len(own), sum(own.values())) for task, own in found.items()}
     if counts != {row.task: (row.n, row.succ) for row in card.rows}:
-        raise FormatError(f"{path}: does not add up to the counts of the card.")
+        raise FormatError(f"{card.path}: its outcomes do not add up to the counts of the card.")
     return found
+
+
+def _places(card: Card) -> Iterator[tuple[str, str, Path]]:
+    """Yield name in the card, task and path of every file of outcomes."""
+    if card.path.name != RUN_CARD:
+        yield "", "", card.path.with_suffix(".jsonl")
+        return
+    for row in card.rows:
+        if not re.fullmatch(r"\w[\w.-]{0,39}", row.task):  # it becomes part of a path
+            raise FormatError(f"{card.path}: the task name {row.task!r} is refused in a path.")
+        path = card.path.parent / "records" / row.task / "agent.jsonl"
+        yield f"{row.task}/agent", row.task, path
 
 
 def _outcomes(path: Path) -> Iterator[tuple[str, str, bool]]:
@@ -219,6 +235,8 @@ def _unwrapped(value: Any) -> Any:
 
 def _card(path: Path, value: Mapping[str, Any]) -> Card:
     suite, agent = value["suite"], value["agent"]
+    name = path.parent.name if path.name == RUN_CARD else path.stem
+    params = agent.get("params", agent.get("parameters"))
     attempts, seed = value.get("attempts", {}), value.get("seed")
     rows = [_row(row) for row in _bounded_list(value["rows"])]
     if not rows or len({row.task for row in rows}) < len(rows):
@@ -227,24 +245,23 @@ def _card(path: Path, value: Mapping[str, Any]) -> Card:
     return Card(
         path=path,
         suite=(_text(suite.get("id", "")) or _text(suite["digest"])[:12], _text(suite["digest"])),
-        agent=(_text(agent.get("name", "")) or path.stem, digest),
-        params=_count(agent["params"], 10**14) if "params" in agent else None,
+        agent=(_text(agent.get("name", "")) or name, digest),
+        params=None if params is None else _count(params, 10**14),
         attempts=max(1, _count(attempts.get("k", 1))),
-        aborted=_count(attempts.get("aborted", 0)),
+        aborted=_count(attempts.get("aborted", attempts.get("failed", 0))),
         seed=None if seed is None else (_text(seed.get("kind", "")), _text(seed["value"])),
         rows=tuple(rows),
-        episodes_file=_text(value.get("episodes", {}).get("file", "")).removeprefix("sha256:"),
+        files=_files(value.get("episodes", {})),
     )
 
 
 def _row(value: Mapping[str, Any]) -> TaskRow:
     n, succ = _count(value["n"]), _count(value["succ"])
-    controls = {
-        _text(k): (_count(v[0]), _count(v[1])) for k, v in value.get("controls", {}).items()
-    }
+    controls = {_text(k): _solved(v) for k, v in value.get("controls", {}).items()}
     if any(not (0 <= s <= all_ and all_ > 0) for s, all_ in [(succ, n), *controls.values()]):
         raise ValueError("more solved than there are, or nothing measured")
-    budget = value.get("budget", {}).get("calls")
+    budget = value.get("budget", {})
+    budget = budget.get("calls", budget.get("limit"))
     return TaskRow(
         task=_text(value["task"]),
         n=n,
@@ -253,6 +270,19 @@ def _row(value: Mapping[str, Any]) -> TaskRow:
         budget=None if budget is None else _count(budget, 10**12),
         overrides=tuple(_text(name) for name in list(value.get("overrides", {}))[:20]),
     )
+
+
+def _solved(value: Any) -> tuple[int, int]:
+    """Return solved and all of a control, written as a pair or by name."""
+    pair = (value["succ"], value["n"]) if isinstance(value, dict) else (value[0], value[1])
+    return _count(pair[0]), _count(pair[1])
+
+
+def _files(value: Mapping[str, Any]) -> dict[str, str]:
+    many = value.get("files", {"": value["file"]} if "file" in value else {})
+    if len(many) > _MAX_FILES:
+        raise ValueError(f"more than {_MAX_FILES} files")
+    return {_text(name): _text(sha256) for name, sha256 in many.items()}
 
 
 def _bounded_list(value: Any) -> list:

@@ -34,7 +34,8 @@ def build_leaderboard(
     """Read all scorecards of a folder, verify them and write the page.
 
     Args:
-        folder: with ``*.json`` scorecards and, beside each, its outcomes (``*.jsonl``).
+        folder: with scorecards and their outcomes: ``NAME.json`` and ``NAME.jsonl``, or runs as
+            ``NAME/scorecard.json`` and ``NAME/records/TASK/agent.jsonl``.
         out: the HTML file.
         verify: says how far a card holds; None shows every card as its owner's word.
         outcomes: gives success by task and episode; None reads the files beside the cards.
