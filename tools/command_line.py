@@ -42,6 +42,9 @@ COMMANDS = (
     "bench run",
     "bench score",
     "bench ledger",
+    "bench contam",
+    "bench index",
+    "bench compare",
 )
 HEAD = """# Command line
 

@@ -10,6 +10,8 @@ from typing import Annotated, Any
 
 from tyro.conf import Positional, UseAppendAction, subcommand
 
+from armillary.cli.compare import Compare
+from armillary.cli.contam import Contam, Index
 from armillary.cli.outcome import Outcome, facts
 from armillary.cli.parse import Command, settings_of
 from armillary.cli.peers import Peers
@@ -285,4 +287,7 @@ Bench = (
     | Annotated[Run, subcommand("run")]
     | Annotated[Score, subcommand("score")]
     | Annotated[Ledger, subcommand("ledger")]
+    | Annotated[Contam, subcommand("contam")]
+    | Annotated[Index, subcommand("index")]
+    | Annotated[Compare, subcommand("compare")]
 )

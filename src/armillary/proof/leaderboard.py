@@ -1,0 +1,164 @@
+"""Leaderboard: scorecards of a folder, ranked as far as they can be believed.
+
+Cards that nobody replayed come last; those that share a reveal ran the same episodes and are
+compared one by one. Cards that cannot be read are listed with the reason, not left out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from itertools import combinations
+from pathlib import Path
+
+import numpy as np
+
+from armillary.control import holm, mcnemar
+from armillary.core.errors import ArmillaryError, FormatError
+from armillary.proof.leaderboard_cards import (
+    RUN_CARD,
+    Card,
+    Verdict,
+    read_card,
+    read_outcomes,
+)
+
+_MAX_CARDS = 5000
+_MOST_COMPARED = 12  # cards of one reveal; 66 pairs
+
+
+@dataclass(frozen=True)
+class Paired:
+    """Two cards that ran the same episodes of one task.
+
+    Attributes:
+        first, second: names of the agents.
+        task: its name.
+        n: episodes.
+        only_first, only_second: episodes that only one of them solved.
+        p_value: McNemar's, exact, two-sided.
+        p_holm: adjusted for all comparisons of this suite and reveal.
+    """
+
+    first: str
+    second: str
+    task: str
+    n: int
+    only_first: int
+    only_second: int
+    p_value: float
+    p_holm: float
+
+
+@dataclass(frozen=True)
+class Board:
+    """A suite's standings under one digest.
+
+    Attributes:
+        suite: id and digest.
+        cards: best first: believed before others, then by the mean lower bound over the tasks.
+        tasks: every task that a card has.
+        paired: comparisons of believed cards that share a reveal.
+        unpaired: sentences about cards whose outcomes could not be compared.
+    """
+
+    suite: tuple[str, str]
+    cards: tuple[Card, ...]
+    tasks: tuple[str, ...]
+    paired: tuple[Paired, ...]
+    unpaired: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Leaderboard:
+    """All boards of a folder, and what could not be read."""
+
+    boards: tuple[Board, ...]
+    unreadable: tuple[str, ...]
+
+
+Verify = Callable[[Path], Verdict]
+Outcomes = Callable[[Card], Mapping[str, Mapping[str, bool]]]
+
+
+def make_leaderboard(
+    folder: Path, verify: Verify | None = None, outcomes: Outcomes | None = None
+) -> Leaderboard:
+    """Read, verify and rank all scorecards of a folder.
+
+    Args:
+        folder: with ``NAME.json``, or runs as ``NAME/scorecard.json``, plain or in an envelope.
+        verify: says how far a card holds; None shows every card as its owner's word alone.
+        outcomes: gives success by task and episode id; None for ``read_outcomes``.
+
+    Raises:
+        FormatError: no such folder, or more cards than can be shown.
+    """
+    if not folder.is_dir():
+        raise FormatError(f"{folder}: there is no such folder; one with scorecards was expected.")
+    found = [*folder.glob("*.json"), *folder.glob(f"*/{RUN_CARD}")]
+    paths = sorted(path for path in found if path.is_file())
+    if len(paths) > _MAX_CARDS:
+        raise FormatError(f"{folder}: {len(paths)} scorecards; refused above {_MAX_CARDS}.")
+    cards, unreadable = [], []
+    for path in paths:
+        try:
+            card = read_card(path)
+            cards.append(card if verify is None else replace(card, verdict=verify(path)))
+        except ArmillaryError as error:
+            unreadable.append(str(error).replace(f"{folder}/", ""))
+    suites = sorted({card.suite for card in cards})
+    boards = (_board(suite, cards, outcomes or read_outcomes) for suite in suites)
+    return Leaderboard(tuple(boards), tuple(unreadable))
+
+
+def _board(suite: tuple[str, str], cards: Sequence[Card], outcomes: Outcomes) -> Board:
+    own = [card for card in cards if card.suite == suite]
+    tasks = tuple(sorted({row.task for card in own for row in card.rows}))
+    ranked = tuple(sorted(own, key=lambda card: _rank(card, tasks)))
+    paired: list[Paired] = []
+    unpaired: list[str] = []
+    reveals = dict.fromkeys(card.seed for card in ranked if card.seed is not None)
+    for reveal in reveals:
+        same = [card for card in ranked if card.seed == reveal and card.verdict.ok]
+        if len(same) > 1:
+            solved, problems = _solved(same[:_MOST_COMPARED], outcomes)
+            paired += _adjusted(list(_compared(solved)))
+            unpaired += problems
+    return Board(suite, ranked, tasks, tuple(paired), tuple(unpaired))
+
+
+def _rank(card: Card, tasks: Sequence[str]) -> tuple[bool, bool, float, str]:
+    """Return what cards are sorted by; a task that a card leaves out counts as 0."""
+    bounds = [card.lower_bound(row) for row in card.rows]
+    return not card.verdict.ok, not card.believed, -sum(bounds) / len(tasks), card.path.name
+
+
+def _solved(
+    cards: Sequence[Card], outcomes: Outcomes
+) -> tuple[list[tuple[Card, Mapping[str, Mapping[str, bool]]]], list[str]]:
+    solved, problems = [], []
+    for card in cards:
+        try:
+            solved.append((card, outcomes(card)))
+        except ArmillaryError as error:
+            problems.append(str(error).replace(f"{card.path.parent}/", ""))
+    return solved, problems
+
+
+def _compared(
+    solved: Sequence[tuple[Card, Mapping[str, Mapping[str, bool]]]],
+) -> Iterator[Paired]:
+    for (a, ours), (b, theirs) in combinations(solved, 2):
+        for task in sorted(ours.keys() & theirs.keys()):
+            ids = sorted(ours[task])
+            if ids != sorted(theirs[task]):
+                continue  # other episodes in spite of the same reveal: nothing to pair
+            test = mcnemar(*(np.array([side[task][one] for one in ids]) for side in (ours, theirs)))
+            p = test.p_value
+            yield Paired(a.agent[0], b.agent[0], task, len(ids), test.only_a, test.only_b, p, p)
+
+
+def _adjusted(paired: Sequence[Paired]) -> list[Paired]:
+    adjusted = holm([one.p_value for one in paired])
+    return [replace(one, p_holm=p) for one, p in zip(paired, adjusted, strict=True)]
