@@ -62,6 +62,7 @@ class Book:
             actors=["agent", "random"],
             chunk=50,
             profile="portable",
+            env=M,
         )
 
     def chunk(self, run: Entry, index: int = 0, actor: str = "agent", count: int = 50) -> Entry:

@@ -194,7 +194,7 @@ def test_an_agent_is_committed_before_its_seeds_exist(book: Book) -> None:
         "was known before the agent was committed",
         **local_reveal(later.hash, VALUE),
     )
-    start = {"manifests": {"reach": M}, "actors": ["agent"], "chunk": 50, "profile": "fast"}
+    start = {"manifests": {"reach": M}, "actors": ["agent"], "chunk": 50, "profile": "x", "env": M}
     forbidden(book, "run_start", "no reveal of its commit", commit=later.hash, reveal=M, **start)
     forbidden(
         book, "run_start", "no reveal of its commit", commit=later.hash, reveal=reveal.hash, **start

@@ -69,6 +69,7 @@ def test_every_rule_is_in_the_digest(tiny: Suite) -> None:
     [
         ({"world": "gym:os:system"}, "world: one of"),
         ({"settings": {"base": "gym:evil:Env-v0"}}, "base world that suites do not have"),
+        ({"settings": {"base": []}}, "base world that suites do not have"),
         ({"settings": {"max_step_m": 0.02}}, "is a float"),
         ({"success_distance": "0"}, "success distance of 0"),
         ({"success_distance": "1e5"}, "success_distance: text like"),
@@ -81,6 +82,13 @@ def test_a_damaged_suite_is_one_sentence(tiny: Suite, change, said: str) -> None
     value["tasks"][0] |= change
     with pytest.raises(FormatError, match=said):
         suite_from(value, "suite.json")
+
+
+def test_settings_that_make_no_world_are_one_sentence(tiny: Suite) -> None:
+    for settings in ({"image_size": "x"}, {"sensors": 3}):
+        suite = replace(tiny, tasks=(replace(tiny.tasks[0], settings=settings),))
+        with pytest.raises(FormatError, match="its settings make no world"):
+            suite.check_installation()
 
 
 def test_headlines_need_episodes(tiny: Suite) -> None:

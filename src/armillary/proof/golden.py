@@ -15,7 +15,7 @@ import numpy as np
 
 from armillary.control.manifest import EpisodeSpec, draw_goal
 from armillary.control.worlds import WorldFactory
-from armillary.core.errors import CheckFailedError
+from armillary.core.errors import ArmillaryError, CheckFailedError, FormatError
 from armillary.core.protocols import World
 
 
@@ -93,9 +93,10 @@ def check_golden(
 
     Raises:
         CheckFailedError: this installation draws something else.
+        FormatError: the suite's settings make no world.
     """
     for name, (factory, goal_task) in worlds.items():
-        world = factory()
+        world = _made(factory, name)
         try:
             for one in (one for one in golden if one.task == name):
                 episode = EpisodeSpec("", one.seed, one.goal_seed)
@@ -106,3 +107,13 @@ def check_golden(
                     )
         finally:
             world.close()
+
+
+def _made(factory: WorldFactory, name: str) -> World:
+    """Return a world of settings that came from a file."""
+    try:
+        return factory()
+    except ArmillaryError:
+        raise
+    except (TypeError, ValueError, AttributeError) as error:
+        raise FormatError(f"Task {name}: its settings make no world ({error}).") from error

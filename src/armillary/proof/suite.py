@@ -225,7 +225,8 @@ def suite_from(value: Any, where: str) -> Suite:
     refuse_floats(value, where)
     for task in value["tasks"]:
         base = task["settings"].get("base", "two_rooms")
-        if base not in WORLD_MODULES or float(task["success_distance"]) <= 0:
+        known = isinstance(base, str) and base in WORLD_MODULES
+        if not known or float(task["success_distance"]) <= 0:
             raise FormatError(
                 f"{where}: task {task['name']!r} has a base world that suites do not have, or a "
                 "success distance of 0."
