@@ -16,8 +16,8 @@ from typing import Any
 from scipy.special import betaincinv
 
 from armillary.control.records import Record
-from armillary.control.statistics import wilson_interval
 from armillary.core.errors import ConfigError
+from armillary.core.rates import wilson_interval
 from armillary.proof.shapes import Decimal, Fields, ListOf, MapOf, Name, Nullable, Whole
 
 _DIGITS = 4
