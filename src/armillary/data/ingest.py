@@ -1,4 +1,4 @@
-"""Ingest: turn what people have (videos, LeRobot datasets) into an armillary dataset.
+"""Ingest: turn what people have (videos, datasets, RGB-D, logs) into an armillary dataset.
 
 The dataset appears complete or not at all: it is written beside ``out`` and renamed. What cannot
 be used is named with its reason and counted, never dropped in silence.
@@ -7,7 +7,6 @@ be used is named with its reason and counted, never dropped in silence.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -18,8 +17,10 @@ from armillary.core.progress import Progress, silent
 from armillary.core.values import Episode
 from armillary.data import layout
 from armillary.data.foreign import tasks_of
+from armillary.data.ingest_options import IngestOptions, IngestSummary
 from armillary.data.opening import open_dataset
 from armillary.data.resize import Size, is_proportional, within_side
+from armillary.data.sources import colmap, nerfstudio, rgbd_folder, ros, tum
 from armillary.data.sources.lerobot import copy_episode
 from armillary.data.sources.video_folder import (
     Clip,
@@ -31,44 +32,6 @@ from armillary.data.sources.video_folder import (
 )
 from armillary.data.writer import DatasetWriter, Frames
 
-Skipped = tuple[tuple[Path, str], ...]
-
-
-@dataclass(frozen=True)
-class IngestSummary:
-    """What came of an ingest.
-
-    Attributes:
-        written: number of episodes.
-        skipped: what was not usable, with the reason.
-        frames: steps in all episodes.
-        out: the dataset's folder.
-        fitted: videos of another size than most: scaled and cropped in the middle to fit.
-    """
-
-    written: int
-    skipped: Skipped
-    frames: int
-    out: Path
-    fitted: tuple[Path, ...] = ()
-
-
-@dataclass(frozen=True)
-class IngestOptions:
-    """What may be chosen.
-
-    Attributes:
-        fps: frames per second of the dataset; None takes what most of the videos have.
-        max_side: longer side of the pictures at most, in pixels; None keeps their size.
-        license: licence of the videos, kept with every episode.
-        replace: whether an existing dataset at ``out`` may be replaced.
-    """
-
-    fps: float | None = None
-    max_side: int | None = None
-    license: str = ""
-    replace: bool = False
-
 
 def ingest(
     source: Path | str,
@@ -77,12 +40,13 @@ def ingest(
     progress: Progress = silent,
     options: IngestOptions | None = None,
 ) -> IngestSummary:
-    """Write a dataset from a video file, a folder of them (recursive), or a LeRobot v3 dataset.
+    """Write a dataset from videos, a LeRobot v3 dataset, an RGB-D folder, poses, or a robot's log.
 
     Args:
         source: file or folder.
         out: folder of the new dataset.
-        fmt: ``video``, ``lerobot``, or ``auto``.
+        fmt: ``video``, ``lerobot``, ``tum``, ``rgbd`` (ScanNet, Redwood), ``nerfstudio``,
+            ``colmap``, ``ros`` (bag, db3, mcap), or ``auto``.
         progress: called with items done and in all.
         options: frame rate, size, licence.
 
@@ -100,7 +64,9 @@ def ingest(
 
 
 def _format(source: Path) -> str:
-    return "lerobot" if (source / layout.INFO).is_file() else "video"
+    if (source / layout.INFO).is_file():
+        return "lerobot"
+    return next((name for name, module in POSED.items() if module.detect(source)), "video")
 
 
 def _check_free(out: Path, replace: bool) -> None:
@@ -198,7 +164,9 @@ def _ingest_lerobot(
     return IngestSummary(written, tuple(skipped), frames, out)
 
 
+POSED = {"nerfstudio": nerfstudio, "colmap": colmap, "tum": tum, "rgbd": rgbd_folder, "ros": ros}
 FORMATS: dict[str, Callable[[Path, Path, Progress, IngestOptions], IngestSummary]] = {
     "video": _ingest_videos,
     "lerobot": _ingest_lerobot,
+    **{name: module.ingest for name, module in POSED.items()},
 }
