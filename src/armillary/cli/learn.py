@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 
 from tyro.conf import Positional, UseAppendAction
@@ -67,17 +67,17 @@ class Record(Command):
 
 @dataclass(frozen=True, kw_only=True)
 class Ingest(Command):
-    """Turn a folder of video files, or an existing LeRobot v3 dataset, into a dataset.
+    """Turn videos, RGB-D folders, posed photographs, robots' logs or LeRobot v3 into a dataset.
 
     e.g. armillary ingest ~/videos --out out/mine
     """
 
     source: Positional[Path]
-    """A video file, a folder of them, or a LeRobot v3 dataset."""
+    """A video, a folder of them, an RGB-D or COLMAP folder, a ROS bag, or a LeRobot v3 dataset."""
     out: Path
     """Dataset folder to write."""
     format: str = "auto"
-    """auto, video or lerobot."""
+    """auto, video, lerobot, tum, rgbd (ScanNet, Redwood), nerfstudio, colmap or ros."""
     fps: float | None = None
     """Frames per second of the dataset; else what most of the videos have."""
     max_side: int | None = None
@@ -86,12 +86,23 @@ class Ingest(Command):
     """Licence of the videos; kept with every episode."""
     replace: bool = False
     """Replace the dataset that is at --out."""
+    tolerance_s: float = 0.02
+    """How far apart in time what belongs to one step may be, in seconds."""
+    depth_scale: float | None = None
+    """Metres of one unit of the stored depth (of COLMAP's unit of length); else the format's."""
+    intrinsics: tuple[float, float, float, float] | None = None
+    """fx fy cx cy in pixels, where the source has none."""
+    topics: tuple[str, ...] = ()
+    """Topics of a robot's log to take where several would do."""
+    action_topic: str = ""
+    """Topic of a robot's log whose commands are the actions."""
 
     def run(self) -> Outcome:
         """Ingest; files that could not be read are named and counted."""
         from armillary.data import IngestOptions, ingest
 
-        options = IngestOptions(self.fps, self.max_side, self.license, self.replace)
+        names = (field.name for field in fields(IngestOptions))
+        options = IngestOptions(**{name: getattr(self, name) for name in names})
         with bar("ingesting") as progress:
             summary = ingest(self.source, self.out, self.format, progress, options)
         skipped = [(str(path), why.removeprefix(f"{path}: ")) for path, why in summary.skipped]

@@ -168,7 +168,7 @@ def _poses(
 ) -> dict[str, Known]:
     """Return ``world_from_camera``, and ``world_from_depth`` if that camera is elsewhere."""
     tree = FrameTree(str(bag.path))
-    for topic in of_kind(bag, TRANSFORMS):
+    for topic in [name for kind in TRANSFORMS for name in of_kind(bag, kind)]:
         for _, message in bag.messages(topic):
             tree.add(message, moves="static" not in topic)
     odometry = odometry_of(bag, options)

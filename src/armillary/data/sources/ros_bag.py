@@ -1,7 +1,7 @@
 """Bags: ROS 1 ``.bag``, ROS 2 ``.db3`` and ``.mcap``, read without ROS.
 
-Only message types that the library ships are decoded; definitions that a bag brings along are
-never compiled, since that would run code made from the file. A type whose definition differs from
+Only message types that are known here are decoded; definitions that a bag brings along are never
+compiled, since that would run code made from the file. A type whose definition differs from
 the known one is refused.
 """
 
@@ -18,6 +18,9 @@ from armillary.core.errors import ArmillaryError, FormatError
 from armillary.core.optional import require
 
 SUFFIXES = (".bag", ".db3", ".mcap")
+# What the library's store of ROS 1 lacks, though all of its robots publish it
+_TRANSFORMS = "geometry_msgs/TransformStamped[] transforms"
+_MISSING = ("tf2_msgs/msg/TFMessage", "tf/msg/tfMessage")
 _WHY = "read robots' logs"
 
 
@@ -64,6 +67,9 @@ class Bag:
         stores = typesys.Stores
         kind = stores.ROS1_NOETIC if self._is_first else stores.LATEST
         self._types = typesys.get_typestore(kind)
+        for name in _MISSING:
+            if name not in self._types.fielddefs:
+                self._types.register(typesys.get_types_from_msg(_TRANSFORMS, name))
         with self._reading():
             self._reader = require(module, "logs", _WHY).Reader(path)
             self._reader.open()

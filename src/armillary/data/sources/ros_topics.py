@@ -20,9 +20,9 @@ from armillary.data.sources.ros_images import COMPRESSED, IMAGE, Role, role_of
 from armillary.data.sources.ros_vectors import ODOMETRY, ROWS
 
 CAMERA_INFO = "sensor_msgs/msg/CameraInfo"
-TRANSFORMS = "tf2_msgs/msg/TFMessage"
+TRANSFORMS = ("tf2_msgs/msg/TFMessage", "tf/msg/tfMessage")
 _PINHOLES = ("plumb_bob", "rational_polynomial", "")
-_READ = {IMAGE, COMPRESSED, CAMERA_INFO, TRANSFORMS, *ROWS}
+_READ = {IMAGE, COMPRESSED, CAMERA_INFO, *TRANSFORMS, *ROWS}
 
 
 @dataclass(frozen=True)
