@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -12,8 +13,9 @@ import pytest
 import scene
 from scipy.spatial.transform import Rotation
 
-from armillary.core.errors import FormatError
+from armillary.core.errors import FormatError, MissingExtraError
 from armillary.data import IngestOptions, ingest, open_dataset, verify
+from armillary.data.sources import ros
 
 pytest.importorskip("rosbags")
 from rosbags.rosbag1 import Writer as Writer1
@@ -284,6 +286,21 @@ def test_topics_that_are_not_read_are_named(tmp_path):
     [(_, why)] = summary.skipped
     assert "these topics are not read: /cmd_vel (geometry_msgs/msg/Twist)" in why
     assert not open_dataset(tmp_path / "out").has_actions
+
+
+def test_a_missing_library_is_named_with_its_command(tmp_path, monkeypatch):
+    (tmp_path / "a.bag").write_bytes(b"#ROSBAG V2.0")
+    monkeypatch.setitem(sys.modules, "rosbags.typesys", None)
+    with pytest.raises(MissingExtraError, match=r"pip install 'armillary\[logs\]'"):
+        ingest(tmp_path / "a.bag", tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_folder_of_videos_with_a_bag_in_it_stays_one_of_videos(tmp_path):
+    (tmp_path / "a.bag").write_bytes(b"#ROSBAG V2.0")
+    assert ros.detect(tmp_path)
+    (tmp_path / "b.mp4").write_bytes(b"")
+    assert not ros.detect(tmp_path)
 
 
 def second_camera(log: Log, step: int, now: int) -> None:

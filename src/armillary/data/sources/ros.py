@@ -27,7 +27,7 @@ from armillary.data.ingest_options import IngestOptions, IngestSummary
 from armillary.data.resize import Size
 from armillary.data.sources.lens import Rectifier
 from armillary.data.sources.recording import Camera, Recording, write_recordings
-from armillary.data.sources.ros_bag import Bag, find_bags
+from armillary.data.sources.ros_bag import Bag, find_bags, is_bag
 from armillary.data.sources.ros_frames import FrameTree
 from armillary.data.sources.ros_images import colour_of, depth_of
 from armillary.data.sources.ros_topics import (
@@ -49,11 +49,13 @@ from armillary.data.sources.ros_vectors import (
     scan_geometry,
 )
 from armillary.data.sources.stamps import held, matched, period_ns
+from armillary.data.sources.video_folder import SUFFIXES
 
 
 def detect(path: Path) -> bool:
-    """Say whether a path is a ROS bag, or a folder of them."""
-    return bool(find_bags(path))
+    """Say whether a path is a ROS bag, or a folder of them without videos beside them."""
+    beside = path.iterdir() if path.is_dir() and not is_bag(path) else []
+    return bool(find_bags(path)) and not any(file.suffix.lower() in SUFFIXES for file in beside)
 
 
 def ingest(source: Path, out: Path, progress: Progress, options: IngestOptions) -> IngestSummary:
