@@ -129,7 +129,7 @@ def test_a_lens_with_distortion_becomes_a_pinhole(tmp_path):
     import cv2
 
     folder = tum(tmp_path / "in")
-    bent = np.array([0.12, -0.05, 0.002, -0.003, 0.0])
+    bent = np.array([-0.2, 0.03, 0.002, -0.003, 0.0])  # four pixels in the corners
     (folder / "intrinsics.txt").write_text("60 62 31.5 24 " + " ".join(map(str, bent)))
     v, u = np.mgrid[: scene.ROWS, : scene.COLUMNS].astype(np.float64)
     pixels = np.stack([u, v], -1).reshape(-1, 1, 2)
@@ -141,7 +141,8 @@ def test_a_lens_with_distortion_becomes_a_pinhole(tmp_path):
         depth = scene.depth_along(scene.pose(step), rays)
         scene.save_depth(folder / f"depth/{stamp + 0.004:.6f}.png", depth, 5000)
     ingest(folder, tmp_path / "out")
-    scene.check(only(tmp_path / "out"), list(range(STEPS)), 0.06)
+    # half a pixel of slope is 0.036 m; left bent, it would be 0.083 m
+    scene.check(only(tmp_path / "out"), list(range(STEPS)), 0.04)
 
 
 def test_scannet_keeps_both_lenses(tmp_path):
