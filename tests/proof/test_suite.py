@@ -122,7 +122,7 @@ def test_the_code_that_decides_is_closed_under_imports() -> None:
         *("control/evaluate.py", "control/episode.py", "control/manifest.py", "core/rng.py"),
         *("worlds/two_rooms.py", "worlds/two_rooms_layout.py", "worlds/registry.py"),
         *("models/jepa.py", "planning/cem.py", "data/resize.py", "proof/seeds.py"),
-        *("proof/rows.py", "control/statistics.py"),
+        *("proof/rows.py", "core/rates.py"),
     }
     assert decides <= names
     assert not {"worlds/tabletop.py", "worlds/recorder.py", "training/loop.py"} & names

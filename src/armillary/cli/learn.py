@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 
 from tyro.conf import Positional, UseAppendAction
@@ -67,17 +67,17 @@ class Record(Command):
 
 @dataclass(frozen=True, kw_only=True)
 class Ingest(Command):
-    """Turn videos, point clouds, or an existing LeRobot v3 dataset into a dataset.
+    """Turn videos, depth, point clouds, poses, robots' logs or LeRobot v3 into a dataset.
 
     e.g. armillary ingest ~/videos --out out/mine
     """
 
     source: Positional[Path]
-    """A file, a folder of files, a KITTI sequence, or a LeRobot v3 dataset."""
+    """A file, a folder of files, or a folder that a format lays out (docs/datasets.md)."""
     out: Path
     """Dataset folder to write."""
     format: str = "auto"
-    """auto, or video, lerobot, ply, pcd, las, kitti, nuscenes."""
+    """auto, or video, lerobot, tum, rgbd, nerfstudio, colmap, ros, ply, pcd, las, kitti, nuscenes."""
     fps: float | None = None
     """Steps per second of the dataset; else what the source says, or 10 where it has none."""
     max_side: int | None = None
@@ -88,12 +88,23 @@ class Ingest(Command):
     """Replace the dataset that is at --out."""
     unit: str | None = None
     """Unit of point clouds: m, mm, ft or us-ft; else what the file says, or metres."""
+    tolerance_s: float = 0.02
+    """How far apart in time what belongs to one step may be, in seconds."""
+    depth_scale: float | None = None
+    """Metres of one unit of the stored depth (of COLMAP's unit of length); else the format's."""
+    intrinsics: tuple[float, float, float, float] | None = None
+    """fx fy cx cy in pixels, where the source has none."""
+    topics: tuple[str, ...] = ()
+    """Topics of a robot's log to take where several would do."""
+    action_topic: str = ""
+    """Topic of a robot's log whose commands are the actions."""
 
     def run(self) -> Outcome:
         """Ingest; files that could not be read are named and counted."""
         from armillary.data import IngestOptions, ingest
 
-        options = IngestOptions(self.fps, self.max_side, self.license, self.replace, self.unit)
+        names = (field.name for field in fields(IngestOptions))
+        options = IngestOptions(**{name: getattr(self, name) for name in names})
         with bar("ingesting") as progress:
             summary = ingest(self.source, self.out, self.format, progress, options)
         skipped = [(str(path), why.removeprefix(f"{path}: ")) for path, why in summary.skipped]

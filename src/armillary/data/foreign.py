@@ -17,6 +17,7 @@ import pyarrow as pa
 from armillary.core.errors import FormatError
 from armillary.core.values import StreamKind
 from armillary.data import layout
+from armillary.data.depth import to_millimetres
 from armillary.data.tables import read_table
 from armillary.data.video import MAX_PIXELS
 
@@ -26,8 +27,10 @@ MAX_README_BYTES = 1 << 20
 def image_frames(column: pa.ChunkedArray, kind: StreamKind) -> Iterator[np.ndarray]:
     """Yield the pictures of a parquet column of encoded images (feature dtype ``image``).
 
+    Depth of whole numbers is millimetres, of floating point metres, as LeRobot writes it.
+
     Raises:
-        FormatError: a row holds no picture that can be decoded.
+        FormatError: a row holds no picture that can be decoded, or depth of 8 bits.
     """
     for row, value in enumerate(column.to_pylist()):
         data = value.get("bytes") if isinstance(value, Mapping) else None
@@ -35,26 +38,63 @@ def image_frames(column: pa.ChunkedArray, kind: StreamKind) -> Iterator[np.ndarr
         image = cv2.imdecode(np.frombuffer(data, np.uint8), how) if data else None
         if image is None or image.shape[0] * image.shape[1] > MAX_PIXELS:
             raise FormatError(f"The picture of row {row} is missing or cannot be decoded.")
-        yield image.astype(np.uint16) if kind == "depth" else image
+        yield _image_mm(image, row) if kind == "depth" else image
 
 
 def to_depth_mm(image: np.ndarray, spec: Mapping[str, Any]) -> np.ndarray:
     """Return depth in millimetres, as it is for 16 bits, or out of LeRobot's 12-bit codes.
 
     Convention: code q of 4095 is ``exp(log(a+s) + q/4095 (log(b+s) - log(a+s))) - s`` metres with
-    a = 0.01, b = 10, s = 3.5; code 0 is taken as invalid.
+    a = 0.01, b = 10, s = 3.5, or ``a + q/4095 (b - a)`` where ``use_log`` is false; code 0 is taken
+    as invalid.
     Source: huggingface/lerobot pull request 3644 (defaults only; other ranges are read from info).
+
+    Raises:
+        FormatError: the video has neither 12 nor 16 bits, or its range is none.
     """
     info = spec.get("info") or {}
-    if "12" not in str(info.get("video.pix_fmt", "")):
+    pixels = str(info.get("video.pix_fmt", ""))
+    if "16" in pixels or (not pixels and _told(info, "depth_min", None) is None):
         return image
-    near, far, shift = (
-        float(info.get(f"video.{name}", info.get(name, default)))
-        for name, default in (("depth_min", 0.01), ("depth_max", 10.0), ("shift", 3.5))
-    )
+    if pixels and "12" not in pixels:
+        raise FormatError(
+            f"a depth video of pixels {pixels!r} is not read; 12-bit codes or 16-bit millimetres "
+            "were expected. If it is a picture of depth, set is_depth_map to false."
+        )
+    codes = np.asarray(image, np.float64)
+    return np.where(codes > 0, to_millimetres(_decoded_m(codes, info)), 0).astype(np.uint16)
+
+
+def _image_mm(image: np.ndarray, row: int) -> np.ndarray:
+    if image.ndim != 2 or image.dtype == np.uint8:
+        raise FormatError(
+            f"The depth picture of row {row} is {image.dtype} {list(image.shape)}; one channel of "
+            "16-bit millimetres or floating point metres was expected."
+        )
+    return to_millimetres(image if image.dtype.kind == "f" else image / 1000.0)
+
+
+def _decoded_m(codes: np.ndarray, info: Mapping[str, Any]) -> np.ndarray:
+    names = (("depth_min", 0.01), ("depth_max", 10.0), ("shift", 3.5))
+    try:
+        near, far, shift = (float(_told(info, name, default)) for name, default in names)
+    except (TypeError, ValueError) as error:
+        raise FormatError(f"the range of its depth codes is no number ({error}).") from error
+    in_logs = _told(info, "use_log", True) is not False
+    possible = 0 <= near < far < np.inf and np.isfinite(shift) and (near + shift > 0 or not in_logs)
+    if not possible:
+        raise FormatError(
+            f"the range of its depth codes, {near:g} to {far:g} m with shift {shift:g}, is none."
+        )
+    if not in_logs:
+        return near + codes / 4095.0 * (far - near)
     low, high = np.log(near + shift), np.log(far + shift)
-    depth_m = np.exp(low + image / 4095.0 * (high - low)) - shift
-    return np.where(image > 0, np.rint(depth_m * 1000.0), 0).astype(np.uint16)
+    return np.exp(low + codes / 4095.0 * (high - low)) - shift
+
+
+def _told(info: Mapping[str, Any], name: str, default: Any) -> Any:
+    """Return what a feature says under LeRobot's name or, in older files, without its prefix."""
+    return info.get(f"video.{name}", info.get(name, default))
 
 
 def tasks_of(path: Path) -> str:

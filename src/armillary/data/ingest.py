@@ -1,4 +1,4 @@
-"""Ingest: turn what people have (videos, point clouds, datasets) into an armillary dataset.
+"""Ingest: turn what people have (videos, depth, clouds, logs, datasets) into an armillary dataset.
 
 The dataset appears complete or not at all: it is written beside ``out`` and renamed. What cannot
 be used is named with its reason and counted, never dropped in silence.
@@ -12,13 +12,36 @@ from armillary.core.errors import ConfigError, unknown_name
 from armillary.core.files import storage_errors
 from armillary.core.progress import Progress, silent
 from armillary.data import layout
-from armillary.data.sources import kitti, las, lerobot, nuscenes_bin, pcd, ply, video
+from armillary.data.sources import (
+    colmap,
+    kitti,
+    las,
+    lerobot,
+    nerfstudio,
+    nuscenes_bin,
+    pcd,
+    ply,
+    rgbd_folder,
+    ros,
+    tum,
+    video,
+)
 from armillary.data.sources.source import IngestOptions, IngestSummary, Source
 
-FORMATS: dict[str, Source] = {
+# Those with a layout of their own come first: what else lies in their folder (a mesh, a video)
+# belongs to them.
+_LAID_OUT: dict[str, Source] = {
     "lerobot": lerobot,
-    "video": video,
+    "nerfstudio": nerfstudio,
+    "colmap": colmap,
+    "tum": tum,
+    "rgbd": rgbd_folder,
     "kitti": kitti,
+}
+FORMATS: dict[str, Source] = {
+    **_LAID_OUT,
+    "video": video,
+    "ros": ros,
     "nuscenes": nuscenes_bin,
     "las": las,
     "pcd": pcd,
@@ -57,6 +80,8 @@ def ingest(
 
 def _detected(source: Path) -> str:
     found = [name for name, module in FORMATS.items() if module.detect(source)]
+    if found and found[0] in _LAID_OUT:
+        return found[0]
     if len(found) > 1:
         raise ConfigError(
             f"{source}: holds several formats ({', '.join(found)}); say with --format which one "

@@ -167,7 +167,8 @@ def is_inside(relative: str) -> bool:
 def _kind(key: str, spec: Mapping[str, Any]) -> StreamKind | None:
     if spec.get("dtype") in ("video", "image"):
         info = spec.get("info") or spec.get("video_info") or {}
-        if spec.get("is_depth_map") or info.get("video.is_depth_map"):
+        told = (spec.get("is_depth_map"), info.get("is_depth_map"), info.get("video.is_depth_map"))
+        if any(told):
             return "depth"
         lossless = info.get("video.codec") == "ffv1" and info.get("video.channels") == 1
         return "segmentation" if lossless else "rgb"

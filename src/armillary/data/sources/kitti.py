@@ -44,7 +44,7 @@ def ingest(source: Path, out: Path, progress: Progress, options: IngestOptions) 
         ConfigError: a unit was given; these are metres.
         StorageError: ``out`` cannot be written; nothing is left there.
     """
-    refuse_options(options, "kitti", ["max_side", "unit"])
+    refuse_options(options, "kitti", ["max_side", "unit", "depth_scale", "intrinsics"])
     folders = _sequences(source)
     found = [read_sequence(folder) for folder in folders] or recordings(source, SUFFIXES)
     posed = [recording.world_from_lidar is not None for recording in found]

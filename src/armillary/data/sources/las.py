@@ -51,7 +51,7 @@ def ingest(source: Path, out: Path, progress: Progress, options: IngestOptions) 
         MissingExtraError: laspy is not installed.
         StorageError: ``out`` cannot be written; nothing is left there.
     """
-    refuse_options(options, "las", ["max_side"])
+    refuse_options(options, "las", ["max_side", "depth_scale", "intrinsics"])
     metres_per(options.unit)
     _need_laspy(compressed=False)
     sensor = Sensor("las", lambda p, origin_m: read_las(p, options.unit, origin_m), "points", True)

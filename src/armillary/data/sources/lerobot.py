@@ -33,7 +33,7 @@ def ingest(source: Path, out: Path, progress: Progress, options: IngestOptions) 
         ConfigError: another frame rate was asked for.
         StorageError: ``out`` cannot be written; nothing is left there.
     """
-    refuse_options(options, "lerobot", ["unit"])
+    refuse_options(options, "lerobot", ["unit", "depth_scale", "intrinsics"])
     dataset = open_dataset(source)
     if options.fps not in (None, dataset.fps):
         raise ConfigError(f"{source}: runs at {dataset.fps} steps/s, which cannot be changed.")

@@ -44,7 +44,7 @@ def ingest(source: Path, out: Path, progress: Progress, options: IngestOptions) 
         ConfigError: a unit was given; these are metres.
         StorageError: ``out`` cannot be written; nothing is left there.
     """
-    refuse_options(options, "nuscenes", ["max_side", "unit"])
+    refuse_options(options, "nuscenes", ["max_side", "unit", "depth_scale", "intrinsics"])
     found = [part for whole in recordings(source, SUFFIXES) for part in _scenes(whole)]
     sensor = Sensor("nuscenes", lambda path, _: read_nuscenes_bin(path), "lidar", False)
     return write_recordings(source, out, found, sensor, progress, options)

@@ -72,7 +72,7 @@ def ingest(source: Path, out: Path, progress: Progress, options: IngestOptions) 
         FormatError: nothing there, or no cloud is usable.
         StorageError: ``out`` cannot be written; nothing is left there.
     """
-    refuse_options(options, "pcd", ["max_side"])
+    refuse_options(options, "pcd", ["max_side", "depth_scale", "intrinsics"])
     metres_per(options.unit)
     sensor = Sensor("pcd", lambda p, origin_m: read_pcd(p, options.unit, origin_m), "points", True)
     return ingest_files(source, out, progress, options, SUFFIXES, sensor)

@@ -6,6 +6,7 @@ progress, options) -> IngestSummary``; one line in ``armillary.data.ingest.FORMA
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -47,6 +48,12 @@ class IngestOptions:
         license: licence of the recordings, kept with every episode.
         replace: whether an existing dataset at ``out`` may be replaced.
         unit: unit of coordinates (``m``, ``mm``, ``ft``, ``us-ft``); None takes what the file says.
+        tolerance_s: how far apart in time what belongs to one step may be, in seconds.
+        depth_scale: metres of one unit of the stored depth (of one unit of length for COLMAP);
+            None takes what the format says.
+        intrinsics: fx, fy, cx, cy in pixels (pixel centres at integers), instead of the source's.
+        topics: topics of a robot's log to prefer where several would do.
+        action_topic: topic of a robot's log whose commands are the actions; empty for none.
     """
 
     fps: float | None = None
@@ -54,6 +61,18 @@ class IngestOptions:
     license: str = ""
     replace: bool = False
     unit: str | None = None
+    tolerance_s: float = 0.02
+    depth_scale: float | None = None
+    intrinsics: tuple[float, float, float, float] | None = None
+    topics: tuple[str, ...] = ()
+    action_topic: str = ""
+
+    def __post_init__(self) -> None:
+        scale = self.depth_scale
+        if not 0 <= self.tolerance_s < math.inf:
+            raise ConfigError(f"tolerance_s is seconds of at least 0, got {self.tolerance_s}.")
+        if scale is not None and not 0 < scale < math.inf:
+            raise ConfigError(f"depth_scale is metres of one unit, above 0, got {scale}.")
 
 
 class Source(Protocol):

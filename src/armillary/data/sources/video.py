@@ -43,7 +43,7 @@ def ingest(source: Path, out: Path, progress: Progress, options: IngestOptions) 
         FormatError: nothing there, or nothing usable.
         StorageError: ``out`` cannot be written; nothing is left there.
     """
-    refuse_options(options, "video", ["unit"])
+    refuse_options(options, "video", ["unit", "depth_scale", "intrinsics"])
     files = find_videos(source)
     clips, skipped = _examined(files)
     if not clips:

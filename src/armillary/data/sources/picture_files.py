@@ -1,0 +1,110 @@
+"""Picture files as a camera: decoded, brought to one pinhole, depth in millimetres."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+
+from armillary.core.errors import FormatError
+from armillary.data.resize import Size
+from armillary.data.sources.lens import Lens, Rectifier
+from armillary.data.sources.pictures import decode_depth, decode_rgb, depth_mm, read_bytes
+from armillary.data.sources.recording import Camera
+from armillary.data.video import MAX_PIXELS
+
+
+def colour_camera(paths: Sequence[Path | None], lenses: Sequence[Lens]) -> Camera:
+    """Return the camera of colour files.
+
+    Args:
+        paths: one for each step; None where there is none (such steps are not asked for).
+        lenses: one for each step.
+
+    Raises:
+        FormatError: the first file cannot be read.
+    """
+    rectify = Rectifier(_pinhole(paths, lenses, None))
+
+    def read(steps: Sequence[int]) -> Iterator[np.ndarray]:
+        for step in steps:
+            path = _there(paths[step])
+            image = decode_rgb(read_bytes(path), str(path))
+            yield rectify(image, lenses[step].at(_size(image), str(path)), average=True)
+
+    return Camera("rgb", read, rectify.intrinsics)
+
+
+def depth_camera(
+    paths: Sequence[Path | None], lenses: Sequence[Lens], metres_per_unit: float
+) -> Camera:
+    """Return the camera of depth files (16 bit PNG or TIFF, or ``.npy``).
+
+    Args:
+        paths: one for each step; None where there is none (such steps are not asked for).
+        lenses: one for each step.
+        metres_per_unit: metres of the number 1 in the files.
+
+    Raises:
+        FormatError: the first file cannot be read.
+    """
+    rectify = Rectifier(_pinhole(paths, lenses, metres_per_unit))
+
+    def read(steps: Sequence[int]) -> Iterator[np.ndarray]:
+        for step in steps:
+            path = _there(paths[step])
+            image = depth_mm(_raw_depth(path), metres_per_unit, str(path))
+            yield rectify(image, lenses[step].at(_size(image), str(path)), average=False)
+
+    return Camera("depth", read, rectify.intrinsics)
+
+
+def measured_on(lens: Lens, paths: Sequence[Path | None]) -> Lens:
+    """Return the lens with its picture size, taken from the first file if it says none."""
+    return lens if lens.size is not None else replace(lens, size=first_size(paths))
+
+
+def first_size(paths: Sequence[Path | None]) -> Size:
+    """Return rows and columns of the first picture that there is."""
+    path = _there(next((path for path in paths if path is not None), None))
+    return _size(decode_rgb(read_bytes(path), str(path)))
+
+
+def _pinhole(
+    paths: Sequence[Path | None], lenses: Sequence[Lens], metres_per_unit: float | None
+) -> Lens:
+    """Return the camera that all pictures are drawn for: the first one's, without distortion."""
+    step = next((n for n, path in enumerate(paths) if path is not None), 0)
+    path = _there(paths[step])
+    depth = metres_per_unit is not None
+    image = _raw_depth(path) if depth else decode_rgb(read_bytes(path), str(path))
+    return replace(lenses[step].at(_size(image), str(path)), distortion=())
+
+
+def _raw_depth(path: Path) -> np.ndarray:
+    data = read_bytes(path)
+    if path.suffix != ".npy":
+        return decode_depth(data, str(path))
+    try:
+        raw = np.load(io.BytesIO(data), allow_pickle=False)
+    except (ValueError, EOFError, OSError, MemoryError) as error:
+        raise FormatError(f"{path}: cannot be read as an array of numbers ({error}).") from error
+    raw = raw[..., 0] if raw.ndim == 3 and raw.shape[2] == 1 else raw
+    if raw.ndim != 2 or raw.dtype.kind not in "fu" or not 0 < raw.size <= MAX_PIXELS:
+        raise FormatError(
+            f"{path}: depth was expected as numbers [H W], got {raw.dtype} {list(raw.shape)}."
+        )
+    return raw
+
+
+def _size(image: np.ndarray) -> Size:
+    return image.shape[0], image.shape[1]
+
+
+def _there(path: Path | None) -> Path:
+    if path is None:
+        raise FormatError("A step without a picture was asked for; no picture is there at all.")
+    return path

@@ -1,0 +1,229 @@
+"""Recording: what RGB-D folders, posed photographs and robots' logs come to before it is written.
+
+A source says for each step when it was and which pictures and poses belong to it, already in our
+units and axes. Here the recording is cut where time is missing, and written episode by episode.
+
+Axes: T steps, A action, H W image.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Float, Int64
+
+from armillary.core.errors import ConfigError, DatasetError, FormatError, ShapeError
+from armillary.core.files import replacing_folder
+from armillary.core.progress import Progress
+from armillary.core.values import Episode, Stream, StreamKind
+from armillary.data.resize import Size, resized, resized_lens, within_side
+from armillary.data.sources.source import IngestOptions, IngestSummary
+from armillary.data.sources.stamps import period_ns, stretches, thinned
+from armillary.data.writer import DatasetWriter, Frames
+from armillary.spatial import check_pose
+
+_ROTATION_TOLERANCE = 1e-3  # text files round; what is within is made exact
+_MIN_STEPS = 2
+
+
+@dataclass(frozen=True)
+class Camera:
+    """One camera of a recording.
+
+    Attributes:
+        kind: ``rgb`` or ``depth``.
+        read: gives the pictures of some steps, ascending: rgb uint8 [H W 3] or depth uint16
+            millimetres [H W], all of one size.
+        intrinsics: K of these pictures [3 3].
+    """
+
+    kind: StreamKind
+    read: Callable[[Sequence[int]], Iterator[np.ndarray]]
+    intrinsics: np.ndarray
+
+
+@dataclass(frozen=True)
+class Recording:
+    """T steps of a source.
+
+    Attributes:
+        name: kept as the episodes' source.
+        time_ns: of each step, ascending.
+        usable: whether everything of a step is there; the others are left out.
+        cameras: by stream name.
+        others: streams without pictures by name, values [T ...].
+        actions: the command that holds from each step on.
+        left_out: sentences about what could not be used.
+    """
+
+    name: str
+    time_ns: Int64[np.ndarray, " T"]
+    usable: Bool[np.ndarray, " T"]
+    cameras: Mapping[str, Camera]
+    others: Mapping[str, Stream] = field(default_factory=dict)
+    actions: Float[np.ndarray, "T A"] | None = None
+    left_out: tuple[str, ...] = ()
+
+
+Found = Sequence[tuple[Path, Callable[[], Recording]]]
+
+
+def sequences(source: Path, is_one: Callable[[Path], bool]) -> list[Path]:
+    """Return the folder itself if it is a sequence, else those directly below it that are."""
+    if is_one(source):
+        return [source]
+    below = sorted(source.iterdir()) if source.is_dir() else []
+    return [child for child in below if not child.name.startswith(".") and is_one(child)]
+
+
+def rigid(pose: Float[np.ndarray, "4 4"], where: str, expected: str) -> Float[np.ndarray, "4 4"]:
+    """Return a pose with an exact rotation.
+
+    Args:
+        pose: 4x4.
+        where: file and line, for the sentence.
+        expected: the source's convention, for the sentence.
+
+    Raises:
+        FormatError: NaN, a rotation that is none (scale, mirror), or a wrong last row.
+    """
+    try:
+        check_pose(torch.from_numpy(np.asarray(pose, np.float64)), where, _ROTATION_TOLERANCE)
+    except ShapeError as error:
+        raise FormatError(f"{error} Expected: {expected}.") from error
+    left, _, right = np.linalg.svd(pose[:3, :3])
+    exact = np.eye(4)
+    exact[:3, :3], exact[:3, 3] = left @ right, pose[:3, 3]
+    return exact
+
+
+def write_recordings(
+    found: Found,
+    out: Path,
+    progress: Progress,
+    options: IngestOptions,
+    about: Mapping[str, Any],
+) -> IngestSummary:
+    """Write recordings as one dataset, complete or not at all.
+
+    Args:
+        found: where each recording comes from, and how it is read.
+        out: folder of the dataset.
+        progress: called with recordings done and in all.
+        options: frame rate, size, licence.
+        about: kept beside the dataset; ``ingested`` names the format.
+
+    Raises:
+        FormatError: no recording is usable; says what was wrong with the first.
+    """
+    skipped: list[tuple[Path, str]] = []
+    with replacing_folder(out) as beside:
+        border = _Border(beside, options, about)
+        for done, (path, load) in enumerate(found):
+            try:
+                recording = load()
+                skipped += [(path, sentence) for sentence in recording.left_out]
+                skipped += [(path, sentence) for sentence in border.write(recording)]
+            except (FormatError, DatasetError) as error:
+                skipped.append((path, str(error)))
+            progress(done + 1, len(found), path.name)
+        if not border.written or border.writer is None:
+            why = skipped[0][1] if skipped else "there is nothing in it"
+            raise FormatError(why if len(found) == 1 else f"Nothing is usable; the first: {why}")
+        border.writer.finalize()
+    return IngestSummary(border.written, tuple(skipped), border.frames, out)
+
+
+class _Border:
+    """Where recordings become episodes; all of a dataset have the streams of the first."""
+
+    def __init__(self, path: Path, options: IngestOptions, about: Mapping[str, Any]) -> None:
+        self.path, self.options, self.about = path, options, about
+        self.writer: DatasetWriter | None = None
+        self.written = self.frames = 0
+        self._streams: dict[str, Size | int] = {}
+
+    def write(self, recording: Recording) -> list[str]:
+        """Write the stretches of a recording; return sentences about what was left out."""
+        parts = stretches(recording.time_ns, recording.usable)
+        long = [part for part in parts if len(part) >= _MIN_STEPS]
+        left_out = _left_out(recording, sum(map(len, long)))
+        if not long:
+            raise FormatError(
+                f"{recording.name}: no two steps in a row have all that belongs to them. "
+                + " ".join(left_out)
+            )
+        for part in long:
+            steps = part[thinned(recording.time_ns[part], self.options.fps)]
+            if len(steps) >= _MIN_STEPS:
+                self._write_part(recording, steps, whole=len(long) == 1)
+        return left_out
+
+    def _write_part(self, recording: Recording, steps: np.ndarray, *, whole: bool) -> None:
+        cameras = {name: self._frames(cam, steps) for name, cam in recording.cameras.items()}
+        sizes: dict[str, Size | int] = {name: size for name, (size, _) in cameras.items()}
+        sizes |= {n: int(np.prod(s.values.shape[1:])) for n, s in recording.others.items()}
+        self._check_same(recording.name, sizes)
+        if self.writer is None:
+            fps = self.options.fps or _whole(1e9 / period_ns(recording.time_ns))
+            kind = str(self.about["ingested"])
+            self.writer = DatasetWriter(self.path, fps, kind, about=dict(self.about))
+            self._streams = sizes
+        episode = _episode(recording, steps, self.options.license, whole)
+        frames = {name: camera for name, (_, camera) in cameras.items()}
+        self.writer.write_frames(self.written, frames, lambda: episode)
+        self.written += 1
+        self.frames += len(steps)
+
+    def _frames(self, camera: Camera, steps: np.ndarray) -> tuple[Size, Frames]:
+        chosen = [int(step) for step in steps]
+        first = next(camera.read(chosen[:1]))
+        before = (first.shape[0], first.shape[1])
+        size = within_side(before, self.options.max_side)
+        colour = camera.kind == "rgb"
+        images: Iterable[np.ndarray] = (resized(i, size, colour) for i in camera.read(chosen))
+        lens = resized_lens(camera.intrinsics, before, size)
+        unit = "" if colour else "m"
+        return size, Frames(camera.kind, images, unit, "camera", lens)
+
+    def _check_same(self, name: str, sizes: Mapping[str, Size | int]) -> None:
+        if self.writer is None or sizes == self._streams:
+            return
+        odd = sorted(n for n in {*sizes, *self._streams} if sizes.get(n) != self._streams.get(n))
+        raise FormatError(
+            f"{name}: its {odd[0]!r} is {sizes.get(odd[0], 'missing')}, the first recording's is "
+            f"{self._streams.get(odd[0], 'missing')}; all episodes of a dataset have the same "
+            "streams and sizes. Ingest it on its own."
+        )
+
+
+def _left_out(recording: Recording, kept: int) -> list[str]:
+    lost = len(recording.time_ns) - kept
+    if not lost:
+        return []
+    first = int(np.argmin(recording.usable)) if not recording.usable.all() else 0
+    return [
+        f"{recording.name}: {lost} of {len(recording.time_ns)} steps (first: step {first}) lack a "
+        "picture, a depth or a pose, or stand alone, and were left out; long gaps cut the episode."
+    ]
+
+
+def _episode(recording: Recording, steps: np.ndarray, license_: str, whole: bool) -> Episode:
+    times_ns = recording.time_ns[steps]
+    actions = None if recording.actions is None else recording.actions[steps[:-1]]
+    others = {n: replace(s, values=s.values[steps]) for n, s in recording.others.items()}
+    stretch = "" if whole else f", steps {steps[0]} to {steps[-1]}"
+    source = f"{recording.name}{stretch}"
+    return Episode(others, times_ns - times_ns[0], actions, source, license_)
+
+
+def _whole(fps: float) -> float | int:
+    """Return the whole rate near a measured one; clocks do not tick evenly."""
+    if not 0 < fps < 10_000:
+        raise ConfigError(f"A rate of {fps:g} steps per second was measured; pass fps.")
+    return round(fps) if fps >= 1 else round(fps, 3)

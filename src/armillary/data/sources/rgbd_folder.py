@@ -1,0 +1,207 @@
+"""RGB-D folders: ``color/`` and ``depth/`` beside poses, as ScanNet and Redwood lay them out.
+
+ScanNet has ``pose/N.txt`` (4x4) and ``intrinsic/intrinsic_color.txt``; Redwood has one trajectory
+``*.log`` (three numbers, then 4x4) and the intrinsics in a JSON file. ScanNet writes -inf where
+tracking was lost: such steps are left out, and long stretches of them cut the episode.
+
+Convention: depth in millimetres, camera-to-world, OpenCV camera, metres. ScanNet's world is z up;
+Redwood's is the first camera's frame, so its poses are in the frame ``first_camera``.
+Source: the format notes of ScanNet (Dai et al. 2017) and Redwood (Choi et al. 2016).
+"""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import Bool, Float, Int64
+
+from armillary.core.errors import FormatError
+from armillary.core.files import read_json
+from armillary.core.progress import Progress
+from armillary.core.values import Stream
+from armillary.data.sources.lens import Lens, checked, from_option, numbers, pinhole_of, read_lens
+from armillary.data.sources.picture_files import colour_camera, depth_camera, measured_on
+from armillary.data.sources.recording import Recording, rigid, sequences, write_recordings
+from armillary.data.sources.source import IngestOptions, IngestSummary
+from armillary.data.sources.stamps import matched
+
+DEPTH_SCALE = 0.001
+FPS = 30  # of the Structure and PrimeSense sensors of both data sets
+COLOURS, DEPTHS = ("color", "rgb", "image", "colour"), ("depth",)
+_SAYS = "camera-to-world 4x4 in metres, OpenCV axes (ScanNet pose/*.txt, Redwood *.log)"
+_SUFFIXES = {".jpg", ".jpeg", ".png"}
+
+
+def detect(path: Path) -> bool:
+    """Say whether a folder, or one directly below it, is a ScanNet or Redwood recording."""
+    return path.is_dir() and bool(sequences(path, _is_recording))
+
+
+def ingest(source: Path, out: Path, progress: Progress, options: IngestOptions) -> IngestSummary:
+    """Write a dataset of one RGB-D folder, or of a folder of them.
+
+    Raises:
+        FormatError: no recording there, no intrinsics, or nothing that fits together.
+    """
+    found = sequences(source, _is_recording)
+    if not found:
+        raise FormatError(
+            f"{source}: has no color/ and depth/ with pose/ (ScanNet) or a *.log (Redwood)."
+        )
+    loads = [(folder, lambda folder=folder: read(folder, options)) for folder in found]
+    return write_recordings(loads, out, progress, options, {"ingested": "rgbd"})
+
+
+def read(folder: Path, options: IngestOptions) -> Recording:
+    """Return the recording of one folder.
+
+    Raises:
+        FormatError: the intrinsics, poses or pictures are missing or wrong.
+    """
+    colour, times_ns = _files(_subfolder(folder, COLOURS))
+    depth, stamps_ns = _files(_subfolder(folder, DEPTHS))
+    pair = matched(times_ns, stamps_ns, options.tolerance_s, "depth pictures", str(folder))
+    poses, tracked = _poses(folder, colour)
+    colour_lens, depth_lens = _lenses(folder, options)
+    if colour_lens is depth_lens:  # then it is colour's, and depth may have fewer pixels
+        colour_lens = depth_lens = measured_on(colour_lens, colour)
+    scale = options.depth_scale or DEPTH_SCALE
+    depths = [depth[i] if i >= 0 else None for i in pair]
+    cameras = {
+        "rgb": colour_camera(colour, [colour_lens] * len(colour)),
+        "depth": depth_camera(depths, [depth_lens] * len(colour), scale),
+    }
+    frame = "world" if (folder / "pose").is_dir() else "first_camera"
+    others = {"world_from_camera": Stream("pose", poses, "m", frame)}
+    return Recording(folder.name, times_ns, tracked & (pair >= 0), cameras, others)
+
+
+def _is_recording(folder: Path) -> bool:
+    pictures = any((folder / n).is_dir() for n in COLOURS) and (folder / "depth").is_dir()
+    return pictures and ((folder / "pose").is_dir() or any(folder.glob("*.log")))
+
+
+def _subfolder(folder: Path, names: tuple[str, ...]) -> Path:
+    return next(folder / name for name in names if (folder / name).is_dir())
+
+
+def _files(folder: Path) -> tuple[list[Path], Int64[np.ndarray, " T"]]:
+    """Return pictures and their times, by the number in their name, or ``number-microseconds``."""
+    files = [f for f in folder.iterdir() if f.suffix.lower() in _SUFFIXES and f.is_file()]
+    names = {file: [int(n) for n in re.findall(r"\d{1,18}", file.stem)] for file in files}
+    if not files or not all(names.values()):
+        odd = next((file.name for file in files if not names[file]), "nothing")
+        raise FormatError(f"{folder}: numbered pictures (0.png, 1.png) were expected, got {odd}.")
+    files.sort(key=lambda file: names[file])
+    if all(re.fullmatch(r"\d+-\d+", file.stem) for file in files):
+        return files, np.array([names[file][1] * 1000 for file in files], np.int64)
+    return files, np.array([round(names[file][-1] * 1e9 / FPS) for file in files], np.int64)
+
+
+def _poses(
+    folder: Path, colour: list[Path]
+) -> tuple[Float[np.ndarray, "T 4 4"], Bool[np.ndarray, " T"]]:
+    """Return the pose of every colour picture, and where there is one."""
+    if (folder / "pose").is_dir():
+        raw = _scannet_poses(folder / "pose", colour)
+    else:
+        raw = _redwood_poses(next(iter(sorted(folder.glob("*.log")))), len(colour))
+    poses, tracked = np.tile(np.eye(4), (len(colour), 1, 1)), np.zeros(len(colour), bool)
+    for step, (where, pose) in raw.items():
+        if np.isneginf(pose).any():  # tracking was lost; NaN and +inf are no such mark
+            continue
+        poses[step], tracked[step] = rigid(pose, where, _SAYS), True
+    return poses, tracked
+
+
+def _scannet_poses(
+    folder: Path, colour: list[Path]
+) -> dict[int, tuple[str, Float[np.ndarray, "4 4"]]]:
+    found = {}
+    for step, picture in enumerate(colour):
+        file = folder / f"{picture.stem}.txt"
+        if file.is_file():
+            found[step] = str(file), _matrix(numbers(file), str(file))
+    if not found:
+        raise FormatError(
+            f"{folder}: has no pose file named after a picture ({colour[0].stem}.txt was looked "
+            f"for). Expected: {_SAYS}."
+        )
+    return found
+
+
+def _redwood_poses(file: Path, steps: int) -> dict[int, tuple[str, Float[np.ndarray, "4 4"]]]:
+    rows = numbers(file)
+    if not rows or len(rows) % 5 or any(len(rows[n]) != 3 for n in range(0, len(rows), 5)):
+        raise FormatError(
+            f"{file}: {len(rows)} lines are no Redwood trajectory: three numbers, then four lines "
+            "of a 4x4 matrix, for every picture. The file may be cut off."
+        )
+    ids = [int(rows[n][0]) for n in range(0, len(rows), 5)]
+    if len(set(ids)) < len(ids):  # some tools number nothing: then they go by order
+        ids = list(range(len(ids)))
+    if not 0 <= min(ids) <= max(ids) < steps:
+        raise FormatError(
+            f"{file}: has poses for pictures {min(ids)} to {max(ids)}, but there are {steps} "
+            "pictures counted from 0."
+        )
+    blocks = [rows[n + 1 : n + 5] for n in range(0, len(rows), 5)]
+    where = [f"{file}, entry {n + 1}" for n in range(len(ids))]
+    entries = zip(ids, where, blocks, strict=True)
+    return {step: (name, _matrix(block, name)) for step, name, block in entries}
+
+
+def _matrix(rows: list[list[float]], where: str) -> Float[np.ndarray, "4 4"]:
+    if len(rows) != 4 or any(len(row) != 4 for row in rows):
+        raise FormatError(f"{where}: is no 4x4 matrix. Expected: {_SAYS}.")
+    return np.array(rows, np.float64)
+
+
+def _lenses(folder: Path, options: IngestOptions) -> tuple[Lens, Lens]:
+    """Return the lens of colour and of depth."""
+    if options.intrinsics is not None:
+        lens = from_option(options.intrinsics)
+        return lens, lens
+    inner = folder / "intrinsic"
+    if (inner / "intrinsic_color.txt").is_file() and (inner / "intrinsic_depth.txt").is_file():
+        for name in ("extrinsic_color.txt", "extrinsic_depth.txt"):
+            _check_aligned(inner / name)
+        return read_lens(inner / "intrinsic_color.txt"), read_lens(inner / "intrinsic_depth.txt")
+    for name in ("camera_intrinsic.json", "intrinsic.json", "camera.json"):
+        if (folder / name).is_file():
+            lens = _open3d_lens(folder / name)
+            return lens, lens
+    for name in ("intrinsics.txt", "camera-intrinsics.txt", "camera.txt"):
+        if (folder / name).is_file():
+            lens = read_lens(folder / name)
+            return lens, lens
+    raise FormatError(
+        f"{folder}: has no intrinsics; intrinsic/intrinsic_color.txt and intrinsic_depth.txt "
+        "(ScanNet), camera_intrinsic.json or intrinsics.txt (Redwood) were looked for. Pass "
+        "intrinsics=(fx, fy, cx, cy); Redwood's sensor has 525, 525, 319.5, 239.5."
+    )
+
+
+def _check_aligned(file: Path) -> None:
+    """One pose holds for colour and depth, so the two may not be apart."""
+    if file.is_file() and not np.allclose(_matrix(numbers(file), str(file)), np.eye(4), atol=1e-3):
+        raise FormatError(
+            f"{file}: colour and depth are apart; one pose for both was expected (the identity "
+            "here). Register the depth to the colour camera first."
+        )
+
+
+def _open3d_lens(file: Path) -> Lens:
+    told = read_json(file)
+    try:
+        k = np.array(told["intrinsic_matrix"], np.float64).reshape(3, 3, order="F")
+        size = int(told["height"]), int(told["width"])
+    except (KeyError, TypeError, ValueError) as error:
+        raise FormatError(
+            f"{file}: 'intrinsic_matrix' (9 numbers by column), 'width' and 'height' were "
+            "expected; pass intrinsics=(fx, fy, cx, cy) instead."
+        ) from error
+    lens = Lens(pinhole_of(k), (), size)
+    return checked(lens, str(file))

@@ -1,0 +1,176 @@
+"""Topics of a bag: which of them are the cameras, their lenses, and what else is read.
+
+What is unambiguous is taken; where several would do, a sentence lists them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from jaxtyping import Int64
+
+from armillary.core.errors import FormatError
+from armillary.data.sources.lens import Lens, checked, from_option, pinhole_of
+from armillary.data.sources.ros_bag import Bag
+from armillary.data.sources.ros_images import COMPRESSED, IMAGE, Role, role_of
+from armillary.data.sources.ros_vectors import ODOMETRY, ROWS
+from armillary.data.sources.source import IngestOptions
+
+CAMERA_INFO = "sensor_msgs/msg/CameraInfo"
+TRANSFORMS = ("tf2_msgs/msg/TFMessage", "tf/msg/tfMessage")
+_PINHOLES = ("plumb_bob", "rational_polynomial", "")
+_READ = {IMAGE, COMPRESSED, CAMERA_INFO, *TRANSFORMS, *ROWS}
+
+
+@dataclass(frozen=True)
+class CameraTopic:
+    """A camera of a bag.
+
+    Attributes:
+        name: the topic.
+        frame: its optical frame.
+        lens: its lens.
+        ordinals: which messages are taken, counted from 0 [N].
+        stamps_ns: their times, ascending [N].
+    """
+
+    name: str
+    frame: str
+    lens: Lens
+    ordinals: Int64[np.ndarray, " N"]
+    stamps_ns: Int64[np.ndarray, " N"]
+
+
+def cameras(bag: Bag, options: IngestOptions) -> dict[str, CameraTopic]:
+    """Return the colour and the depth camera by stream name, as far as there are any.
+
+    Raises:
+        FormatError: there is none, several would do, or one has no intrinsics.
+    """
+    _check_named(bag, options)
+    roles: dict[Role, list[str]] = {"rgb": [], "grey": [], "depth": []}
+    for name in _image_topics(bag):
+        role = role_of(bag.first(name), name)
+        if role is not None:
+            roles[role].append(name)
+    colour = _one(bag, roles["rgb"] or roles["grey"], "colour cameras", options)
+    depth = _one(bag, roles["depth"], "depth cameras", options)
+    chosen = {"rgb": colour, "depth": depth}
+    if colour is None and depth is None:
+        raise FormatError(f"{bag.path}: holds no image that is read; its topics: {_list(bag)}.")
+    return {stream: _camera(bag, name, options) for stream, name in chosen.items() if name}
+
+
+def of_kind(bag: Bag, kind: str) -> list[str]:
+    """Return the topics of a message type that have a message, sorted."""
+    return sorted(t.name for t in bag.topics.values() if t.kind == kind and t.count)
+
+
+def odometry_of(bag: Bag, options: IngestOptions) -> str | None:
+    """Return the odometry to place the robot by: the only one, or the one that was named."""
+    found = of_kind(bag, ODOMETRY)
+    named = [name for name in found if name in options.topics]
+    return found[0] if len(found) == 1 else (named[0] if len(named) == 1 else None)
+
+
+def unread(bag: Bag, options: IngestOptions) -> Iterator[str]:
+    """Yield a sentence that names the topics of types that are not read, if there are any."""
+    topics = [t for t in bag.topics.values() if t.kind not in _READ and t.count]
+    names = [f"{t.name} ({t.kind})" for t in topics if t.name != options.action_topic]
+    if names:
+        yield f"{bag.path}: these topics are not read: {', '.join(sorted(names))}."
+
+
+def stream_name(topic: str) -> str:
+    """Return a topic's name as that of a stream."""
+    return topic.strip("/").replace("/", "_")
+
+
+def check_topic(bag: Bag, name: str) -> None:
+    """Raise unless the bag has the topic."""
+    if name not in bag.topics:
+        raise FormatError(f"{bag.path}: has no topic {name}; its topics: {_list(bag)}.")
+
+
+def _check_named(bag: Bag, options: IngestOptions) -> None:
+    for name in (*options.topics, *filter(None, [options.action_topic])):
+        check_topic(bag, name)
+
+
+def _image_topics(bag: Bag) -> list[str]:
+    """Return the topics with pictures; what is only the compressed twin of another is left out."""
+    found = of_kind(bag, IMAGE) + of_kind(bag, COMPRESSED)
+    return [name for name in found if _base(name) == name or _base(name) not in found]
+
+
+def _base(topic: str) -> str:
+    return topic.removesuffix("/compressed").removesuffix("/compressedDepth")
+
+
+def _one(bag: Bag, found: list[str], what: str, options: IngestOptions) -> str | None:
+    if len(found) < 2:
+        return found[0] if found else None
+    named = [name for name in found if name in options.topics]
+    if len(named) != 1:
+        raise FormatError(
+            f"{bag.path}: has several {what}: {', '.join(found)}; name one of them with topics."
+        )
+    return named[0]
+
+
+def _camera(bag: Bag, name: str, options: IngestOptions) -> CameraTopic:
+    stamps = [stamp for stamp, _ in bag.messages(name)]
+    ordinals, last = [], -1
+    for number, stamp in enumerate(stamps):
+        if stamp > last:  # a time that repeats or runs back is no new moment
+            ordinals.append(number)
+            last = stamp
+    first = bag.first(name)
+    taken = np.array(stamps, np.int64)[ordinals]
+    lens = _lens(bag, name, first, options)
+    return CameraTopic(name, first.header.frame_id, lens, np.array(ordinals, np.int64), taken)
+
+
+def _lens(bag: Bag, name: str, first: Any, options: IngestOptions) -> Lens:
+    if options.intrinsics is not None:
+        return from_option(options.intrinsics)
+    infos = of_kind(bag, CAMERA_INFO)
+    beside = f"{_base(name).rsplit('/', 1)[0]}/camera_info"
+    if beside in infos:
+        return _as_lens(bag, beside, rectified="rect" in _base(name).rsplit("/", 1)[-1])
+    frames = {info: bag.first(info).header.frame_id for info in infos}
+    same = [info for info in infos if frames[info] == first.header.frame_id]
+    if len(same) != 1:
+        raise FormatError(
+            f"{bag.path}: the camera {name} has no intrinsics: {beside} was looked for, there is "
+            f"{', '.join(infos) or 'no CameraInfo at all'}. Pass intrinsics=(fx, fy, cx, cy)."
+        )
+    return _as_lens(bag, same[0], rectified="rect" in _base(name).rsplit("/", 1)[-1])
+
+
+def _as_lens(bag: Bag, topic: str, *, rectified: bool) -> Lens:
+    """Return the lens of a CameraInfo; rectified pictures are pinholes with the matrix P."""
+    info = bag.first(topic)
+    # ROS 1 and ROS 2 spell the fields differently
+    k, d, p = (np.asarray(getattr(info, n, getattr(info, n.upper(), ()))) for n in ("k", "d", "p"))
+    size = (int(info.height), int(info.width)) if info.height and info.width else None
+    matrix, distortion = k.reshape(3, 3), tuple(float(value) for value in d)
+    if rectified:
+        matrix = p.reshape(3, 4)[:, :3] if p[0] > 0 else matrix
+        distortion = ()
+    if any(distortion) and info.distortion_model not in _PINHOLES:
+        raise FormatError(
+            f"{bag.path}: {topic}: the distortion model {info.distortion_model} is not read; "
+            "record the rectified images (image_rect) instead."
+        )
+    width = 8 if len(distortion) > 5 else 5
+    padded = (*distortion, *(0.0,) * width)[:width]
+    lens = Lens(pinhole_of(matrix), padded, size)
+    return checked(lens, f"{bag.path}: {topic}")
+
+
+def _list(bag: Bag) -> str:
+    return ", ".join(f"{t.name} ({t.kind})" for t in bag.topics.values()) or "none"

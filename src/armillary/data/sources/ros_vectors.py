@@ -1,0 +1,101 @@
+"""Vectors of ROS: odometry, joints, scans and commands as rows of numbers.
+
+A row of odometry is position (3), the first two columns of the rotation (6), linear (3) and angular
+velocity (3); of joints, positions, velocities and efforts as far as there are any; of a scan, its
+ranges in metres, NaN where nothing was measured.
+
+Axes: N messages, Q numbers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import Float32, Int64
+
+from armillary.core.errors import FormatError
+from armillary.data.sources.ros_bag import Bag
+from armillary.spatial import pose_from_quaternion
+
+ODOMETRY = "nav_msgs/msg/Odometry"
+JOINTS = "sensor_msgs/msg/JointState"
+SCAN = "sensor_msgs/msg/LaserScan"
+MAX_WIDTH = 1 << 16
+
+
+def read_vectors(
+    bag: Bag, topic: str, row: Callable[[Any], np.ndarray]
+) -> tuple[Int64[np.ndarray, " N"], Float32[np.ndarray, "N Q"]]:
+    """Return times, ascending, and rows of a topic.
+
+    Raises:
+        FormatError: it has no message, or rows of different lengths.
+    """
+    stamps, rows = [], []
+    for stamp_ns, message in bag.messages(topic):
+        values = np.asarray(row(message), np.float32).reshape(-1)
+        if not 0 < len(values) <= MAX_WIDTH or (rows and len(values) != len(rows[0])):
+            before = len(rows[0]) if rows else f"1 to {MAX_WIDTH}"
+            raise FormatError(
+                f"{bag.path}: {topic}: message {len(rows)} has {len(values)} numbers, {before} "
+                "were expected."
+            )
+        stamps.append(stamp_ns)
+        rows.append(values)
+    if not rows:
+        raise FormatError(f"{bag.path}: the topic {topic} has no message.")
+    order = np.argsort(np.array(stamps, np.int64), kind="stable")
+    return np.array(stamps, np.int64)[order], np.stack(rows)[order]
+
+
+def odometry_row(message: Any) -> np.ndarray:
+    """Return an Odometry message as 15 numbers."""
+    place, turn = message.pose.pose.position, message.pose.pose.orientation
+    xyzw = torch.tensor([turn.x, turn.y, turn.z, turn.w], dtype=torch.float64)
+    pose = pose_from_quaternion(xyzw, torch.zeros(3, dtype=torch.float64)).numpy()
+    return np.array([place.x, place.y, place.z, *pose[:3, 0], *pose[:3, 1], *_twist(message.twist)])
+
+
+def joints_row(message: Any) -> np.ndarray:
+    """Return a JointState message as positions, velocities and efforts."""
+    return np.concatenate([message.position, message.velocity, message.effort])
+
+
+def scan_row(message: Any) -> np.ndarray:
+    """Return a LaserScan's ranges, NaN outside of what it can measure."""
+    ranges = np.asarray(message.ranges, np.float64)
+    with np.errstate(invalid="ignore"):
+        valid = (ranges >= message.range_min) & (ranges <= message.range_max)
+    return np.where(valid & np.isfinite(ranges), ranges, np.nan)
+
+
+def scan_geometry(message: Any) -> dict[str, float | str]:
+    """Return what a scan's ranges mean: angles in radians, and the frame."""
+    return {
+        "frame": message.header.frame_id,
+        "angle_min_rad": float(message.angle_min),
+        "angle_increment_rad": float(message.angle_increment),
+    }
+
+
+def _twist(message: Any) -> list[float]:
+    twist = getattr(message, "twist", message)
+    line, turn = twist.linear, twist.angular
+    return [line.x, line.y, line.z, turn.x, turn.y, turn.z]
+
+
+ROWS: dict[str, Callable[[Any], np.ndarray]] = {
+    ODOMETRY: odometry_row,
+    JOINTS: joints_row,
+    SCAN: scan_row,
+}
+COMMANDS: dict[str, Callable[[Any], np.ndarray]] = {
+    "geometry_msgs/msg/Twist": lambda message: np.array(_twist(message)),
+    "geometry_msgs/msg/TwistStamped": lambda message: np.array(_twist(message)),
+    JOINTS: joints_row,
+    "std_msgs/msg/Float64MultiArray": lambda message: np.asarray(message.data),
+    "std_msgs/msg/Float32MultiArray": lambda message: np.asarray(message.data),
+}

@@ -1,0 +1,285 @@
+"""RGB-D folders (TUM, ScanNet, Redwood) become metres, z up, OpenCV axes; what is wrong is said."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import scene
+from scipy.spatial.transform import Rotation
+
+from armillary.core.errors import ConfigError, FormatError
+from armillary.data import IngestOptions, ingest, open_dataset, verify
+
+STEPS = 6
+START = 1305031102.175304
+
+
+def tum(folder: Path, *, steps: int = STEPS, late: float = 0.004, calibrated: bool = True) -> Path:
+    """A sequence whose depth and poses are stamped a little later than its pictures."""
+    folder.mkdir(parents=True)
+    lists: dict[str, list[str]] = {"rgb": [], "depth": [], "groundtruth": []}
+    for step in range(steps):
+        stamp = START + step / 30
+        scene.save_rgb(folder / f"rgb/{stamp:.6f}.png", scene.rgb(step))
+        scene.save_depth(folder / f"depth/{stamp + late:.6f}.png", scene.depth_m(step), 5000)
+        lists["rgb"].append(f"{stamp:.6f} rgb/{stamp:.6f}.png")
+        lists["depth"].append(f"{stamp + late:.6f} depth/{stamp + late:.6f}.png")
+        xyzw = Rotation.from_matrix(scene.pose(step)[:3, :3]).as_quat()
+        numbers = [*scene.pose(step)[:3, 3], *xyzw]
+        lists["groundtruth"].append(f"{stamp + late:.4f} " + " ".join(f"{n:.5f}" for n in numbers))
+    for name, lines in lists.items():
+        (folder / f"{name}.txt").write_text("\n".join(["# made by a test", *lines]) + "\n")
+    if calibrated:
+        (folder / "intrinsics.txt").write_text("60 62 31.5 24\n")
+    return folder
+
+
+def scannet(folder: Path, *, steps: int = STEPS, lost: tuple[int, ...] = ()) -> Path:
+    """Colour has twice the pixels of depth, as ScanNet's."""
+    k = np.array([[120.5, 0, 63.5], [0, 124.0, 48.5], [0, 0, 1.0]])
+    for step in range(steps):
+        scene.save_rgb(folder / f"color/{step}.png", scene.rgb(step, k, (96, 128)))
+        scene.save_depth(folder / f"depth/{step}.png", scene.depth_m(step), 1000)
+        matrix = scene.pose(step) if step not in lost else np.full((4, 4), -np.inf)
+        (folder / "pose").mkdir(exist_ok=True)
+        np.savetxt(folder / f"pose/{step}.txt", matrix, fmt="%.6f")
+    (folder / "intrinsic").mkdir()
+    for name, small in (("color", k), ("depth", scene.K)):
+        whole = np.eye(4)
+        whole[:3, :3] = small
+        np.savetxt(folder / f"intrinsic/intrinsic_{name}.txt", whole, fmt="%.6f")
+        np.savetxt(folder / f"intrinsic/extrinsic_{name}.txt", np.eye(4), fmt="%.6f")
+    return folder
+
+
+def redwood(folder: Path, *, steps: int = STEPS) -> Path:
+    """World is the first camera; names carry microseconds, and depth comes a little later."""
+    blocks = []
+    first = np.linalg.inv(scene.pose(0))
+    for step in range(steps):
+        time_us = step * 33_333
+        scene.save_rgb(folder / f"rgb/{step + 1:07d}-{time_us:012d}.png", scene.rgb(step))
+        name = f"depth/{step + 1:07d}-{time_us + 5000:012d}.png"
+        scene.save_depth(folder / name, scene.depth_m(step), 1000)
+        rows = "\n".join(" ".join(f"{n:.8f}" for n in row) for row in first @ scene.pose(step))
+        blocks.append(f"{step} {step} {step + 1}\n{rows}")
+    (folder / "trajectory.log").write_text("\n".join(blocks) + "\n")
+    told = {"width": 64, "height": 48, "intrinsic_matrix": scene.K.T.reshape(-1).tolist()}
+    (folder / "camera_intrinsic.json").write_text(json.dumps(told))
+    return folder
+
+
+def only(out: Path):
+    dataset = open_dataset(out)
+    assert len(dataset) == 1
+    return dataset.read(0)
+
+
+def test_tum_arrives_in_metres(tmp_path):
+    summary = ingest(tum(tmp_path / "in"), tmp_path / "out")
+    assert (summary.written, summary.frames, summary.skipped) == (1, STEPS, ())
+    episode = only(tmp_path / "out")
+    scene.check(episode, list(range(STEPS)), 6e-4)
+    assert np.allclose(episode.time_ns / 1e9, np.arange(STEPS) / 30, atol=1e-6)
+    assert open_dataset(tmp_path / "out").fps == 30
+    assert (episode.streams["depth"].unit, episode.streams["world_from_camera"].frame) == (
+        "m",
+        "world",
+    )
+    assert verify(tmp_path / "out").ok
+
+
+def test_tum_pairs_come_from_associations_where_lists_are_missing(tmp_path):
+    folder = tum(tmp_path / "in")
+    colour, depth = ((folder / f"{n}.txt").read_text().split("\n")[1:-1] for n in ("rgb", "depth"))
+    pairs = [f"{d} {c}" for c, d in zip(colour, depth, strict=True)]  # depth first, as some write
+    (folder / "associations.txt").write_text("\n".join(pairs))
+    (folder / "rgb.txt").unlink()
+    ingest(folder, tmp_path / "out")
+    scene.check(only(tmp_path / "out"), list(range(STEPS)), 6e-4)
+
+
+def test_several_sequences_are_several_episodes_and_a_bad_one_is_named(tmp_path):
+    tum(tmp_path / "in/a")
+    tum(tmp_path / "in/b")
+    (tum(tmp_path / "in/c") / "intrinsics.txt").unlink()
+    summary = ingest(tmp_path / "in", tmp_path / "out")
+    assert summary.written == 2
+    [(path, why)] = summary.skipped
+    assert path.name == "c"
+    assert "has no intrinsics" in why
+    assert [open_dataset(tmp_path / "out").read_low(i).source for i in (0, 1)] == ["a", "b"]
+
+
+def test_intrinsics_can_be_passed_and_pictures_made_smaller(tmp_path):
+    folder = tum(tmp_path / "in", calibrated=False)
+    options = IngestOptions(max_side=32, intrinsics=(60.0, 62.0, 31.5, 24.0))
+    ingest(folder, tmp_path / "out", options=options)
+    episode = only(tmp_path / "out")
+    assert episode.streams["depth"].values.shape == (STEPS, 24, 32)
+    # nearest of two pixels: half a pixel of slope is what a smaller picture costs
+    scene.check(episode, list(range(STEPS)), 0.1, colour=None)
+
+
+def test_a_lens_with_distortion_becomes_a_pinhole(tmp_path):
+    """Pixels are drawn where the distorted lens saw them; the plane must come out flat."""
+    import cv2
+
+    folder = tum(tmp_path / "in")
+    bent = np.array([-0.2, 0.03, 0.002, -0.003, 0.0])  # four pixels in the corners
+    (folder / "intrinsics.txt").write_text("60 62 31.5 24 " + " ".join(map(str, bent)))
+    v, u = np.mgrid[: scene.ROWS, : scene.COLUMNS].astype(np.float64)
+    pixels = np.stack([u, v], -1).reshape(-1, 1, 2)
+    straight = cv2.undistortPoints(pixels, scene.K, bent).reshape(scene.ROWS, scene.COLUMNS, 2)
+    rays = np.concatenate([straight, np.ones((scene.ROWS, scene.COLUMNS, 1))], -1)
+    for step in range(STEPS):
+        stamp = START + step / 30
+        scene.save_rgb(folder / f"rgb/{stamp:.6f}.png", scene.rgb_along(scene.pose(step), rays))
+        depth = scene.depth_along(scene.pose(step), rays)
+        scene.save_depth(folder / f"depth/{stamp + 0.004:.6f}.png", depth, 5000)
+    ingest(folder, tmp_path / "out")
+    # half a pixel of slope is 0.036 m; left bent, it would be 0.083 m
+    scene.check(only(tmp_path / "out"), list(range(STEPS)), 0.04)
+
+
+def test_scannet_keeps_both_lenses(tmp_path):
+    summary = ingest(scannet(tmp_path / "in"), tmp_path / "out")
+    assert (summary.written, summary.frames, summary.skipped) == (1, STEPS, ())
+    episode = only(tmp_path / "out")
+    scene.check(episode, list(range(STEPS)), 6e-4)
+    assert episode.streams["rgb"].values.shape == (STEPS, 96, 128, 3)
+
+
+def test_lost_tracking_skips_a_step_and_cuts_an_episode(tmp_path):
+    folder = scannet(tmp_path / "in", steps=12, lost=(2, 5, 6, 7, 11))
+    summary = ingest(folder, tmp_path / "out")
+    assert (summary.written, summary.frames) == (2, 7)
+    [(_, why)] = summary.skipped
+    assert "5 of 12 steps (first: step 2)" in why
+    dataset = open_dataset(tmp_path / "out")
+    first, second = dataset.read(0), dataset.read(1)
+    scene.check(first, [0, 1, 3, 4], 6e-4)
+    scene.check(second, [8, 9, 10], 6e-4)
+    assert first.time_ns[2] == 100_000_000
+    assert second.source.endswith("steps 8 to 10")
+
+
+def test_redwood_is_in_the_first_cameras_frame(tmp_path):
+    ingest(redwood(tmp_path / "in"), tmp_path / "out")
+    episode = only(tmp_path / "out")
+    found = episode.streams["world_from_camera"]
+    assert found.frame == "first_camera"
+    assert np.allclose(scene.pose(0) @ found.values, scene.poses(STEPS), atol=1e-3)
+    for step in range(STEPS):
+        depth = episode.streams["depth"]
+        points = scene.world_points(
+            depth.values[step].astype(np.float64),
+            depth.intrinsics,
+            scene.pose(0) @ found.values[step],
+        )
+        assert scene.off_the_planes(points).max() < 3e-3
+    assert np.allclose(np.diff(episode.time_ns), 33_333_000)
+
+
+def test_fewer_frames_per_second_take_every_other_step(tmp_path):
+    ingest(scannet(tmp_path / "in"), tmp_path / "out", options=IngestOptions(fps=15.0))
+    assert open_dataset(tmp_path / "out").fps == 15
+    scene.check(only(tmp_path / "out"), [0, 2, 4], 6e-4)
+
+
+def rewrite(file: Path, old: str, new: str) -> None:
+    text = file.read_text()
+    assert old in text
+    file.write_text(text.replace(old, new))
+
+
+def move_poses(folder: Path) -> None:
+    rewrite(folder / "groundtruth.txt", "130503", "140503")
+
+
+def as_picture(folder: Path) -> None:
+    import cv2
+
+    for file in (folder / "depth").iterdir():
+        cv2.imwrite(str(file), np.full((48, 64), 9, np.uint8))
+
+
+def cut(file: Path) -> None:
+    file.write_bytes(file.read_bytes()[:60])
+
+
+@pytest.mark.parametrize(
+    ("spoil", "sentence"),
+    [
+        (lambda f: (f / "intrinsics.txt").unlink(), r"has no intrinsics; .*pass intrinsics=\(fx"),
+        (lambda f: (f / "intrinsics.txt").write_text("60 62"), "got 2 numbers. Pass intrinsics"),
+        (
+            lambda f: (f / "intrinsics.txt").write_text("0 0 1 1"),
+            "intrinsics fx, fy, cx, cy in pixels",
+        ),
+        (move_poses, r"no poses within 0.02 s of any picture: pictures from 1305031102.175 to "),
+        (lambda f: rewrite(f / "groundtruth.txt", " 1.50000", " nan"), "NaN or a quaternion"),
+        (lambda f: rewrite(f / "groundtruth.txt", " 1.50000", " x"), "TUM lines 't tx ty tz qx"),
+        (lambda f: (f / "groundtruth.txt").write_text("1 2 3\n"), "'t tx ty tz qx qy qz qw' was"),
+        (lambda f: rewrite(f / "rgb.txt", " rgb/", " ../rgb/"), "is refused; paths are relative"),
+        (lambda f: rewrite(f / "depth.txt", " depth/", " /etc/"), "'/etc/.*' is refused"),
+        (as_picture, r"1 channel\(s\) of 8 bits; depth was expected as one channel of 16 bits"),
+        (lambda f: [cut(p) for p in (f / "rgb").iterdir()], "is no picture|cannot be decoded"),
+        (lambda f: [p.unlink() for p in (f / "depth").iterdir()], "there is no such file"),
+    ],
+)
+def test_what_is_wrong_with_tum_is_said(tmp_path, spoil, sentence):
+    folder = tum(tmp_path / "in")
+    spoil(folder)
+    with pytest.raises(FormatError, match=sentence):
+        ingest(folder, tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_unit_that_cannot_be_is_said(tmp_path):
+    folder = tum(tmp_path / "in")
+    sentence = r"a depth of [\d,.e+]+ metres \(median\) cannot be; .*Pass depth_scale"
+    with pytest.raises(FormatError, match=sentence):
+        ingest(folder, tmp_path / "out", options=IngestOptions(depth_scale=1.0))
+    with pytest.raises(FormatError, match=sentence):
+        ingest(folder, tmp_path / "out", options=IngestOptions(depth_scale=1e-7))
+    with pytest.raises(ConfigError, match="depth_scale is metres of one unit"):
+        IngestOptions(depth_scale=-1.0)
+
+
+@pytest.mark.parametrize(
+    ("change", "sentence"),
+    [
+        (lambda m: m * np.diag([2.0, 2, 2, 1]), "is not orthonormal .*camera-to-world 4x4"),
+        (lambda m: m @ np.diag([-1.0, 1, 1, 1]), "mirrors space"),
+        (lambda m: m.T, r"the last row of a pose is \(0, 0, 0, 1\)"),
+        (lambda m: m * np.nan, "holds NaN or infinity"),
+        (lambda m: m[:3], "is no 4x4 matrix"),
+    ],
+)
+def test_poses_that_are_none_are_said(tmp_path, change, sentence):
+    folder = scannet(tmp_path / "in")
+    np.savetxt(folder / "pose/3.txt", change(scene.pose(3)))
+    with pytest.raises(FormatError, match=sentence) as caught:
+        ingest(folder, tmp_path / "out")
+    assert "3.txt" in str(caught.value)
+
+
+def test_a_trajectory_that_was_cut_off_is_said(tmp_path):
+    folder = redwood(tmp_path / "in")
+    log = folder / "trajectory.log"
+    log.write_text("\n".join(log.read_text().split("\n")[:-3]))
+    with pytest.raises(FormatError, match=r"are no Redwood trajectory: .* may be cut off"):
+        ingest(folder, tmp_path / "out")
+
+
+def test_colour_and_depth_that_are_apart_are_refused(tmp_path):
+    folder = scannet(tmp_path / "in")
+    apart = np.eye(4)
+    apart[0, 3] = 0.04
+    np.savetxt(folder / "intrinsic/extrinsic_color.txt", apart)
+    with pytest.raises(FormatError, match="colour and depth are apart"):
+        ingest(folder, tmp_path / "out")

@@ -1,0 +1,403 @@
+"""ROS bags of both generations arrive in metres and on one clock; what is wrong is said."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+
+import cv2
+import numpy as np
+import pytest
+import scene
+from scipy.spatial.transform import Rotation
+
+from armillary.core.errors import FormatError, MissingExtraError
+from armillary.data import IngestOptions, ingest, open_dataset, verify
+from armillary.data.sources import ros
+
+pytest.importorskip("rosbags")
+from rosbags.rosbag1 import Writer as Writer1
+from rosbags.rosbag2 import StoragePlugin
+from rosbags.rosbag2 import Writer as Writer2
+from rosbags.typesys import Stores, get_types_from_msg, get_typestore
+
+STEPS = 6
+START_NS = 1_700_000_000_000_000_000
+PERIOD_NS = 100_000_000
+OPTICAL_FROM_LINK = np.array([[0, -1.0, 0, 0], [0, 0, -1, 0], [1, 0, 0, 0], [0, 0, 0, 1]])
+BASE_FROM_OPTICAL = np.linalg.inv(OPTICAL_FROM_LINK)
+BASE_FROM_OPTICAL[:3, 3] = [0.2, 0.05, 0.4]
+MAP_FROM_ODOM = np.eye(4)
+MAP_FROM_ODOM[:3, :3] = Rotation.from_euler("z", 0.7).as_matrix()
+MAP_FROM_ODOM[:3, 3] = [1.0, -2.0, 0.1]
+
+
+class Log:
+    """Writes messages of known types into a bag of any generation."""
+
+    def __init__(self, path: Path, kind: str) -> None:
+        self.first = kind == "bag"
+        self.types = get_typestore(Stores.ROS1_NOETIC if self.first else Stores.ROS2_HUMBLE)
+        if self.first:
+            text = "geometry_msgs/TransformStamped[] transforms"
+            self.types.register(get_types_from_msg(text, "tf2_msgs/msg/TFMessage"))
+        storage = {"db3": StoragePlugin.SQLITE3, "mcap": StoragePlugin.MCAP}
+        self.writer = (
+            Writer1(path) if self.first else Writer2(path, version=9, storage_plugin=storage[kind])
+        )
+        self.connections: dict[str, object] = {}
+
+    def put(self, topic: str, kind: str, time_ns: int, **fields) -> None:
+        if topic not in self.connections:
+            self.connections[topic] = self.writer.add_connection(topic, kind, typestore=self.types)
+        message = self.make(kind, fields)
+        pack = self.types.serialize_ros1 if self.first else self.types.serialize_cdr
+        self.writer.write(self.connections[topic], time_ns, pack(message, kind))
+
+    def make(self, kind: str, fields: dict):
+        """Fill what is not given with zeros, as ROS does."""
+        made = {}
+        for name, (node, of) in self.types.fielddefs[kind][1]:
+            value = fields.get(name, fields.get(name.lower()))
+            made[name] = self.value(node.name, of, value)
+        return self.types.types[kind](**made)
+
+    def value(self, node: str, of, value):
+        if node == "NAME":
+            return value if is_message(value) else self.make(of, value or {})
+        if node == "BASE":
+            return value if value is not None else "" if of[0] == "string" else 0
+        (inner, what), length = of
+        if inner.name == "NAME":
+            return [self.make(what, one) for one in value or []]
+        if what[0] == "string":
+            return list(value or [])
+        return np.asarray(np.zeros(length) if value is None else value, what[0])
+
+
+def is_message(value) -> bool:
+    return hasattr(value, "__msgtype__")
+
+
+def header(log: Log, time_ns: int, frame: str) -> dict:
+    stamp = {"sec": time_ns // 10**9, "nanosec": time_ns % 10**9}
+    return {"stamp": stamp, "frame_id": frame}
+
+
+def transform(log: Log, time_ns: int, parent: str, child: str, pose: np.ndarray) -> dict:
+    return {
+        "header": header(log, time_ns, parent),
+        "child_frame_id": child,
+        "transform": placed(pose, "translation", "rotation"),
+    }
+
+
+def placed(pose: np.ndarray, shift: str, turn: str) -> dict:
+    x, y, z, w = map(float, Rotation.from_matrix(pose[:3, :3]).as_quat())
+    place = dict(zip("xyz", map(float, pose[:3, 3]), strict=True))
+    return {shift: place, turn: {"x": x, "y": y, "z": z, "w": w}}
+
+
+def image(array: np.ndarray, encoding: str, pad: int = 0) -> dict:
+    rows = array.reshape(len(array), -1).view(np.uint8)
+    padded = np.pad(rows, ((0, 0), (0, pad)))
+    return {
+        "height": array.shape[0],
+        "width": array.shape[1],
+        "encoding": encoding,
+        "step": padded.shape[1],
+        "data": padded.reshape(-1),
+    }
+
+
+def odom_from_base(step: int) -> np.ndarray:
+    return np.linalg.inv(MAP_FROM_ODOM) @ scene.pose(step) @ np.linalg.inv(BASE_FROM_OPTICAL)
+
+
+def record(path: Path, kind: str, **how) -> Path:
+    """A robot that carries the scene's camera; ``how`` says what is different this time."""
+    how = SimpleNamespace(
+        **{
+            "encoding": "bgr8",
+            "depth": "16UC1",
+            "late_ns": 4_000_000,
+            "offset_ns": 0,
+            "tf": True,
+            "extra": lambda log, step, now: None,
+            "info": True,
+            **how,
+        }
+    )
+    log = Log(path, kind)
+    with log.writer:
+        static = [
+            transform(log, START_NS, "map", "odom", MAP_FROM_ODOM),
+            transform(log, START_NS, "base_link", "optical", BASE_FROM_OPTICAL),
+        ]
+        log.put("/tf_static", "tf2_msgs/msg/TFMessage", START_NS, transforms=static)
+        for step in range(STEPS):
+            write_step(log, how, step, START_NS + step * PERIOD_NS)
+    return path
+
+
+def write_step(log: Log, how, step: int, now: int) -> None:
+    if how.info:
+        k = scene.K.reshape(-1)
+        info = {
+            "height": 48,
+            "width": 64,
+            "k": k,
+            "d": np.zeros(5),
+            "distortion_model": "plumb_bob",
+        }
+        log.put(
+            "/camera/color/camera_info",
+            "sensor_msgs/msg/CameraInfo",
+            now,
+            header=header(log, now, "optical"),
+            **info,
+        )
+    picture = scene.rgb(step)
+    raw = picture[..., ::-1] if how.encoding == "bgr8" else picture
+    head = header(log, now, "optical")
+    if how.encoding == "jpeg":
+        data = cv2.imencode(".jpg", picture[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, 97])[1]
+        name, kind = "/camera/color/image/compressed", "sensor_msgs/msg/CompressedImage"
+        log.put(name, kind, now, header=head, format="jpeg", data=data.reshape(-1))
+    else:
+        fields = image(np.ascontiguousarray(raw), how.encoding, pad=5)
+        log.put("/camera/color/image", "sensor_msgs/msg/Image", now, header=head, **fields)
+    write_depth(log, how, step, now + how.late_ns + how.offset_ns)
+    if how.tf:
+        moved = transform(log, now + 2_000_000, "odom", "base_link", odom_from_base(step))
+        log.put("/tf", "tf2_msgs/msg/TFMessage", now + 2_000_000, transforms=[moved])
+    how.extra(log, step, now)
+
+
+def write_depth(log: Log, how, step: int, now: int) -> None:
+    head = header(log, now, "optical")
+    depth = scene.depth_m(step)
+    depth[:2] = np.nan
+    millimetres = np.nan_to_num(np.rint(depth * 1000)).astype(np.uint16)
+    topic, kind = "/camera/depth/image", "sensor_msgs/msg/Image"
+    if how.depth == "png":
+        data = b"\0" * 12 + cv2.imencode(".png", millimetres)[1].tobytes()
+        kind = "sensor_msgs/msg/CompressedImage"
+        told = {"format": "16UC1; compressedDepth png", "data": np.frombuffer(data, np.uint8)}
+        log.put(f"{topic}/compressedDepth", kind, now, header=head, **told)
+    elif how.depth:
+        array = depth.astype(np.float32) if how.depth == "32FC1" else millimetres
+        log.put(topic, kind, now, header=head, **image(array, how.depth, pad=4))
+
+
+def odometry(log: Log, step: int, now: int) -> None:
+    log.put(
+        "/odom",
+        "nav_msgs/msg/Odometry",
+        now,
+        header=header(log, now, "odom"),
+        child_frame_id="base_link",
+        pose={"pose": placed(odom_from_base(step), "position", "orientation")},
+        twist={"twist": {"linear": {"x": 0.1 * step}, "angular": {"z": -0.2}}},
+    )
+
+
+def scan(log: Log, step: int, now: int) -> None:
+    fields = {"angle_min": -1.0, "angle_increment": 0.5, "range_min": 0.1, "range_max": 9.0}
+    ranges = [1.0 + step, 2.0, np.inf, 0.01, 5.5]
+    head = header(log, now + 3_000_000, "laser")
+    log.put("/front/scan", "sensor_msgs/msg/LaserScan", now, header=head, ranges=ranges, **fields)
+
+
+def command(log: Log, step: int, now: int) -> None:
+    twist = {"linear": {"x": float(step)}, "angular": {"z": 0.5}}
+    log.put("/cmd_vel", "geometry_msgs/msg/Twist", now - 1_000_000, **twist)
+
+
+@pytest.mark.parametrize(
+    ("kind", "encoding", "depth"),
+    [
+        ("bag", "bgr8", "16UC1"),
+        ("db3", "rgb8", "32FC1"),
+        ("mcap", "jpeg", "png"),
+        ("mcap", "bgr8", "32FC1"),
+    ],
+)
+def test_a_bag_arrives_in_metres(tmp_path, kind, encoding, depth):
+    path = tmp_path / ("log.bag" if kind == "bag" else "log")
+    record(path, kind, encoding=encoding, depth=depth)
+    summary = ingest(path, tmp_path / "out")
+    assert (summary.written, summary.frames, summary.skipped) == (1, STEPS, ())
+    dataset = open_dataset(tmp_path / "out")
+    episode = dataset.read(0)
+    scene.check(episode, list(range(STEPS)), 6e-4, colour=14 if encoding == "jpeg" else 8)
+    assert np.isnan(episode.streams["depth"].values[:, :2]).all()
+    assert dataset.fps == 10
+    assert np.array_equal(episode.time_ns, np.arange(STEPS) * PERIOD_NS)
+    assert episode.streams["world_from_camera"].frame == "map"
+    assert verify(tmp_path / "out").ok
+
+
+def test_a_bare_file_without_its_folder_is_read(tmp_path):
+    path = record(tmp_path / "log", "mcap")
+    [file] = path.glob("*.mcap")
+    ingest(file, tmp_path / "out")
+    scene.check(open_dataset(tmp_path / "out").read(0), list(range(STEPS)), 6e-4)
+
+
+def test_odometry_places_the_robot_where_tf_does_not(tmp_path):
+    record(tmp_path / "a.bag", "bag", tf=False, extra=odometry)
+    ingest(tmp_path / "a.bag", tmp_path / "out")
+    episode = open_dataset(tmp_path / "out").read(0)
+    scene.check(episode, list(range(STEPS)), 6e-4)
+    state = episode.streams["proprio"].values
+    bases = np.stack([odom_from_base(step) for step in range(STEPS)])
+    assert np.allclose(state[:, :3], bases[:, :3, 3], atol=1e-5)
+    assert np.allclose(state[:, 3:6], bases[:, :3, 0], atol=1e-5)
+    assert np.allclose(state[:, 9], 0.1 * np.arange(STEPS), atol=1e-5)
+
+
+def test_scans_and_commands_come_along(tmp_path):
+    def extra(log, step, now):
+        scan(log, step, now)
+        if step > 0:  # nothing is commanded yet at the first step
+            command(log, step, now)
+
+    record(tmp_path / "log", "db3", extra=extra)
+    options = IngestOptions(action_topic="/cmd_vel")
+    summary = ingest(tmp_path / "log", tmp_path / "out", options=options)
+    assert (summary.written, summary.frames) == (1, STEPS - 1)
+    episode = open_dataset(tmp_path / "out").read(0)
+    assert np.allclose(episode.actions[:, 0], [1, 2, 3, 4])
+    assert np.allclose(episode.actions[:, 5], 0.5)
+    ranges = episode.streams["front_scan"]
+    assert ranges.unit == "m"
+    assert ranges.values[0].tolist()[:2] == [2.0, 2.0]
+    assert np.isnan(ranges.values[:, 2:4]).all()
+    about = json.loads((tmp_path / "out/meta/armillary/dataset.json").read_text())["about"]
+    assert about["scans"]["front_scan"]["angle_increment_rad"] == 0.5
+
+
+def test_topics_that_are_not_read_are_named(tmp_path):
+    record(tmp_path / "a.bag", "bag", extra=command)
+    summary = ingest(tmp_path / "a.bag", tmp_path / "out")
+    [(_, why)] = summary.skipped
+    assert "these topics are not read: /cmd_vel (geometry_msgs/msg/Twist)" in why
+    assert not open_dataset(tmp_path / "out").has_actions
+
+
+def test_a_missing_library_is_named_with_its_command(tmp_path, monkeypatch):
+    (tmp_path / "a.bag").write_bytes(b"#ROSBAG V2.0")
+    monkeypatch.setitem(sys.modules, "rosbags.typesys", None)
+    with pytest.raises(MissingExtraError, match=r"pip install 'armillary\[logs\]'"):
+        ingest(tmp_path / "a.bag", tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_folder_of_videos_with_a_bag_in_it_stays_one_of_videos(tmp_path):
+    (tmp_path / "a.bag").write_bytes(b"#ROSBAG V2.0")
+    assert ros.detect(tmp_path)
+    (tmp_path / "b.mp4").write_bytes(b"")
+    assert not ros.detect(tmp_path)
+
+
+def second_camera(log: Log, step: int, now: int) -> None:
+    head, name = header(log, now, "other"), "/other/image"
+    fields = image(np.full((48, 64, 3), 9, np.uint8), "rgb8")
+    log.put(name, "sensor_msgs/msg/Image", now, header=head, **fields)
+
+
+def test_what_is_ambiguous_is_listed_and_can_be_named(tmp_path):
+    record(tmp_path / "a.bag", "bag", extra=second_camera)
+    sentence = "several colour cameras: /camera/color/image, /other/image; name one of them with"
+    with pytest.raises(FormatError, match=sentence):
+        ingest(tmp_path / "a.bag", tmp_path / "out")
+    options = IngestOptions(topics=("/camera/color/image",))
+    ingest(tmp_path / "a.bag", tmp_path / "out", options=options)
+    scene.check(open_dataset(tmp_path / "out").read(0), list(range(STEPS)), 6e-4)
+    with pytest.raises(FormatError, match="has no topic /nowhere; its topics: /tf_static"):
+        ingest(tmp_path / "a.bag", tmp_path / "o", options=IngestOptions(topics=("/nowhere",)))
+
+
+def test_a_bent_lens_is_straightened(tmp_path):
+    def extra(log, step, now):
+        info = {"height": 48, "width": 64, "k": scene.K.reshape(-1), "distortion_model": "fisheye"}
+        head = header(log, now, "optical")
+        told = {"header": head, "d": np.full(4, 0.1), **info}
+        log.put("/camera/color/camera_info", "sensor_msgs/msg/CameraInfo", now, **told)
+
+    record(tmp_path / "a.bag", "bag", extra=extra, info=False)
+    with pytest.raises(FormatError, match="the distortion model fisheye is not read"):
+        ingest(tmp_path / "a.bag", tmp_path / "out")
+
+
+@pytest.mark.parametrize(
+    ("how", "options", "sentence"),
+    [
+        (
+            {"offset_ns": 50_000_000_000},
+            {},
+            r"within 0.02 s of any picture: pictures from 1700000000.000 to 1700000000.500 s, "
+            r"messages of /camera/depth/image from 1700000050.004",
+        ),
+        ({"info": False}, {}, r"has no intrinsics: .*Pass intrinsics=\(fx, fy, cx, cy\)"),
+        ({"depth": "32FC1"}, {"depth_scale": 1000.0}, "cannot be; the unit was taken as 1000 m"),
+        ({"encoding": "yuv422", "depth": ""}, {}, "holds no image that is read; its topics: /tf"),
+        ({}, {"action_topic": "/tf"}, "which is no command that is read"),
+    ],
+)
+def test_what_is_wrong_with_a_bag_is_said(tmp_path, how, options, sentence):
+    record(tmp_path / "a.bag", "bag", **how)
+    with pytest.raises(FormatError, match=sentence):
+        ingest(tmp_path / "a.bag", tmp_path / "out", options=IngestOptions(**options))
+    assert not (tmp_path / "out").exists()
+
+
+def two_parents(log: Log, step: int, now: int) -> None:
+    moved = transform(log, now, "world", "base_link", np.eye(4))
+    log.put("/tf", "tf2_msgs/msg/TFMessage", now, transforms=[moved])
+
+
+def a_loop(log: Log, step: int, now: int) -> None:
+    moved = transform(log, now, "optical", "map", np.eye(4))
+    log.put("/tf", "tf2_msgs/msg/TFMessage", now, transforms=[moved])
+
+
+@pytest.mark.parametrize(
+    ("extra", "sentence"),
+    [
+        (two_parents, "the frame base_link has the parents odom, world"),
+        (a_loop, "the tf tree above the frame optical loops"),
+    ],
+)
+def test_a_tree_that_is_none_is_said(tmp_path, extra, sentence):
+    record(tmp_path / "a.bag", "bag", extra=extra)
+    with pytest.raises(FormatError, match=sentence):
+        ingest(tmp_path / "a.bag", tmp_path / "out")
+
+
+@pytest.mark.parametrize("kind", ["bag", "db3", "mcap"])
+@pytest.mark.parametrize("share", [0.0, 0.02, 0.5, 0.97])
+def test_bags_cut_anywhere_are_one_sentence(tmp_path, kind, share):
+    path = record(tmp_path / ("a.bag" if kind == "bag" else "a"), kind)
+    file = path if kind == "bag" else next(path.glob(f"*.{kind}"))
+    file.write_bytes(file.read_bytes()[: int(file.stat().st_size * share)])
+    with pytest.raises(FormatError, match="cannot be read as a ROS bag"):
+        ingest(path, tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+def test_bytes_flipped_anywhere_are_never_a_traceback(tmp_path):
+    path = record(tmp_path / "a.bag", "bag")
+    good = path.read_bytes()
+    rng = np.random.default_rng(0)
+    for at in rng.integers(0, len(good), 8):
+        data = bytearray(good)
+        data[at] ^= 0xFF
+        path.write_bytes(data)
+        try:
+            ingest(path, tmp_path / f"out{at}")
+        except FormatError:
+            assert not (tmp_path / f"out{at}").exists()
