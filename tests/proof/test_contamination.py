@@ -15,7 +15,7 @@ from armillary.core.errors import ConfigError
 from armillary.core.files import read_json, write_json
 from armillary.data import open_dataset
 from armillary.proof.contamination import Thoroughness, check_contamination
-from armillary.proof.contamination_rules import behaviour_rule, domain
+from armillary.proof.contamination_rules import behaviour_rule, domain, replay_rule
 from armillary.proof.evaluations import dataset_evaluation, manifest_evaluation
 from armillary.proof.footage import evaluation_footage
 from armillary.proof.neighbours import NearestPair, judge, tasks
@@ -91,6 +91,14 @@ def test_seeds_that_do_not_lead_to_the_data_are_refuted(own, tmp_path):
     assert broken(check(made.written(tmp_path / "truth", own, about))) == set()
 
 
+def test_a_world_with_things_that_are_absent_begins_again_as_it_was(tmp_path):
+    record("tabletop", tmp_path / "d", 3, 4, workers=1, settings={**SMALL, "samples": 0})
+    dataset = open_dataset(tmp_path / "d")
+    assert any(np.isnan(one.states["objects_xyz"]).any() for one in dataset_of(dataset.path))
+    seeds = {index: one.seed for index, one in enumerate(dataset_of(dataset.path))}
+    assert replay_rule(dataset, seeds, 3, 0).ok is True
+
+
 def test_near_copies_by_jitter_and_jpeg_are_refuted_from_pictures_alone(own, tmp_path):
     rng = np.random.default_rng(0)
     pictures = [made.disguised(one, RULES, rng) for one in made.walks(RULES)[:4]]
@@ -147,7 +155,7 @@ def dataset_of(path):
 
 
 def test_honest_evaluations_are_accepted_whatever_is_drawn(honest):
-    for chance in range(3):
+    for chance in range(2):
         manifest = make_manifest("two_rooms", "cross", 12, 50 + chance, RULES.settings)
         assert broken(check(honest, manifest, replace(HOW, chance=chance))) == set()
 

@@ -117,11 +117,24 @@ def test_nearest_pair_equals_trying_every_pair(seed):
     for at, found in enumerate(pairs.distances):
         tried = [
             np.concatenate([wanted.starts[at] - s[t], wanted.goals[at] - s[u]])
-            for s in (one.states["xy"] / wanted.spread for one in seen)
+            for s in ((one.states["xy"] - wanted.centre) / wanted.spread for one in seen)
             for t in range(len(s))
             for u in range(t, len(s))
         ]
         assert found == pytest.approx(min(np.sqrt((d**2).sum() / 2) for d in tried))
+
+
+def test_a_thing_that_a_scene_does_not_have_is_far_from_one_that_is_there():
+    """Worlds say NaN for what is absent: two scenes without it agree."""
+    scene = np.array([[0.1, np.nan], [0.2, np.nan]], "f4")
+    there = np.array([[0.1, 0.5], [0.2, 0.6]], "f4")
+    sought = [Footage("a", states={"xy": scene}), Footage("b", states={"xy": there})]
+    pairs = NearestPair(tasks(sought, ["xy"]))
+    assert pairs.see(Footage("t", states={"xy": scene}))
+    assert pairs.distances[0] == 0.0 and pairs.distances[1] > 3
+    nothing = NearestPair(tasks([Footage("c", states={"z": np.full((2, 1), np.nan)})], ["z"]))
+    assert nothing.see(Footage("t", states={"z": np.full((3, 1), np.nan)}))
+    assert nothing.distances.tolist() == [0.0]
 
 
 def test_an_episode_without_the_states_says_so():

@@ -103,7 +103,7 @@ def _stretches(footage: Footage) -> Iterable[bytes]:
         return
     moved = np.zeros(len(footage.actions), bool)
     for values in footage.states.values():
-        moved |= (np.diff(values, axis=0) != 0).any(axis=1)
+        moved |= (np.diff(np.nan_to_num(values), axis=0) != 0).any(axis=1)
     length = min(STRETCH, len(moved))
     for start in range(len(moved) - length + 1):
         if moved[start : start + length].any():

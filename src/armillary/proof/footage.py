@@ -233,6 +233,6 @@ def replayed_start(dataset: Dataset, index: int, world: World) -> bool:
     common = [name for name in truth if name in footage.states]
     # a processor may round the last bit of a simulator's float differently
     return bool(common) and all(
-        np.allclose(np.ravel(truth[name]), footage.states[name][0], rtol=1e-5, atol=1e-6)
+        np.allclose(np.ravel(truth[name]), footage.states[name][0], 1e-5, 1e-6, equal_nan=True)
         for name in common
     )

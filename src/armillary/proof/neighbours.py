@@ -20,6 +20,7 @@ from jaxtyping import Float64
 from armillary.core.errors import ConfigError
 from armillary.proof.footage import Footage
 
+_ABSENT = 6.0  # spreads from the centre: where a thing stands that a scene does not have
 QUANTILE = 0.01  # a task nearer than this share of the independent ones is flagged
 
 
@@ -31,12 +32,14 @@ class Tasks:
         names: of the state streams, in order.
         starts: [M Q].
         goals: [M Q].
-        spread: [Q] standard deviation over starts and goals; 1 where nothing varies.
+        centre: [Q] mean over starts and goals.
+        spread: [Q] their standard deviation; 1 where nothing varies.
     """
 
     names: tuple[str, ...]
     starts: Float64[np.ndarray, "M Q"]
     goals: Float64[np.ndarray, "M Q"]
+    centre: Float64[np.ndarray, " Q"]
     spread: Float64[np.ndarray, " Q"]
 
 
@@ -54,9 +57,11 @@ def tasks(footage: Sequence[Footage], names: Sequence[str]) -> Tasks:
     starts = np.stack([_joined({n: s[0] for n, s in f.states.items()}, names) for f in footage])
     ends = [f.goal or {n: s[-1] for n, s in f.states.items()} for f in footage]
     goals = np.stack([_joined(end, names) for end in ends])
-    spread = np.concatenate([starts, goals]).std(axis=0)
+    both = np.ma.masked_invalid(np.concatenate([starts, goals]))
+    centre, spread = both.mean(axis=0).filled(0.0), both.std(axis=0).filled(1.0)
     spread = np.where(spread > 1e-12, spread, 1.0)
-    return Tasks(tuple(names), starts / spread, goals / spread, spread)
+    starts, goals = (_scaled(one, centre, spread) for one in (starts, goals))
+    return Tasks(tuple(names), starts, goals, centre, spread)
 
 
 class NearestPair:
@@ -76,7 +81,8 @@ class NearestPair:
         widths = [footage.states[n].shape[1] for n in tasks.names if n in footage.states]
         if len(widths) < len(tasks.names) or sum(widths) != tasks.starts.shape[1]:
             return False
-        states = np.concatenate([footage.states[n] for n in tasks.names], axis=1) / tasks.spread
+        states = np.concatenate([footage.states[n] for n in tasks.names], axis=1)
+        states = _scaled(states.astype(np.float64), tasks.centre, tasks.spread)
         from_start = _squared(tasks.starts, states)
         to_goal = _squared(tasks.goals, states)
         # nearest to the goal at any step from here on, so that k is free and the cost is linear
@@ -175,6 +181,11 @@ def _joined(state: Mapping[str, np.ndarray], names: Sequence[str]) -> np.ndarray
     if lost:
         raise ConfigError(f"An evaluation episode has no state {lost[0]!r}, which others have.")
     return np.concatenate([np.ravel(state[name]).astype(np.float64) for name in names])
+
+
+def _scaled(states: np.ndarray, centre: np.ndarray, spread: np.ndarray) -> np.ndarray:
+    """Return states in units of the spread; what is not there (NaN) is far from all that is."""
+    return np.where(np.isfinite(states), (states - centre) / spread, _ABSENT)
 
 
 def _squared(a: Float64[np.ndarray, "M Q"], b: np.ndarray) -> np.ndarray:
