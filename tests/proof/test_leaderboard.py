@@ -15,11 +15,10 @@ from armillary.core.errors import ConfigError, FormatError
 from armillary.proof.leaderboard import make_leaderboard
 from armillary.proof.leaderboard_cards import (
     Verdict,
-    exact_interval,
-    lower_bound,
     read_card,
     read_outcomes,
 )
+from armillary.proof.rows import adjusted_lower, clopper_pearson
 from armillary.recipes.leaderboard import build_leaderboard
 
 
@@ -56,7 +55,7 @@ def believing(level="replayed"):
     [(45, 50, 78, 97), (48, 50, 86, 99.5), (180, 200, 85, 94), (450, 500, 87, 92.5)],
 )
 def test_exact_intervals_known(successes, n, low, high):
-    found = exact_interval(successes, n)
+    found = clopper_pearson(successes, n)
     assert 100 * found[0] == pytest.approx(low, abs=0.6)
     assert 100 * found[1] == pytest.approx(high, abs=0.6)
 
@@ -64,7 +63,7 @@ def test_exact_intervals_known(successes, n, low, high):
 @given(st.integers(1, 300), st.data())
 def test_exact_intervals_leave_the_tails_that_they_promise(n, data):
     k = data.draw(st.integers(0, n))
-    low, high = exact_interval(k, n)
+    low, high = clopper_pearson(k, n)
     assert 0 <= low <= k / n <= high <= 1
     assert k == 0 or binom.sf(k - 1, n, low) == pytest.approx(0.025, rel=1e-6)
     assert k == n or binom.cdf(k, n, high) == pytest.approx(0.025, rel=1e-6)
@@ -73,15 +72,15 @@ def test_exact_intervals_leave_the_tails_that_they_promise(n, data):
 def test_the_best_of_many_attempts_is_worth_less():
     wanted = {(41, 50, 1): 70.7, (41, 50, 27): 61.9, (164, 200, 1): 76.9, (164, 200, 27): 73.0}
     for (successes, n, k), bound in wanted.items():
-        assert 100 * lower_bound(successes, n, k) == pytest.approx(bound, abs=0.06)
+        assert 100 * adjusted_lower(successes, n, k) == pytest.approx(bound, abs=0.06)
     with pytest.raises(ConfigError, match=r"within 0\.\.n, n above 0; got 3 of 0"):
-        exact_interval(3, 0)
+        clopper_pearson(3, 0)
 
 
 def test_what_a_card_claims_of_itself_is_not_taken_over(tmp_path):
     read = read_card(card(tmp_path, "a"))
     assert read.verdict.level == "self" and not read.believed
-    assert read.rows[0].exact95 == exact_interval(150, 200)
+    assert read.rows[0].exact95 == clopper_pearson(150, 200)
     assert read.rows[0].normalised == pytest.approx((0.75 - 0.05) / 0.95)
     [board] = make_leaderboard(tmp_path).boards
     assert not board.cards[0].believed

@@ -34,7 +34,7 @@ class Guard(Command):
     episodes: int = 100
     """Normal episodes, and episodes of each perturbation, to measure on."""
     calibration: int = 399
-    """Normal episodes that set the limits: n of them bound false stops by 4 / (n + 1)."""
+    """Normal episodes that set the limits, such that 1 % of new ones stop for nothing."""
     exploring: int = 200
     """Exploring episodes that say what is normal."""
     within: int = 5

@@ -15,12 +15,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from scipy.stats import beta
-
-from armillary.control.statistics import Interval
-from armillary.core.errors import ConfigError, FormatError
+from armillary.core.errors import FormatError
 from armillary.core.files import read_json
 from armillary.core.hashing import file_sha256
+from armillary.core.rates import Interval
+from armillary.proof.rows import adjusted_lower, clopper_pearson
 
 Level = Literal["self", "replayed", "audited", "challenged"]
 LEVELS: tuple[Level, ...] = ("self", "replayed", "audited", "challenged")
@@ -74,7 +73,7 @@ class TaskRow:
     @property
     def exact95(self) -> Interval:
         """Its exact 95 % interval."""
-        return exact_interval(self.succ, self.n)
+        return clopper_pearson(self.succ, self.n)
 
     @property
     def normalised(self) -> float | None:
@@ -120,32 +119,7 @@ class Card:
 
     def lower_bound(self, row: TaskRow) -> float:
         """Return the one-sided 95 % lower bound of a rate, at alpha / k for k attempts."""
-        return lower_bound(row.succ, row.n, self.attempts)
-
-
-def exact_interval(successes: int, n: int, confidence: float = 0.95) -> Interval:
-    """Return Clopper and Pearson's exact interval of a rate.
-
-    Raises:
-        ConfigError: successes outside 0..n, or nothing measured.
-
-    Source: Clopper and Pearson 1934.
-    """
-    if not 0 <= successes <= n or n < 1:
-        raise ConfigError(f"Successes must be within 0..n, n above 0; got {successes} of {n}.")
-    tail = (1 - confidence) / 2
-    low = float(beta.ppf(tail, successes, n - successes + 1)) if successes else 0.0
-    high = float(beta.ppf(1 - tail, successes + 1, n - successes)) if successes < n else 1.0
-    return low, high
-
-
-def lower_bound(successes: int, n: int, attempts: int, confidence: float = 0.95) -> float:
-    """Return the one-sided exact lower bound of a rate that is the best of some attempts.
-
-    The risk is shared out among the attempts: alpha / k each.
-    """
-    alpha = (1 - confidence) / max(attempts, 1)
-    return exact_interval(successes, n, 1 - 2 * alpha)[0]
+        return adjusted_lower(row.succ, row.n, max(self.attempts, 1))
 
 
 def read_card(path: Path) -> Card:
