@@ -73,7 +73,7 @@ def test_the_best_of_many_attempts_is_worth_less():
     wanted = {(41, 50, 1): 70.7, (41, 50, 27): 61.9, (164, 200, 1): 76.9, (164, 200, 27): 73.0}
     for (successes, n, k), bound in wanted.items():
         assert 100 * adjusted_lower(successes, n, k) == pytest.approx(bound, abs=0.06)
-    with pytest.raises(ConfigError, match=r"within 0\.\.n, n above 0; got 3 of 0"):
+    with pytest.raises(ConfigError, match=r"0\.\.n of n at least 1; got 3 of 0"):
         clopper_pearson(3, 0)
 
 
