@@ -126,9 +126,7 @@ def _points(made: Any, frames: Frames, scales: Normalizer, config: JEPAConfig) -
 def _points_camera(made: Any, frames: Frames, scales: Normalizer, config: JEPAConfig) -> Any:
     depth_m = frames["depth_m"]
     here = torch.eye(4, device=depth_m.device).expand(len(depth_m), 4, 4)
-    return made(
-        depth_m, frames["intrinsics"], here, scales.camera_mean_m, scales.camera_scale_m
-    )
+    return made(depth_m, frames["intrinsics"], here, scales.camera_mean_m, scales.camera_scale_m)
 
 
 def _depth(made: Any, frames: Frames, scales: Normalizer, config: JEPAConfig) -> Any:
