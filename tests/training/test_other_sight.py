@@ -126,7 +126,7 @@ def test_terms_are_learned_and_repeat_themselves(terms):
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
-        losses.append(float(loss))
+        losses.append(float(loss.detach()))
     assert losses[-1] < losses[0] and np.isfinite(losses).all()
 
 

@@ -14,6 +14,7 @@ from armillary.cli.outcome import Outcome, facts
 from armillary.cli.parse import Command, settings_of
 from armillary.cli.peers import Peers
 from armillary.cli.progress import bar
+from armillary.cli.spatial import Spatial
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -276,4 +277,5 @@ Bench = (
     | Annotated[Peers, subcommand("peers")]
     | Annotated[TwoRooms, subcommand("two-rooms")]
     | Annotated[Ablation, subcommand("ablation")]
+    | Annotated[Spatial, subcommand("spatial")]
 )
