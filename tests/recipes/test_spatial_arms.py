@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from armillary.core.errors import ConfigError
+from armillary.models import PredictorConfig
 from armillary.models.config import LOOSE
 from armillary.recipes.acting import ActConfig
 from armillary.recipes.arm_rows import paired_tests
@@ -45,15 +46,16 @@ def test_subsets_are_subsets_and_the_fused_model_may_miss_any():
 
 def test_a_base_that_is_too_small_gets_a_sentence():
     base = tabletop()
-    encoder = replace(base.model.encoder, hidden=1, patch_hidden=1, keypoints=0)
+    encoder = replace(base.model.encoder, hidden=1, patch_hidden=1, patch_width=1, keypoints=0)
+    small = replace(base.model, encoder=encoder, predictor=PredictorConfig(1, 1))
     with pytest.raises(ConfigError, match="Take a larger base"):
-        arm_recipe(FUSED, replace(base, model=replace(base.model, encoder=encoder)))
+        arm_recipe(FUSED, replace(base, model=small))
 
 
 def tiny() -> ArmsConfig:
     base = tabletop()
     base = replace(base, steps=2, batch_size=4, checkpoint_every=2, eval_every=2)
-    planning = {"length": 3, "samples": 4, "iterations": 1, "elites": 2}
+    planning = {"length": 3, "samples": 8, "iterations": 1, "elites": 2}
     act = ActConfig(episodes=2, replan=3, planner_settings=planning, budget=3)
     return ArmsConfig(
         base=base,

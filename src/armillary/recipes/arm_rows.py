@@ -50,7 +50,7 @@ def result_of(
 
 def paired_tests(
     solved: Mapping[str, Mapping[str, Sequence[np.ndarray]]],
-) -> dict[str, dict[str, dict[str, float]]]:
+) -> dict[str, dict[str, dict[str, Any]]]:
     """Return for each shift and arm the test against ``BEST`` on the same episodes.
 
     Args:
@@ -61,7 +61,7 @@ def paired_tests(
     """
     if BEST not in solved:
         return {}
-    rows: dict[str, dict[str, dict[str, float]]] = {}
+    rows: dict[str, dict[str, dict[str, Any]]] = {}
     for shift, best in solved[BEST].items():
         rows[shift] = {}
         for arm in solved:
@@ -99,7 +99,7 @@ def _arm(
     }
 
 
-def _subset(out: Path, runs: Sequence[tuple[int, str]]) -> dict[str, float]:
+def _subset(out: Path, runs: Sequence[tuple[int, str]]) -> dict[str, Any]:
     solved = np.concatenate([_solved(out, seed, name, USUAL) for seed, name in runs])
     probes = [read_json(out / str(seed) / name / "probes.json") for seed, name in runs]
     errors = [found["position_error_cm"][USUAL] for found in probes]

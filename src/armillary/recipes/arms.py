@@ -22,6 +22,7 @@ from armillary.recipes.recipe import Recipe
 
 TOLERANCE = 0.02
 _MOST_HIDDEN = 1 << 14
+_NEAR = 8  # points of a group: 64 groups of 8 hold each of 256 points twice
 
 
 @dataclass(frozen=True)
@@ -79,6 +80,7 @@ def arm_recipe(arm: Arm, base: Recipe, action_width: int = 2) -> Recipe:
         encoder=encoder,
         optional_sensors=(),
         cloud_tokens=encoder.num_patches,
+        cloud_near=_NEAR,
         cloud_points=max(base.model.cloud_points, encoder.num_patches),
     )
     return replace(base, model=_of_size(model, wanted, action_width))

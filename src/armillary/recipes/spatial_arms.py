@@ -254,7 +254,9 @@ class _Probe:
 def _record_all(out: Path, config: ArmsConfig, bars: Bars) -> None:
     """Record what all learn from and are judged on, and prepare it before processes share it."""
     work = _Work(out, config)
-    wanted = {"recording": (config.episodes, config.seed, {})}
+    wanted: dict[str, tuple[int, int, Mapping[str, Any]]] = {
+        "recording": (config.episodes, config.seed, {})
+    }
     for shift, settings in config.shifts.items():
         # one seed for all shifts: the same scenes, seen otherwise; none of them is trained on
         wanted[f"judged/{shift}"] = (config.judged, config.seed + 1, settings)
