@@ -30,6 +30,7 @@ LEAVES = [
     ["bench", "peers"],
     ["bench", "two-rooms"],
     ["bench", "ablation"],
+    ["bench", "spatial"],
 ]
 
 

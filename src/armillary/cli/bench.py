@@ -17,6 +17,7 @@ from armillary.cli.parse import Command, settings_of
 from armillary.cli.peers import Peers
 from armillary.cli.progress import bar
 from armillary.cli.proof import Commit, Keygen, Ledger, Nonce, Pack, Reveal, Run, Score
+from armillary.cli.spatial import Spatial
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -290,4 +291,5 @@ Bench = (
     | Annotated[Contam, subcommand("contam")]
     | Annotated[Index, subcommand("index")]
     | Annotated[Compare, subcommand("compare")]
+    | Annotated[Spatial, subcommand("spatial")]
 )

@@ -8,6 +8,7 @@ from armillary.models.normalizer import Normalizer
 from armillary.models.predictor import PredictorConfig
 from armillary.models.prior import GoalPrior, GoalPriorConfig, untrained_prior
 from armillary.models.prior_file import load_prior, save_prior
+from armillary.models.subsets import narrowed
 
 __all__ = [
     "ARCHITECTURES",
@@ -21,6 +22,7 @@ __all__ = [
     "check_model",
     "load_model",
     "load_prior",
+    "narrowed",
     "save_model",
     "save_prior",
     "untrained",

@@ -1,4 +1,4 @@
-"""Encoder: from patch features to N state tokens, in large matrix products only.
+"""Encoder: from features of patches and other tokens to N state tokens, in large products only.
 
 A patch network sees each patch alone, a mixing network sees them all. No convolution, no
 attention: on a CPU this trains several times faster than either at 64x64
@@ -7,13 +7,17 @@ attention: on a CPU this trains several times faster than either at 64x64
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Literal
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
 from armillary.core.errors import ConfigError
+from armillary.models.tokens import Tokens, joined
+
+_UNSEEN = -1e9  # finite, so that a frame of no tokens has no NaN
 
 
 @dataclass(frozen=True)
@@ -29,6 +33,8 @@ class EncoderConfig:
         keypoints: places in the scene that the encoder attends to; 0 for none.
         tokens: N, number of state tokens.
         width: D, width of a state token.
+        reads: how patches of a picture are read: ``grid``, each with weights for its place in the
+            picture; ``places``, all alike, so that only where they lie in the scene counts.
     """
 
     image_size: int = 64
@@ -39,6 +45,7 @@ class EncoderConfig:
     keypoints: int = 24
     tokens: int = 4
     width: int = 32
+    reads: Literal["grid", "places"] = "grid"
 
     def __post_init__(self) -> None:
         if self.patch < 1 or self.image_size < 1 or self.image_size % self.patch:
@@ -63,9 +70,11 @@ class Encoder(nn.Module):
 
     Args:
         config: its shape.
+        grid: whether there are patches of a picture.
+        loose: whether there are tokens in no order.
     """
 
-    def __init__(self, config: EncoderConfig) -> None:
+    def __init__(self, config: EncoderConfig, grid: bool = True, loose: bool = False) -> None:
         super().__init__()
         self.config = config
         # ReLU: this is the widest activation of all, and its backward is a tenth of GELU's
@@ -74,9 +83,13 @@ class Encoder(nn.Module):
             nn.Linear(config.patch_hidden, config.patch_width),
             nn.GELU(approximate="tanh"),
         )
-        self.look = nn.Linear(config.num_patches * config.patch_width, config.hidden)
+        self._by_order = grid and config.reads == "grid"
+        if self._by_order:
+            self.look = nn.Linear(config.num_patches * config.patch_width, config.hidden)
         if config.keypoints:
             self.keypoints = Keypoints(config.keypoints, config.patch_width, config.hidden)
+        if loose or not self._by_order:
+            self.pool = Pool(config.patch_width, config.hidden)
         self.mixing_network = nn.Sequential(
             nn.LayerNorm(config.hidden),
             nn.GELU(approximate="tanh"),
@@ -85,20 +98,57 @@ class Encoder(nn.Module):
             nn.Linear(config.hidden, config.tokens * config.width),
         )
 
-    def forward(
-        self, features: Float[Tensor, "F P C"], places: Float[Tensor, "F P 3"]
-    ) -> Float[Tensor, "F N D"]:
+    def forward(self, grid: Tokens | None, loose: Tokens | None = None) -> Float[Tensor, "F N D"]:
         """Return state tokens.
 
         Args:
-            features: summed features of all sensors, per patch.
-            places: where each patch lies in the scene, of order one.
+            grid: patches of a picture with the summed features of the sensors that share them, or
+                None without such a sensor.
+            loose: tokens in no order, or None without. One of the two there must be.
         """
-        seen = self.patch_network(features)
-        state = self.look(seen.flatten(1))
+        grid, loose = self._seen(grid), self._seen(loose)
+        parts = [part for part in (grid, loose) if part is not None]
+        terms = []
+        if self._by_order and grid is not None:
+            terms.append(_where_present(self.look(grid.features.flatten(1)), grid))
         if self.config.keypoints:
-            state = state + self.keypoints(seen, places)
+            terms.append(self.keypoints(joined(parts)))
+        pooled = parts if not self._by_order else [] if loose is None else [loose]
+        if pooled:
+            terms.append(self.pool(joined(pooled)))
+        state = sum(terms[1:], start=terms[0])
         return self.mixing_network(state).unflatten(-1, (self.config.tokens, self.config.width))
+
+    def _seen(self, part: Tokens | None) -> Tokens | None:
+        return None if part is None else replace(part, features=self.patch_network(part.features))
+
+
+class Pool(nn.Module):
+    """What there is on the whole, whatever its order: mean and maximum over tokens.
+
+    Source: Deep Sets (1703.06114), PointNet (1612.00593).
+
+    Args:
+        patch_width: features per token.
+        width: width of what is returned.
+    """
+
+    _WIDTH = 128  # it is paid for every token: at 536 the whole training step took twice as long
+
+    def __init__(self, patch_width: int, width: int) -> None:
+        super().__init__()
+        self.spread = nn.Linear(patch_width, self._WIDTH)
+        self.read = nn.Linear(2 * self._WIDTH, width)
+
+    def forward(self, seen: Tokens) -> Float[Tensor, "F Z"]:
+        """Return what is seen, in one vector; zeros for a frame of no tokens."""
+        told = self.spread(seen.features).relu()
+        count: Tensor | int = told.shape[1]
+        if seen.present is not None:
+            told = told * seen.present[..., None]  # at least 0, so the maximum does not see it
+            count = seen.present.sum(1, keepdim=True).clamp_min(1)
+        said = self.read(torch.cat([told.sum(1) / count, told.amax(1)], -1))
+        return _where_present(said, seen)
 
 
 class Keypoints(nn.Module):
@@ -127,13 +177,32 @@ class Keypoints(nn.Module):
         self.value = nn.Linear(patch_width, self._VALUES)
         self.read = nn.Linear(count * (self._VALUES + 3), width)
 
-    def forward(
-        self, seen: Float[Tensor, "F P C"], places: Float[Tensor, "F P 3"]
-    ) -> Float[Tensor, "F Z"]:
+    def forward(self, tokens: Tokens) -> Float[Tensor, "F Z"]:
         """Return what all keypoints say, in one vector."""
+        seen = tokens.features
         score = self.score(seen).mT.contiguous().float()  # [F K P]: reductions along memory
         # the mean over patches need not be taken off: a softmax does not see it
-        spread = score.var(-1, keepdim=True, correction=0).add(1e-6).sqrt()
-        attention = (score * (self.sharpness[:, None] / spread)).softmax(-1).to(seen.dtype)
-        told = torch.cat([self.value(seen), places.to(seen.dtype)], -1)
+        spread = _variance(score, tokens.present).add(1e-6).sqrt()
+        score = score * (self.sharpness[:, None] / spread)
+        if tokens.present is not None:
+            score = score.masked_fill(~tokens.present[:, None], _UNSEEN)
+        attention = score.softmax(-1).to(seen.dtype)
+        if tokens.present is not None:
+            attention = attention * tokens.present[:, None]  # zeros for a frame of no tokens
+        told = torch.cat([self.value(seen), tokens.places.to(seen.dtype)], -1)
         return self.read((attention @ told).flatten(1))
+
+
+def _variance(score: Tensor, present: Bool[Tensor, "F P"] | None) -> Tensor:
+    """Return the variance of scores [F K P] over the tokens that are there: [F K 1]."""
+    if present is None:
+        return score.var(-1, keepdim=True, correction=0)
+    there = present[:, None]
+    count = there.sum(-1, keepdim=True).clamp_min(1)
+    mean = (score * there).sum(-1, keepdim=True) / count
+    return ((score - mean).square() * there).sum(-1, keepdim=True) / count
+
+
+def _where_present(said: Tensor, tokens: Tokens) -> Tensor:
+    anything = tokens.anything
+    return said if anything is None else said * anything

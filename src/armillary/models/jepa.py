@@ -9,82 +9,20 @@ Source: LeCun 2022, "A path towards autonomous machine intelligence"; LeWM 2603.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from typing import Literal
-
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from armillary.core.errors import ConfigError, ShapeError, unknown_name
+from armillary.core.errors import ShapeError
 from armillary.core.values import Batch, Latent
-from armillary.models.encoder import Encoder, EncoderConfig
+from armillary.models.config import STREAMS_OF, JEPAConfig, Sensor
+from armillary.models.encoder import Encoder
 from armillary.models.normalizer import Normalizer
-from armillary.models.predictor import Predictor, PredictorConfig
-from armillary.models.tokenizers import (
-    PointMapTokenizer,
-    ProprioTokenizer,
-    RGBTokenizer,
-    grid_places,
-)
+from armillary.models.predictor import Predictor
+from armillary.models.senses import Kept, Senses, clip_masks
+from armillary.models.tokenizers import grid_places
 
-Sensor = Literal["rgb", "points", "proprio"]
-STREAMS_OF: dict[str, tuple[str, ...]] = {
-    "rgb": ("rgb",),
-    "points": ("depth_m", "world_from_camera", "intrinsics"),
-    "proprio": ("proprio",),
-}
-
-
-@dataclass(frozen=True)
-class JEPAConfig:
-    """Shape of the whole model.
-
-    Attributes:
-        sensors: what it sees: ``rgb``, ``points`` (depth, camera and pose), ``proprio``.
-        encoder: shape of the encoder.
-        predictor: shape of the predictor.
-        point_stride: every how many pixels depth becomes a point.
-        frame_skip: world steps per model step; actions in between are concatenated.
-        action_width: A of one model step; 0 for plain video.
-        proprio_width: Q; 0 without proprioception.
-    """
-
-    sensors: tuple[Sensor, ...] = ("rgb", "points")
-    encoder: EncoderConfig = field(default_factory=EncoderConfig)
-    predictor: PredictorConfig = field(default_factory=PredictorConfig)
-    point_stride: int = 2
-    frame_skip: int = 1
-    action_width: int = 2
-    proprio_width: int = 0
-
-    def __post_init__(self) -> None:
-        for sensor in self.sensors:
-            if sensor not in STREAMS_OF:
-                raise unknown_name("sensor", sensor, STREAMS_OF)
-        if not self.sensors:
-            raise ConfigError("model.sensors must name at least one of rgb, points, proprio.")
-        stride = self.point_stride
-        if self.frame_skip < 1 or stride < 1 or self.encoder.patch % stride:
-            raise ConfigError(
-                "model.frame_skip must be at least 1 and model.point_stride must divide "
-                f"encoder.patch, got {self.frame_skip}, {stride}, {self.encoder.patch}."
-            )
-        if min(self.action_width, self.proprio_width) < 0:
-            raise ConfigError(
-                "model.action_width and model.proprio_width must be at least 0, got "
-                f"{self.action_width} and {self.proprio_width}."
-            )
-
-    @property
-    def streams(self) -> tuple[str, ...]:
-        """Names of the batch streams that the model reads."""
-        return tuple(name for sensor in self.sensors for name in STREAMS_OF[sensor])
-
-    @property
-    def latent_width(self) -> int:
-        """Z, the width of the flattened latent."""
-        return self.encoder.tokens * self.encoder.width
+__all__ = ["JEPA", "STREAMS_OF", "JEPAConfig", "Sensor", "untrained"]
 
 
 class JEPA(nn.Module):
@@ -99,36 +37,41 @@ class JEPA(nn.Module):
     def __init__(self, config: JEPAConfig) -> None:
         super().__init__()
         self.config = config
-        patch, width = config.encoder.patch, config.encoder.patch_hidden
-        self.tokenizers = nn.ModuleDict()
-        if "rgb" in config.sensors:
-            self.tokenizers["rgb"] = RGBTokenizer(patch, width)
-        if "points" in config.sensors:
-            self.tokenizers["points"] = PointMapTokenizer(patch, config.point_stride, width)
-        if "proprio" in config.sensors:
-            if not config.proprio_width:
-                raise ConfigError("A model that sees proprio needs model.proprio_width above 0.")
-            self.tokenizers["proprio"] = ProprioTokenizer(config.proprio_width, width)
-        self.encoder = Encoder(config.encoder)
+        self.tokenizers = Senses(config)
+        self.encoder = Encoder(config.encoder, config.on_grid, config.loose)
         self.predictor = Predictor(config.predictor, config.latent_width, config.action_width)
-        self.normalizer = Normalizer(config.action_width, config.proprio_width)
-        grid = grid_places(config.encoder.image_size, patch)
+        self.normalizer = Normalizer(
+            config.action_width,
+            config.proprio_width,
+            camera=not {"depth", "points_camera"}.isdisjoint(config.sensors),
+            scan="scan" in config.sensors,
+        )
+        grid = grid_places(config.encoder.image_size, config.encoder.patch)
         self.register_buffer("grid", grid, persistent=False)
 
-    def encode(self, batch: Batch) -> Latent:
+    def encode(self, batch: Batch, kept: Kept | None = None) -> Latent:
         """Return the latent of every step.
 
         Args:
-            batch: clips with at least the streams ``config.streams``.
+            batch: clips with at least the streams ``config.required_streams``, and all of at least
+                one sensor.
+            kept: by sensor, in which clips it is used [B], or False to leave it out; a sensor that
+                is not named is used wherever its streams are there.
 
         Raises:
             ShapeError: a stream is missing, or a picture or an action has another width.
         """
         self._check(batch)
-        frames = {name: batch.streams[name].flatten(0, 1) for name in self.config.streams}
-        tokens = self.encoder(*self._features(frames)).float()
+        steps = batch.valid.shape[1]
+        frames = {
+            name: batch.streams[name].flatten(0, 1)
+            for name in self.config.streams
+            if name in batch.streams
+        }
+        masks = clip_masks(kept or {}, steps)
+        tokens = self.encoder(*self.tokenizers(frames, self.normalizer, self.grid, masks)).float()
         # a single step has no actions after it, whatever a model step is made of
-        between = self.config.action_width and batch.valid.shape[1] > 1
+        between = self.config.action_width and steps > 1
         actions = batch.actions if between else None
         return Latent(tokens.unflatten(0, batch.valid.shape), actions)
 
@@ -223,42 +166,33 @@ class JEPA(nn.Module):
             memory = self.predictor.remember(states[:, step], actions[:, step], memory)
         return states[:, -1], memory
 
-    def _features(self, frames: dict[str, Tensor]) -> tuple[Tensor, Tensor]:
-        """Sum the patch features of all sensors [F P C], and say where patches lie [F P 3]."""
-        terms = []
-        places = self.grid.expand(len(frames[self.config.streams[0]]), -1, -1)
-        if "rgb" in self.config.sensors:
-            terms.append(self.tokenizers["rgb"](frames["rgb"]))
-        if "points" in self.config.sensors:
-            scales = self.normalizer.point_mean_m, self.normalizer.point_scale_m
-            geometry = (frames["depth_m"], frames["intrinsics"], frames["world_from_camera"])
-            features, places = self.tokenizers["points"](*geometry, *scales)
-            terms.append(features)
-        if "proprio" in self.config.sensors:
-            proprio = self.normalizer.proprio(frames["proprio"])
-            features = self.tokenizers["proprio"](proprio)
-            terms.append(features.expand(-1, self.config.encoder.num_patches, -1))
-        return sum(terms[1:], start=terms[0]), places
-
     def _check(self, batch: Batch) -> None:
-        missing = [name for name in self.config.streams if name not in batch.streams]
+        missing = [name for name in self.config.required_streams if name not in batch.streams]
         if missing:
             raise ShapeError(
                 f"The model sees {', '.join(self.config.streams)}; the data lack "
                 f"{', '.join(missing)}. Train with other model.sensors or record these streams."
             )
+        if not any(batch.streams.keys() >= {*STREAMS_OF[name]} for name in self.config.sensors):
+            raise ShapeError(
+                f"The model sees {', '.join(self.config.sensors)}, each of which may be missing, "
+                "but not all of them; the data have none."
+            )
         size = self.config.encoder.image_size
         for name in ("rgb", "depth_m"):
-            if name in self.config.streams and batch.streams[name].shape[2:4] != (size, size):
+            if name not in self.config.streams or name not in batch.streams:
+                continue
+            if batch.streams[name].shape[2:4] != (size, size):
                 came = "x".join(str(side) for side in batch.streams[name].shape[2:4])
                 raise ShapeError(f"The model sees {name} of {size}x{size}, the data have {came}.")
-        if "proprio" in self.config.sensors:
+        if "proprio" in self.config.sensors and "proprio" in batch.streams:
             width = batch.streams["proprio"].shape[-1]
             if width != self.config.proprio_width:
                 raise ShapeError(
                     f"The model sees proprio of width {self.config.proprio_width}, the data have "
                     f"width {width}."
                 )
+        self._check_fan(batch)
         width = self.config.action_width
         if not width or batch.actions is None or not batch.actions.shape[1]:
             return
@@ -267,6 +201,17 @@ class JEPA(nn.Module):
                 f"The model takes actions of width {width}, the data have width "
                 f"{batch.actions.shape[-1]}."
             )
+
+    def _check_fan(self, batch: Batch) -> None:
+        for stream, sensor, count, of in (
+            ("lidar", "scan", len(self.config.azimuths_rad), "beams"),
+            ("points", "cloud", 3 + self.config.cloud_features, "numbers a point"),
+        ):
+            if sensor not in self.config.sensors or stream not in batch.streams:
+                continue
+            came = batch.streams[stream].shape[-1]
+            if came < count or (sensor == "scan" and came > count):
+                raise ShapeError(f"The model sees {stream} of {count} {of}, the data have {came}.")
 
 
 def untrained(config: JEPAConfig, seed: int) -> JEPA:

@@ -16,6 +16,8 @@ class Normalizer(nn.Module):
     Args:
         action_width: A, width of one model step's action (frame skip included); 0 for video.
         proprio_width: Q; 0 without proprioception.
+        camera: whether depth is also scaled in the camera's own frame.
+        scan: whether ranges are scaled.
     """
 
     action_mean: Tensor
@@ -25,8 +27,13 @@ class Normalizer(nn.Module):
     point_mean_m: Tensor
     point_scale_m: Tensor
     point_reach_m: Tensor
+    camera_mean_m: Tensor
+    camera_scale_m: Tensor
+    scan_scale_m: Tensor
 
-    def __init__(self, action_width: int, proprio_width: int) -> None:
+    def __init__(
+        self, action_width: int, proprio_width: int, camera: bool = False, scan: bool = False
+    ) -> None:
         super().__init__()
         for name, width in (("action", action_width), ("proprio", proprio_width)):
             self.register_buffer(f"{name}_mean", torch.zeros(width))
@@ -34,6 +41,11 @@ class Normalizer(nn.Module):
         self.register_buffer("point_mean_m", torch.zeros(3))
         self.register_buffer("point_scale_m", torch.ones(()))
         self.register_buffer("point_reach_m", torch.ones(3))
+        if camera:
+            self.register_buffer("camera_mean_m", torch.zeros(3))
+            self.register_buffer("camera_scale_m", torch.ones(()))
+        if scan:
+            self.register_buffer("scan_scale_m", torch.ones(()))
 
     def scene(self, points_m: Float[Tensor, "*B 3"]) -> Float[Tensor, "*B 3"]:
         """Return points in scene coordinates: x, y in about -1..1, height 1 for what is tallest."""
@@ -70,6 +82,23 @@ class Normalizer(nn.Module):
                 getattr(self, f"{name}_std").copy_(values.std(0, correction=0).clamp_min(1e-6))
         if points_m is not None and points_m.numel():
             self._fit_points(points_m, points_m if focus_m is None else focus_m)
+
+    @torch.no_grad()
+    def fit_sensors(
+        self, camera_m: Float[Tensor, "P 3"] | None, ranges_m: Float[Tensor, " N"] | None
+    ) -> None:
+        """Set the scales of sensors in their own frames, from training samples.
+
+        Args:
+            camera_m: points of valid depth pixels in the camera's frame, in metres.
+            ranges_m: of beams that came back.
+        """
+        if camera_m is not None and camera_m.numel():
+            self.camera_mean_m.copy_(camera_m.median(0).values)
+            centred = camera_m - self.camera_mean_m
+            self.camera_scale_m.copy_(centred.abs().mean().clamp_min(1e-6))
+        if ranges_m is not None and ranges_m.numel():
+            self.scan_scale_m.copy_(ranges_m.mean().clamp_min(1e-6))
 
     def _fit_points(self, points_m: Float[Tensor, "P 3"], focus_m: Float[Tensor, "P2 3"]) -> None:
         """Centre on the surface that the cameras look at; reach over what stands on it."""

@@ -11,6 +11,7 @@ from jaxtyping import Float, UInt8
 from torch import Tensor, nn
 
 _FOURIER_OCTAVES = 3
+FOURIER_WIDTH = 3 * (1 + 2 * _FOURIER_OCTAVES)
 
 
 def patches(
@@ -38,7 +39,7 @@ class RGBTokenizer(nn.Module):
 
     def forward(self, rgb: UInt8[Tensor, "F H W 3"]) -> Float[Tensor, "F N C"]:
         """Return the features of every patch; colours are centred on mid-grey."""
-        dtype = _compute_dtype(self.embed)
+        dtype = compute_dtype(self.embed)
         # (rgb - 127.5) / 64, folded into the weights: two passes over all pixels less
         weight = self.embed.weight / 64
         bias = self.embed.bias - 127.5 * weight.sum(1)
@@ -64,7 +65,7 @@ class PointMapTokenizer(nn.Module):
         super().__init__()
         self.patch, self.stride = patch, stride
         points = (patch // stride) ** 2
-        self.embed = nn.Linear(points * 3 + 3 * (1 + 2 * _FOURIER_OCTAVES) + 1, width)
+        self.embed = nn.Linear(points * 3 + FOURIER_WIDTH + 1, width)
 
     def forward(
         self,
@@ -83,7 +84,7 @@ class PointMapTokenizer(nn.Module):
             mean_m: centre of the scene.
             scale_m: typical distance from that centre.
         """
-        dtype = _compute_dtype(self.embed)
+        dtype = compute_dtype(self.embed)
         with torch.autocast(depth_m.device.type, enabled=False), torch.no_grad():
             shape, position, share = self._geometry(
                 depth_m, intrinsics, world_from_camera, mean_m, scale_m
@@ -91,7 +92,7 @@ class PointMapTokenizer(nn.Module):
             # narrow numbers before they are moved around: half the memory to pass over
             local = shape.to(dtype).permute(0, 2, 1, 3).flatten(2)
             features = torch.cat(
-                [local, _fourier(position).to(dtype), share[..., None].to(dtype)], -1
+                [local, fourier(position).to(dtype), share[..., None].to(dtype)], -1
             )
         return self.embed(features), position
 
@@ -134,6 +135,70 @@ def grid_places(image_size: int, patch: int) -> Float[Tensor, "N 3"]:
     return torch.stack([x, y, torch.zeros_like(x)], -1).flatten(0, 1)
 
 
+class DepthTokenizer(nn.Module):
+    """Depth as one more channel of the picture: the naive way, which knows no geometry.
+
+    Args:
+        patch: side of a patch in pixels.
+        width: features per patch.
+    """
+
+    def __init__(self, patch: int, width: int) -> None:
+        super().__init__()
+        self.patch = patch
+        self.embed = nn.Linear(patch * patch, width)
+
+    def forward(
+        self,
+        depth_m: Float[Tensor, "F H W"],
+        mean_m: Float[Tensor, ""],
+        scale_m: Float[Tensor, ""],
+    ) -> Float[Tensor, "F N C"]:
+        """Return the features of every patch; depth that is invalid counts as the mean."""
+        centred = torch.where(depth_m > 0, (depth_m - mean_m) / scale_m, 0.0)
+        return self.embed(patches(centred[..., None], self.patch).to(compute_dtype(self.embed)))
+
+
+class RaysTokenizer(nn.Module):
+    """Where the camera stands, and where in the world each patch looks.
+
+    Convention: a ray has its origin in scene units, a unit direction, and their cross product
+    (Pluecker coordinates, which do not change when the origin moves along the ray).
+    Source: Light Field Networks (2106.02634).
+
+    Args:
+        patch: side of a patch in pixels.
+        width: features per patch.
+    """
+
+    _NUMBERS = 9
+
+    def __init__(self, patch: int, width: int) -> None:
+        super().__init__()
+        self.patch = patch
+        self.embed = nn.Linear(self._NUMBERS, width)
+
+    def forward(
+        self,
+        intrinsics: Float[Tensor, "F 3 3"],
+        world_from_camera: Float[Tensor, "F 4 4"],
+        image_size: int,
+        mean_m: Float[Tensor, " 3"],
+        scale_m: Float[Tensor, ""],
+    ) -> Float[Tensor, "F N C"]:
+        """Return the features of every patch of a picture of ``image_size`` pixels a side."""
+        with torch.autocast(intrinsics.device.type, enabled=False), torch.no_grad():
+            side = torch.arange(image_size // self.patch, device=intrinsics.device)
+            side = (side + 0.5) * self.patch - 0.5
+            v, u = torch.meshgrid(side, side, indexing="ij")
+            pixels = torch.stack([u, v, torch.ones_like(u)], -1).flatten(0, 1).mT
+            world_from_pixel = world_from_camera[:, :3, :3] @ torch.linalg.inv(intrinsics)
+            rays = nn.functional.normalize((world_from_pixel @ pixels).mT, dim=-1)
+            origin = ((world_from_camera[:, :3, 3] - mean_m) / scale_m)[:, None].expand_as(rays)
+            told = torch.cat([origin, rays, torch.linalg.cross(origin, rays)], -1)
+        return self.embed(told.to(compute_dtype(self.embed)))
+
+
 class ProprioTokenizer(nn.Module):
     """Proprioception as one feature vector that is added to every patch.
 
@@ -148,17 +213,17 @@ class ProprioTokenizer(nn.Module):
 
     def forward(self, proprio: Float[Tensor, "F Q"]) -> Float[Tensor, "F 1 C"]:
         """Return the features of normalised proprioception."""
-        return self.embed(proprio.to(_compute_dtype(self.embed)))[:, None]
+        return self.embed(proprio.to(compute_dtype(self.embed)))[:, None]
 
 
-def _fourier(position: Tensor) -> Tensor:
+def fourier(position: Float[Tensor, "*F 3"]) -> Float[Tensor, "*F X"]:
     """Return position and its sines and cosines at rising frequencies: [... 3(1 + 2 octaves)]."""
     octaves = 2.0 ** torch.arange(_FOURIER_OCTAVES, device=position.device)
     phases = (position[..., None] * octaves).flatten(-2)
     return torch.cat([position, phases.sin(), phases.cos()], -1)
 
 
-def _compute_dtype(layer: nn.Linear) -> torch.dtype:
+def compute_dtype(layer: nn.Linear) -> torch.dtype:
     """Return the type that a layer computes in: autocast's where it is on, else its weights'."""
     device = layer.weight.device.type
     if torch.is_autocast_enabled(device):

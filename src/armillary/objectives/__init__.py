@@ -1,5 +1,6 @@
 """Objectives: losses and the collapse diagnosis, as functions of tensors."""
 
+from armillary.objectives.agreement import agreement_loss
 from armillary.objectives.bird_view import BIRD_VIEW_KINDS, bird_view, bird_view_loss, picture_view
 from armillary.objectives.collapse import CollapseDiagnosis, diagnose_collapse
 from armillary.objectives.inverse_dynamics import inverse_dynamics_loss
@@ -12,6 +13,7 @@ from armillary.objectives.weighted import weighted_sum
 __all__ = [
     "BIRD_VIEW_KINDS",
     "CollapseDiagnosis",
+    "agreement_loss",
     "bird_view",
     "bird_view_loss",
     "decaying_weights",

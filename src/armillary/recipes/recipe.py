@@ -15,11 +15,13 @@ from jaxtyping import Int
 from armillary.core.errors import ConfigError, DatasetError
 from armillary.core.files import storage_errors, write_json
 from armillary.core.progress import Progress, silent
-from armillary.data import Cache, Windows, open_dataset, prepare, split_episodes
+from armillary.data import Cache, Dataset, Windows, open_dataset, prepare, split_episodes
+from armillary.data.point_sampling import PointSampling
 from armillary.models import JEPAConfig
 from armillary.models.jepa import STREAMS_OF
 from armillary.training import TrainConfig, TrainSummary, train
 from armillary.training.log import Tracker
+from armillary.training.other_sight import OTHER_CAMERA
 
 # the names of streams in a cache, by their names in a batch
 _RECORDED = {"depth_m": "depth"}
@@ -62,8 +64,10 @@ def train_recipe(
         StorageError: ``out`` is not writable.
     """
     dataset = open_dataset(data)
-    cache = prepare(dataset, recipe.model.encoder.image_size, progress=progress)
-    recipe = fitted(recipe, cache)
+    clouds = PointSampling(recipe.model.cloud_points) if "cloud" in recipe.model.sensors else None
+    size = recipe.model.encoder.image_size
+    cache = prepare(dataset, size, points=clouds, progress=progress)
+    recipe = fitted(with_fan(recipe, dataset), cache)
     with storage_errors(out):
         out.mkdir(parents=True, exist_ok=True)
     training, held_out = split_episodes(cache.num_episodes, recipe.held_out, recipe.seed)
@@ -122,9 +126,31 @@ def fitted(recipe: Recipe, cache: Cache) -> Recipe:
     return replace(recipe, model=model)
 
 
+def with_fan(recipe: Recipe, dataset: Dataset) -> Recipe:
+    """Return the recipe with the directions of the dataset's beams, where its model sees a scan.
+
+    Raises:
+        DatasetError: the dataset does not say where its beams point.
+    """
+    model = recipe.model
+    if "scan" not in model.sensors or model.azimuths_rad:
+        return recipe
+    stream = dataset.read_low(0).streams.get("lidar")
+    if stream is None or stream.beams_rad is None:
+        raise DatasetError(
+            f"{dataset.path}: has no lidar whose beams are known; pass --model.azimuths-rad or "
+            "leave 'scan' out of --model.sensors."
+        )
+    azimuths, elevations = (tuple(column.tolist()) for column in stream.beams_rad.T)
+    return replace(recipe, model=replace(model, azimuths_rad=azimuths, elevations_rad=elevations))
+
+
 def needed_streams(recipe: Recipe) -> tuple[str, ...]:
     """Return the names of the cache's streams that a recipe's model and losses read."""
     names = [name for sensor in recipe.model.sensors for name in STREAMS_OF[sensor]]
     if "bird_view" in recipe.objective.weights:
         names += ["rgb", *STREAMS_OF["points"]]
+    if "other_view" in recipe.objective.weights:
+        seen = {"world_from_camera", *names}
+        names += ["world_from_camera", *(OTHER_CAMERA[n] for n in OTHER_CAMERA if n in seen)]
     return tuple(dict.fromkeys(_RECORDED.get(name, name) for name in names))

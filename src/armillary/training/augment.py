@@ -11,7 +11,7 @@ Source: random shifts, Yarats et al. 2021 (DrQ-v2, 2107.09645).
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import torch
@@ -20,6 +20,7 @@ from torch import Tensor
 
 from armillary.core.errors import ConfigError
 from armillary.core.values import Batch
+from armillary.training.world_changes import WorldChanges, change_worlds
 
 
 @dataclass(frozen=True)
@@ -31,11 +32,13 @@ class AugmentConfig:
         mirrored_actions: which dimensions of a model step's action change sign in the mirror
             (those along x).
         shift_px: pictures are shifted by up to this many pixels, each clip by its own amount.
+        world: how the world under them is changed, and their depth worsened.
     """
 
     mirror: float = 0.0
     mirrored_actions: tuple[int, ...] = ()
     shift_px: int = 0
+    world: WorldChanges = field(default_factory=WorldChanges)
 
     def __post_init__(self) -> None:
         if not 0 <= self.mirror <= 1 or self.shift_px < 0:
@@ -59,6 +62,8 @@ def augment(batch: Batch, config: AugmentConfig, rng: np.random.Generator) -> Ba
     if config.shift_px:
         offsets = rng.integers(-config.shift_px, config.shift_px + 1, (len(batch.valid), 2))
         batch = shift(batch, offsets)
+    if config.world != WorldChanges():
+        batch = change_worlds(batch, config.world, rng)
     return batch
 
 
@@ -72,9 +77,8 @@ def shift(batch: Batch, offsets: Int[np.ndarray, "B 2"]) -> Batch:
     Convention: what comes in from outside repeats the edge in colour and is invalid in depth.
     """
     streams = dict(batch.streams)
-    for name in ("rgb", "depth_m"):
-        if name in streams:
-            streams[name] = _shifted(streams[name], offsets, edge=name == "rgb")
+    for name in _pictures(batch):
+        streams[name] = _shifted(streams[name], offsets, edge=name.startswith("rgb"))
     if "intrinsics" in streams:
         lens = streams["intrinsics"].clone()
         # K's last column is (columns, rows)
@@ -87,30 +91,40 @@ def mirror(batch: Batch, chosen: Bool[Tensor, " B"], flipped_actions: tuple[int,
     """Return the batch with the chosen clips mirrored.
 
     Args:
-        batch: clips; proprioception is refused, because its axes are not known here.
+        batch: clips, clouds in the world's frame; proprioception is refused, because its axes are
+            not known here, and so is a fan of beams.
         chosen: which clips.
         flipped_actions: action dimensions that change sign.
 
     Raises:
-        ConfigError: the clips have proprioception, or fewer action dimensions.
+        ConfigError: the clips have proprioception or ranges, or fewer action dimensions.
     """
+    if "lidar" in batch.streams:
+        raise ConfigError("augment.mirror must be 0 with lidar: its beams have no mirror image.")
     if "proprio" in batch.streams:
         raise ConfigError("augment.mirror must be 0 with proprioception: its axes are not known.")
     streams = dict(batch.streams)
-    for name in ("rgb", "depth_m"):
-        if name in streams:
-            streams[name] = _where(chosen, streams[name].flip(3), streams[name])
-    if "world_from_camera" in streams:
-        signs = torch.tensor([-1.0, 1.0, 1.0, 1.0])
-        pose = streams["world_from_camera"]
+    for name in _pictures(batch):
+        streams[name] = _where(chosen, streams[name].flip(3), streams[name])
+    signs = torch.tensor([-1.0, 1.0, 1.0, 1.0])
+    for name in [name for name in streams if name.startswith("world_from_camera")]:
+        pose = streams[name]
         # mirrored world from flipped camera: both sides of the pose change the sign of x
-        flip = signs[:, None] * signs
-        streams["world_from_camera"] = _where(chosen, pose * flip, pose)
-    if "intrinsics" in streams and "rgb" in streams:
+        streams[name] = _where(chosen, pose * (signs[:, None] * signs), pose)
+    if "points" in streams:
+        flipped = torch.cat([-streams["points"][..., :1], streams["points"][..., 1:]], -1)
+        streams["points"] = _where(chosen, flipped, streams["points"])
+    if "intrinsics" in streams and _pictures(batch):
         lens = streams["intrinsics"].clone()
-        lens[chosen, :, 0, 2] = streams["rgb"].shape[3] - 1 - lens[chosen, :, 0, 2]
+        width = streams[_pictures(batch)[0]].shape[3]
+        lens[chosen, :, 0, 2] = width - 1 - lens[chosen, :, 0, 2]
         streams["intrinsics"] = lens
     return Batch(streams, _mirrored_actions(batch.actions, chosen, flipped_actions), batch.valid)
+
+
+def _pictures(batch: Batch) -> list[str]:
+    """Return the names of the pictures of all cameras, colour and depth."""
+    return [name for name in batch.streams if name.startswith(("rgb", "depth"))]
 
 
 def _mirrored_actions(

@@ -56,6 +56,10 @@ class ObjectiveConfig:
         smoothness: squared change of latent from step to step.
         bird_view: unexplained share of what stands where, seen from above (needs depth).
         picture_view: the same for what stands out where in the picture itself.
+        cross_modal: disagreement of the latent guessed from one half of the sensors with that of
+            the other half.
+        other_view: disagreement of the latent guessed from camera 0 with that of camera 1 (needs
+            two cameras).
         rollout_steps: K, how many steps are foreseen from each start.
         rollout_decay: weight of each further step relative to the one before.
         sigreg_directions: random directions per step.
@@ -64,6 +68,7 @@ class ObjectiveConfig:
             rests.
         bird_view_cells: grid places a side of either view.
         picture_view_every: of a clip's frames, every how manyth has its picture viewed.
+        sensor_dropout: probability that an optional sensor of the model is left out of a clip.
     """
 
     rollout: float = 1.0
@@ -76,6 +81,8 @@ class ObjectiveConfig:
     smoothness: float = 0.0
     bird_view: float = 0.0
     picture_view: float = 0.0
+    cross_modal: float = 0.0
+    other_view: float = 0.0
     rollout_steps: int = 4
     rollout_decay: float = 0.7
     sigreg_directions: int = 64
@@ -83,12 +90,17 @@ class ObjectiveConfig:
     motion_share: float = 0.5
     bird_view_cells: int = 8
     picture_view_every: int = 8
+    sensor_dropout: float = 0.0
 
     def __post_init__(self) -> None:
         for name in ("rollout_steps", "picture_view_every"):
             if getattr(self, name) < 1:
                 value = getattr(self, name)
                 raise ConfigError(f"objective.{name} must be at least 1: {value}.")
+        if not 0 <= self.sensor_dropout < 1:
+            raise ConfigError(
+                f"objective.sensor_dropout must be in [0, 1), got {self.sensor_dropout}."
+            )
 
     @property
     def weights(self) -> dict[str, float]:
@@ -104,6 +116,8 @@ class ObjectiveConfig:
             "smoothness",
             "bird_view",
             "picture_view",
+            "cross_modal",
+            "other_view",
         )
         return {name: getattr(self, name) for name in names if getattr(self, name) != 0}
 

@@ -28,6 +28,8 @@ from armillary.objectives import (
 )
 from armillary.spatial import points_from_depth, transform_points
 from armillary.training.config import ObjectiveConfig
+from armillary.training.other_sight import CrossModal, OtherView
+from armillary.training.sensor_dropout import draw_kept
 
 _INVERSE_HIDDEN = 128
 _PICTURE_HIDDEN = 256
@@ -54,6 +56,11 @@ class Learner(nn.Module):
                 "objective.inverse_dynamics needs actions, and the model takes none "
                 "(model.action_width is 0). Set it to 0."
             )
+        if objective.sensor_dropout and not model.config.optional_sensors:
+            raise ConfigError(
+                "objective.sensor_dropout needs model.optional_sensors, which is empty. Set it to "
+                "0 or name the sensors that may be missing."
+            )
         with torch.random.fork_rng(devices=[]):
             torch.default_generator.manual_seed(key("learner", seed) >> 65)
             self._make_heads(model, objective)
@@ -77,6 +84,10 @@ class Learner(nn.Module):
                 nn.GELU(approximate="tanh"),
                 nn.Linear(_PICTURE_HIDDEN, BIRD_VIEW_KINDS * objective.bird_view_cells**2),
             )
+        if "cross_modal" in objective.weights:
+            self.cross_modal = CrossModal(model.config)
+        if "other_view" in objective.weights:
+            self.other_view = OtherView(model.config)
 
     def forward(
         self, batch: Batch, step: int
@@ -87,7 +98,7 @@ class Learner(nn.Module):
             batch: clips.
             step: optimizer step, names this step's random directions.
         """
-        latents = self.model.encode(batch).tokens.flatten(2)
+        latents = self.model.encode(batch, self._kept(batch, step)).tokens.flatten(2)
         actions = self._actions(batch, latents)
         weights = self.objective.weights
         terms = {"rollout": self._rollout(latents, actions)}
@@ -109,7 +120,20 @@ class Learner(nn.Module):
             terms["bird_view"] = self._bird_view(batch, latents)
         if "picture_view" in weights:
             terms["picture_view"] = self._picture_view(batch, latents)
+        if "cross_modal" in weights:
+            rng = torch_generator("cross_modal", self.seed, step)
+            terms["cross_modal"] = self.cross_modal(self.model, batch, rng)
+        if "other_view" in weights:
+            terms["other_view"] = self.other_view(self.model, batch)
         return {name: terms[name] for name in weights}, latents
+
+    def _kept(self, batch: Batch, step: int) -> dict[str, Tensor] | None:
+        if not self.objective.sensor_dropout:
+            return None
+        rng = torch_generator("sensor_dropout", self.seed, step)
+        share, clips = self.objective.sensor_dropout, len(batch.valid)
+        kept = draw_kept(self.model.config, share, clips, rng)
+        return {name: used.to(batch.valid.device) for name, used in kept.items()}
 
     def _moving_width(self) -> int:
         encoder = self.model.config.encoder

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor
 
 from armillary.core.values import Batch
 from armillary.data import Windows, epoch_order
 from armillary.models import JEPA
+from armillary.models.config import STREAMS_OF
 from armillary.spatial import points_from_depth, transform_points
 
 _SAMPLE_CLIPS = 256
@@ -27,8 +29,35 @@ def fit_scales(model: JEPA, windows: Windows, seed: int) -> None:
     if config.action_width and batch.actions is not None:
         actions = batch.actions.flatten(0, 1)
     proprio = batch.streams["proprio"].flatten(0, 1) if "proprio" in config.sensors else None
-    points = _points(batch) if "depth_m" in batch.streams else (None, None)
-    model.normalizer.fit(actions, proprio, *points)
+    model.normalizer.fit(actions, proprio, *_scene(batch, model))
+    model.normalizer.fit_sensors(
+        _camera_points(batch) if hasattr(model.normalizer, "camera_mean_m") else None,
+        _ranges(batch) if "scan" in config.sensors else None,
+    )
+
+
+def _scene(batch: Batch, model: JEPA) -> tuple[Tensor | None, Tensor | None]:
+    """Return world points, all and those in the middle of pictures: of depth, else of clouds."""
+    if batch.streams.keys() >= {*STREAMS_OF["points"]}:
+        return _points(batch)
+    if "cloud" in model.config.sensors:
+        points_m = batch.streams["points"][:, 0, :, :3]
+        return points_m[points_m.isfinite().all(-1)], None
+    return None, None
+
+
+def _camera_points(batch: Batch) -> Tensor:
+    """Return points of the clips' first frames in the camera's frame; x and y 0 without a lens."""
+    depth_m = batch.streams["depth_m"][:, 0]
+    if "intrinsics" in batch.streams:
+        return points_from_depth(depth_m, batch.streams["intrinsics"][:, 0])[depth_m > 0]
+    ahead = depth_m[depth_m > 0]
+    return torch.stack([torch.zeros_like(ahead), torch.zeros_like(ahead), ahead], -1)
+
+
+def _ranges(batch: Batch) -> Tensor:
+    ranges_m = batch.streams["lidar"][:, 0]
+    return ranges_m[ranges_m.isfinite() & (ranges_m > 0)]
 
 
 def _points(batch: Batch) -> tuple[Tensor, Tensor]:

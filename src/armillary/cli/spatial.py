@@ -1,0 +1,79 @@
+"""Spatial: the command that asks what depth, points and poses buy."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from armillary.cli.outcome import Outcome
+from armillary.cli.parse import Command
+from armillary.cli.progress import bar
+
+
+@dataclass(frozen=True, kw_only=True)
+class Spatial(Command):
+    """Train six ways to see the tabletop, equal in all else, and let them reach from new views.
+
+    Colour; with pose; with depth; point maps in the camera's frame and in the world; points alone.
+    Then one model of all sensors is asked to do with some of them. Takes hours; what is finished in
+    the folder is used again.
+
+    e.g. armillary bench spatial --out out/spatial --json
+    """
+
+    out: Path = Path("out/spatial")
+    """Folder for the recordings, the runs, the records and spatial.json."""
+    results: Path | None = None
+    """File that the result is also written to, e.g. results/spatial.json."""
+    arms: tuple[str, ...] = ()
+    """Which ways to see; else all six."""
+    seeds: tuple[int, ...] = (0, 1, 2)
+    """Seeds of training."""
+    episodes: int = 100
+    """Evaluation episodes of each run in each shift."""
+    steps: int | None = None
+    """Training steps of each run; else the recipe's."""
+    recorded: int = 1000
+    """Episodes that all learn from."""
+    workers: int = 2
+    """Processes, of one thread each."""
+
+    def run(self) -> Outcome:
+        """Train and evaluate."""
+        from armillary.core.files import write_json
+        from armillary.recipes.spatial_arms import ArmsConfig, run_spatial_arms
+
+        usual = ArmsConfig()
+        steps = usual.base.steps if self.steps is None else self.steps
+        config = replace(
+            usual,
+            arms=self.arms or usual.arms,
+            seeds=self.seeds,
+            fused_seeds=self.seeds[:1],
+            base=replace(usual.base, steps=steps),
+            act=replace(usual.act, episodes=self.episodes),
+            episodes=self.recorded,
+            workers=self.workers,
+        )
+        value = run_spatial_arms(self.out, config, bar)
+        if self.results is not None:
+            write_json(self.results, value)
+        rows = [_shown(name, row) for name, row in value["arms"].items()]
+        return Outcome(value, (f"Records in {self.out}.",), rows)
+
+
+def _shown(name: str, row: Mapping[str, Any]) -> dict[str, str]:
+    shifts = row["seeds"][0]
+    return {
+        "sees": name,
+        **{shift: _mean(row["seeds"], shift) for shift in shifts},
+        "hidden 10": f"{100 * row['hidden_position_m_10']:.1f} cm",
+    }
+
+
+def _mean(seeds: list[Mapping[str, Any]], shift: str) -> str:
+    solved = sum(seed[shift]["success"] for seed in seeds) / len(seeds)
+    error = sum(seed[shift]["position_error_cm"] for seed in seeds) / len(seeds)
+    return f"{100 * solved:.0f} %, {error:.1f} cm"

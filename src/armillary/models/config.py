@@ -1,0 +1,157 @@
+"""Shape of a JEPA: its sensors, and the sizes of its parts.
+
+    rgb            colour patches
+    depth          depth as one more channel of the picture, in metres and nothing else
+    points         depth as a point map in the world's frame
+    points_camera  depth as a point map in the camera's own frame
+    pose           where the camera stands and looks: the ray of every patch in the world
+    proprio        the body's own numbers
+    cloud          an unordered cloud (stream ``points``)
+    depth_cloud    the same, made of depth in the world's frame
+    scan           ranges of a fixed fan of beams (stream ``lidar``)
+
+The first six share the patches of one picture, where their features are summed. The others are
+tokens of their own, in no order.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+from armillary.core.errors import ConfigError, unknown_name
+from armillary.models.encoder import EncoderConfig
+from armillary.models.predictor import PredictorConfig
+
+Sensor = Literal[
+    "rgb",
+    "points",
+    "proprio",
+    "depth",
+    "points_camera",
+    "pose",
+    "cloud",
+    "depth_cloud",
+    "scan",
+]
+# In this order they are made: the weights of a seed depend on it.
+STREAMS_OF: dict[str, tuple[str, ...]] = {
+    "rgb": ("rgb",),
+    "points": ("depth_m", "world_from_camera", "intrinsics"),
+    "proprio": ("proprio",),
+    "depth": ("depth_m",),
+    "points_camera": ("depth_m", "intrinsics"),
+    "pose": ("world_from_camera", "intrinsics"),
+    "cloud": ("points",),
+    "depth_cloud": ("depth_m", "world_from_camera", "intrinsics"),
+    "scan": ("lidar",),
+}
+LOOSE: tuple[str, ...] = ("cloud", "depth_cloud", "scan")
+
+
+@dataclass(frozen=True)
+class JEPAConfig:
+    """Shape of the whole model.
+
+    Attributes:
+        sensors: what it sees; see the top of this file.
+        encoder: shape of the encoder.
+        predictor: shape of the predictor.
+        point_stride: every how many pixels depth becomes a point.
+        frame_skip: world steps per model step; actions in between are concatenated.
+        action_width: A of one model step; 0 for plain video.
+        proprio_width: Q; 0 without proprioception.
+        optional_sensors: those of ``sensors`` that a batch may lack, and that training leaves out
+            by chance (``objective.sensor_dropout``).
+        cloud_tokens: groups that a cloud is cut into.
+        cloud_near: points of a group.
+        cloud_points: most points of a cloud that are looked at, taken at equal strides.
+        cloud_features: numbers of a point after x y z.
+        scan_patch: neighbouring beams of a token.
+        azimuths_rad: of every beam of ``lidar``; taken from the data where it is left out.
+        elevations_rad: likewise; empty for a level fan.
+    """
+
+    sensors: tuple[Sensor, ...] = ("rgb", "points")
+    encoder: EncoderConfig = field(default_factory=EncoderConfig)
+    predictor: PredictorConfig = field(default_factory=PredictorConfig)
+    point_stride: int = 2
+    frame_skip: int = 1
+    action_width: int = 2
+    proprio_width: int = 0
+    optional_sensors: tuple[Sensor, ...] = ()
+    cloud_tokens: int = 32
+    cloud_near: int = 16
+    cloud_points: int = 256
+    cloud_features: int = 0
+    scan_patch: int = 16
+    azimuths_rad: tuple[float, ...] = ()
+    elevations_rad: tuple[float, ...] = ()
+
+    def __post_init__(self) -> None:
+        for sensor in self.sensors:
+            if sensor not in STREAMS_OF:
+                raise unknown_name("sensor", sensor, STREAMS_OF)
+        if not self.sensors or len({*self.sensors}) < len(self.sensors):
+            raise ConfigError(
+                f"model.sensors must name at least one of {', '.join(STREAMS_OF)}, each once."
+            )
+        if strange := [name for name in self.optional_sensors if name not in self.sensors]:
+            raise ConfigError(
+                f"model.optional_sensors names {strange[0]!r}, which is not in model.sensors "
+                f"({', '.join(self.sensors)})."
+            )
+        self._check_sizes()
+
+    def _check_sizes(self) -> None:
+        stride = self.point_stride
+        if self.frame_skip < 1 or stride < 1 or self.encoder.patch % stride:
+            raise ConfigError(
+                "model.frame_skip must be at least 1 and model.point_stride must divide "
+                f"encoder.patch, got {self.frame_skip}, {stride}, {self.encoder.patch}."
+            )
+        if min(self.action_width, self.proprio_width, self.cloud_features) < 0:
+            raise ConfigError(
+                "model.action_width, model.proprio_width and model.cloud_features must be at "
+                f"least 0, got {self.action_width}, {self.proprio_width}, {self.cloud_features}."
+            )
+        groups = self.cloud_tokens, self.cloud_near, self.scan_patch
+        if min(groups) < 1 or max(self.cloud_tokens, self.cloud_near) > self.cloud_points:
+            raise ConfigError(
+                "model.cloud_tokens, cloud_near and scan_patch must be at least 1, and "
+                f"cloud_points no fewer than either of the first, got {groups} and "
+                f"{self.cloud_points}."
+            )
+        if self.elevations_rad and len(self.elevations_rad) != len(self.azimuths_rad):
+            raise ConfigError(
+                "model.elevations_rad must be empty or have a number for every beam, got "
+                f"{len(self.elevations_rad)} for {len(self.azimuths_rad)} beams."
+            )
+
+    @property
+    def streams(self) -> tuple[str, ...]:
+        """Names of the batch streams that the model reads."""
+        names = (name for sensor in self.sensors for name in STREAMS_OF[sensor])
+        return tuple(dict.fromkeys(names))
+
+    @property
+    def required_streams(self) -> tuple[str, ...]:
+        """Names of those that a batch must have."""
+        needed = (sensor for sensor in self.sensors if sensor not in self.optional_sensors)
+        names = (name for sensor in needed for name in STREAMS_OF[sensor])
+        return tuple(dict.fromkeys(names))
+
+    @property
+    def on_grid(self) -> bool:
+        """Whether any sensor has features on the patches of a picture."""
+        return any(sensor not in LOOSE for sensor in self.sensors)
+
+    @property
+    def loose(self) -> bool:
+        """Whether any sensor has tokens in no order."""
+        return any(sensor in LOOSE for sensor in self.sensors)
+
+    @property
+    def latent_width(self) -> int:
+        """Z, the width of the flattened latent."""
+        return self.encoder.tokens * self.encoder.width

@@ -1,0 +1,188 @@
+"""Senses: one tokenizer for each sensor, and which of them have something to say of a frame.
+
+Sensors on the patches of a picture are summed there; a sensor that is not there is a missing
+summand. Sensors with tokens of their own come after them, and are masked out where they are not.
+
+Axes: F frames (B times T flattened), P patches, M other tokens, C features.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from typing import Any
+
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor, nn
+
+from armillary.core.errors import ConfigError
+from armillary.models.clouds import CloudTokenizer, ScanTokenizer, pixel_stride, thinned
+from armillary.models.config import LOOSE, STREAMS_OF, JEPAConfig
+from armillary.models.normalizer import Normalizer
+from armillary.models.tokenizers import (
+    DepthTokenizer,
+    PointMapTokenizer,
+    ProprioTokenizer,
+    RaysTokenizer,
+    RGBTokenizer,
+)
+from armillary.models.tokens import Tokens, joined
+from armillary.spatial import point_map
+
+Frames = Mapping[str, Tensor]
+# By sensor, for each clip whether it is used; False leaves the sensor out altogether.
+Kept = Mapping[str, Tensor | bool]
+
+
+class Senses(nn.ModuleDict):
+    """The tokenizers of a model, by sensor.
+
+    Args:
+        config: of the model.
+    """
+
+    def __init__(self, config: JEPAConfig) -> None:
+        chosen = [name for name in STREAMS_OF if name in config.sensors]
+        super().__init__({name: _made(name, config) for name in chosen})
+        self.config = config
+
+    def forward(
+        self, frames: Frames, scales: Normalizer, grid: Float[Tensor, "P 3"], kept: Kept
+    ) -> tuple[Tokens | None, Tokens | None]:
+        """Return what the sensors say: on the patches of a picture, and in no order.
+
+        Args:
+            frames: streams [F ...]; what is not there is not seen.
+            scales: that the model was trained with.
+            grid: where patches lie where depth is unknown.
+            kept: by sensor, in which frames it is used [F]; what it does not name is used in all.
+        """
+        seen = [
+            name
+            for name in self
+            if kept.get(name, True) is not False and frames.keys() >= {*STREAMS_OF[name]}
+        ]
+        on_grid = [name for name in seen if name not in LOOSE]
+        loose = [self._loose(name, frames, scales, kept) for name in seen if name in LOOSE]
+        return (
+            self._on_grid(on_grid, frames, scales, grid, kept) if on_grid else None,
+            joined(loose) if loose else None,
+        )
+
+    def _on_grid(
+        self, names: list[str], frames: Frames, scales: Normalizer, grid: Tensor, kept: Kept
+    ) -> Tokens:
+        terms, there = [], []
+        count = len(frames[STREAMS_OF[names[0]][0]])
+        places = grid.expand(count, -1, -1)
+        for name in reversed(names):  # the world's places, seen last, count before the camera's
+            features, found = _SAID[name](self[name], frames, scales, self.config)
+            used = kept.get(name, True)
+            if isinstance(used, Tensor):
+                features = features * used[:, None, None]
+                there.append(used)
+                found = None if found is None else torch.where(used[:, None, None], found, places)
+            terms.insert(0, features.expand(-1, grid.shape[0], -1))
+            places = places if found is None else found
+        present = None
+        if len(there) == len(names):  # else there is a sensor that is always there
+            present = torch.stack(there).any(0)[:, None].expand(-1, grid.shape[0])
+        return Tokens(sum(terms[1:], start=terms[0]), places, present)
+
+    def _loose(self, name: str, frames: Frames, scales: Normalizer, kept: Kept) -> Tokens:
+        tokens = _SAID[name](self[name], frames, scales, self.config)
+        used = kept.get(name, True)
+        if isinstance(used, Tensor):
+            tokens = replace(tokens, present=tokens.present & used[:, None])
+        return tokens
+
+
+def _made(name: str, config: JEPAConfig) -> nn.Module:
+    patch, width = config.encoder.patch, config.encoder.patch_hidden
+    if name in ("points", "points_camera"):
+        return PointMapTokenizer(patch, config.point_stride, width)
+    if name in ("cloud", "depth_cloud"):
+        extra = config.cloud_features if name == "cloud" else 0
+        return CloudTokenizer(config.cloud_tokens, config.cloud_near, extra, width)
+    if name == "scan":
+        if not config.azimuths_rad:
+            raise ConfigError("A model that sees scan needs model.azimuths_rad, one for each beam.")
+        fan = config.azimuths_rad, config.elevations_rad
+        return ScanTokenizer(*fan, config.scan_patch, width)
+    if name == "proprio":
+        if not config.proprio_width:
+            raise ConfigError("A model that sees proprio needs model.proprio_width above 0.")
+        return ProprioTokenizer(config.proprio_width, width)
+    simple = {"rgb": RGBTokenizer, "depth": DepthTokenizer, "pose": RaysTokenizer}
+    return simple[name](patch, width)
+
+
+def _points(made: Any, frames: Frames, scales: Normalizer, config: JEPAConfig) -> Any:
+    geometry = (frames["depth_m"], frames["intrinsics"], frames["world_from_camera"])
+    return made(*geometry, scales.point_mean_m, scales.point_scale_m)
+
+
+def _points_camera(made: Any, frames: Frames, scales: Normalizer, config: JEPAConfig) -> Any:
+    depth_m = frames["depth_m"]
+    here = torch.eye(4, device=depth_m.device).expand(len(depth_m), 4, 4)
+    return made(depth_m, frames["intrinsics"], here, scales.camera_mean_m, scales.camera_scale_m)
+
+
+def _depth(made: Any, frames: Frames, scales: Normalizer, config: JEPAConfig) -> Any:
+    return made(frames["depth_m"], scales.camera_mean_m[2], scales.camera_scale_m), None
+
+
+def _pose(made: Any, frames: Frames, scales: Normalizer, config: JEPAConfig) -> Any:
+    camera = frames["intrinsics"], frames["world_from_camera"], config.encoder.image_size
+    return made(*camera, scales.point_mean_m, scales.point_scale_m), None
+
+
+def _cloud(made: Any, frames: Frames, scales: Normalizer, config: JEPAConfig) -> Any:
+    points_m = thinned(frames["points"][..., : 3 + config.cloud_features], config.cloud_points)
+    return made(points_m, scales.point_mean_m, scales.point_scale_m)
+
+
+@torch.no_grad()
+def depth_cloud(frames: Frames, stride: int) -> Float[Tensor, "F Q 3"]:
+    """Return the world points of every ``stride``-th pixel, metres, NaN where there is none.
+
+    Args:
+        frames: ``depth_m`` [F H W], ``intrinsics`` [F 3 3], ``world_from_camera`` [F 4 4].
+        stride: in rows and columns.
+    """
+    depth_m, lens = frames["depth_m"][:, ::stride, ::stride], frames["intrinsics"]
+    # pixel (u, v) is now (u, v) / stride, with no shift of centres
+    small = lens / torch.tensor([stride, stride, 1.0], device=lens.device)[:, None]
+    with torch.autocast(depth_m.device.type, enabled=False):
+        world, valid = point_map(depth_m, small, frames["world_from_camera"])
+    return torch.where(valid[..., None], world, torch.nan).flatten(1, 2)
+
+
+def _depth_cloud(made: Any, frames: Frames, scales: Normalizer, config: JEPAConfig) -> Any:
+    stride = pixel_stride(config.encoder.image_size, config.cloud_points)
+    return made(depth_cloud(frames, stride), scales.point_mean_m, scales.point_scale_m)
+
+
+_SAID: dict[str, Callable[[Any, Frames, Normalizer, JEPAConfig], Any]] = {
+    "rgb": lambda made, frames, scales, config: (made(frames["rgb"]), None),
+    "points": _points,
+    "proprio": lambda made, frames, scales, config: (
+        made(scales.proprio(frames["proprio"])),
+        None,
+    ),
+    "depth": _depth,
+    "points_camera": _points_camera,
+    "pose": _pose,
+    "cloud": _cloud,
+    "depth_cloud": _depth_cloud,
+    "scan": lambda made, frames, scales, config: made(frames["lidar"], scales.scan_scale_m),
+}
+
+
+def clip_masks(kept: Kept, steps: int) -> dict[str, Bool[Tensor, " F"] | bool]:
+    """Return masks of clips [B] as masks of their frames [B * steps]."""
+    return {
+        name: used.repeat_interleave(steps) if isinstance(used, Tensor) else used
+        for name, used in kept.items()
+    }

@@ -1,0 +1,115 @@
+"""Rows of the spatial arms, from their records and probes alone, with paired tests."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from armillary.control import Record, holm, mcnemar, read_records
+from armillary.core.files import read_json
+from armillary.recipes.arms import ARMS
+
+BEST = "point_map_world"  # the arm that the others are tested against
+USUAL = "in_distribution"
+
+
+def result_of(
+    out: Path,
+    arms: Sequence[str],
+    seeds: Sequence[int],
+    shifts: Sequence[str],
+    subsets: Sequence[str],
+    fused_seeds: Sequence[int],
+) -> dict[str, Any]:
+    """Return ``arms``, ``subsets`` and ``tests`` of a finished folder.
+
+    Args:
+        out: its folder.
+        arms: names.
+        seeds: of the arms' training.
+        shifts: names.
+        subsets: of the model of all sensors.
+        fused_seeds: of its training.
+    """
+    solved = {
+        arm: {shift: [_solved(out, seed, arm, shift) for seed in seeds] for shift in shifts}
+        for arm in arms
+    }
+    fused = {
+        name: [(seed, f"fused_{name}") for seed in fused_seeds] for name in subsets if fused_seeds
+    }
+    return {
+        "arms": {arm: _arm(out, arm, seeds, solved[arm]) for arm in arms},
+        "subsets": {name: _subset(out, runs) for name, runs in fused.items()},
+        "tests": paired_tests(solved),
+    }
+
+
+def paired_tests(
+    solved: Mapping[str, Mapping[str, Sequence[np.ndarray]]],
+) -> dict[str, dict[str, dict[str, Any]]]:
+    """Return for each shift and arm the test against ``BEST`` on the same episodes.
+
+    Args:
+        solved: by arm and shift, for every seed whether each episode was solved.
+
+    Returns:
+        ``SHIFT.ARM.{best_only,arm_only,p,p_holm}``; Holm over all of them. Empty without ``BEST``.
+    """
+    if BEST not in solved:
+        return {}
+    rows: dict[str, dict[str, dict[str, Any]]] = {}
+    for shift, best in solved[BEST].items():
+        rows[shift] = {}
+        for arm in solved:
+            if arm != BEST:
+                test = mcnemar(np.concatenate(best), np.concatenate(solved[arm][shift]))
+                counts = {"best_only": test.only_a, "arm_only": test.only_b}
+                rows[shift][arm] = {**counts, "p": test.p_value}
+    every = [row for arms in rows.values() for row in arms.values()]
+    for row, p in zip(every, holm([row["p"] for row in every]), strict=True):
+        row["p_holm"] = p
+    return rows
+
+
+def _arm(
+    out: Path, arm: str, seeds: Sequence[int], solved: Mapping[str, Sequence[np.ndarray]]
+) -> dict[str, Any]:
+    probes = [read_json(out / str(seed) / arm / "probes.json") for seed in seeds]
+    rows = [
+        {
+            shift: {
+                "n": len(runs[place]),
+                "success": float(runs[place].mean()),
+                "position_error_cm": probes[place]["position_error_cm"][shift],
+            }
+            for shift, runs in solved.items()
+        }
+        for place in range(len(seeds))
+    ]
+    hidden = [found["hidden"] for found in probes]
+    return {
+        "said": ARMS[arm].said,
+        "seeds": rows,
+        "hidden_position_m_10": float(np.mean([found["error_m"] for found in hidden])),
+        "last_seen_m_10": float(np.mean([found["last_seen_m"] for found in hidden])),
+    }
+
+
+def _subset(out: Path, runs: Sequence[tuple[int, str]]) -> dict[str, Any]:
+    solved = np.concatenate([_solved(out, seed, name, USUAL) for seed, name in runs])
+    probes = [read_json(out / str(seed) / name / "probes.json") for seed, name in runs]
+    errors = [found["position_error_cm"][USUAL] for found in probes]
+    return {
+        "n": len(solved),
+        "success": float(solved.mean()),
+        "probe_cm": float(np.mean(errors)),
+    }
+
+
+def _solved(out: Path, seed: int, name: str, shift: str) -> np.ndarray:
+    records: Sequence[Record] = read_records(out / str(seed) / name / "records" / f"{shift}.jsonl")
+    return np.array([record.success for record in records], float)

@@ -1,0 +1,133 @@
+"""Arms: the tabletop recipe with other eyes, of the same size.
+
+Each arm gives the encoder 64 tokens a picture, has the parameters of the tabletop recipe's model up
+to 2 % (its hidden width is chosen for that), and learns the same objective for as many steps. What
+an arm does not see may still be in the objective (``bird_view``): all are taught alike, and differ
+in what they see.
+
+Arms whose tokens lie somewhere in space are read by their places; the others by the picture's grid.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Literal
+
+import torch
+
+from armillary.core.errors import ConfigError
+from armillary.models import JEPA, JEPAConfig
+from armillary.models.config import Sensor
+from armillary.recipes.recipe import Recipe
+
+TOLERANCE = 0.02
+_MOST_HIDDEN = 1 << 14
+_NEAR = 8  # points of a group: 64 groups of 8 hold each of 256 points twice
+
+
+@dataclass(frozen=True)
+class Arm:
+    """What one arm sees.
+
+    Attributes:
+        said: the same in words.
+        sensors: of the model.
+        reads: as in ``EncoderConfig``.
+    """
+
+    said: str
+    sensors: tuple[Sensor, ...]
+    reads: Literal["grid", "places"] = "grid"
+
+
+ARMS: dict[str, Arm] = {
+    "rgb": Arm("colour", ("rgb",)),
+    "rgb_pose": Arm("colour and where the camera stands", ("rgb", "pose")),
+    "rgb_depth": Arm("colour, and depth as a fourth channel", ("rgb", "depth")),
+    "point_map_camera": Arm(
+        "colour, and depth as points in the camera's frame", ("rgb", "points_camera"), "places"
+    ),
+    "point_map_world": Arm("colour, and depth as points in the world", ("rgb", "points"), "places"),
+    "points": Arm("points in the world, without colour and order", ("depth_cloud",), "places"),
+}
+FUSED = Arm("all of it, any of it", ("rgb", "points", "pose", "depth_cloud"), "places")
+SUBSETS: dict[str, tuple[Sensor, ...]] = {
+    "all": FUSED.sensors,
+    "rgb": ("rgb",),
+    "rgb_pose": ("rgb", "pose"),
+    "rgb_points": ("rgb", "points"),
+    "points": ("points",),
+    "depth_cloud": ("depth_cloud",),
+}
+
+
+def arm_recipe(arm: Arm, base: Recipe, action_width: int = 2) -> Recipe:
+    """Return the recipe that trains an arm.
+
+    Args:
+        arm: what it sees.
+        base: training, and the model whose size is aimed at.
+        action_width: of a world step, which counts as parameters.
+
+    Raises:
+        ConfigError: no hidden width brings the parameters within ``TOLERANCE`` of the base's.
+    """
+    wanted = parameters(_fitted(base.model, action_width))
+    encoder = replace(base.model.encoder, reads=arm.reads)
+    model = replace(
+        base.model,
+        sensors=arm.sensors,
+        encoder=encoder,
+        optional_sensors=(),
+        cloud_tokens=encoder.num_patches,
+        cloud_near=_NEAR,
+        cloud_points=max(base.model.cloud_points, encoder.num_patches),
+    )
+    return replace(base, model=_of_size(model, wanted, action_width))
+
+
+def fused_recipe(base: Recipe, dropout: float) -> Recipe:
+    """Return the recipe of one model for all sensors and any subset of them.
+
+    Args:
+        base: as in ``arm_recipe``.
+        dropout: probability that a sensor is left out of a clip.
+    """
+    recipe = arm_recipe(FUSED, base)
+    return replace(
+        recipe,
+        model=replace(recipe.model, optional_sensors=FUSED.sensors),
+        objective=replace(recipe.objective, sensor_dropout=dropout),
+    )
+
+
+def parameters(config: JEPAConfig) -> int:
+    """Return how many weights a model of this shape has; no memory is taken for them."""
+    with torch.device("meta"):
+        return sum(weight.numel() for weight in JEPA(config).parameters())
+
+
+def _of_size(model: JEPAConfig, wanted: int, action_width: int) -> JEPAConfig:
+    """Return the model with the hidden width whose number of parameters is nearest."""
+
+    def sized(hidden: int) -> JEPAConfig:
+        return replace(model, encoder=replace(model.encoder, hidden=hidden))
+
+    def count(hidden: int) -> int:
+        return parameters(_fitted(sized(hidden), action_width))
+
+    low, high = 1, _MOST_HIDDEN
+    while high - low > 1:
+        middle = (low + high) // 2
+        low, high = (middle, high) if count(middle) <= wanted else (low, middle)
+    nearest = min((low, high), key=lambda hidden: abs(count(hidden) - wanted))
+    if abs(count(nearest) - wanted) > TOLERANCE * wanted:
+        raise ConfigError(
+            f"A model that sees {', '.join(model.sensors)} cannot have {wanted:,} parameters up to "
+            f"{TOLERANCE:.0%}; the nearest has {count(nearest):,}. Take a larger base."
+        )
+    return sized(nearest)
+
+
+def _fitted(model: JEPAConfig, action_width: int) -> JEPAConfig:
+    return replace(model, action_width=action_width * model.frame_skip)

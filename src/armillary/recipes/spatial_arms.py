@@ -1,0 +1,324 @@
+"""Spatial arms: what do depth, points and poses buy? Six ways to see, equal in all else.
+
+All arms learn from one recording of the tabletop and reach goal pictures on the same episodes: as
+in training, from cameras turned round the table, and with other looks. Then one model of all
+sensors is asked to do with some of them.
+
+    recording, judged/SHIFT           one for all
+    manifests/SHIFT.json              the same episodes in every shift
+    SEED/ARM/run                      one run for each arm (and ``fused``)
+    SEED/ARM/records/SHIFT.jsonl      reaching
+    SEED/ARM/probes.json              where the object is
+    spatial.json                      all that comes of it
+
+A folder that holds part of this is continued.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from contextlib import nullcontext
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from armillary.benchmark.machine import date, describe_machine
+from armillary.comprehension.size_distance import size_distance
+from armillary.control import Manifest, evaluate, make_manifest
+from armillary.control.processes import map_in_processes
+from armillary.core.errors import ConfigError, unknown_name
+from armillary.core.files import read_json, storage_errors, write_json
+from armillary.core.hashing import json_sha256
+from armillary.core.progress import silent
+from armillary.data import Cache, open_dataset, prepare, split_episodes
+from armillary.models import load_model, narrowed, save_model
+from armillary.recipes.acting import ActConfig, model_spec
+from armillary.recipes.arm_probes import hidden_position, position_errors_cm
+from armillary.recipes.arm_rows import result_of
+from armillary.recipes.arms import ARMS, SUBSETS, arm_recipe, fused_recipe
+from armillary.recipes.recipe import Recipe, train_recipe
+from armillary.recipes.tabletop import tabletop
+from armillary.recipes.two_rooms_eb import Bars
+from armillary.worlds import record
+
+FUSED = "fused"
+USUAL = "in_distribution"
+# By arm or subset, the arm whose latents stand for a kind of picture in the size-distance test.
+SIZE_ARMS = {"rgb": "rgb", "rgbd": "point_map_camera"}
+
+
+def _shifts() -> dict[str, dict[str, Any]]:
+    views = {f"view_{turn}": {"azimuth_deg": (float(turn), float(turn))} for turn in (30, 60, 90)}
+    return {USUAL: {}, **views, "appearance": {"appearance": "new"}}
+
+
+@dataclass(frozen=True)
+class ArmsConfig:
+    """How much of everything.
+
+    Attributes:
+        base: training of every arm, and the size of its model.
+        arms: keys of ``ARMS``.
+        seeds: of training.
+        fused_seeds: of training of the model for all sensors; empty for none.
+        dropout: probability that it misses a sensor in a clip.
+        subsets: keys of ``SUBSETS`` that it is asked to do with.
+        world: settings of the world in all recordings and episodes. One object: which of several
+            is meant cannot be told without colour.
+        shifts: further settings, by name; ``in_distribution`` has those of training.
+        episodes: recorded for training.
+        steps: of each.
+        judged: recorded of each shift, for the probes.
+        probed: training episodes that the probes are fitted on.
+        act: how reaching is evaluated.
+        size_pairs: that the read-out of size and distance is fitted on, and judged on.
+        seed: names recordings and manifests.
+        workers: processes, each with one thread; results do not depend on it.
+    """
+
+    base: Recipe = field(default_factory=tabletop)
+    arms: tuple[str, ...] = tuple(ARMS)
+    seeds: tuple[int, ...] = (0, 1, 2)
+    fused_seeds: tuple[int, ...] = (0,)
+    dropout: float = 0.3
+    subsets: tuple[str, ...] = tuple(SUBSETS)
+    world: Mapping[str, Any] = field(default_factory=lambda: {"num_objects": (1, 1)})
+    shifts: Mapping[str, Mapping[str, Any]] = field(default_factory=_shifts)
+    episodes: int = 1000
+    steps: int = 24
+    judged: int = 100
+    probed: int = 200
+    act: ActConfig = field(default_factory=lambda: ActConfig(episodes=100, workers=1))
+    size_pairs: tuple[int, int] = (600, 400)
+    seed: int = 0
+    workers: int = 2
+
+    def __post_init__(self) -> None:
+        for name, known in ((self.arms, ARMS), (self.subsets, SUBSETS)):
+            for one in name:
+                if one not in known:
+                    raise unknown_name("arm" if known is ARMS else "subset", one, known)
+        if not (self.arms and self.seeds) or USUAL not in self.shifts:
+            raise ConfigError(
+                f"Spatial arms need at least one arm and one seed, and a shift {USUAL!r}; got "
+                f"{self.arms}, {self.seeds} and {tuple(self.shifts)}."
+            )
+        amounts = self.workers, self.judged, self.probed, self.episodes, *self.size_pairs
+        if min(amounts) < 1 or self.base.model.frame_skip * 13 > self.steps:
+            raise ConfigError(
+                "Workers, episodes and pairs must be at least 1, and episodes no shorter than 13 "
+                f"model steps (3 seen, 10 not); got {amounts} and {self.steps} steps."
+            )
+
+
+def run_spatial_arms(
+    out: Path,
+    config: ArmsConfig | None = None,
+    bars: Bars = lambda _: nullcontext(silent),
+) -> dict[str, Any]:
+    """Record, train every arm with every seed, and let all reach and tell places.
+
+    Args:
+        out: folder; what is finished there is used again.
+        config: how much of everything.
+        bars: makes a progress bar for a stage.
+
+    Returns:
+        ``arms.NAME.{said,seeds,hidden_position_m_10}``, where a seed has, by shift, ``n``,
+        ``success`` and ``position_error_cm``; ``subsets.NAME.{success,probe_cm}``;
+        ``size_distance.{rgb,rgbd}.accuracy``; ``tests`` (paired, against ``point_map_world``).
+
+    Raises:
+        ConfigError: ``out`` holds another evaluation, or a setting that the world does not have.
+        StorageError: ``out`` is not writable.
+    """
+    config = config or ArmsConfig()
+    _claim(out, config)
+    _record_all(out, config, bars)
+    manifests = _manifests(out, config)
+    work = _Work(out, config)
+    models = [(seed, name) for seed in config.seeds for name in config.arms]
+    fused = [(seed, FUSED) for seed in config.fused_seeds]
+    with bars("training") as progress:
+        map_in_processes(_Learn(work), models + fused, config.workers, progress)
+    subsets = [(seed, f"{FUSED}_{name}") for seed in config.fused_seeds for name in config.subsets]
+    tasks = [(seed, name, shift) for seed, name in models for shift in manifests]
+    tasks += [(seed, name, USUAL) for seed, name in subsets]
+    with bars("acting") as progress:
+        map_in_processes(_Act(work, manifests), tasks, config.workers, progress)
+    with bars("probing") as progress:
+        map_in_processes(_Probe(work), models + subsets, config.workers, progress)
+    about = {"machine": describe_machine(1), "date": date()}
+    result = result_of(
+        out, config.arms, config.seeds, tuple(manifests), config.subsets, config.fused_seeds
+    )
+    result |= {"size_distance": _size_distance(out, config), **about}
+    write_json(out / "spatial.json", result)
+    return result
+
+
+@dataclass(frozen=True)
+class _Work:
+    """The folder and its settings, in any process."""
+
+    out: Path
+    config: ArmsConfig
+
+    def folder(self, seed: int, name: str) -> Path:
+        return self.out / str(seed) / name
+
+    def model(self, seed: int, name: str) -> Path:
+        return self.folder(seed, name) / "run" / "model"
+
+    def recipe(self, seed: int, name: str) -> Recipe:
+        base = replace(self.config.base, seed=seed, threads=1)
+        if name == FUSED:
+            return fused_recipe(base, self.config.dropout)
+        return arm_recipe(ARMS[name], base)
+
+    def cache(self, name: str) -> Cache:
+        folder = self.out / "recording" if name == "recording" else self.out / "judged" / name
+        return prepare(open_dataset(folder), self.config.base.model.encoder.image_size)
+
+
+@dataclass(frozen=True)
+class _Learn:
+    """Trains one model."""
+
+    work: _Work
+
+    def __call__(self) -> Callable[[tuple[int, str]], None]:
+        def run(task: tuple[int, str]) -> None:
+            run, recipe = self.work.folder(*task) / "run", self.work.recipe(*task)
+            if not self.work.model(*task).is_dir():
+                begun = (run / "run.json").is_file()
+                train_recipe(recipe, self.work.out / "recording", run, begun)
+            if task[1] != FUSED:
+                return
+            whole = load_model(self.work.model(*task))
+            for name in self.work.config.subsets:
+                smaller = self.work.model(task[0], f"{FUSED}_{name}")
+                if not smaller.is_dir():
+                    with storage_errors(smaller):
+                        smaller.parent.mkdir(parents=True, exist_ok=True)
+                    save_model(narrowed(whole, SUBSETS[name]), smaller)
+
+        return run
+
+
+@dataclass(frozen=True)
+class _Act:
+    """Lets one model reach in one shift."""
+
+    work: _Work
+    manifests: Mapping[str, Manifest]
+
+    def __call__(self) -> Callable[[tuple[int, str, str]], None]:
+        def run(task: tuple[int, str, str]) -> None:
+            seed, name, shift = task
+            file = self.work.folder(seed, name) / "records" / f"{shift}.jsonl"
+            spec = model_spec(self.work.model(seed, name), self.work.config.act)
+            evaluate(self.manifests[shift], spec, out=file)
+
+        return run
+
+
+@dataclass(frozen=True)
+class _Probe:
+    """Reads the object's place out of one model's latents."""
+
+    work: _Work
+
+    def __call__(self) -> Callable[[tuple[int, str]], None]:
+        def run(task: tuple[int, str]) -> None:
+            file = self.work.folder(*task) / "probes.json"
+            if file.is_file():
+                return
+            seed, config = task[0], self.work.config
+            model, cache = load_model(self.work.model(*task)), self.work.cache("recording")
+            training, _ = split_episodes(cache.num_episodes, config.base.held_out, seed)
+            known = cache, training[: config.probed]
+            wanted = [USUAL] if task[1].startswith(FUSED) else [*config.shifts]
+            judged = {shift: self.work.cache(shift) for shift in wanted}
+            write_json(
+                file,
+                {
+                    "position_error_cm": position_errors_cm(model, known, judged, seed),
+                    "hidden": hidden_position(model, known, judged[USUAL], seed),
+                },
+            )
+
+        return run
+
+
+def _record_all(out: Path, config: ArmsConfig, bars: Bars) -> None:
+    """Record what all learn from and are judged on, and prepare it before processes share it."""
+    work = _Work(out, config)
+    wanted: dict[str, tuple[int, int, Mapping[str, Any]]] = {
+        "recording": (config.episodes, config.seed, {})
+    }
+    for shift, settings in config.shifts.items():
+        # one seed for all shifts: the same scenes, seen otherwise; none of them is trained on
+        wanted[f"judged/{shift}"] = (config.judged, config.seed + 1, settings)
+    for name, (episodes, seed, settings) in wanted.items():
+        with bars(f"recording {name}") as progress:
+            record(
+                "tabletop",
+                out / name,
+                episodes,
+                config.steps,
+                workers=config.workers,
+                seed=seed,
+                settings=_settings(config, settings),
+                resume=(out / name).exists(),
+                progress=progress,
+            )
+        work.cache(name.removeprefix("judged/"))
+
+
+def _settings(config: ArmsConfig, more: Mapping[str, Any]) -> dict[str, Any]:
+    size = config.base.model.encoder.image_size
+    return {"image_size": size, **config.world, **more}
+
+
+def _manifests(out: Path, config: ArmsConfig) -> dict[str, Manifest]:
+    manifests = {}
+    for shift, settings in config.shifts.items():
+        manifests[shift] = make_manifest(
+            "tabletop",
+            config.act.task or "reach",
+            config.act.episodes,
+            config.seed,
+            _settings(config, settings),
+            budget=config.act.budget,
+            success_distance=config.act.success_distance,
+        )
+        manifests[shift].save(out / "manifests" / f"{shift}.json")
+    listed = [[episode.seed for episode in one.episodes] for one in manifests.values()]
+    if any(seeds != listed[0] for seeds in listed):
+        raise ConfigError(
+            "The shifts differ in their episodes, so they cannot be paired: a setting of theirs "
+            "changes where things start. Use settings that change only how they look."
+        )
+    return manifests
+
+
+def _size_distance(out: Path, config: ArmsConfig) -> dict[str, dict[str, Any]]:
+    work, found = _Work(out, config), {}
+    for name, arm in SIZE_ARMS.items():
+        if arm in config.arms:
+            model = load_model(work.model(config.seeds[0], arm))
+            size = model.config.encoder.image_size
+            found[name] = size_distance(model, *config.size_pairs, config.seed, size)
+    return found
+
+
+def _claim(out: Path, config: ArmsConfig) -> None:
+    """Refuse a folder that was made with other settings; else note these."""
+    settings = asdict(replace(config, workers=1))
+    file, key = out / "arms.json", json_sha256(settings)
+    if file.is_file() and read_json(file) != key:
+        raise ConfigError(f"{out}: holds arms of other settings; choose another --out.")
+    with storage_errors(out):
+        out.mkdir(parents=True, exist_ok=True)
+    write_json(file, key)

@@ -1,0 +1,47 @@
+"""Sensor dropout: whole sensors left out of whole clips by chance, and never all of them.
+
+What is left must then do, so that one model runs on any subset of what it was trained with.
+
+Source: modality dropout, ModDrop (1501.00102); blinding of modalities as in Utonia (2603.03283).
+"""
+
+from __future__ import annotations
+
+import torch
+from jaxtyping import Bool
+from torch import Tensor
+
+from armillary.models import JEPAConfig
+
+
+def draw_kept(
+    config: JEPAConfig, share: float, clips: int, rng: torch.Generator
+) -> dict[str, Bool[Tensor, " B"]]:
+    """Return for each optional sensor in which clips it is used.
+
+    Args:
+        config: of the model; sensors that are not optional are always used.
+        share: probability that a sensor is left out of a clip.
+        clips: B.
+        rng: chance.
+    """
+    names = [name for name in config.sensors if name in config.optional_sensors]
+    kept = torch.rand(clips, len(names), generator=rng) >= share
+    spared = torch.randint(len(names), (clips,), generator=rng) if names else None
+    if spared is not None and len(names) == len(config.sensors):
+        nothing = ~kept.any(1)
+        kept[nothing, spared[nothing]] = True
+    return dict(zip(names, kept.unbind(1), strict=True))
+
+
+def halves(config: JEPAConfig, rng: torch.Generator) -> tuple[dict[str, bool], dict[str, bool]]:
+    """Return two ways to see, by sensor: with one half of the sensors, and with the others.
+
+    Args:
+        config: of the model, which sees at least two.
+        rng: chance.
+    """
+    order = torch.randperm(len(config.sensors), generator=rng).tolist()
+    first: set[str] = {config.sensors[place] for place in order[: (len(order) + 1) // 2]}
+    one: dict[str, bool] = {name: name in first for name in config.sensors}
+    return one, {name: not used for name, used in one.items()}

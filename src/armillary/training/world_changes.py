@@ -1,0 +1,174 @@
+"""World changes: clips of the same world turned, moved, scaled, and sensed worse.
+
+A clip's change is drawn once and applied to all that speaks of places: poses, depth, clouds in the
+world's frame and actions along the world's axes, so that depth still unprojects to where things
+are and actions still lead there. Pictures stay: the world has changed under the camera's feet.
+
+Axes: B clips, T steps, H W image, A action.
+Source: R3D (2604.15281): policies on points overfit without changes of this kind.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from armillary.core.errors import ConfigError
+from armillary.core.values import Batch
+from armillary.spatial import Change, Changes, depth_holes, drop_points, noisy_depth
+
+
+@dataclass(frozen=True)
+class WorldChanges:
+    """How far a clip's world is changed, and how bad its depth is.
+
+    Attributes:
+        yaw_rad: turned about z by up to so much, to either side.
+        scale: all lengths by up to this factor, or its inverse.
+        shift_m: moved by up to so much along x, y and z.
+        actions: dimensions of a model step's action that are lengths or speeds along the world's
+            axes, in pairs: x, y, x, y ... Every one that there is, or goals would be missed.
+        depth_noise: share of the depth at 1 m that is noise (0.01 to 0.02 for real sensors).
+        depth_holes: share of each depth picture lost in blobs.
+        depth_edge_holes: share of the pixels on the far side of edges that are lost.
+        point_dropout: share of the points of clouds that are lost.
+    """
+
+    yaw_rad: float = 0.0
+    scale: float = 1.0
+    shift_m: tuple[float, ...] = (0.0, 0.0, 0.0)
+    actions: tuple[int, ...] = ()
+    depth_noise: float = 0.0
+    depth_holes: float = 0.0
+    depth_edge_holes: float = 0.0
+    point_dropout: float = 0.0
+
+    def __post_init__(self) -> None:
+        if len(self.shift_m) != 3 or len(self.actions) % 2 or min(self.actions, default=0) < 0:
+            raise ConfigError(
+                "augment.world needs a shift_m of three numbers, and actions in pairs x, y; got "
+                f"{self.shift_m} and {self.actions}."
+            )
+        self._changes()
+        shares = self.depth_holes, self.depth_edge_holes, self.point_dropout
+        if self.depth_noise < 0 or not all(0 <= share <= 1 for share in shares):
+            raise ConfigError(
+                "augment.world.depth_noise must be at least 0, and depth_holes, depth_edge_holes "
+                f"and point_dropout within 0 to 1; got {self.depth_noise} and {shares}."
+            )
+
+    @property
+    def moves(self) -> bool:
+        """Whether anything is turned, moved or scaled."""
+        return bool(self.yaw_rad) or self.scale != 1 or any(self.shift_m)
+
+    def _changes(self) -> Changes:
+        x, y, z = self.shift_m
+        return Changes(self.yaw_rad, self.scale, (x, y, z))
+
+    def draw(self, clips: int, rng: np.random.Generator) -> list[Change]:
+        """Draw a change for each clip."""
+        return [self._changes().draw(rng) for _ in range(clips)]
+
+
+def change_worlds(batch: Batch, config: WorldChanges, rng: np.random.Generator) -> Batch:
+    """Return the clips with worlds changed and depth worsened by chance.
+
+    Args:
+        batch: clips.
+        config: how far.
+        rng: one generator for the whole batch.
+
+    Raises:
+        ConfigError: something in the clips cannot follow.
+    """
+    if config.moves:
+        batch = moved(batch, config.draw(len(batch.valid), rng), config.actions)
+    return _worsened(batch, config, rng)
+
+
+def moved(batch: Batch, changes: Sequence[Change], actions: tuple[int, ...]) -> Batch:
+    """Return the clips, each in its changed world.
+
+    Args:
+        batch: clips; clouds are in the world's frame.
+        changes: one for each clip.
+        actions: as in ``WorldChanges``.
+
+    Raises:
+        ConfigError: the clips have proprioception, whose axes are not known, actions of unknown
+            axes, or fewer action dimensions than named.
+    """
+    _check_movable(batch, actions)
+    streams = dict(batch.streams)
+    for name, values in batch.streams.items():
+        if name.startswith("world_from_"):
+            streams[name] = _each(values, changes, Change.poses)
+        elif name.startswith("depth") or name == "lidar":
+            streams[name] = _each(values, changes, Change.lengths)
+        elif name == "points":
+            places = _each(values[..., :3], changes, Change.points)
+            streams[name] = torch.cat([places, values[..., 3:]], -1)
+    return Batch(streams, _moved_actions(batch.actions, changes, actions), batch.valid)
+
+
+def _moved_actions(
+    actions: Tensor | None, changes: Sequence[Change], pairs: tuple[int, ...]
+) -> Tensor | None:
+    if actions is None:
+        return None
+    changed = actions.clone()
+    for x, y in zip(pairs[::2], pairs[1::2], strict=True):
+        flat = torch.nn.functional.pad(actions[..., [x, y]], (0, 1))
+        changed[..., [x, y]] = _each(flat, changes, Change.vectors)[..., :2]
+    return changed
+
+
+def _worsened(batch: Batch, config: WorldChanges, rng: np.random.Generator) -> Batch:
+    streams = dict(batch.streams)
+    for name in sorted(streams):
+        if name.startswith("depth"):
+            streams[name] = _worse_depth(streams[name], config, rng)
+    if config.point_dropout and "points" in streams:
+        there = streams["points"].isfinite().all(-1).numpy()
+        kept = torch.from_numpy(drop_points(there, rng, config.point_dropout))
+        streams["points"] = torch.where(kept[..., None], streams["points"], math.nan)
+    return Batch(streams, batch.actions, batch.valid)
+
+
+def _worse_depth(depth_m: Tensor, config: WorldChanges, rng: np.random.Generator) -> Tensor:
+    worse = depth_m.numpy()
+    if config.depth_noise:
+        worse = noisy_depth(worse, rng, config.depth_noise)
+    if config.depth_holes or config.depth_edge_holes:
+        worse = depth_holes(worse, rng, config.depth_edge_holes, config.depth_holes)
+    return torch.from_numpy(np.nan_to_num(worse, nan=0.0))
+
+
+def _each(
+    values: Tensor,
+    changes: Sequence[Change],
+    how: Callable[[Change, np.ndarray], np.ndarray],
+) -> Tensor:
+    clips = zip(values.numpy(), changes, strict=True)
+    return torch.from_numpy(np.stack([how(change, clip) for clip, change in clips]))
+
+
+def _check_movable(batch: Batch, actions: tuple[int, ...]) -> None:
+    if "proprio" in batch.streams:
+        raise ConfigError(
+            "augment.world must not move clips with proprioception: its axes are not known."
+        )
+    if batch.actions is None or not batch.actions.shape[-1]:
+        return
+    width = batch.actions.shape[-1]
+    if not actions or max(actions) >= width:
+        raise ConfigError(
+            f"augment.world.actions must name the dimensions of the {width} of an action that lie "
+            f"along the world's x and y, in pairs; got {actions}."
+        )

@@ -1,0 +1,124 @@
+"""Spatial arms are equal in size, share what they can, and tell what the result needs."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from armillary.core.errors import ConfigError
+from armillary.models import PredictorConfig
+from armillary.models.config import LOOSE
+from armillary.recipes.acting import ActConfig
+from armillary.recipes.arm_rows import paired_tests
+from armillary.recipes.arms import (
+    ARMS,
+    FUSED,
+    SUBSETS,
+    TOLERANCE,
+    arm_recipe,
+    fused_recipe,
+    parameters,
+)
+from armillary.recipes.spatial_arms import ArmsConfig, run_spatial_arms
+from armillary.recipes.tabletop import tabletop
+
+
+@pytest.mark.parametrize("arm", [*ARMS.values(), FUSED], ids=[*ARMS, "fused"])
+def test_arms_have_the_same_parameters_tokens_and_training(arm):
+    base = tabletop()
+    recipe = arm_recipe(arm, base)
+    assert abs(parameters(recipe.model) / parameters(base.model) - 1) <= TOLERANCE
+    assert replace(recipe, model=base.model) == base
+    encoder = recipe.model.encoder
+    assert (encoder.tokens, encoder.width) == (base.model.encoder.tokens, base.model.encoder.width)
+    if any(name in LOOSE for name in arm.sensors):
+        assert recipe.model.cloud_tokens == encoder.num_patches == 64
+
+
+def test_subsets_are_subsets_and_the_fused_model_may_miss_any():
+    recipe = fused_recipe(tabletop(), 0.3)
+    assert recipe.model.optional_sensors == FUSED.sensors
+    assert recipe.objective.sensor_dropout == 0.3
+    assert all({*sensors} <= {*FUSED.sensors} for sensors in SUBSETS.values())
+
+
+def test_a_base_that_is_too_small_gets_a_sentence():
+    base = tabletop()
+    encoder = replace(base.model.encoder, hidden=1, patch_hidden=1, patch_width=1, keypoints=0)
+    small = replace(base.model, encoder=encoder, predictor=PredictorConfig(1, 1))
+    with pytest.raises(ConfigError, match="Take a larger base"):
+        arm_recipe(FUSED, replace(base, model=small))
+
+
+def tiny() -> ArmsConfig:
+    base = tabletop()
+    base = replace(base, steps=2, batch_size=4, checkpoint_every=2, eval_every=2)
+    planning = {"length": 3, "samples": 8, "iterations": 1, "elites": 2}
+    act = ActConfig(episodes=2, replan=3, planner_settings=planning, budget=3)
+    return ArmsConfig(
+        base=base,
+        arms=("rgb", "point_map_camera", "point_map_world"),
+        seeds=(0,),
+        subsets=("rgb", "depth_cloud"),
+        # what the tabletop can show already stands in for shifts that leave places alone
+        shifts={"in_distribution": {}, "view_30": {"samples": 0}},
+        episodes=4,
+        steps=14,
+        judged=2,
+        probed=3,
+        act=act,
+        size_pairs=(20, 10),
+        workers=1,
+    )
+
+
+def test_a_tiny_run_from_end_to_end_is_used_again(tmp_path):
+    config = tiny()
+    first = run_spatial_arms(tmp_path, config)
+    assert [*first["arms"]] == [*config.arms] and [*first["subsets"]] == [*config.subsets]
+    for row in first["arms"].values():
+        assert len(row["seeds"]) == 1 and row["hidden_position_m_10"] > 0
+        for shift in config.shifts:
+            found = row["seeds"][0][shift]
+            assert found["n"] == 2 and 0 <= found["success"] <= 1
+            assert 0 < found["position_error_cm"] < 100
+    for row in first["subsets"].values():
+        assert 0 <= row["success"] <= 1 and row["probe_cm"] > 0
+    assert {*first["size_distance"]} == {"rgb", "rgbd"}
+    assert all(0 <= row["accuracy"] <= 1 for row in first["size_distance"].values())
+    assert {*first["tests"]["view_30"]} == {"rgb", "point_map_camera"}
+    models = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("model.safetensors")}
+    assert len(models) >= 6
+    assert run_spatial_arms(tmp_path, config)["arms"] == first["arms"]
+    assert all(path.stat().st_mtime_ns == when for path, when in models.items())
+    with pytest.raises(ConfigError, match="holds arms of other settings"):
+        run_spatial_arms(tmp_path, replace(config, episodes=5))
+
+
+def test_arms_are_tested_on_the_same_episodes():
+    best, other = [np.array([1.0] * 10), np.array([1.0] * 2)], [np.zeros(10), np.array([1.0, 0])]
+    same = {"in_distribution": best, "view_90": best}
+    tests = paired_tests(
+        {"rgb": {"in_distribution": best, "view_90": other}, "point_map_world": same}
+    )
+    row = tests["view_90"]["rgb"]
+    assert (row["best_only"], row["arm_only"]) == (11, 0)
+    assert row["p"] == pytest.approx(2 / 2**11) and row["p_holm"] == pytest.approx(4 / 2**11)
+    assert tests["in_distribution"]["rgb"]["p"] == 1
+    assert paired_tests({"rgb": same}) == {}
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"arms": ("sonar",)}, "sonar"),
+        ({"seeds": ()}, "at least one arm and one seed"),
+        ({"shifts": {}}, "a shift 'in_distribution'"),
+        ({"steps": 12}, "no shorter than 13"),
+    ],
+)
+def test_settings_that_cannot_be(changes, said):
+    with pytest.raises(ConfigError, match=said):
+        ArmsConfig(**changes)
