@@ -10,6 +10,7 @@ from typing import Annotated, Any
 
 from tyro.conf import Positional, UseAppendAction, subcommand
 
+from armillary.cli.lidar import Lidar
 from armillary.cli.outcome import Outcome, facts
 from armillary.cli.parse import Command, settings_of
 from armillary.cli.peers import Peers
@@ -273,6 +274,7 @@ Bench = (
     | Annotated[Training, subcommand("train")]
     | Annotated[Planning, subcommand("plan")]
     | Annotated[Latency, subcommand("latency")]
+    | Annotated[Lidar, subcommand("lidar")]
     | Annotated[Peers, subcommand("peers")]
     | Annotated[TwoRooms, subcommand("two-rooms")]
     | Annotated[Ablation, subcommand("ablation")]

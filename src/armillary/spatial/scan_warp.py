@@ -17,6 +17,7 @@ from dataclasses import dataclass
 import torch
 from jaxtyping import Float
 from torch import Tensor
+from torch.nn.functional import pad
 
 from armillary.core.errors import unknown_name
 from armillary.spatial.poses import inverse, transform_points
@@ -64,12 +65,14 @@ def warp_scan_ranges(
     bearing = torch.atan2(points[..., 1], points[..., 0])
     place = (bearing - first) / step
     seen = torch.full_like(ranges_m, torch.inf).flatten()
-    _add_points(seen, points, place, held)
     near = torch.minimum(flat[:, 1:, 0], flat[:, :-1, 0])
     close = (flat[:, 1:, 0] - flat[:, :-1, 0]).abs() < link_m + link_share * near
     # a surface across the back joins the two ends of the circle; no beam looks there
     ahead = (bearing[:, 1:] - bearing[:, :-1]).abs() < torch.pi
-    _add_surfaces(seen, points, place, held[:, 1:] & held[:, :-1] & close & ahead, angles_rad)
+    linked = held[:, 1:] & held[:, :-1] & close & ahead
+    _add_surfaces(seen, points, place, linked, angles_rad)
+    inside = pad(linked, (1, 0)) & pad(linked, (0, 1))
+    _add_points(seen, points, place, held & ~inside)
     seen = seen.unflatten(0, ranges_m.shape)
     return torch.where(seen.isfinite(), seen, torch.nan)
 
@@ -135,7 +138,7 @@ def known_beside(ranges_m: Float[Tensor, "B P"]) -> KnownBeside:
 
 
 def _add_points(seen: Tensor, points: Tensor, place: Tensor, held: Tensor) -> None:
-    """Lower ``seen`` to the returns themselves, each in the beam that is nearest to it."""
+    """Lower ``seen`` to lone returns and ends of surfaces, each in the beam nearest to it."""
     beam = place.round().long()
     scan, point = torch.nonzero(held & (beam >= 0) & (beam < held.shape[1]), as_tuple=True)
     where = scan * held.shape[1] + beam[scan, point]

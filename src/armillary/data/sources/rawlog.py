@@ -12,7 +12,7 @@ import gzip
 import zlib
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 from jaxtyping import Float
@@ -68,6 +68,7 @@ class Ingested:
     out: Path
 
 
+@runtime_checkable
 class Options(Protocol):
     """What of an ingest's options matters here."""
 

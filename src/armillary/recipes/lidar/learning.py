@@ -43,7 +43,7 @@ class LearnConfig:
         ridge: see ``track.corrected_poses``.
     """
 
-    steps: int = 400
+    steps: int = 300
     batch_size: int = 16
     optimizer: OptimizerConfig = field(
         default_factory=lambda: OptimizerConfig(
