@@ -135,9 +135,9 @@ def test_unknown_classes_and_versions_are_named(tmp_path):
     with pytest.raises(FormatError, match=words):
         read_rawlog(written(tmp_path, newer))
     misplaced = frame(packed("CPose2D", 1, struct.pack("<3d", 0, 0, 0)))
-    with pytest.raises(FormatError, match="CPose2D version 1 .* where a CObservation2DRangeScan"):
+    with pytest.raises(FormatError, match=r"CPose2D version 1 .* where a CObservation2DRangeScan"):
         read_rawlog(written(tmp_path, misplaced))
-    with pytest.raises(FormatError, match="estimate \\(method 1\\)"):
+    with pytest.raises(FormatError, match=r"estimate \(method 1\)"):
         read_rawlog(written(tmp_path, action(MOVES[0], method=1)))
 
 

@@ -6,6 +6,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from rooms import SQUARE, beams, cast
 
 from armillary.core.errors import ConfigError
 from armillary.spatial import inverse
@@ -15,9 +16,9 @@ from armillary.spatial.scan_warp import (
     known_beside,
     planar_motion,
     planar_pose,
+    range_slopes,
     warp_scan_ranges,
 )
-from rooms import SQUARE, beams, cast
 
 ANGLES = beams()
 motions = st.tuples(st.floats(-1.5, 1.5), st.floats(-1.5, 1.5), st.floats(-0.6, 0.6))
@@ -119,3 +120,17 @@ def test_there_and_back_is_where_it_began():
     seen = back.isfinite()
     assert ((back - scan)[seen].abs() < 0.02).double().mean() > 0.95
     assert math.isclose(float(seen.double().mean()), 1.0, abs_tol=0.35)
+
+
+def test_slopes_are_what_small_motions_do():
+    scan = cast(SQUARE, pose(0.0, 0.0, 0.0), ANGLES)
+    slopes = range_slopes(scan, ANGLES)[0]
+    for axis in range(3):
+        small = [0.0, 0.0, 0.0]
+        small[axis] = 1e-4
+        ahead = cast(SQUARE, pose(*small), ANGLES)
+        small[axis] = -1e-4
+        change = (ahead - cast(SQUARE, pose(*small), ANGLES))[0] / 2e-4
+        # not at the ends, and not at a corner, where there is no slope
+        good = (slopes[axis] - change).abs()[2:-2] < 0.02
+        assert good.double().mean() > 0.97

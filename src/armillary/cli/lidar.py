@@ -45,13 +45,13 @@ class Lidar(Command):
         if self.steps is not None:
             config = replace(config, learning=replace(config.learning, steps=self.steps))
         with bar("foreseeing") as progress:
-            value = foresee_sweeps(self.data, self.out, config, progress)
-        value = {"command": self._again(), **value}
+            found = foresee_sweeps(self.data, self.out, config, progress)
+        value = {"command": self._again(), **found}
         if self.record is not None:
             write_json(self.record, value)
-        found = value["real_lidar"]
-        held = ", ".join(name for name, holds in found["holds"].items() if holds) or "nothing"
-        rows = [row for steps, one in found["horizon"].items() for row in _rows(steps, one)]
+        said = found["real_lidar"]
+        held = ", ".join(name for name, holds in said["holds"].items() if holds) or "nothing"
+        rows = [row for steps, one in said["horizon"].items() for row in _rows(steps, one)]
         return Outcome(value, (f"Better at every horizon than: {held}.",), rows)
 
     def _again(self) -> str:

@@ -22,6 +22,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from armillary.models.range_mixture import FARTHEST_M, NEAREST_M, RangeMixture
+from armillary.spatial.scan_warp import range_slopes
 
 SHIFTS = (0, -1, 1, -2, 2, -3, 3)  # beams by which an edge may be off
 # m, m, rad: the most that the network may correct the motion, to first order
@@ -88,11 +89,11 @@ class SweepForesight(nn.Module):
         )
         self.decoder = nn.Conv1d(width, surfaces + 4, 1)
         nn.init.normal_(self.decoder.weight, std=0.01)
-        with torch.no_grad():
-            # at first the warp is believed, to about 3 % of the range
-            self.decoder.bias.zero_()
-            self.decoder.bias[0] = 2.0
-            self.decoder.bias[surfaces : surfaces + 2] = torch.tensor([-3.5, -2.5])
+        # at first the first channel is believed, to about 3 % of the range
+        bias = torch.zeros(surfaces + 4)
+        bias[0] = 2.0
+        bias[surfaces : surfaces + 2] = torch.tensor([-3.5, -2.5])
+        self.decoder.bias = nn.Parameter(bias)
 
     def encode(self, view: SweepView) -> Float[Tensor, "B D P"]:
         """Return the latent of each beam."""
@@ -102,7 +103,7 @@ class SweepForesight(nn.Module):
             view.seen_m.log1p() / 1.5 - 1.5,
             view.hints,
             rays.expand(count, 2, beams),
-            self._slopes(view).clamp(-10, 10) / 5,
+            range_slopes(view.seen_m[:, 0], self.angles_rad).clamp(-10, 10) / 5,
         ]
         return self.encoder(self.embed(torch.cat(looks, 1)))
 
@@ -124,7 +125,7 @@ class SweepForesight(nn.Module):
         near = torch.cat([wide[..., reach + s : reach + s + beams] for s in SHIFTS], 1)
         pooled = torch.cat([view.motion, latent.mean(-1)], 1)
         limit = self.angles_rad.new_tensor(_CORRECTION)
-        slopes = self._slopes(view).clamp(-_MOST_SLOPE, _MOST_SLOPE)
+        slopes = range_slopes(view.seen_m[:, 0], self.angles_rad).clamp(-_MOST_SLOPE, _MOST_SLOPE)
         moved = torch.einsum("bi,bip->bp", self.correction(pooled).tanh() * limit, slopes)
         places = torch.cat([near + moved[:, None], view.seen_m[:, 1:]], 1)
         log_range = places.clamp(NEAREST_M, FARTHEST_M).log() + 0.1 * free[:, :1].tanh()
@@ -138,22 +139,6 @@ class SweepForesight(nn.Module):
     def forward(self, view: SweepView) -> RangeMixture:
         """Return what each beam may measure: decode(predict(encode))."""
         return self.decode(self.predict(self.encode(view), view.motion), view)
-
-    def _slopes(self, view: SweepView) -> Tensor:
-        """Return how the warped ranges change with the laser's x, y and yaw [B 3 P], per m, rad.
-
-        A return at range r and bearing b moves by dr = -dx cos b - dy sin b and
-        r db = dx sin b - dy cos b - r dyaw; the range in a fixed beam then changes by
-        dr - (dr/db) db.
-        """
-        range_m = view.seen_m[:, 0]
-        turn = torch.zeros_like(range_m)
-        step_rad = self.angles_rad[1] - self.angles_rad[0]
-        turn[:, 1:-1] = (range_m[:, 2:] - range_m[:, :-2]) / (2 * step_rad)
-        turn = torch.where(turn.abs() < 4 * range_m, turn, 0.0)  # an edge is no slope
-        cos, sin = self.angles_rad.cos(), self.angles_rad.sin()
-        share = turn / range_m.clamp(min=0.5)
-        return torch.stack([-cos - share * sin, -sin + share * cos, turn], 1)
 
 
 class _Beams(nn.Module):

@@ -22,6 +22,8 @@ from torch.nn.functional import pad
 from armillary.core.errors import unknown_name
 from armillary.spatial.poses import inverse, transform_points
 
+_STEEPEST = 4.0  # dr/db in ranges: a wall seen at 14 degrees; beyond it counts as an edge
+_CLOSE_M = 0.5
 FILL_RULES = ("nearest", "linear", "farther", "nearer")
 
 
@@ -135,6 +137,28 @@ def known_beside(ranges_m: Float[Tensor, "B P"]) -> KnownBeside:
     right_m = plain.gather(-1, torch.where(right < 0, left, right).clamp(max=beams - 1))
     left_m = plain.gather(-1, torch.where(left == beams, right, left).clamp(min=0))
     return KnownBeside(right_m, left_m, beams_right, beams_left)
+
+
+def range_slopes(
+    ranges_m: Float[Tensor, "B P"], angles_rad: Float[Tensor, " P"]
+) -> Float[Tensor, "B 3 P"]:
+    """Return how the range in each beam changes as the laser moves: per m ahead, m left, rad.
+
+    Args:
+        ranges_m: without NaN.
+        angles_rad: evenly spaced, ascending.
+
+    Convention: a return at range r and bearing b moves by dr = -dx cos b - dy sin b and
+    r db = dx sin b - dy cos b - r dyaw; in a fixed beam the range changes by dr - (dr/db) db.
+    Where the range jumps (an edge) dr/db counts as 0.
+    """
+    turn = torch.zeros_like(ranges_m)
+    step_rad = angles_rad[1] - angles_rad[0]
+    turn[:, 1:-1] = (ranges_m[:, 2:] - ranges_m[:, :-2]) / (2 * step_rad)
+    turn = torch.where(turn.abs() < _STEEPEST * ranges_m, turn, 0.0)
+    cos, sin = angles_rad.cos(), angles_rad.sin()
+    share = turn / ranges_m.clamp(min=_CLOSE_M)
+    return torch.stack([-cos - share * sin, -sin + share * cos, turn], 1)
 
 
 def _add_points(seen: Tensor, points: Tensor, place: Tensor, held: Tensor) -> None:
