@@ -215,6 +215,9 @@ def test_the_whole_run_beats_persistence_and_a_warp_by_wrong_odometry(tmp_path, 
         assert row["n"] == SWEEPS - config.reach
         assert row["model"] < row["rigid_warp"] < row["persistence"]
         assert row["interval"]["rigid_warp"][0] > 0
+        counts = [fold["judged_sweeps"] for fold in kept["data"]["folds"]]
+        gain = np.average(row["gain_by_fold"]["rigid_warp"], weights=counts)
+        assert np.isclose(gain, row["rigid_warp"] - row["model"], atol=1e-3)
     assert kept["real_lidar"]["holds"]["persistence"]
     # again: nothing is trained, and nothing else comes out
     monkeypatch.setattr("armillary.recipes.lidar.run.learn", None)
