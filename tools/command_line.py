@@ -31,6 +31,7 @@ COMMANDS = (
     "bench train",
     "bench plan",
     "bench latency",
+    "bench lidar",
     "bench peers",
     "bench two-rooms",
     "bench ablation",

@@ -12,6 +12,7 @@ from tyro.conf import Positional, UseAppendAction, subcommand
 
 from armillary.cli.compare import Compare
 from armillary.cli.contam import Contam, Index
+from armillary.cli.lidar import Lidar
 from armillary.cli.outcome import Outcome, facts
 from armillary.cli.parse import Command, settings_of
 from armillary.cli.peers import Peers
@@ -277,6 +278,7 @@ Bench = (
     | Annotated[Training, subcommand("train")]
     | Annotated[Planning, subcommand("plan")]
     | Annotated[Latency, subcommand("latency")]
+    | Annotated[Lidar, subcommand("lidar")]
     | Annotated[Peers, subcommand("peers")]
     | Annotated[TwoRooms, subcommand("two-rooms")]
     | Annotated[Ablation, subcommand("ablation")]

@@ -1,0 +1,77 @@
+"""Bench lidar: foreseen laser sweeps beside the last one, and beside the last one moved."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from tyro.conf import Positional
+
+from armillary.cli.outcome import Outcome
+from armillary.cli.parse import Command
+from armillary.cli.progress import bar
+
+
+@dataclass(frozen=True, kw_only=True)
+class Lidar(Command):
+    """Learn from parts of a recorded loop of laser sweeps and foresee the sweeps of the others.
+
+    Needs a rawlog of flat sweeps with odometry; scripts/fetch_lidar.py gets a real one. Takes about
+    five minutes on an idle core; what is finished in the folder is used again.
+
+    e.g. armillary bench lidar out/lidar/loop.rawlog --json
+    """
+
+    data: Positional[Path]
+    """Rawlog (MRPT) of laser sweeps and odometry."""
+    out: Path = Path("out/lidar")
+    """Folder for lidar.json and the errors of every sweep."""
+    seeds: tuple[int, ...] = (0, 1, 2)
+    """Seeds of training; all are reported."""
+    steps: int | None = None
+    """Training steps of each network; else the recipe's."""
+    record: Path | None = None
+    """File that gets a copy of the result, with the command."""
+
+    def run(self) -> Outcome:
+        """Learn and judge."""
+        from armillary.core.files import write_json
+        from armillary.recipes.lidar import LidarConfig, foresee_sweeps
+
+        config = LidarConfig(seeds=self.seeds)
+        if self.steps is not None:
+            config = replace(config, learning=replace(config.learning, steps=self.steps))
+        with bar("foreseeing") as progress:
+            found = foresee_sweeps(self.data, self.out, config, progress)
+        value = {"command": self._again(), **found}
+        if self.record is not None:
+            write_json(self.record, value)
+        said = found["real_lidar"]
+        held = ", ".join(name for name, holds in said["holds"].items() if holds) or "nothing"
+        rows = [row for steps, one in said["horizon"].items() for row in _rows(steps, one)]
+        return Outcome(value, (f"Better at every horizon than: {held}.",), rows)
+
+    def _again(self) -> str:
+        """Return the command line that does the same again."""
+        words = ["armillary", "bench", "lidar", str(self.data), "--out", str(self.out)]
+        words += ["--seeds", *map(str, self.seeds)]
+        words += [] if self.steps is None else ["--steps", str(self.steps)]
+        words += [] if self.record is None else ["--record", str(self.record)]
+        return shlex.join([*words, "--json"])
+
+
+def _rows(steps: str, row: Mapping[str, Any]) -> list[dict[str, str]]:
+    return [
+        {
+            "steps ahead": steps,
+            "beside": name,
+            "model": f"{row['model']:.3f} m",
+            "baseline": f"{row[name]:.3f} m",
+            "95 % interval of the gain": f"{low:.3f} to {high:.3f} m",
+            "p (Holm)": f"{row['p_holm'][name]:.2g}",
+        }
+        for name, (low, high) in row["interval"].items()
+    ]
