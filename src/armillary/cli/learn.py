@@ -77,7 +77,8 @@ class Ingest(Command):
     out: Path
     """Dataset folder to write."""
     format: str = "auto"
-    """auto, lerobot, video, tum, rgbd, nerfstudio, colmap, ros, kitti, nuscenes, las, pcd, ply."""
+    """auto, video, lerobot, tum, rgbd, nerfstudio, colmap, ros, rawlog, kitti, nuscenes, las,
+    pcd, ply."""
     fps: float | None = None
     """Steps per second of the dataset; else what the source says, or 10 where it has none."""
     max_side: int | None = None

@@ -12,7 +12,6 @@ import gzip
 import zlib
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol, runtime_checkable
 
 import numpy as np
 from jaxtyping import Float
@@ -20,12 +19,11 @@ from jaxtyping import Float
 from armillary.core.errors import FormatError
 from armillary.core.files import replacing_folder, storage_errors
 from armillary.core.progress import Progress, silent
-from armillary.core.values import Episode, Stream, StreamKind
+from armillary.core.values import Episode, Stream
 from armillary.data.sources.rawlog_objects import ObjectFile, Sweep
+from armillary.data.sources.source import IngestOptions, IngestSummary, refuse_options
 from armillary.data.writer import DatasetWriter
 
-# A stream of ranges has no kind of its own yet; this is the one place that says so.
-LIDAR_KIND: StreamKind = "proprio"
 RANGES, POSE = "lidar", "world_from_lidar"
 MAX_BYTES = 256 << 20  # unpacked
 _TICK_NS = 100  # times are counted in 100 ns since the year 1601
@@ -51,33 +49,6 @@ class Rawlog:
     robot_from_lidar: Float[np.ndarray, "4 4"]
 
 
-@dataclass(frozen=True)
-class Ingested:
-    """What came of it; the fields of an ingest's summary.
-
-    Attributes:
-        written: number of episodes.
-        skipped: what was not usable, with the reason.
-        frames: sweeps.
-        out: the dataset's folder.
-    """
-
-    written: int
-    skipped: tuple[tuple[Path, str], ...]
-    frames: int
-    out: Path
-
-
-@runtime_checkable
-class Options(Protocol):
-    """What of an ingest's options matters here."""
-
-    @property
-    def license(self) -> str:
-        """Licence, kept with the episode."""
-        ...
-
-
 def detect(path: Path) -> bool:
     """Say whether a file begins like a rawlog with frames; reads a few bytes only."""
     if not path.is_file():
@@ -91,15 +62,17 @@ def detect(path: Path) -> bool:
         return False
 
 
-def ingest(source: Path, out: Path, progress: Progress, options: Options) -> Ingested:
+def ingest(source: Path, out: Path, progress: Progress, options: IngestOptions) -> IngestSummary:
     """Write a dataset of one episode from a rawlog.
 
     The steps per second are those of the median pause; ``time_ns`` keeps the true times.
 
     Raises:
+        ConfigError: an option that means nothing here.
         FormatError: the file is no rawlog that is known here.
         StorageError: ``out`` cannot be written; nothing is left there.
     """
+    refuse_options(options, "rawlog", ["fps", "max_side", "unit", "depth_scale", "intrinsics"])
     log = read_rawlog(source, progress, options.license)
     episode = log.episode
     pause_ns = float(np.median(np.diff(episode.time_ns)))
@@ -107,8 +80,6 @@ def ingest(source: Path, out: Path, progress: Progress, options: Options) -> Ing
         raise FormatError(f"{source}: its sweeps carry no times that ascend; a rate is needed.")
     about = {
         "ingested": "rawlog",
-        "first_beam_rad": float(log.angles_rad[0]),
-        "last_beam_rad": float(log.angles_rad[-1]),
         "max_range_m": log.max_range_m,
         "robot_from_lidar": log.robot_from_lidar.tolist(),
     }
@@ -116,7 +87,7 @@ def ingest(source: Path, out: Path, progress: Progress, options: Options) -> Ing
         writer = DatasetWriter(beside, round(1e9 / pause_ns, 3), "rawlog", "", about)
         writer.write(0, episode)
         writer.finalize()
-    return Ingested(1, (), len(episode), out)
+    return IngestSummary(1, (), len(episode), out)
 
 
 def read_rawlog(path: Path, progress: Progress = silent, license: str = "") -> Rawlog:
@@ -201,9 +172,10 @@ def _assembled(
     for action in actions:
         poses.append(poses[-1] @ planar_pose(action))
     ranges_m = np.stack([sweep.ranges_m for sweep in sweeps])
+    beams_rad = np.stack([first.angles_rad, np.zeros_like(first.angles_rad)], axis=1)
     ticks = np.array([sweep.ticks - first.ticks for sweep in sweeps], np.int64)
     streams = {
-        RANGES: Stream(LIDAR_KIND, ranges_m, "m", "lidar"),
+        RANGES: Stream("lidar", ranges_m, "m", "lidar", beams_rad=beams_rad),
         POSE: Stream("pose", np.stack(poses) @ first.robot_from_lidar, "m", "world"),
     }
     episode = Episode(streams, ticks * _TICK_NS, actions, path.name, license)

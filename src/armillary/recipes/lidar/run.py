@@ -17,11 +17,11 @@ import numpy as np
 
 from armillary.benchmark.machine import date, describe_machine
 from armillary.benchmark.threads import threads_of_torch
-from armillary.control.statistics import holm
 from armillary.core.errors import ConfigError, DatasetError
 from armillary.core.files import read_json, write_json
 from armillary.core.hashing import file_sha256, json_sha256
 from armillary.core.progress import Progress, silent
+from armillary.core.rates import holm
 from armillary.data.sources.rawlog import Rawlog, read_rawlog
 from armillary.recipes.lidar.folds import Fold, make_folds
 from armillary.recipes.lidar.judging import (
