@@ -17,6 +17,7 @@ from armillary.cli.parse import Command, settings_of
 from armillary.cli.peers import Peers
 from armillary.cli.progress import bar
 from armillary.cli.proof import Commit, Keygen, Ledger, Nonce, Pack, Reveal, Run, Score
+from armillary.cli.verify import Attack, Audit, Challenge, Submit, Verify
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -290,4 +291,9 @@ Bench = (
     | Annotated[Contam, subcommand("contam")]
     | Annotated[Index, subcommand("index")]
     | Annotated[Compare, subcommand("compare")]
+    | Annotated[Submit, subcommand("submit")]
+    | Annotated[Verify, subcommand("verify")]
+    | Annotated[Audit, subcommand("audit")]
+    | Annotated[Challenge, subcommand("challenge")]
+    | Annotated[Attack, subcommand("attack")]
 )

@@ -51,7 +51,7 @@ OWNER, STRANGER, VERIFIER = fixed_key(1), fixed_key(2), fixed_key(3)
 def attack_suite() -> Suite:
     """Return the suite that is attacked: ``tiny``, shorter, nearer, and with a second row."""
     tiny = builtin_suite("tiny")
-    reach = replace(tiny.tasks[0], budget=10, success_distance="0.35")
+    reach = replace(tiny.tasks[0], budget=8, success_distance="0.35")
     cross = replace(reach, name="two_rooms-cross", task="cross")
     return replace(tiny, id="attack", tasks=(reach, cross))
 

@@ -23,7 +23,7 @@ _COST = {"same": 1e-5, "other-isa": 1e-4, "bfloat16": 2e-2}
 # Another instruction set lets a close race of two plans end otherwise: 0.08 % of the steps were
 # not bit-equal when measured (1,200 steps); six times that.
 _CLOSE_RACES = 0.005
-_ROUTED = 0.75
+_ROUTED = 0.5
 
 
 @dataclass(frozen=True)
@@ -158,20 +158,18 @@ def _budget_problems(case: Case) -> Iterator[str]:
 
 def shared(case: Case) -> Said:
     """All decisions of a row depend on the same parameters."""
-    numbers = {}
+    found = {}
     for part in audited(case):
         masks = [one.active for one in part.redone if one.active is not None]
         if masks:
-            every, mean = shared_share(masks)
-            numbers[part.task] = {"shared": round(every, 4), "active": round(mean, 4)}
-    if not numbers:
+            found[part.task] = shared_share(masks)
+    if not found:
         return unknown("No decision could be made again.")
-    least = min(numbers, key=lambda task: numbers[task]["shared"])
-    said = (
-        f"In {least}, {100 * numbers[least]['shared']:.0f} % of the parameters in use serve every "
-        f"decision, {100 * numbers[least]['active']:.0f} % the mean one."
-    )
-    if numbers[least]["shared"] < _ROUTED:
+    task = min(found, key=lambda name: found[name])
+    share, tensor = found[task]
+    numbers = {name: round(one[0], 4) for name, one in found.items()}
+    said = f"In {task}, {100 * share:.0f} % of {tensor} serve every decision; of others more."
+    if share < _ROUTED:
         return broken(f"{said} Several models may share this folder (a router).", **numbers)
     return holds(said, **numbers)
 

@@ -44,7 +44,7 @@ class Redone:
         model_steps: that it took here.
         claimed_steps: that it took according to the record.
         problem: why it could not be made again; empty where it could.
-        active: numbers of the parameters on which it depends, as a mask.
+        active: the parameters on which it depends, as masks by the name of the tensor.
     """
 
     episode: str
@@ -55,7 +55,7 @@ class Redone:
     model_steps: int = 0
     claimed_steps: int = 0
     problem: str = ""
-    active: np.ndarray | None = None
+    active: Mapping[str, np.ndarray] | None = None
 
 
 @dataclass(frozen=True)

@@ -141,9 +141,9 @@ def ledger_part(sources: Sources, size: int) -> dict[str, Any]:
     """
     ledger, claimed = sources.ledger, sources.claimed
     entries = (claimed.commit, claimed.reveal, claimed.run.start, claimed.end)
-    if not max(entry.seq for entry in entries) < size <= ledger.size:
-        raise ConfigError(f"The ledger has {ledger.size} entries; the card speaks of {size}.")
     places = {entry.hash: place for place, entry in enumerate(ledger.entries)}
+    if not max(places[entry.hash] for entry in entries) < size <= ledger.size:
+        raise ConfigError(f"The ledger has {ledger.size} entries; the card speaks of {size}.")
     inclusion = {
         entry.type: {
             "seq": places[entry.hash],
