@@ -68,7 +68,7 @@ class _Check(Command):
         from armillary.proof.suite import load_suite
         from armillary.proof.verify.case import How
 
-        given = {"nonce": _nonce(self.nonce)} if self.nonce else {}
+        given: dict[str, Any] = {"nonce": _nonce(self.nonce)} if self.nonce else {}
         suites = [*map(builtin_suite, BUILTIN), *map(load_suite, self.suite)]
         owner = load_public_key(self.owner) if self.owner else None
         return How(key=owner, suites=tuple(suites), workers=self.workers, **given, **more)

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 
 import numpy as np
 import torch
+from torch import nn
 
 from armillary.control.manifest import EpisodeSpec, Manifest, draw_goal
 from armillary.control.seeing import encode_observation
@@ -26,8 +27,8 @@ def routed(manifests: Sequence[Manifest]) -> JEPA:
     model = untrained(CONFIG, 0)
     middle = float(np.median([_first(model, one) for one in manifests]))
     with torch.no_grad():
-        model.encoder.mixing_network[-1].bias[0] -= middle
-        into, out = model.predictor.change[0], model.predictor.change[2]
+        _linear(model.encoder.mixing_network[-1]).bias[0] -= middle
+        into, out = _linear(model.predictor.change[0]), _linear(model.predictor.change[2])
         at = CONFIG.predictor.memory  # memory stands first, then the latent
         half = CONFIG.predictor.hidden // 2
         into.weight[:half, at] = _LOUD
@@ -35,6 +36,11 @@ def routed(manifests: Sequence[Manifest]) -> JEPA:
         out.weight /= _LOUD
         out.weight[0], out.bias[0] = 0.0, 0.0  # what routes stays as it was seen
     return model
+
+
+def _linear(module: nn.Module) -> nn.Linear:
+    assert isinstance(module, nn.Linear)
+    return module
 
 
 def _first(model: JEPA, manifest: Manifest) -> float:

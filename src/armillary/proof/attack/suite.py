@@ -123,7 +123,12 @@ class Arena:
         how: Mapping[str, Any] = {**planted.how, **suites}
         key = (planted.where.root, levels, tuple(without), str(sorted(map(str, how.items()))))
         if key not in self._reports:
-            settings = {"nonce": _NONCE, "decisions": _DECISIONS, "fresh": _FRESH, **how}
+            settings: dict[str, Any] = {
+                "nonce": _NONCE,
+                "decisions": _DECISIONS,
+                "fresh": _FRESH,
+                **how,
+            }
             self._reports[key] = verify(planted.where, How(**settings), levels, without)
         return self._reports[key]
 
