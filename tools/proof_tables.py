@@ -13,6 +13,7 @@ DOCS = Path(__file__).parents[1] / "docs"
 
 
 def rules() -> Iterator[str]:
+    """Yield the table of rules."""
     yield from ("| rule | level | holds against |", "| --- | --- | --- |")
     yield from (f"| `{c.name}` | {c.level} | {c.about} |" for c in CHECKS if c.needed)
     yield from ("", "Only told, never decisive:", "")
@@ -21,15 +22,21 @@ def rules() -> Iterator[str]:
 
 
 def attacks() -> Iterator[str]:
+    """Yield the table of attacks."""
     yield from ("| attack | levels | ends | by this rule alone |", "| --- | --- | --- | --- |")
     for one in ATTACKS:
-        levels = "0 and 4" if one.levels == (0, 4) else f"0 to {max(one.levels)}"
+        levels = (
+            "0 and 4"
+            if one.levels == (0, 4)
+            else ("0" if max(one.levels) == 0 else f"0 to {max(one.levels)}")
+        )
         number = f" ({one.number})" if one.number else ""
         alone = f"`{one.alone}`" if one.alone else ""
         yield f"| {one.about}{number} | {levels} | {one.expected} | {alone} |"
 
 
 def filled(text: str, mark: str, lines: Iterator[str]) -> str:
+    """Return a page with the lines between its two marks."""
     begin, end = f"<!-- {mark} -->\n", f"<!-- /{mark} -->"
     before, _, rest = text.partition(begin)
     _, _, after = rest.partition(end)
@@ -37,6 +44,7 @@ def filled(text: str, mark: str, lines: Iterator[str]) -> str:
 
 
 def main() -> int:
+    """Write or compare."""
     wrong = []
     for page, mark, lines in (
         ("verifying.md", "rules", rules()),
@@ -50,7 +58,7 @@ def main() -> int:
         elif new != text:
             path.write_text(new)
     if wrong:
-        print(f"{', '.join(wrong)}: run python tools/proof_tables.py", file=sys.stderr)
+        sys.stderr.write(f"{', '.join(wrong)}: run python tools/proof_tables.py\n")
     return int(bool(wrong))
 
 

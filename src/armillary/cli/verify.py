@@ -213,9 +213,18 @@ def _lines(report: Report) -> tuple[str, ...]:
         f"{report.verdict}: {held} of {len(report.rules)} rules hold; level {report.reached}, "
         f"{report.seconds:.1f} s, nonce {report.nonce}",
     )
+    claims = tuple(
+        f"  {row['task']}: {row['succ']} of {row['n']} are claimed, 95 % {row['ci95'][0]} to "
+        f"{row['ci95'][1]}"
+        for row in report.rows
+    )
     shown = (rule for rule in report.rules if rule.ok is not True or rule.level > 0)
-    return head + tuple(
-        f"  {rule.name} ({rule.severity}): {_SAID[rule.ok]}. {rule.detail}" for rule in shown
+    return (
+        head
+        + claims
+        + tuple(
+            f"  {rule.name} ({rule.severity}): {_SAID[rule.ok]}. {rule.detail}" for rule in shown
+        )
     )
 
 

@@ -73,6 +73,18 @@ def _beyond_budget(forge: Forge) -> None:
     forge.rows[task]["agent"] = [_telling(record, limit) for record in records]
 
 
+def _greedy_agent(forge: Forge) -> None:
+    """Hand in an agent whose planner takes more than the budget, and tell as much as is allowed."""
+    limit = forge.suite.tasks[0].planner_budget
+    assert limit is not None
+    spec = forge.agent.spec
+    forge.agent = make_agent(_fresh(forge, "greedy"), untrained(CONFIG, 0), samples=limit)
+    for task in task_names(forge):
+        name = f"agent {forge.agent.digest}"
+        policy = policy_of(spec, forge, task)
+        forge.rows[task]["agent"] = players.play(forge.drawn[task], policy, name)
+
+
 def _telling(record: Record, model_steps: int) -> Record:
     decisions = tuple(replace(one, model_steps=model_steps) for one in record.decisions)
     return replace(record, decisions=decisions)
@@ -304,6 +316,12 @@ ACTS: tuple[Attack, ...] = (
         12,
     ),
     Attack("beyond_budget", "more samples than the budget", forged(_beyond_budget), AUDIT, 13),
+    Attack(
+        "greedy_agent",
+        "an agent whose planner takes more than the budget, and does not tell",
+        forged(_greedy_agent),
+        alone="agent.budget",
+    ),
     Attack("model_swapped", "weights 0.2 % off those that acted", forged(_swapped), AUDIT, 14),
     Attack("oracle_actions", "actions of a simulator planner", forged(_oracle), AUDIT, 15),
     Attack("bfloat16", "float32 claimed, bfloat16 run", forged(_bfloat16), AUDIT, 16),

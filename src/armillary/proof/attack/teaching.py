@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from io import BytesIO
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import numpy as np
 from PIL import Image, ImageFilter
@@ -15,6 +16,7 @@ from armillary.data import DatasetWriter, open_dataset
 from armillary.proof.attack.forge import Forge
 from armillary.proof.attack.plan import STATIC, Attack, Planted
 from armillary.proof.attack.stage import Stage
+from armillary.proof.data_manifest import data_digest, write_data_manifest
 from armillary.proof.footage import Footage, evaluation_footage
 from armillary.worlds import record
 
@@ -105,6 +107,22 @@ def _written(path: Path, episodes: Sequence[Episode]) -> None:
     writer.finalize()
 
 
+def other_data(stage: Stage, folder: Path) -> Planted:
+    """Name other training data in the commit than are shown."""
+    forge = Forge.of(stage)
+    forge.commit["data"] = "d" * 64
+    return Planted(forge.write(folder), {"data": recorded(stage), "draws": _DRAWS})
+
+
+def named_data(stage: Stage, folder: Path) -> Planted:
+    """Name the training data in the commit that are shown."""
+    forge = Forge.of(stage)
+    with TemporaryDirectory() as spare:
+        value = write_data_manifest(recorded(stage), Path(spare))
+    forge.commit["data"] = data_digest(value)
+    return Planted(forge.write(folder), {"data": recorded(stage), "draws": _DRAWS})
+
+
 TEACHING: tuple[Attack, ...] = (
     Attack(
         "test_in_training",
@@ -122,5 +140,13 @@ TEACHING: tuple[Attack, ...] = (
         STATIC,
         18,
         twin=honest_data,
+    ),
+    Attack(
+        "other_data",
+        "other training data shown than were committed to",
+        other_data,
+        STATIC,
+        alone="data.same",
+        twin=named_data,
     ),
 )

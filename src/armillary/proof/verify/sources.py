@@ -29,6 +29,8 @@ from armillary.proof.verify.submission import Submission
 
 MAX_ENTRIES = 10_000
 MAX_RECORDS = 200_000
+MAX_BUDGET = 100_000  # world steps of one episode
+MAX_STEPS = 20_000_000  # of all episodes
 _MAX_LEDGER = 64 << 20
 _ENV = MapOf(Text(500), 64, Name(40))
 
@@ -216,6 +218,13 @@ def _check_worlds(suite: Suite) -> None:
     total = sum(task.episodes for task in suite.tasks) * len(suite.actors)
     if total > MAX_RECORDS:
         raise FormatError(f"Suite {suite.id}: {total:,} records; {MAX_RECORDS:,} are read here.")
+    steps = sum(task.episodes * task.budget for task in suite.tasks) * len(suite.actors)
+    longest = max(task.budget for task in suite.tasks)
+    if steps > MAX_STEPS or longest > MAX_BUDGET:
+        raise FormatError(
+            f"Suite {suite.id}: {steps:,} world steps, {longest:,} in one episode; "
+            f"{MAX_STEPS:,} and {MAX_BUDGET:,} are replayed here."
+        )
     for task in suite.tasks:
         try:
             world = task.factory()

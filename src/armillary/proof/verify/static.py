@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 from armillary.core.errors import ArmillaryError, CheckFailedError, ConfigError
+from armillary.planning import PLANNERS, proposal_steps
 from armillary.proof.canonical import digest
 from armillary.proof.code import code_digest
 from armillary.proof.entry import check_follows
@@ -18,6 +19,7 @@ from armillary.proof.verify.rules import Check, Said, broken, first, holds, same
 from armillary.proof.verify.sources import card_fields, ledger_part
 
 _NO_CODE = "0" * 64
+_MOST_STEPS = 1_000_000  # per decision, where a suite sets no limit
 
 
 def signature(case: Case) -> Said:
@@ -87,6 +89,18 @@ def committed_agent(case: Case) -> Said:
     return same(
         "Committed agent", claimed, {"digest": agent.digest, "parameters": agent.parameters}
     )
+
+
+def agent_budget(case: Case) -> Said:
+    """The planner keeps every task's budget, so that whoever checks need not search for ever."""
+    spec, tasks = case.sources.agent.spec, case.sources.suite.tasks
+    settings = PLANNERS[spec.planner].Config(**spec.planner_settings)
+    takes = settings.model_steps
+    takes += proposal_steps(spec.proposals, settings.length) if spec.prior else 0
+    least = min(_MOST_STEPS if t.planner_budget is None else t.planner_budget for t in tasks)
+    if takes > least:
+        return broken(f"The planner takes {takes:,} model steps per decision; {least:,} may be.")
+    return holds(f"The planner takes {takes:,} of {least:,} model steps per decision.")
 
 
 def known_suite(case: Case) -> Said:
@@ -289,6 +303,7 @@ STATIC = (
     Check("ledger.order", 0, order, about="seeds drawn again, runs repeated, things backdated"),
     Check("commit.suite", 0, committed_suite, about="other rules than were committed to"),
     Check("commit.agent", 0, committed_agent, about="another agent than was committed"),
+    Check("agent.budget", 0, agent_budget, about="an agent that searches more than it may"),
     Check("suite.known", 0, known_suite, about="easier rules under a known name"),
     Check("suite.code", 0, suite_code, about="a run by other code"),
     Check("suite.golden", 0, golden, about="worlds that draw other starts or goals"),

@@ -19,6 +19,7 @@ from armillary.core.errors import FormatError
 from armillary.proof.episodes import RunFolder
 
 MAX_RUN_BYTES = 1 << 30
+MAX_AGENT_BYTES = 16 << 30
 MAX_FILES = 2000
 CARD = "scorecard.json"
 
@@ -68,25 +69,26 @@ def find_submission(
             f"{path}: holds no {CARD}; a submission, a run's folder or a scorecard was expected."
         )
     root = run.parent
-    _check_sizes(run)
+    agent = agent or root / "agent"
+    _check_sizes(run, MAX_RUN_BYTES)
+    _check_sizes(agent, MAX_AGENT_BYTES)
     return Submission(
         root=root,
         run=RunFolder(run),
-        agent=agent or root / "agent",
+        agent=agent,
         ledger=ledger or root / "ledger.jsonl",
         key=root / "key.pub",
     )
 
 
-def _check_sizes(folder: Path) -> None:
+def _check_sizes(folder: Path, most: int) -> None:
     """Refuse links, and more than can be read here, before anything is opened."""
     total = 0
     for count, path in enumerate(folder.rglob("*"), start=1):
         if path.is_symlink():
             raise FormatError(f"{path}: is a link; links are not followed in a submission.")
         total += path.stat().st_size if path.is_file() else 0
-        if count > MAX_FILES or total > MAX_RUN_BYTES:
+        if count > MAX_FILES or total > most:
             raise FormatError(
-                f"{folder}: more than {MAX_FILES} files or {MAX_RUN_BYTES >> 20} MiB; refused as "
-                "a run's folder."
+                f"{folder}: more than {MAX_FILES} files or {most >> 20} MiB; refused."
             )

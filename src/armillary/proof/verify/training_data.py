@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
 from armillary.data import open_dataset
 from armillary.proof.contamination import Thoroughness, check_contamination
+from armillary.proof.data_manifest import data_digest, write_data_manifest
 from armillary.proof.evaluations import manifest_evaluation
 from armillary.proof.verify.case import Case
-from armillary.proof.verify.rules import Check, Said, broken, holds, unknown
+from armillary.proof.verify.rules import Check, Said, broken, holds, same, unknown
 
 _PICTURES = 13
 
@@ -30,4 +34,17 @@ def contamination(case: Case) -> Said:
     return holds("The training data hold no episode of the test and none that is nearly one.")
 
 
-DATA = (Check("data.contamination", 0, contamination, about="training on the test"),)
+def committed_data(case: Case) -> Said:
+    """The training data are those that the commit names."""
+    named = case.sources.claimed.commit.body.get("data")
+    if case.how.data is None or named is None:
+        return holds("No training data were both named in the commit and shown.")
+    with TemporaryDirectory() as folder:
+        found = data_digest(write_data_manifest(case.how.data, Path(folder)))
+    return same("Training data", named, found)
+
+
+DATA = (
+    Check("data.same", 0, committed_data, about="other training data than were committed to"),
+    Check("data.contamination", 0, contamination, about="training on the test"),
+)

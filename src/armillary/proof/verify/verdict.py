@@ -22,8 +22,10 @@ from armillary.proof.verify.training_data import DATA
 Word = Literal["accepted", "refuted", "malformed", "undecided"]
 EXIT_CODES: dict[Word, int] = {"accepted": 0, "refuted": 1, "malformed": 2, "undecided": 4}
 CHECKS: tuple[Check, ...] = (*STATIC, *DATA, *REPLAY, *AUDIT, *RERUN, *CHALLENGE)
-# By the highest level whose rules all hold; what lies between needs what is below it.
+# By the highest checked level up to which everything holds. A challenge stands without replay and
+# audit: whatever was invented, the rate then holds.
 LEVELS = ("self", "replayed", "audited", "audited", "challenged")
+_CHALLENGED = 4
 
 
 @dataclass(frozen=True)
@@ -38,6 +40,7 @@ class Report:
         nonce: that chose the samples.
         about: digests of card, agent and suite, and which arithmetic applied; empty where the
             submission could not be read.
+        rows: that the card claims.
     """
 
     verdict: Word
@@ -46,6 +49,7 @@ class Report:
     seconds: float
     nonce: str
     about: dict[str, str]
+    rows: tuple[dict[str, Any], ...] = ()
 
     @property
     def exit_code(self) -> int:
@@ -76,6 +80,7 @@ class Report:
             "seconds": round(self.seconds, 3),
             "nonce": self.nonce,
             **self.about,
+            "rows": list(self.rows),
             "rules": [asdict(rule) for rule in self.rules],
         }
 
@@ -119,6 +124,7 @@ def verify(
             "owner": case.sources.ledger.owner.hex,
             "arithmetic": case.arithmetic,
         },
+        rows=tuple(case.card.value["rows"]),
     )
 
 
@@ -136,8 +142,13 @@ def _applied(case: Case, levels: Sequence[int], without: Collection[str]) -> tup
         decisive = [rule.ok for rule in rules if rule.severity == "error"]
         if False in decisive:
             break
-        reached = level if all(decisive) else reached
+        weak = level == _CHALLENGED and _too_weak(rules)
+        reached = level if all(decisive) and not weak else reached
     return rules, reached
+
+
+def _too_weak(rules: Sequence[Rule]) -> bool:
+    return any(rule.name == "challenge.power" and rule.ok is not True for rule in rules)
 
 
 def _verdict(rules: Sequence[Rule]) -> Word:
