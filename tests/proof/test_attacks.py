@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
+from stages import under_portable
 
 from armillary.proof.attack.plan import Attack
 from armillary.proof.attack.suite import ATTACKS, Arena
 from armillary.proof.attack.teaching import TEACHING
-from armillary.proof.profiles import PROFILES
 from armillary.proof.verify.rules import Check
 from armillary.proof.verify.verdict import CHECKS
 
@@ -29,10 +29,7 @@ def rule_marked(check: Check) -> object:
 
 @pytest.fixture(scope="module")
 def arena(tmp_path_factory) -> Iterator[Arena]:
-    # torch is loaded already: claims and verifications of this process are alike all the same
-    with pytest.MonkeyPatch.context() as patch:
-        for name, value in PROFILES["portable"].items():
-            patch.setenv(name, value)
+    with under_portable():
         yield Arena(tmp_path_factory.mktemp("arena"))
 
 

@@ -12,20 +12,18 @@ import resource
 import shutil
 import time
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
+from stages import small_suite, under_portable
 
 from armillary.core.errors import ArmillaryError
 from armillary.proof.attack.stage import OWNER, Stage, set_stage
-from armillary.proof.builtin import builtin_suite
 from armillary.proof.canonical import canonical_bytes
 from armillary.proof.entry import make_entry, parse_entry
 from armillary.proof.envelope import Statement, sign_statement
 from armillary.proof.keys import load_public_key
-from armillary.proof.profiles import PROFILES
 from armillary.proof.scorecard import PREDICATE_TYPE
 from armillary.proof.verify.case import How, read_card_file
 from armillary.proof.verify.sources import file_hash
@@ -48,13 +46,8 @@ FEW, MANY, PART = 300, 10_000, 50
 
 @pytest.fixture(scope="module")
 def stage(tmp_path_factory) -> Iterator[Stage]:
-    with pytest.MonkeyPatch.context() as patch:
-        for name, value in PROFILES["portable"].items():
-            patch.setenv(name, value)
-        tiny = builtin_suite("tiny")
-        task = replace(tiny.tasks[0], episodes=3, budget=2)
-        suite = replace(tiny, id="fuzz", tasks=(task,), golden=tiny.golden[:1])
-        yield set_stage(tmp_path_factory.mktemp("stage"), suite)
+    with under_portable():
+        yield set_stage(tmp_path_factory.mktemp("stage"), small_suite("fuzz"))
 
 
 def checked(stage: Stage, where: Path) -> Report:

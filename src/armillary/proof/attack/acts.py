@@ -25,12 +25,12 @@ from armillary.proof.attack.paper import forged, task_names
 from armillary.proof.attack.plan import AUDIT, REPLAY, Attack, Planted
 from armillary.proof.attack.stage import CONFIG, PLANNER, Stage, make_agent
 from armillary.proof.reveal import local_reveal, secret_hash
-from armillary.proof.seeds import episode_seeds
+from armillary.proof.seeds import draw_manifest, episode_seeds
 from armillary.worlds.two_rooms import TwoRooms
 
 CLOSED = (*AUDIT, 3)
 CHALLENGED = (0, 4)
-_CANDIDATES = 300
+_CANDIDATES, _TRIED = 200, 12
 
 
 def policy_of(agent: Any, forge: Forge, task: str) -> ModelPolicy:
@@ -252,14 +252,25 @@ def _nudging(at: int) -> players.Choose:
 
 
 def _ground(forge: Forge) -> None:
-    """Try many local values before the commit and commit to the one with the easiest episodes."""
+    """Try many local values before the commit and commit to the one with the best run."""
     values = [hashlib.sha256(f"attack {n}".encode()).hexdigest() for n in range(_CANDIDATES)]
-    forge.value = max(values, key=_easiness(forge))
+    easiest = sorted(values, key=_easiness(forge))[-_TRIED:]
+    forge.value = max(easiest, key=_success(forge))
     forge.commit["secret"] = secret_hash(forge.value)
     forge.reveals = lambda commit: [local_reveal(commit.hash, forge.value)]
     from armillary.proof.attack.paper import rerun
 
     rerun(forge)
+
+
+def _success(forge: Forge) -> Callable[[str], int]:
+    task = forge.suite.tasks[0]
+
+    def success(value: str) -> int:
+        records = evaluate(draw_manifest(forge.suite, task, value), forge.agent)
+        return sum(record.success for record in records)
+
+    return success
 
 
 def _easiness(forge: Forge) -> Callable[[str], float]:

@@ -6,8 +6,9 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 from armillary.core.errors import ArmillaryError, CheckFailedError, ConfigError
+from armillary.core.hashing import canonical_json
 from armillary.planning import PLANNERS, proposal_steps
-from armillary.proof.canonical import digest
+from armillary.proof.canonical import digest, parse_json, read_bytes
 from armillary.proof.code import code_digest
 from armillary.proof.entry import check_follows
 from armillary.proof.envelope import open_envelope
@@ -148,19 +149,14 @@ def fresh(case: Case) -> Said:
 def manifests(case: Case) -> Said:
     """The run was of the episodes that suite and reveal draw."""
     start, where = case.sources.claimed.run.start.body, case.sources.where.run
-    drawn = {name: one.sha256 for name, one in case.sources.manifests.items()}
-    if start["manifests"] != drawn:
+    drawn = case.sources.manifests
+    if start["manifests"] != {name: one.sha256 for name, one in drawn.items()}:
         return broken("The run began with other episodes than suite and reveal draw.")
-    from armillary.control.manifest import load_manifest
-
-    wrong = (
-        name for name, sha in drawn.items() if load_manifest(where.manifest(name)).sha256 != sha
-    )
+    told = {name: parse_json(read_bytes(where.manifest(name)), name) for name in drawn}
+    # as text: what is left out, or 0 for false, is another file
+    wrong = (n for n, m in drawn.items() if canonical_json(told[n]) != canonical_json(m.to_dict()))
     return first(
-        (
-            f"manifests/{name}.json holds other episodes than suite and reveal draw."
-            for name in wrong
-        ),
+        (f"manifests/{name}.json is not what suite and reveal draw." for name in wrong),
         "The episodes are those that suite and reveal draw.",
     )
 
