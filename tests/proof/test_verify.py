@@ -29,6 +29,7 @@ from armillary.proof.verify import audit
 from armillary.proof.verify.attestation import (
     attest,
     attestations,
+    leaderboard_verdict,
     read_attestation,
     verdict_of,
     write_attestation,
@@ -190,6 +191,13 @@ def test_only_other_keys_lift_a_level(stage: Stage, report: Report, tmp_path: Pa
     assert len(attestations(where, OWNER.public)) == 1  # what does not hold says nothing
     where.run.card.write_bytes(where.run.card.read_bytes() + b"\n")
     assert attestations(where, OWNER.public) == ()
+
+
+def test_a_leaderboard_shows_what_nobody_can_refute_or_decide(stage: Stage, tmp_path: Path) -> None:
+    shown = leaderboard_verdict(stage.honest.run.card)  # its suite is not built in
+    assert (shown.level, shown.ok) == ("self", True) and "decided" in shown.detail
+    (tmp_path / "card.json").write_text("{}")
+    assert not leaderboard_verdict(tmp_path / "card.json").ok
 
 
 def test_a_crash_is_a_failure_in_the_record_and_in_the_card(stage: Stage, tmp_path: Path) -> None:

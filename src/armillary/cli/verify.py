@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from tyro.conf import Positional, UseAppendAction
 
@@ -37,6 +37,8 @@ class _Check(Command):
     """Public key that must have signed; else the ledger's own."""
     suite: UseAppendAction[tuple[Path, ...]] = ()
     """A suite.json whose rules you trust, beside the built-in ones."""
+    arithmetic: Literal["", "same", "other-isa", "bfloat16"] = ""
+    """How far decisions may differ; empty: by what the claim's machine and this one share."""
     workers: int = 2
     """Processes; what is found does not depend on it."""
     key: Path | None = None
@@ -71,7 +73,8 @@ class _Check(Command):
         given: dict[str, Any] = {"nonce": _nonce(self.nonce)} if self.nonce else {}
         suites = [*map(builtin_suite, BUILTIN), *map(load_suite, self.suite)]
         owner = load_public_key(self.owner) if self.owner else None
-        return How(key=owner, suites=tuple(suites), workers=self.workers, **given, **more)
+        given |= {"arithmetic": self.arithmetic, "workers": self.workers, **more}
+        return How(key=owner, suites=tuple(suites), **given)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -32,8 +32,8 @@ from armillary.proof.shapes import (
     Time,
     Whole,
 )
-from armillary.proof.verify.submission import Submission
-from armillary.proof.verify.verdict import Report, rules_digest
+from armillary.proof.verify.submission import Submission, find_submission
+from armillary.proof.verify.verdict import Report, rules_digest, verify
 
 PREDICATE_TYPE = "urn:armillary:verification:1"
 _MAX_FILES, _MAX_BYTES = 64, 1 << 20
@@ -188,3 +188,16 @@ def verdict_of(
     best: Level = max(levels, key=LEVELS.index, default="self")  # pyrefly: ignore
     keys = len({one.verifier.id for one in said})
     return Verdict(best, True, f"Attested by {keys} other key{'s' if keys != 1 else ''}.")
+
+
+def leaderboard_verdict(card: Path) -> Verdict:
+    """Return what a card is worth on a leaderboard: level 0 checked here, the rest attested.
+
+    Args:
+        card: ``scorecard.json`` of a submission's run; the ``verify`` of ``make_leaderboard``.
+    """
+    try:
+        where = find_submission(card)
+    except ArmillaryError as error:
+        return Verdict("self", False, str(error))
+    return verdict_of(where, verify(where, levels=(0,)))

@@ -129,6 +129,8 @@ def _one(
     decision, actions = record.decisions[index], actions_of(record)
     episode = EpisodeSpec(record.id, record.seed, record.goal_seed)
     try:
+        if decision.step % (policy.replan * policy.frame_skip):
+            raise ShapeError(f"{record.id}: the agent decides nothing at step {decision.step}.")
         start = policy.init(goal, policy_seed(episode))
         state = _state(decision.carry, start.planner)
         latent = _latent(policy, seen, actions, decision.step)
