@@ -12,7 +12,7 @@ import numpy as np
 import torch
 
 from armillary.control.evaluate import evaluate
-from armillary.control.manifest import Manifest
+from armillary.control.manifest import EpisodeSpec, Manifest, draw_goal
 from armillary.control.model_policy import ModelPolicy
 from armillary.control.records import Record
 from armillary.control.specs import NoOpSpec
@@ -21,7 +21,7 @@ from armillary.core.values import Goal, Observation
 from armillary.models import untrained
 from armillary.proof.attack import players
 from armillary.proof.attack.forge import Forge
-from armillary.proof.attack.paper import forged, task_names
+from armillary.proof.attack.paper import forged, rerun, task_names
 from armillary.proof.attack.plan import AUDIT, REPLAY, Attack, Planted
 from armillary.proof.attack.stage import CONFIG, PLANNER, Stage, make_agent
 from armillary.proof.reveal import local_reveal, secret_hash
@@ -30,7 +30,7 @@ from armillary.worlds.two_rooms import TwoRooms
 
 CLOSED = (*AUDIT, 3)
 CHALLENGED = (0, 4)
-_CANDIDATES, _TRIED = 200, 12
+_CANDIDATES, _TRIED = 500, 60
 
 
 def policy_of(agent: Any, forge: Forge, task: str) -> ModelPolicy:
@@ -251,16 +251,22 @@ def _nudging(at: int) -> players.Choose:
     return choose
 
 
-def _ground(forge: Forge) -> None:
-    """Try many local values before the commit and commit to the one with the best run."""
+def plant_ground(stage: Stage, folder: Path) -> Planted:
+    """Try many local values before the commit and commit to the one with the best run.
+
+    Of one row: the more episodes there are, the more values somebody must try.
+    """
+    forge = Forge.of(stage)
+    task = stage.suite.tasks[0]
+    forge.suite = replace(stage.suite, id="attack-ground", tasks=(task,))
+    forge.rows = {task.name: forge.rows[task.name]}
     values = [hashlib.sha256(f"attack {n}".encode()).hexdigest() for n in range(_CANDIDATES)]
     easiest = sorted(values, key=_easiness(forge))[-_TRIED:]
     forge.value = max(easiest, key=_success(forge))
     forge.commit["secret"] = secret_hash(forge.value)
     forge.reveals = lambda commit: [local_reveal(commit.hash, forge.value)]
-    from armillary.proof.attack.paper import rerun
-
     rerun(forge)
+    return Planted(forge.write(folder), {"suites": (forge.suite,), "fresh": 150})
 
 
 def _success(forge: Forge) -> Callable[[str], int]:
@@ -274,8 +280,6 @@ def _success(forge: Forge) -> Callable[[str], int]:
 
 
 def _easiness(forge: Forge) -> Callable[[str], float]:
-    from armillary.control.manifest import EpisodeSpec, draw_goal
-
     task = forge.suite.tasks[0]
     world, limit = task.factory(), float(task.success_distance)
 
@@ -285,8 +289,8 @@ def _easiness(forge: Forge) -> Callable[[str], float]:
             seeds = episode_seeds(forge.suite.digest, value, task.name, index)
             world.reset(seeds[0])
             far = world.distance(draw_goal(world, task.task, EpisodeSpec("", *seeds)))
-            near += max(0.0, 1 - (far - limit) / 0.1) if far > limit else 0.0
-        return near
+            near += np.exp((limit - far) / 0.03) if far > limit else 0.0
+        return float(near)
 
     return easiness
 
@@ -299,7 +303,6 @@ def _fresh(forge: Forge, name: str) -> Path:
 
 def plant_router(stage: Stage, folder: Path) -> Planted:
     """Hand in one agent that holds two predictors and asks one of them by what it sees."""
-    from armillary.proof.attack.paper import rerun
     from armillary.proof.attack.routing import routed
 
     forge = Forge.of(stage)
@@ -386,7 +389,7 @@ ACTS: tuple[Attack, ...] = (
     Attack(
         "seeds_ground",
         "local values tried before the commit",
-        forged(_ground),
+        plant_ground,
         CHALLENGED,
         alone="challenge.rate",
     ),
