@@ -23,6 +23,7 @@ from armillary.proof.attack import players
 from armillary.proof.attack.forge import Forge
 from armillary.proof.attack.paper import forged, rerun, task_names
 from armillary.proof.attack.plan import AUDIT, REPLAY, Attack, Planted
+from armillary.proof.attack.routing import routed
 from armillary.proof.attack.stage import CONFIG, PLANNER, Stage, make_agent
 from armillary.proof.reveal import local_reveal, secret_hash
 from armillary.proof.seeds import draw_manifest, episode_seeds
@@ -303,8 +304,6 @@ def _fresh(forge: Forge, name: str) -> Path:
 
 def plant_router(stage: Stage, folder: Path) -> Planted:
     """Hand in one agent that holds two predictors and asks one of them by what it sees."""
-    from armillary.proof.attack.routing import routed
-
     forge = Forge.of(stage)
     manifests: list[Manifest] = list(forge.drawn.values())
     forge.agent = make_agent(_fresh(forge, "router"), routed(manifests))

@@ -5,15 +5,21 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
+from armillary.control.evaluate import evaluate
 from armillary.control.records import Record, read_records, record_line, write_records
+from armillary.control.specs import NoOpSpec, OracleSpec, RandomSpec
+from armillary.core.hashing import file_sha256
 from armillary.proof.attack.forge import Forge, other_public_key
 from armillary.proof.attack.plan import AUDIT, REPLAY, Attack, Plant, Planted
 from armillary.proof.attack.stage import STRANGER, VALUE, Stage
 from armillary.proof.entry import Entry, make_entry
 from armillary.proof.reveal import local_reveal, nonce_reveal, secret_hash
+from armillary.proof.seeds import draw_manifest
 from armillary.proof.verify.case import read_card_file
+from armillary.proof.verify.sources import file_hash
 from armillary.proof.verify.submission import Submission
 
 Change = Callable[[Forge], None]
@@ -92,9 +98,6 @@ def _easier(forge: Forge) -> None:
 
 def rerun(forge: Forge) -> None:
     """Run agent and controls on what the forge's suite draws."""
-    from armillary.control.evaluate import evaluate
-    from armillary.control.specs import NoOpSpec, OracleSpec, RandomSpec
-
     agents: dict[str, Any] = {"agent": forge.agent, "random": RandomSpec(), "noop": NoOpSpec()}
     agents |= {"oracle": OracleSpec()}
     for name, manifest in forge.drawn.items():
@@ -111,9 +114,6 @@ def _threshold_after(forge: Forge) -> None:
 
 def _drop_failed(forge: Forge) -> None:
     """Put further, better episodes in the place of failed ones, under their names."""
-    from armillary.control.evaluate import evaluate
-    from armillary.proof.seeds import draw_manifest
-
     task = forge.suite.tasks[0]
     manifest = forge.drawn[task.name]
     more = draw_manifest(forge.suite, task, forge.value, 3 * task.episodes)
@@ -248,8 +248,6 @@ def _other_chunk(forge: Forge) -> None:
 
 def _line_hash(forge: Forge) -> None:
     """Write one record with a wrong hash of its own, and tell that file everywhere."""
-    from armillary.proof.verify.sources import file_hash
-
     task = task_names(forge)[0]
     records, name = forge.rows[task]["agent"], f"{task}/agent"
     wrong = record_line(records[0]).replace(records[0].sha256, _OTHER)
@@ -263,8 +261,6 @@ def _line_hash(forge: Forge) -> None:
 
 def _files(forge: Forge) -> dict[str, str]:
     """Return the hashes of the record files as the forge writes them."""
-    from armillary.core.hashing import file_sha256
-
     found = {}
     probe = forge.stage.folder / "probe.jsonl"
     for task, row in forge.rows.items():
@@ -338,8 +334,6 @@ def _card_ledger(forge: Forge) -> None:
 
 def _wrong_root(forge: Forge) -> Mapping[str, Any]:
     """Return the ledger part of the forge's own ledger with another root."""
-    from tempfile import TemporaryDirectory
-
     with TemporaryDirectory(dir=forge.stage.folder) as folder:
         part = read_card_file(forge.write(Path(folder) / "probe").run.card).value["ledger"]
     return {**part, "root": _OTHER}

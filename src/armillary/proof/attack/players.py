@@ -14,7 +14,7 @@ from armillary.control.manifest import EpisodeSpec, Manifest, draw_goal
 from armillary.control.model_policy import ModelPolicy, ModelState
 from armillary.control.processes import one_thread
 from armillary.control.records import Outcome, Record
-from armillary.control.worlds import WorldSource
+from armillary.control.worlds import WorldFactory, WorldSource
 from armillary.core.protocols import World
 from armillary.core.rng import generator
 from armillary.core.values import Goal, Observation
@@ -60,8 +60,6 @@ def play(
         choose: what is done.
         world_source: makes the world; None for the manifest's.
     """
-    from armillary.control.worlds import WorldFactory
-
     world = (world_source or WorldFactory(manifest.world, manifest.settings))()
     try:
         with one_thread():
@@ -136,8 +134,6 @@ class Steered:
 
     def play(self, manifest: Manifest, identity: str) -> list[Record]:
         """Return records of all episodes."""
-        from armillary.control.worlds import WorldFactory
-
         world = WorldFactory(manifest.world, manifest.settings)()
         try:
             with one_thread():
