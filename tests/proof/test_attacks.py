@@ -33,14 +33,14 @@ def arena(tmp_path_factory) -> Iterator[Arena]:
         yield Arena(tmp_path_factory.mktemp("arena"))
 
 
-@pytest.mark.parametrize("attack", map(marked, ATTACKS))
+@pytest.mark.parametrize("attack", [marked(attack) for attack in ATTACKS])
 def test_an_attack_is_caught_and_its_honest_twin_is_accepted(arena: Arena, attack: Attack) -> None:
     outcome = arena.run(attack)
     assert outcome.caught, outcome.to_dict()
     assert outcome.twin.verdict == "accepted", outcome.twin.refuting
 
 
-@pytest.mark.parametrize("check", map(rule_marked, NEEDED))
+@pytest.mark.parametrize("check", [rule_marked(check) for check in NEEDED])
 def test_without_a_rule_an_attack_passes(arena: Arena, check: Check) -> None:
     alone = [attack for attack in ATTACKS if attack.alone == check.name]
     assert alone, f"no attack shows what {check.name} is good for"

@@ -240,7 +240,7 @@ def test_links_and_paths_that_lead_elsewhere_are_refused(stage: Stage, copy: Pat
 @pytest.mark.parametrize(
     ("old", "new", "said"),
     [
-        (b'"episodes":3', b'"episodes":100000', "records are read here"),
+        (b'"episodes":3', b'"episodes":100000', "are read here"),
         (b'"image_size":64', b'"image_size":100000', "16 to 1024 pixels"),
         (b'"image_size":64', b'"image_size":"64"', "cannot be made"),
         (b'"image_size":64', b'"import_me":64', "see its class for the settings"),

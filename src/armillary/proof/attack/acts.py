@@ -25,13 +25,16 @@ from armillary.proof.attack.paper import forged, rerun, task_names
 from armillary.proof.attack.plan import AUDIT, REPLAY, Attack, Planted
 from armillary.proof.attack.routing import routed
 from armillary.proof.attack.stage import CONFIG, PLANNER, Stage, make_agent
+from armillary.proof.attack.walking import walking
 from armillary.proof.reveal import local_reveal, secret_hash
-from armillary.proof.seeds import draw_manifest, episode_seeds
+from armillary.proof.seeds import episode_seeds
 from armillary.worlds.two_rooms import TwoRooms
 
 CLOSED = (*AUDIT, 3)
 CHALLENGED = (0, 4)
-_CANDIDATES, _TRIED = 500, 60
+_CANDIDATES = 2000
+_WAY = torch.tensor([0.02, 0.02])
+_THOROUGH = {"samples": 64, "iterations": 4, "elites": 4, "length": 2}
 
 
 def policy_of(agent: Any, forge: Forge, task: str) -> ModelPolicy:
@@ -253,47 +256,46 @@ def _nudging(at: int) -> players.Choose:
 
 
 def plant_ground(stage: Stage, folder: Path) -> Planted:
-    """Try many local values before the commit and commit to the one with the best run.
+    """Hand in an agent that always walks the same way, and a value under which that is right.
 
-    Of one row: the more episodes there are, the more values somebody must try.
+    The value is local: thousands were tried before the commit, with a walk and without any model.
     """
     forge = Forge.of(stage)
-    task = stage.suite.tasks[0]
-    forge.suite = replace(stage.suite, id="attack-ground", tasks=(task,))
+    first = stage.suite.tasks[0]
+    task = replace(first, settings={**first.settings, "image_size": 16})
+    forge.suite = replace(stage.suite, id="attack-ground", tasks=(task,), golden=())
     forge.rows = {task.name: forge.rows[task.name]}
+    forge.agent = make_agent(_fresh(forge, "walking"), walking(_WAY), **_THOROUGH)
     values = [hashlib.sha256(f"attack {n}".encode()).hexdigest() for n in range(_CANDIDATES)]
-    easiest = sorted(values, key=_easiness(forge))[-_TRIED:]
-    forge.value = max(easiest, key=_success(forge))
+    forge.value = max(values, key=_solved_by_walking(forge))
     forge.commit["secret"] = secret_hash(forge.value)
     forge.reveals = lambda commit: [local_reveal(commit.hash, forge.value)]
     rerun(forge)
     return Planted(forge.write(folder), {"suites": (forge.suite,), "fresh": 150})
 
 
-def _success(forge: Forge) -> Callable[[str], int]:
+def _solved_by_walking(forge: Forge) -> Callable[[str], int]:
+    """Return how many of a value's episodes are solved by always walking the same way."""
     task = forge.suite.tasks[0]
+    world, limit = TwoRooms(**task.settings), float(task.success_distance)
+    way = _WAY.double().numpy()
 
-    def success(value: str) -> int:
-        records = evaluate(draw_manifest(forge.suite, task, value), forge.agent)
-        return sum(record.success for record in records)
-
-    return success
-
-
-def _easiness(forge: Forge) -> Callable[[str], float]:
-    task = forge.suite.tasks[0]
-    world, limit = task.factory(), float(task.success_distance)
-
-    def easiness(value: str) -> float:
-        near = 0.0
-        for index in range(task.episodes):
+    def solved(value: str) -> int:
+        count = drawn = index = 0
+        while drawn < task.episodes:
             seeds = episode_seeds(forge.suite.digest, value, task.name, index)
+            index += 1
             world.reset(seeds[0])
-            far = world.distance(draw_goal(world, task.task, EpisodeSpec("", *seeds)))
-            near += np.exp((limit - far) / 0.03) if far > limit else 0.0
-        return float(near)
+            goal = draw_goal(world, task.task, EpisodeSpec("", *seeds))
+            if world.distance(goal) <= limit:
+                continue
+            drawn += 1
+            for _ in range(task.budget):
+                world.advance(way)
+            count += world.distance(goal) <= limit
+        return count
 
-    return easiness
+    return solved
 
 
 def _fresh(forge: Forge, name: str) -> Path:

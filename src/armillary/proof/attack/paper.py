@@ -2,28 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
 from armillary.control.evaluate import evaluate
-from armillary.control.records import Record, read_records, record_line, write_records
+from armillary.control.records import Record
 from armillary.control.specs import NoOpSpec, OracleSpec, RandomSpec
-from armillary.core.hashing import file_sha256
 from armillary.proof.attack.forge import Forge, other_public_key
 from armillary.proof.attack.plan import AUDIT, REPLAY, Attack, Plant, Planted
 from armillary.proof.attack.stage import STRANGER, VALUE, Stage
 from armillary.proof.entry import Entry, make_entry
-from armillary.proof.reveal import local_reveal, nonce_reveal, secret_hash
+from armillary.proof.reveal import nonce_reveal
 from armillary.proof.seeds import draw_manifest
 from armillary.proof.verify.case import read_card_file
-from armillary.proof.verify.sources import file_hash
 from armillary.proof.verify.submission import Submission
 
 Change = Callable[[Forge], None]
-_OTHER = "d" * 64
+OTHER = "d" * 64
 
 
 def forged(change: Change, **how: Any) -> Plant:
@@ -68,11 +65,12 @@ def _flip_bit(forge: Forge) -> None:
 
 
 def _flip_and_sign_as_other(forge: Forge) -> None:
-    _one_more(forge)
+    one_more(forge)
     forge.signer = STRANGER
 
 
-def _one_more(forge: Forge) -> None:
+def one_more(forge: Forge) -> None:
+    """Claim one success more than there is, in the card alone."""
     rows = [dict(row) for row in honest_card(forge.stage)["rows"]]
     rows[0]["succ"] += 1
     forge.card["rows"] = rows
@@ -200,7 +198,7 @@ def _other_hand(forge: Forge) -> None:
 
 def _other_suite_committed(forge: Forge) -> None:
     """Run a suite that is known, but not the one that was committed to."""
-    forge.commit["suite"] = {"id": forge.suite.id, "digest": _OTHER}
+    forge.commit["suite"] = {"id": forge.suite.id, "digest": OTHER}
 
 
 def _other_agent_committed(forge: Forge) -> None:
@@ -208,14 +206,14 @@ def _other_agent_committed(forge: Forge) -> None:
 
 
 def _other_code(forge: Forge) -> None:
-    forge.suite = replace(forge.suite, code=_OTHER)
+    forge.suite = replace(forge.suite, code=OTHER)
     rerun(forge)
 
 
 def _plant_false_golden(stage: Stage, folder: Path) -> Planted:
     """Publish a suite whose golden vectors another world drew."""
     forge = Forge.of(stage)
-    golden = (replace(forge.suite.golden[0], goal=_OTHER), *forge.suite.golden[1:])
+    golden = (replace(forge.suite.golden[0], goal=OTHER), *forge.suite.golden[1:])
     forge.suite = replace(forge.suite, golden=golden)
     rerun(forge)
     return Planted(forge.write(folder), {"suites": (forge.suite,)})
@@ -223,7 +221,7 @@ def _plant_false_golden(stage: Stage, folder: Path) -> Planted:
 
 def _chosen_episodes(forge: Forge) -> None:
     names = {name: one.sha256 for name, one in forge.drawn.items()}
-    forge.start["manifests"] = {**names, task_names(forge)[0]: _OTHER}
+    forge.start["manifests"] = {**names, task_names(forge)[0]: OTHER}
 
 
 def _actor_left_out(forge: Forge) -> None:
@@ -231,7 +229,7 @@ def _actor_left_out(forge: Forge) -> None:
 
 
 def _environment_after(forge: Forge) -> None:
-    forge.start["env"] = _OTHER
+    forge.start["env"] = OTHER
 
 
 def _profile(forge: Forge) -> None:
@@ -239,50 +237,11 @@ def _profile(forge: Forge) -> None:
 
 
 def _other_end(forge: Forge) -> None:
-    forge.end["root"] = _OTHER
+    forge.end["root"] = OTHER
 
 
 def _other_chunk(forge: Forge) -> None:
-    forge.chunk = lambda body: {**body, "root": _OTHER} if body["actor"] == "agent" else body
-
-
-def _line_hash(forge: Forge) -> None:
-    """Write one record with a wrong hash of its own, and tell that file everywhere."""
-    task = task_names(forge)[0]
-    records, name = forge.rows[task]["agent"], f"{task}/agent"
-    wrong = record_line(records[0]).replace(records[0].sha256, _OTHER)
-    data = (wrong + "".join(record_line(one) for one in records[1:])).encode()
-    probe = forge.stage.folder / "wrong-line"
-    probe.write_bytes(data)
-    honest = dict(honest_card(forge.stage)["episodes"])
-    forge.card["episodes"] = {**honest, "files": {**_files(forge), name: file_hash(probe, 1 << 25)}}
-    forge.late = lambda where: _overwrite(where.run.records(task, "agent"), data)
-
-
-def _files(forge: Forge) -> dict[str, str]:
-    """Return the hashes of the record files as the forge writes them."""
-    found = {}
-    probe = forge.stage.folder / "probe.jsonl"
-    for task, row in forge.rows.items():
-        for actor, records in row.items():
-            write_records(probe, records)
-            found[f"{task}/{actor}"] = file_sha256(probe)
-    return found
-
-
-def _overwrite(path: Path, data: bytes) -> None:
-    path.write_bytes(data)
-
-
-def _told_slower(forge: Forge) -> None:
-    """Edit the times of a record, which no hash of a record holds."""
-    task = task_names(forge)[0]
-
-    def late(where: Submission) -> None:
-        path = where.run.records(task, "agent")
-        write_records(path, [replace(one, ms_per_decision=(1.0,)) for one in read_records(path)])
-
-    forge.late = late
+    forge.chunk = lambda body: {**body, "root": OTHER} if body["actor"] == "agent" else body
 
 
 def _over_budget_told(forge: Forge) -> None:
@@ -293,19 +252,6 @@ def _over_budget_told(forge: Forge) -> None:
     more = replace(record.decisions[0], model_steps=task.planner_budget + 1)
     decisions = (more, *record.decisions[1:])
     forge.rows[task.name]["agent"][0] = replace(record, decisions=decisions)
-
-
-def _weak_as_fresh(forge: Forge) -> None:
-    forge.commit["secret"] = secret_hash(VALUE)
-    forge.reveals = lambda commit: [local_reveal(commit.hash, VALUE)]
-    forge.card["seed"] = {"kind": "local", "value": VALUE, "label": "fresh"}
-
-
-def _hidden_interruption(forge: Forge) -> None:
-    note = {"text": "killed; goes on", "kind": "interrupted"}
-    forge.between = lambda start: [("note", {**note, "about": start.hash})]
-    forge.end["interruptions"] = 1
-    forge.card["interruptions"] = 0
 
 
 def _unentered(forge: Forge) -> None:
@@ -319,55 +265,8 @@ def _set(name: str, value: Any) -> Change:
     return change
 
 
-def _card(name: str, **fields: Any) -> Change:
-    """Return what changes fields of one part of the card, and nothing else."""
-
-    def change(forge: Forge) -> None:
-        forge.card[name] = {**honest_card(forge.stage)[name], **fields}
-
-    return change
-
-
-def _card_ledger(forge: Forge) -> None:
-    forge.card["ledger"] = _wrong_root(forge)
-
-
-def _wrong_root(forge: Forge) -> Mapping[str, Any]:
-    """Return the ledger part of the forge's own ledger with another root."""
-    with TemporaryDirectory(dir=forge.stage.folder) as folder:
-        part = read_card_file(forge.write(Path(folder) / "probe").run.card).value["ledger"]
-    return {**part, "root": _OTHER}
-
-
 def _other_key_file(forge: Forge) -> None:
     forge.late = lambda where: other_public_key(where.key)
-
-
-def _field_lies() -> Iterator[Attack]:
-    """Yield one lie in every field of the card, told there and nowhere else."""
-    lies: dict[str, Change] = {
-        "suite": _card("suite", headline=True),
-        "agent": _card("agent", parameters=10**9),
-        "rule": _card_value("rule", "best-val"),
-        "seed": _weak_as_fresh,
-        "rows": _one_more,
-        "episodes": _told_slower,
-        "manifests": _card_value("manifests", {}),
-        "interruptions": _hidden_interruption,
-        "data": _card_value("data", _OTHER),
-        "env": _card("env", cpu="a machine of another kind"),
-        "ledger": _card_ledger,
-    }
-    for name, change in lies.items():
-        rule = f"card.{name}"
-        yield Attack(f"card_{name}", f"a lie in the card's {name}", forged(change), alone=rule)
-
-
-def _card_value(name: str, value: Any) -> Change:
-    def change(forge: Forge) -> None:
-        forge.card[name] = value
-
-    return change
 
 
 PAPER: tuple[Attack, ...] = (
@@ -427,7 +326,7 @@ PAPER: tuple[Attack, ...] = (
     Attack(
         "card_about_other",
         "a true card whose statement is about another agent",
-        forged(_set("subject", _OTHER)),
+        forged(_set("subject", OTHER)),
         alone="card.subject",
     ),
     Attack(
@@ -481,12 +380,10 @@ PAPER: tuple[Attack, ...] = (
     Attack("other_profile", "run under other arithmetic", forged(_profile), alone="run.profile"),
     Attack("other_end", "a run that ended otherwise", forged(_other_end), alone="run.root"),
     Attack("other_chunk", "a chunk entered otherwise", forged(_other_chunk), alone="run.chunks"),
-    Attack("line_hash", "a record with a wrong hash", forged(_line_hash), alone="records.hashes"),
     Attack(
         "over_budget_told",
         "a decision that took more than the budget, told openly",
         forged(_over_budget_told),
         alone="records.counts",
     ),
-    *_field_lies(),
 )
