@@ -17,7 +17,7 @@ DEV := $(VENV)/.installed-dev
 DOCS_VENV := .venv-docs
 DOCS := $(DOCS_VENV)/.installed-docs
 
-.PHONY: help system install dev demo test test-slow check format docs build bench clean
+.PHONY: help system install dev demo test test-slow check format docs build bench verify attack clean
 
 help:  ## list the tasks
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 20
@@ -86,6 +86,17 @@ bench: install  ## this machine's speed: training, loading and planning
 	$(BIN)/armillary bench train
 	$(BIN)/armillary bench loader
 	$(BIN)/armillary bench plan
+
+PROOFS := results/proof
+
+verify: install  ## check every result below results/proof as a stranger would: V0 to V2
+	@found=0; for folder in $(PROOFS)/*/; do \
+	  [ -f "$$folder/run/scorecard.json" ] || continue; found=1; \
+	  echo "$$folder"; $(BIN)/armillary bench verify "$$folder" --level 2 || exit $$?; \
+	done; [ $$found = 1 ] || { echo "nothing to verify: no submission below $(PROOFS)" >&2; exit 2; }
+
+attack: install  ## attack the verifier with every known way to fudge, each beside an honest twin
+	$(BIN)/armillary bench attack
 
 clean:  ## remove what was built (not the recordings and runs in out/)
 	rm -rf dist site .pytest_cache .ruff_cache .hypothesis

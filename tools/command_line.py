@@ -46,6 +46,11 @@ COMMANDS = (
     "bench contam",
     "bench index",
     "bench compare",
+    "bench submit",
+    "bench verify",
+    "bench audit",
+    "bench challenge",
+    "bench attack",
 )
 HEAD = """# Command line
 

@@ -33,3 +33,9 @@ def test_files_that_a_page_names_are_there(page: Path) -> None:
     )
     missing = [name for name in named if not (ROOT / "src" / "armillary" / name).is_file()]
     assert missing == []
+
+
+def test_the_tables_of_rules_and_attacks_are_those_of_the_verifier() -> None:
+    command = [sys.executable, str(ROOT / "tools" / "proof_tables.py"), "--check"]
+    result = subprocess.run(command, capture_output=True, text=True)
+    assert result.returncode == 0, result.stderr

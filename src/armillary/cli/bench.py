@@ -19,6 +19,7 @@ from armillary.cli.peers import Peers
 from armillary.cli.progress import bar
 from armillary.cli.proof import Commit, Keygen, Ledger, Nonce, Pack, Reveal, Run, Score
 from armillary.cli.spatial import Spatial
+from armillary.cli.verify import Attack, Audit, Challenge, Submit, Verify
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -294,4 +295,9 @@ Bench = (
     | Annotated[Index, subcommand("index")]
     | Annotated[Compare, subcommand("compare")]
     | Annotated[Spatial, subcommand("spatial")]
+    | Annotated[Submit, subcommand("submit")]
+    | Annotated[Verify, subcommand("verify")]
+    | Annotated[Audit, subcommand("audit")]
+    | Annotated[Challenge, subcommand("challenge")]
+    | Annotated[Attack, subcommand("attack")]
 )

@@ -1,0 +1,397 @@
+"""Acts: attacks on what was done: other models, oracles, other search, lucky or easy episodes."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from armillary.control.evaluate import evaluate
+from armillary.control.manifest import EpisodeSpec, Manifest, draw_goal
+from armillary.control.model_policy import ModelPolicy
+from armillary.control.records import Record
+from armillary.control.specs import NoOpSpec
+from armillary.core.protocols import World
+from armillary.core.values import Goal, Observation
+from armillary.models import untrained
+from armillary.proof.attack import players
+from armillary.proof.attack.forge import Forge
+from armillary.proof.attack.paper import forged, rerun, task_names
+from armillary.proof.attack.plan import AUDIT, REPLAY, Attack, Planted
+from armillary.proof.attack.routing import routed
+from armillary.proof.attack.stage import CONFIG, PLANNER, Stage, make_agent
+from armillary.proof.attack.walking import walking
+from armillary.proof.reveal import local_reveal, secret_hash
+from armillary.proof.seeds import episode_seeds
+from armillary.worlds.two_rooms import TwoRooms
+
+CLOSED = (*AUDIT, 3)
+CHALLENGED = (0, 4)
+_CANDIDATES = 800
+_WAY = torch.tensor([0.02, 0.02])
+_THOROUGH = {"samples": 64, "iterations": 4, "elites": 4, "length": 2}
+
+
+def policy_of(agent: Any, forge: Forge, task: str) -> ModelPolicy:
+    """Return an agent's policy in a task's world."""
+    world = forge.suite.task(task).factory()
+    try:
+        return agent(world.spec)
+    finally:
+        world.close()
+
+
+def played_by(
+    forge: Forge, task: str, agent: Any = None, choose: players.Choose = players.honest
+) -> list[Record]:
+    """Return a task's records as somebody plays them under the handed-in agent's name."""
+    policy = policy_of(agent or forge.agent, forge, task)
+    return players.play(forge.drawn[task], policy, f"agent {forge.agent.digest}", choose)
+
+
+def _other_agent_in_one_row(forge: Forge) -> None:
+    task = task_names(forge)[1]
+    forge.rows[task]["agent"] = played_by(forge, task, forge.stage.other)
+
+
+def _other_planner_in_one_row(forge: Forge) -> None:
+    task = task_names(forge)[1]
+    spec = forge.agent.spec
+    tuned = replace(spec, planner_settings={**spec.planner_settings, "samples": 32})
+    forge.rows[task]["agent"] = played_by(forge, task, tuned)
+
+
+def _beyond_budget(forge: Forge) -> None:
+    """Search with more samples than the budget allows, and tell as many as it allows."""
+    task = task_names(forge)[0]
+    limit = forge.suite.task(task).planner_budget
+    assert limit is not None
+    spec = forge.agent.spec
+    greedy = {**PLANNER, "samples": limit // PLANNER["length"]}
+    records = played_by(forge, task, replace(spec, planner_settings=greedy))
+    forge.rows[task]["agent"] = [_telling(record, limit) for record in records]
+
+
+def _greedy_agent(forge: Forge) -> None:
+    """Hand in an agent whose planner takes more than the budget, and tell as much as is allowed."""
+    limit = forge.suite.tasks[0].planner_budget
+    assert limit is not None
+    spec = forge.agent.spec
+    forge.agent = make_agent(_fresh(forge, "greedy"), untrained(CONFIG, 0), samples=limit)
+    for task in task_names(forge):
+        name = f"agent {forge.agent.digest}"
+        policy = policy_of(spec, forge, task)
+        forge.rows[task]["agent"] = players.play(forge.drawn[task], policy, name)
+
+
+def _telling(record: Record, model_steps: int) -> Record:
+    decisions = tuple(replace(one, model_steps=model_steps) for one in record.decisions)
+    return replace(record, decisions=decisions)
+
+
+def _cheaper_told(forge: Forge) -> None:
+    task = task_names(forge)[0]
+    forge.rows[task]["agent"] = [_telling(one, 1) for one in forge.rows[task]["agent"]]
+
+
+def _swapped(forge: Forge) -> None:
+    """Hand in weights that are 0.2 % off those that acted, under their name everywhere."""
+    model = untrained(CONFIG, 0)
+    rng = torch.Generator().manual_seed(1)
+    with torch.no_grad():
+        for one in model.parameters():
+            one.mul_(1 + 0.002 * torch.randn(one.shape, generator=rng))
+    acted = forge.agent
+    forge.agent = make_agent(_fresh(forge, "swapped"), model)
+    for task in task_names(forge):
+        forge.rows[task]["agent"] = played_by(forge, task, acted)
+
+
+def _oracle(forge: Forge) -> None:
+    for task in task_names(forge):
+        forge.rows[task]["agent"] = played_by(forge, task, choose=players.expert)
+
+
+def _bfloat16(forge: Forge) -> None:
+    for task in task_names(forge):
+        policy = policy_of(forge.agent, forge, task)
+        assert isinstance(policy.model, torch.nn.Module)
+        with torch.autocast("cpu", dtype=torch.bfloat16):
+            name = f"agent {forge.agent.digest}"
+            forge.rows[task]["agent"] = players.play(forge.drawn[task], policy, name)
+
+
+def _lookup(forge: Forge) -> None:
+    """Act by a table from pictures to actions that was filled when the seeds were known."""
+    for task in task_names(forge):
+        table: dict[bytes, np.ndarray] = {}
+        played_by(forge, task, choose=_filling(table))
+        forge.rows[task]["agent"] = played_by(forge, task, choose=_reading(table))
+
+
+def _filling(table: dict[bytes, np.ndarray]) -> players.Choose:
+    def choose(
+        world: World, goal: Goal, seen: Observation, step: int, wanted: np.ndarray
+    ) -> np.ndarray:
+        table[_seen(seen, goal)] = players.expert(world, goal, seen, step, wanted)
+        return table[_seen(seen, goal)]
+
+    return choose
+
+
+def _reading(table: dict[bytes, np.ndarray]) -> players.Choose:
+    def choose(
+        world: World, goal: Goal, seen: Observation, step: int, wanted: np.ndarray
+    ) -> np.ndarray:
+        return table.get(_seen(seen, goal), wanted)
+
+    return choose
+
+
+def _seen(seen: Observation, goal: Goal) -> bytes:
+    pictures = seen.streams["rgb"].tobytes() + goal.observation.streams["rgb"].tobytes()
+    return hashlib.sha256(pictures).digest()
+
+
+class NearRooms(TwoRooms):
+    """Two rooms whose goals are the nearest of many draws that are not solved at the start."""
+
+    limit_m = 0.35
+
+    def draw_goal(self, task: str, rng: np.random.Generator) -> Goal:
+        """Draw many goals and return the nearest."""
+        goals = [super(NearRooms, self).draw_goal(task, rng) for _ in range(20)]
+        unsolved = [goal for goal in goals if self.distance(goal) > self.limit_m]
+        return min(unsolved or goals, key=self.distance)
+
+
+def _near_goals(forge: Forge) -> None:
+    for task in task_names(forge):
+        settings = dict(forge.suite.task(task).settings)
+        name = f"agent {forge.agent.digest}"
+        forge.rows[task]["agent"] = players.play(
+            forge.drawn[task],
+            policy_of(forge.agent, forge, task),
+            name,
+            world_source=lambda settings=settings: NearRooms(**settings),
+        )
+
+
+def _weak_oracle(forge: Forge) -> None:
+    """Let nobody act in the oracle's name, so that the agent looks better beside it."""
+    for task in task_names(forge):
+        lazy = evaluate(forge.drawn[task], NoOpSpec())
+        forge.rows[task]["oracle"] = [
+            replace(one, policy="oracle (privileged)", privileged=True) for one in lazy
+        ]
+
+
+def _decisions_left_out(forge: Forge) -> None:
+    """Keep decisions only up to where somebody else takes over."""
+    for task in task_names(forge):
+        until = forge.drawn[task].budget // 2
+        forge.rows[task]["agent"] = [
+            replace(one, decisions=one.decisions[:until])
+            for one in played_by(forge, task, choose=_late_expert(until))
+        ]
+
+
+def _late_expert(until: int) -> players.Choose:
+    def choose(
+        world: World, goal: Goal, seen: Observation, step: int, wanted: np.ndarray
+    ) -> np.ndarray:
+        done = players.expert if step >= until else players.honest
+        return done(world, goal, seen, step, wanted)
+
+    return choose
+
+
+def _stronger(forge: Forge) -> None:
+    for task in task_names(forge):
+        forge.rows[task]["agent"] = played_by(forge, task, choose=players.stronger)
+
+
+def _other_costs(forge: Forge) -> None:
+    for task in task_names(forge):
+        forge.rows[task]["agent"] = [
+            replace(
+                record,
+                decisions=tuple(
+                    replace(one, cost=0.9 * one.cost) if one.cost is not None else one
+                    for one in record.decisions
+                ),
+            )
+            for record in forge.rows[task]["agent"]
+        ]
+
+
+def _steered(forge: Forge) -> None:
+    for task in task_names(forge):
+        player = players.Steered(policy_of(forge.agent, forge, task))
+        name = f"agent {forge.agent.digest}"
+        forge.rows[task]["agent"] = player.play(forge.drawn[task], name)
+
+
+def _one_nudge(forge: Forge) -> None:
+    """Put one oracle action into one episode."""
+    task = task_names(forge)[0]
+    records = played_by(forge, task, choose=_nudging(forge.drawn[task].budget // 2))
+    honest = forge.rows[task]["agent"]
+    forge.rows[task]["agent"] = [*honest[:-1], records[-1]]
+
+
+def _nudging(at: int) -> players.Choose:
+    def choose(
+        world: World, goal: Goal, seen: Observation, step: int, wanted: np.ndarray
+    ) -> np.ndarray:
+        done = players.expert if step == at else players.honest
+        return done(world, goal, seen, step, wanted)
+
+    return choose
+
+
+def plant_ground(stage: Stage, folder: Path) -> Planted:
+    """Hand in an agent that always walks the same way, and a value under which that is right.
+
+    The value is local: hundreds were tried before the commit, with a walk and without any model.
+    """
+    forge = Forge.of(stage)
+    first = stage.suite.tasks[0]
+    task = replace(first, settings={**first.settings, "image_size": 16})
+    forge.suite = replace(stage.suite, id="attack-ground", tasks=(task,), golden=())
+    forge.rows = {task.name: forge.rows[task.name]}
+    forge.agent = make_agent(_fresh(forge, "walking"), walking(_WAY), **_THOROUGH)
+    values = [hashlib.sha256(f"attack {n}".encode()).hexdigest() for n in range(_CANDIDATES)]
+    forge.value = max(values, key=_solved_by_walking(forge))
+    forge.commit["secret"] = secret_hash(forge.value)
+    forge.reveals = lambda commit: [local_reveal(commit.hash, forge.value)]
+    rerun(forge)
+    return Planted(forge.write(folder), {"suites": (forge.suite,), "fresh": 150})
+
+
+def _solved_by_walking(forge: Forge) -> Callable[[str], int]:
+    """Return how many of a value's episodes are solved by always walking the same way."""
+    task = forge.suite.tasks[0]
+    world, limit = TwoRooms(**task.settings), float(task.success_distance)
+    way = _WAY.double().numpy()
+
+    def solved(value: str) -> int:
+        count = drawn = index = 0
+        while drawn < task.episodes:
+            seeds = episode_seeds(forge.suite.digest, value, task.name, index)
+            index += 1
+            world.reset(seeds[0])
+            goal = draw_goal(world, task.task, EpisodeSpec("", *seeds))
+            if world.distance(goal) <= limit:
+                continue
+            drawn += 1
+            for _ in range(task.budget):
+                world.advance(way)
+            count += world.distance(goal) <= limit
+        return count
+
+    return solved
+
+
+def _fresh(forge: Forge, name: str) -> Path:
+    """Return a folder that does not exist yet."""
+    taken = (forge.stage.folder / f"{name}{n}" for n in range(1000))
+    return next(folder for folder in taken if not folder.exists())
+
+
+def plant_router(stage: Stage, folder: Path) -> Planted:
+    """Hand in one agent that holds two predictors and asks one of them by what it sees."""
+    forge = Forge.of(stage)
+    manifests: list[Manifest] = list(forge.drawn.values())
+    forge.agent = make_agent(_fresh(forge, "router"), routed(manifests))
+    rerun(forge)
+    return Planted(forge.write(folder))
+
+
+ACTS: tuple[Attack, ...] = (
+    Attack("agent_per_row", "another agent in one row", forged(_other_agent_in_one_row), AUDIT, 10),
+    Attack(
+        "router",
+        "two models in one folder, one of them asked by what is seen",
+        plant_router,
+        AUDIT,
+        11,
+        expected="exposed",
+    ),
+    Attack(
+        "planner_per_row",
+        "another planner's settings in one row",
+        forged(_other_planner_in_one_row),
+        AUDIT,
+        12,
+    ),
+    Attack("beyond_budget", "more samples than the budget", forged(_beyond_budget), AUDIT, 13),
+    Attack(
+        "greedy_agent",
+        "an agent whose planner takes more than the budget, and does not tell",
+        forged(_greedy_agent),
+        alone="agent.budget",
+    ),
+    Attack("model_swapped", "weights 0.2 % off those that acted", forged(_swapped), AUDIT, 14),
+    Attack("oracle_actions", "actions of a simulator planner", forged(_oracle), AUDIT, 15),
+    Attack("bfloat16", "float32 claimed, bfloat16 run", forged(_bfloat16), AUDIT, 16),
+    Attack("lookup", "a table from pictures to actions", forged(_lookup), AUDIT, 19),
+    Attack("near_goals", "goals that are near", forged(_near_goals), REPLAY, 20),
+    Attack(
+        "weak_oracle",
+        "an oracle that nobody ran",
+        forged(_weak_oracle),
+        REPLAY,
+        alone="replay.controls",
+    ),
+    Attack(
+        "decisions_left_out",
+        "decisions left out where somebody else acted",
+        forged(_decisions_left_out),
+        AUDIT,
+        alone="audit.schedule",
+    ),
+    Attack(
+        "stronger",
+        "every action made 1 % larger",
+        forged(_stronger),
+        AUDIT,
+        alone="audit.actions",
+    ),
+    Attack(
+        "other_costs", "costs of a better model", forged(_other_costs), AUDIT, alone="audit.costs"
+    ),
+    Attack(
+        "steered",
+        "planner states chosen so that wanted actions come",
+        forged(_steered),
+        AUDIT,
+        alone="audit.carry",
+    ),
+    Attack(
+        "cheaper_told",
+        "less search told than was done",
+        forged(_cheaper_told),
+        AUDIT,
+        alone="audit.model_steps",
+    ),
+    Attack(
+        "one_nudge",
+        "a single oracle action, and a hurried audit",
+        forged(_one_nudge, decisions=2),
+        CLOSED,
+        alone="rerun.outcomes",
+    ),
+    Attack(
+        "seeds_ground",
+        "local values tried before the commit",
+        plant_ground,
+        CHALLENGED,
+        alone="challenge.rate",
+    ),
+)

@@ -1,0 +1,59 @@
+"""Plan: one attack: what is planted, how far it is verified, and which rule must catch it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+from armillary.proof.attack.stage import Stage
+from armillary.proof.verify.submission import Submission
+
+STATIC, REPLAY, AUDIT = (0,), (0, 1), (0, 1, 2)
+
+
+@dataclass(frozen=True)
+class Planted:
+    """A submission, and what a verifier is shown or asks for beside it.
+
+    Attributes:
+        where: its files.
+        how: fields of ``verify.case.How`` that differ from the stage's.
+    """
+
+    where: Submission
+    how: Mapping[str, Any] = field(default_factory=dict)
+
+
+Plant = Callable[[Stage, Path], Planted]
+
+
+@dataclass(frozen=True)
+class Attack:
+    """One way to fudge.
+
+    Attributes:
+        name: its name.
+        about: in a line.
+        plant: writes it into a folder.
+        levels: of verification that it meets.
+        number: in the list of section 11 of the reference, 1 to 20; 0 for others.
+        alone: the rule that is the only one to catch it; empty where several do.
+        expected: ``exposed`` where a number shows it and nothing is refuted.
+        twin: writes the honest twin; None for the stage's own honest run.
+    """
+
+    name: str
+    about: str
+    plant: Plant
+    levels: tuple[int, ...] = STATIC
+    number: int = 0
+    alone: str = ""
+    expected: Literal["refuted", "exposed", "undecided"] = "refuted"
+    twin: Plant | None = None
+
+
+def honest_twin(stage: Stage, folder: Path) -> Planted:
+    """Return the stage's own honest run."""
+    return Planted(stage.honest)

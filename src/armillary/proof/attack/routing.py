@@ -1,0 +1,58 @@
+"""Routing: one set of weights that holds two predictors; what is seen says which of them is asked.
+
+A number of the latent is blown up and added to half of the hidden units, and taken from the other
+half: GELU then lets one half through and shuts the other to exactly zero.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from torch import nn
+
+from armillary.control.manifest import EpisodeSpec, Manifest, draw_goal
+from armillary.control.seeing import encode_observation
+from armillary.control.worlds import WorldFactory
+from armillary.models import untrained
+from armillary.models.jepa import JEPA
+from armillary.proof.attack.stage import CONFIG
+
+_LOUD = 1e4
+
+
+def routed(manifests: Sequence[Manifest]) -> JEPA:
+    """Return a model that asks one of two predictors, about as often each on these episodes."""
+    model = untrained(CONFIG, 0)
+    middle = float(np.median([_first(model, one) for one in manifests]))
+    with torch.no_grad():
+        _linear(model.encoder.mixing_network[-1]).bias[0] -= middle
+        into, out = _linear(model.predictor.change[0]), _linear(model.predictor.change[2])
+        at = CONFIG.predictor.memory  # memory stands first, then the latent
+        half = CONFIG.predictor.hidden // 2
+        into.weight[:half, at] = _LOUD
+        into.weight[half:, at] = -_LOUD
+        out.weight /= _LOUD
+        out.weight[0], out.bias[0] = 0.0, 0.0  # what routes stays as it was seen
+    return model
+
+
+def _linear(module: nn.Module) -> nn.Linear:
+    assert isinstance(module, nn.Linear)
+    return module
+
+
+def _first(model: JEPA, manifest: Manifest) -> float:
+    """Return the median of the number that routes, over the starts of some episodes."""
+    world = WorldFactory(manifest.world, manifest.settings)()
+    try:
+        found = []
+        for episode in manifest.episodes:
+            seen = world.reset(episode.seed)
+            draw_goal(world, manifest.task, EpisodeSpec("", episode.seed, episode.goal_seed))
+            tokens = encode_observation(model, seen, CONFIG.encoder.image_size)
+            found.append(float(tokens.flatten()[0]))
+        return float(np.median(found))
+    finally:
+        world.close()

@@ -1,0 +1,80 @@
+"""Active: on which of an agent's parameters a decision depends.
+
+A model that holds several models and picks one of them by what it sees (a router) uses other
+parameters for other scenes. It is not a lie, so it is exposed, not refuted: of the parameters that
+any decision depends on, which share do all of them depend on? Counted tensor by tensor, so that a
+small part that is switched is seen beside a large one that is not.
+
+Source: a parameter counts where the gradient of the foreseen latents is not zero.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor, nn
+
+from armillary.control.model_policy import ModelPolicy
+from armillary.core.values import Latent, Observation
+from armillary.data import batch_from_observations
+
+_SMALLEST = 16  # of a tensor's numbers in use; fewer say nothing
+
+
+def active_parameters(
+    policy: ModelPolicy,
+    seen: Observation,
+    goal: Observation,
+    plan: Float[Tensor, "L A"],
+) -> dict[str, np.ndarray]:
+    """Return on which parameters the latents of present and goal, and what is foreseen, depend.
+
+    Args:
+        policy: whose model is asked.
+        seen: the present.
+        goal: where it wants to go.
+        plan: that was decided.
+
+    Returns:
+        A mask for each tensor, by its name.
+    """
+    model = policy.model
+    assert isinstance(model, nn.Module)
+    wanted = [(one, one.requires_grad) for one in model.parameters()]
+    try:
+        model.requires_grad_(True)
+        model.zero_grad(set_to_none=True)
+        with torch.enable_grad():
+            batch = batch_from_observations([seen, goal], size=policy.image_size)
+            tokens = policy.model.encode(batch).tokens
+            foreseen = policy.model.rollout(Latent(tokens[:, :1], None), plan.detach()[None, None])
+            (foreseen.square().sum() + tokens.square().sum()).backward()
+        return {name: _nonzero(one) for name, one in model.named_parameters()}
+    finally:
+        model.zero_grad(set_to_none=True)
+        for one, before in wanted:
+            one.requires_grad_(before)
+
+
+def shared_share(masks: Sequence[Mapping[str, np.ndarray]]) -> tuple[float, str]:
+    """Return which share of a tensor in use serves every decision, where that is least, and where.
+
+    Args:
+        masks: of several decisions, from ``active_parameters``.
+    """
+    found = [(_shared(np.stack([mask[name] for mask in masks])), name) for name in masks[0]]
+    return min(found, default=(1.0, ""))
+
+
+def _shared(together: Bool[np.ndarray, "M P"]) -> float:
+    used = int(together.any(0).sum())
+    return float(together.all(0).sum() / used) if used >= _SMALLEST else 1.0
+
+
+def _nonzero(parameter: nn.Parameter) -> np.ndarray:
+    if parameter.grad is None:
+        return np.zeros(parameter.numel(), bool)
+    return (parameter.grad != 0).flatten().numpy()

@@ -1,0 +1,203 @@
+"""Attestation: a verifier signs what was checked, and how. Only others' keys lift a card's level.
+
+An in-toto statement about the card's hash, like SLSA's verification summary. It lies beside the
+card, in ``attestations/``; a card itself never says more than ``self``.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Collection
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Literal
+
+from armillary.core.errors import ArmillaryError, CheckFailedError, ConfigError
+from armillary.core.files import replacing
+from armillary.proof.canonical import canonical_bytes, parse_canonical, read_bytes
+from armillary.proof.envelope import Statement, open_envelope, read_unverified, sign_statement
+from armillary.proof.keys import PublicKey, SigningKey, public_key
+from armillary.proof.leaderboard_cards import LEVELS, Level, Verdict
+from armillary.proof.profiles import facts
+from armillary.proof.shapes import (
+    Fields,
+    Flag,
+    Hex,
+    ListOf,
+    MapOf,
+    Name,
+    Nullable,
+    Text,
+    Time,
+    Whole,
+)
+from armillary.proof.verify.submission import Submission, find_submission
+from armillary.proof.verify.verdict import Report, rules_digest, verify
+
+PREDICATE_TYPE = "urn:armillary:verification:1"
+_MAX_FILES, _MAX_BYTES = 64, 1 << 20
+_RULE = Fields({"name": Name(), "level": Whole(0, 4), "ok": Nullable(Flag())})
+PREDICATE = Fields(
+    {
+        "v": Whole(1, 1),
+        "verifier": Fields({"public_key": Hex(64)}),
+        "time": Time(),
+        "result": Text(choices=("accepted", "refuted", "undecided")),
+        "level": Text(choices=("none", *LEVELS)),
+        "nonce": Hex(64),
+        "policy": Hex(64),
+        "suite": Hex(64),
+        "arithmetic": Text(40),
+        "rules": ListOf(_RULE, 200),
+        "env": MapOf(Text(500), 64, Name(40)),
+    }
+)
+
+
+@dataclass(frozen=True)
+class Attestation:
+    """What somebody signed about a card.
+
+    Attributes:
+        verifier: who.
+        card: SHA-256 of the card's file.
+        result: accepted, refuted or undecided.
+        level: up to which everything held.
+        time: when, by the verifier's own clock.
+    """
+
+    verifier: PublicKey
+    card: str
+    result: Literal["accepted", "refuted", "undecided"]
+    level: str
+    time: str
+
+
+def attest(report: Report, key: SigningKey) -> dict[str, Any]:
+    """Return a report as a signed attestation, as JSON values.
+
+    Args:
+        report: of a submission that could be read.
+        key: the verifier's, which must not be that of the card's owner.
+
+    Raises:
+        ConfigError: nothing could be read, or the key is the owner's.
+    """
+    if report.verdict == "malformed":
+        raise ConfigError("What cannot be read cannot be attested; nothing was signed.")
+    if report.about["owner"] == key.public.hex:
+        raise ConfigError("The key is the one that signed the card; others must attest it.")
+    rules = [{"name": r.name, "level": r.level, "ok": r.ok} for r in report.rules]
+    predicate = {
+        "v": 1,
+        "verifier": {"public_key": key.public.hex},
+        "time": datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
+        "result": report.verdict,
+        "level": report.reached,
+        "nonce": report.nonce,
+        "policy": rules_digest(),
+        "suite": report.about["suite"],
+        "arithmetic": report.about["arithmetic"],
+        "rules": rules,
+        "env": facts(),
+    }
+    PREDICATE.check(predicate, "attestation")
+    subject = {"agent": report.about["agent"], "scorecard": report.about["card"]}
+    return sign_statement(Statement(subject, PREDICATE_TYPE, predicate), key)
+
+
+def write_attestation(folder: Path, report: Report, key: SigningKey) -> Path:
+    """Write an attestation under its verifier's and its nonce's name and return the file.
+
+    Raises:
+        ConfigError: as ``attest``.
+        StorageError: the disk is full or not writable.
+    """
+    path = folder / f"{key.public.id[:16]}-{report.nonce[:8]}.json"
+    data = canonical_bytes(attest(report, key))
+    with replacing(path) as beside:
+        beside.write_bytes(data)
+    return path
+
+
+def read_attestation(path: Path, owner: PublicKey) -> Attestation:
+    """Read an attestation and check its signature.
+
+    Raises:
+        FormatError: not one.
+        CheckFailedError: the signature does not hold, or the card's owner signed it.
+    """
+    envelope = parse_canonical(read_bytes(path, _MAX_BYTES), str(path))
+    statement = read_unverified(envelope, str(path))
+    if statement.predicate_type != PREDICATE_TYPE or "scorecard" not in statement.subject:
+        raise CheckFailedError(f"{path}: not an attestation about a scorecard.")
+    value = statement.predicate
+    PREDICATE.check(value, str(path))
+    verifier = public_key(value["verifier"]["public_key"])
+    open_envelope(envelope, [verifier], str(path))
+    if verifier == owner:
+        raise CheckFailedError(f"{path}: was signed by the card's own key; others must attest.")
+    card = statement.subject["scorecard"]
+    return Attestation(verifier, card, value["result"], value["level"], value["time"])
+
+
+def attestations(
+    where: Submission, owner: PublicKey, trusted: Collection[PublicKey] | None = None
+) -> tuple[Attestation, ...]:
+    """Return the attestations beside a card that hold and are about it; others are left out.
+
+    Args:
+        where: the submission.
+        owner: who signed the card.
+        trusted: whose word counts; None for everybody's but the owner's.
+
+    Raises:
+        FormatError: the card cannot be read.
+    """
+    card = hashlib.sha256(read_bytes(where.run.card, 1 << 26)).hexdigest()
+    found = []
+    for path in sorted(where.attestations.glob("*.json"))[:_MAX_FILES]:
+        try:
+            one = read_attestation(path, owner)
+        except ArmillaryError:
+            continue  # what does not hold says nothing
+        if one.card == card and (trusted is None or one.verifier in trusted):
+            found.append(one)
+    return tuple(found)
+
+
+def verdict_of(
+    where: Submission, report: Report, trusted: Collection[PublicKey] | None = None
+) -> Verdict:
+    """Return what a leaderboard shows: this check here, lifted by what other keys attested.
+
+    Args:
+        where: the submission.
+        report: of a check made here.
+        trusted: whose word counts; None for everybody's but the owner's.
+    """
+    if report.verdict != "accepted":
+        worst = report.refuting[0].detail if report.refuting else "It cannot be decided here."
+        return Verdict("self", report.verdict == "undecided", worst)
+    said = attestations(where, public_key(report.about["owner"]), trusted)
+    against = [one for one in said if one.result == "refuted"]
+    if against:
+        return Verdict("self", False, f"Refuted by {against[0].verifier.id[:16]}.")
+    levels = [one.level for one in said if one.result == "accepted" and one.level in LEVELS]
+    best: Level = max(levels, key=LEVELS.index, default="self")  # pyrefly: ignore
+    keys = len({one.verifier.id for one in said})
+    return Verdict(best, True, f"Attested by {keys} other key{'s' if keys != 1 else ''}.")
+
+
+def leaderboard_verdict(card: Path) -> Verdict:
+    """Return what a card is worth on a leaderboard: level 0 checked here, the rest attested.
+
+    Args:
+        card: ``scorecard.json`` of a submission's run; the ``verify`` of ``make_leaderboard``.
+    """
+    try:
+        where = find_submission(card)
+    except ArmillaryError as error:
+        return Verdict("self", False, str(error))
+    return verdict_of(where, verify(where, levels=(0,)))

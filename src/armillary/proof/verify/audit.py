@@ -1,0 +1,184 @@
+"""Audit: level 2. Single decisions, picked by the verifier's nonce, are made again with the agent.
+
+The world is taken to the step by the recorded actions, the planner gets its recorded state, and
+what comes out must be what was recorded: actions, cost, model steps, and the state that the next
+decision begins with.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+from armillary.control.processes import map_in_processes
+from armillary.control.records import Record
+from armillary.proof.verify.active import shared_share
+from armillary.proof.verify.case import Case
+from armillary.proof.verify.redoing import Job, Redoing, Redone
+from armillary.proof.verify.replaying import workers_for
+from armillary.proof.verify.rules import Check, Said, broken, first, holds, unknown
+from armillary.proof.verify.sampling import most_flips, stratified
+
+_COST = {"same": 1e-5, "other-isa": 1e-4, "bfloat16": 2e-2}
+# Another instruction set lets a close race of two plans end otherwise: 0.08 % of the steps were
+# not bit-equal when measured (1,200 steps); six times that.
+_CLOSE_RACES = 0.005
+_ROUTED = 0.5
+
+
+@dataclass(frozen=True)
+class Audited:
+    """The decisions of one task that were made again."""
+
+    task: str
+    redone: tuple[Redone, ...]
+
+
+def audited(case: Case) -> tuple[Audited, ...]:
+    """Return the picked decisions of every task, made again; found once per case."""
+    found = case.__dict__.get("audited")
+    if found is None:
+        found = tuple(_task(case, task) for task in case.sources.rows)
+        case.__dict__["audited"] = found
+    return found
+
+
+def _task(case: Case, task: str) -> Audited:
+    records = {record.id: record for record in case.sources.rows[task]["agent"]}
+    jobs = _jobs(case, task, records)
+    if not jobs:
+        return Audited(task, ())
+    steps = sum(max(job.record.decisions[i].step for i in job.indices) for job in jobs)
+    opener = Redoing(case.sources.manifests[task], case.sources.agent)
+    found = map_in_processes(opener, jobs, workers_for(case, steps), case.how.progress)
+    return Audited(task, tuple(one for part in found for one in part))
+
+
+def _jobs(case: Case, task: str, records: dict[str, Record]) -> list[Job]:
+    """Return which decisions to make again: the same number per task, successes before others."""
+    solved, others = [], []
+    for record in records.values():
+        (solved if record.success else others).extend(
+            (record.id, index) for index in range(len(record.decisions))
+        )
+    share = -(-case.how.decisions // len(case.sources.rows))
+    chosen = stratified(solved, others, share, lambda one: case.rank("audit", task, *one))
+    by_record: dict[str, list[int]] = {}
+    for name, index in chosen:
+        by_record.setdefault(name, []).append(index)
+    return [Job(records[name], tuple(sorted(found))) for name, found in by_record.items()]
+
+
+def schedule(case: Case) -> Said:
+    """Every episode has a decision wherever the agent's planner makes one."""
+    return first(_schedule_problems(case), "Every decision that the agent makes is on record.")
+
+
+def _schedule_problems(case: Case) -> Iterator[str]:
+    for task, row in case.sources.rows.items():
+        every = _every(case, task)
+        for record in row["agent"]:
+            steps = [decision.step for decision in record.decisions]
+            broke = record.outcome in ("crash", "timeout")
+            wanted = list(range(0, record.steps, every))
+            # what broke while it decided may have a last decision that was not executed
+            if steps != wanted and not (broke and steps == list(range(0, record.steps + 1, every))):
+                yield f"{task}: {record.id} has {len(steps)} decisions where {len(wanted)} are due."
+
+
+def _every(case: Case, task: str) -> int:
+    """Return how many world steps the agent goes from one decision to the next."""
+    world = case.sources.suite.task(task).factory()
+    try:
+        policy = case.sources.agent(world.spec)
+        return policy.replan * policy.frame_skip
+    finally:
+        world.close()
+
+
+def actions(case: Case) -> Said:
+    """The actions are those that the agent decides on."""
+    return _within(case, "actions", lambda one: one.action, case.tolerance.limit)
+
+
+def costs(case: Case) -> Said:
+    """The plans cost what the agent's model says."""
+    return _within(case, "costs", lambda one: one.cost, _COST[case.arithmetic])
+
+
+def carries(case: Case) -> Said:
+    """Every decision begins with what the one before it left behind."""
+    return _within(case, "planner states", lambda one: one.carry, case.tolerance.limit)
+
+
+def _within(case: Case, what: str, gap: Callable[[Redone], float], limit: float) -> Said:
+    """Say whether decisions that were made again stay within what arithmetic explains."""
+    done = [(one.task, redone) for one in audited(case) for redone in one.redone]
+    if not done:
+        return broken("No decision is on record that could be made again.")
+    failed = [
+        f"{task}: {one.episode}, step {one.step}: {one.problem}"
+        for task, one in done
+        if one.problem
+    ]
+    if failed:
+        return first(failed, "")
+    gaps = [gap(one) for _, one in done]
+    beyond = [place for place, found in enumerate(gaps) if not found <= limit]
+    numbers = {"n": len(done), "beyond": len(beyond), "largest": max(gaps), "limit": limit}
+    said = f"{len(done)} decisions made again ({case.arithmetic}); "
+    if not beyond:
+        return holds(f"{said}{what} differ by {max(gaps):.2g} at most.", **numbers)
+    task, one = done[beyond[0]]
+    said += (
+        f"{what} of {len(beyond)} differ by more than {limit:g}, e.g. {task} {one.episode}, step "
+        f"{one.step}, by {gap(one):.3g}."
+    )
+    if len(beyond) <= case.tolerance.share * len(done):
+        return holds(said, **numbers)
+    if case.arithmetic != "same" and len(beyond) <= most_flips(len(done), _CLOSE_RACES):
+        return unknown(f"{said} Close races can do that here; check on a machine alike.", **numbers)
+    return broken(said, **numbers)
+
+
+def model_steps(case: Case) -> Said:
+    """The decisions took as many model steps as recorded, and no more than the budget."""
+    return first(_budget_problems(case), "Decisions take as many model steps as recorded.")
+
+
+def _budget_problems(case: Case) -> Iterator[str]:
+    for part in audited(case):
+        for one in part.redone:
+            if not one.problem and one.model_steps != one.claimed_steps:
+                yield (
+                    f"{part.task}: {one.episode}, step {one.step}: {one.claimed_steps} model steps "
+                    f"are claimed, {one.model_steps} are taken."
+                )
+
+
+def shared(case: Case) -> Said:
+    """All decisions of a row depend on the same parameters."""
+    found = {}
+    for part in audited(case):
+        masks = [one.active for one in part.redone if one.active is not None]
+        if masks:
+            found[part.task] = shared_share(masks)
+    if not found:
+        return unknown("No decision could be made again.")
+    task = min(found, key=lambda name: found[name])
+    share, tensor = found[task]
+    numbers = {name: round(one[0], 4) for name, one in found.items()}
+    said = f"In {task}, {100 * share:.0f} % of {tensor} serve every decision; of others more."
+    if share < _ROUTED:
+        return broken(f"{said} Several models may share this folder (a router).", **numbers)
+    return holds(said, **numbers)
+
+
+AUDIT = (
+    Check("audit.schedule", 2, schedule, about="decisions left out of the record"),
+    Check("audit.actions", 2, actions, about="actions of another model, planner or oracle"),
+    Check("audit.costs", 2, costs, about="a model that came to the same action otherwise"),
+    Check("audit.carry", 2, carries, about="planner states chosen so that a wanted action comes"),
+    Check("audit.model_steps", 2, model_steps, about="more search than is told"),
+    Check("audit.shared", 2, shared, "warning", False, "several models in one folder"),
+)

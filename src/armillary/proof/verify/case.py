@@ -1,0 +1,141 @@
+"""Case: a submission with its card, how it is to be checked, and what was found so far."""
+
+from __future__ import annotations
+
+import hashlib
+import secrets
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from armillary.core.errors import FormatError
+from armillary.core.progress import Progress, silent
+from armillary.proof.builtin import BUILTIN, builtin_suite
+from armillary.proof.canonical import LIMITS, parse_canonical, read_bytes
+from armillary.proof.envelope import Statement, read_unverified
+from armillary.proof.keys import PublicKey
+from armillary.proof.profiles import TOLERANCES, Tolerance, facts, tolerance_between
+from armillary.proof.scorecard import PREDICATE_TYPE, SCORECARD
+from armillary.proof.suite import Suite
+from armillary.proof.verify.sources import Sources, load_sources
+from armillary.proof.verify.submission import Submission
+
+
+@dataclass(frozen=True)
+class How:
+    """How a submission is checked.
+
+    Attributes:
+        nonce: 64 hexadecimal digits that whoever made the submission cannot have known; drawn here
+            where none is given.
+        key: the public key that must have signed; None takes the ledger's.
+        suites: whose rules are trusted; None for the built-in ones.
+        decisions: that the audit makes again, at most.
+        episodes: that the re-run runs again, at most.
+        fresh: new episodes per task of a challenge.
+        arithmetic: a row of ``profiles.TOLERANCES``; empty chooses by what differs.
+        data: training data that are held against the episodes; None leaves that out.
+        draws: independent episodes that they are compared with.
+        workers: processes.
+        progress: told of the work.
+    """
+
+    nonce: str = field(default_factory=lambda: secrets.token_hex(32))
+    key: PublicKey | None = None
+    suites: tuple[Suite, ...] | None = None
+    decisions: int = 40
+    episodes: int = 30
+    fresh: int = 200
+    arithmetic: str = ""
+    data: Path | None = None
+    draws: int = 400
+    workers: int = 1
+    progress: Progress = silent
+
+    @property
+    def trusted(self) -> tuple[Suite, ...]:
+        """Suites whose rules are trusted."""
+        built_in = (builtin_suite(name) for name in BUILTIN)
+        return tuple(built_in) if self.suites is None else self.suites
+
+
+@dataclass(frozen=True)
+class CardFile:
+    """A card as it stands in its file, of the right shape, not yet believed.
+
+    Attributes:
+        value: its fields.
+        statement: around them.
+        envelope: around that, as JSON values.
+        digest: SHA-256 of the file.
+    """
+
+    value: Mapping[str, Any]
+    statement: Statement
+    envelope: Any
+    digest: str
+
+
+@dataclass(frozen=True)
+class Case:
+    """What checks look at.
+
+    Attributes:
+        sources: everything but the card.
+        card: the card.
+        how: how it is checked.
+    """
+
+    sources: Sources
+    card: CardFile
+    how: How
+
+    @cached_property
+    def here(self) -> dict[str, str]:
+        """What arithmetic depends on here."""
+        return facts()
+
+    @property
+    def arithmetic(self) -> str:
+        """Which row of tolerances applies between the claim and this machine."""
+        return self.how.arithmetic or tolerance_between(self.sources.env, self.here)
+
+    @property
+    def tolerance(self) -> Tolerance:
+        """How far a decision that is made again may be from the recorded one."""
+        return TOLERANCES[self.arithmetic]
+
+    def rank(self, purpose: str, *names: object) -> bytes:
+        """Return what a sample is sorted by: a hash of the nonce and of what was signed."""
+        parts = ("armillary-verify/1", purpose, self.how.nonce, self.card.digest, *names)
+        return hashlib.sha256("|".join(map(str, parts)).encode()).digest()
+
+
+def load_case(where: Submission, how: How) -> Case:
+    """Read a submission with its card.
+
+    Raises:
+        FormatError: something is missing, damaged, or larger than is read here.
+        ConfigError: a suite or a planner that cannot be.
+        CheckpointError: the agent's folder is not one.
+    """
+    card = read_card_file(where.run.card)
+    start = card.value["ledger"]["inclusion"]["run_start"]["hash"]
+    return Case(load_sources(where, start), card, how)
+
+
+def read_card_file(path: Path) -> CardFile:
+    """Read a card's file without asking who signed it.
+
+    Raises:
+        FormatError: not a scorecard.
+    """
+    data = read_bytes(path, 2 * LIMITS.bytes)
+    envelope = parse_canonical(data, str(path))
+    statement = read_unverified(envelope, str(path))
+    if statement.predicate_type != PREDICATE_TYPE:
+        raise FormatError(f"{path}: a {statement.predicate_type[:80]}, not a scorecard.")
+    SCORECARD.check(statement.predicate, str(path))
+    return CardFile(statement.predicate, statement, envelope, hashlib.sha256(data).hexdigest())

@@ -1,0 +1,66 @@
+"""Write the tables of rules and attacks into the pages on verifying; with --check only compare."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+from armillary.proof.attack.suite import ATTACKS
+from armillary.proof.verify.verdict import CHECKS
+
+DOCS = Path(__file__).parents[1] / "docs"
+
+
+def rules() -> Iterator[str]:
+    """Yield the table of rules."""
+    yield from ("| rule | level | holds against |", "| --- | --- | --- |")
+    yield from (f"| `{c.name}` | {c.level} | {c.about} |" for c in CHECKS if c.needed)
+    yield from ("", "Only told, never decisive:", "")
+    yield from ("| warning | level | about |", "| --- | --- | --- |")
+    yield from (f"| `{c.name}` | {c.level} | {c.about} |" for c in CHECKS if not c.needed)
+
+
+def attacks() -> Iterator[str]:
+    """Yield the table of attacks."""
+    yield from ("| attack | levels | ends | by this rule alone |", "| --- | --- | --- | --- |")
+    for one in ATTACKS:
+        levels = (
+            "0 and 4"
+            if one.levels == (0, 4)
+            else ("0" if max(one.levels) == 0 else f"0 to {max(one.levels)}")
+        )
+        number = f" ({one.number})" if one.number else ""
+        alone = f"`{one.alone}`" if one.alone else ""
+        yield f"| {one.about}{number} | {levels} | {one.expected} | {alone} |"
+
+
+def filled(text: str, mark: str, lines: Iterator[str]) -> str:
+    """Return a page with the lines between its two marks."""
+    begin, end = f"<!-- {mark} -->\n", f"<!-- /{mark} -->"
+    before, _, rest = text.partition(begin)
+    _, _, after = rest.partition(end)
+    return before + begin + "\n".join(lines) + "\n" + end + after
+
+
+def main() -> int:
+    """Write or compare."""
+    wrong = []
+    for page, mark, lines in (
+        ("verifying.md", "rules", rules()),
+        ("threat-model.md", "attacks", attacks()),
+    ):
+        path = DOCS / page
+        text = path.read_text()
+        new = filled(text, mark, lines)
+        if new != text and "--check" in sys.argv:
+            wrong.append(page)
+        elif new != text:
+            path.write_text(new)
+    if wrong:
+        sys.stderr.write(f"{', '.join(wrong)}: run python tools/proof_tables.py\n")
+    return int(bool(wrong))
+
+
+if __name__ == "__main__":
+    sys.exit(main())
