@@ -55,6 +55,7 @@ class Sensors:
 
     def __init__(self, mujoco: Any, settings: TabletopSettings) -> None:
         self._mujoco, self._settings = mujoco, settings
+        self._names = tuple(settings.streams())
         self._renderer: CameraRenderer | None = None
         half = np.radians(FOVY_DEG) / 2
         self.beams_rad = fan(settings.lidar_beams, (-half, half), (-half, half))
@@ -83,7 +84,7 @@ class Sensors:
             streams["lidar"] = self._lidar(model, data, rig, moment)
         if "world_from_lidar" in names:
             streams["world_from_lidar"] = rig.reported_pose(0) @ _CAMERA_FROM_LIDAR
-        streams = {name: streams[name] for name in self._settings.streams()}
+        streams = {name: streams[name] for name in self._names}
         return {**streams, "intrinsics": self._intrinsics()}
 
     def close(self) -> None:
