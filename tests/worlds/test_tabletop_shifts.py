@@ -286,6 +286,7 @@ def test_all_of_it_is_recorded_with_beams_and_replayed(tmp_path):
     world = Tabletop(sensors=ALL, **settings)
     first = world.reset(int(episode.source.split("seed=")[1]))
     lidar = episode.streams["lidar"]
+    assert lidar.beams_rad is not None
     assert np.allclose(lidar.beams_rad, world.spec.beams_rad["lidar"])
     assert np.array_equal(lidar.values[0], first.streams["lidar"], equal_nan=True)
     assert episode.streams["world_from_lidar"].kind == "pose"

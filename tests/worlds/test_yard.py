@@ -341,8 +341,10 @@ def test_it_is_recorded_with_its_beams(tmp_path):
     episode = open_dataset(tmp_path / "d").read(1)
     world = Yard()
     seen = [world.reset(int(episode.source.split("seed=")[1]))]
+    assert episode.actions is not None
     seen += [world.step(action) for action in episode.actions]
     lidar = episode.streams["lidar"]
+    assert lidar.beams_rad is not None
     assert np.allclose(lidar.beams_rad, world.spec.beams_rad["lidar"])
     ranges = np.stack([o.streams["lidar"] for o in seen])
     assert np.array_equal(lidar.values, ranges, equal_nan=True)

@@ -104,9 +104,11 @@ class Sensors:
             shown["rgb"] = self._renderer.rgb()
         if "depth" in names or "segmentation" in names:
             depth, labels = self._renderer.depth_and_labels(model.ngeom)
-            shown["depth"] = self._as_sensed(depth, moment, camera)
-            screen = self._settings.occluder == "screen"
-            shown["segmentation"] = _entities(model.ngeom, screen)[labels]
+            if "depth" in names:
+                shown["depth"] = self._as_sensed(depth, moment, camera)
+            if "segmentation" in names:
+                screen = self._settings.occluder == "screen"
+                shown["segmentation"] = _entities(model.ngeom, screen)[labels]
         return shown
 
     def _as_sensed(

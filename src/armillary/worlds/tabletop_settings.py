@@ -99,7 +99,9 @@ class TabletopSettings:
     @classmethod
     def of(cls, chosen: Mapping[str, Any]) -> TabletopSettings:
         """Return settings as they come from a command line: lists for tuples, whole numbers."""
-        read = {name: tuple(v) if isinstance(v, list) else v for name, v in chosen.items()}
+        read: dict[str, Any] = {
+            name: tuple(v) if isinstance(v, list) else v for name, v in chosen.items()
+        }
         for name in _RANGES.keys() & read.keys():
             read[name] = _range(name, read[name])
         for name in {"camera_gap_deg", *_SHARES, *_SIZES} & read.keys():

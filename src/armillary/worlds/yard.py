@@ -325,10 +325,11 @@ class Yard:
 
     def _truth(self, state: YardState) -> dict[str, np.ndarray]:
         mover = self._mover(state.walked_m)
+        walker = np.full(2, np.nan) if mover is None else mover
         return {
             "vehicle_xy": state.pose.xy.astype(np.float32),
             "vehicle_yaw_rad": np.array([state.pose.yaw_rad], np.float32),
-            "mover_xy": np.full(2, np.nan, np.float32) if mover is None else np.float32(mover),
+            "mover_xy": walker.astype(np.float32),
         }
 
 

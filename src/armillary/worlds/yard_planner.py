@@ -134,7 +134,7 @@ def _graph(
     """Return edges between neighbouring open cells, the first cell's middle, shape, open cells."""
     shape = (int(2 * layout.half_m[0] / _CELL_M), int(2 * layout.half_m[1] / _CELL_M))
     corner = -_CELL_M * (np.array(shape) - 1) / 2
-    cells = np.stack(np.mgrid[: shape[0], : shape[1]], axis=-1)
+    cells = np.moveaxis(np.mgrid[: shape[0], : shape[1]], 0, -1)
     room = layout.clearance(corner + _CELL_M * cells) - _ROOM_M
     numbers = np.arange(room.size).reshape(shape)
     price = 1.0 + _SHY * np.clip(1.0 - room / _SHY_M, 0.0, 1.0)

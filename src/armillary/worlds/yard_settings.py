@@ -55,7 +55,9 @@ class YardSettings:
     @classmethod
     def of(cls, chosen: Mapping[str, Any]) -> YardSettings:
         """Return settings as they come from a command line: lists for tuples, whole numbers."""
-        read = {name: tuple(v) if isinstance(v, list) else v for name, v in chosen.items()}
+        read: dict[str, Any] = {
+            name: tuple(v) if isinstance(v, list) else v for name, v in chosen.items()
+        }
         for name in {"field_deg", "reach_m", "noise_m", "dropout", "drift"} & read.keys():
             if isinstance(read[name], bool) or not isinstance(read[name], int | float):
                 raise ConfigError(f"yard: {name} takes a number, got {read[name]!r}.")
