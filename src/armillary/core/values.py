@@ -183,6 +183,10 @@ class WorldSpec:
         distance_unit: unit of ``distance``.
         sensors: stream kinds by name, of all observations (without ``intrinsics``).
         units: unit and frame of streams and truth by name, e.g. ``{"pusher_xy": ("m", "world")}``.
+        extra: what else callers may look for: values per task (``budget``, ``success_distance``,
+            ``reachable``), settings for ``evaluation``.
+        beams_rad: of LiDAR sensors by name, azimuth and elevation of each beam [N 2], as in
+            ``Stream``.
     """
 
     name: str
@@ -195,3 +199,4 @@ class WorldSpec:
     sensors: Mapping[str, StreamKind]
     units: Mapping[str, tuple[str, str]] = field(default_factory=dict)
     extra: Mapping[str, Any] = field(default_factory=dict)
+    beams_rad: Mapping[str, Float[np.ndarray, "_ 2"]] = field(default_factory=dict)

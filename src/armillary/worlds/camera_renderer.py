@@ -1,7 +1,8 @@
-"""One fixed camera of MuJoCo models: smooth colour, exact depth, and labels.
+"""The fixed cameras of MuJoCo models: smooth colour, exact depth, and labels.
 
 MuJoCo's own ``Renderer`` makes an OpenGL context per model; this one is kept for any number of
-models that have no meshes and no textures, and gets depth and labels from one drawing.
+models that have no meshes and equal numbers and sizes of textures, and gets depth and labels from
+one drawing.
 
 Axes: H W image.
 """
@@ -20,7 +21,7 @@ _MAX_GEOMS = 200
 
 
 class CameraRenderer:
-    """Draws camera 0 of MuJoCo models off screen.
+    """Draws what cameras of MuJoCo models see, off screen.
 
     Args:
         model: any model of the family; its ``visual/map`` and ``statistic`` fix the depth range.
@@ -53,9 +54,16 @@ class CameraRenderer:
         self._near_m = float(np.float32(model.vis.map.znear * model.stat.extent))
         self._far_m = float(np.float32(model.vis.map.zfar * model.stat.extent))
 
-    def update(self, model: Any, data: Any) -> None:
-        """Take over where everything is; what follows shows this moment."""
+    def adopt(self, model: Any) -> None:
+        """Take over the textures of another model of the family."""
         self._gl.make_current()
+        for texture in range(model.ntex):
+            self._mujoco.mjr_uploadTexture(model, self._context, texture)
+
+    def update(self, model: Any, data: Any, camera: int = 0) -> None:
+        """Take over where everything is; what follows shows this moment from this camera."""
+        self._gl.make_current()
+        self._camera.fixedcamid = camera
         self._mujoco.mjv_updateScene(
             model,
             data,

@@ -17,10 +17,14 @@ from armillary.core.values import Goal, Observation, StreamKind, WorldSpec
 
 _STEPS = 6
 _SEED = 7
+# NaN is how these say that nothing was hit, or that a step has fewer points.
+_GAPS: tuple[StreamKind, ...] = ("depth", "points", "lidar")
 # Axes and precision of each kind of stream.
 _WANTED: dict[StreamKind, tuple[int, str]] = {
     "rgb": (3, "uint8"),
     "depth": (2, "float32"),
+    "points": (2, "float32"),
+    "lidar": (1, "float32"),
     "pose": (2, "float64"),
     "proprio": (1, "float32"),
     "segmentation": (2, "uint8"),
@@ -112,9 +116,26 @@ def _check_observation(spec: WorldSpec, observation: Observation) -> None:
         axes, precision = _WANTED[kind]
         right = values.ndim == axes and values.dtype == np.dtype(precision)
         _hold(right, spec, f"{name!r} is {precision} with {axes} axes")
-        # Depth alone may have gaps: NaN is how it says that nothing was hit.
-        finite = kind == "depth" or bool(np.isfinite(values).all())
-        _hold(finite, spec, f"{name!r} is finite")
+        finite = np.isfinite(values) | (np.isnan(values) & (kind in _GAPS))
+        _hold(bool(finite.all()), spec, f"{name!r} is finite{_but_gaps(kind)}")
+        if kind in _GAPS:
+            _check_gaps(spec, name, kind, values)
+
+
+def _but_gaps(kind: StreamKind) -> str:
+    return ", or NaN where there is nothing" if kind in _GAPS else ""
+
+
+def _check_gaps(spec: WorldSpec, name: str, kind: StreamKind, values: np.ndarray) -> None:
+    if kind == "points":
+        there = np.isfinite(values)
+        whole = values.shape[1] >= 3 and bool((there.all(1) | ~there.any(1)).all())
+        _hold(whole, spec, f"{name!r} has points of x, y, z and more, NaN as a whole or not at all")
+        return
+    _hold(bool((values[np.isfinite(values)] > 0).all()), spec, f"{name!r} is above zero")
+    if kind == "lidar" and name in spec.beams_rad:
+        same = spec.beams_rad[name].shape == (len(values), 2)
+        _hold(same, spec, f"spec.beams_rad has azimuth and elevation of each beam of {name!r}")
 
 
 def _check_goals(world: World) -> None:

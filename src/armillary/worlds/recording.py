@@ -93,4 +93,5 @@ def _sensor(spec: WorldSpec, name: str, seen: list[Observation]) -> Stream:
     unit, frame = spec.units.get(name, ("", ""))
     intrinsics = seen[0].streams.get("intrinsics") if kind in _CAMERA_KINDS else None
     values = np.stack([observation.streams[name] for observation in seen])
-    return Stream(kind, values, unit, frame, intrinsics)
+    beams = spec.beams_rad.get(name) if kind == "lidar" else None
+    return Stream(kind, values, unit, frame, intrinsics, beams_rad=beams)

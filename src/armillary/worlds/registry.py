@@ -27,6 +27,12 @@ def _stage(**settings: Any) -> World:
     return Stage(**settings)
 
 
+def _yard(**settings: Any) -> World:
+    from armillary.worlds.yard import Yard
+
+    return Yard(**settings)
+
+
 def _perturbed(
     base: str = "tabletop",
     kind: str = "stuck",
@@ -48,6 +54,7 @@ WORLDS: dict[str, Callable[..., World]] = {
     "tabletop": _tabletop,
     "two_rooms": _two_rooms,
     "stage": _stage,
+    "yard": _yard,
     "perturbed": _perturbed,
 }
 GYM_PREFIX = "gym:"
@@ -57,7 +64,8 @@ def make_world(name: str, **settings: Any) -> World:
     """Make a world by name: one of ``WORLDS``, or any Gymnasium id that renders.
 
     Args:
-        name: ``"tabletop"``, ``"two_rooms"``, ``"gym:Env-v0"`` or ``"gym:module:Env-v0"``.
+        name: ``"tabletop"``, ``"two_rooms"``, ``"yard"``, ``"gym:Env-v0"`` or
+            ``"gym:module:Env-v0"``, ...
         settings: of that world, e.g. ``image_size=64``.
 
     Raises:

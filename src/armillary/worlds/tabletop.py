@@ -15,14 +15,17 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float32, Float64
 
-from armillary.core.errors import ConfigError, WorldError, unknown_name
+from armillary.core.errors import WorldError, unknown_name
 from armillary.core.rng import generator
-from armillary.core.values import ActionBounds, Goal, Observation, StreamKind, WorldSpec
+from armillary.core.values import ActionBounds, Goal, Observation, WorldSpec
 from armillary.worlds.actions import validate_action
-from armillary.worlds.camera_renderer import CameraRenderer
 from armillary.worlds.gl import import_mujoco
 from armillary.worlds.tabletop_explore import ExploreState, explore
-from armillary.worlds.tabletop_scene import FOVY_DEG, PUSHER_REACH_M, Scene, draw_scene, scene_xml
+from armillary.worlds.tabletop_looks import draw_patterns, new_look
+from armillary.worlds.tabletop_rig import Rig, put_up
+from armillary.worlds.tabletop_scene import PUSHER_REACH_M, Scene, draw_scene, scene_xml
+from armillary.worlds.tabletop_sensors import Moment, Sensors, object_seen
+from armillary.worlds.tabletop_settings import TabletopSettings, stream_name
 from armillary.worlds.tabletop_tasks import (
     TASKS,
     Layout,
@@ -35,25 +38,16 @@ MAX_SPEED_M_S = 0.4
 STEP_S = 0.1
 _SUBSTEPS = 20
 _SETTLE_SUBSTEPS = 60
-_SENSORS: dict[str, StreamKind] = {
-    "rgb": "rgb",
-    "depth": "depth",
-    "world_from_camera": "pose",
-    "proprio": "proprio",
-    "segmentation": "segmentation",
-}
 _UNITS = {
-    "depth": ("m", "camera"),
-    "world_from_camera": ("m", "world"),
     "proprio": ("m, m/s", "world"),
+    "lidar": ("m", "lidar"),
+    "world_from_lidar": ("m", "world"),
     "pusher_xy": ("m", "world"),
     "object_xy": ("m", "world"),
     "object_yaw_rad": ("rad", "world"),
     "objects_xyz": ("m", "world"),
 }
-# Geoms 0..9 are floor, table, rims and walls; see tabletop_scene.
-_NUM_SCENERY = 10
-_OPENCV_FROM_OPENGL = np.diag([1.0, -1.0, -1.0])
+_CAMERA_UNITS = {"depth": ("m", "camera"), "world_from_camera": ("m", "world")}
 
 
 @dataclass(frozen=True)
@@ -68,39 +62,18 @@ class Tabletop:
     """The tabletop world.
 
     Args:
-        image_size: H = W of the pictures, pixels.
-        sensors: which streams an observation holds, of rgb, depth, world_from_camera, proprio
-            (pusher position and velocity [4]; off by default, it gives the answer away),
-            segmentation (0 floor, 1 table, 2 pusher, 3 + i object i).
-        num_objects: smallest and largest number of objects, 1 to 3.
-        task: the default task, "reach" or "push"; sets budget and success distance.
-        shadows: draw shadows (10-20 times slower without a GPU).
-        samples: colour samples per pixel; 4 smooths the edges, so that a picture tells places
-            finer than a pixel, and takes three times as long as 0 (measured: 1,400 and 4,700
-            pictures per second and process at 64 pixels).
+        settings: by name, of ``TabletopSettings``, e.g. ``image_size=32, samples=0``.
 
     Raises:
         ConfigError: a setting that cannot be.
         MissingExtraError: no off-screen OpenGL library is installed.
     """
 
-    def __init__(
-        self,
-        image_size: int = 64,
-        sensors: tuple[str, ...] = ("rgb", "depth", "world_from_camera"),
-        num_objects: tuple[int, int] = (1, 3),
-        task: str = "reach",
-        shadows: bool = False,
-        samples: int = 4,
-    ) -> None:
-        _check_settings(image_size, sensors, num_objects, task)
-        self._samples = samples
+    def __init__(self, **settings: Any) -> None:
+        self._settings = TabletopSettings.of(settings)
         self._mujoco = import_mujoco()
-        self._size = image_size
-        self._num_objects = num_objects
-        self._shadows = shadows
-        self._spec = _make_spec(sensors, task)
-        self._renderer: CameraRenderer | None = None
+        self._sensors = Sensors(self._mujoco, self._settings)
+        self._spec = _make_spec(self._settings, self._sensors.beams_rad)
         self._seed: int | None = None
         self._closed = False
 
@@ -120,18 +93,20 @@ class Tabletop:
         if self._closed:
             raise WorldError("tabletop: this world was closed; make a new one to go on.")
         self._seed = int(seed)
-        self._scene = draw_scene(generator("tabletop.scene", self._seed), self._num_objects)
-        xml = scene_xml(self._scene, self._size, self._shadows, self._samples)
+        self._scene = self._draw(self._seed)
+        chosen = self._settings
+        xml = scene_xml(self._scene, chosen.image_size, chosen.shadows, chosen.samples)
         self._model = self._mujoco.MjModel.from_xml_string(xml)
+        if self._scene.patterned:
+            _put_on(self._model, generator("tabletop.patterns", self._seed))
         self._data = self._mujoco.MjData(self._model)
         self._data.qpos[:2] = self._scene.pusher_xy
         self._mujoco.mj_step(self._model, self._data, nstep=_SETTLE_SUBSTEPS)
         self._data.qvel[:] = 0.0
         self._data.time = 0.0
         self._mujoco.mj_forward(self._model, self._data)
-        self._reported_pose = self._world_from_camera()
-        if self._renderer is None:
-            self._renderer = CameraRenderer(self._model, self._size, self._size, self._shadows)
+        self._rig = Rig(self._mujoco, self._model, self._data, self._scene.orbit_rad_s)
+        self._sensors.adopt(self._model)
         return self.observe()
 
     def step(self, action: Any) -> Observation:
@@ -161,34 +136,19 @@ class Tabletop:
         self._mujoco.mj_step(self._model, self._data, nstep=_SUBSTEPS)
         if self._data.warning[self._mujoco.mjtWarning.mjWARN_BADQACC].number:
             raise WorldError(f"tabletop: the physics diverged in the episode of seed {self._seed}.")
+        self._rig.move()
         # Contacts and body places belong to the state after the step only from here on.
         self._mujoco.mj_forward(self._model, self._data)
 
     def observe(self) -> Observation:
         """Return what the sensors give now."""
-        self._check_started()
-        assert self._renderer is not None
-        names = self._spec.sensors
-        streams: dict[str, np.ndarray] = {}
-        self._renderer.update(self._model, self._data)
-        if "rgb" in names:
-            streams["rgb"] = self._renderer.rgb()
-        if "depth" in names or "segmentation" in names:
-            depth, labels = self._renderer.depth_and_labels(self._model.ngeom)
-            streams["depth"] = depth
-            streams["segmentation"] = _entities(self._model.ngeom)[labels]
-        if "world_from_camera" in names:
-            streams["world_from_camera"] = self._reported_pose.copy()
-        if "proprio" in names:
-            state = np.concatenate([self._data.qpos[:2], self._data.qvel[:2]])
-            streams["proprio"] = state.astype(np.float32)
-        streams = {name: streams[name] for name in names}
-        return Observation({**streams, "intrinsics": self._intrinsics()})
+        return self._look("now")
 
     def truth(self) -> Mapping[str, np.ndarray]:
         """Return ``pusher_xy`` [2], ``object_xy`` [2], ``object_yaw_rad`` [1], ``objects_xyz`` [9].
 
         ``objects_xyz`` has three numbers for each of three places; NaN where there is no object.
+        With an occluder also ``object_seen`` [cameras]: 1 where nothing is before object 0.
         """
         self._check_started()
         layout = self.layout()
@@ -196,11 +156,15 @@ class Tabletop:
         places[: layout.objects_xyz.size] = layout.objects_xyz.ravel()
         w, x, y, z = self._data.qpos[5:9]
         yaw = np.arctan2(2 * (w * z + x * y), 1 - 2 * (y * y + z * z))
+        seen = {}
+        if self._settings.occluder != "none":
+            seen["object_seen"] = object_seen(self._mujoco, self._model, self._data, self._rig)
         return {
             "pusher_xy": layout.pusher_xy.astype(np.float32),
             "object_xy": layout.objects_xyz[0, :2].astype(np.float32),
             "object_yaw_rad": np.array([yaw], np.float32),
             "objects_xyz": places,
+            **seen,
         }
 
     def layout(self) -> Layout:
@@ -226,7 +190,7 @@ class Tabletop:
         self._data.qpos[2:4] = object_xy
         self._data.qvel[:] = 0.0
         self._mujoco.mj_forward(self._model, self._data)
-        goal = Goal(task, self.observe(), self.truth())
+        goal = Goal(task, self._look("goal"), self.truth())
         self._restore(before)
         return goal
 
@@ -281,13 +245,7 @@ class Tabletop:
             turn_rad: rotation vector in the same axes, radians.
         """
         self._check_started()
-        camera = self._model.cam_quat[0].copy()
-        turn, moved = np.zeros(4), np.zeros(3)
-        angle = float(np.linalg.norm(turn_rad))
-        self._mujoco.mju_axisAngle2Quat(turn, turn_rad / max(angle, 1e-12), angle)
-        self._mujoco.mju_rotVecQuat(moved, shift_m, camera)
-        self._mujoco.mju_mulQuat(self._model.cam_quat[0], camera, turn)
-        self._model.cam_pos[0] += moved
+        self._rig.nudge(shift_m, turn_rad)
         self._mujoco.mj_forward(self._model, self._data)
         return self.observe()
 
@@ -310,45 +268,53 @@ class Tabletop:
     def close(self) -> None:
         """Give the renderer back; a second call does nothing."""
         self._closed = True
-        if self._renderer is not None:
-            self._renderer.close()
-            self._renderer = None
+        self._sensors.close()
 
     def _restore(self, state: TabletopState) -> None:
         kind = self._mujoco.mjtState.mjSTATE_INTEGRATION
         self._mujoco.mj_setState(self._model, self._data, state.physics, kind)
+        self._rig.move()
         self._mujoco.mj_forward(self._model, self._data)
         # The forward pass above leaves its own warm start for the solver behind.
         self._mujoco.mj_setState(self._model, self._data, state.physics, kind)
 
-    def _world_from_camera(self) -> np.ndarray:
-        pose = np.eye(4)
-        pose[:3, :3] = self._data.cam_xmat[0].reshape(3, 3) @ _OPENCV_FROM_OPENGL
-        pose[:3, 3] = self._data.cam_xpos[0]
-        return pose
+    def _draw(self, seed: int) -> Scene:
+        chosen = self._settings
+        scene = draw_scene(
+            generator("tabletop.scene", seed),
+            chosen.num_objects,
+            chosen.azimuth_deg,
+            chosen.elevation_deg,
+        )
+        if chosen.appearance == "new":
+            scene = new_look(scene, generator("tabletop.look", seed))
+        return put_up(scene, generator("tabletop.rig", seed), chosen)
 
-    def _intrinsics(self) -> np.ndarray:
-        focal = self._size / 2 / np.tan(np.radians(FOVY_DEG) / 2)
-        centre = (self._size - 1) / 2
-        return np.array([[focal, 0.0, centre], [0.0, focal, centre], [0.0, 0.0, 1.0]])
+    def _look(self, purpose: str) -> Observation:
+        self._check_started()
+        assert self._seed is not None
+        moment = Moment(purpose, self._seed, round(self._data.time / STEP_S))
+        return Observation(self._sensors.look(self._model, self._data, self._rig, moment))
 
     def _check_started(self) -> None:
         if self._closed or self._seed is None:
             raise WorldError("tabletop: no episode is running; call reset(seed) first.")
 
 
-def _entities(num_geoms: int) -> np.ndarray:
-    """Return the segmentation's value for each geom number plus one."""
-    entities = np.ones(num_geoms + 1, np.uint8)
-    entities[:2] = 0  # nothing, floor
-    entities[_NUM_SCENERY + 1 :] = np.arange(2, num_geoms - _NUM_SCENERY + 2)
-    return entities
+def _put_on(model: Any, rng: np.random.Generator) -> None:
+    """Write patterns into a model's textures."""
+    for texture, pattern in enumerate(draw_patterns(rng)):
+        start = int(model.tex_adr[texture])
+        model.tex_data[start : start + pattern.size] = pattern.ravel()
 
 
-def _make_spec(sensors: tuple[str, ...], task: str) -> WorldSpec:
+def _make_spec(settings: TabletopSettings, beams_rad: Float64[np.ndarray, "N 2"]) -> WorldSpec:
     limit = np.full(2, MAX_SPEED_M_S)
     budget = {"reach": 30, "push": 60}
     success = {"reach": 0.03, "push": 0.04}
+    task = settings.task
+    cameras = range(settings.num_cameras)
+    units = {stream_name(n, i): unit for n, unit in _CAMERA_UNITS.items() for i in cameras}
     return WorldSpec(
         name="tabletop",
         bounds=ActionBounds(-limit, limit),
@@ -357,23 +323,8 @@ def _make_spec(sensors: tuple[str, ...], task: str) -> WorldSpec:
         budget=budget[task],
         success_distance=success[task],
         distance_unit="m",
-        sensors={name: _SENSORS[name] for name in sensors},
-        units=_UNITS,
+        sensors=settings.streams(),
+        units=units | _UNITS,
         extra={"budget": budget, "success_distance": success},
+        beams_rad={"lidar": beams_rad} if "lidar" in settings.sensors else {},
     )
-
-
-def _check_settings(
-    image_size: int, sensors: tuple[str, ...], num_objects: tuple[int, int], task: str
-) -> None:
-    if not 16 <= image_size <= 1024:
-        raise ConfigError(f"tabletop: image_size is 16 to 1024 pixels, got {image_size}.")
-    if not 1 <= num_objects[0] <= num_objects[1] <= 3:
-        raise ConfigError(
-            f"tabletop: num_objects is (fewest, most) within 1 to 3, got {num_objects}."
-        )
-    for name in sensors:
-        if name not in _SENSORS:
-            raise unknown_name("sensor of tabletop", name, _SENSORS)
-    if task not in TASKS:
-        raise unknown_name("task of tabletop", task, TASKS)

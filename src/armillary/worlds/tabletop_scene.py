@@ -7,23 +7,31 @@ from __future__ import annotations
 
 import colorsys
 from dataclasses import dataclass
-from itertools import product
 from typing import Literal
 
 import numpy as np
 
+from armillary.worlds.tabletop_views import FOVY_DEG, RIM_M, TABLE_HALF_M, Camera, View, draw_view
+
 Shape = Literal["box", "cylinder", "capsule"]
 Rgb = tuple[float, float, float]
 
-TABLE_HALF_M = 0.235
 PUSHER_REACH_M = 0.205
 PUSHER_RADIUS_M = 0.022
 PUSHER_HALF_HEIGHT_M = 0.035
-FOVY_DEG = 40.0
 # Table slab, its four rims, four unseen walls, the floor: geoms before the pusher's.
-_RIM_M = 0.012
 _WALL_M = 0.02
-_BASE_AZIMUTH_DEG = 10.0
+SCREEN_HALF_M = (0.055, 0.05, 0.004)
+PATTERN_PX = 64
+_ASSETS = "<asset>{}</asset>".format(
+    "".join(
+        f'<texture name="{name}" type="2d" builtin="flat" rgb1="1 1 1" width="{PATTERN_PX}" '
+        f'height="{PATTERN_PX}"/><material name="{name}" texture="{name}" texuniform="true" '
+        f'texrepeat="{repeat} {repeat}" specular="0" shininess="0"/>'
+        for name, repeat in (("table", 4), ("floor", 1))
+    )
+)
+_PATTERNS = (' material="table"', ' material="floor"')
 
 
 @dataclass(frozen=True)
@@ -58,8 +66,8 @@ class Body:
 
 
 @dataclass(frozen=True)
-class Camera:
-    """Where the camera stands: position and the image's right and up directions, world frame."""
+class Screen:
+    """A board that hangs above the table: its middle, right and up directions, world frame."""
 
     position_m: tuple[float, float, float]
     right: tuple[float, float, float]
@@ -68,7 +76,14 @@ class Camera:
 
 @dataclass(frozen=True)
 class Scene:
-    """All that is drawn for one episode."""
+    """All that is drawn for one episode.
+
+    Attributes:
+        light_rgb: colour of the light; white by default.
+        ambient: share of the light that comes from everywhere.
+        orbit_rad_s: how fast the cameras go round the table.
+        patterned: whether table and floor have patterns (see ``tabletop_looks``).
+    """
 
     bodies: tuple[Body, ...]
     pusher_xy: tuple[float, float]
@@ -77,11 +92,29 @@ class Scene:
     floor_rgb: Rgb
     light_dir: tuple[float, float, float]
     brightness: float
-    camera: Camera
+    view: View
+    cameras: tuple[Camera, ...] = ()
+    screen: Screen | None = None
+    orbit_rad_s: float = 0.0
+    light_rgb: Rgb = (1.0, 1.0, 1.0)
+    ambient: float = 0.46
+    patterned: bool = False
 
 
-def draw_scene(rng: np.random.Generator, num_objects: tuple[int, int]) -> Scene:
-    """Draw a scene: ``num_objects`` is the smallest and largest number of objects."""
+def draw_scene(
+    rng: np.random.Generator,
+    num_objects: tuple[int, int],
+    azimuth_deg: tuple[float, float],
+    elevation_deg: tuple[float, float],
+) -> Scene:
+    """Draw a scene without cameras (``tabletop_views`` puts them up).
+
+    Args:
+        rng: chance; what it draws does not depend on the ranges of the view.
+        num_objects: smallest and largest number of objects.
+        azimuth_deg: range of the view's turn away from the usual one.
+        elevation_deg: range of its elevation.
+    """
     count = int(rng.integers(num_objects[0], num_objects[1] + 1))
     bodies, pusher_xy = _draw_bodies(rng, count)
     table_value = rng.uniform(0.4, 0.92)
@@ -95,14 +128,15 @@ def draw_scene(rng: np.random.Generator, num_objects: tuple[int, int]) -> Scene:
         floor_rgb=_hsv(rng.uniform(0.5, 0.75), rng.uniform(0.1, 0.4), rng.uniform(0.12, 0.4)),
         light_dir=(tilt * np.cos(turn), tilt * np.sin(turn), -1.0),
         brightness=rng.uniform(0.75, 1.1),
-        camera=_draw_camera(rng),
+        view=draw_view(rng, azimuth_deg, elevation_deg),
     )
 
 
 def scene_xml(scene: Scene, size: int, shadows: bool, samples: int) -> str:
     """Return MuJoCo's description of the scene, for pictures of ``size`` pixels a side."""
-    ambient, diffuse = 0.46 * scene.brightness, 0.56 * scene.brightness
-    camera = scene.camera
+    ambient = scene.ambient * scene.brightness
+    diffuse = tuple(0.56 * scene.brightness * c for c in scene.light_rgb)
+    table, floor = _PATTERNS if scene.patterned else ("", "")
     return f"""
 <mujoco model="tabletop">
   <compiler angle="radian"/>
@@ -115,14 +149,14 @@ def scene_xml(scene: Scene, size: int, shadows: bool, samples: int) -> str:
     <map znear="0.05" zfar="6"/>
     <headlight ambient="{_v(ambient)}" diffuse="{_v(0.12)}" specular="0 0 0"/>
   </visual>
+  {_ASSETS if scene.patterned else ""}
   <worldbody>
-    <light directional="true" pos="0 0 2" dir="{_v(*scene.light_dir)}" diffuse="{_v(diffuse)}"
+    <light directional="true" pos="0 0 2" dir="{_v(*scene.light_dir)}" diffuse="{_v(*diffuse)}"
       ambient="0 0 0" specular="{_v(0.12)}" castshadow="{str(shadows).lower()}"/>
-    <camera name="main" pos="{_v(*camera.position_m)}" fovy="{FOVY_DEG}"
-      xyaxes="{_v(*camera.right, *camera.up)}"/>
-    <geom name="floor" type="plane" pos="0 0 -0.3" size="6 6 1" rgba="{_v(*scene.floor_rgb)} 1"
-      contype="0" conaffinity="0"/>
-    {_table(scene.table_rgb)}
+    {"".join(_camera(i, camera) for i, camera in enumerate(scene.cameras))}
+    <geom name="floor" type="plane" pos="0 0 -0.3" size="6 6 1"{floor}
+      rgba="{_v(*scene.floor_rgb)} 1" contype="0" conaffinity="0"/>
+    {_table(scene.table_rgb, table)}
     <body name="pusher" pos="0 0 {PUSHER_HALF_HEIGHT_M + 0.001}">
       <joint name="pusher_x" type="slide" axis="1 0 0" damping="1"
         range="-{PUSHER_REACH_M} {PUSHER_REACH_M}" limited="true"/>
@@ -133,6 +167,7 @@ def scene_xml(scene: Scene, size: int, shadows: bool, samples: int) -> str:
         friction="0.25 0.001 0.0001" priority="1"/>
     </body>
     {"".join(_body(i, body) for i, body in enumerate(scene.bodies))}
+    {"" if scene.screen is None else _screen(scene.screen)}
   </worldbody>
   <actuator>
     <velocity joint="pusher_x" kv="150" forcerange="-25 25"/>
@@ -141,14 +176,29 @@ def scene_xml(scene: Scene, size: int, shadows: bool, samples: int) -> str:
 </mujoco>"""
 
 
-def _table(rgb: Rgb) -> str:
+def _camera(index: int, camera: Camera) -> str:
+    return f"""
+    <camera name="camera{index}" pos="{_v(*camera.position_m)}" fovy="{FOVY_DEG}"
+      xyaxes="{_v(*camera.right, *camera.up)}"/>"""
+
+
+def _screen(screen: Screen) -> str:
+    """A body of its own, so that its geom comes after all others; nothing can touch it."""
+    return f"""
+    <body name="screen" pos="{_v(*screen.position_m)}" xyaxes="{_v(*screen.right, *screen.up)}">
+      <geom name="screen" type="box" size="{_v(*SCREEN_HALF_M)}" rgba="0.3 0.29 0.27 1"
+        contype="0" conaffinity="0"/>
+    </body>"""
+
+
+def _table(rgb: Rgb, pattern: str) -> str:
     """Slab and visible rims; objects are kept by unseen walls that the pusher passes."""
-    half, rim, wall = TABLE_HALF_M, _RIM_M, _WALL_M
+    half, rim, wall = TABLE_HALF_M, RIM_M, _WALL_M
     seen = f'rgba="{_v(*(0.72 * c for c in rgb))} 1" contype="0" conaffinity="0"'
     unseen = 'rgba="0 0 0 0" friction="0.2 0.001 0.0001"'
     parts = [
         f'<geom name="table" type="box" pos="0 0 -0.02" size="{half} {half} 0.02"'
-        f' rgba="{_v(*rgb)} 1" friction="0.6 0.005 0.0001"/>'
+        f' rgba="{_v(*rgb)} 1"{pattern} friction="0.6 0.005 0.0001"/>'
     ]
     for x, y in ((1, 0), (-1, 0), (0, 1), (0, -1)):
         long = half + 2 * rim
@@ -210,43 +260,6 @@ def _apart(circles: list[tuple[tuple[float, float], float]], gap_m: float = 0.00
         for i, (a, ra) in enumerate(circles)
         for b, rb in circles[:i]
     )
-
-
-def _draw_camera(rng: np.random.Generator) -> Camera:
-    """Draw a view that just holds the whole table.
-
-    The distance and the point looked at are found by a few fixed-point steps: centre the picture
-    of the table's corners, then move until the widest of them touches the margin.
-    """
-    azimuth = np.radians(_BASE_AZIMUTH_DEG + rng.uniform(-15, 15))
-    elevation = np.radians(rng.uniform(45, 65))
-    margin = rng.uniform(0.9, 0.98)
-    back = np.array(
-        [
-            np.cos(elevation) * np.sin(azimuth),
-            -np.cos(elevation) * np.cos(azimuth),
-            np.sin(elevation),
-        ]
-    )
-    right = np.array([np.cos(azimuth), np.sin(azimuth), 0.0])
-    up = np.cross(back, right)
-    edge = TABLE_HALF_M + 2 * _RIM_M
-    corners = np.array(list(product((-edge, edge), (-edge, edge), (-0.02, 0.02))))
-    half = np.tan(np.radians(FOVY_DEG) / 2)
-    position = back
-    for _ in range(12):
-        seen = corners - position
-        deep = -seen @ back
-        u, v = seen @ right / deep / half, seen @ up / deep / half
-        shift = (u.max() + u.min()) / 2 * right + (v.max() + v.min()) / 2 * up
-        reach = max(np.ptp(u), np.ptp(v)) / 2
-        distance = float(position @ back)
-        position = position + shift * distance * half + back * distance * (reach / margin - 1)
-    return Camera(_xyz(position), _xyz(right), _xyz(up))
-
-
-def _xyz(vector: np.ndarray) -> tuple[float, float, float]:
-    return float(vector[0]), float(vector[1]), float(vector[2])
 
 
 def _hsv(hue: float, saturation: float, value: float) -> Rgb:
