@@ -26,7 +26,7 @@ def walking(action: Tensor) -> JEPA:
     with torch.no_grad():
         _cleared(model.encoder.mixing_network[-1])
         into, out = (_cleared(model.predictor.change[place]) for place in (0, 2))
-        into.bias += _LINEAR
+        into.bias.add_(_LINEAR)
         wanted = model.normalizer.actions(action[None, None])[0, 0]
         scale = 1 / wanted.abs().max()
         for axis in range(width):
