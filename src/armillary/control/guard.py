@@ -40,8 +40,8 @@ from armillary.objectives.whitening import Whitening
 
 Reaction = Literal["stop", "slow", "note"]
 QUESTIONS = ("scene", "change", "motion", "picture")
-STEP_CAP = 0.5
-STEP_DRIFT = 0.1
+STEP_CAP = 1.0
+STEP_DRIFT = 0.4
 
 
 @dataclass(frozen=True)
