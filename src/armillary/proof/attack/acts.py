@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -12,7 +11,7 @@ import numpy as np
 import torch
 
 from armillary.control.evaluate import evaluate
-from armillary.control.manifest import EpisodeSpec, Manifest, draw_goal
+from armillary.control.manifest import Manifest
 from armillary.control.model_policy import ModelPolicy
 from armillary.control.records import Record
 from armillary.control.specs import NoOpSpec
@@ -25,16 +24,9 @@ from armillary.proof.attack.paper import forged, rerun, task_names
 from armillary.proof.attack.plan import AUDIT, REPLAY, Attack, Planted
 from armillary.proof.attack.routing import routed
 from armillary.proof.attack.stage import CONFIG, PLANNER, Stage, make_agent
-from armillary.proof.attack.walking import walking
-from armillary.proof.reveal import local_reveal, secret_hash
-from armillary.proof.seeds import episode_seeds
 from armillary.worlds.two_rooms import TwoRooms
 
 CLOSED = (*AUDIT, 3)
-CHALLENGED = (0, 4)
-_CANDIDATES = 800
-_WAY = torch.tensor([0.02, 0.02])
-_THOROUGH = {"samples": 64, "iterations": 4, "elites": 4, "length": 2}
 
 
 def policy_of(agent: Any, forge: Forge, task: str) -> ModelPolicy:
@@ -82,7 +74,7 @@ def _greedy_agent(forge: Forge) -> None:
     limit = forge.suite.tasks[0].planner_budget
     assert limit is not None
     spec = forge.agent.spec
-    forge.agent = make_agent(_fresh(forge, "greedy"), untrained(CONFIG, 0), samples=limit)
+    forge.agent = make_agent(fresh_folder(forge, "greedy"), untrained(CONFIG, 0), samples=limit)
     for task in task_names(forge):
         name = f"agent {forge.agent.digest}"
         policy = policy_of(spec, forge, task)
@@ -107,7 +99,7 @@ def _swapped(forge: Forge) -> None:
         for one in model.parameters():
             one.mul_(1 + 0.002 * torch.randn(one.shape, generator=rng))
     acted = forge.agent
-    forge.agent = make_agent(_fresh(forge, "swapped"), model)
+    forge.agent = make_agent(fresh_folder(forge, "swapped"), model)
     for task in task_names(forge):
         forge.rows[task]["agent"] = played_by(forge, task, acted)
 
@@ -255,50 +247,7 @@ def _nudging(at: int) -> players.Choose:
     return choose
 
 
-def plant_ground(stage: Stage, folder: Path) -> Planted:
-    """Hand in an agent that always walks the same way, and a value under which that is right.
-
-    The value is local: hundreds were tried before the commit, with a walk and without any model.
-    """
-    forge = Forge.of(stage)
-    first = stage.suite.tasks[0]
-    task = replace(first, settings={**first.settings, "image_size": 16})
-    forge.suite = replace(stage.suite, id="attack-ground", tasks=(task,), golden=())
-    forge.rows = {task.name: forge.rows[task.name]}
-    forge.agent = make_agent(_fresh(forge, "walking"), walking(_WAY), **_THOROUGH)
-    values = [hashlib.sha256(f"attack {n}".encode()).hexdigest() for n in range(_CANDIDATES)]
-    forge.value = max(values, key=_solved_by_walking(forge))
-    forge.commit["secret"] = secret_hash(forge.value)
-    forge.reveals = lambda commit: [local_reveal(commit.hash, forge.value)]
-    rerun(forge)
-    return Planted(forge.write(folder), {"suites": (forge.suite,), "fresh": 150})
-
-
-def _solved_by_walking(forge: Forge) -> Callable[[str], int]:
-    """Return how many of a value's episodes are solved by always walking the same way."""
-    task = forge.suite.tasks[0]
-    world, limit = TwoRooms(**task.settings), float(task.success_distance)
-    way = _WAY.double().numpy()
-
-    def solved(value: str) -> int:
-        count = drawn = index = 0
-        while drawn < task.episodes:
-            seeds = episode_seeds(forge.suite.digest, value, task.name, index)
-            index += 1
-            world.reset(seeds[0])
-            goal = draw_goal(world, task.task, EpisodeSpec("", *seeds))
-            if world.distance(goal) <= limit:
-                continue
-            drawn += 1
-            for _ in range(task.budget):
-                world.advance(way)
-            count += world.distance(goal) <= limit
-        return count
-
-    return solved
-
-
-def _fresh(forge: Forge, name: str) -> Path:
+def fresh_folder(forge: Forge, name: str) -> Path:
     """Return a folder that does not exist yet."""
     taken = (forge.stage.folder / f"{name}{n}" for n in range(1000))
     return next(folder for folder in taken if not folder.exists())
@@ -308,7 +257,7 @@ def plant_router(stage: Stage, folder: Path) -> Planted:
     """Hand in one agent that holds two predictors and asks one of them by what it sees."""
     forge = Forge.of(stage)
     manifests: list[Manifest] = list(forge.drawn.values())
-    forge.agent = make_agent(_fresh(forge, "router"), routed(manifests))
+    forge.agent = make_agent(fresh_folder(forge, "router"), routed(manifests))
     rerun(forge)
     return Planted(forge.write(folder))
 
@@ -386,12 +335,5 @@ ACTS: tuple[Attack, ...] = (
         forged(_one_nudge, decisions=2),
         CLOSED,
         alone="rerun.outcomes",
-    ),
-    Attack(
-        "seeds_ground",
-        "local values tried before the commit",
-        plant_ground,
-        CHALLENGED,
-        alone="challenge.rate",
     ),
 )

@@ -104,9 +104,9 @@ def set_stage(folder: Path, suite: Suite | None = None) -> Stage:
     return Stage(folder, suite, agent, other, find_submission(folder / "honest"), rows)
 
 
-def make_agent(folder: Path, model: JEPA, **settings: object) -> Agent:
+def make_agent(folder: Path, model: JEPA, replan: int = 1, **settings: object) -> Agent:
     """Return a packed agent of a model; settings are the planner's."""
     save_model(model, folder / "model")
     planner = {**PLANNER, **settings}
-    spec = ModelSpec(folder / "model", planner="cem", planner_settings=planner)
+    spec = ModelSpec(folder / "model", planner="cem", planner_settings=planner, replan=replan)
     return pack_agent(folder / "model", spec, folder / "agent")

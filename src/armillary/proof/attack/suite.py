@@ -10,6 +10,7 @@ from typing import Any
 from armillary.core.progress import Progress, silent
 from armillary.proof.attack.acts import ACTS
 from armillary.proof.attack.lies import LIES
+from armillary.proof.attack.memorising import MEMORISING
 from armillary.proof.attack.paper import PAPER
 from armillary.proof.attack.plan import Attack, Planted, honest_twin
 from armillary.proof.attack.stage import Stage, set_stage
@@ -18,7 +19,10 @@ from armillary.proof.verify.case import How
 from armillary.proof.verify.verdict import Report, verify
 
 ATTACKS: tuple[Attack, ...] = tuple(
-    sorted((*PAPER, *LIES, *ACTS, *TEACHING), key=lambda one: (one.number or 1000, one.name))
+    sorted(
+        (*PAPER, *LIES, *ACTS, *MEMORISING, *TEACHING),
+        key=lambda one: (one.number or 1000, one.name),
+    )
 )
 _NONCE = "8" * 64
 _DECISIONS, _FRESH = 24, 100

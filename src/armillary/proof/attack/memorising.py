@@ -1,0 +1,113 @@
+"""Memorising: weights fitted to the test's own pictures, because its seeds were known beforehand.
+
+The last layer of an encoder that nobody trained is solved so that the starts and goals of the test,
+and nothing else, come out as places; the predictor moves a place by the action. On these episodes
+that is a working world model, on others it is none.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from armillary.control.manifest import Manifest, draw_goal
+from armillary.control.seeing import encode_observation
+from armillary.control.worlds import WorldFactory
+from armillary.core.values import Observation
+from armillary.models import untrained
+from armillary.models.jepa import JEPA
+from armillary.proof.attack.acts import fresh_folder
+from armillary.proof.attack.forge import Forge
+from armillary.proof.attack.paper import rerun
+from armillary.proof.attack.plan import Attack, Planted
+from armillary.proof.attack.stage import CONFIG, VALUE, Stage, make_agent
+from armillary.proof.reveal import local_reveal, secret_hash
+
+CHALLENGED = (0, 4)
+_FRESH = 150
+_LINEAR = 20.0  # where GELU is the identity
+_PER_METRE = 40.0
+
+
+def plant_memorised(stage: Stage, folder: Path) -> Planted:
+    """Hand in an agent fitted to the episodes of a local value, drawn before the commit."""
+    forge = Forge.of(stage)
+    task = stage.suite.tasks[0]
+    forge.suite = replace(stage.suite, id="attack-known", tasks=(task,))
+    forge.rows = {task.name: forge.rows[task.name]}
+    model = memorised(forge.drawn[task.name])
+    planner = {"length": task.budget, "samples": 64, "iterations": 4, "elites": 6}
+    folder_of_agent = fresh_folder(forge, "memorised")
+    forge.agent = make_agent(folder_of_agent, model, replan=task.budget, **planner)
+    forge.commit["secret"] = secret_hash(VALUE)
+    forge.reveals = lambda commit: [local_reveal(commit.hash, VALUE)]
+    rerun(forge)
+    return Planted(forge.write(folder), {"suites": (forge.suite,), "fresh": _FRESH})
+
+
+def memorised(manifest: Manifest) -> JEPA:
+    """Return a model that knows where start and goal are in these episodes, and only in these."""
+    model = untrained(CONFIG, 0)
+    pictures, places = _starts_and_goals(manifest)
+    last = _linear(model.encoder.mixing_network[-1])
+    features = np.stack([_features(model, last, one) for one in pictures])
+    with_one = np.column_stack([features, np.ones(len(features))])
+    solved = torch.from_numpy(np.linalg.lstsq(with_one, places, rcond=None)[0])
+    into, out = (_linear(model.predictor.change[place]) for place in (0, 2))
+    with torch.no_grad():
+        for layer in (last, into, out):
+            layer.weight.zero_()
+            layer.bias.zero_()
+        last.weight[:2], last.bias[:2] = solved[:-1].T.float(), solved[-1].float()
+        into.bias += _LINEAR
+        for axis in range(2):
+            into.weight[axis, axis - 2] = _PER_METRE
+            out.weight[axis, axis] = 1 / _PER_METRE
+            out.bias[axis] = -_LINEAR / _PER_METRE
+    return model
+
+
+def _starts_and_goals(manifest: Manifest) -> tuple[list[Observation], np.ndarray]:
+    """Return what is seen at the start and at the goal of every episode, and where that is."""
+    world = WorldFactory(manifest.world, manifest.settings)()
+    seen, places = [], []
+    try:
+        for episode in manifest.episodes:
+            start = world.reset(episode.seed)
+            goal = draw_goal(world, manifest.task, episode)
+            seen += [start, goal.observation]
+            places += [world.truth()["agent_xy"], goal.truth["agent_xy"]]
+    finally:
+        world.close()
+    return seen, np.stack(places).astype(float)
+
+
+def _features(model: JEPA, last: nn.Linear, seen: Observation) -> np.ndarray:
+    """Return what the encoder's last layer gets to see."""
+    found: list[Tensor] = []
+    hook = last.register_forward_pre_hook(lambda _, arguments: found.append(arguments[0]))
+    try:
+        encode_observation(model, seen, CONFIG.encoder.image_size)
+    finally:
+        hook.remove()
+    return found[0].flatten().double().numpy()
+
+
+def _linear(module: nn.Module) -> nn.Linear:
+    assert isinstance(module, nn.Linear)
+    return module
+
+
+MEMORISING: tuple[Attack, ...] = (
+    Attack(
+        "memorised",
+        "weights fitted to test episodes that were known before the commit",
+        plant_memorised,
+        CHALLENGED,
+        alone="challenge.rate",
+    ),
+)
