@@ -63,7 +63,7 @@ def memorised(manifest: Manifest) -> JEPA:
             layer.weight.zero_()
             layer.bias.zero_()
         last.weight[:2], last.bias[:2] = solved[:-1].T.float(), solved[-1].float()
-        into.bias += _LINEAR
+        into.bias.add_(_LINEAR)
         for axis in range(2):
             into.weight[axis, axis - 2] = _PER_METRE
             out.weight[axis, axis] = 1 / _PER_METRE
