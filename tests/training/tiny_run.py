@@ -121,7 +121,7 @@ def weights(out: Path) -> bytes:
     return b"".join((out / "model" / name).read_bytes() for name in files)
 
 
-def in_processes(work, *argument_lists, timeout_s: float = 60) -> list[int]:
+def in_processes(work, *argument_lists, timeout_s: float = 110) -> list[int]:
     """Run a function in processes of their own, all at once, and return their exit codes."""
     context = get_context("forkserver")
     context.set_forkserver_preload(["armillary.training", "torch._dynamo"])
