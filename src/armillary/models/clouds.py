@@ -157,7 +157,9 @@ def farthest(
     from_middle = (places - middle[:, None]).square().sum(-1).masked_fill(~valid, -1.0)
     row = from_middle.argmax(1)
     gap = torch.full_like(from_middle, torch.inf).masked_fill(~valid, -1.0)
-    columns = places.permute(2, 0, 1).contiguous()  # one coordinate after the other: 10 times faster
+    columns = places.permute(
+        2, 0, 1
+    ).contiguous()  # one coordinate after the other: 10 times faster
     away = torch.empty_like(columns)
     rows, new = [], []
     for _ in range(count):
