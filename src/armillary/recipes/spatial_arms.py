@@ -43,6 +43,7 @@ from armillary.worlds import record
 
 FUSED = "fused"
 USUAL = "in_distribution"
+HIDDEN = "hidden"
 # By arm or subset, the arm whose latents stand for a kind of picture in the size-distance test.
 SIZE_ARMS = {"rgb": "rgb", "rgbd": "point_map_camera"}
 
@@ -66,6 +67,8 @@ class ArmsConfig:
         world: settings of the world in all recordings and episodes. One object: which of several
             is meant cannot be told without colour.
         shifts: further settings, by name; ``in_distribution`` has those of training.
+        hidden: further settings where the object's place is asked for after ten steps unseen: the
+            camera goes round the table, as it never did in training.
         episodes: recorded for training.
         steps: of each.
         judged: recorded of each shift, for the probes.
@@ -85,6 +88,7 @@ class ArmsConfig:
     subsets: tuple[str, ...] = tuple(SUBSETS)
     world: Mapping[str, Any] = field(default_factory=lambda: {"num_objects": (1, 1)})
     shifts: Mapping[str, Mapping[str, Any]] = field(default_factory=_shifts)
+    hidden: Mapping[str, Any] = field(default_factory=lambda: {"orbit_deg_s": (-25.0, 25.0)})
     episodes: int = 1000
     steps: int = 24
     judged: int = 100
@@ -103,10 +107,10 @@ class ArmsConfig:
             for one in name:
                 if one not in known:
                     raise unknown_name("arm" if known is ARMS else "subset", one, known)
-        if not (self.arms and self.seeds) or USUAL not in self.shifts:
+        if not (self.arms and self.seeds) or USUAL not in self.shifts or HIDDEN in self.shifts:
             raise ConfigError(
-                f"Spatial arms need at least one arm and one seed, and a shift {USUAL!r}; got "
-                f"{self.arms}, {self.seeds} and {tuple(self.shifts)}."
+                f"Spatial arms need at least one arm and one seed, a shift {USUAL!r} and none "
+                f"called {HIDDEN!r}; got {self.arms}, {self.seeds} and {tuple(self.shifts)}."
             )
         amounts = self.workers, self.judged, self.probed, self.episodes, *self.size_pairs
         if min(amounts) < 1 or self.base.model.frame_skip * 13 > self.steps:
@@ -249,7 +253,7 @@ class _Probe:
                 file,
                 {
                     "position_error_cm": position_errors_cm(model, known, judged, seed),
-                    "hidden": hidden_position(model, known, judged[USUAL], seed),
+                    "hidden": hidden_position(model, known, self.work.cache(HIDDEN), seed),
                 },
             )
 
@@ -262,7 +266,7 @@ def _record_all(out: Path, config: ArmsConfig, bars: Bars) -> None:
     wanted: dict[str, tuple[int, int, Mapping[str, Any]]] = {
         "recording": (config.episodes, config.seed, {})
     }
-    for shift, settings in config.shifts.items():
+    for shift, settings in {**config.shifts, HIDDEN: config.hidden}.items():
         # one seed for all shifts: the same scenes, seen otherwise; none of them is trained on
         wanted[f"judged/{shift}"] = (config.judged, config.seed + 1, settings)
     for name, (episodes, seed, settings) in wanted.items():
