@@ -19,6 +19,7 @@ from armillary.models.config import STREAMS_OF, JEPAConfig, Sensor
 from armillary.models.encoder import Encoder
 from armillary.models.normalizer import Normalizer
 from armillary.models.predictor import Predictor
+from armillary.models.seeding import seeded
 from armillary.models.senses import Kept, Senses, clip_masks
 from armillary.models.tokenizers import grid_places
 
@@ -221,7 +222,5 @@ def untrained(config: JEPAConfig, seed: int) -> JEPA:
         config: its shape.
         seed: names the weights.
     """
-    with torch.random.fork_rng(devices=[]):
-        # not torch.manual_seed, which also reseeds accelerators, and fork_rng restores only the CPU
-        torch.default_generator.manual_seed(seed)
+    with seeded(seed):
         return JEPA(config)
