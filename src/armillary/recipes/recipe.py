@@ -18,7 +18,7 @@ from armillary.core.progress import Progress, silent
 from armillary.data import Cache, Dataset, Windows, open_dataset, prepare, split_episodes
 from armillary.data.point_sampling import PointSampling
 from armillary.models import JEPAConfig
-from armillary.models.jepa import STREAMS_OF
+from armillary.models.config import STREAMS_OF
 from armillary.training import TrainConfig, TrainSummary, train
 from armillary.training.log import Tracker
 from armillary.training.other_sight import OTHER_CAMERA
