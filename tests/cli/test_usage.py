@@ -31,6 +31,7 @@ LEAVES = [
     ["bench", "two-rooms"],
     ["bench", "ablation"],
     ["bench", "spatial"],
+    ["bench", "sensors"],
 ]
 
 

@@ -18,7 +18,7 @@ from armillary.cli.parse import Command, settings_of
 from armillary.cli.peers import Peers
 from armillary.cli.progress import bar
 from armillary.cli.proof import Commit, Keygen, Ledger, Nonce, Pack, Reveal, Run, Score
-from armillary.cli.spatial import Spatial
+from armillary.cli.spatial import Sensors, Spatial
 from armillary.cli.verify import Attack, Audit, Challenge, Submit, Verify
 
 
@@ -283,6 +283,7 @@ Bench = (
     | Annotated[Index, subcommand("index")]
     | Annotated[Compare, subcommand("compare")]
     | Annotated[Spatial, subcommand("spatial")]
+    | Annotated[Sensors, subcommand("sensors")]
     | Annotated[Submit, subcommand("submit")]
     | Annotated[Verify, subcommand("verify")]
     | Annotated[Audit, subcommand("audit")]

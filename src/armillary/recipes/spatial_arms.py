@@ -68,8 +68,8 @@ class ArmsConfig:
         steps: of each.
         judged: recorded of each shift, for the probes.
         probed: training episodes that the probes are fitted on.
-        act: how reaching is evaluated. 90 runs of the demo's search take four hours; this one takes
-            a third of that (19 of 20 episodes of the demo's model against 20 of 20).
+        act: how reaching is evaluated. 90 runs of the demo's search take four hours; this one
+            takes a third of that (19 of 20 episodes of the demo's model against 20 of 20).
         size_pairs: that the read-out of size and distance is fitted on, and judged on.
         seed: names recordings and manifests.
         workers: processes, each with one thread; results do not depend on it.
