@@ -17,7 +17,6 @@ A folder that holds part of this is continued.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from contextlib import nullcontext
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -29,7 +28,7 @@ from armillary.control.processes import map_in_processes
 from armillary.core.errors import ConfigError, unknown_name
 from armillary.core.files import read_json, storage_errors, write_json
 from armillary.core.hashing import json_sha256
-from armillary.core.progress import silent
+from armillary.core.progress import Bars, no_bars
 from armillary.data import Cache, open_dataset, prepare, split_episodes
 from armillary.models import load_model, narrowed, save_model
 from armillary.recipes.acting import ActConfig, model_spec
@@ -38,7 +37,6 @@ from armillary.recipes.arm_rows import result_of
 from armillary.recipes.arms import ARMS, SUBSETS, arm_recipe, fused_recipe
 from armillary.recipes.recipe import Recipe, train_recipe
 from armillary.recipes.tabletop import tabletop
-from armillary.recipes.two_rooms_eb import Bars
 from armillary.worlds import record
 
 FUSED = "fused"
@@ -123,7 +121,7 @@ class ArmsConfig:
 def run_spatial_arms(
     out: Path,
     config: ArmsConfig | None = None,
-    bars: Bars = lambda _: nullcontext(silent),
+    bars: Bars = no_bars,
 ) -> dict[str, Any]:
     """Record, train every arm with every seed, and let all reach and tell places.
 
