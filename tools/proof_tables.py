@@ -15,6 +15,7 @@ from armillary.proof.verify.verdict import CHECKS
 
 ROOT = Path(__file__).parents[1]
 PROOFS = ROOT / "results" / "proof"
+FLOORS = ("random", "noop", "oracle")
 
 
 def rules() -> Iterator[str]:
@@ -51,7 +52,7 @@ def proven() -> Iterator[str]:
         for row in card["rows"]:
             low, high = (100 * float(limit) for limit in row["ci95"])
             rate = f"{row['succ']} of {row['n']} ({low:.1f} to {high:.1f} %)"
-            floors = " | ".join(_floor(row["controls"].get(n)) for n in ("random", "noop", "oracle"))
+            floors = " | ".join(_floor(row["controls"].get(name)) for name in FLOORS)
             about = f"[{folder.name}]({folder}): attempt {attempts}, {seed['label']} seeds"
             yield f"| `{suite}`: {row['task']} | {rate} | {floors} | {about} |"
 
