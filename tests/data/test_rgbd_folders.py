@@ -246,7 +246,7 @@ def test_a_unit_that_cannot_be_is_said(tmp_path):
         ingest(folder, tmp_path / "out", options=IngestOptions(depth_scale=1.0))
     with pytest.raises(FormatError, match=sentence):
         ingest(folder, tmp_path / "out", options=IngestOptions(depth_scale=1e-7))
-    with pytest.raises(ConfigError, match="depth_scale is metres of one unit"):
+    with pytest.raises(ConfigError, match="--depth-scale is metres of one unit"):
         IngestOptions(depth_scale=-1.0)
 
 

@@ -27,7 +27,7 @@ from armillary.data.sources import (
     tum,
     video,
 )
-from armillary.data.sources.source import IngestOptions, IngestSummary, Source
+from armillary.data.sources.source import IngestOptions, IngestSummary, Source, refuse_others
 
 # Those with a layout of their own come first: what else lies in their folder (a mesh, a video)
 # belongs to them.
@@ -69,13 +69,15 @@ def ingest(
 
     Raises:
         FormatError: nothing there, nothing usable, or not the format that was named.
-        ConfigError: unknown format, several formats in one folder, or ``out`` is in use.
+        ConfigError: unknown format, several formats in one folder, an option that means nothing for
+            the format, or ``out`` is in use.
         StorageError: ``out`` cannot be written; nothing is left there.
     """
     source, out, options = Path(source), Path(out), options or IngestOptions()
     chosen = _detected(source) if fmt == "auto" else fmt
     if chosen not in FORMATS:
         raise unknown_name("format", fmt, ["auto", *FORMATS])
+    refuse_others(options, chosen, FORMATS[chosen].OPTIONS)
     _check_free(out, options.replace)
     return FORMATS[chosen].ingest(source, out, progress, options)
 

@@ -21,9 +21,10 @@ from armillary.core.progress import Progress
 from armillary.data.sources.bare_floats import read_floats
 from armillary.data.sources.cloud import Cloud
 from armillary.data.sources.cloud_folder import Recording, Sensor, recordings, write_recordings
-from armillary.data.sources.source import IngestOptions, IngestSummary, refuse_options
+from armillary.data.sources.source import IngestOptions, IngestSummary
 from armillary.spatial.poses import check_pose
 
+OPTIONS = ("fps",)
 SUFFIXES = (".bin",)
 COLUMNS = ("x", "y", "z", "intensity")
 MAX_TEXT_BYTES = 64 << 20
@@ -41,10 +42,8 @@ def ingest(source: Path, out: Path, progress: Progress, options: IngestOptions) 
 
     Raises:
         FormatError: nothing there, no sweep is usable, or poses and times do not fit the sweeps.
-        ConfigError: a unit was given; these are metres.
         StorageError: ``out`` cannot be written; nothing is left there.
     """
-    refuse_options(options, "kitti", ["max_side", "unit", "depth_scale", "intrinsics"])
     folders = _sequences(source)
     found = [read_sequence(folder) for folder in folders] or recordings(source, SUFFIXES)
     posed = [recording.world_from_lidar is not None for recording in found]

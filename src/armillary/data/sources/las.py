@@ -27,9 +27,9 @@ from armillary.data.sources.source import (
     IngestOptions,
     IngestSummary,
     has_file_with,
-    refuse_options,
 )
 
+OPTIONS = ("fps", "unit")
 SUFFIXES = (".las", ".laz")
 _DECODER_BYTES = 4 << 30  # of address space for the decoder's process, beside the points
 # each thread takes address space, which is what is bounded
@@ -51,7 +51,6 @@ def ingest(source: Path, out: Path, progress: Progress, options: IngestOptions) 
         MissingExtraError: laspy is not installed.
         StorageError: ``out`` cannot be written; nothing is left there.
     """
-    refuse_options(options, "las", ["max_side", "depth_scale", "intrinsics"])
     metres_per(options.unit)
     _need_laspy(compressed=False)
     sensor = Sensor("las", lambda p, origin_m: read_las(p, options.unit, origin_m), "points", True)

@@ -25,11 +25,11 @@ from armillary.data.sources.source import (
     IngestOptions,
     IngestSummary,
     has_file_with,
-    refuse_options,
 )
 from armillary.data.sources.text_columns import parsed_rows
 from armillary.spatial.poses import pose_from_quaternion
 
+OPTIONS = ("fps", "unit")
 SUFFIXES = (".pcd",)
 MAX_HEADER_BYTES = 1 << 16
 MAX_NUMBERS = 4096  # of one field of one point (COUNT)
@@ -72,7 +72,6 @@ def ingest(source: Path, out: Path, progress: Progress, options: IngestOptions) 
         FormatError: nothing there, or no cloud is usable.
         StorageError: ``out`` cannot be written; nothing is left there.
     """
-    refuse_options(options, "pcd", ["max_side", "depth_scale", "intrinsics"])
     metres_per(options.unit)
     sensor = Sensor("pcd", lambda p, origin_m: read_pcd(p, options.unit, origin_m), "points", True)
     return ingest_files(source, out, progress, options, SUFFIXES, sensor)

@@ -21,10 +21,10 @@ from armillary.data.sources.source import (
     IngestOptions,
     IngestSummary,
     has_file_with,
-    refuse_options,
 )
 from armillary.data.sources.text_columns import parsed_rows
 
+OPTIONS = ("fps", "unit")
 SUFFIXES = (".ply",)
 MAX_HEADER_BYTES = 1 << 16
 _TYPES = {
@@ -72,7 +72,6 @@ def ingest(source: Path, out: Path, progress: Progress, options: IngestOptions) 
         FormatError: nothing there, or no cloud is usable.
         StorageError: ``out`` cannot be written; nothing is left there.
     """
-    refuse_options(options, "ply", ["max_side", "depth_scale", "intrinsics"])
     metres_per(options.unit)
     sensor = Sensor("ply", lambda p, origin_m: read_ply(p, options.unit, origin_m), "points", True)
     return ingest_files(source, out, progress, options, SUFFIXES, sensor)

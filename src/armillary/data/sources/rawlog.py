@@ -21,9 +21,10 @@ from armillary.core.files import replacing_folder, storage_errors
 from armillary.core.progress import Progress, silent
 from armillary.core.values import Episode, Stream
 from armillary.data.sources.rawlog_objects import ObjectFile, Sweep
-from armillary.data.sources.source import IngestOptions, IngestSummary, refuse_options
+from armillary.data.sources.source import IngestOptions, IngestSummary
 from armillary.data.writer import DatasetWriter
 
+OPTIONS = ()
 RANGES, POSE = "lidar", "world_from_lidar"
 MAX_BYTES = 256 << 20  # unpacked
 _TICK_NS = 100  # times are counted in 100 ns since the year 1601
@@ -68,11 +69,9 @@ def ingest(source: Path, out: Path, progress: Progress, options: IngestOptions) 
     The steps per second are those of the median pause; ``time_ns`` keeps the true times.
 
     Raises:
-        ConfigError: an option that means nothing here.
         FormatError: the file is no rawlog that is known here.
         StorageError: ``out`` cannot be written; nothing is left there.
     """
-    refuse_options(options, "rawlog", ["fps", "max_side", "unit", "depth_scale", "intrinsics"])
     log = read_rawlog(source, progress, options.license)
     episode = log.episode
     pause_ns = float(np.median(np.diff(episode.time_ns)))

@@ -27,6 +27,7 @@ from armillary.data.sources.recording import Recording, rigid, sequences, write_
 from armillary.data.sources.source import IngestOptions, IngestSummary
 from armillary.data.sources.stamps import matched
 
+OPTIONS = ("fps", "max_side", "tolerance_s", "depth_scale", "intrinsics")
 DEPTH_SCALE = 0.001
 FPS = 30  # of the Structure and PrimeSense sensors of both data sets
 COLOURS, DEPTHS = ("color", "rgb", "image", "colour"), ("depth",)

@@ -51,6 +51,10 @@ from armillary.data.sources.source import IngestOptions, IngestSummary
 from armillary.data.sources.stamps import held, matched, period_ns
 from armillary.data.sources.video_folder import SUFFIXES
 
+OPTIONS = (
+    "fps", "max_side", "tolerance_s", "depth_scale", "intrinsics", "topics", "action_topic",
+)  # fmt: skip
+
 
 def detect(path: Path) -> bool:
     """Say whether a path is a ROS bag, or a folder of them without videos beside them."""

@@ -28,6 +28,7 @@ from armillary.data.sources.source import IngestOptions, IngestSummary
 from armillary.data.sources.stamps import matched, nanoseconds
 from armillary.spatial import pose_from_quaternion
 
+OPTIONS = ("fps", "max_side", "tolerance_s", "depth_scale", "intrinsics")
 DEPTH_SCALE = 1 / 5000
 POSES = "groundtruth.txt"
 PAIRS = ("associations.txt", "associate.txt", "association.txt")
