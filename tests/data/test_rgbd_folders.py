@@ -214,8 +214,8 @@ def cut(file: Path) -> None:
 @pytest.mark.parametrize(
     ("spoil", "sentence"),
     [
-        (lambda f: (f / "intrinsics.txt").unlink(), r"has no intrinsics; .*pass intrinsics=\(fx"),
-        (lambda f: (f / "intrinsics.txt").write_text("60 62"), "got 2 numbers. Pass intrinsics"),
+        (lambda f: (f / "intrinsics.txt").unlink(), r"has no intrinsics; .*pass --intrinsics fx"),
+        (lambda f: (f / "intrinsics.txt").write_text("60 62"), "got 2 numbers. Pass --intrinsics"),
         (
             lambda f: (f / "intrinsics.txt").write_text("0 0 1 1"),
             "intrinsics fx, fy, cx, cy in pixels",
@@ -241,7 +241,7 @@ def test_what_is_wrong_with_tum_is_said(tmp_path, spoil, sentence):
 
 def test_a_unit_that_cannot_be_is_said(tmp_path):
     folder = tum(tmp_path / "in")
-    sentence = r"a depth of [\d,.e+]+ metres \(median\) cannot be; .*Pass depth_scale"
+    sentence = r"a depth of [\d,.e+]+ metres \(median\) cannot be; .*Pass --depth-scale"
     with pytest.raises(FormatError, match=sentence):
         ingest(folder, tmp_path / "out", options=IngestOptions(depth_scale=1.0))
     with pytest.raises(FormatError, match=sentence):

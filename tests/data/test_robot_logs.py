@@ -342,7 +342,7 @@ def test_a_bent_lens_is_straightened(tmp_path):
             r"within 0.02 s of any picture: pictures from 1700000000.000 to 1700000000.500 s, "
             r"messages of /camera/depth/image from 1700000050.004",
         ),
-        ({"info": False}, {}, r"has no intrinsics: .*Pass intrinsics=\(fx, fy, cx, cy\)"),
+        ({"info": False}, {}, r"has no intrinsics: .*Pass --intrinsics fx fy cx cy"),
         ({"depth": "32FC1"}, {"depth_scale": 1000.0}, "cannot be; the unit was taken as 1000 m"),
         ({"encoding": "yuv422", "depth": ""}, {}, "holds no image that is read; its topics: /tf"),
         ({}, {"action_topic": "/tf"}, "which is no command that is read"),

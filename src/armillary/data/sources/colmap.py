@@ -27,7 +27,7 @@ from armillary.data.sources.colmap_model import (
     has_model,
     read_model,
 )
-from armillary.data.sources.lens import Lens, checked, from_option
+from armillary.data.sources.lens import Lens, checked
 from armillary.data.sources.photos import by_folder, step_times
 from armillary.data.sources.picture_files import colour_camera, first_size
 from armillary.data.sources.pictures import below, depth_mm
@@ -108,7 +108,7 @@ def _world_from_camera(image: ColmapImage, scale: float) -> Float[np.ndarray, "4
 
 def _lens(model: ColmapModel, image: ColmapImage, options: IngestOptions) -> Lens:
     if options.intrinsics is not None:
-        return from_option(options.intrinsics)
+        return Lens(options.intrinsics)
     if image.camera not in model.cameras:
         raise FormatError(f"{image.name}: its camera {image.camera} is not among the cameras.")
     return checked(_as_lens(model.cameras[image.camera]), image.name)

@@ -58,7 +58,8 @@ class Lens:
         if abs(self.size[0] * size[1] - self.size[1] * size[0]) > max(*self.size, *size):
             raise FormatError(
                 f"{where}: is {size[1]}x{size[0]} but its intrinsics are for "
-                f"{self.size[1]}x{self.size[0]}; pass the intrinsics of these pictures."
+                f"{self.size[1]}x{self.size[0]}; pass theirs with "
+                "--intrinsics fx fy cx cy."
             )
         k = resized_lens(self.intrinsics, self.size, size)
         return Lens(pinhole_of(k), self.distortion, size)
@@ -79,14 +80,9 @@ def checked(lens: Lens, where: str) -> Lens:
     if not known or min(lens.pinhole[:2]) <= 0:
         raise FormatError(
             f"{where}: intrinsics fx, fy, cx, cy in pixels were expected, got "
-            f"{', '.join(f'{n:g}' for n in lens.pinhole)}; pass intrinsics=(fx, fy, cx, cy)."
+            f"{', '.join(f'{n:g}' for n in lens.pinhole)}; pass --intrinsics fx fy cx cy."
         )
     return lens
-
-
-def from_option(intrinsics: Pinhole) -> Lens:
-    """Return the lens that was passed as an option."""
-    return checked(Lens(intrinsics), "The option intrinsics")
 
 
 def read_lens(path: Path) -> Lens:
@@ -106,7 +102,7 @@ def read_lens(path: Path) -> Lens:
         return checked(Lens((fx, fy, cx, cy), tuple(distortion)), where)
     raise FormatError(
         f"{path}: K as 3x3 or 4x4, or a line 'fx fy cx cy' with or without distortion, was "
-        f"expected; got {len(values)} numbers. Pass intrinsics=(fx, fy, cx, cy) instead."
+        f"expected; got {len(values)} numbers. Pass --intrinsics fx fy cx cy instead."
     )
 
 

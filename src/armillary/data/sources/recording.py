@@ -225,5 +225,5 @@ def _episode(recording: Recording, steps: np.ndarray, license_: str, whole: bool
 def _whole(fps: float) -> float | int:
     """Return the whole rate near a measured one; clocks do not tick evenly."""
     if not 0 < fps < 10_000:
-        raise ConfigError(f"A rate of {fps:g} steps per second was measured; pass fps.")
+        raise ConfigError(f"A rate of {fps:g} steps per second was measured; pass --fps.")
     return round(fps) if fps >= 1 else round(fps, 3)

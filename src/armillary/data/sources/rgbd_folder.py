@@ -21,7 +21,7 @@ from armillary.core.errors import FormatError
 from armillary.core.files import read_json
 from armillary.core.progress import Progress
 from armillary.core.values import Stream
-from armillary.data.sources.lens import Lens, checked, from_option, numbers, pinhole_of, read_lens
+from armillary.data.sources.lens import Lens, checked, numbers, pinhole_of, read_lens
 from armillary.data.sources.picture_files import colour_camera, depth_camera, measured_on
 from armillary.data.sources.recording import Recording, rigid, sequences, write_recordings
 from armillary.data.sources.source import IngestOptions, IngestSummary
@@ -163,7 +163,7 @@ def _matrix(rows: list[list[float]], where: str) -> Float[np.ndarray, "4 4"]:
 def _lenses(folder: Path, options: IngestOptions) -> tuple[Lens, Lens]:
     """Return the lens of colour and of depth."""
     if options.intrinsics is not None:
-        lens = from_option(options.intrinsics)
+        lens = Lens(options.intrinsics)
         return lens, lens
     inner = folder / "intrinsic"
     if (inner / "intrinsic_color.txt").is_file() and (inner / "intrinsic_depth.txt").is_file():
@@ -181,7 +181,7 @@ def _lenses(folder: Path, options: IngestOptions) -> tuple[Lens, Lens]:
     raise FormatError(
         f"{folder}: has no intrinsics; intrinsic/intrinsic_color.txt and intrinsic_depth.txt "
         "(ScanNet), camera_intrinsic.json or intrinsics.txt (Redwood) were looked for. Pass "
-        "intrinsics=(fx, fy, cx, cy); Redwood's sensor has 525, 525, 319.5, 239.5."
+        "--intrinsics fx fy cx cy; Redwood's sensor has 525, 525, 319.5, 239.5."
     )
 
 
@@ -202,7 +202,7 @@ def _open3d_lens(file: Path) -> Lens:
     except (KeyError, TypeError, ValueError) as error:
         raise FormatError(
             f"{file}: 'intrinsic_matrix' (9 numbers by column), 'width' and 'height' were "
-            "expected; pass intrinsics=(fx, fy, cx, cy) instead."
+            "expected; pass --intrinsics fx fy cx cy instead."
         ) from error
     lens = Lens(pinhole_of(k), (), size)
     return checked(lens, str(file))

@@ -94,7 +94,7 @@ class Source(Protocol):
     """A format that can be ingested."""
 
     @property
-    def OPTIONS(self) -> tuple[str, ...]:
+    def OPTIONS(self) -> tuple[str, ...]:  # noqa: N802 - a constant where a module is the source
         """Names of the ``IngestOptions`` that mean something for it."""
         ...
 

@@ -68,7 +68,7 @@ def matched(
         raise FormatError(
             f"{where}: no {what} within {tolerance_s:g} s of any picture: pictures "
             f"{_range(wanted_ns)}, {what} {_range(stamps_ns)}. Both must be of one clock; if they "
-            "are, allow more with tolerance_s."
+            "are, allow more with --tolerance-s."
         )
     return np.where(close, index, -1)
 
