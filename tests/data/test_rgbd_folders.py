@@ -190,6 +190,19 @@ def test_fewer_frames_per_second_take_every_other_step(tmp_path):
     scene.check(only(tmp_path / "out"), [0, 2, 4], 6e-4)
 
 
+@pytest.mark.parametrize(
+    ("fps", "sentence"),
+    [
+        (100.0, "has 30 steps per second, fewer than --fps 100; leave it out"),
+        (0.01, "--fps 0.01 leaves fewer than two of its steps; ask for more"),
+    ],
+)
+def test_a_rate_that_the_recording_cannot_give_is_said(tmp_path, fps, sentence):
+    folder = tum(tmp_path / "in")
+    with pytest.raises(FormatError, match=sentence):
+        ingest(folder, tmp_path / "out", options=IngestOptions(fps=fps))
+
+
 def rewrite(file: Path, old: str, new: str) -> None:
     text = file.read_text()
     assert old in text
@@ -273,6 +286,22 @@ def test_a_trajectory_that_was_cut_off_is_said(tmp_path):
     log = folder / "trajectory.log"
     log.write_text("\n".join(log.read_text().split("\n")[:-3]))
     with pytest.raises(FormatError, match=r"are no Redwood trajectory: .* may be cut off"):
+        ingest(folder, tmp_path / "out")
+
+
+@pytest.mark.parametrize(
+    ("file", "old", "new", "sentence"),
+    [
+        ("trajectory.log", "0 0 1\n", "1e400 0 1\n", "are no Redwood trajectory"),
+        ("trajectory.log", "0 0 1\n", "nan 0 1\n", "are no Redwood trajectory"),
+        ("camera_intrinsic.json", "64", "1e400", "'width' and 'height' were expected"),
+        ("camera_intrinsic.json", "64", "0", "of pictures of 0x48 pixels cannot be; correct their"),
+    ],
+)
+def test_numbers_that_cannot_be_are_said(tmp_path, file, old, new, sentence):
+    folder = redwood(tmp_path / "in")
+    rewrite(folder / file, old, new)
+    with pytest.raises(FormatError, match=sentence):
         ingest(folder, tmp_path / "out")
 
 

@@ -55,7 +55,7 @@ def ingest(source: Path, out: Path, progress: Progress, options: IngestOptions) 
     inner = next((source / name for name in MODELS if has_model(source / name)), None)
     pictures = next((source / n for n in PICTURES if (source / n).is_dir()), None)
     if inner is None or pictures is None:
-        wanted = "cameras and images (.bin or .txt)" if inner is None else "a folder images/"
+        wanted = "cameras and images (.bin or .txt)" if inner is None else "folder images/"
         raise FormatError(f"{source}: has no {wanted} of a COLMAP project in it.")
     model = read_model(inner)
     if not model.images:
@@ -144,7 +144,7 @@ def _sparse_depth(
         u, v = np.rint(pixels[:, :2] / camera[:, 2:]).astype(np.int64).T
         inside = (u >= 0) & (u < columns) & (v >= 0) & (v < rows)
         np.minimum.at(picture_m, (v[inside], u[inside]), camera[inside, 2])
-        return depth_mm(picture_m, 1.0, images[step].name)
+        return depth_mm(picture_m / scale, scale, images[step].name)
 
     def read(steps: Sequence[int]) -> Iterator[np.ndarray]:
         return (draw(step) for step in steps)

@@ -74,8 +74,13 @@ def checked(lens: Lens, where: str) -> Lens:
     """Return the lens if it can be one.
 
     Raises:
-        FormatError: numbers that are not finite, or a focal length of 0 or below.
+        FormatError: numbers that are not finite, a focal length of 0 or below, or no picture size.
     """
+    if lens.size is not None and min(lens.size) < 1:
+        raise FormatError(
+            f"{where}: intrinsics of pictures of {lens.size[1]}x{lens.size[0]} pixels cannot be; "
+            "correct their size, or pass --intrinsics fx fy cx cy."
+        )
     known = np.isfinite([*lens.pinhole, *lens.distortion]).all()
     if not known or min(lens.pinhole[:2]) <= 0:
         raise FormatError(

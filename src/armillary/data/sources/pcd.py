@@ -144,8 +144,10 @@ def _header(path: Path, file: BinaryIO) -> _Header:
         key, *rest = line.decode("ascii", "replace").split() or ["#"]
         if key in _KEYS:
             words[key] = rest
+        elif words and not key.startswith("#"):
+            raise FormatError(f"{path}: a line of its PCD header is unknown: {key[:60]!r}.")
         elif not key.startswith("#"):
-            raise FormatError(f"{path}: {_no_header(path, bool(words))}")
+            raise FormatError(f"{path}: {_no_header(path, begun=False)}")
     try:
         return _understood(words)
     except (KeyError, ValueError, IndexError) as error:

@@ -29,6 +29,7 @@ from armillary.spatial import check_pose
 
 _ROTATION_TOLERANCE = 1e-3  # text files round; what is within is made exact
 _MIN_STEPS = 2
+_FASTER = 1.1  # clocks do not tick evenly: 30 may be asked of 29.97
 
 
 @dataclass(frozen=True)
@@ -152,17 +153,32 @@ class _Border:
         """Write the stretches of a recording; return sentences about what was left out."""
         parts = stretches(recording.time_ns, recording.usable)
         long = [part for part in parts if len(part) >= _MIN_STEPS]
-        left_out = _left_out(recording, sum(map(len, long)))
         if not long:
-            raise FormatError(
-                f"{recording.name}: no two steps in a row have all that belongs to them. "
-                + " ".join(left_out)
-            )
-        for part in long:
-            steps = part[thinned(recording.time_ns[part], self.options.fps)]
+            raise FormatError(f"{_lost(recording, 0)}; no two steps in a row are whole.")
+        thin = [part[self._taken(recording, part)] for part in long]
+        kept = 0
+        for part, steps in zip(long, thin, strict=True):
             if len(steps) >= _MIN_STEPS:
                 self._write_part(recording, steps, whole=len(long) == 1)
-        return left_out
+                kept += len(part)
+        if not kept:
+            raise FormatError(
+                f"{recording.name}: --fps {self.options.fps:g} leaves fewer than two of its steps; "
+                "ask for more."
+            )
+        if kept == len(recording.time_ns):
+            return []
+        return [f"{_lost(recording, kept)} and were left out; long gaps cut the episode."]
+
+    def _taken(self, recording: Recording, part: np.ndarray) -> np.ndarray:
+        """Return which steps of a part are taken at the rate that was asked for."""
+        fps, rate = self.options.fps, 1e9 / period_ns(recording.time_ns)
+        if fps is not None and fps > _FASTER * rate:
+            raise FormatError(
+                f"{recording.name}: has {rate:.3g} steps per second, fewer than --fps {fps:g}; "
+                "leave it out, or ask for fewer."
+            )
+        return thinned(recording.time_ns[part], fps)
 
     def _write_part(self, recording: Recording, steps: np.ndarray, *, whole: bool) -> None:
         cameras = {name: self._frames(cam, steps) for name, cam in recording.cameras.items()}
@@ -202,15 +218,13 @@ class _Border:
         )
 
 
-def _left_out(recording: Recording, kept: int) -> list[str]:
+def _lost(recording: Recording, kept: int) -> str:
     lost = len(recording.time_ns) - kept
-    if not lost:
-        return []
     first = int(np.argmin(recording.usable)) if not recording.usable.all() else 0
-    return [
+    return (
         f"{recording.name}: {lost} of {len(recording.time_ns)} steps (first: step {first}) lack a "
-        "picture, a depth or a pose, or stand alone, and were left out; long gaps cut the episode."
-    ]
+        "picture, a depth or a pose, or stand alone"
+    )
 
 
 def _episode(recording: Recording, steps: np.ndarray, license_: str, whole: bool) -> Episode:

@@ -135,12 +135,14 @@ def _scannet_poses(
 
 def _redwood_poses(file: Path, steps: int) -> dict[int, tuple[str, Float[np.ndarray, "4 4"]]]:
     rows = numbers(file)
-    if not rows or len(rows) % 5 or any(len(rows[n]) != 3 for n in range(0, len(rows), 5)):
+    heads = rows[::5]
+    whole = rows and len(rows) % 5 == 0 and all(len(head) == 3 for head in heads)
+    if not whole or not np.isfinite(heads).all():
         raise FormatError(
             f"{file}: {len(rows)} lines are no Redwood trajectory: three numbers, then four lines "
             "of a 4x4 matrix, for every picture. The file may be cut off."
         )
-    ids = [int(rows[n][0]) for n in range(0, len(rows), 5)]
+    ids = [int(head[0]) for head in heads]
     if len(set(ids)) < len(ids):  # some tools number nothing: then they go by order
         ids = list(range(len(ids)))
     if not 0 <= min(ids) <= max(ids) < steps:
@@ -199,10 +201,9 @@ def _open3d_lens(file: Path) -> Lens:
     try:
         k = np.array(told["intrinsic_matrix"], np.float64).reshape(3, 3, order="F")
         size = int(told["height"]), int(told["width"])
-    except (KeyError, TypeError, ValueError) as error:
+    except (KeyError, TypeError, ValueError, OverflowError) as error:
         raise FormatError(
             f"{file}: 'intrinsic_matrix' (9 numbers by column), 'width' and 'height' were "
             "expected; pass --intrinsics fx fy cx cy instead."
         ) from error
-    lens = Lens(pinhole_of(k), (), size)
-    return checked(lens, str(file))
+    return checked(Lens(pinhole_of(k), (), size), str(file))
