@@ -294,7 +294,10 @@ def test_a_kitti_turn_swings_the_lidar_around_the_camera(tmp_path):
         ({"calib": "P0: 1 2 3\n"}, "has no line 'Tr:'"),
         ({"poses": "1 0 0 0 0 1 0 0 0 0 1 0\n"}, "must have 2 lines of 12 numbers"),
         ({"poses": "1 0 0 0 0 1 0 0 0 0 1 0\n1 0 0 0 0 1 0 0 0 0 1 nan\n"}, "holds NaN"),
-        ({"poses": "2 0 0 0 0 2 0 0 0 0 2 0\n" * 2}, "poses.txt, line 1: .* not orthonormal .*Expected: KITTI's 12 numbers"),
+        (
+            {"poses": "2 0 0 0 0 2 0 0 0 0 2 0\n" * 2},
+            "poses.txt, line 1: .* not orthonormal .*Expected: KITTI's 12 numbers",
+        ),
         ({"times": "0\n"}, "must have 2 lines of 1 numbers"),
         ({"times": "1\n0\n"}, "must be seconds that ascend"),
         ({"times": "a\nb\n"}, "not a row of numbers"),

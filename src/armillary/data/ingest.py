@@ -15,18 +15,19 @@ from armillary.data import layout
 from armillary.data.sources import (
     colmap,
     kitti,
-    las,
     lerobot,
     nerfstudio,
     nuscenes_bin,
-    pcd,
-    ply,
     rawlog,
     rgbd_folder,
     ros,
     tum,
     video,
 )
+from armillary.data.sources.cloud_folder import CloudFiles
+from armillary.data.sources.las import read_las
+from armillary.data.sources.pcd import read_pcd
+from armillary.data.sources.ply import read_ply
 from armillary.data.sources.source import IngestOptions, IngestSummary, Source, refuse_others
 
 # Those with a layout of their own come first: what else lies in their folder (a mesh, a video)
@@ -45,9 +46,9 @@ FORMATS: dict[str, Source] = {
     "ros": ros,
     "rawlog": rawlog,
     "nuscenes": nuscenes_bin,
-    "las": las,
-    "pcd": pcd,
-    "ply": ply,
+    "las": CloudFiles("las", (".las", ".laz"), read_las),
+    "pcd": CloudFiles("pcd", (".pcd",), read_pcd),
+    "ply": CloudFiles("ply", (".ply",), read_ply),
 }
 
 

@@ -23,7 +23,12 @@ from armillary.core.progress import Progress
 from armillary.core.values import Episode, Stream
 from armillary.data.clouds import Clouds
 from armillary.data.sources.cloud import Cloud
-from armillary.data.sources.source import IngestOptions, IngestSummary, files_with
+from armillary.data.sources.source import (
+    IngestOptions,
+    IngestSummary,
+    files_with,
+    has_file_with,
+)
 from armillary.data.writer import DatasetWriter
 
 DEFAULT_FPS = 10.0  # what most spinning scanners do; for files that carry no time
@@ -201,18 +206,36 @@ class _Run:
         return Episode(streams, time_ns, None, recording.name, self.options.license)
 
 
-def ingest_files(
-    source: Path,
-    out: Path,
-    progress: Progress,
-    options: IngestOptions,
-    suffixes: Iterable[str],
-    sensor: Sensor,
-) -> IngestSummary:
-    """Write a dataset from a file or from folders of files of one format.
+@dataclass(frozen=True)
+class CloudFiles:
+    """A format with one cloud a file, each of which tells where it lies, as a source.
 
-    Raises:
-        FormatError: nothing there, or no cloud is usable.
-        StorageError: ``out`` cannot be written; nothing is left there.
+    Attributes:
+        fmt: name of the format.
+        suffixes: ends of its files' names, in lower case.
+        read: reads a file: path, unit (or None), origin in metres (or None).
+        OPTIONS: as of every source.
     """
-    return write_recordings(source, out, recordings(source, suffixes), sensor, progress, options)
+
+    fmt: str
+    suffixes: tuple[str, ...]
+    read: Callable[[Path, str | None, np.ndarray | None], Cloud]
+    OPTIONS: tuple[str, ...] = ("fps", "unit")
+
+    def detect(self, path: Path) -> bool:
+        """Say whether there is such a file."""
+        return has_file_with(path, self.suffixes)
+
+    def ingest(
+        self, source: Path, out: Path, progress: Progress, options: IngestOptions
+    ) -> IngestSummary:
+        """Write files as episodes of clouds; a folder is one episode.
+
+        Raises:
+            FormatError: nothing there, or no cloud is usable.
+            MissingExtraError: a library that reads the format is not installed.
+            StorageError: ``out`` cannot be written; nothing is left there.
+        """
+        found = recordings(source, self.suffixes)
+        sensor = Sensor(self.fmt, lambda p, m: self.read(p, options.unit, m), "points", True)
+        return write_recordings(source, out, found, sensor, progress, options)
