@@ -16,13 +16,13 @@ from armillary.core.errors import FormatError
 from armillary.data.sources.lens import Lens, checked, pinhole_of
 from armillary.data.sources.ros_bag import Bag
 from armillary.data.sources.ros_images import COMPRESSED, IMAGE, Role, role_of
-from armillary.data.sources.ros_vectors import ODOMETRY, ROWS
+from armillary.data.sources.ros_vectors import ODOMETRY, ROWS, SCAN
 from armillary.data.sources.source import IngestOptions
 
 CAMERA_INFO = "sensor_msgs/msg/CameraInfo"
 TRANSFORMS = ("tf2_msgs/msg/TFMessage", "tf/msg/tfMessage")
 _PINHOLES = ("plumb_bob", "rational_polynomial", "")
-_READ = {IMAGE, COMPRESSED, CAMERA_INFO, *TRANSFORMS, *ROWS}
+_READ = {IMAGE, COMPRESSED, CAMERA_INFO, *TRANSFORMS, *ROWS, SCAN}
 
 
 @dataclass(frozen=True)
