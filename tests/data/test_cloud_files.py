@@ -300,7 +300,7 @@ def test_a_kitti_turn_swings_the_lidar_around_the_camera(tmp_path):
         ),
         ({"times": "0\n"}, "must have 2 lines of 1 numbers"),
         ({"times": "1\n0\n"}, "must be seconds that ascend"),
-        ({"times": "a\nb\n"}, "not a row of numbers"),
+        ({"times": "a\nb\n"}, "only numbers were expected"),
     ],
 )
 def test_kitti_tables_that_do_not_fit_are_refused(tmp_path, change, sentence):

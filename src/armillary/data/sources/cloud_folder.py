@@ -8,7 +8,6 @@ Axes: T time, P points, F features of a point.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import chain
@@ -28,6 +27,7 @@ from armillary.data.sources.source import (
     IngestSummary,
     files_with,
     has_file_with,
+    natural,
 )
 from armillary.data.writer import DatasetWriter
 
@@ -79,7 +79,11 @@ def recordings(source: Path, suffixes: Iterable[str]) -> list[Recording]:
     ends = tuple(suffixes)
     if not source.exists():
         raise FormatError(f"{source}: there is no such file or folder; point clouds were expected.")
-    files = [source] if source.is_file() else sorted(files_with(source, ends), key=natural)
+    files = (
+        [source]
+        if source.is_file()
+        else sorted(files_with(source, ends), key=lambda file: natural(file.as_posix()))
+    )
     if not files:
         raise FormatError(f"{source}: holds no point cloud; looked for {', '.join(ends)}.")
     if source.is_file():
@@ -92,12 +96,6 @@ def recordings(source: Path, suffixes: Iterable[str]) -> list[Recording]:
         Recording((root / folder.relative_to(source)).as_posix(), tuple(inside))
         for folder, inside in folders.items()
     ]
-
-
-def natural(path: Path) -> list[tuple[int, str]]:
-    """Return a key that sorts numbers in a path by their value."""
-    parts = re.split(r"([0-9]+)", path.as_posix())
-    return [(int(part), "") if part.isdecimal() else (-1, part) for part in parts]
 
 
 def write_recordings(

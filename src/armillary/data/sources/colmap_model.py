@@ -16,7 +16,7 @@ import numpy as np
 from jaxtyping import Float, Int64
 
 from armillary.core.errors import FormatError
-from armillary.data.sources.lens import read_text
+from armillary.data.sources.text_files import read_text
 
 MAX_FILE_BYTES = 4 << 30
 # name and number of parameters by number; what is not here is a fisheye or rarer

@@ -22,11 +22,11 @@ from armillary.data.sources.cloud import Cloud
 from armillary.data.sources.cloud_folder import Recording, Sensor, recordings, write_recordings
 from armillary.data.sources.recording import rigid
 from armillary.data.sources.source import IngestOptions, IngestSummary
+from armillary.data.sources.text_files import numbers, read_text
 
 OPTIONS = ("fps",)
 SUFFIXES = (".bin",)
 COLUMNS = ("x", "y", "z", "intensity")
-MAX_TEXT_BYTES = 64 << 20
 _SWEEPS = "velodyne"
 _SAYS = "KITTI's 12 numbers of a 3x4 pose by row, rotation and metres, of camera 0 (poses) or Tr"
 
@@ -115,7 +115,7 @@ def _world_from_lidar(path: Path, folder: Path, steps: int) -> Float64[np.ndarra
 
 
 def _calibration(path: Path) -> Float64[np.ndarray, "4 4"]:
-    lines = _text(path).splitlines() if path.is_file() else []
+    lines = read_text(path).splitlines() if path.is_file() else []
     rows = [line.split()[1:] for line in lines if line.startswith(("Tr:", "Tr_velo_to_cam:"))]
     try:
         values = np.array([float(word) for word in rows[0]]).reshape(12)
@@ -132,22 +132,13 @@ def _pose(row: Float64[np.ndarray, " 12"], where: str) -> Float64[np.ndarray, "4
 
 
 def _numbers(path: Path, rows: int, width: int) -> Float64[np.ndarray, "rows width"]:
-    lines = [line.split() for line in _text(path).splitlines() if line.strip()]
+    lines = numbers(path)
     if len(lines) != rows or any(len(line) != width for line in lines):
         raise FormatError(
             f"{path}: must have {rows} lines of {width} numbers, one a sweep; it has {len(lines)} "
             "lines, or other numbers in one."
         )
-    try:
-        values = np.array([[float(word) for word in line] for line in lines])
-    except ValueError as error:
-        raise FormatError(f"{path}: a line is not a row of numbers ({error}).") from error
+    values = np.array(lines, np.float64)
     if not np.isfinite(values).all():
         raise FormatError(f"{path}: holds NaN or infinity.")
     return values
-
-
-def _text(path: Path) -> str:
-    if path.stat().st_size > MAX_TEXT_BYTES:
-        raise FormatError(f"{path}: larger than {MAX_TEXT_BYTES >> 20} MiB; refused as text.")
-    return path.read_text("ascii", "replace")

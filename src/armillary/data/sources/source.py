@@ -8,6 +8,7 @@ A source is a module (or anything else) with ``OPTIONS``, ``detect(path) -> bool
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -145,3 +146,9 @@ def files_with(path: Path, suffixes: Iterable[str]) -> Iterator[Path]:
 def has_file_with(path: Path, suffixes: Iterable[str]) -> bool:
     """Say whether there is at least one such file."""
     return next(files_with(path, suffixes), None) is not None
+
+
+def natural(name: str) -> list[tuple[int, str]]:
+    """Return a key that sorts numbers in a name by their value: ``scan2`` before ``scan10``."""
+    parts = re.split(r"([0-9]{1,18})", name)
+    return [(int(part), "") if part.isdecimal() else (-1, part) for part in parts]

@@ -20,12 +20,13 @@ from jaxtyping import Float, Int64
 from armillary.core.errors import FormatError
 from armillary.core.progress import Progress
 from armillary.core.values import Stream
-from armillary.data.sources.lens import Lens, read_lens, read_text
+from armillary.data.sources.lens import Lens, read_lens
 from armillary.data.sources.picture_files import colour_camera, depth_camera, measured_on
 from armillary.data.sources.pictures import below
 from armillary.data.sources.recording import Recording, rigid, sequences, write_recordings
 from armillary.data.sources.source import IngestOptions, IngestSummary
 from armillary.data.sources.stamps import matched, nanoseconds
+from armillary.data.sources.text_files import read_text
 from armillary.spatial import pose_from_quaternion
 
 OPTIONS = ("fps", "max_side", "tolerance_s", "depth_scale", "intrinsics")
