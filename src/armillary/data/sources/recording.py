@@ -25,7 +25,7 @@ from armillary.data.resize import Size, resized, resized_lens, within_side
 from armillary.data.sources.source import IngestOptions, IngestSummary
 from armillary.data.sources.stamps import period_ns, stretches, thinned
 from armillary.data.writer import DatasetWriter, Frames
-from armillary.spatial import check_pose
+from armillary.spatial import check_pose, nearest_rotation, pose_from_parts
 
 _ROTATION_TOLERANCE = 1e-3  # text files round; what is within is made exact
 _MIN_STEPS = 2
@@ -93,14 +93,12 @@ def rigid(pose: Float[np.ndarray, "4 4"], where: str, expected: str) -> Float[np
     Raises:
         FormatError: NaN, a rotation that is none (scale, mirror), or a wrong last row.
     """
+    found = torch.from_numpy(np.array(pose, np.float64))
     try:
-        check_pose(torch.from_numpy(np.asarray(pose, np.float64)), where, _ROTATION_TOLERANCE)
+        check_pose(found, where, _ROTATION_TOLERANCE)
     except ShapeError as error:
         raise FormatError(f"{error} Expected: {expected}.") from error
-    left, _, right = np.linalg.svd(pose[:3, :3])
-    exact = np.eye(4)
-    exact[:3, :3], exact[:3, 3] = left @ right, pose[:3, 3]
-    return exact
+    return pose_from_parts(nearest_rotation(found[:3, :3]), found[:3, 3]).numpy()
 
 
 def write_recordings(
