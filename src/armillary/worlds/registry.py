@@ -7,7 +7,7 @@ from typing import Any, get_type_hints
 
 from armillary.core.errors import ConfigError, unknown_name
 from armillary.core.protocols import World
-from armillary.worlds.settings import as_declared
+from armillary.core.settings import as_declared
 
 
 def _tabletop(**settings: Any) -> World:

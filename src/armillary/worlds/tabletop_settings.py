@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from typing import Any, get_type_hints
 
 from armillary.core.errors import ConfigError, unknown_name
+from armillary.core.settings import as_declared
 from armillary.core.values import StreamKind
-from armillary.worlds.settings import as_declared
 from armillary.worlds.tabletop_looks import APPEARANCES
 from armillary.worlds.tabletop_tasks import TASKS
 

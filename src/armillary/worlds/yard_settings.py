@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from typing import Any, get_type_hints
 
 from armillary.core.errors import ConfigError, unknown_name
+from armillary.core.settings import as_declared
 from armillary.core.values import StreamKind
-from armillary.worlds.settings import as_declared
 
 SENSORS: dict[str, StreamKind] = {
     "lidar": "lidar",

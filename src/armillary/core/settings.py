@@ -1,4 +1,4 @@
-"""Settings of worlds as a command line or a manifest tells them, brought to their declared types.
+"""Settings as a command line or a manifest tells them, brought to their declared types.
 
 Both know numbers, text, true and false, and lists: a list becomes a tuple, a whole number a float
 where one is declared, one number both ends of a pair, one name a tuple of one.
@@ -24,12 +24,12 @@ _WORDS: Mapping[Any, str] = {
 
 
 def as_declared(
-    world: str, declared: Mapping[str, Any], chosen: Mapping[str, Any]
+    owner: str, declared: Mapping[str, Any], chosen: Mapping[str, Any]
 ) -> dict[str, Any]:
     """Return settings with the types that they are declared with.
 
     Args:
-        world: its name, for the sentence.
+        owner: whose settings they are, for the sentence.
         declared: type of each setting, of ``_WORDS``; what is not there passes as it is, and so
             does what has another type.
         chosen: settings by name.
@@ -38,12 +38,12 @@ def as_declared(
         ConfigError: a setting of another type.
     """
     return {
-        name: _fitted(world, name, declared[name], value) if declared.get(name) in _WORDS else value
+        name: _fitted(owner, name, declared[name], value) if declared.get(name) in _WORDS else value
         for name, value in chosen.items()
     }
 
 
-def _fitted(world: str, name: str, kind: Any, value: Any) -> Any:
+def _fitted(owner: str, name: str, kind: Any, value: Any) -> Any:
     if get_origin(kind) is not tuple:
         parts, kinds = [value], [kind]
     else:
@@ -52,7 +52,7 @@ def _fitted(world: str, name: str, kind: Any, value: Any) -> Any:
         kinds = [of] * (len(parts) if last is ... else 2)
         parts = parts * 2 if len(parts) == 1 < len(kinds) else parts
     if len(parts) != len(kinds) or not all(map(_is_a, parts, kinds)):
-        raise ConfigError(f"{world}: {name} takes {_WORDS[kind]}, got {value!r}.")
+        raise ConfigError(f"{owner}: {name} takes {_WORDS[kind]}, got {value!r}.")
     fitted = [of(part) for of, part in zip(kinds, parts, strict=True)]
     return tuple(fitted) if get_origin(kind) is tuple else fitted[0]
 

@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 
 from armillary.core.errors import ConfigError
+from armillary.core.settings import as_declared
+from armillary.planning import make_planner
 from armillary.worlds import make_world
-from armillary.worlds.settings import as_declared
 
 DECLARED = {
     "whole": int,
@@ -84,3 +85,18 @@ def test_what_does_not_fit_is_said(name, told, sentence):
 def test_every_world_says_it(world, name, value):
     with pytest.raises(ConfigError, match=f"{world}: {name} takes "):
         make_world(world, **{name: value})
+
+
+@pytest.mark.parametrize(
+    ("planner", "name", "value"),
+    [
+        ("cem", "samples", "many"),
+        ("icem", "samples", 64.5),
+        ("gradient", "length", True),
+        ("mppi", "temperature", "hot"),
+        ("collocation", "starts", [8, 9]),
+    ],
+)
+def test_every_planner_says_it(planner, name, value):
+    with pytest.raises(ConfigError, match=f"{planner}: {name} takes a "):
+        make_planner(planner, **{name: value})
