@@ -297,14 +297,15 @@ def test_all_of_it_is_recorded_with_beams_and_replayed(tmp_path):
     ("settings", "sentence"),
     [
         ({"azimuth_deg": (10.0, -10.0)}, r"azimuth_deg is \(lowest, highest\) within -360 to 360"),
-        ({"azimuth_deg": "wide"}, "azimuth_deg takes numbers, got 'wide'"),
-        ({"elevation_deg": [10, 20, 30]}, "elevation_deg is one number or"),
+        ({"azimuth_deg": "wide"}, "azimuth_deg takes a number, or two of them .*, got 'wide'"),
+        ({"elevation_deg": [10, 20, 30]}, "elevation_deg takes a number, or two of them"),
         ({"num_cameras": 5}, "num_cameras is 1 to 4, got 5"),
         ({"depth_holes": 1.5}, "depth_holes is 0 to 1, got 1.5"),
         ({"depth_noise": -0.1}, "depth_noise is 0 or more"),
         ({"appearance": "nwe"}, "Did you mean 'new'"),
         ({"occluder": "scren"}, "Did you mean 'screen'"),
         ({"lidar_beams": (0, 4)}, "lidar_beams is"),
+        ({"samples": -1}, "samples is 0 to 64, got -1"),
         ({"colour": 1}, "unexpected keyword argument 'colour'"),
     ],
 )
