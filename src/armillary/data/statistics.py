@@ -24,10 +24,11 @@ class FrameCounter:
     def add(self, image: np.ndarray) -> None:
         """Count one frame, [H W 3] or [H W]."""
         if self._seen % FRAME_STEP == 0:
-            flat = image.reshape(-1, image.shape[2] if image.ndim == 3 else 1).astype(np.float64)
+            channels = image.reshape(-1, image.shape[2] if image.ndim == 3 else 1).T
             scale = 255.0 if image.ndim == 3 else 1.0
-            flat = flat / scale
-            moments = (flat.min(0), flat.max(0), flat.sum(0), (flat**2).sum(0), len(flat))
+            parts = zip(*(_moments(channel, scale) for channel in channels), strict=True)
+            low, high, total, squares = (np.array(part) for part in parts)
+            moments = (low, high, total, squares, channels.shape[1])
             self._parts.append(moments)
         self._seen += 1
 
@@ -39,6 +40,17 @@ class FrameCounter:
         values = {"min": np.min(low, 0), "max": np.max(high, 0), "mean": mean, "std": spread}
         nested = {name: v[:, None, None].tolist() for name, v in values.items()}
         return {**nested, "count": [len(self._parts)]}
+
+
+def _moments(values: np.ndarray, scale: float) -> tuple[float, float, float, float]:
+    """Return minimum, maximum, sum and sum of squares of whole numbers over a scale.
+
+    Counting how often each number comes is exact, and faster than making floats of them.
+    """
+    counts = np.bincount(values)
+    numbers = np.flatnonzero(counts)
+    often, level = counts[numbers], numbers / scale
+    return level[0], level[-1], float(often @ level), float(often @ level**2)
 
 
 def column_stats(values: np.ndarray) -> Stats:
