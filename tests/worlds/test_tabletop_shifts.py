@@ -305,6 +305,9 @@ def test_all_of_it_is_recorded_with_beams_and_replayed(tmp_path):
         ({"appearance": "nwe"}, "Did you mean 'new'"),
         ({"occluder": "scren"}, "Did you mean 'screen'"),
         ({"lidar_beams": (0, 4)}, "lidar_beams is"),
+        ({"shadows": "true"}, "shadows is true or false"),
+        ({"samples": 65}, "samples is 0 to 64, got 65"),
+        ({"samples": '4"/><include file="/etc/passwd"/>'}, "samples is whole, got"),
         ({"colour": 1}, "unexpected keyword argument 'colour'"),
     ],
 )

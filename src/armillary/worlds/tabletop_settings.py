@@ -30,7 +30,7 @@ SENSORS: dict[str, StreamKind] = {
     "lidar": "lidar",
     "world_from_lidar": "pose",
 }
-_MOST_CAMERAS = 4
+_MOST_CAMERAS, _MOST_SAMPLES = 4, 64
 _MOST_BEAMS = 65_536
 _RANGES = {
     "azimuth_deg": (-360.0, 360.0),
@@ -106,6 +106,10 @@ class TabletopSettings:
             read[name] = _range(name, read[name])
         for name in {"camera_gap_deg", *_SHARES, *_SIZES} & read.keys():
             read[name] = _number(name, read[name])
+        # these two become text of the simulator's scene: nothing but their own types may come
+        for name, kind, words in (("shadows", bool, "true or false"), ("samples", int, "whole")):
+            if type(read.get(name, kind())) is not kind:
+                raise ConfigError(f"tabletop: {name} is {words}, got {read[name]!r:.60}.")
         return cls(**read)
 
     def __post_init__(self) -> None:
@@ -121,6 +125,8 @@ class TabletopSettings:
         for what, known in (("task", TASKS), ("appearance", APPEARANCES), ("occluder", OCCLUDERS)):
             if getattr(self, what) not in known:
                 raise unknown_name(f"{what} of tabletop", getattr(self, what), known)
+        if not 0 <= self.samples <= _MOST_SAMPLES:
+            raise ConfigError(f"tabletop: samples is 0 to {_MOST_SAMPLES}, got {self.samples}.")
         self._check_view()
         self._check_sensing()
 
