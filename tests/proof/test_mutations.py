@@ -257,6 +257,35 @@ def test_a_suite_that_asks_too_much_is_one_sentence(
     assert said in report.rules[0].detail
 
 
+def test_a_suite_cannot_write_into_a_simulator_s_scene(stage: Stage, copy: Path) -> None:
+    suite = copy / "run" / "suite.json"
+    value = json.loads(suite.read_bytes())
+    inserted = '4"/><include file="/etc/passwd"/>'
+    value["tasks"][0] |= {"world": "tabletop", "settings": {"samples": inserted}}
+    suite.write_bytes(canonical_bytes(value))
+    report = checked(stage, copy)
+    assert report.verdict == "malformed" and "samples is whole" in report.rules[0].detail
+
+
+@pytest.mark.parametrize(
+    ("field", "long", "said"),
+    [
+        ("distances", [0.5] * 50_000, "49,999 steps or decisions; an episode has 2 at most"),
+        ("actions", [[0.0] * 1000] * 2, "another width than the world's 2"),
+    ],
+)
+def test_a_record_longer_than_an_episode_is_not_kept(
+    stage: Stage, copy: Path, field: str, long: list, said: str
+) -> None:
+    records = copy / "run" / "records" / "two_rooms-reach" / "agent.jsonl"
+    lines = records.read_bytes().splitlines(keepends=True)
+    value = json.loads(lines[0])
+    value["body"][field] = long
+    records.write_bytes(b"".join([dumped(value) + b"\n", *lines[1:]]))
+    report = checked(stage, copy)
+    assert report.verdict == "malformed" and said in report.rules[0].detail
+
+
 def test_more_records_and_entries_than_can_be_are_refused(stage: Stage, copy: Path) -> None:
     records = copy / "run" / "records" / "two_rooms-reach" / "agent.jsonl"
     text = records.read_bytes()
