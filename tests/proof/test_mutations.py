@@ -232,6 +232,12 @@ def test_links_and_paths_that_lead_elsewhere_are_refused(stage: Stage, copy: Pat
     suite.write_bytes(text.replace(b'"name":"two_rooms-reach"', b'"name":"../two_rooms"'))
     report = checked(stage, copy)
     assert report.verdict == "malformed" and "text like" in report.rules[0].detail
+    (copy / "run").rename(copy / "elsewhere")
+    (copy / "run").symlink_to(copy / "elsewhere")
+    with pytest.raises(ArmillaryError, match="links are not followed"):
+        find_submission(copy)
+    (copy / "run").unlink()
+    (copy / "elsewhere").rename(copy / "run")
     (copy / "agent" / "model.pkl").write_bytes(b"cos\nsystem\n")
     suite.write_bytes(text)
     assert checked(stage, copy).verdict == "malformed"

@@ -200,6 +200,22 @@ def test_a_leaderboard_shows_what_nobody_can_refute_or_decide(stage: Stage, tmp_
     assert not leaderboard_verdict(tmp_path / "card.json").ok
 
 
+def test_the_card_that_is_named_is_the_one_that_is_checked(stage: Stage, tmp_path: Path) -> None:
+    honest = shutil.copytree(stage.honest.root, tmp_path / "copy")
+    boast = honest / "scorecard.json"
+    shutil.copy(honest / "run" / "scorecard.json", boast)
+    assert find_submission(honest).run.card == honest / "run" / "scorecard.json"
+    assert find_submission(boast).run.card == boast
+
+
+def test_a_success_that_tells_of_an_error_is_refuted(stage: Stage, tmp_path: Path) -> None:
+    forge = Forge.of(stage)
+    records = forge.rows[TASK]["agent"]
+    records[0] = replace(records[0], error="The policy raised RuntimeError: and went on")
+    found = verify(forge.write(tmp_path / "told"), how(stage), (0,))
+    assert [rule.name for rule in found.refuting] == ["records.counts"]
+
+
 def test_a_crash_is_a_failure_in_the_record_and_in_the_card(stage: Stage, tmp_path: Path) -> None:
     forge = Forge.of(stage)
     crash(forge)
