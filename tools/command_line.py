@@ -51,6 +51,7 @@ COMMANDS = (
     "bench audit",
     "bench challenge",
     "bench attack",
+    "bench leaderboard",
 )
 HEAD = """# Command line
 

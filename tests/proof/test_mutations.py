@@ -24,8 +24,8 @@ from armillary.proof.canonical import canonical_bytes
 from armillary.proof.entry import make_entry, parse_entry
 from armillary.proof.envelope import Statement, sign_statement
 from armillary.proof.keys import load_public_key
-from armillary.proof.scorecard import PREDICATE_TYPE
-from armillary.proof.verify.case import How, read_card_file
+from armillary.proof.scorecard import PREDICATE_TYPE, read_card_file
+from armillary.proof.verify.case import How
 from armillary.proof.verify.sources import file_hash
 from armillary.proof.verify.submission import Submission, find_submission
 from armillary.proof.verify.verdict import Report, verify

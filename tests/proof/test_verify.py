@@ -24,7 +24,7 @@ from armillary.proof.episodes import RunFolder
 from armillary.proof.keys import make_key
 from armillary.proof.reveal import nonce_reveal
 from armillary.proof.run import run_suite
-from armillary.proof.scorecard import score_run
+from armillary.proof.scorecard import read_card_file, score_run
 from armillary.proof.verify import audit
 from armillary.proof.verify.attestation import (
     attest,
@@ -35,7 +35,7 @@ from armillary.proof.verify.attestation import (
     write_attestation,
 )
 from armillary.proof.verify.audit import Audited
-from armillary.proof.verify.case import Case, How, load_case, read_card_file
+from armillary.proof.verify.case import Case, How, load_case
 from armillary.proof.verify.redoing import Redone
 from armillary.proof.verify.sampling import (
     fisher_less,
@@ -174,10 +174,13 @@ def test_only_other_keys_lift_a_level(stage: Stage, report: Report, tmp_path: Pa
     with pytest.raises(ConfigError, match="others must attest"):
         attest(report, OWNER)
     where = find_submission(shutil.copytree(stage.honest.root, tmp_path / "copy"))
-    assert verdict_of(where, report).level == "self"
+    checked = replace(report, level=0)
     path = write_attestation(where.attestations, report, VERIFIER)
+    # a second key costs its owner nothing: nobody's word counts who was not named
+    assert verdict_of(where, checked).level == "self"
     assert verdict_of(where, report).level == "audited"
-    assert verdict_of(where, report, trusted=[STRANGER.public]).level == "self"
+    assert verdict_of(where, checked, [VERIFIER.public]).level == "audited"
+    assert verdict_of(where, checked, [STRANGER.public]).level == "self"
     [said] = attestations(where, OWNER.public)
     assert (said.result, said.level, said.verifier) == ("accepted", "audited", VERIFIER.public)
     assert said.card == read_card_file(where.run.card).digest
@@ -185,12 +188,31 @@ def test_only_other_keys_lift_a_level(stage: Stage, report: Report, tmp_path: Pa
         read_attestation(path, VERIFIER.public)
     refuted = replace(report, verdict="refuted")
     write_attestation(where.attestations, replace(refuted, nonce="7" * 64), STRANGER)
-    assert not verdict_of(where, report).ok
+    assert verdict_of(where, report).ok
+    assert not verdict_of(where, report, [STRANGER.public]).ok
     text = path.read_text()
     path.write_text(text.replace(text[40:44], text[41:45], 1))
     assert len(attestations(where, OWNER.public)) == 1  # what does not hold says nothing
     where.run.card.write_bytes(where.run.card.read_bytes() + b"\n")
     assert attestations(where, OWNER.public) == ()
+
+
+def test_a_leaderboard_is_checked_while_it_is_made(stage: Stage, tmp_path: Path, capsys) -> None:
+    stage.suite.save(tmp_path / "suite.json")
+    board = tmp_path / "board"
+    shutil.copytree(stage.honest.root, board / "honest")
+    boast = shutil.copytree(stage.honest.root, board / "boast") / "run" / "records" / TASK
+    records = (boast / "agent.jsonl").read_bytes()
+    (boast / "agent.jsonl").write_bytes(records.replace(b'"failure"', b'"success"', 1))
+    (board / "empty" / "run").mkdir(parents=True)
+    (board / "empty" / "run" / "scorecard.json").write_text("{}")
+    words = ["bench", "leaderboard", str(board), "--out", str(tmp_path / "page.html"), "--json"]
+    assert main([*words, "--suite", str(tmp_path / "suite.json"), "--workers", "1"]) == 0
+    value = json.loads(capsys.readouterr().out)
+    found = {one["name"]: (one["level"], one["ok"]) for one in value["cards"]}
+    assert found == {"honest": ("replayed", True), "boast": ("self", False)}
+    assert value["unreadable"][0].startswith("empty/run/scorecard.json")
+    assert "Checked here: replayed." in (tmp_path / "page.html").read_text()
 
 
 def test_a_leaderboard_shows_what_nobody_can_refute_or_decide(stage: Stage, tmp_path: Path) -> None:

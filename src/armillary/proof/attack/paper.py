@@ -15,8 +15,8 @@ from armillary.proof.attack.plan import AUDIT, REPLAY, Attack, Plant, Planted
 from armillary.proof.attack.stage import STRANGER, VALUE, Stage
 from armillary.proof.entry import Entry, make_entry
 from armillary.proof.reveal import nonce_reveal
+from armillary.proof.scorecard import read_card_file
 from armillary.proof.seeds import draw_manifest
-from armillary.proof.verify.case import read_card_file
 from armillary.proof.verify.submission import Submission
 
 Change = Callable[[Forge], None]
