@@ -36,7 +36,7 @@ from armillary.proof.verify.attestation import (
 )
 from armillary.proof.verify.audit import Audited
 from armillary.proof.verify.case import Case, How, load_case
-from armillary.proof.verify.redoing import Redone
+from armillary.proof.verify.redoing import Redoing, Redone
 from armillary.proof.verify.sampling import (
     fisher_less,
     most_flips,
@@ -186,6 +186,9 @@ def test_only_other_keys_lift_a_level(stage: Stage, report: Report, tmp_path: Pa
     assert said.card == read_card_file(where.run.card).digest
     with pytest.raises(CheckFailedError, match="own key"):
         read_attestation(path, VERIFIER.public)
+    (tmp_path / "link").symlink_to(tmp_path)
+    with pytest.raises(FormatError, match="is a link"):
+        write_attestation(tmp_path / "link", report, VERIFIER)
     refuted = replace(report, verdict="refuted")
     write_attestation(where.attestations, replace(refuted, nonce="7" * 64), STRANGER)
     assert verdict_of(where, report).ok
@@ -220,6 +223,13 @@ def test_a_leaderboard_shows_what_nobody_can_refute_or_decide(stage: Stage, tmp_
     assert (shown.level, shown.ok) == ("self", True) and "decided" in shown.detail
     (tmp_path / "card.json").write_text("{}")
     assert not leaderboard_verdict(tmp_path / "card.json").ok
+
+
+def test_an_agent_that_sees_what_policies_may_not_is_not_asked(stage: Stage) -> None:
+    agent = replace(stage.agent, spec=replace(stage.agent.spec, observes=("truth",)))
+    manifest = load_case(stage.honest, how(stage)).sources.manifests[TASK]
+    with pytest.raises(ConfigError, match="asks to see 'truth'"):
+        Redoing(manifest, agent)()
 
 
 def test_the_card_that_is_named_is_the_one_that_is_checked(stage: Stage, tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal
 
-from armillary.core.errors import ArmillaryError, CheckFailedError, ConfigError
+from armillary.core.errors import ArmillaryError, CheckFailedError, ConfigError, FormatError
 from armillary.core.files import replacing
 from armillary.proof.canonical import canonical_bytes, parse_canonical, read_bytes
 from armillary.proof.envelope import Statement, open_envelope, read_unverified, sign_statement
@@ -113,8 +113,11 @@ def write_attestation(folder: Path, report: Report, key: SigningKey) -> Path:
 
     Raises:
         ConfigError: as ``attest``.
+        FormatError: the folder is a link.
         StorageError: the disk is full or not writable.
     """
+    if folder.is_symlink():  # a stranger's: nothing is written where it leads
+        raise FormatError(f"{folder}: is a link; links are not followed in a submission.")
     path = folder / f"{key.public.id[:16]}-{report.nonce[:8]}.json"
     data = canonical_bytes(attest(report, key))
     with replacing(path) as beside:
