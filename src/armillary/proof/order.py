@@ -177,7 +177,8 @@ def _reveal(history: History, entry: Entry) -> Findings:
     found: Findings = []
     if commit.hash in history.reveals:
         found.append(("one-reveal", f"the commit of entry {commit.seq} was revealed before."))
-    if history.values.setdefault(entry.body["value"], len(history.entries)) < commit.seq:
+    here = len(history.entries)
+    if history.values.setdefault(entry.body["value"], here) < min(commit.seq, here):
         found.append(("value-unborn", "the value was known before the agent was committed."))
     if sentence := reveal_problem(entry.body, commit):
         found.append(("reveal-proof", sentence))
