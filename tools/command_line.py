@@ -9,50 +9,12 @@ import contextlib
 import io
 import os
 import sys
+from collections.abc import Iterator
 from pathlib import Path
+from typing import get_args
 
 os.environ["COLUMNS"] = "88"
 PAGE = Path(__file__).parents[1] / "docs" / "command-line.md"
-COMMANDS = (
-    "",
-    "demo",
-    "record",
-    "ingest",
-    "data show",
-    "data verify",
-    "train",
-    "prior",
-    "probe",
-    "surprise",
-    "act",
-    "guard",
-    "view",
-    "bench loader",
-    "bench train",
-    "bench plan",
-    "bench latency",
-    "bench lidar",
-    "bench peers",
-    "bench two-rooms",
-    "bench ablation",
-    "bench keygen",
-    "bench pack",
-    "bench commit",
-    "bench nonce",
-    "bench reveal",
-    "bench run",
-    "bench score",
-    "bench ledger",
-    "bench contam",
-    "bench index",
-    "bench compare",
-    "bench submit",
-    "bench verify",
-    "bench audit",
-    "bench challenge",
-    "bench attack",
-    "bench leaderboard",
-)
 HEAD = """# Command line
 
 Written by `tools/command_line.py` from the program itself. `armillary train RECIPE --help` lists
@@ -64,6 +26,16 @@ class Screen(io.StringIO):
     """A stdout that says that it can draw lines."""
 
     encoding = "utf-8"
+
+
+def commands() -> Iterator[str]:
+    """Yield every command and subcommand, as it is called."""
+    from armillary.cli.main import COMMANDS
+
+    yield ""
+    for name, (kind, _) in COMMANDS.items():
+        below = [f"{name} {one.__metadata__[0].name}" for one in get_args(kind)]
+        yield from below or [name]
 
 
 def help_of(command: str) -> str:
@@ -79,7 +51,7 @@ def help_of(command: str) -> str:
 def page() -> str:
     """Return the whole page."""
     parts = [HEAD]
-    for command in COMMANDS:
+    for command in commands():
         title = f"armillary {command}".strip()
         parts.append(f"## {title}\n\n```text\n{help_of(command)}\n```\n")
     return "\n".join(parts)

@@ -1,4 +1,7 @@
-"""Write the tables of rules and attacks into the pages on verifying; with --check only compare."""
+"""Write the tables of rules, attacks and proven results into their pages; --check only compares.
+
+The results are those of the scorecards below results/proof, which `make verify` checks.
+"""
 
 from __future__ import annotations
 
@@ -7,9 +10,12 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from armillary.proof.attack.suite import ATTACKS
+from armillary.proof.scorecard import read_card
 from armillary.proof.verify.verdict import CHECKS
 
-DOCS = Path(__file__).parents[1] / "docs"
+ROOT = Path(__file__).parents[1]
+PROOFS = ROOT / "results" / "proof"
+FLOORS = ("random", "noop", "oracle")
 
 
 def rules() -> Iterator[str]:
@@ -35,6 +41,26 @@ def attacks() -> Iterator[str]:
         yield f"| {one.about}{number} | {levels} | {one.expected} | {alone} |"
 
 
+def proven() -> Iterator[str]:
+    """Yield the table of committed scorecards."""
+    yield "| task of a suite | solved at the end (exact 95 %) | random | no-op | oracle | of what |"
+    yield "| --- | --- | --- | --- | --- | --- |"
+    for path in sorted(PROOFS.glob("*/run/scorecard.json")):
+        card = read_card(path).value
+        suite, attempts, seed = card["suite"]["id"], card["attempts"]["k"], card["seed"]
+        folder = path.parents[1].relative_to(ROOT)
+        for row in card["rows"]:
+            low, high = (100 * float(limit) for limit in row["ci95"])
+            rate = f"{row['succ']} of {row['n']} ({low:.1f} to {high:.1f} %)"
+            floors = " | ".join(_floor(row["controls"].get(name)) for name in FLOORS)
+            about = f"[{folder.name}]({folder}): attempt {attempts}, {seed['label']} seeds"
+            yield f"| `{suite}`: {row['task']} | {rate} | {floors} | {about} |"
+
+
+def _floor(counts: dict[str, int] | None) -> str:
+    return f"{counts['succ']} of {counts['n']}" if counts else ""
+
+
 def filled(text: str, mark: str, lines: Iterator[str]) -> str:
     """Return a page with the lines between its two marks."""
     begin, end = f"<!-- {mark} -->\n", f"<!-- /{mark} -->"
@@ -47,10 +73,11 @@ def main() -> int:
     """Write or compare."""
     wrong = []
     for page, mark, lines in (
-        ("verifying.md", "rules", rules()),
-        ("threat-model.md", "attacks", attacks()),
+        ("docs/verifying.md", "rules", rules()),
+        ("docs/threat-model.md", "attacks", attacks()),
+        ("README.md", "proven", proven()),
     ):
-        path = DOCS / page
+        path = ROOT / page
         text = path.read_text()
         new = filled(text, mark, lines)
         if new != text and "--check" in sys.argv:

@@ -27,8 +27,8 @@ def test_every_page_is_in_the_table_of_contents() -> None:
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_files_that_a_page_names_are_there(page: Path) -> None:
     named = re.findall(
-        r"`((?:core|data|worlds|models|objectives|training|planning|control|"
-        r"comprehension|recipes|report|benchmark)/[\w/]+\.py)`",
+        r"`((?:core|spatial|data|worlds|models|objectives|training|planning|control|"
+        r"comprehension|recipes|report|benchmark|proof|cli)/[\w/]+\.py)`",
         page.read_text(),
     )
     missing = [name for name in named if not (ROOT / "src" / "armillary" / name).is_file()]

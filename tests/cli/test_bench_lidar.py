@@ -1,12 +1,10 @@
-"""Bench lidar says what is wrong with its input, and repeats the command that was given."""
+"""Bench lidar says what is wrong with its input."""
 
 from __future__ import annotations
 
 import gzip
 import json
-from pathlib import Path
 
-from armillary.cli.lidar import Lidar
 from armillary.cli.main import main
 
 
@@ -21,11 +19,3 @@ def test_what_is_no_rawlog_is_one_sentence(tmp_path, capsys):
     assert "CFoo version 1 at byte 0 is not known" in said.err
     assert json.loads(said.out)["exit_code"] == 2
     assert not out.exists()
-
-
-def test_the_command_is_repeated_whole():
-    command = Lidar(data=Path("a b.rawlog"), seeds=(4,), steps=3, record=Path("r.json"))
-    assert command._again() == (
-        "armillary bench lidar 'a b.rawlog' --out out/lidar --seeds 4 --steps 3 "
-        "--record r.json --json"
-    )

@@ -34,6 +34,7 @@ LEAVES = [
     *(["bench", name] for name in ("keygen", "pack", "commit", "nonce", "reveal", "run", "score")),
     *(["bench", name] for name in ("ledger", "submit", "verify", "audit", "challenge", "attack")),
     ["bench", "leaderboard"],
+    ["bench", "sensors"],
 ]
 
 

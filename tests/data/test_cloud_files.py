@@ -294,10 +294,13 @@ def test_a_kitti_turn_swings_the_lidar_around_the_camera(tmp_path):
         ({"calib": "P0: 1 2 3\n"}, "has no line 'Tr:'"),
         ({"poses": "1 0 0 0 0 1 0 0 0 0 1 0\n"}, "must have 2 lines of 12 numbers"),
         ({"poses": "1 0 0 0 0 1 0 0 0 0 1 0\n1 0 0 0 0 1 0 0 0 0 1 nan\n"}, "holds NaN"),
-        ({"poses": "2 0 0 0 0 2 0 0 0 0 2 0\n" * 2}, "not orthonormal"),
+        (
+            {"poses": "2 0 0 0 0 2 0 0 0 0 2 0\n" * 2},
+            "poses.txt, line 1: .* not orthonormal .*Expected: KITTI's 12 numbers",
+        ),
         ({"times": "0\n"}, "must have 2 lines of 1 numbers"),
         ({"times": "1\n0\n"}, "must be seconds that ascend"),
-        ({"times": "a\nb\n"}, "not a row of numbers"),
+        ({"times": "a\nb\n"}, "only numbers were expected"),
     ],
 )
 def test_kitti_tables_that_do_not_fit_are_refused(tmp_path, change, sentence):
@@ -386,6 +389,12 @@ def test_a_file_that_is_cut_off_is_one_sentence(tmp_path, name, make, read, cut)
         ("a.pcd", b"hello\n", read_pcd, "is no PCD file"),
         ("a.pcd", pcd_head("binary", 0), read_pcd, "holds no point"),
         ("a.pcd", pcd_head("zip"), read_pcd, "its PCD header is damaged"),
+        (
+            "a.pcd",
+            pcd_head("ascii").replace(b"SIZE", b"SIZ"),
+            read_pcd,
+            "a line of its PCD header is unknown: 'SIZ'",
+        ),
         ("a.pcd", pcd_head("ascii", "x"), read_pcd, "its PCD header is damaged"),
         ("a.las", b"", read_las, "the file is empty"),
         ("a.las", b"LASX" * 200, read_las, "is no LAS file"),

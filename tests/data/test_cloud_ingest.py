@@ -209,8 +209,26 @@ def test_options_that_mean_nothing_are_refused(tmp_path):
     kitti(tmp_path / "07")
     with pytest.raises(ConfigError, match="--unit means nothing for the format 'kitti'"):
         ingest(tmp_path / "07", tmp_path / "out", options=IngestOptions(unit="ft"))
-    with pytest.raises(ConfigError, match=r"no unit called 'inch'.*Known: ft, m, mm, us-ft"):
-        ingest(cloud, tmp_path / "out", options=IngestOptions(unit="inch"))
+    for options in (IngestOptions(action_topic="/cmd_vel"), IngestOptions(tolerance_s=0.1)):
+        with pytest.raises(ConfigError, match="means nothing for the format 'ply'; leave it out"):
+            ingest(cloud, tmp_path / "out", options=options)
+
+
+@pytest.mark.parametrize(
+    ("chosen", "sentence"),
+    [
+        ({"unit": "inch"}, r"no unit called 'inch'.*Known: ft, m, mm, us-ft"),
+        ({"fps": 0.0}, "--fps is steps per second, above 0, got 0"),
+        ({"fps": float("nan")}, "--fps is steps per second"),
+        ({"max_side": 0}, "--max-side is pixels, 1 or more, got 0"),
+        ({"tolerance_s": float("nan")}, "--tolerance-s is seconds of at least 0"),
+        ({"intrinsics": (0.0, 1.0, 2.0, 3.0)}, "--intrinsics are fx fy cx cy in pixels, .*0 1 2 3"),
+        ({"intrinsics": (1.0, 1.0, float("inf"), 3.0)}, "got 1 1 inf 3"),
+    ],
+)
+def test_options_that_cannot_be_are_said(chosen, sentence):
+    with pytest.raises(ConfigError, match=sentence):
+        IngestOptions(**chosen)
 
 
 def test_steps_too_far_from_the_first_are_named(tmp_path):

@@ -169,3 +169,8 @@ def test_a_dataset_is_ingested_with_everything_but_its_codec_error(tmp_path, cou
             a, b = old.streams[name].values, new.streams[name].values
             assert np.array_equal(a, b, equal_nan=a.dtype != np.uint8), name
         assert counting.read(new.streams["rgb"].values)[0] == 100 * index
+
+
+def test_a_copy_takes_the_licence_that_was_given(tmp_path, counted):
+    ingest(counted, tmp_path / "copy", options=IngestOptions(license="MIT"))
+    assert open_dataset(tmp_path / "copy").read(0).license == "MIT"

@@ -100,12 +100,16 @@ def test_a_lens_for_each_picture_is_drawn_as_one(tmp_path):
         (lambda t: t["frames"][1]["transform_matrix"].pop(), r"its pose is \[3, 4\]"),
         (lambda t: t["frames"][1]["transform_matrix"][0].__setitem__(0, 9.0), "OpenGL axes"),
         (lambda t: t["frames"][1]["transform_matrix"][2].__setitem__(3, np.nan), "NaN or infini"),
-        (lambda t: t.pop("fl_x"), r"has no intrinsics; fl_x, .*Pass intrinsics=\(fx, fy"),
+        (lambda t: t.pop("fl_x"), r"has no intrinsics; fl_x, .*Pass --intrinsics fx fy"),
         (lambda t: t.update(fl_x="wide"), "'fl_x' must be a finite number"),
+        (lambda t: t.update(w=0.2, h=0.2), "of pictures of 0x0 pixels cannot be"),
         (lambda t: t.update(w=640, h=400), "is 64x48 but its intrinsics are for 640x400"),
         (lambda t: t.update(camera_model="OPENCV_FISHEYE"), "OPENCV_FISHEYE is not read"),
         (lambda t: t.update(frames=[]), "a list 'frames' of at least one picture"),
-        (lambda t: t.update(depth_unit_scale_factor=1), "metres .median. cannot be; .*depth_scale"),
+        (
+            lambda t: t.update(depth_unit_scale_factor=1),
+            "metres .median. cannot be; .*--depth-scale",
+        ),
     ],
 )
 def test_what_is_wrong_with_nerfstudio_is_said(tmp_path, change, sentence):
@@ -257,6 +261,8 @@ def test_a_count_larger_than_the_file_takes_no_memory(tmp_path):
     ("spoil", "sentence"),
     [
         (lambda f, m: text(m / "cameras.txt", "PINHOLE", "FOV"), "camera model FOV is not read"),
+        (lambda f, m: (m / "cameras.txt").write_text("1\n"), "line 1: 'id model columns rows"),
+        (lambda f, m: (f / "images").rename(f / "jpgs"), "has no folder images/ of a COLMAP"),
         (lambda f, m: text(m / "images.txt", "walk/", "../"), "is refused; paths are relative"),
         (lambda f, m: text(m / "images.txt", "1 walk", "7 walk"), "its camera 7 is not among"),
         (lambda f, m: text(m / "images.txt", "\n3 0", "\n3 nan 0"), "NaN or infinity"),

@@ -93,6 +93,23 @@ def test_ranges_actions_times_and_poses_arrive(tmp_path, plain, pose_version):
     assert np.allclose(poses[2, :3, 3], [0.5, 2.5, 0.3])
 
 
+@pytest.mark.parametrize("place", [(0.5, np.nan, 0.3), (0.0, 0.0, 0.0)])
+def test_a_mount_that_is_none_is_said(tmp_path, place):
+    quaternion = (1.0, 0.0, 0.0, 0.0) if np.isnan(place).any() else (0.0,) * 4
+    good = packed("CPose3D", 2, struct.pack("<7d", *MOUNT, 1.0, 0.0, 0.0, 0.0))
+    bad = packed("CPose3D", 2, struct.pack("<7d", *place, *quaternion))
+    data = three_sweeps(pose_version=2).replace(good, bad)
+    with pytest.raises(FormatError, match=r"NaN .*Expected: CPose3D, where the laser sits"):
+        read_rawlog(written(tmp_path, data))
+
+
+def test_a_mount_with_a_scale_is_said(tmp_path):
+    row = struct.pack("<4d", 1.0, 0.0, 0.0, MOUNT[0])
+    data = three_sweeps().replace(row, struct.pack("<4d", 2.0, 0.0, 0.0, MOUNT[0]))
+    with pytest.raises(FormatError, match=r"not orthonormal .*Expected: CPose3D"):
+        read_rawlog(written(tmp_path, data))
+
+
 def test_invalid_and_far_beams_are_nan_and_clockwise_sweeps_are_turned(tmp_path):
     ranges, valid = [1.0, 2.0, 80.0, np.inf, 0.0], [1, 0, 1, 1, 1]
     one = frame(scan(ranges, valid, right_to_left=False))

@@ -190,6 +190,19 @@ def test_fewer_frames_per_second_take_every_other_step(tmp_path):
     scene.check(only(tmp_path / "out"), [0, 2, 4], 6e-4)
 
 
+@pytest.mark.parametrize(
+    ("fps", "sentence"),
+    [
+        (100.0, "has 30 steps per second, fewer than --fps 100; leave it out"),
+        (0.01, "--fps 0.01 leaves fewer than two of its steps; ask for more"),
+    ],
+)
+def test_a_rate_that_the_recording_cannot_give_is_said(tmp_path, fps, sentence):
+    folder = tum(tmp_path / "in")
+    with pytest.raises(FormatError, match=sentence):
+        ingest(folder, tmp_path / "out", options=IngestOptions(fps=fps))
+
+
 def rewrite(file: Path, old: str, new: str) -> None:
     text = file.read_text()
     assert old in text
@@ -214,8 +227,8 @@ def cut(file: Path) -> None:
 @pytest.mark.parametrize(
     ("spoil", "sentence"),
     [
-        (lambda f: (f / "intrinsics.txt").unlink(), r"has no intrinsics; .*pass intrinsics=\(fx"),
-        (lambda f: (f / "intrinsics.txt").write_text("60 62"), "got 2 numbers. Pass intrinsics"),
+        (lambda f: (f / "intrinsics.txt").unlink(), r"has no intrinsics; .*pass --intrinsics fx"),
+        (lambda f: (f / "intrinsics.txt").write_text("60 62"), "got 2 numbers. Pass --intrinsics"),
         (
             lambda f: (f / "intrinsics.txt").write_text("0 0 1 1"),
             "intrinsics fx, fy, cx, cy in pixels",
@@ -241,12 +254,12 @@ def test_what_is_wrong_with_tum_is_said(tmp_path, spoil, sentence):
 
 def test_a_unit_that_cannot_be_is_said(tmp_path):
     folder = tum(tmp_path / "in")
-    sentence = r"a depth of [\d,.e+]+ metres \(median\) cannot be; .*Pass depth_scale"
+    sentence = r"a depth of [\d,.e+]+ metres \(median\) cannot be; .*Pass --depth-scale"
     with pytest.raises(FormatError, match=sentence):
         ingest(folder, tmp_path / "out", options=IngestOptions(depth_scale=1.0))
     with pytest.raises(FormatError, match=sentence):
         ingest(folder, tmp_path / "out", options=IngestOptions(depth_scale=1e-7))
-    with pytest.raises(ConfigError, match="depth_scale is metres of one unit"):
+    with pytest.raises(ConfigError, match="--depth-scale is metres of one unit"):
         IngestOptions(depth_scale=-1.0)
 
 
@@ -273,6 +286,22 @@ def test_a_trajectory_that_was_cut_off_is_said(tmp_path):
     log = folder / "trajectory.log"
     log.write_text("\n".join(log.read_text().split("\n")[:-3]))
     with pytest.raises(FormatError, match=r"are no Redwood trajectory: .* may be cut off"):
+        ingest(folder, tmp_path / "out")
+
+
+@pytest.mark.parametrize(
+    ("file", "old", "new", "sentence"),
+    [
+        ("trajectory.log", "0 0 1\n", "1e400 0 1\n", "are no Redwood trajectory"),
+        ("trajectory.log", "0 0 1\n", "nan 0 1\n", "are no Redwood trajectory"),
+        ("camera_intrinsic.json", "64", "1e400", "'width' and 'height' were expected"),
+        ("camera_intrinsic.json", "64", "0", "of pictures of 0x48 pixels cannot be; correct their"),
+    ],
+)
+def test_numbers_that_cannot_be_are_said(tmp_path, file, old, new, sentence):
+    folder = redwood(tmp_path / "in")
+    rewrite(folder / file, old, new)
+    with pytest.raises(FormatError, match=sentence):
         ingest(folder, tmp_path / "out")
 
 

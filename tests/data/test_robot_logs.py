@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from pathlib import Path
 from types import SimpleNamespace
@@ -192,7 +191,7 @@ def write_depth(log: Log, how, step: int, now: int) -> None:
         log.put(topic, kind, now, header=head, **image(array, how.depth, pad=4))
 
 
-def odometry(log: Log, step: int, now: int) -> None:
+def odometry(log: Log, step: int, now: int, speed: float = 0.1) -> None:
     log.put(
         "/odom",
         "nav_msgs/msg/Odometry",
@@ -200,18 +199,19 @@ def odometry(log: Log, step: int, now: int) -> None:
         header=header(log, now, "odom"),
         child_frame_id="base_link",
         pose={"pose": placed(odom_from_base(step), "position", "orientation")},
-        twist={"twist": {"linear": {"x": 0.1 * step}, "angular": {"z": -0.2}}},
+        twist={"twist": {"linear": {"x": speed * step}, "angular": {"z": -0.2}}},
     )
 
 
-def scan(log: Log, step: int, now: int) -> None:
-    fields = {"angle_min": -1.0, "angle_increment": 0.5, "range_min": 0.1, "range_max": 9.0}
+def scan(log: Log, step: int, now: int, **angles: float) -> None:
+    angles = {"angle_min": -1.0, "angle_increment": 0.5, **angles}
+    fields = {"range_min": 0.1, "range_max": 9.0, **angles}
     ranges = [1.0 + step, 2.0, np.inf, 0.01, 5.5]
     head = header(log, now + 3_000_000, "laser")
     log.put("/front/scan", "sensor_msgs/msg/LaserScan", now, header=head, ranges=ranges, **fields)
 
 
-def command(log: Log, step: int, now: int) -> None:
+def command(log: Log, step: float, now: int) -> None:
     twist = {"linear": {"x": float(step)}, "angular": {"z": 0.5}}
     log.put("/cmd_vel", "geometry_msgs/msg/Twist", now - 1_000_000, **twist)
 
@@ -272,12 +272,53 @@ def test_scans_and_commands_come_along(tmp_path):
     episode = open_dataset(tmp_path / "out").read(0)
     assert np.allclose(episode.actions[:, 0], [1, 2, 3, 4])
     assert np.allclose(episode.actions[:, 5], 0.5)
-    ranges = episode.streams["front_scan"]
-    assert ranges.unit == "m"
+    ranges = episode.streams["lidar"]
+    assert (ranges.kind, ranges.unit, ranges.frame) == ("lidar", "m", "laser")
     assert ranges.values[0].tolist()[:2] == [2.0, 2.0]
     assert np.isnan(ranges.values[:, 2:4]).all()
-    about = json.loads((tmp_path / "out/meta/armillary/dataset.json").read_text())["about"]
-    assert about["scans"]["front_scan"]["angle_increment_rad"] == 0.5
+    assert np.allclose(ranges.beams_rad, [[a, 0.0] for a in (-1.0, -0.5, 0.0, 0.5, 1.0)])
+    [(_, why)] = summary.skipped[:1]
+    assert "where the frame 'laser' is; there is no world_from_lidar" in why
+
+
+def test_a_scanner_that_turns_clockwise_and_is_mounted_somewhere(tmp_path):
+    mounted = np.linalg.inv(OPTICAL_FROM_LINK)
+    mounted[:3, 3] = [0.1, 0.0, 0.3]
+
+    def extra(log, step, now):
+        scan(log, step, now, angle_min=1.0, angle_increment=-0.5)
+        static = transform(log, START_NS, "base_link", "laser", mounted)
+        log.put("/tf_static", "tf2_msgs/msg/TFMessage", START_NS, transforms=[static])
+
+    record(tmp_path / "a.bag", "bag", extra=extra)
+    assert ingest(tmp_path / "a.bag", tmp_path / "out").skipped == ()
+    streams = open_dataset(tmp_path / "out").read(0).streams
+    assert np.allclose(streams["lidar"].beams_rad[:, 0], [-1.0, -0.5, 0.0, 0.5, 1.0])
+    assert streams["lidar"].values[0, [0, 4]].tolist() == [5.5, 1.0]
+    bases = np.stack([MAP_FROM_ODOM @ odom_from_base(step) for step in range(STEPS)])
+    assert np.allclose(streams["world_from_lidar"].values, bases @ mounted, atol=1e-6)
+
+
+def test_scans_at_changing_angles_are_refused(tmp_path):
+    record(tmp_path / "a.bag", "bag", extra=lambda *a: scan(*a, angle_min=-1.0 - a[1]))
+    with pytest.raises(FormatError, match="must have beams at the same angles"):
+        ingest(tmp_path / "a.bag", tmp_path / "out")
+
+
+def test_steps_with_states_or_commands_that_are_nan_are_left_out(tmp_path):
+    def extra(log, step, now):
+        odometry(log, step, now, speed=np.nan if step == 0 else 0.1)
+        command(log, step if step < STEPS - 1 else np.nan, now)
+
+    record(tmp_path / "a.bag", "bag", extra=extra)
+    options = IngestOptions(action_topic="/cmd_vel")
+    summary = ingest(tmp_path / "a.bag", tmp_path / "out", options=options)
+    assert summary.frames == STEPS - 2
+    said = " ".join(why for _, why in summary.skipped)
+    assert "/odom: holds NaN or infinity at 1 of the 6 pictures" in said
+    assert "/cmd_vel: holds NaN or infinity at 1 of the 6 pictures" in said
+    episode = open_dataset(tmp_path / "out").read(0)
+    assert np.isfinite(episode.streams["proprio"].values).all()
 
 
 def test_topics_that_are_not_read_are_named(tmp_path):
@@ -342,7 +383,7 @@ def test_a_bent_lens_is_straightened(tmp_path):
             r"within 0.02 s of any picture: pictures from 1700000000.000 to 1700000000.500 s, "
             r"messages of /camera/depth/image from 1700000050.004",
         ),
-        ({"info": False}, {}, r"has no intrinsics: .*Pass intrinsics=\(fx, fy, cx, cy\)"),
+        ({"info": False}, {}, r"has no intrinsics: .*Pass --intrinsics fx fy cx cy"),
         ({"depth": "32FC1"}, {"depth_scale": 1000.0}, "cannot be; the unit was taken as 1000 m"),
         ({"encoding": "yuv422", "depth": ""}, {}, "holds no image that is read; its topics: /tf"),
         ({}, {"action_topic": "/tf"}, "which is no command that is read"),

@@ -62,7 +62,7 @@ def test_a_model_comes_back_to_the_bit(tmp_path, sensors, width):
     batch = tiny_batch(action_width=width)
     latent = model.encode(batch)
     assert torch.equal(loaded.encode(batch).tokens, latent.tokens)
-    plans = normal(3, 2, 4, width) if width else model.no_actions(3, 2, 4)
+    plans = normal(3, 2, 4, width)
     assert torch.equal(loaded.rollout(latent, plans), model.rollout(latent, plans))
     save_model(loaded, tmp_path / "two", "# A card")
     for file in sorted((tmp_path / "one").iterdir()):

@@ -154,7 +154,7 @@ def test_actions_are_read_in_the_worlds_own_units():
 def test_plain_video_needs_no_actions():
     model = tiny_model(("rgb",), action_width=0)
     latent = model.encode(tiny_batch(action_width=0))
-    foreseen = model.rollout(latent, model.no_actions(3, 2, 5))
+    foreseen = model.rollout(latent, torch.zeros(3, 2, 5, 0))
     assert foreseen.shape == (3, 2, 5, 2, 4)
     close(foreseen[:, 0], foreseen[:, 1])
     assert latent.actions is None

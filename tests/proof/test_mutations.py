@@ -270,7 +270,9 @@ def test_a_suite_cannot_write_into_a_simulator_s_scene(stage: Stage, copy: Path)
     value["tasks"][0] |= {"world": "tabletop", "settings": {"samples": inserted}}
     suite.write_bytes(canonical_bytes(value))
     report = checked(stage, copy)
-    assert report.verdict == "malformed" and "samples is whole" in report.rules[0].detail
+    assert (
+        report.verdict == "malformed" and "samples takes a whole number" in report.rules[0].detail
+    )
 
 
 @pytest.mark.parametrize(

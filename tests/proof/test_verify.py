@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import shutil
+import subprocess
+import sys
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -310,6 +312,21 @@ def test_a_submission_is_one_new_folder_that_holds(stage: Stage, tmp_path: Path)
     with pytest.raises(CheckFailedError, match="cannot be handed in"):
         make_submission(other, tmp_path / "wrong")
     assert not (tmp_path / "wrong").exists()
+
+
+@pytest.mark.parametrize("profile", ["portable", "fast"])
+def test_an_honest_run_holds_under_either_arithmetic(
+    stage: Stage, tmp_path: Path, profile: str
+) -> None:
+    stage.suite.save(tmp_path / "suite.json")
+    words = ["bench", "verify", str(stage.honest.root), "--suite", str(tmp_path / "suite.json")]
+    program = Path(sys.executable).with_name("armillary")
+    command = [program, *words, "--level", "2", "--json"]
+    done = subprocess.run([*command, "--profile", profile], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    value = json.loads(done.stdout)
+    actions = next(rule for rule in value["rules"] if rule["name"] == "audit.actions")
+    assert actions["detail"].count("same" if profile == "portable" else "other-isa") == 1
 
 
 def test_the_commands_say_what_they_found(stage: Stage, tmp_path: Path, capsys) -> None:

@@ -2,7 +2,6 @@
 
 import math
 
-import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -13,19 +12,18 @@ from armillary.spatial import (
     exp,
     inverse,
     log,
+    planar_pose,
     relative,
     remove_ego_motion,
     rigid_flow,
     transform_points,
     warp_points,
-    warp_scan,
 )
 
 few = settings(max_examples=30)
 
 numbers = st.lists(st.floats(-0.8, 0.8), min_size=6, max_size=6)
 twists = st.builds(lambda x: torch.tensor(x, dtype=torch.float64), numbers)
-FAN = torch.linspace(-math.pi, math.pi, 721, dtype=torch.float64)[:-1]
 
 
 def cloud(count=50):
@@ -35,53 +33,7 @@ def cloud(count=50):
 
 def planar(x, y, yaw):
     """The pose of a scanner in the plane."""
-    turn = exp(torch.tensor([0, 0, 0, 0, 0, yaw], dtype=torch.float64))
-    return compose(exp(torch.tensor([x, y, 0, 0, 0, 0], dtype=torch.float64)), turn)
-
-
-def room_scan(world_from_scanner, half_x=4.0, half_y=3.0):
-    """The true scan of an empty box, by formula."""
-    yaw = torch.atan2(world_from_scanner[1, 0], world_from_scanner[0, 0])
-    x, y = world_from_scanner[0, 3], world_from_scanner[1, 3]
-    cosine, sine = (FAN + yaw).cos(), (FAN + yaw).sin()
-    to_x = torch.where(cosine > 0, half_x - x, half_x + x) / cosine.abs()
-    to_y = torch.where(sine > 0, half_y - y, half_y + y) / sine.abs()
-    return torch.minimum(to_x, to_y)
-
-
-@few
-@given(st.floats(-1, 1), st.floats(-1, 1), st.floats(-3, 3))
-def test_a_warped_scan_of_a_room_is_the_scan_from_there(x, y, yaw):
-    old, new = planar(0.3, -0.2, 0.1), planar(x, y, yaw)
-    warped = warp_scan(room_scan(old), FAN, relative(new, old))
-    seen = ~warped.isnan()
-    assert seen.float().mean() > 0.6
-    # Half a beam off, a wall at a slant is off by its slope: a few centimetres.
-    error = (warped - room_scan(new))[seen].abs()
-    assert error.median() < 0.01
-    assert error.max() < 0.1
-
-
-def test_standing_still_changes_nothing():
-    scan = room_scan(planar(1.0, 0.5, 0.7)).expand(2, -1).clone()
-    scan[0, 100:200] = math.nan
-    still = torch.eye(4, dtype=torch.float64).expand(2, 4, 4)
-    assert torch.allclose(warp_scan(scan, FAN, still), scan, rtol=1e-12, equal_nan=True)
-
-
-def test_turning_by_whole_beams_shifts_the_scan():
-    scan = room_scan(planar(1.0, 0.5, 0.0))
-    turned = warp_scan(scan, FAN, relative(planar(0, 0, 10 * math.pi / 360), planar(0, 0, 0)))
-    assert torch.allclose(turned, scan.roll(-10), rtol=1e-9)
-
-
-def test_what_was_hidden_stays_unknown_and_the_nearest_is_seen():
-    scan = torch.full((720,), math.nan, dtype=torch.float64)
-    scan[360], scan[180] = 5.0, 2.0  # ahead, and to the right
-    ahead_from_here = relative(planar(4.0, 0, 0), planar(0, 0, 0))
-    warped = warp_scan(scan, FAN, ahead_from_here)
-    assert (~warped.isnan()).sum() == 2
-    assert warped[360] == pytest.approx(1.0)
+    return planar_pose(torch.tensor([x, y, yaw], dtype=torch.float64))
 
 
 @few

@@ -18,7 +18,7 @@ class Toy(nn.Module):
         super().__init__()
         torch.manual_seed(0)
         self.model = nn.Linear(24, 16)
-        self.picture = nn.Linear(16, 32)
+        self.head = nn.Linear(16, 32)
 
 
 def moved(method: str) -> dict[str, torch.Tensor]:
@@ -28,7 +28,7 @@ def moved(method: str) -> dict[str, torch.Tensor]:
     optimizer.set_rate(RATE)
     assert optimizer.rate == RATE
     torch.manual_seed(1)
-    toy.picture(toy.model(torch.randn(64, 24))).square().mean().backward()
+    toy.head(toy.model(torch.randn(64, 24))).square().mean().backward()
     optimizer.step()
     return {name: p.detach() - before[name] for name, p in toy.named_parameters()}
 
@@ -44,7 +44,7 @@ def test_a_step_of_a_hidden_matrix_goes_equally_far_in_all_its_directions():
 
 def test_heads_and_vectors_move_as_by_adamw():
     muon, adamw = moved("muon"), moved("adamw")
-    for name in ("model.bias", "picture.weight", "picture.bias"):
+    for name in ("model.bias", "head.weight", "head.bias"):
         assert torch.equal(muon[name], adamw[name])
 
 

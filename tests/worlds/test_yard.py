@@ -372,3 +372,10 @@ def test_bad_use_is_one_sentence():
     ):
         with pytest.raises(ConfigError, match=sentence):
             make_world("yard", **settings_)
+
+
+def test_a_jump_out_of_the_yard_is_refused():
+    world = Yard()
+    world.reset(1)
+    with pytest.raises(WorldError, match="no free place is 40 m away; ask for less"):
+        world.teleport_away(np.random.default_rng(0), 40.0)

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Mapping
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any
 
 from tyro.conf import Positional, UseAppendAction, subcommand
 
+from armillary.cli.again import again
 from armillary.cli.compare import Compare
 from armillary.cli.contam import Contam, Index
 from armillary.cli.leaderboard import Leaderboard
@@ -19,7 +19,7 @@ from armillary.cli.parse import Command, settings_of
 from armillary.cli.peers import Peers
 from armillary.cli.progress import bar
 from armillary.cli.proof import Commit, Keygen, Ledger, Nonce, Pack, Reveal, Run, Score
-from armillary.cli.spatial import Spatial
+from armillary.cli.spatial import Sensors, Spatial
 from armillary.cli.verify import Attack, Audit, Challenge, Submit, Verify
 
 
@@ -59,7 +59,6 @@ class Training(Command):
     """Dataset to measure with; else a tabletop recording is made."""
     alone: bool = False
     """Leave out the peers (they are installed into an environment of their own when needed)."""
-
     recipe: str = "tabletop"
     """Recipe whose step is measured; the demo's by default."""
 
@@ -167,22 +166,11 @@ class Latency(Command):
         )
         settings = grid((self.model, *self.beside), config, self.samples, self.replan)
         with bar("acting") as progress:
-            value = latency_study(settings, self.world, self.out, config, progress, self._again())
+            value = latency_study(
+                settings, self.world, self.out, config, progress, again(self, "bench", "latency")
+            )
         page = f"{value['world']}, task {value['task']}: {self.out / 'latency.html'}"
         return Outcome(value, (page,), [_shown(*row) for row in value["settings"].items()])
-
-    def _again(self) -> str:
-        """Return the command line that does the same again."""
-        words = ["armillary", "bench", "latency", self.model, self.world]
-        for field in fields(self):
-            value, flag = getattr(self, field.name), f"--{field.name}"
-            if field.name in ("json", "model", "world") or value == field.default:
-                continue
-            if field.name in ("plan", "setting"):
-                words += [word for pair in value for word in (flag, pair)]
-            else:
-                words += [flag, *map(str, value if isinstance(value, tuple) else (value,))]
-        return shlex.join(words)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -296,6 +284,7 @@ Bench = (
     | Annotated[Index, subcommand("index")]
     | Annotated[Compare, subcommand("compare")]
     | Annotated[Spatial, subcommand("spatial")]
+    | Annotated[Sensors, subcommand("sensors")]
     | Annotated[Submit, subcommand("submit")]
     | Annotated[Verify, subcommand("verify")]
     | Annotated[Audit, subcommand("audit")]

@@ -9,6 +9,7 @@ from typing import Any
 
 from tyro.conf import Positional
 
+from armillary.cli.again import again
 from armillary.cli.outcome import Outcome
 from armillary.cli.parse import Command
 from armillary.cli.progress import bar
@@ -65,20 +66,14 @@ class Guard(Command):
             workers=self.workers,
             seed=self.seed,
         )
+        command = again(self, "guard")
         with bar("guarding") as progress:
-            value = guard_study(self.model, self.world, self.out, config, progress, self._command())
+            value = guard_study(self.model, self.world, self.out, config, progress, command)
         said = (
             f"{self.out / 'guard.json'}: at most {100 * value['false_stops_at_most']:.2g} % false "
             f"stops promised; events caught within {self.within} steps:"
         )
         return Outcome(value, (said,), [_shown(*row) for row in value["rows"].items()])
-
-    def _command(self) -> str:
-        said = f"armillary guard {self.model} {self.world} --episodes {self.episodes}"
-        said += f" --calibration {self.calibration} --exploring {self.exploring}"
-        said += f" --within {self.within} --planner {self.planner} --replan {self.replan}"
-        said += f" --seed {self.seed}"
-        return f"{said} --task {self.task}" if self.task else said
 
 
 def _shown(name: str, row: Mapping[str, Any]) -> dict[str, str]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -10,6 +9,7 @@ from typing import Any
 
 from tyro.conf import Positional
 
+from armillary.cli.again import again
 from armillary.cli.outcome import Outcome
 from armillary.cli.parse import Command
 from armillary.cli.progress import bar
@@ -46,21 +46,13 @@ class Lidar(Command):
             config = replace(config, learning=replace(config.learning, steps=self.steps))
         with bar("foreseeing") as progress:
             found = foresee_sweeps(self.data, self.out, config, progress)
-        value = {"command": self._again(), **found}
+        value = {"command": again(self, "bench", "lidar"), **found}
         if self.record is not None:
             write_json(self.record, value)
         said = found["real_lidar"]
         held = ", ".join(name for name, holds in said["holds"].items() if holds) or "nothing"
         rows = [row for steps, one in said["horizon"].items() for row in _rows(steps, one)]
         return Outcome(value, (f"Better at every horizon than: {held}.",), rows)
-
-    def _again(self) -> str:
-        """Return the command line that does the same again."""
-        words = ["armillary", "bench", "lidar", str(self.data), "--out", str(self.out)]
-        words += ["--seeds", *map(str, self.seeds)]
-        words += [] if self.steps is None else ["--steps", str(self.steps)]
-        words += [] if self.record is None else ["--record", str(self.record)]
-        return shlex.join([*words, "--json"])
 
 
 def _rows(steps: str, row: Mapping[str, Any]) -> list[dict[str, str]]:

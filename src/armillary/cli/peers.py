@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from tyro.conf import Positional, UseAppendAction
 
+from armillary.cli.again import again
 from armillary.cli.outcome import Outcome
 from armillary.cli.parse import Command, settings_of
 from armillary.cli.progress import bar
@@ -79,8 +79,9 @@ class Peers(Command):
             recipe_changes=settings_of(self.change, "--change"),
             **also,
         )
+        said = again(self, "bench", "peers")
         with bar("comparing") as progress:
-            value = bench_peers(config, self.out, self.results, progress, self._again())
+            value = bench_peers(config, self.out, self.results, progress, said)
         rows = [
             _reached(offset, name, row)
             for offset, found in value["offsets"].items()
@@ -88,17 +89,6 @@ class Peers(Command):
             if isinstance(row, dict) and "success_final" in row
         ]
         return Outcome(value, (_SAID.format(config.world, self.out / config.folder),), rows)
-
-    def _again(self) -> str:
-        """Return the command line that does the same again."""
-        words = ["armillary", "bench", "peers", self.environment]
-        for item in fields(self):
-            value, flag = getattr(self, item.name), f"--{item.name.replace('_', '-')}"
-            if item.name in ("json", "environment") or value == item.default:
-                continue
-            each = value if isinstance(value, tuple) else (value,)
-            words += [word for one in each for word in (flag, str(one))]
-        return shlex.join(words)
 
 
 def _reached(offset: str, name: str, row: Mapping[str, Any]) -> dict[str, str]:

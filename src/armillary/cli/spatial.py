@@ -1,4 +1,4 @@
-"""Spatial: the command that asks what depth, points and poses buy."""
+"""Spatial: the commands that ask what depth, points and poses buy, and what they cost."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from armillary.cli.outcome import Outcome
+from armillary.cli.outcome import Outcome, facts
 from armillary.cli.parse import Command
 from armillary.cli.progress import bar
 
@@ -27,6 +27,8 @@ class Spatial(Command):
     """Folder for the recordings, the runs, the records and spatial.json."""
     results: Path | None = None
     """File that the result is also written to, e.g. results/spatial.json."""
+    lidar: Path | None = None
+    """Record of `armillary bench lidar`, which the result then holds too, as real_lidar."""
     arms: tuple[str, ...] = ()
     """Which ways to see; else all six."""
     seeds: tuple[int, ...] = (0, 1, 2)
@@ -42,7 +44,7 @@ class Spatial(Command):
 
     def run(self) -> Outcome:
         """Train and evaluate."""
-        from armillary.core.files import write_json
+        from armillary.core.files import read_json, write_json
         from armillary.recipes.spatial_arms import ArmsConfig, run_spatial_arms
 
         usual = ArmsConfig()
@@ -57,11 +59,35 @@ class Spatial(Command):
             episodes=self.recorded,
             workers=self.workers,
         )
-        value = run_spatial_arms(self.out, config, bar)
+        real = {} if self.lidar is None else {"real_lidar": read_json(self.lidar)["real_lidar"]}
+        value = {**run_spatial_arms(self.out, config, bar), **real}
         if self.results is not None:
             write_json(self.results, value)
         rows = [_shown(name, row) for name, row in value["arms"].items()]
         return Outcome(value, (f"Records in {self.out}.",), rows)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sensors(Command):
+    """Measure what depth costs: training with point maps beside colour, large clouds, ingest.
+
+    e.g. armillary bench sensors --json
+    """
+
+    out: Path = Path("out/bench")
+    """Folder for what the measurement writes; a recording there is used again."""
+    recipe: str = "tabletop"
+    """Recipe whose step is measured, with and without points."""
+
+    def run(self) -> Outcome:
+        """Measure."""
+        from armillary.benchmark import bench_sensors
+        from armillary.cli.train import find_recipe
+
+        recipe = find_recipe(self.recipe)
+        with bar("measuring") as progress:
+            value = bench_sensors(self.out, recipe.model, recipe, progress=progress)
+        return Outcome(value, facts(value))
 
 
 def _shown(name: str, row: Mapping[str, Any]) -> dict[str, str]:

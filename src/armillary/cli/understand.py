@@ -8,6 +8,7 @@ from typing import Any
 
 from tyro.conf import Positional
 
+from armillary.cli.again import again
 from armillary.cli.outcome import Outcome
 from armillary.cli.parse import Command
 from armillary.cli.progress import bar
@@ -106,8 +107,7 @@ class Understand(Command):
 
     models: Positional[tuple[str, ...]] = ()
     """Model folders, run folders or Hub ids (several are seeds of one recipe), or one folder of
-    V-JEPA 2 or VideoMAE; none with
-    --self-test, --make-set or --ask-people."""
+    V-JEPA 2 or VideoMAE; none with --self-test, --make-set or --ask-people."""
     self_test: bool = False
     """Check the suite itself: judges whose scores are known, and flaws planted on purpose."""
     make_set: bool = False
@@ -139,14 +139,14 @@ class Understand(Command):
         if self.make_set:
             return self._make_set()
         if self.ask_people:
-            from armillary.recipes.asking_people import ask_people
-
-            page = ask_people(self.out / "people.html")
-            return Outcome({"page": str(page)}, (f"written: {page}",))
+            return self._ask_people()
         if not self.models:
             raise ConfigError("understand: needs a model, or --self-test to check the suite.")
         if self.suite != "quadruplets":
             return self._published()
+        return self._quadruplets()
+
+    def _quadruplets(self) -> Outcome:
         from armillary.comprehension.quadruplets.pretrained import PretrainedPanel, is_pretrained
         from armillary.recipes.understanding import (
             UnderstandConfig,
@@ -165,10 +165,7 @@ class Understand(Command):
             twins=few,
             concepts=names,
         )
-        said = f"armillary understand {' '.join(self.models)} --count {self.count}"
-        said += f" --fresh {self.fresh} --controls {self.controls}" + (
-            f" --concepts {self.concepts}" if names else ""
-        )
+        said = again(self, "understand")
         if len(self.models) > 1:
             found = understand_seeds(self.models, self.out, config, bar, said)
             return Outcome({"understand": found}, _conclusions(found, self.out), _seeds(found))
@@ -178,6 +175,12 @@ class Understand(Command):
         else:
             found = understand_model(model, self.out, config, bar, said)
         return Outcome({"understand": found}, _conclusions(found, self.out), _rows(found))
+
+    def _ask_people(self) -> Outcome:
+        from armillary.recipes.asking_people import ask_people
+
+        page = ask_people(self.out / "people.html")
+        return Outcome({"page": str(page)}, (f"written: {page}",))
 
     def _make_set(self) -> Outcome:
         from armillary.recipes.making_quadruplets import make_set
@@ -195,7 +198,7 @@ class Understand(Command):
 
         if self.data is None or len(self.models) != 1:
             raise ConfigError(f"--suite {self.suite} needs one model, and --data with its folder.")
-        said = f"armillary understand {self.models[0]} --suite {self.suite} --data {self.data}"
+        said = again(self, "understand")
         found = understand_benchmark(self.models[0], self.suite, self.data, self.out, bar, said)
         rows = [
             {

@@ -15,19 +15,20 @@ from armillary.data import layout
 from armillary.data.sources import (
     colmap,
     kitti,
-    las,
     lerobot,
     nerfstudio,
     nuscenes_bin,
-    pcd,
-    ply,
     rawlog,
     rgbd_folder,
     ros,
     tum,
     video,
 )
-from armillary.data.sources.source import IngestOptions, IngestSummary, Source
+from armillary.data.sources.cloud_folder import CloudFiles
+from armillary.data.sources.las import read_las
+from armillary.data.sources.pcd import read_pcd
+from armillary.data.sources.ply import read_ply
+from armillary.data.sources.source import IngestOptions, IngestSummary, Source, refuse_others
 
 # Those with a layout of their own come first: what else lies in their folder (a mesh, a video)
 # belongs to them.
@@ -45,9 +46,9 @@ FORMATS: dict[str, Source] = {
     "ros": ros,
     "rawlog": rawlog,
     "nuscenes": nuscenes_bin,
-    "las": las,
-    "pcd": pcd,
-    "ply": ply,
+    "las": CloudFiles("las", (".las", ".laz"), read_las),
+    "pcd": CloudFiles("pcd", (".pcd",), read_pcd),
+    "ply": CloudFiles("ply", (".ply",), read_ply),
 }
 
 
@@ -69,13 +70,15 @@ def ingest(
 
     Raises:
         FormatError: nothing there, nothing usable, or not the format that was named.
-        ConfigError: unknown format, several formats in one folder, or ``out`` is in use.
+        ConfigError: unknown format, several formats in one folder, an option that means nothing for
+            the format, or ``out`` is in use.
         StorageError: ``out`` cannot be written; nothing is left there.
     """
     source, out, options = Path(source), Path(out), options or IngestOptions()
     chosen = _detected(source) if fmt == "auto" else fmt
     if chosen not in FORMATS:
         raise unknown_name("format", fmt, ["auto", *FORMATS])
+    refuse_others(options, chosen, FORMATS[chosen].OPTIONS)
     _check_free(out, options.replace)
     return FORMATS[chosen].ingest(source, out, progress, options)
 

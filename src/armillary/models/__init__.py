@@ -2,8 +2,9 @@
 
 from armillary.models.check import check_model
 from armillary.models.checkpoint import ARCHITECTURES, load_model, save_model
+from armillary.models.config import JEPAConfig
 from armillary.models.encoder import EncoderConfig
-from armillary.models.jepa import JEPA, JEPAConfig, untrained
+from armillary.models.jepa import JEPA, untrained
 from armillary.models.normalizer import Normalizer
 from armillary.models.predictor import PredictorConfig
 from armillary.models.prior import GoalPrior, GoalPriorConfig, untrained_prior

@@ -24,7 +24,8 @@ from torch import Tensor
 
 from armillary.core.errors import ArmillaryError, CheckpointError, FormatError
 from armillary.core.files import read_json, replacing_folder, write_json
-from armillary.models.jepa import JEPA, JEPAConfig, untrained
+from armillary.models.config import JEPAConfig
+from armillary.models.jepa import JEPA, untrained
 
 ARCHITECTURES = {"jepa": (JEPA, JEPAConfig)}
 _PICKLES = (".pt", ".pth", ".pkl", ".pickle", ".bin", ".ckpt")

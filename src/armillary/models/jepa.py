@@ -15,14 +15,13 @@ from torch import Tensor, nn
 
 from armillary.core.errors import ShapeError
 from armillary.core.values import Batch, Latent
-from armillary.models.config import STREAMS_OF, JEPAConfig, Sensor
+from armillary.models.config import STREAMS_OF, JEPAConfig
 from armillary.models.encoder import Encoder
 from armillary.models.normalizer import Normalizer
 from armillary.models.predictor import Predictor
+from armillary.models.seeding import seeded
 from armillary.models.senses import Kept, Senses, clip_masks
 from armillary.models.tokenizers import grid_places
-
-__all__ = ["JEPA", "STREAMS_OF", "JEPAConfig", "Sensor", "untrained"]
 
 
 class JEPA(nn.Module):
@@ -150,10 +149,6 @@ class JEPA(nn.Module):
             foreseen.append(state)
         return torch.stack(foreseen, 1).unflatten(2, latent.tokens.shape[2:])
 
-    def no_actions(self, batch: int, plans: int, length: int) -> Float[Tensor, "B S L A"]:
-        """Return plans of width 0, for a model of plain video."""
-        return torch.zeros(batch, plans, length, 0)
-
     def _remember(self, latent: Latent) -> tuple[Tensor, Tensor]:
         """Return the last flattened state [B Z] and the memory of the steps before it [B M]."""
         states = latent.tokens.flatten(2)
@@ -192,7 +187,7 @@ class JEPA(nn.Module):
                     f"The model sees proprio of width {self.config.proprio_width}, the data have "
                     f"width {width}."
                 )
-        self._check_fan(batch)
+        self._check_ranges_and_clouds(batch)
         width = self.config.action_width
         if not width or batch.actions is None or not batch.actions.shape[1]:
             return
@@ -202,7 +197,7 @@ class JEPA(nn.Module):
                 f"{batch.actions.shape[-1]}."
             )
 
-    def _check_fan(self, batch: Batch) -> None:
+    def _check_ranges_and_clouds(self, batch: Batch) -> None:
         for stream, sensor, count, of in (
             ("lidar", "scan", len(self.config.azimuths_rad), "beams"),
             ("points", "cloud", 3 + self.config.cloud_features, "numbers a point"),
@@ -221,7 +216,5 @@ def untrained(config: JEPAConfig, seed: int) -> JEPA:
         config: its shape.
         seed: names the weights.
     """
-    with torch.random.fork_rng(devices=[]):
-        # not torch.manual_seed, which also reseeds accelerators, and fork_rng restores only the CPU
-        torch.default_generator.manual_seed(seed)
+    with seeded(seed):
         return JEPA(config)

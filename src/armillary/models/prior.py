@@ -23,6 +23,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from armillary.core.errors import ConfigError
+from armillary.models.seeding import seeded
 from armillary.models.trip_distance import TripDistance
 
 _GROUPS = 8
@@ -195,8 +196,7 @@ def untrained_prior(config: GoalPriorConfig, seed: int) -> GoalPrior:
         config: its shape.
         seed: names the weights.
     """
-    with torch.random.fork_rng(devices=[]):
-        torch.default_generator.manual_seed(seed)
+    with seeded(seed):
         return GoalPrior(config)
 
 

@@ -40,8 +40,8 @@ def narrowed(model: JEPA, sensors: Sequence[str]) -> JEPA:
     )
     small = untrained(config, 0)
     state = model.state_dict()
-    own = {name: state[name] for name in small.state_dict() if name in state}
-    if "proprio" in seen and "proprio" not in chosen:
-        own |= {name: value for name, value in small.state_dict().items() if "r.proprio_" in name}
-    small.load_state_dict(own)
+    if "proprio" not in chosen:  # its scales are then of width 0
+        own = small.state_dict()
+        state |= {name: own[name] for name in ("normalizer.proprio_mean", "normalizer.proprio_std")}
+    small.load_state_dict({name: state[name] for name in small.state_dict()})
     return small.train(model.training)

@@ -22,6 +22,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from armillary.models.range_mixture import FARTHEST_M, NEAREST_M, RangeMixture
+from armillary.models.seeding import seeded
 from armillary.spatial.scan_warp import range_slopes
 
 SHIFTS = (0, -1, 1, -2, 2, -3, 3)  # beams by which an edge may be off
@@ -160,8 +161,7 @@ def untrained_sweeps(
     config: SweepConfig, angles_rad: Float[Tensor, " P"], seed: int
 ) -> SweepForesight:
     """Return a network whose random weights depend on the seed alone."""
-    with torch.random.fork_rng(devices=[]):
-        torch.default_generator.manual_seed(seed)
+    with seeded(seed):
         return SweepForesight(config, angles_rad)
 
 

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import fields
-from typing import Any
+from typing import Any, get_type_hints
 
 from armillary.core.errors import unknown_name
 from armillary.core.protocols import Planner
+from armillary.core.settings import as_declared
 from armillary.planning.cem import CEM
 from armillary.planning.collocation import Collocation
 from armillary.planning.gradient import Gradient
@@ -30,7 +31,8 @@ def make_planner(name: str, **overrides: Any) -> Planner:
         overrides: fields of its config that differ from the default.
 
     Raises:
-        ConfigError: an unknown planner or field (with the nearest name), or a value out of range.
+        ConfigError: an unknown planner or field (with the nearest name), or a value of another
+            type or out of range.
     """
     if name not in PLANNERS:
         raise unknown_name("planner", name, PLANNERS)
@@ -39,4 +41,4 @@ def make_planner(name: str, **overrides: Any) -> Planner:
     for field in overrides:
         if field not in known:
             raise unknown_name(f"setting of the {name} planner", field, known)
-    return kind(kind.Config(**overrides))
+    return kind(kind.Config(**as_declared(name, get_type_hints(kind.Config), overrides)))

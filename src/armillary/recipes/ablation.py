@@ -12,7 +12,6 @@ against the whole recipe of the same seed on the same episodes.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -24,10 +23,10 @@ from armillary.control import Record, holm, mcnemar, read_records, wilson_interv
 from armillary.control.processes import map_in_processes
 from armillary.core.errors import ConfigError
 from armillary.core.files import write_json
-from armillary.core.progress import silent
+from armillary.core.progress import Bars, no_bars
 from armillary.recipes.acting import act
 from armillary.recipes.changing import changed
-from armillary.recipes.two_rooms_eb import Bars, EBConfig, learn_rooms, protocol, record_rooms
+from armillary.recipes.two_rooms_eb import EBConfig, learn_rooms, protocol, record_rooms
 
 WHOLE = "whole"
 
@@ -107,7 +106,7 @@ class AblationConfig:
 def run_ablation(
     out: Path,
     config: AblationConfig | None = None,
-    bars: Bars = lambda _: nullcontext(silent),
+    bars: Bars = no_bars,
 ) -> dict[str, Any]:
     """Record, train every variant with every seed, and let all of them act on the same episodes.
 

@@ -18,9 +18,10 @@ from armillary.core.errors import DatasetError, FormatError, unknown_name
 from armillary.core.files import write_json
 from armillary.core.progress import Progress, silent
 from armillary.core.values import Batch
-from armillary.data import Cache, Windows, ingest, open_dataset, prepare, split_episodes
+from armillary.data import Cache, Windows, ingest, open_dataset, split_episodes
 from armillary.models import JEPA, load_model, untrained
 from armillary.recipes.finding import find_model
+from armillary.recipes.recipe import prepared
 
 _CALIBRATION_CLIPS = 64
 _CALIBRATION_LENGTH = 20
@@ -69,7 +70,7 @@ def probe_model(
         ConfigError: an unknown target.
     """
     network = load_model(find_model(model))
-    cache = prepare(open_dataset(dataset), network.config.encoder.image_size, progress=progress)
+    cache = prepared(open_dataset(dataset), network.config, progress)
     names = _targets(cache, dataset, targets)
     train, test = split_episodes(cache.num_episodes, seed=seed)
     if not len(test):
@@ -106,8 +107,7 @@ def surprise_clip(
     cache, position = _clip(clip, network, progress)
     others = np.delete(np.arange(cache.num_episodes), position)
     if normal is not None:
-        size = network.config.encoder.image_size
-        calm, said = prepare(open_dataset(normal), size, progress=progress), str(normal)
+        calm, said = prepared(open_dataset(normal), network.config, progress), str(normal)
         life = _normal_clips(network, calm, np.arange(calm.num_episodes))
     elif len(others):
         life, said = _normal_clips(network, cache, others), f"{len(others)} other episodes"
@@ -148,12 +148,11 @@ def _untrained_twin(model: JEPA, seed: int) -> JEPA:
 
 def _clip(clip: str, model: JEPA, progress: Progress) -> tuple[Cache, int]:
     """Return a cache that holds the clip, and its position there."""
-    size = model.config.encoder.image_size
     if Path(clip).is_file():
         with TemporaryDirectory() as scratch:
             ingest(Path(clip), Path(scratch) / "clip", progress=progress)
             episode = open_dataset(Path(scratch) / "clip").read(0)
-        return Cache.from_episodes([episode], size), 0
+        return Cache.from_episodes([episode], model.config.encoder.image_size), 0
     folder, _, number = clip.rpartition(":")
     if not folder or not number.isdecimal():
         raise FormatError(
@@ -161,7 +160,7 @@ def _clip(clip: str, model: JEPA, progress: Progress) -> tuple[Cache, int]:
         )
     dataset = open_dataset(folder)
     dataset.check_index(int(number))
-    return prepare(dataset, size, progress=progress), int(number)
+    return prepared(dataset, model.config, progress), int(number)
 
 
 def _whole(model: JEPA, cache: Cache, position: int) -> Batch:

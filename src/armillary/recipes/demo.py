@@ -11,7 +11,7 @@ from __future__ import annotations
 import shutil
 import time
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -24,7 +24,7 @@ from armillary.comprehension.teleport import TeleportStudy
 from armillary.core.cores import core_count
 from armillary.core.errors import ConfigError
 from armillary.core.files import read_json, storage_errors, write_json
-from armillary.core.progress import Progress, silent
+from armillary.core.progress import Bars, Progress, no_bars
 from armillary.data import Cache, Windows, open_dataset, prepare, split_episodes
 from armillary.models import JEPA, load_model, untrained
 from armillary.recipes.acting import act
@@ -36,7 +36,6 @@ from armillary.training import TrainSummary
 from armillary.worlds import record
 
 Say = Callable[[str], None]
-Bars = Callable[[str], AbstractContextManager[Progress]]
 
 _MARKER = "demo.json"
 _CALIBRATION_CLIPS = 160
@@ -56,7 +55,7 @@ def run_demo(
     config: DemoConfig | None = None,
     warning: str = "",
     say: Say = lambda _: None,
-    bars: Bars = lambda _: nullcontext(silent),
+    bars: Bars = no_bars,
 ) -> DemoResults:
     """Record, train, probe, surprise, act and report, into ``out``.
 

@@ -14,10 +14,10 @@ import numpy as np
 
 from armillary.core.errors import ShapeError, TrainingError
 from armillary.core.progress import Progress, silent
-from armillary.data import Cache, Windows, open_dataset, prepare, split_episodes
+from armillary.data import Cache, Windows, open_dataset, split_episodes
 from armillary.models import JEPAConfig, load_model, save_prior
 from armillary.recipes.finding import find_model
-from armillary.recipes.recipe import Recipe, fitted, needed_streams
+from armillary.recipes.recipe import Recipe, fitted, needed_streams, prepared
 from armillary.training.prior import PriorConfig, fit_prior, judge_prior
 from armillary.training.trails import trails_of
 
@@ -65,7 +65,7 @@ def add_prior(
     began, config = time.perf_counter(), config or PriorConfig()
     folder = find_model(model)
     network = load_model(folder)
-    cache = prepare(open_dataset(data), network.config.encoder.image_size, progress=progress)
+    cache = prepared(open_dataset(data), network.config, progress)
     streams = _streams(network.config, cache)
     _check_length(cache, network.config.frame_skip)
     training, held_out = split_episodes(cache.num_episodes, _HELD_OUT, config.seed)

@@ -18,7 +18,7 @@ from armillary.core.progress import Progress, silent
 from armillary.data import Cache, Dataset, Windows, open_dataset, prepare, split_episodes
 from armillary.data.point_sampling import PointSampling
 from armillary.models import JEPAConfig
-from armillary.models.jepa import STREAMS_OF
+from armillary.models.config import STREAMS_OF
 from armillary.training import TrainConfig, TrainSummary, train
 from armillary.training.log import Tracker
 from armillary.training.other_sight import OTHER_CAMERA
@@ -64,14 +64,28 @@ def train_recipe(
         StorageError: ``out`` is not writable.
     """
     dataset = open_dataset(data)
-    clouds = PointSampling(recipe.model.cloud_points) if "cloud" in recipe.model.sensors else None
-    size = recipe.model.encoder.image_size
-    cache = prepare(dataset, size, points=clouds, progress=progress)
+    cache = prepared(dataset, recipe.model, progress)
     recipe = fitted(with_fan(recipe, dataset), cache)
     with storage_errors(out):
         out.mkdir(parents=True, exist_ok=True)
     training, held_out = split_episodes(cache.num_episodes, recipe.held_out, recipe.seed)
     return train_on(cache, training, held_out, recipe, out, resume, progress)
+
+
+def prepared(dataset: Dataset, model: JEPAConfig, progress: Progress = silent) -> Cache:
+    """Return a dataset as a model sees it: pictures of its size, and clouds if it sees clouds.
+
+    Args:
+        dataset: what to prepare.
+        model: shape of the model.
+        progress: called while preparing.
+
+    Raises:
+        DatasetError: an episode is damaged.
+        StorageError: the disk is full or not writable.
+    """
+    clouds = PointSampling(model.cloud_points) if "cloud" in model.sensors else None
+    return prepare(dataset, model.encoder.image_size, points=clouds, progress=progress)
 
 
 def train_on(

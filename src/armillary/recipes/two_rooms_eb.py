@@ -12,8 +12,6 @@ doorway leaves it 5 px of room (theirs is a point in a doorway of 8).
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -25,7 +23,7 @@ from armillary.control import Record
 from armillary.core.errors import ConfigError
 from armillary.core.files import read_json, storage_errors, write_json
 from armillary.core.hashing import json_sha256
-from armillary.core.progress import Progress, silent
+from armillary.core.progress import Bars, Progress, no_bars, silent
 from armillary.models.prior_file import PRIOR_FILE
 from armillary.recipes.acting import ActConfig, Acting, act
 from armillary.recipes.fine_view import PICTURE_PX, fine_view
@@ -61,8 +59,6 @@ _ACT = ActConfig(
     planner_settings={"length": 16, "samples": 48, "iterations": 3, "std": 1.0},
 )
 
-Bars = Callable[[str], AbstractContextManager[Progress]]
-
 
 def two_rooms_eb() -> Recipe:
     """Return the recipe: pictures of 65x65, four world steps to a model step."""
@@ -94,7 +90,7 @@ class EBConfig:
 def run_two_rooms_eb(
     out: Path,
     config: EBConfig | None = None,
-    bars: Bars = lambda _: nullcontext(silent),
+    bars: Bars = no_bars,
 ) -> dict[str, Any]:
     """Record, train and evaluate; what is finished in ``out`` already is used again.
 
@@ -138,7 +134,7 @@ def learn_rooms(
     config: EBConfig,
     data: Path,
     run: Path,
-    bars: Bars = lambda _: nullcontext(silent),
+    bars: Bars = no_bars,
 ) -> None:
     """Train a model and its goal prior in ``run``; what is there already is kept.
 

@@ -10,8 +10,7 @@ result beside those of the suite's code and of the model's weights.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -50,13 +49,12 @@ from armillary.comprehension.rare import specificity
 from armillary.core.errors import ConfigError, ShapeError, unknown_name
 from armillary.core.files import read_json, storage_errors, write_json
 from armillary.core.hashing import file_sha256
-from armillary.core.progress import Progress, silent
+from armillary.core.progress import Bars, no_bars
 from armillary.models import JEPA, load_model, untrained
 from armillary.recipes.finding import find_model
 from armillary.recipes.understanding_page import write_understanding_page
 from armillary.worlds.stage.scene import STAGE
 
-Bars = Callable[[str], AbstractContextManager[Progress]]
 _OWN: tuple[View, ...] = ("model", "copy_last", "unexpected")
 _LOST: tuple[View, ...] = ("one_frame", "shuffled_context", "foreign_context")
 _UNTRAINED = 3
@@ -138,7 +136,7 @@ def understand_model(
     model: str | Path,
     out: Path,
     config: UnderstandConfig | None = None,
-    bars: Bars = lambda _: nullcontext(silent),
+    bars: Bars = no_bars,
     command: str = "",
 ) -> dict[str, Any]:
     """Ask a model everything, and write down what came of it; what is written is used again.
@@ -218,7 +216,7 @@ def understand_judge(
     factory: PanelFactory,
     out: Path,
     config: UnderstandConfig | None = None,
-    bars: Bars = lambda _: nullcontext(silent),
+    bars: Bars = no_bars,
     command: str = "",
 ) -> dict[str, Any]:
     """Ask any judge: a model that was trained elsewhere, or your own ``SurpriseModel``.

@@ -10,7 +10,6 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -25,11 +24,10 @@ from armillary.comprehension.quadruplets.judges import Frames, Pans, Surprise
 from armillary.comprehension.quadruplets.pretrained import PretrainedPanel, is_pretrained
 from armillary.core.errors import ConfigError, ShapeError, unknown_name
 from armillary.core.files import replacing, storage_errors, write_json
-from armillary.core.progress import Progress, silent
+from armillary.core.progress import Bars, no_bars
 from armillary.models import load_model
 from armillary.recipes.finding import find_model
 
-Bars = Callable[[str], AbstractContextManager[Progress]]
 # every so manieth picture, as V-JEPA's evaluation has it where it says so; never chosen on labels
 _CONTROLS = ("copy_last_pixels", "motion_energy", "coin")
 FRAME_STEP = {"intphys": 2, "intphys2": 10, "grasp": 10, "inflevel": 5, "physical_concepts": 1}
@@ -40,7 +38,7 @@ def understand_benchmark(
     suite: str,
     data: Path,
     out: Path,
-    bars: Bars = lambda _: nullcontext(silent),
+    bars: Bars = no_bars,
     command: str = "",
 ) -> dict[str, Any]:
     """Ask a model a published benchmark.

@@ -6,8 +6,7 @@ result.json         all seeds, and means over them
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -18,17 +17,15 @@ from armillary.benchmark.machine import date, describe_machine
 from armillary.comprehension.quadruplets import mean_headline
 from armillary.core.errors import ConfigError
 from armillary.core.files import write_json
-from armillary.core.progress import Progress, silent
+from armillary.core.progress import Bars, no_bars
 from armillary.recipes.understanding import UnderstandConfig, understand_model
-
-Bars = Callable[[str], AbstractContextManager[Progress]]
 
 
 def understand_seeds(
     models: Sequence[str],
     out: Path,
     config: UnderstandConfig | None = None,
-    bars: Bars = lambda _: nullcontext(silent),
+    bars: Bars = no_bars,
     command: str = "",
 ) -> dict[str, Any]:
     """Ask several models, which differ in their seed, the same.

@@ -7,14 +7,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from importlib.resources import files
 from pathlib import Path
 
 import numpy as np
-from jinja2 import Environment, StrictUndefined
 from markupsafe import Markup
 
-from armillary.core.files import replacing
 from armillary.report.contents import (
     Chart,
     ContactSheet,
@@ -27,9 +24,10 @@ from armillary.report.contents import (
     RolloutStrip,
     SurpriseView,
 )
+from armillary.report.html import fill, write_html
 from armillary.report.images import depth_picture, depth_range, frames_around, png_uri
 from armillary.report.lines import line_chart
-from armillary.report.marks import emblem, interval_strip, plan_overlay
+from armillary.report.marks import interval_strip, plan_overlay
 from armillary.report.svg import drawing, tag
 from armillary.report.words import write_interval, write_value, write_verdict
 
@@ -50,23 +48,17 @@ def write_report(contents: ReportContents, out: Path) -> Path:
     Raises:
         StorageError: not writable, or the disk is full.
     """
-    page = render_report(contents)
-    with replacing(out) as beside:
-        beside.write_text(page, encoding="utf-8")
-    return out
+    return write_html(render_report(contents), out)
 
 
 def render_report(contents: ReportContents) -> str:
     """Return the report as HTML."""
-    environment = Environment(
-        autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
-    )
     groups, sources = _numbered(contents.results)
     rows = [row for group in contents.results for row in group.rows]
-    return environment.from_string(_template("report.html")).render(
+    return fill(
+        "report.html",
         **_writers(),
         page=contents,
-        style=Markup(_template("style.css")),  # our own file, not text from outside
         headlines=[row for row in rows if row.headline],
         groups=groups,
         sources=sources,
@@ -88,7 +80,6 @@ def _writers() -> dict[str, Callable]:
         "verdict": write_verdict,
         "strip": interval_strip,
         "legend": _legend,
-        "emblem": emblem,
     }
 
 
@@ -189,7 +180,3 @@ def _legend(curves: Sequence[Curve]) -> Markup:
         line = tag("line", class_=f"line s{number % 4}", x1=0, x2=32, y1=8, y2=8)
         items.append(tag("li", drawing(32, 16, "sample", curve.name, line), curve.name))
     return tag("ul", *items, class_="key")
-
-
-def _template(name: str) -> str:
-    return files("armillary.report").joinpath("templates", name).read_text(encoding="utf-8")

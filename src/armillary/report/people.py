@@ -10,17 +10,14 @@ import io
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
-from importlib.resources import files
 from pathlib import Path
 
 import numpy as np
 from jaxtyping import UInt8
-from jinja2 import Environment, StrictUndefined
 from markupsafe import Markup
 from PIL import Image
 
-from armillary.core.files import replacing
-from armillary.report.marks import emblem
+from armillary.report.html import fill, write_html
 
 _MS_PER_PICTURE, _MS_AT_END = 110, 900
 
@@ -57,7 +54,6 @@ def write_people_page(questions: Sequence[Question], name: str, seed: int, out: 
     Raises:
         StorageError: not writable.
     """
-    environment = Environment(autoescape=True, undefined=StrictUndefined)
     data = [
         {
             "concept": one.concept,
@@ -69,18 +65,15 @@ def write_people_page(questions: Sequence[Question], name: str, seed: int, out: 
         }
         for one in questions
     ]
-    page = environment.from_string(_template("people.html")).render(
-        style=Markup(_template("style.css")),  # our own file, not text from outside
-        emblem=emblem,
+    page = fill(
+        "people.html",
         questions=questions,
         set=name,
         seed=seed,
         # JSON inside a script: only a "<" could end it
         data=Markup(json.dumps(data).replace("<", "\\u003c")),
     )
-    with replacing(out) as beside:
-        beside.write_text(page, encoding="utf-8")
-    return out
+    return write_html(page, out)
 
 
 def clip_uri(clip: UInt8[np.ndarray, "T H W 3"]) -> str:
@@ -93,7 +86,3 @@ def clip_uri(clip: UInt8[np.ndarray, "T H W 3"]) -> str:
         lossless=True,
     )  # fmt: skip
     return "data:image/webp;base64," + base64.b64encode(file.getvalue()).decode()
-
-
-def _template(name: str) -> str:
-    return files("armillary.report").joinpath("templates", name).read_text(encoding="utf-8")

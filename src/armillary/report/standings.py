@@ -6,16 +6,14 @@ It is one file that loads nothing from anywhere. What nobody replayed is drawn i
 from __future__ import annotations
 
 from dataclasses import dataclass
-from importlib.resources import files
 from pathlib import Path
 from typing import Literal
 
-from jinja2 import Environment, StrictUndefined
 from markupsafe import Markup
 
-from armillary.core.files import replacing
 from armillary.report.contents import Number, ResultRow
-from armillary.report.marks import emblem, interval_strip
+from armillary.report.html import fill, write_html
+from armillary.report.marks import interval_strip
 from armillary.report.svg import drawing, tag
 from armillary.report.words import write_interval, write_value
 
@@ -131,21 +129,14 @@ def write_standings(page: StandingsPage, out: Path) -> Path:
     Raises:
         StorageError: not writable, or the disk is full.
     """
-    text = render_standings(page)
-    with replacing(out) as beside:
-        beside.write_text(text, encoding="utf-8")
-    return out
+    return write_html(render_standings(page), out)
 
 
 def render_standings(page: StandingsPage) -> str:
     """Return the page as HTML."""
-    environment = Environment(
-        autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
-    )
-    return environment.from_string(_template("standings.html")).render(
+    return fill(
+        "standings.html",
         page=page,
-        style=Markup(_template("style.css")),  # our own file, not text from outside
-        emblem=emblem,
         ladder=ladder,
         strip=interval_strip,
         value=write_value,
@@ -166,7 +157,3 @@ def ladder(checked: Checked) -> Markup:
         for n in range(len(STEPS) - 1)
     ]
     return drawing(38, 12, "ladder", checked, *lines, *rungs)
-
-
-def _template(name: str) -> str:
-    return files("armillary.report").joinpath("templates", name).read_text(encoding="utf-8")

@@ -38,7 +38,6 @@ from armillary.spatial.ego_motion import (
     remove_ego_motion,
     rigid_flow,
     warp_points,
-    warp_scan,
 )
 from armillary.spatial.lenses import (
     Lens,
@@ -77,6 +76,15 @@ from armillary.spatial.sampling import (
     farthest_points,
     nearest_points,
     patches,
+)
+from armillary.spatial.scan_match import match_scans
+from armillary.spatial.scan_warp import (
+    fill_scan_gaps,
+    known_beside,
+    planar_motion,
+    planar_pose,
+    range_slopes,
+    warp_scan_ranges,
 )
 from armillary.spatial.scans import (
     points_from_scan,
@@ -118,11 +126,14 @@ __all__ = [
     "exp",
     "far_side",
     "farthest_points",
+    "fill_scan_gaps",
     "interpolate",
     "intrinsics_from_fov",
     "inverse",
     "jitter",
+    "known_beside",
     "log",
+    "match_scans",
     "nearest_points",
     "nearest_rotation",
     "noisy_depth",
@@ -131,6 +142,8 @@ __all__ = [
     "patches",
     "pillars",
     "pixel_grid",
+    "planar_motion",
+    "planar_pose",
     "point_counts",
     "point_map",
     "points_from_depth",
@@ -143,6 +156,7 @@ __all__ = [
     "project_lens",
     "quaternion_from_pose",
     "range_image",
+    "range_slopes",
     "rays",
     "relative",
     "remove_ego_motion",
@@ -157,5 +171,5 @@ __all__ = [
     "valid_depth",
     "voxel_downsample",
     "warp_points",
-    "warp_scan",
+    "warp_scan_ranges",
 ]

@@ -3,9 +3,9 @@
 Poses name the sensor at two times: ``new_from_old`` takes points in the old sensor frame to the
 new one, ``relative(world_from_new, world_from_old)``.
 
-Torch, differentiable in ranges, points and poses.
+Torch, differentiable in points and poses. Planar scans: ``scan_warp.py``.
 
-Axes: *B any batch axes, N beams, P points.
+Axes: *B any batch axes, P points.
 Convention: metres; NaN stays NaN, without harm to the gradients of the rest.
 """
 
@@ -16,7 +16,6 @@ from jaxtyping import Float
 from torch import Tensor
 
 from armillary.spatial.poses import compose, inverse, relative, transform_points
-from armillary.spatial.scans import points_from_scan, scan_from_points
 from armillary.spatial.twists import exp, log
 
 
@@ -27,25 +26,6 @@ def warp_points(
     finite = torch.isfinite(points_old).all(-1, keepdim=True)
     moved = transform_points(new_from_old, torch.where(finite, points_old, 0.0))
     return torch.where(finite, moved, torch.nan)
-
-
-def warp_scan(
-    range_m: Float[Tensor, "*B N"],
-    angle_rad: Float[Tensor, " N"],
-    new_from_old: Float[Tensor, "*B 4 4"],
-) -> Float[Tensor, "*B N"]:
-    """Return a planar scan as its points would be scanned after the sensor moved, metres.
-
-    The nearest point in each beam; NaN where none falls: what was hidden stays unknown, and near
-    surfaces show gaps, since points are not joined. What leaves the scanner's plane (x y) is
-    dropped back onto it.
-
-    Raises:
-        ShapeError: angles that are no scan's.
-    """
-    flat = points_from_scan(range_m, angle_rad)
-    points = torch.cat([flat, torch.zeros_like(flat[..., :1])], dim=-1)
-    return scan_from_points(warp_points(points, new_from_old)[..., :2], angle_rad)
 
 
 def deskew(

@@ -11,6 +11,7 @@ from armillary.core.rng import generator, key
 from armillary.data import Windows
 from armillary.models import JEPA
 from armillary.models.decoder import Decoder
+from armillary.models.seeding import seeded
 
 _LR = 1e-3
 _BATCH = 128
@@ -37,8 +38,7 @@ def fit_decoder(
     rng = generator("decoder", seed)
     index = rng.permutation(len(windows))[:frames]
     latents, pictures = _pairs(model, windows, index)
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(key("decoder", seed) >> 65)
+    with seeded(key("decoder", seed) >> 65):
         decoder = Decoder(latents.shape[1], model.config.encoder.image_size)
     optimizer = torch.optim.AdamW(decoder.parameters(), lr=_LR, fused=True)
     for step in range(steps):

@@ -13,6 +13,7 @@ from armillary.core.errors import ConfigError, ShapeError
 from armillary.core.rng import key, torch_generator
 from armillary.core.values import Batch
 from armillary.models import JEPA
+from armillary.models.seeding import seeded
 from armillary.objectives import (
     BIRD_VIEW_KINDS,
     bird_view,
@@ -61,8 +62,7 @@ class Learner(nn.Module):
                 "objective.sensor_dropout needs model.optional_sensors, which is empty. Set it to "
                 "0 or name the sensors that may be missing."
             )
-        with torch.random.fork_rng(devices=[]):
-            torch.default_generator.manual_seed(key("learner", seed) >> 65)
+        with seeded(key("learner", seed) >> 65):
             self._make_heads(model, objective)
 
     def _make_heads(self, model: JEPA, objective: ObjectiveConfig) -> None:

@@ -21,7 +21,7 @@ from torch import Tensor, nn
 
 from armillary.training.config import OptimizerConfig
 
-_HEADS = ("picture", "bird", "inverse")
+_KEPT = "model."  # what else a learner has is heads
 # what each optimizer keeps for a parameter; scalars are steps counted
 _STATES: dict[type[torch.optim.Optimizer], tuple[str, ...]] = {
     torch.optim.AdamW: ("exp_avg", "exp_avg_sq", "step"),
@@ -33,7 +33,7 @@ class Optimizer:
     """One or two of torch's optimizers, driven as one.
 
     Args:
-        learner: whose parameters move.
+        learner: whose parameters move; those of its ``model`` are kept, the others are heads.
         config: which, and with which decay; the rate is set with ``set_rate`` before every step.
     """
 
@@ -102,5 +102,5 @@ class Optimizer:
 
 
 def _is_hidden(name: str, parameter: Tensor) -> bool:
-    """Say whether a parameter is a matrix inside the network, neither a vector nor a head."""
-    return parameter.ndim == 2 and min(parameter.shape) > 1 and not name.startswith(_HEADS)
+    """Say whether a parameter is a matrix inside the model, neither a vector nor of a head."""
+    return parameter.ndim == 2 and min(parameter.shape) > 1 and name.startswith(_KEPT)

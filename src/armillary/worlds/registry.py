@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, get_type_hints
 
 from armillary.core.errors import ConfigError, unknown_name
 from armillary.core.protocols import World
+from armillary.core.settings import as_declared
 
 
 def _tabletop(**settings: Any) -> World:
@@ -18,13 +19,13 @@ def _tabletop(**settings: Any) -> World:
 def _two_rooms(**settings: Any) -> World:
     from armillary.worlds.two_rooms import TwoRooms
 
-    return TwoRooms(**settings)
+    return TwoRooms(**as_declared("two_rooms", get_type_hints(TwoRooms.__init__), settings))
 
 
 def _stage(**settings: Any) -> World:
     from armillary.worlds.stage import Stage
 
-    return Stage(**settings)
+    return Stage(**as_declared("stage", get_type_hints(Stage.__init__), settings))
 
 
 def _yard(**settings: Any) -> World:
@@ -81,6 +82,7 @@ def make_world(name: str, **settings: Any) -> World:
         factory = WORLDS[name]
     else:
         raise unknown_name("world", name, [*WORLDS, "gym:<id>"])
+    settings = as_declared(name, get_type_hints(factory), settings)
     try:
         return factory(**settings)
     except TypeError as error:

@@ -7,9 +7,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, get_type_hints
 
 from armillary.core.errors import ConfigError, unknown_name
+from armillary.core.settings import as_declared
 from armillary.core.values import StreamKind
 from armillary.worlds.tabletop_looks import APPEARANCES
 from armillary.worlds.tabletop_tasks import TASKS
@@ -30,7 +31,8 @@ SENSORS: dict[str, StreamKind] = {
     "lidar": "lidar",
     "world_from_lidar": "pose",
 }
-_MOST_CAMERAS, _MOST_SAMPLES = 4, 64
+_MOST_CAMERAS = 4
+_MOST_SAMPLES = 64
 _MOST_BEAMS = 65_536
 _RANGES = {
     "azimuth_deg": (-360.0, 360.0),
@@ -98,23 +100,14 @@ class TabletopSettings:
 
     @classmethod
     def of(cls, chosen: Mapping[str, Any]) -> TabletopSettings:
-        """Return settings as they come from a command line: lists for tuples, whole numbers."""
-        read: dict[str, Any] = {
-            name: tuple(v) if isinstance(v, list) else v for name, v in chosen.items()
-        }
-        for name in _RANGES.keys() & read.keys():
-            read[name] = _range(name, read[name])
-        for name in {"camera_gap_deg", *_SHARES, *_SIZES} & read.keys():
-            read[name] = _number(name, read[name])
-        # these two become text of the simulator's scene: nothing but their own types may come
-        for name, kind, words in (("shadows", bool, "true or false"), ("samples", int, "whole")):
-            if type(read.get(name, kind())) is not kind:
-                raise ConfigError(f"tabletop: {name} is {words}, got {read[name]!r:.60}.")
-        return cls(**read)
+        """Return settings as they come from a command line."""
+        return cls(**as_declared("tabletop", get_type_hints(cls), chosen))
 
     def __post_init__(self) -> None:
         if not 16 <= self.image_size <= 1024:
             raise ConfigError(f"tabletop: image_size is 16 to 1024 pixels, got {self.image_size}.")
+        if not 0 <= self.samples <= _MOST_SAMPLES:
+            raise ConfigError(f"tabletop: samples is 0 to {_MOST_SAMPLES}, got {self.samples}.")
         if not 1 <= self.num_objects[0] <= self.num_objects[1] <= 3:
             raise ConfigError(
                 f"tabletop: num_objects is (fewest, most) within 1 to 3, got {self.num_objects}."
@@ -125,8 +118,6 @@ class TabletopSettings:
         for what, known in (("task", TASKS), ("appearance", APPEARANCES), ("occluder", OCCLUDERS)):
             if getattr(self, what) not in known:
                 raise unknown_name(f"{what} of tabletop", getattr(self, what), known)
-        if not 0 <= self.samples <= _MOST_SAMPLES:
-            raise ConfigError(f"tabletop: samples is 0 to {_MOST_SAMPLES}, got {self.samples}.")
         self._check_view()
         self._check_sensing()
 
@@ -171,16 +162,3 @@ class TabletopSettings:
 def stream_name(sensor: str, camera: int) -> str:
     """Return what a camera's stream is called; camera 0 has no number."""
     return sensor if camera == 0 else f"{sensor}_{camera}"
-
-
-def _range(name: str, value: Any) -> Range:
-    pair = value if isinstance(value, tuple) else (value, value)
-    if len(pair) != 2:
-        raise ConfigError(f"tabletop: {name} is one number or (lowest, highest), got {value}.")
-    return _number(name, pair[0]), _number(name, pair[1])
-
-
-def _number(name: str, value: Any) -> float:
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        raise ConfigError(f"tabletop: {name} takes numbers, got {value!r}.")
-    return float(value)

@@ -47,6 +47,7 @@ _SUCCESS_M = 0.3
 _GOAL_LEAST_M, _GOAL_MOST_M = 1.5, 6.0
 _ROOM_M = VEHICLE_RADIUS_M + 0.1
 _KIDNAP_M = 1.0
+_TRIES = 10_000
 _KEEP_OFF_M = 0.05  # the walker turns round before touching the vehicle
 _HOME = Pose(0.0, 0.0, 0.0)
 _UNITS = {
@@ -223,13 +224,17 @@ class Yard:
 
         Returns:
             What is seen then, and how far it jumped in metres.
+
+        Raises:
+            WorldError: no free place is as far away.
         """
         now = self.save_state()
-        while True:
+        for _ in range(_TRIES):
             place = self._layout.draw_free(rng, _ROOM_M, self._mover(now.walked_m))
             jump_m = float(np.hypot(*(place - now.pose.xy)))
             if jump_m >= max(least_m, _KIDNAP_M):
                 return self.teleport(place), jump_m
+        raise WorldError(f"yard: no free place is {least_m:g} m away; ask for less.")
 
     def nudge_camera(
         self, shift_m: Float64[np.ndarray, " 3"], turn_rad: Float64[np.ndarray, " 3"]

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, get_type_hints
 
 from armillary.core.errors import ConfigError, unknown_name
+from armillary.core.settings import as_declared
 from armillary.core.values import StreamKind
 
 SENSORS: dict[str, StreamKind] = {
@@ -54,15 +55,8 @@ class YardSettings:
 
     @classmethod
     def of(cls, chosen: Mapping[str, Any]) -> YardSettings:
-        """Return settings as they come from a command line: lists for tuples, whole numbers."""
-        read: dict[str, Any] = {
-            name: tuple(v) if isinstance(v, list) else v for name, v in chosen.items()
-        }
-        for name in {"field_deg", "reach_m", "noise_m", "dropout", "drift"} & read.keys():
-            if isinstance(read[name], bool) or not isinstance(read[name], int | float):
-                raise ConfigError(f"yard: {name} takes a number, got {read[name]!r}.")
-            read[name] = float(read[name])
-        return cls(**read)
+        """Return settings as they come from a command line."""
+        return cls(**as_declared("yard", get_type_hints(cls), chosen))
 
     def __post_init__(self) -> None:
         for name in self.sensors:

@@ -8,7 +8,6 @@ Axes: T time, P points, F features of a point.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import chain
@@ -23,7 +22,13 @@ from armillary.core.progress import Progress
 from armillary.core.values import Episode, Stream
 from armillary.data.clouds import Clouds
 from armillary.data.sources.cloud import Cloud
-from armillary.data.sources.source import IngestOptions, IngestSummary, files_with
+from armillary.data.sources.source import (
+    IngestOptions,
+    IngestSummary,
+    files_with,
+    has_file_with,
+    natural,
+)
 from armillary.data.writer import DatasetWriter
 
 DEFAULT_FPS = 10.0  # what most spinning scanners do; for files that carry no time
@@ -74,7 +79,11 @@ def recordings(source: Path, suffixes: Iterable[str]) -> list[Recording]:
     ends = tuple(suffixes)
     if not source.exists():
         raise FormatError(f"{source}: there is no such file or folder; point clouds were expected.")
-    files = [source] if source.is_file() else sorted(files_with(source, ends), key=natural)
+    files = (
+        [source]
+        if source.is_file()
+        else sorted(files_with(source, ends), key=lambda file: natural(file.as_posix()))
+    )
     if not files:
         raise FormatError(f"{source}: holds no point cloud; looked for {', '.join(ends)}.")
     if source.is_file():
@@ -87,12 +96,6 @@ def recordings(source: Path, suffixes: Iterable[str]) -> list[Recording]:
         Recording((root / folder.relative_to(source)).as_posix(), tuple(inside))
         for folder, inside in folders.items()
     ]
-
-
-def natural(path: Path) -> list[tuple[int, str]]:
-    """Return a key that sorts numbers in a path by their value."""
-    parts = re.split(r"([0-9]+)", path.as_posix())
-    return [(int(part), "") if part.isdecimal() else (-1, part) for part in parts]
 
 
 def write_recordings(
@@ -201,18 +204,36 @@ class _Run:
         return Episode(streams, time_ns, None, recording.name, self.options.license)
 
 
-def ingest_files(
-    source: Path,
-    out: Path,
-    progress: Progress,
-    options: IngestOptions,
-    suffixes: Iterable[str],
-    sensor: Sensor,
-) -> IngestSummary:
-    """Write a dataset from a file or from folders of files of one format.
+@dataclass(frozen=True)
+class CloudFiles:
+    """A format with one cloud a file, each of which tells where it lies, as a source.
 
-    Raises:
-        FormatError: nothing there, or no cloud is usable.
-        StorageError: ``out`` cannot be written; nothing is left there.
+    Attributes:
+        fmt: name of the format.
+        suffixes: ends of its files' names, in lower case.
+        read: reads a file: path, unit (or None), origin in metres (or None).
+        OPTIONS: as of every source.
     """
-    return write_recordings(source, out, recordings(source, suffixes), sensor, progress, options)
+
+    fmt: str
+    suffixes: tuple[str, ...]
+    read: Callable[[Path, str | None, np.ndarray | None], Cloud]
+    OPTIONS: tuple[str, ...] = ("fps", "unit")
+
+    def detect(self, path: Path) -> bool:
+        """Say whether there is such a file."""
+        return has_file_with(path, self.suffixes)
+
+    def ingest(
+        self, source: Path, out: Path, progress: Progress, options: IngestOptions
+    ) -> IngestSummary:
+        """Write files as episodes of clouds; a folder is one episode.
+
+        Raises:
+            FormatError: nothing there, or no cloud is usable.
+            MissingExtraError: a library that reads the format is not installed.
+            StorageError: ``out`` cannot be written; nothing is left there.
+        """
+        found = recordings(source, self.suffixes)
+        sensor = Sensor(self.fmt, lambda p, m: self.read(p, options.unit, m), "points", True)
+        return write_recordings(source, out, found, sensor, progress, options)

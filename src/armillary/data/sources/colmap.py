@@ -27,7 +27,7 @@ from armillary.data.sources.colmap_model import (
     has_model,
     read_model,
 )
-from armillary.data.sources.lens import Lens, checked, from_option
+from armillary.data.sources.lens import Lens, checked
 from armillary.data.sources.photos import by_folder, step_times
 from armillary.data.sources.picture_files import colour_camera, first_size
 from armillary.data.sources.pictures import below, depth_mm
@@ -35,6 +35,7 @@ from armillary.data.sources.recording import Camera, Recording, rigid, write_rec
 from armillary.data.sources.source import IngestOptions, IngestSummary
 from armillary.spatial import inverse, pose_from_quaternion
 
+OPTIONS = ("fps", "max_side", "depth_scale", "intrinsics")
 MODELS = (".", "sparse/0", "sparse", "colmap/sparse/0")
 PICTURES = ("images", "../images", "../../images", "input")
 _SAYS = "COLMAP's world-to-camera pose, unit quaternion wxyz"
@@ -54,7 +55,7 @@ def ingest(source: Path, out: Path, progress: Progress, options: IngestOptions) 
     inner = next((source / name for name in MODELS if has_model(source / name)), None)
     pictures = next((source / n for n in PICTURES if (source / n).is_dir()), None)
     if inner is None or pictures is None:
-        wanted = "cameras and images (.bin or .txt)" if inner is None else "a folder images/"
+        wanted = "cameras and images (.bin or .txt)" if inner is None else "folder images/"
         raise FormatError(f"{source}: has no {wanted} of a COLMAP project in it.")
     model = read_model(inner)
     if not model.images:
@@ -107,7 +108,7 @@ def _world_from_camera(image: ColmapImage, scale: float) -> Float[np.ndarray, "4
 
 def _lens(model: ColmapModel, image: ColmapImage, options: IngestOptions) -> Lens:
     if options.intrinsics is not None:
-        return from_option(options.intrinsics)
+        return Lens(options.intrinsics)
     if image.camera not in model.cameras:
         raise FormatError(f"{image.name}: its camera {image.camera} is not among the cameras.")
     return checked(_as_lens(model.cameras[image.camera]), image.name)
@@ -143,7 +144,7 @@ def _sparse_depth(
         u, v = np.rint(pixels[:, :2] / camera[:, 2:]).astype(np.int64).T
         inside = (u >= 0) & (u < columns) & (v >= 0) & (v < rows)
         np.minimum.at(picture_m, (v[inside], u[inside]), camera[inside, 2])
-        return depth_mm(picture_m, 1.0, images[step].name)
+        return depth_mm(picture_m / scale, scale, images[step].name)
 
     def read(steps: Sequence[int]) -> Iterator[np.ndarray]:
         return (draw(step) for step in steps)

@@ -16,7 +16,7 @@ import numpy as np
 from jaxtyping import Float, Int64
 
 from armillary.core.errors import FormatError
-from armillary.data.sources.lens import read_text
+from armillary.data.sources.text_files import read_text
 
 MAX_FILE_BYTES = 4 << 30
 # name and number of parameters by number; what is not here is a fisheye or rarer
@@ -194,7 +194,7 @@ def _text_cameras(file: Path) -> dict[int, ColmapCamera]:
             raise _unknown(file, words[1])
         values = _floats(where, [words[0], *words[2:]])
         if len(values) < 3 or len(values) - 3 != names[words[1]]:
-            raise FormatError(f"{where}: 'id {words[1]} columns rows parameters' was expected.")
+            raise FormatError(f"{where}: 'id model columns rows parameters' was expected.")
         size = int(values[1]), int(values[2])
         cameras[int(values[0])] = ColmapCamera(words[1], *size, tuple(values[3:]))
     return cameras

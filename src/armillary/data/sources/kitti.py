@@ -13,22 +13,22 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-import torch
 from jaxtyping import Float64, Int64
 
-from armillary.core.errors import FormatError, ShapeError
+from armillary.core.errors import FormatError
 from armillary.core.progress import Progress
 from armillary.data.sources.bare_floats import read_floats
 from armillary.data.sources.cloud import Cloud
 from armillary.data.sources.cloud_folder import Recording, Sensor, recordings, write_recordings
-from armillary.data.sources.source import IngestOptions, IngestSummary, refuse_options
-from armillary.spatial.poses import check_pose
+from armillary.data.sources.recording import rigid
+from armillary.data.sources.source import IngestOptions, IngestSummary
+from armillary.data.sources.text_files import numbers, read_text
 
+OPTIONS = ("fps",)
 SUFFIXES = (".bin",)
 COLUMNS = ("x", "y", "z", "intensity")
-MAX_TEXT_BYTES = 64 << 20
 _SWEEPS = "velodyne"
-_POSE_TOLERANCE = 1e-3  # of a rotation's products; the files have six digits or more
+_SAYS = "KITTI's 12 numbers of a 3x4 pose by row, rotation and metres, of camera 0 (poses) or Tr"
 
 
 def detect(path: Path) -> bool:
@@ -41,10 +41,8 @@ def ingest(source: Path, out: Path, progress: Progress, options: IngestOptions) 
 
     Raises:
         FormatError: nothing there, no sweep is usable, or poses and times do not fit the sweeps.
-        ConfigError: a unit was given; these are metres.
         StorageError: ``out`` cannot be written; nothing is left there.
     """
-    refuse_options(options, "kitti", ["max_side", "unit", "depth_scale", "intrinsics"])
     folders = _sequences(source)
     found = [read_sequence(folder) for folder in folders] or recordings(source, SUFFIXES)
     posed = [recording.world_from_lidar is not None for recording in found]
@@ -108,51 +106,39 @@ def _times(path: Path, steps: int) -> Int64[np.ndarray, " T"]:
 
 
 def _world_from_lidar(path: Path, folder: Path, steps: int) -> Float64[np.ndarray, "T 4 4"]:
-    start_from_camera = _homogeneous(path, _numbers(path, steps, 12))
+    rows = _numbers(path, steps, 12)
+    start_from_camera = np.stack(
+        [_pose(row, f"{path}, line {n + 1}") for n, row in enumerate(rows)]
+    )
     camera_from_lidar = _calibration(folder / "calib.txt")
     return np.linalg.inv(camera_from_lidar) @ start_from_camera @ camera_from_lidar
 
 
 def _calibration(path: Path) -> Float64[np.ndarray, "4 4"]:
-    lines = _text(path).splitlines() if path.is_file() else []
+    lines = read_text(path).splitlines() if path.is_file() else []
     rows = [line.split()[1:] for line in lines if line.startswith(("Tr:", "Tr_velo_to_cam:"))]
     try:
-        values = np.array([float(word) for word in rows[0]]).reshape(1, 12)
+        values = np.array([float(word) for word in rows[0]]).reshape(12)
     except (IndexError, ValueError) as error:
         raise FormatError(
             f"{path}: has no line 'Tr:' with 12 numbers; KITTI's poses are of camera 0, so they "
             "mean nothing for the LiDAR without it. Add calib.txt, or take the poses away."
         ) from error
-    return _homogeneous(path, values)[0]
+    return _pose(values, str(path))
 
 
-def _homogeneous(path: Path, rows: np.ndarray) -> Float64[np.ndarray, "T 4 4"]:
-    last = np.tile(np.array([[[0.0, 0.0, 0.0, 1.0]]]), (len(rows), 1, 1))
-    poses = np.concatenate([rows.reshape(-1, 3, 4), last], 1)
-    try:
-        check_pose(torch.from_numpy(poses), str(path), _POSE_TOLERANCE)
-    except ShapeError as error:
-        raise FormatError(str(error)) from error
-    return poses
+def _pose(row: Float64[np.ndarray, " 12"], where: str) -> Float64[np.ndarray, "4 4"]:
+    return rigid(np.vstack([row.reshape(3, 4), [0.0, 0.0, 0.0, 1.0]]), where, _SAYS)
 
 
 def _numbers(path: Path, rows: int, width: int) -> Float64[np.ndarray, "rows width"]:
-    lines = [line.split() for line in _text(path).splitlines() if line.strip()]
+    lines = numbers(path)
     if len(lines) != rows or any(len(line) != width for line in lines):
         raise FormatError(
             f"{path}: must have {rows} lines of {width} numbers, one a sweep; it has {len(lines)} "
             "lines, or other numbers in one."
         )
-    try:
-        values = np.array([[float(word) for word in line] for line in lines])
-    except ValueError as error:
-        raise FormatError(f"{path}: a line is not a row of numbers ({error}).") from error
+    values = np.array(lines, np.float64)
     if not np.isfinite(values).all():
         raise FormatError(f"{path}: holds NaN or infinity.")
     return values
-
-
-def _text(path: Path) -> str:
-    if path.stat().st_size > MAX_TEXT_BYTES:
-        raise FormatError(f"{path}: larger than {MAX_TEXT_BYTES >> 20} MiB; refused as text.")
-    return path.read_text("ascii", "replace")

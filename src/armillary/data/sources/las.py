@@ -18,44 +18,15 @@ import numpy as np
 
 from armillary.core.errors import FormatError
 from armillary.core.optional import require
-from armillary.core.progress import Progress
 from armillary.data.sources import las_points
 from armillary.data.sources.cloud import METRES, Cloud, assembled, check_count, metres_per
-from armillary.data.sources.cloud_folder import Sensor, ingest_files
 from armillary.data.sources.las_header import LasHeader, read_header
-from armillary.data.sources.source import (
-    IngestOptions,
-    IngestSummary,
-    has_file_with,
-    refuse_options,
-)
 
-SUFFIXES = (".las", ".laz")
 _DECODER_BYTES = 4 << 30  # of address space for the decoder's process, beside the points
 # each thread takes address space, which is what is bounded
 _FEW = {"RAYON_NUM_THREADS": "4", "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
 _DECODER_S = 120.0
 _SLOWEST_POINTS_PER_S = 20_000
-
-
-def detect(path: Path) -> bool:
-    """Say whether there is a LAS or LAZ file."""
-    return has_file_with(path, SUFFIXES)
-
-
-def ingest(source: Path, out: Path, progress: Progress, options: IngestOptions) -> IngestSummary:
-    """Write LAS and LAZ files as episodes of clouds; a folder is one episode.
-
-    Raises:
-        FormatError: nothing there, or no cloud is usable.
-        MissingExtraError: laspy is not installed.
-        StorageError: ``out`` cannot be written; nothing is left there.
-    """
-    refuse_options(options, "las", ["max_side", "depth_scale", "intrinsics"])
-    metres_per(options.unit)
-    _need_laspy(compressed=False)
-    sensor = Sensor("las", lambda p, origin_m: read_las(p, options.unit, origin_m), "points", True)
-    return ingest_files(source, out, progress, options, SUFFIXES, sensor)
 
 
 def read_las(path: Path, unit: str | None = None, origin_m: np.ndarray | None = None) -> Cloud:

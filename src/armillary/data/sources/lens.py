@@ -17,9 +17,9 @@ import numpy as np
 
 from armillary.core.errors import FormatError
 from armillary.data.resize import Size, resized_lens
+from armillary.data.sources.text_files import numbers
 
 Pinhole = tuple[float, float, float, float]
-MAX_TEXT_BYTES = 256 << 20
 
 
 @dataclass(frozen=True)
@@ -58,7 +58,8 @@ class Lens:
         if abs(self.size[0] * size[1] - self.size[1] * size[0]) > max(*self.size, *size):
             raise FormatError(
                 f"{where}: is {size[1]}x{size[0]} but its intrinsics are for "
-                f"{self.size[1]}x{self.size[0]}; pass the intrinsics of these pictures."
+                f"{self.size[1]}x{self.size[0]}; pass theirs with "
+                "--intrinsics fx fy cx cy."
             )
         k = resized_lens(self.intrinsics, self.size, size)
         return Lens(pinhole_of(k), self.distortion, size)
@@ -73,20 +74,20 @@ def checked(lens: Lens, where: str) -> Lens:
     """Return the lens if it can be one.
 
     Raises:
-        FormatError: numbers that are not finite, or a focal length of 0 or below.
+        FormatError: numbers that are not finite, a focal length of 0 or below, or no picture size.
     """
+    if lens.size is not None and min(lens.size) < 1:
+        raise FormatError(
+            f"{where}: intrinsics of pictures of {lens.size[1]}x{lens.size[0]} pixels cannot be; "
+            "correct their size, or pass --intrinsics fx fy cx cy."
+        )
     known = np.isfinite([*lens.pinhole, *lens.distortion]).all()
     if not known or min(lens.pinhole[:2]) <= 0:
         raise FormatError(
             f"{where}: intrinsics fx, fy, cx, cy in pixels were expected, got "
-            f"{', '.join(f'{n:g}' for n in lens.pinhole)}; pass intrinsics=(fx, fy, cx, cy)."
+            f"{', '.join(f'{n:g}' for n in lens.pinhole)}; pass --intrinsics fx fy cx cy."
         )
     return lens
-
-
-def from_option(intrinsics: Pinhole) -> Lens:
-    """Return the lens that was passed as an option."""
-    return checked(Lens(intrinsics), "The option intrinsics")
 
 
 def read_lens(path: Path) -> Lens:
@@ -106,36 +107,8 @@ def read_lens(path: Path) -> Lens:
         return checked(Lens((fx, fy, cx, cy), tuple(distortion)), where)
     raise FormatError(
         f"{path}: K as 3x3 or 4x4, or a line 'fx fy cx cy' with or without distortion, was "
-        f"expected; got {len(values)} numbers. Pass intrinsics=(fx, fy, cx, cy) instead."
+        f"expected; got {len(values)} numbers. Pass --intrinsics fx fy cx cy instead."
     )
-
-
-def read_text(path: Path) -> str:
-    """Return a text file of bounded size.
-
-    Raises:
-        FormatError: it is missing or too large.
-    """
-    if not path.is_file():
-        raise FormatError(f"{path}: there is no such file; a text file was expected there.")
-    if path.stat().st_size > MAX_TEXT_BYTES:
-        raise FormatError(f"{path}: larger than {MAX_TEXT_BYTES >> 20} MiB; refused as text.")
-    return path.read_text(errors="replace")
-
-
-def numbers(path: Path) -> list[list[float]]:
-    """Return the numbers of a text file by line; comments (#) and empty lines are left out.
-
-    Raises:
-        FormatError: there is something else in it.
-    """
-    lines = [
-        line.split("#", 1)[0].replace(",", " ").split() for line in read_text(path).split("\n")
-    ]
-    try:
-        return [[float(word) for word in words] for words in lines if words]
-    except ValueError as error:
-        raise FormatError(f"{path}: only numbers were expected in it ({error}).") from error
 
 
 class Rectifier:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -15,8 +16,10 @@ from armillary.data.dataset import Dataset
 from armillary.data.foreign import tasks_of
 from armillary.data.opening import open_dataset
 from armillary.data.resize import resized, resized_lens, within_side
-from armillary.data.sources.source import IngestOptions, IngestSummary, refuse_options
+from armillary.data.sources.source import IngestOptions, IngestSummary
 from armillary.data.writer import DatasetWriter, Frames
+
+OPTIONS = ("fps", "max_side")
 
 
 def detect(path: Path) -> bool:
@@ -33,7 +36,6 @@ def ingest(source: Path, out: Path, progress: Progress, options: IngestOptions) 
         ConfigError: another frame rate was asked for.
         StorageError: ``out`` cannot be written; nothing is left there.
     """
-    refuse_options(options, "lerobot", ["unit", "depth_scale", "intrinsics"])
     dataset = open_dataset(source)
     if options.fps not in (None, dataset.fps):
         raise ConfigError(f"{source}: runs at {dataset.fps} steps/s, which cannot be changed.")
@@ -45,7 +47,7 @@ def ingest(source: Path, out: Path, progress: Progress, options: IngestOptions) 
         written = frames = 0
         for index in range(len(dataset)):
             try:
-                frames += copy_episode(writer, written, dataset, index, options.max_side)
+                frames += _copied(writer, written, dataset, index, options)
                 written += 1
             except (FormatError, DatasetError) as error:
                 skipped.append((source, str(error)))
@@ -56,23 +58,13 @@ def ingest(source: Path, out: Path, progress: Progress, options: IngestOptions) 
     return IngestSummary(written, tuple(skipped), frames, out)
 
 
-def copy_episode(
-    writer: DatasetWriter, to: int, dataset: Dataset, index: int, max_side: int | None = None
+def _copied(
+    writer: DatasetWriter, to: int, dataset: Dataset, index: int, options: IngestOptions
 ) -> int:
-    """Write one episode of a dataset as episode ``to`` of another and return its length.
-
-    Args:
-        writer: of the new dataset.
-        to: number of the episode there.
-        dataset: where it comes from.
-        index: number of the episode here.
-        max_side: longer side of the pictures at most, in pixels.
-
-    Raises:
-        DatasetError: the episode is damaged, or its actions are not numbers.
-    """
+    """Write one episode of a dataset as episode ``to`` of another and return its length."""
     episode = dataset.read_low(index)
-    sensors = {name: _camera(dataset, index, name, max_side) for name in dataset.cameras}
+    episode = replace(episode, license=options.license or episode.license)
+    sensors = {name: _camera(dataset, index, name, options.max_side) for name in dataset.cameras}
     sensors |= {name: _clouds(dataset, index, name) for name in dataset.clouds}
     writer.write_frames(to, sensors, lambda: episode)
     return len(episode)

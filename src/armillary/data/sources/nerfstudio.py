@@ -22,7 +22,7 @@ from armillary.core.errors import FormatError
 from armillary.core.files import read_json
 from armillary.core.progress import Progress
 from armillary.core.values import Stream
-from armillary.data.sources.lens import Lens, checked, from_option
+from armillary.data.sources.lens import Lens, checked
 from armillary.data.sources.photos import by_folder, step_times
 from armillary.data.sources.picture_files import colour_camera, depth_camera
 from armillary.data.sources.pictures import below
@@ -30,6 +30,7 @@ from armillary.data.sources.recording import Recording, rigid, write_recordings
 from armillary.data.sources.source import IngestOptions, IngestSummary
 from armillary.spatial import opencv_from_opengl
 
+OPTIONS = ("fps", "max_side", "depth_scale", "intrinsics")
 FILE = "transforms.json"
 DEPTH_SCALE = 0.001
 _PINHOLES = ("OPENCV", "PINHOLE", "SIMPLE_PINHOLE", "PERSPECTIVE")
@@ -125,7 +126,7 @@ def _scale(file: Path, frame: Mapping[str, Any]) -> float:
 
 def _lens(file: Path, frame: Mapping[str, Any], options: IngestOptions) -> Lens:
     if options.intrinsics is not None:
-        return from_option(options.intrinsics)
+        return Lens(options.intrinsics)
     model = str(frame.get("camera_model", "OPENCV")).upper()
     distortion = tuple(_number(file, frame, name, 0.0) for name in ("k1", "k2", "p1", "p2", "k3"))
     # The fourth radial term stands in OpenCV's denominator, in nerfstudio's numerator.
@@ -141,13 +142,15 @@ def _lens(file: Path, frame: Mapping[str, Any], options: IngestOptions) -> Lens:
     if not focal_u:
         raise FormatError(
             f"{file}: has no intrinsics; fl_x, fl_y, cx, cy, or camera_angle_x with w and h, were "
-            "expected. Pass intrinsics=(fx, fy, cx, cy)."
+            "expected. Pass --intrinsics fx fy cx cy."
         )
     size = (round(rows), round(columns)) if rows and columns else None
     centre_u = _number(file, frame, "cx", columns / 2) - 0.5
     centre_v = _number(file, frame, "cy", rows / 2) - 0.5
     if size is None and not {"cx", "cy"} <= frame.keys():
-        raise FormatError(f"{file}: has neither cx and cy nor w and h; pass intrinsics.")
+        raise FormatError(
+            f"{file}: has neither cx and cy nor w and h; pass --intrinsics fx fy cx cy."
+        )
     return checked(Lens((focal_u, focal_v, centre_u, centre_v), distortion, size), str(file))
 
 

@@ -22,9 +22,9 @@ from armillary.data.sources.source import (
     IngestOptions,
     IngestSummary,
     has_file_with,
-    refuse_options,
 )
 
+OPTIONS = ("fps",)
 SUFFIXES = (".pcd.bin",)
 COLUMNS = ("x", "y", "z", "intensity", "ring")
 LONGEST_GAP_NS = 2_000_000_000  # keyframes are half a second apart, scenes twenty
@@ -41,10 +41,8 @@ def ingest(source: Path, out: Path, progress: Progress, options: IngestOptions) 
 
     Raises:
         FormatError: nothing there, or no sweep is usable.
-        ConfigError: a unit was given; these are metres.
         StorageError: ``out`` cannot be written; nothing is left there.
     """
-    refuse_options(options, "nuscenes", ["max_side", "unit", "depth_scale", "intrinsics"])
     found = [part for whole in recordings(source, SUFFIXES) for part in _scenes(whole)]
     sensor = Sensor("nuscenes", lambda path, _: read_nuscenes_bin(path), "lidar", False)
     return write_recordings(source, out, found, sensor, progress, options)

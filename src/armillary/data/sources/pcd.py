@@ -17,20 +17,11 @@ import torch
 
 from armillary.core.errors import FormatError
 from armillary.core.files import replacing
-from armillary.core.progress import Progress
 from armillary.data.sources.cloud import Cloud, assembled, check_count, metres_per, opened
-from armillary.data.sources.cloud_folder import Sensor, ingest_files
 from armillary.data.sources.lzf import decompressed
-from armillary.data.sources.source import (
-    IngestOptions,
-    IngestSummary,
-    has_file_with,
-    refuse_options,
-)
 from armillary.data.sources.text_columns import parsed_rows
 from armillary.spatial.poses import pose_from_quaternion
 
-SUFFIXES = (".pcd",)
 MAX_HEADER_BYTES = 1 << 16
 MAX_NUMBERS = 4096  # of one field of one point (COUNT)
 _KEYS = frozenset(
@@ -58,24 +49,6 @@ class _Header:
         """Of one point. Names may repeat ("_" is filling), so fields are called by their number."""
         parts = [(str(n), "<" + f.kind, (f.count,)) for n, f in enumerate(self.fields)]
         return np.dtype(parts)
-
-
-def detect(path: Path) -> bool:
-    """Say whether there is a PCD file."""
-    return has_file_with(path, SUFFIXES)
-
-
-def ingest(source: Path, out: Path, progress: Progress, options: IngestOptions) -> IngestSummary:
-    """Write PCD files as episodes of clouds; a folder is one episode.
-
-    Raises:
-        FormatError: nothing there, or no cloud is usable.
-        StorageError: ``out`` cannot be written; nothing is left there.
-    """
-    refuse_options(options, "pcd", ["max_side", "depth_scale", "intrinsics"])
-    metres_per(options.unit)
-    sensor = Sensor("pcd", lambda p, origin_m: read_pcd(p, options.unit, origin_m), "points", True)
-    return ingest_files(source, out, progress, options, SUFFIXES, sensor)
 
 
 def read_pcd(path: Path, unit: str | None = None, origin_m: np.ndarray | None = None) -> Cloud:
@@ -145,8 +118,10 @@ def _header(path: Path, file: BinaryIO) -> _Header:
         key, *rest = line.decode("ascii", "replace").split() or ["#"]
         if key in _KEYS:
             words[key] = rest
+        elif words and not key.startswith("#"):
+            raise FormatError(f"{path}: a line of its PCD header is unknown: {key[:60]!r}.")
         elif not key.startswith("#"):
-            raise FormatError(f"{path}: {_no_header(path, bool(words))}")
+            raise FormatError(f"{path}: {_no_header(path, begun=False)}")
     try:
         return _understood(words)
     except (KeyError, ValueError, IndexError) as error:

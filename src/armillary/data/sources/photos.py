@@ -6,14 +6,13 @@ recording, for another folder is another camera or another walk.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from pathlib import PurePosixPath
 
 import numpy as np
 from jaxtyping import Int64
 
-from armillary.data.sources.source import IngestOptions
+from armillary.data.sources.source import IngestOptions, natural
 
 FPS = 10  # photographs have no clock: a step is a tenth of a second unless fps is passed
 
@@ -21,7 +20,7 @@ FPS = 10  # photographs have no clock: a step is a tenth of a second unless fps 
 def by_folder(names: Sequence[str]) -> dict[str, list[int]]:
     """Return the indices of the names by their folder, in the order of the numbers in them."""
     groups: dict[str, list[int]] = {}
-    for index in sorted(range(len(names)), key=lambda i: _natural(names[i])):
+    for index in sorted(range(len(names)), key=lambda i: natural(names[i])):
         groups.setdefault(str(PurePosixPath(names[index]).parent), []).append(index)
     return groups
 
@@ -29,8 +28,3 @@ def by_folder(names: Sequence[str]) -> dict[str, list[int]]:
 def step_times(steps: int, options: IngestOptions) -> Int64[np.ndarray, " T"]:
     """Return evenly spaced times in nanoseconds."""
     return np.rint(np.arange(steps) * 1e9 / (options.fps or FPS)).astype(np.int64)
-
-
-def _natural(name: str) -> list[tuple[int, int, str]]:
-    parts = re.findall(r"\d{1,18}|\D+", name)
-    return [(0, int(part), "") if part.isdigit() else (1, 0, part) for part in parts]

@@ -95,7 +95,7 @@ def depth_mm(raw: np.ndarray, metres_per_unit: float, where: str) -> UInt16[np.n
     if not _NEAREST_M <= median_m <= FARTHEST_MM / 1000.0:
         raise FormatError(
             f"{where}: a depth of {median_m:,.4g} metres (median) cannot be; the unit was taken as "
-            f"{metres_per_unit:g} m. Pass depth_scale, e.g. 0.001 where depth is in millimetres."
+            f"{metres_per_unit:g} m. Pass --depth-scale, e.g. 0.001 where depth is in millimetres."
         )
     return to_millimetres(depth_m)
 

@@ -14,18 +14,9 @@ import numpy as np
 
 from armillary.core.errors import FormatError
 from armillary.core.files import replacing
-from armillary.core.progress import Progress
 from armillary.data.sources.cloud import Cloud, assembled, check_count, metres_per, opened
-from armillary.data.sources.cloud_folder import Sensor, ingest_files
-from armillary.data.sources.source import (
-    IngestOptions,
-    IngestSummary,
-    has_file_with,
-    refuse_options,
-)
 from armillary.data.sources.text_columns import parsed_rows
 
-SUFFIXES = (".ply",)
 MAX_HEADER_BYTES = 1 << 16
 _TYPES = {
     "char": "i1", "int8": "i1", "uchar": "u1", "uint8": "u1", "short": "i2", "int16": "i2",
@@ -58,24 +49,6 @@ class _Element:
 
     def dtype(self, order: str) -> np.dtype:
         return np.dtype([(p.name, order + p.kind) for p in self.properties])
-
-
-def detect(path: Path) -> bool:
-    """Say whether there is a PLY file."""
-    return has_file_with(path, SUFFIXES)
-
-
-def ingest(source: Path, out: Path, progress: Progress, options: IngestOptions) -> IngestSummary:
-    """Write PLY files as episodes of clouds; a folder is one episode.
-
-    Raises:
-        FormatError: nothing there, or no cloud is usable.
-        StorageError: ``out`` cannot be written; nothing is left there.
-    """
-    refuse_options(options, "ply", ["max_side", "depth_scale", "intrinsics"])
-    metres_per(options.unit)
-    sensor = Sensor("ply", lambda p, origin_m: read_ply(p, options.unit, origin_m), "points", True)
-    return ingest_files(source, out, progress, options, SUFFIXES, sensor)
 
 
 def read_ply(path: Path, unit: str | None = None, origin_m: np.ndarray | None = None) -> Cloud:

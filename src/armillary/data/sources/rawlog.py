@@ -14,16 +14,19 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import torch
 from jaxtyping import Float
 
 from armillary.core.errors import FormatError
-from armillary.core.files import replacing_folder, storage_errors
+from armillary.core.files import replacing_folder
 from armillary.core.progress import Progress, silent
 from armillary.core.values import Episode, Stream
 from armillary.data.sources.rawlog_objects import ObjectFile, Sweep
-from armillary.data.sources.source import IngestOptions, IngestSummary, refuse_options
+from armillary.data.sources.source import IngestOptions, IngestSummary
 from armillary.data.writer import DatasetWriter
+from armillary.spatial import planar_pose
 
+OPTIONS = ()
 RANGES, POSE = "lidar", "world_from_lidar"
 MAX_BYTES = 256 << 20  # unpacked
 _TICK_NS = 100  # times are counted in 100 ns since the year 1601
@@ -51,13 +54,8 @@ class Rawlog:
 
 def detect(path: Path) -> bool:
     """Say whether a file begins like a rawlog with frames; reads a few bytes only."""
-    if not path.is_file():
-        return False
     try:
-        with storage_errors(path), path.open("rb") as file:
-            packed = file.read(2) == b"\x1f\x8b"
-        with gzip.open(path) if packed else path.open("rb") as file:
-            return file.read(len(_FIRST[1])).startswith(_FIRST)
+        return path.is_file() and _read(path, len(_FIRST[1])).startswith(_FIRST)
     except (OSError, EOFError, zlib.error):
         return False
 
@@ -68,11 +66,9 @@ def ingest(source: Path, out: Path, progress: Progress, options: IngestOptions) 
     The steps per second are those of the median pause; ``time_ns`` keeps the true times.
 
     Raises:
-        ConfigError: an option that means nothing here.
         FormatError: the file is no rawlog that is known here.
         StorageError: ``out`` cannot be written; nothing is left there.
     """
-    refuse_options(options, "rawlog", ["fps", "max_side", "unit", "depth_scale", "intrinsics"])
     log = read_rawlog(source, progress, options.license)
     episode = log.episode
     pause_ns = float(np.median(np.diff(episode.time_ns)))
@@ -118,23 +114,19 @@ def read_rawlog(path: Path, progress: Progress = silent, license: str = "") -> R
     return _assembled(path, sweeps, moves[:-1], license)
 
 
-def planar_pose(motion: Float[np.ndarray, " 3"]) -> Float[np.ndarray, "4 4"]:
-    """Return ``earlier_from_later`` of (dx m, dy m, dyaw rad) in the earlier frame."""
-    pose = np.eye(4)
-    cos, sin = np.cos(motion[2]), np.sin(motion[2])
-    pose[:2, :2] = [[cos, -sin], [sin, cos]]
-    pose[:2, 3] = motion[:2]
-    return pose
+def _read(path: Path, size: int) -> bytes:
+    """Return the first bytes of what is in a file, packed with gzip or not."""
+    with path.open("rb") as file:
+        packed = file.read(2) == b"\x1f\x8b"
+    with gzip.open(path) if packed else path.open("rb") as file:
+        return file.read(size)
 
 
 def _unpacked(path: Path) -> bytes:
     if not path.is_file():
         raise FormatError(f"{path}: there is no such file; a rawlog was expected.")
     try:
-        with path.open("rb") as file:
-            packed = file.read(2) == b"\x1f\x8b"
-        with gzip.open(path) if packed else path.open("rb") as file:
-            data = file.read(MAX_BYTES + 1)
+        data = _read(path, MAX_BYTES + 1)
     except EOFError as error:
         raise FormatError(f"{path}: is cut off: its packing (gzip) does not end.") from error
     except (OSError, zlib.error) as error:
@@ -169,8 +161,8 @@ def _assembled(
         )
     actions = np.stack([between[0] for between in moves])
     poses = [np.eye(4)]
-    for action in actions:
-        poses.append(poses[-1] @ planar_pose(action))
+    for earlier_from_later in planar_pose(torch.from_numpy(actions)).numpy():
+        poses.append(poses[-1] @ earlier_from_later)
     ranges_m = np.stack([sweep.ranges_m for sweep in sweeps])
     beams_rad = np.stack([first.angles_rad, np.zeros_like(first.angles_rad)], axis=1)
     ticks = np.array([sweep.ticks - first.ticks for sweep in sweeps], np.int64)

@@ -19,13 +19,17 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import torch
 from jaxtyping import Float
 
 from armillary.core.errors import FormatError
+from armillary.data.sources.recording import rigid
+from armillary.spatial import pose_from_quaternion
 
 MAX_BEAMS = 100_000
 MAX_OBJECTS = 64  # in one collection; a sweep's frame holds one
 _END = 0x88
+_SAYS = "CPose3D, where the laser sits on the robot: metres, and a rotation or a quaternion wxyz"
 
 
 @dataclass(frozen=True)
@@ -178,20 +182,14 @@ def _pose_3d_of_matrix(file: ObjectFile) -> np.ndarray:
     pose = file.object(("CMatrixD",))[1]
     if pose.shape != (4, 4):
         raise FormatError(f"{file.where}: CPose3D version 1 needs a 4x4 matrix, got {pose.shape}.")
-    return pose.copy()
+    return rigid(pose, f"{file.where}, byte {file.position}", _SAYS)
 
 
 def _pose_3d_of_quaternion(file: ObjectFile) -> np.ndarray:
-    x, y, z, *turn = file.array("<f8", 7)
-    w, i, j, k = np.array(turn) / max(float(np.linalg.norm(turn)), 1e-12)
-    pose = np.eye(4)
-    pose[:3, 3] = x, y, z
-    pose[:3, :3] = [
-        [1 - 2 * (j * j + k * k), 2 * (i * j - w * k), 2 * (i * k + w * j)],
-        [2 * (i * j + w * k), 1 - 2 * (i * i + k * k), 2 * (j * k - w * i)],
-        [2 * (i * k - w * j), 2 * (j * k + w * i), 1 - 2 * (i * i + j * j)],
-    ]
-    return pose
+    xyz_m, wxyz = np.split(file.array("<f8", 7), [3])
+    xyzw = torch.from_numpy(wxyz[[1, 2, 3, 0]])
+    pose = pose_from_quaternion(xyzw, torch.from_numpy(xyz_m.copy())).numpy()
+    return rigid(pose, f"{file.where}, byte {file.position}", _SAYS)
 
 
 def _scan(file: ObjectFile) -> Sweep:

@@ -25,10 +25,11 @@ from armillary.data.resize import Size, resized, resized_lens, within_side
 from armillary.data.sources.source import IngestOptions, IngestSummary
 from armillary.data.sources.stamps import period_ns, stretches, thinned
 from armillary.data.writer import DatasetWriter, Frames
-from armillary.spatial import check_pose
+from armillary.spatial import check_pose, nearest_rotation, pose_from_parts
 
 _ROTATION_TOLERANCE = 1e-3  # text files round; what is within is made exact
 _MIN_STEPS = 2
+_FASTER = 1.1  # clocks do not tick evenly: 30 may be asked of 29.97
 
 
 @dataclass(frozen=True)
@@ -92,14 +93,12 @@ def rigid(pose: Float[np.ndarray, "4 4"], where: str, expected: str) -> Float[np
     Raises:
         FormatError: NaN, a rotation that is none (scale, mirror), or a wrong last row.
     """
+    found = torch.from_numpy(np.array(pose, np.float64))
     try:
-        check_pose(torch.from_numpy(np.asarray(pose, np.float64)), where, _ROTATION_TOLERANCE)
+        check_pose(found, where, _ROTATION_TOLERANCE)
     except ShapeError as error:
         raise FormatError(f"{error} Expected: {expected}.") from error
-    left, _, right = np.linalg.svd(pose[:3, :3])
-    exact = np.eye(4)
-    exact[:3, :3], exact[:3, 3] = left @ right, pose[:3, 3]
-    return exact
+    return pose_from_parts(nearest_rotation(found[:3, :3]), found[:3, 3]).numpy()
 
 
 def write_recordings(
@@ -152,17 +151,32 @@ class _Border:
         """Write the stretches of a recording; return sentences about what was left out."""
         parts = stretches(recording.time_ns, recording.usable)
         long = [part for part in parts if len(part) >= _MIN_STEPS]
-        left_out = _left_out(recording, sum(map(len, long)))
         if not long:
-            raise FormatError(
-                f"{recording.name}: no two steps in a row have all that belongs to them. "
-                + " ".join(left_out)
-            )
-        for part in long:
-            steps = part[thinned(recording.time_ns[part], self.options.fps)]
+            raise FormatError(f"{_lost(recording, 0)}; no two steps in a row are whole.")
+        thin = [part[self._taken(recording, part)] for part in long]
+        kept = 0
+        for part, steps in zip(long, thin, strict=True):
             if len(steps) >= _MIN_STEPS:
                 self._write_part(recording, steps, whole=len(long) == 1)
-        return left_out
+                kept += len(part)
+        if not kept:
+            raise FormatError(
+                f"{recording.name}: --fps {self.options.fps:g} leaves fewer than two of its steps; "
+                "ask for more."
+            )
+        if kept == len(recording.time_ns):
+            return []
+        return [f"{_lost(recording, kept)} and were left out; long gaps cut the episode."]
+
+    def _taken(self, recording: Recording, part: np.ndarray) -> np.ndarray:
+        """Return which steps of a part are taken at the rate that was asked for."""
+        fps, rate = self.options.fps, 1e9 / period_ns(recording.time_ns)
+        if fps is not None and fps > _FASTER * rate:
+            raise FormatError(
+                f"{recording.name}: has {rate:.3g} steps per second, fewer than --fps {fps:g}; "
+                "leave it out, or ask for fewer."
+            )
+        return thinned(recording.time_ns[part], fps)
 
     def _write_part(self, recording: Recording, steps: np.ndarray, *, whole: bool) -> None:
         cameras = {name: self._frames(cam, steps) for name, cam in recording.cameras.items()}
@@ -202,15 +216,13 @@ class _Border:
         )
 
 
-def _left_out(recording: Recording, kept: int) -> list[str]:
+def _lost(recording: Recording, kept: int) -> str:
     lost = len(recording.time_ns) - kept
-    if not lost:
-        return []
     first = int(np.argmin(recording.usable)) if not recording.usable.all() else 0
-    return [
+    return (
         f"{recording.name}: {lost} of {len(recording.time_ns)} steps (first: step {first}) lack a "
-        "picture, a depth or a pose, or stand alone, and were left out; long gaps cut the episode."
-    ]
+        "picture, a depth or a pose, or stand alone"
+    )
 
 
 def _episode(recording: Recording, steps: np.ndarray, license_: str, whole: bool) -> Episode:
@@ -225,5 +237,5 @@ def _episode(recording: Recording, steps: np.ndarray, license_: str, whole: bool
 def _whole(fps: float) -> float | int:
     """Return the whole rate near a measured one; clocks do not tick evenly."""
     if not 0 < fps < 10_000:
-        raise ConfigError(f"A rate of {fps:g} steps per second was measured; pass fps.")
+        raise ConfigError(f"A rate of {fps:g} steps per second was measured; pass --fps.")
     return round(fps) if fps >= 1 else round(fps, 3)

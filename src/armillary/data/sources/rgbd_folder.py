@@ -21,12 +21,14 @@ from armillary.core.errors import FormatError
 from armillary.core.files import read_json
 from armillary.core.progress import Progress
 from armillary.core.values import Stream
-from armillary.data.sources.lens import Lens, checked, from_option, numbers, pinhole_of, read_lens
+from armillary.data.sources.lens import Lens, checked, pinhole_of, read_lens
 from armillary.data.sources.picture_files import colour_camera, depth_camera, measured_on
 from armillary.data.sources.recording import Recording, rigid, sequences, write_recordings
 from armillary.data.sources.source import IngestOptions, IngestSummary
 from armillary.data.sources.stamps import matched
+from armillary.data.sources.text_files import numbers
 
+OPTIONS = ("fps", "max_side", "tolerance_s", "depth_scale", "intrinsics")
 DEPTH_SCALE = 0.001
 FPS = 30  # of the Structure and PrimeSense sensors of both data sets
 COLOURS, DEPTHS = ("color", "rgb", "image", "colour"), ("depth",)
@@ -134,12 +136,14 @@ def _scannet_poses(
 
 def _redwood_poses(file: Path, steps: int) -> dict[int, tuple[str, Float[np.ndarray, "4 4"]]]:
     rows = numbers(file)
-    if not rows or len(rows) % 5 or any(len(rows[n]) != 3 for n in range(0, len(rows), 5)):
+    heads = rows[::5]
+    whole = rows and len(rows) % 5 == 0 and all(len(head) == 3 for head in heads)
+    if not whole or not np.isfinite(heads).all():
         raise FormatError(
             f"{file}: {len(rows)} lines are no Redwood trajectory: three numbers, then four lines "
             "of a 4x4 matrix, for every picture. The file may be cut off."
         )
-    ids = [int(rows[n][0]) for n in range(0, len(rows), 5)]
+    ids = [int(head[0]) for head in heads]
     if len(set(ids)) < len(ids):  # some tools number nothing: then they go by order
         ids = list(range(len(ids)))
     if not 0 <= min(ids) <= max(ids) < steps:
@@ -162,7 +166,7 @@ def _matrix(rows: list[list[float]], where: str) -> Float[np.ndarray, "4 4"]:
 def _lenses(folder: Path, options: IngestOptions) -> tuple[Lens, Lens]:
     """Return the lens of colour and of depth."""
     if options.intrinsics is not None:
-        lens = from_option(options.intrinsics)
+        lens = Lens(options.intrinsics)
         return lens, lens
     inner = folder / "intrinsic"
     if (inner / "intrinsic_color.txt").is_file() and (inner / "intrinsic_depth.txt").is_file():
@@ -180,7 +184,7 @@ def _lenses(folder: Path, options: IngestOptions) -> tuple[Lens, Lens]:
     raise FormatError(
         f"{folder}: has no intrinsics; intrinsic/intrinsic_color.txt and intrinsic_depth.txt "
         "(ScanNet), camera_intrinsic.json or intrinsics.txt (Redwood) were looked for. Pass "
-        "intrinsics=(fx, fy, cx, cy); Redwood's sensor has 525, 525, 319.5, 239.5."
+        "--intrinsics fx fy cx cy; Redwood's sensor has 525, 525, 319.5, 239.5."
     )
 
 
@@ -198,10 +202,9 @@ def _open3d_lens(file: Path) -> Lens:
     try:
         k = np.array(told["intrinsic_matrix"], np.float64).reshape(3, 3, order="F")
         size = int(told["height"]), int(told["width"])
-    except (KeyError, TypeError, ValueError) as error:
+    except (KeyError, TypeError, ValueError, OverflowError) as error:
         raise FormatError(
             f"{file}: 'intrinsic_matrix' (9 numbers by column), 'width' and 'height' were "
-            "expected; pass intrinsics=(fx, fy, cx, cy) instead."
+            "expected; pass --intrinsics fx fy cx cy instead."
         ) from error
-    lens = Lens(pinhole_of(k), (), size)
-    return checked(lens, str(file))
+    return checked(Lens(pinhole_of(k), (), size), str(file))

@@ -4,10 +4,10 @@ Every other topic gives what is nearest to the camera's time within the toleranc
 what holds at that time (the last one sent). Poses come from tf, and from odometry where tf does
 not say where the robot is; they are in the frame of the root of the tree.
 
-Laser scans are vectors named after their topic, ranges in metres; what their angles are is kept
-in ``meta/armillary/dataset.json``. Point clouds are not read here.
+A laser scan is the stream ``lidar``; several are named after their topics. Point clouds are not
+read here. A step at which a state or a command is NaN is left out.
 
-Axes: T steps, Q numbers, A action.
+Axes: T steps, N messages, Q numbers, A action.
 """
 
 from __future__ import annotations
@@ -44,12 +44,16 @@ from armillary.data.sources.ros_vectors import (
     ODOMETRY,
     ROWS,
     SCAN,
+    read_scans,
     read_vectors,
-    scan_geometry,
 )
 from armillary.data.sources.source import IngestOptions, IngestSummary
 from armillary.data.sources.stamps import held, matched, period_ns
 from armillary.data.sources.video_folder import SUFFIXES
+
+OPTIONS = (
+    "fps", "max_side", "tolerance_s", "depth_scale", "intrinsics", "topics", "action_topic",
+)  # fmt: skip
 
 
 def detect(path: Path) -> bool:
@@ -69,8 +73,7 @@ def ingest(source: Path, out: Path, progress: Progress, options: IngestOptions) 
     if not found:
         raise FormatError(f"{source}: is no ROS bag (.bag, .db3, .mcap or a ROS 2 folder).")
     loads = [(path, lambda path=path: read(path, options)) for path in found]
-    about = {"ingested": "ros", "scans": _scans(found)}
-    return write_recordings(loads, out, progress, options, about)
+    return write_recordings(loads, out, progress, options, {"ingested": "ros"})
 
 
 def read(path: Path, options: IngestOptions) -> Recording:
@@ -90,17 +93,15 @@ def read(path: Path, options: IngestOptions) -> Recording:
             step = _nearest(bag, times_ns, topic.stamps_ns, topic.name, options, notes)
             usable &= step >= 0
             seen[name] = _camera(bag, topic, topic.ordinals[step], name, options)
-        others = {}
-        for name, (stream, known) in _poses(bag, topics, times_ns, options, notes).items():
-            others[name] = stream
+        found = {
+            **_poses(bag, _frames(bag, topics), times_ns, options, notes),
+            **_states(bag, times_ns, options, notes),
+            **_scans(bag, times_ns, options, notes),
+        }
+        for _, known in found.values():
             usable &= known
-        for name, topic in _vector_topics(bag, options).items():
-            stamps_ns, rows = read_vectors(bag, topic, ROWS[bag.topics[topic].kind])
-            step = _nearest(bag, times_ns, stamps_ns, topic, options, notes)
-            usable &= step >= 0
-            unit = "m" if bag.topics[topic].kind == SCAN else ""
-            others[name] = Stream("proprio", rows[step], unit, bag.first(topic).header.frame_id)
-        actions, known = _actions(bag, times_ns, options)
+        others = {name: stream for name, (stream, _) in found.items()}
+        actions, known = _actions(bag, times_ns, options, notes)
     return Recording(path.name, times_ns, usable & known, seen, others, actions, tuple(notes))
 
 
@@ -163,12 +164,12 @@ Known = tuple[Stream, Bool[np.ndarray, " T"]]
 
 def _poses(
     bag: Bag,
-    topics: dict[str, CameraTopic],
+    frames: dict[str, str],
     times_ns: Int64[np.ndarray, " T"],
     options: IngestOptions,
     notes: list[str],
 ) -> dict[str, Known]:
-    """Return ``world_from_camera``, and ``world_from_depth`` if that camera is elsewhere."""
+    """Return the poses of frames, by the names of their streams."""
     tree = FrameTree(str(bag.path))
     for topic in [name for kind in TRANSFORMS for name in of_kind(bag, kind)]:
         for _, message in bag.messages(topic):
@@ -176,10 +177,6 @@ def _poses(
     odometry = odometry_of(bag, options)
     if odometry is not None:
         tree.add_odometry(message for _, message in bag.messages(odometry))
-    main = topics.get("rgb") or topics["depth"]
-    frames = {"world_from_camera": main.frame}
-    if "depth" in topics and topics["depth"].frame != main.frame:
-        frames["world_from_depth"] = topics["depth"].frame
     found = {}
     for name, frame in frames.items():
         if tree.knows(frame):
@@ -187,22 +184,78 @@ def _poses(
             found[name] = Stream("pose", poses, "m", root), known
         else:
             notes.append(
-                f"{bag.path}: neither tf nor odometry says where the frame {frame!r} is; its "
-                "camera has no pose."
+                f"{bag.path}: neither tf nor odometry says where the frame {frame!r} is; there is "
+                f"no {name}."
             )
     return found
 
 
-def _vector_topics(bag: Bag, options: IngestOptions) -> dict[str, str]:
-    """Return topics with rows of numbers by stream name; a single state is ``proprio``."""
-    states = [t for kind in (ODOMETRY, JOINTS) for t in of_kind(bag, kind)]
-    states = [topic for topic in states if topic != options.action_topic]
-    named = {"proprio" if len(states) == 1 else stream_name(topic): topic for topic in states}
-    return named | {stream_name(topic): topic for topic in of_kind(bag, SCAN)}
+def _frames(bag: Bag, topics: dict[str, CameraTopic]) -> dict[str, str]:
+    """Return the frames of cameras and scanners by what their poses are called.
+
+    Depth has a pose of its own only if that camera is elsewhere than the one of colour.
+    """
+    main = topics.get("rgb") or topics["depth"]
+    frames = {"world_from_camera": main.frame}
+    if "depth" in topics and topics["depth"].frame != main.frame:
+        frames["world_from_depth"] = topics["depth"].frame
+    scans = _named(of_kind(bag, SCAN), "lidar")
+    return frames | {f"world_from_{n}": _frame(bag, topic) for n, topic in scans.items()}
+
+
+def _states(
+    bag: Bag, times_ns: Int64[np.ndarray, " T"], options: IngestOptions, notes: list[str]
+) -> dict[str, Known]:
+    """Return odometry and joints; a single one is ``proprio``."""
+    topics = [t for kind in (ODOMETRY, JOINTS) for t in of_kind(bag, kind)]
+    topics = [topic for topic in topics if topic != options.action_topic]
+    found = {}
+    for name, topic in _named(topics, "proprio").items():
+        stamps_ns, rows = read_vectors(bag, topic, ROWS[bag.topics[topic].kind])
+        step = _nearest(bag, times_ns, stamps_ns, topic, options, notes)
+        stream = Stream("proprio", rows[step], "", _frame(bag, topic))
+        found[name] = stream, _whole(bag, topic, rows, step, notes)
+    return found
+
+
+def _scans(
+    bag: Bag, times_ns: Int64[np.ndarray, " T"], options: IngestOptions, notes: list[str]
+) -> dict[str, Known]:
+    """Return laser scans; a single one is ``lidar``."""
+    found = {}
+    for name, topic in _named(of_kind(bag, SCAN), "lidar").items():
+        stamps_ns, ranges_m, beams_rad = read_scans(bag, topic)
+        step = _nearest(bag, times_ns, stamps_ns, topic, options, notes)
+        stream = Stream("lidar", ranges_m[step], "m", _frame(bag, topic), beams_rad=beams_rad)
+        found[name] = stream, step >= 0
+    return found
+
+
+def _named(topics: Sequence[str], single: str) -> dict[str, str]:
+    """Return topics by stream name: a single one's is given."""
+    return {single if len(topics) == 1 else stream_name(topic): topic for topic in topics}
+
+
+def _frame(bag: Bag, topic: str) -> str:
+    return bag.first(topic).header.frame_id
+
+
+def _whole(
+    bag: Bag, topic: str, rows: Float[np.ndarray, "N Q"], step: np.ndarray, notes: list[str]
+) -> Bool[np.ndarray, " T"]:
+    """Return where a step has a row of numbers; what is NaN is noted."""
+    known = (step >= 0) & np.isfinite(rows[step]).all(1)
+    lost = int(((step >= 0) & ~known).sum())
+    if lost:
+        notes.append(
+            f"{bag.path}: {topic}: holds NaN or infinity at {lost} of the {len(step)} pictures; "
+            "these steps are left out."
+        )
+    return known
 
 
 def _actions(
-    bag: Bag, times_ns: Int64[np.ndarray, " T"], options: IngestOptions
+    bag: Bag, times_ns: Int64[np.ndarray, " T"], options: IngestOptions, notes: list[str]
 ) -> tuple[Float[np.ndarray, "T A"] | None, Bool[np.ndarray, " T"]]:
     """Return the command that holds at each step, and where there was one yet."""
     topic = options.action_topic
@@ -218,20 +271,8 @@ def _actions(
     step = held(times_ns, stamps_ns)
     if (step < 0).all():
         matched(times_ns, stamps_ns, 0.0, "commands", f"{bag.path}: {topic}")
-    return rows[step], step >= 0
+    return rows[step], _whole(bag, topic, rows, step, notes)
 
 
 def _size(image: np.ndarray) -> Size:
     return image.shape[0], image.shape[1]
-
-
-def _scans(found: Sequence[Path]) -> dict[str, dict[str, float | str]]:
-    """Return the geometry of the scans of the first bag that can be read."""
-    for path in found:
-        try:
-            with Bag(path) as bag:
-                topics = of_kind(bag, SCAN)
-                return {stream_name(t): scan_geometry(bag.first(t)) for t in topics}
-        except FormatError:  # it is named when its turn comes
-            continue
-    return {}

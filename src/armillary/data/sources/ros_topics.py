@@ -13,16 +13,16 @@ import numpy as np
 from jaxtyping import Int64
 
 from armillary.core.errors import FormatError
-from armillary.data.sources.lens import Lens, checked, from_option, pinhole_of
+from armillary.data.sources.lens import Lens, checked, pinhole_of
 from armillary.data.sources.ros_bag import Bag
 from armillary.data.sources.ros_images import COMPRESSED, IMAGE, Role, role_of
-from armillary.data.sources.ros_vectors import ODOMETRY, ROWS
+from armillary.data.sources.ros_vectors import ODOMETRY, ROWS, SCAN
 from armillary.data.sources.source import IngestOptions
 
 CAMERA_INFO = "sensor_msgs/msg/CameraInfo"
 TRANSFORMS = ("tf2_msgs/msg/TFMessage", "tf/msg/tfMessage")
 _PINHOLES = ("plumb_bob", "rational_polynomial", "")
-_READ = {IMAGE, COMPRESSED, CAMERA_INFO, *TRANSFORMS, *ROWS}
+_READ = {IMAGE, COMPRESSED, CAMERA_INFO, *TRANSFORMS, *ROWS, SCAN}
 
 
 @dataclass(frozen=True)
@@ -116,7 +116,7 @@ def _one(bag: Bag, found: list[str], what: str, options: IngestOptions) -> str |
     named = [name for name in found if name in options.topics]
     if len(named) != 1:
         raise FormatError(
-            f"{bag.path}: has several {what}: {', '.join(found)}; name one of them with topics."
+            f"{bag.path}: has several {what}: {', '.join(found)}; name one of them with --topics."
         )
     return named[0]
 
@@ -136,7 +136,7 @@ def _camera(bag: Bag, name: str, options: IngestOptions) -> CameraTopic:
 
 def _lens(bag: Bag, name: str, first: Any, options: IngestOptions) -> Lens:
     if options.intrinsics is not None:
-        return from_option(options.intrinsics)
+        return Lens(options.intrinsics)
     infos = of_kind(bag, CAMERA_INFO)
     beside = f"{_base(name).rsplit('/', 1)[0]}/camera_info"
     if beside in infos:
@@ -146,7 +146,7 @@ def _lens(bag: Bag, name: str, first: Any, options: IngestOptions) -> Lens:
     if len(same) != 1:
         raise FormatError(
             f"{bag.path}: the camera {name} has no intrinsics: {beside} was looked for, there is "
-            f"{', '.join(infos) or 'no CameraInfo at all'}. Pass intrinsics=(fx, fy, cx, cy)."
+            f"{', '.join(infos) or 'no CameraInfo at all'}. Pass --intrinsics fx fy cx cy."
         )
     return _as_lens(bag, same[0], rectified="rect" in _base(name).rsplit("/", 1)[-1])
 

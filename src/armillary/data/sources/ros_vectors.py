@@ -1,10 +1,9 @@
 """Vectors of ROS: odometry, joints, scans and commands as rows of numbers.
 
 A row of odometry is position (3), the first two columns of the rotation (6), linear (3) and angular
-velocity (3); of joints, positions, velocities and efforts as far as there are any; of a scan, its
-ranges in metres, NaN where nothing was measured.
+velocity (3); of joints, positions, velocities and efforts as far as there are any.
 
-Axes: N messages, Q numbers.
+Axes: N messages, Q numbers, P beams.
 """
 
 from __future__ import annotations
@@ -14,7 +13,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from jaxtyping import Float32, Int64
+from jaxtyping import Float32, Float64, Int64
 
 from armillary.core.errors import FormatError
 from armillary.data.sources.ros_bag import Bag
@@ -51,6 +50,32 @@ def read_vectors(
     return np.array(stamps, np.int64)[order], np.stack(rows)[order]
 
 
+def read_scans(
+    bag: Bag, topic: str
+) -> tuple[Int64[np.ndarray, " N"], Float32[np.ndarray, "N P"], Float64[np.ndarray, "P 2"]]:
+    """Return times, ascending, ranges and beams of a LaserScan topic.
+
+    Ranges are metres, NaN outside of what the scanner can measure; beams are azimuth (ascending,
+    also of a scanner that turns clockwise) and elevation in its frame, radians.
+
+    Raises:
+        FormatError: no message, or scans of different lengths or angles.
+    """
+    stamps_ns, rows = read_vectors(bag, topic, _scan_row)
+    first_rad, step_rad = rows[0, :2].astype(np.float64)
+    same = bool((rows[:, :2] == rows[0, :2]).all())  # never so for NaN
+    if not same or not np.isfinite(step_rad) or step_rad == 0 or rows.shape[1] < 3:
+        raise FormatError(
+            f"{bag.path}: {topic}: all scans of a topic must have beams at the same angles, "
+            f"angle_increment apart; got {first_rad:g} and {step_rad:g} rad in the first. Record "
+            "another setting of the scanner as another bag."
+        )
+    azimuth_rad = first_rad + step_rad * np.arange(rows.shape[1] - 2)
+    beams_rad = np.stack([azimuth_rad, np.zeros_like(azimuth_rad)], axis=1)
+    along = slice(None, None, 1 if step_rad > 0 else -1)
+    return stamps_ns, rows[:, 2:][:, along], beams_rad[along]
+
+
 def odometry_row(message: Any) -> np.ndarray:
     """Return an Odometry message as 15 numbers."""
     place, turn = message.pose.pose.position, message.pose.pose.orientation
@@ -64,21 +89,13 @@ def joints_row(message: Any) -> np.ndarray:
     return np.concatenate([message.position, message.velocity, message.effort])
 
 
-def scan_row(message: Any) -> np.ndarray:
-    """Return a LaserScan's ranges, NaN outside of what it can measure."""
+def _scan_row(message: Any) -> np.ndarray:
+    """Return a LaserScan's first angle, the next one's distance, and its ranges."""
     ranges = np.asarray(message.ranges, np.float64)
     with np.errstate(invalid="ignore"):
-        valid = (ranges >= message.range_min) & (ranges <= message.range_max)
-    return np.where(valid & np.isfinite(ranges), ranges, np.nan)
-
-
-def scan_geometry(message: Any) -> dict[str, float | str]:
-    """Return what a scan's ranges mean: angles in radians, and the frame."""
-    return {
-        "frame": message.header.frame_id,
-        "angle_min_rad": float(message.angle_min),
-        "angle_increment_rad": float(message.angle_increment),
-    }
+        valid = (ranges >= message.range_min) & (ranges <= message.range_max) & (ranges > 0)
+    ranges = np.where(valid & np.isfinite(ranges), ranges, np.nan)
+    return np.array([message.angle_min, message.angle_increment, *ranges])
 
 
 def _twist(message: Any) -> list[float]:
@@ -90,7 +107,6 @@ def _twist(message: Any) -> list[float]:
 ROWS: dict[str, Callable[[Any], np.ndarray]] = {
     ODOMETRY: odometry_row,
     JOINTS: joints_row,
-    SCAN: scan_row,
 }
 COMMANDS: dict[str, Callable[[Any], np.ndarray]] = {
     "geometry_msgs/msg/Twist": lambda message: np.array(_twist(message)),

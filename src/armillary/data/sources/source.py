@@ -1,19 +1,22 @@
 """Source: what every format that can be ingested has in common.
 
-A source is a module (or anything else) with ``detect(path) -> bool`` and ``ingest(source, out,
-progress, options) -> IngestSummary``; one line in ``armillary.data.ingest.FORMATS`` makes it known.
+A source is a module (or anything else) with ``OPTIONS``, ``detect(path) -> bool`` and
+``ingest(source, out, progress, options) -> IngestSummary``; one line in
+``armillary.data.ingest.FORMATS`` makes it known.
 """
 
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Protocol
 
 from armillary.core.errors import ConfigError
 from armillary.core.progress import Progress
+from armillary.data.sources.cloud import metres_per
 
 Skipped = tuple[tuple[Path, str], ...]
 
@@ -54,6 +57,9 @@ class IngestOptions:
         intrinsics: fx, fy, cx, cy in pixels (pixel centres at integers), instead of the source's.
         topics: topics of a robot's log to prefer where several would do.
         action_topic: topic of a robot's log whose commands are the actions; empty for none.
+
+    Raises:
+        ConfigError: one that cannot be.
     """
 
     fps: float | None = None
@@ -68,15 +74,30 @@ class IngestOptions:
     action_topic: str = ""
 
     def __post_init__(self) -> None:
-        scale = self.depth_scale
+        fps, side, scale, lens = self.fps, self.max_side, self.depth_scale, self.intrinsics
+        if fps is not None and not 0 < fps < math.inf:
+            raise ConfigError(f"--fps is steps per second, above 0, got {fps}.")
+        if side is not None and side < 1:
+            raise ConfigError(f"--max-side is pixels, 1 or more, got {side}.")
         if not 0 <= self.tolerance_s < math.inf:
-            raise ConfigError(f"tolerance_s is seconds of at least 0, got {self.tolerance_s}.")
+            raise ConfigError(f"--tolerance-s is seconds of at least 0, got {self.tolerance_s}.")
         if scale is not None and not 0 < scale < math.inf:
-            raise ConfigError(f"depth_scale is metres of one unit, above 0, got {scale}.")
+            raise ConfigError(f"--depth-scale is metres of one unit, above 0, got {scale}.")
+        if lens is not None and not (all(map(math.isfinite, lens)) and min(lens[:2]) > 0):
+            raise ConfigError(
+                "--intrinsics are fx fy cx cy in pixels, the focal lengths above 0, got "
+                f"{' '.join(f'{number:g}' for number in lens)}."
+            )
+        metres_per(self.unit)
 
 
 class Source(Protocol):
     """A format that can be ingested."""
+
+    @property
+    def OPTIONS(self) -> tuple[str, ...]:  # noqa: N802 - a constant where a module is the source
+        """Names of the ``IngestOptions`` that mean something for it."""
+        ...
 
     def detect(self, path: Path) -> bool:
         """Say whether a file or folder is of this format; must be quick and never raise."""
@@ -89,15 +110,21 @@ class Source(Protocol):
         ...
 
 
-def refuse_options(options: IngestOptions, fmt: str, names: Iterable[str]) -> None:
+def refuse_others(options: IngestOptions, fmt: str, meant: Iterable[str]) -> None:
     """Refuse what was chosen but means nothing for a format.
 
+    Args:
+        options: what was chosen.
+        fmt: name of the format, for the sentence.
+        meant: options that mean something for it; ``license`` and ``replace`` always do.
+
     Raises:
-        ConfigError: one of the options ``names`` was given.
+        ConfigError: another option than these was chosen.
     """
-    for name in names:
-        if getattr(options, name) is not None:
-            flag = name.replace("_", "-")
+    for option in fields(options):
+        chosen = getattr(options, option.name) != option.default
+        if chosen and option.name not in ("license", "replace", *meant):
+            flag = option.name.replace("_", "-")
             raise ConfigError(f"--{flag} means nothing for the format {fmt!r}; leave it out.")
 
 
@@ -119,3 +146,9 @@ def files_with(path: Path, suffixes: Iterable[str]) -> Iterator[Path]:
 def has_file_with(path: Path, suffixes: Iterable[str]) -> bool:
     """Say whether there is at least one such file."""
     return next(files_with(path, suffixes), None) is not None
+
+
+def natural(name: str) -> list[tuple[int, str]]:
+    """Return a key that sorts numbers in a name by their value: ``scan2`` before ``scan10``."""
+    parts = re.split(r"([0-9]{1,18})", name)
+    return [(int(part), "") if part.isdecimal() else (-1, part) for part in parts]

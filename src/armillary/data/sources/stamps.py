@@ -68,7 +68,7 @@ def matched(
         raise FormatError(
             f"{where}: no {what} within {tolerance_s:g} s of any picture: pictures "
             f"{_range(wanted_ns)}, {what} {_range(stamps_ns)}. Both must be of one clock; if they "
-            "are, allow more with tolerance_s."
+            "are, allow more with --tolerance-s."
         )
     return np.where(close, index, -1)
 
@@ -99,7 +99,9 @@ def thinned(times_ns: Int64[np.ndarray, " T"], fps: float | None) -> np.ndarray:
     if fps is None:
         return np.arange(len(times_ns))
     passed_ns = times_ns - times_ns[0]
-    wanted = min(int(passed_ns[-1] * fps / 1e9) + 1, len(times_ns) * 100)
+    wanted = int(passed_ns[-1] * fps / 1e9) + 1
+    if wanted > len(times_ns) * 100:  # every step is the nearest to some time
+        return np.arange(len(times_ns))
     return np.unique(nearest(np.rint(np.arange(wanted) * 1e9 / fps).astype(np.int64), passed_ns))
 
 

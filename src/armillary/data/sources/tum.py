@@ -20,14 +20,16 @@ from jaxtyping import Float, Int64
 from armillary.core.errors import FormatError
 from armillary.core.progress import Progress
 from armillary.core.values import Stream
-from armillary.data.sources.lens import Lens, from_option, read_lens, read_text
+from armillary.data.sources.lens import Lens, read_lens
 from armillary.data.sources.picture_files import colour_camera, depth_camera, measured_on
 from armillary.data.sources.pictures import below
 from armillary.data.sources.recording import Recording, rigid, sequences, write_recordings
 from armillary.data.sources.source import IngestOptions, IngestSummary
 from armillary.data.sources.stamps import matched, nanoseconds
+from armillary.data.sources.text_files import read_text
 from armillary.spatial import pose_from_quaternion
 
+OPTIONS = ("fps", "max_side", "tolerance_s", "depth_scale", "intrinsics")
 DEPTH_SCALE = 1 / 5000
 POSES = "groundtruth.txt"
 PAIRS = ("associations.txt", "associate.txt", "association.txt")
@@ -123,13 +125,13 @@ def _rows(file: Path, width: int, says: str) -> list[list[str]]:
 
 def _lens(folder: Path, options: IngestOptions) -> Lens:
     if options.intrinsics is not None:
-        return from_option(options.intrinsics)
+        return Lens(options.intrinsics)
     for name in LENSES:
         if (folder / name).is_file():
             return read_lens(folder / name)
     raise FormatError(
         f"{folder}: has no intrinsics; TUM RGB-D gives them on its web page. Put 'fx fy cx cy' in "
-        f"{LENSES[0]} there, or pass intrinsics=(fx, fy, cx, cy)."
+        f"{LENSES[0]} there, or pass --intrinsics fx fy cx cy."
     )
 
 

@@ -17,7 +17,6 @@ from armillary.data.sources.source import (
     IngestOptions,
     IngestSummary,
     has_file_with,
-    refuse_options,
 )
 from armillary.data.sources.video_folder import (
     SUFFIXES,
@@ -29,6 +28,8 @@ from armillary.data.sources.video_folder import (
     resampled,
 )
 from armillary.data.writer import DatasetWriter, Frames
+
+OPTIONS = ("fps", "max_side")
 
 
 def detect(path: Path) -> bool:
@@ -43,7 +44,6 @@ def ingest(source: Path, out: Path, progress: Progress, options: IngestOptions) 
         FormatError: nothing there, or nothing usable.
         StorageError: ``out`` cannot be written; nothing is left there.
     """
-    refuse_options(options, "video", ["unit", "depth_scale", "intrinsics"])
     files = find_videos(source)
     clips, skipped = _examined(files)
     if not clips:

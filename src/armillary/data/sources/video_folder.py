@@ -18,6 +18,7 @@ import numpy as np
 
 from armillary.core.errors import FormatError
 from armillary.data.resize import Size, covered
+from armillary.data.sources.source import files_with
 from armillary.data.video import PIXELS, Converter, decoding, first_video_stream
 
 _MODERN = {".mp4", ".m4v", ".mov", ".mkv", ".webm", ".ts", ".mts", ".m2ts"}
@@ -55,13 +56,12 @@ def find_videos(source: Path) -> list[Path]:
         return [source]
     if not source.exists():
         raise FormatError(f"{source}: there is no such file or folder; a video was expected.")
-    files = sorted(p for p in source.rglob("*") if p.suffix.lower() in SUFFIXES and p.is_file())
-    visible = [p for p in files if not any(part.startswith(".") for part in _below(p, source))]
-    if not visible:
+    files = sorted(files_with(source, SUFFIXES))
+    if not files:
         raise FormatError(
             f"{source}: holds no video file; looked for {', '.join(sorted(SUFFIXES))}."
         )
-    return visible
+    return files
 
 
 def examine(path: Path) -> Clip:
@@ -170,7 +170,3 @@ def _check_whole(
             f"{path}: is cut off: it ends after {length_s:.1f} s of the {promised_s:.1f} s that "
             "its header promises."
         )
-
-
-def _below(path: Path, folder: Path) -> tuple[str, ...]:
-    return path.relative_to(folder).parts

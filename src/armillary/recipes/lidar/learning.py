@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import torch
@@ -81,7 +80,6 @@ def learn(
     views: Views,
     config: LearnConfig,
     seed: int,
-    told: Callable[[int], None] = lambda step: None,
 ) -> SweepForesight:
     """Train one network.
 
@@ -90,7 +88,6 @@ def learn(
         views: what is learned from.
         config: how.
         seed: of weights and order.
-        told: called after each step with its number.
     """
     shape = SweepConfig(SEEN, HINTS, MOTION, config.width)
     model = untrained_sweeps(shape, track.angles_rad, seed)
@@ -108,7 +105,6 @@ def learn(
         loss.backward()
         torch.nn.utils.clip_grad_norm_(model.parameters(), settings.clip_norm)
         optimizer.step()
-        told(step + 1)
     return model.eval()
 
 

@@ -27,10 +27,9 @@ from armillary.spatial.scan_warp import (
 
 RECENT, MEMORY = 4, 4  # sweeps shown one by one; the oldest, in steps, that fills gaps
 SEEN, HINTS, MOTION = RECENT + 5, RECENT + 5, 13
-# channels: all sweeps together; the last one by the odometry as recorded; the last one not warped
-TOGETHER, RAW, STILL = 0, RECENT + 3, RECENT + 4
+TOGETHER = 0  # the channel of all sweeps as one
+# channels of what lies right and left of a gap, in what is seen as in the hints
 _RIGHT_LEFT = (RECENT + 1, RECENT + 2)
-_HINTS_RIGHT_LEFT = (RECENT + 1, RECENT + 2)
 _MOST_BEAMS = 40.0
 _MIRRORED = (1.0, -1.0, -1.0)  # forward, left, turn
 # so that all numbers are about 1: metres and radians of the way, of a step, of an odometry error
@@ -102,7 +101,7 @@ def mirrored(views: Views, where: Bool[Tensor, " B"]) -> Views:
     """Return the views with left and right swapped where told."""
     view = views.view
     seen = _swapped(view.seen_m.flip(-1), _RIGHT_LEFT)
-    hints = _swapped(view.hints.flip(-1), _HINTS_RIGHT_LEFT)
+    hints = _swapped(view.hints.flip(-1), _RIGHT_LEFT)
     signs = view.motion.new_tensor([*_MIRRORED * 4, 1.0])
     return Views(
         SweepView(
