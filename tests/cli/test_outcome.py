@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from armillary.cli.outcome import Outcome, facts, plain, show
+from armillary.cli.outcome import Outcome, facts, plain, show, show_error
 
 
 @dataclass(frozen=True)
@@ -54,3 +54,13 @@ def test_people_get_lines_and_a_table(capsys) -> None:
         ["model", "84", "%"],
         ["random", "3", "%"],
     ]
+
+
+def test_no_word_of_a_stranger_moves_what_stands_on_the_terminal(capsys) -> None:
+    evil = "x\x1b[2K\raccepted \u202e\udcff"
+    show(Outcome({}, (evil, "two\nlines ü"), errors=(evil,)), as_json=False)
+    show_error(evil, 2, as_json=False)
+    out, err = capsys.readouterr()
+    said = "x\\x1b[2K\\raccepted \\u202e\\udcff"
+    assert out == f"{said}\ntwo\nlines ü\n"
+    assert err == f"error: {said}\n" * 2

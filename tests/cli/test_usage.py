@@ -31,6 +31,9 @@ LEAVES = [
     ["bench", "two-rooms"],
     ["bench", "ablation"],
     ["bench", "spatial"],
+    *(["bench", name] for name in ("keygen", "pack", "commit", "nonce", "reveal", "run", "score")),
+    *(["bench", name] for name in ("ledger", "submit", "verify", "audit", "challenge", "attack")),
+    ["bench", "leaderboard"],
     ["bench", "sensors"],
 ]
 

@@ -7,8 +7,6 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import recordings as made
-from hypothesis import given
-from hypothesis import strategies as st
 
 from armillary.cli.main import main
 from armillary.core.errors import FormatError
@@ -17,7 +15,6 @@ from armillary.core.hashing import file_sha256
 from armillary.data import open_dataset
 from armillary.proof.croissant import VERSION
 from armillary.proof.data_manifest import (
-    Frontier,
     data_digest,
     differences,
     read_data_manifest,
@@ -26,39 +23,14 @@ from armillary.proof.data_manifest import (
 )
 from armillary.worlds import record
 
-# of RFC 6962's reference implementation
-PUBLISHED = ("", "00", "10", "2021", "3031", "40414243", "5051525354555657",
-             "606162636465666768696a6b6c6d6e6f")  # fmt: skip
-ROOT_OF_EIGHT = "5dc9da79a70659a9ad559cb701ded9a2ab9d823aad2f4960cfe370eff4604328"
-
 
 def recursive_root(leaves):
     """The definition of RFC 9162, section 2.1.1."""
-    if not leaves:
-        return hashlib.sha256(b"").digest()
     if len(leaves) == 1:
         return hashlib.sha256(b"\x00" + leaves[0]).digest()
     half = 1 << (len(leaves) - 1).bit_length() - 1
     left, right = recursive_root(leaves[:half]), recursive_root(leaves[half:])
     return hashlib.sha256(b"\x01" + left + right).digest()
-
-
-def grown(leaves):
-    tree = Frontier()
-    for leaf in leaves:
-        tree.add(leaf)
-    return tree
-
-
-def test_the_published_root():
-    assert grown([bytes.fromhex(leaf) for leaf in PUBLISHED]).root() == ROOT_OF_EIGHT
-
-
-@given(st.lists(st.binary(max_size=4), max_size=40))
-def test_a_growing_tree_has_the_root_of_the_definition_in_logarithmic_memory(leaves):
-    tree = grown(leaves)
-    assert tree.root() == recursive_root(leaves).hex()
-    assert len(tree._peaks) <= len(leaves).bit_length()
 
 
 @pytest.fixture(scope="module")

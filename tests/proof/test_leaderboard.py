@@ -1,6 +1,5 @@
 """A leaderboard computes everything anew, believes nobody, and survives any file."""
 
-import base64
 import hashlib
 import json
 from dataclasses import replace
@@ -9,40 +8,77 @@ from html.parser import HTMLParser
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from ledgers import OWNER
 from scipy.stats import binom
 
+from armillary.control.records import Record, write_records
 from armillary.core.errors import ConfigError, FormatError
+from armillary.proof.canonical import canonical_bytes
+from armillary.proof.envelope import Statement, sign_statement
 from armillary.proof.leaderboard import make_leaderboard
-from armillary.proof.leaderboard_cards import (
-    Verdict,
-    read_card,
-    read_outcomes,
-)
-from armillary.proof.rows import adjusted_lower, clopper_pearson
+from armillary.proof.leaderboard_cards import Verdict, read_card, read_outcomes
+from armillary.proof.rows import adjusted_lower, clopper_pearson, row_of
+from armillary.proof.scorecard import PREDICATE_TYPE
 from armillary.recipes.leaderboard import build_leaderboard
 
+A, H = "a" * 64, "5" * 64
 
-def card(folder, name, solved=(150, 120), n=200, beside=True, **more):
-    rows = []
-    lines = []
+
+def record(task, index, success, limit=0.1):
+    found = (0.05 if success else 0.5,)
+    outcome = "success" if success else "failure"
+    name = f"{task}-{index:05d}"
+    return Record(name, index, index, H, "a", False, outcome, "", limit, found, (), ())
+
+
+def some(task, solved, n):
+    return tuple(record(task, index, index < solved) for index in range(n))
+
+
+def card(folder, name, solved=(150, 120), n=200, value=H, attempts=1, sub="run", **more):
+    """Write a run's folder as a submission has it: the card, and the agent's records."""
+    run = folder / name / sub
+    rows, files = [], {}
     for task, count in zip(("cross", "reach"), solved, strict=False):
-        floors = {"random": [n // 20, n], "noop": [0, n], "oracle": [n, n]}
-        rows.append({"task": task, "n": n, "succ": count, "controls": floors, "ci95": ["9", "9"]})
-        lines += [{"id": f"{task}-{i:05d}", "success": i < count} for i in range(n)]
-    value = {
-        "suite": {"id": "rooms", "digest": "d1"},
-        "agent": {"name": name, "digest": "a" * 64, "params": 1000},
-        "seed": {"kind": "drand", "round": 7, "value": "c0ffee", "fresh": True},
-        "attempts": {"k": 1, "aborted": 0, "earlier": []},
+        own = some(task, count, n)
+        floors = {"random": some(task, n // 20, n), "noop": some(task, 0, n)}
+        floors["oracle"] = some(task, n, n)
+        path = run / "records" / task / "agent.jsonl"
+        write_records(path, own)
+        files[f"{task}/agent"] = hashlib.sha256(path.read_bytes()).hexdigest()
+        rows.append(row_of(task, {"agent": own, **floors}, attempts, None))
+    proven = {"seq": 0, "hash": H, "proof": []}
+    fields = {
+        "v": 1,
+        "suite": {"id": "rooms", "digest": H, "headline": True},
+        "agent": {"digest": A, "parameters": 1000},
+        "rule": "none",
+        "seed": {"kind": "nonce", "value": value, "label": "fresh"},
+        "attempts": {"k": attempts, "failed": attempts - 1, "unopened": 0, "earlier": []},
         "rows": rows,
-        "level": "challenged",
+        "episodes": {"root": H, "count": n, "files": files},
+        "manifests": {},
+        "interruptions": 0,
+        "data": None,
+        "env": {},
+        "ledger": {
+            "genesis": H,
+            "owner": OWNER.public.hex,
+            "size": 9,
+            "root": H,
+            "inclusion": dict.fromkeys(("commit", "reveal", "run_start", "run_end"), proven),
+        },
+        "level": "self",
         **more,
     }
-    if beside:
-        text = "".join(json.dumps(line) + "\n" for line in lines)
-        (folder / f"{name}.jsonl").write_text(text)
-    (folder / f"{name}.json").write_text(json.dumps(value))
-    return folder / f"{name}.json"
+    sealed = sign_statement(Statement({"agent": A}, PREDICATE_TYPE, fields), OWNER)
+    (run / "scorecard.json").parent.mkdir(parents=True, exist_ok=True)
+    (run / "scorecard.json").write_bytes(canonical_bytes(sealed))
+    return run / "scorecard.json"
+
+
+def named(path):
+    return path.parent.parent.name
 
 
 def believing(level="replayed"):
@@ -86,42 +122,30 @@ def test_what_a_card_claims_of_itself_is_not_taken_over(tmp_path):
     assert not board.cards[0].believed
 
 
-def test_an_envelope_is_read_like_a_plain_card(tmp_path):
-    plain = card(tmp_path, "a")
-    statement = {"_type": "https://in-toto.io/Statement/v1", "predicate": read_json(plain)}
-    payload = base64.b64encode(json.dumps(statement).encode()).decode()
-    (tmp_path / "sealed.json").write_text(json.dumps({"payload": payload, "signatures": []}))
-    assert read_card(tmp_path / "sealed.json").rows == read_card(plain).rows
-
-
-def read_json(path):
-    return json.loads(path.read_text())
-
-
 def test_what_was_replayed_ranks_before_any_boast(tmp_path):
     card(tmp_path, "modest", (100, 100))
     card(tmp_path, "boast", (200, 200))
     card(tmp_path, "liar", (199, 199))
     said = {"modest": Verdict("audited", True), "liar": Verdict("challenged", False, "Refuted.")}
     [board] = make_leaderboard(
-        tmp_path, lambda path: said.get(path.stem, Verdict("self", True))
+        tmp_path, lambda path: said.get(named(path), Verdict("self", True))
     ).boards
-    assert [one.agent[0] for one in board.cards] == ["modest", "boast", "liar"]
+    assert [one.name for one in board.cards] == ["modest", "boast", "liar"]
 
 
 def test_a_task_left_out_costs_its_place_and_attempts_cost_theirs(tmp_path):
     card(tmp_path, "whole", (150, 150))
     card(tmp_path, "half", (190,))
-    card(tmp_path, "lucky", (150, 150), attempts={"k": 500})
+    card(tmp_path, "lucky", (150, 150), attempts=500)
     [board] = make_leaderboard(tmp_path, believing()).boards
-    assert [one.agent[0] for one in board.cards] == ["whole", "lucky", "half"]
+    assert [one.name for one in board.cards] == ["whole", "lucky", "half"]
     assert board.tasks == ("cross", "reach")
 
 
 def test_cards_of_one_reveal_are_paired_episode_by_episode(tmp_path):
     for name, solved in (("a", (150, 120)), ("b", (120, 120)), ("c", (150, 119))):
         card(tmp_path, name, solved)
-    card(tmp_path, "other", seed={"kind": "drand", "value": "another"})
+    card(tmp_path, "other", value="6" * 64)
     [board] = make_leaderboard(tmp_path, believing()).boards
     assert len(board.paired) == 6  # three pairs, two tasks; "other" ran other episodes
     found = {(one.first, one.second, one.task): one for one in board.paired}
@@ -132,115 +156,82 @@ def test_cards_of_one_reveal_are_paired_episode_by_episode(tmp_path):
     assert found["a", "c", "cross"].p_holm == 1.0
 
 
-@pytest.mark.parametrize(
-    ("line", "reason"),
-    [
-        ('{"id": "reach-00000", "success": false}', "stands there twice"),
-        ('{"id": "reach-99999", "success": true}', "not add up to the counts"),
-        ('{"id": "reach-99999", "success": 1}', "not an outcome"),
-        ("[]", "not an outcome"),
-        ("nonsense", "not an outcome"),
-    ],
-)
-def test_outcomes_that_do_not_fit_the_card_are_told_and_not_compared(tmp_path, line, reason):
-    card(tmp_path, "a"), card(tmp_path, "b")
-    with (tmp_path / "b.jsonl").open("a") as file:
-        file.write(line + "\n")
-    with pytest.raises(FormatError, match=reason):
-        read_outcomes(read_card(tmp_path / "b.json"))
+def test_records_that_do_not_fit_the_card_are_told_and_not_compared(tmp_path):
+    first, second = card(tmp_path, "a"), card(tmp_path, "b")
+    path = second.parent / "records" / "cross" / "agent.jsonl"
+    whole = path.read_bytes()
+    path.write_bytes(whole + whole.splitlines(keepends=True)[0])
+    read = read_card(second)
+    with pytest.raises(FormatError, match="is not the file of records that the card names"):
+        read_outcomes(read)
     [board] = make_leaderboard(tmp_path, believing()).boards
-    assert board.paired == () and reason in board.unpaired[0]
+    assert board.paired == () and "is not the file" in board.unpaired[0]
+    files = {"cross/agent": hashlib.sha256(path.read_bytes()).hexdigest()}
+    with pytest.raises(FormatError, match="stands there twice"):
+        read_outcomes(replace(read, files={**read.files, **files}))
+    path.write_bytes(whole)
+    fewer = replace(read.rows[0], succ=149)
+    with pytest.raises(FormatError, match="do not add up to the counts"):
+        read_outcomes(replace(read, rows=(fewer,)))
+    path.unlink()
+    path.symlink_to(first)
+    with pytest.raises(FormatError, match="there is no such file"):
+        read_outcomes(read)
 
 
-def test_outcomes_must_be_the_file_that_the_card_names(tmp_path):
-    path = card(tmp_path, "a", episodes={"root": "E", "file": "0" * 64})
-    with pytest.raises(FormatError, match="is not the file of outcomes that the card names"):
-        read_outcomes(read_card(path))
-    right = hashlib.sha256((tmp_path / "a.jsonl").read_bytes()).hexdigest()
-    named = card(tmp_path, "a", episodes={"root": "E", "file": right})
-    assert sum(read_outcomes(read_card(named))["cross"].values()) == 150
-    alone = card(tmp_path, "alone", beside=False)
-    with pytest.raises(FormatError, match="has no file of outcomes"):
-        read_outcomes(read_card(alone))
-
-
-def run_folder(folder, name, solved, task="reach"):
-    """Write a run's folder: the card in an envelope, the records by task."""
-    place = folder / name / "records" / task
-    place.mkdir(parents=True)
-    lines = [
-        {"body": {"id": f"{task}-{i:05d}", "outcome": "success" if i < solved else "timeout"}}
-        for i in range(200)
+def test_submissions_and_runs_are_read_where_they_are(tmp_path):
+    card(tmp_path, "tycho", attempts=2), card(tmp_path, "brahe", (100, 100), sub=".")
+    (tmp_path / "notes.json").write_text("{}")
+    [board] = make_leaderboard(tmp_path, believing()).boards
+    assert [(c.name, c.params, c.attempts, c.failed) for c in board.cards] == [
+        ("tycho", 1000, 2, 1),
+        ("brahe", 1000, 1, 0),
     ]
-    (place / "agent.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
-    sha256 = hashlib.sha256((place / "agent.jsonl").read_bytes()).hexdigest()
-    counts = {"n": 200, "succ": solved, "crashes": 0, "timeouts": 200 - solved}
-    value = {
-        "suite": {"id": "rooms", "digest": "d1", "headline": True},
-        "agent": {"digest": "a" * 64, "parameters": 7},
-        "seed": {"kind": "nonce", "value": "c0ffee", "label": "fresh"},
-        "attempts": {"k": 2, "failed": 1, "unopened": 0, "earlier": []},
-        "rows": [{"task": task, **counts, "controls": {"random": counts | {"succ": 3}},
-                  "budget": {"limit": None}}],
-        "episodes": {"root": "E", "count": 200, "files": {f"{task}/agent": sha256}},
-    }  # fmt: skip
-    payload = base64.b64encode(json.dumps({"predicate": value}).encode()).decode()
-    (folder / name / "scorecard.json").write_text(json.dumps({"payload": payload}))
-    return folder / name / "scorecard.json"
+    assert board.cards[0].rows[0].floors["random"] == (10, 200)
+    assert [(one.only_first, one.only_second) for one in board.paired] == [(50, 0), (20, 0)]
 
 
-def test_runs_are_read_where_they_were_made(tmp_path):
-    run_folder(tmp_path, "tycho", 150), run_folder(tmp_path, "brahe", 100)
-    [board] = make_leaderboard(tmp_path, believing()).boards
-    assert [(c.agent[0], c.params, c.attempts, c.aborted) for c in board.cards] == [
-        ("tycho", 7, 2, 1),
-        ("brahe", 7, 2, 1),
-    ]
-    assert board.cards[0].rows[0].floors == {"random": (3, 200)}
-    assert [(one.only_first, one.only_second) for one in board.paired] == [(50, 0)]
-    with (tmp_path / "brahe" / "records" / "reach" / "agent.jsonl").open("a") as file:
-        file.write("\n")
-    [board] = make_leaderboard(tmp_path, believing()).boards
-    assert "is not the file of outcomes that the card names" in board.unpaired[0]
-
-
-def test_a_task_name_cannot_lead_out_of_the_folder(tmp_path):
-    card_ = read_card(run_folder(tmp_path, "tycho", 150, "x"))
-    for name in ("..", "../../etc", "a/b", ""):
-        rows = (replace(card_.rows[0], task=name),)
-        with pytest.raises(FormatError, match="is refused in a path"):
-            read_outcomes(replace(card_, rows=rows))
+def broken(folder, **more):
+    return card(folder, "bad", (1,), 10, **more)
 
 
 @pytest.mark.parametrize(
-    "change",
+    ("change", "said"),
     [
-        {"rows": []},
-        {"rows": [{"task": "t", "n": 10, "succ": 11}]},
-        {"rows": [{"task": "t", "n": 0, "succ": 0}]},
-        {"rows": [{"task": "t", "n": 10, "succ": True}]},
-        {"rows": [{"task": "t", "n": 10, "succ": 1.5}]},
-        {"rows": [{"task": "t", "n": 10, "succ": 1, "controls": {"random": [3]}}]},
-        {"rows": [{"task": "t", "n": 10, "succ": 1, "controls": {"random": [3, 2]}}]},
-        {"rows": [{"task": "t", "n": 10, "succ": 1}] * 2},
-        {"rows": [{"task": "t", "n": 10, "succ": 1}] * 201},
-        {"rows": "many"},
-        {"agent": {"digest": 7}},
-        {"agent": []},
-        {"suite": None},
-        {"attempts": {"k": -1}},
-        {"attempts": {"k": 10**30}},
-        {"seed": {"kind": "drand"}},
+        ({"rows": []}, "a list of 1 to 64 items"),
+        ({"rows": "many"}, "a list of 1 to 64 items"),
+        ({"agent": {"digest": 7, "parameters": 1}}, "text of at most 64"),
+        ({"suite": None}, "an object was expected"),
+        ({"interruptions": -1}, "an integer from 0"),
+        ({"level": "challenged"}, "one of self"),
+        ({"unknown": 1}, "unknown field"),
     ],
 )
-def test_a_card_that_cannot_be_is_one_sentence_and_the_others_stay(tmp_path, change):
+def test_a_card_that_cannot_be_is_one_sentence_and_the_others_stay(tmp_path, change, said):
     card(tmp_path, "good")
-    card(tmp_path, "bad", **change)
-    with pytest.raises(FormatError, match="not a scorecard"):
-        read_card(tmp_path / "bad.json")
+    with pytest.raises(FormatError, match=said):
+        read_card(broken(tmp_path, **change))
     found = make_leaderboard(tmp_path)
     assert len(found.boards) == 1 and len(found.unreadable) == 1
-    assert found.unreadable[0].startswith("bad.json: not a scorecard")
+    assert found.unreadable[0].startswith("bad/run/scorecard.json")
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"task": "../../etc"}, "text like"),
+        ({"n": 0}, "an integer from 1"),
+        ({"succ": True}, "an integer from 0"),
+        ({"succ": 11}, "more episodes solved than there are"),
+        ({"controls": {"noop": {"n": 2, "succ": 3, "crashes": 0, "timeouts": 0}}}, "more episodes"),
+        ({}, "a task has two rows"),
+    ],
+)
+def test_a_row_that_cannot_be_is_one_sentence(tmp_path, change, said):
+    row = row_of("cross", {"agent": some("cross", 1, 10)}, 1, None)
+    rows = [{**row, **change}] * (1 if change else 2)
+    with pytest.raises(FormatError, match=said):
+        read_card(broken(tmp_path, rows=rows))
 
 
 @given(
@@ -248,12 +239,7 @@ def test_a_card_that_cannot_be_is_one_sentence_and_the_others_stay(tmp_path, cha
         st.none() | st.integers() | st.text(),
         lambda c: (
             st.lists(c)
-            | st.dictionaries(
-                st.sampled_from(
-                    ["suite", "agent", "rows", "seed", "digest", "payload", "predicate"]
-                ),
-                c,
-            )
+            | st.dictionaries(st.sampled_from(["payload", "payloadType", "signatures"]), c)
         ),
     )
 )
@@ -265,8 +251,8 @@ def test_no_json_breaks_the_reader(tmp_path_factory, value):
 
 
 def test_a_card_that_is_too_large_and_a_folder_that_is_not_there(tmp_path):
-    (tmp_path / "big.json").write_bytes(b" " * (4 << 20) + b"{}")
-    assert "larger than 4 MiB" in make_leaderboard(tmp_path).unreadable[0]
+    card(tmp_path, "big").write_bytes(b" " * (32 << 20) + b"{}")
+    assert "larger than 33,554,432 bytes" in make_leaderboard(tmp_path).unreadable[0]
     with pytest.raises(FormatError, match="there is no such folder; one with scorecards"):
         make_leaderboard(tmp_path / "none")
 
@@ -287,17 +273,17 @@ class Tags(HTMLParser):
 
 def test_the_page_loads_nothing_escapes_names_and_greys_the_unproven(tmp_path):
     card(tmp_path, "a")
-    evil = "<script>alert(1)</script>"
-    card(tmp_path, "b", agent={"name": evil, "digest": "b"})
+    evil = "<script>alert(1)<"
+    card(tmp_path, evil)
     out = tmp_path / "page" / "index.html"
     build_leaderboard(
-        tmp_path, out, lambda path: Verdict("replayed" if path.stem == "a" else "self", True)
+        tmp_path, out, lambda path: Verdict("replayed" if named(path) == "a" else "self", True)
     )
     text = out.read_text()
     tags = Tags()
     tags.feed(text)
     assert tags.loads == [] and tags.grey == 1
-    assert evil not in text and "&lt;script&gt;" in text
+    assert evil not in text and "&lt;script&gt;alert(1)&lt;" in text
     for wanted in ("68.4 to 80.8 %", "n = 200", "1 attempt", "McNemar", "no-op"):
         assert wanted in text, wanted
 

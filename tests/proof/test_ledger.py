@@ -311,6 +311,9 @@ def test_a_witness_signs_this_past_and_no_other(book: Book) -> None:
     forbidden(book, "cosign", "another past", **{**good, "size": 3})
     forbidden(book, "cosign", "does not hold", **{**good, "time": 1_780_000_001})
     book.add("cosign", **good)
+    grown = read_ledger(book.path)
+    sizes = range(1, grown.size + 1)
+    assert [root.hex() for root in grown.history.roots] == [grown.root_at(n) for n in sizes]
 
 
 def test_a_genesis_names_the_key_that_signs(book: Book, tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from armillary.core.errors import ConfigError
 from armillary.proof.merkle import (
+    Frontier,
     consistency_proof,
     inclusion_proof,
     leaf_hash,
@@ -81,6 +82,16 @@ def test_published_roots() -> None:
     assert [tree_root(LEAVES[:n]).hex() for n in range(1, 9)] == list(ROOTS)
     empty = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
     assert tree_root([]).hex() == empty
+
+
+def test_a_growing_tree_has_all_roots_of_the_definition_in_logarithmic_memory() -> None:
+    tree, leaves = Frontier(), many(70)
+    assert tree.root() == brute_root([])
+    for count, leaf in enumerate(leaves, start=1):
+        tree.add(leaf)
+        assert tree.root() == brute_root(leaves[:count]) and tree.count == count
+        assert len(tree._peaks) <= count.bit_length()
+    assert tree.described() == {"root": brute_root(leaves).hex(), "leaves": 70}
 
 
 def test_published_proofs() -> None:

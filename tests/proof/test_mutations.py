@@ -24,8 +24,8 @@ from armillary.proof.canonical import canonical_bytes
 from armillary.proof.entry import make_entry, parse_entry
 from armillary.proof.envelope import Statement, sign_statement
 from armillary.proof.keys import load_public_key
-from armillary.proof.scorecard import PREDICATE_TYPE
-from armillary.proof.verify.case import How, read_card_file
+from armillary.proof.scorecard import PREDICATE_TYPE, read_card_file
+from armillary.proof.verify.case import How
 from armillary.proof.verify.sources import file_hash
 from armillary.proof.verify.submission import Submission, find_submission
 from armillary.proof.verify.verdict import Report, verify
@@ -232,6 +232,12 @@ def test_links_and_paths_that_lead_elsewhere_are_refused(stage: Stage, copy: Pat
     suite.write_bytes(text.replace(b'"name":"two_rooms-reach"', b'"name":"../two_rooms"'))
     report = checked(stage, copy)
     assert report.verdict == "malformed" and "text like" in report.rules[0].detail
+    (copy / "run").rename(copy / "elsewhere")
+    (copy / "run").symlink_to(copy / "elsewhere")
+    with pytest.raises(ArmillaryError, match="links are not followed"):
+        find_submission(copy)
+    (copy / "run").unlink()
+    (copy / "elsewhere").rename(copy / "run")
     (copy / "agent" / "model.pkl").write_bytes(b"cos\nsystem\n")
     suite.write_bytes(text)
     assert checked(stage, copy).verdict == "malformed"
@@ -255,6 +261,37 @@ def test_a_suite_that_asks_too_much_is_one_sentence(
     report = checked(stage, copy)
     assert report.verdict == "malformed" and report.exit_code == 2
     assert said in report.rules[0].detail
+
+
+def test_a_suite_cannot_write_into_a_simulator_s_scene(stage: Stage, copy: Path) -> None:
+    suite = copy / "run" / "suite.json"
+    value = json.loads(suite.read_bytes())
+    inserted = '4"/><include file="/etc/passwd"/>'
+    value["tasks"][0] |= {"world": "tabletop", "settings": {"samples": inserted}}
+    suite.write_bytes(canonical_bytes(value))
+    report = checked(stage, copy)
+    assert (
+        report.verdict == "malformed" and "samples takes a whole number" in report.rules[0].detail
+    )
+
+
+@pytest.mark.parametrize(
+    ("field", "long", "said"),
+    [
+        ("distances", [0.5] * 50_000, "49,999 steps or decisions; an episode has 2 at most"),
+        ("actions", [[0.0] * 1000] * 2, "another width than the world's 2"),
+    ],
+)
+def test_a_record_longer_than_an_episode_is_not_kept(
+    stage: Stage, copy: Path, field: str, long: list, said: str
+) -> None:
+    records = copy / "run" / "records" / "two_rooms-reach" / "agent.jsonl"
+    lines = records.read_bytes().splitlines(keepends=True)
+    value = json.loads(lines[0])
+    value["body"][field] = long
+    records.write_bytes(b"".join([dumped(value) + b"\n", *lines[1:]]))
+    report = checked(stage, copy)
+    assert report.verdict == "malformed" and said in report.rules[0].detail
 
 
 def test_more_records_and_entries_than_can_be_are_refused(stage: Stage, copy: Path) -> None:

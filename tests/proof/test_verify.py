@@ -26,7 +26,7 @@ from armillary.proof.episodes import RunFolder
 from armillary.proof.keys import make_key
 from armillary.proof.reveal import nonce_reveal
 from armillary.proof.run import run_suite
-from armillary.proof.scorecard import score_run
+from armillary.proof.scorecard import read_card_file, score_run
 from armillary.proof.verify import audit
 from armillary.proof.verify.attestation import (
     attest,
@@ -37,8 +37,8 @@ from armillary.proof.verify.attestation import (
     write_attestation,
 )
 from armillary.proof.verify.audit import Audited
-from armillary.proof.verify.case import Case, How, load_case, read_card_file
-from armillary.proof.verify.redoing import Redone
+from armillary.proof.verify.case import Case, How, load_case
+from armillary.proof.verify.redoing import Redoing, Redone
 from armillary.proof.verify.sampling import (
     fisher_less,
     most_flips,
@@ -176,18 +176,25 @@ def test_only_other_keys_lift_a_level(stage: Stage, report: Report, tmp_path: Pa
     with pytest.raises(ConfigError, match="others must attest"):
         attest(report, OWNER)
     where = find_submission(shutil.copytree(stage.honest.root, tmp_path / "copy"))
-    assert verdict_of(where, report).level == "self"
+    checked = replace(report, level=0)
     path = write_attestation(where.attestations, report, VERIFIER)
+    # a second key costs its owner nothing: nobody's word counts who was not named
+    assert verdict_of(where, checked).level == "self"
     assert verdict_of(where, report).level == "audited"
-    assert verdict_of(where, report, trusted=[STRANGER.public]).level == "self"
+    assert verdict_of(where, checked, [VERIFIER.public]).level == "audited"
+    assert verdict_of(where, checked, [STRANGER.public]).level == "self"
     [said] = attestations(where, OWNER.public)
     assert (said.result, said.level, said.verifier) == ("accepted", "audited", VERIFIER.public)
     assert said.card == read_card_file(where.run.card).digest
     with pytest.raises(CheckFailedError, match="own key"):
         read_attestation(path, VERIFIER.public)
+    (tmp_path / "link").symlink_to(tmp_path)
+    with pytest.raises(FormatError, match="is a link"):
+        write_attestation(tmp_path / "link", report, VERIFIER)
     refuted = replace(report, verdict="refuted")
     write_attestation(where.attestations, replace(refuted, nonce="7" * 64), STRANGER)
-    assert not verdict_of(where, report).ok
+    assert verdict_of(where, report).ok
+    assert not verdict_of(where, report, [STRANGER.public]).ok
     text = path.read_text()
     path.write_text(text.replace(text[40:44], text[41:45], 1))
     assert len(attestations(where, OWNER.public)) == 1  # what does not hold says nothing
@@ -195,11 +202,52 @@ def test_only_other_keys_lift_a_level(stage: Stage, report: Report, tmp_path: Pa
     assert attestations(where, OWNER.public) == ()
 
 
+def test_a_leaderboard_is_checked_while_it_is_made(stage: Stage, tmp_path: Path, capsys) -> None:
+    stage.suite.save(tmp_path / "suite.json")
+    board = tmp_path / "board"
+    shutil.copytree(stage.honest.root, board / "honest")
+    boast = shutil.copytree(stage.honest.root, board / "boast") / "run" / "records" / TASK
+    records = (boast / "agent.jsonl").read_bytes()
+    (boast / "agent.jsonl").write_bytes(records.replace(b'"failure"', b'"success"', 1))
+    (board / "empty" / "run").mkdir(parents=True)
+    (board / "empty" / "run" / "scorecard.json").write_text("{}")
+    words = ["bench", "leaderboard", str(board), "--out", str(tmp_path / "page.html"), "--json"]
+    assert main([*words, "--suite", str(tmp_path / "suite.json"), "--workers", "1"]) == 0
+    value = json.loads(capsys.readouterr().out)
+    found = {one["name"]: (one["level"], one["ok"]) for one in value["cards"]}
+    assert found == {"honest": ("replayed", True), "boast": ("self", False)}
+    assert value["unreadable"][0].startswith("empty/run/scorecard.json")
+    assert "Checked here: replayed." in (tmp_path / "page.html").read_text()
+
+
 def test_a_leaderboard_shows_what_nobody_can_refute_or_decide(stage: Stage, tmp_path: Path) -> None:
     shown = leaderboard_verdict(stage.honest.run.card)  # its suite is not built in
     assert (shown.level, shown.ok) == ("self", True) and "decided" in shown.detail
     (tmp_path / "card.json").write_text("{}")
     assert not leaderboard_verdict(tmp_path / "card.json").ok
+
+
+def test_an_agent_that_sees_what_policies_may_not_is_not_asked(stage: Stage) -> None:
+    agent = replace(stage.agent, spec=replace(stage.agent.spec, observes=("truth",)))
+    manifest = load_case(stage.honest, how(stage)).sources.manifests[TASK]
+    with pytest.raises(ConfigError, match="asks to see 'truth'"):
+        Redoing(manifest, agent)()
+
+
+def test_the_card_that_is_named_is_the_one_that_is_checked(stage: Stage, tmp_path: Path) -> None:
+    honest = shutil.copytree(stage.honest.root, tmp_path / "copy")
+    boast = honest / "scorecard.json"
+    shutil.copy(honest / "run" / "scorecard.json", boast)
+    assert find_submission(honest).run.card == honest / "run" / "scorecard.json"
+    assert find_submission(boast).run.card == boast
+
+
+def test_a_success_that_tells_of_an_error_is_refuted(stage: Stage, tmp_path: Path) -> None:
+    forge = Forge.of(stage)
+    records = forge.rows[TASK]["agent"]
+    records[0] = replace(records[0], error="The policy raised RuntimeError: and went on")
+    found = verify(forge.write(tmp_path / "told"), how(stage), (0,))
+    assert [rule.name for rule in found.refuting] == ["records.counts"]
 
 
 def test_a_crash_is_a_failure_in_the_record_and_in_the_card(stage: Stage, tmp_path: Path) -> None:

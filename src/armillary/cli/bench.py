@@ -12,6 +12,7 @@ from tyro.conf import Positional, UseAppendAction, subcommand
 from armillary.cli.again import again
 from armillary.cli.compare import Compare
 from armillary.cli.contam import Contam, Index
+from armillary.cli.leaderboard import Leaderboard
 from armillary.cli.lidar import Lidar
 from armillary.cli.outcome import Outcome, facts
 from armillary.cli.parse import Command, settings_of
@@ -289,4 +290,5 @@ Bench = (
     | Annotated[Audit, subcommand("audit")]
     | Annotated[Challenge, subcommand("challenge")]
     | Annotated[Attack, subcommand("attack")]
+    | Annotated[Leaderboard, subcommand("leaderboard")]
 )

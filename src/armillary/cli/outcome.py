@@ -6,6 +6,7 @@ import dataclasses
 import json
 import math
 import sys
+import unicodedata
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -34,21 +35,33 @@ class Outcome:
 def show(outcome: Outcome, as_json: bool) -> None:
     """Print an outcome on stdout, one JSON object or lines and a table; its errors on stderr."""
     for sentence in outcome.errors:
-        print(f"error: {sentence}", file=sys.stderr)
+        print(f"error: {shown(sentence)}", file=sys.stderr)
     if as_json:
         print(json.dumps(plain(outcome.value), allow_nan=False))
         return
     for line in outcome.lines:
-        print(line)
+        print(shown(line))
     if outcome.table:
         _print_table(outcome.table)
 
 
 def show_error(sentence: str, exit_code: int, as_json: bool) -> None:
     """Print one sentence on stderr; for programs also as the JSON object on stdout."""
-    print(f"error: {sentence}", file=sys.stderr)
+    print(f"error: {shown(sentence)}", file=sys.stderr)
     if as_json:
         print(json.dumps({"error": sentence, "exit_code": exit_code}))
+
+
+def shown(text: str) -> str:
+    """Return text as a terminal may get it: no character that moves or hides what stands there.
+
+    Names of files and words in them are a stranger's now and then; one that cleared the line could
+    write another verdict there.
+    """
+    return "".join(
+        one if one in "\n\t" or unicodedata.category(one)[0] != "C" else ascii(one)[1:-1]
+        for one in text
+    )
 
 
 def plain(value: Any) -> Any:

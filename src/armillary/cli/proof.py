@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from tyro.conf import Positional, UseAppendAction
 
@@ -13,6 +13,12 @@ from armillary.cli.outcome import Outcome
 from armillary.cli.parse import Command, settings_of
 from armillary.cli.progress import bar
 from armillary.core.errors import ConfigError
+
+if TYPE_CHECKING:
+    from armillary.proof.agent import Agent
+    from armillary.proof.book import Book
+    from armillary.proof.episodes import RunFolder
+    from armillary.proof.suite import Suite
 
 LEDGER, KEY = Path("out/proof/ledger.jsonl"), Path("out/proof/key")
 
@@ -191,7 +197,36 @@ class Reveal(Command):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Run(Command):
+class _OfCommit(Command):
+    """What all commands about a commit's run have."""
+
+    commit: Positional[str]
+    """Hash of the commit, or its beginning."""
+    agent: Path
+    """Folder of the committed agent."""
+    suite: str = "tiny"
+    """The committed suite."""
+    out: Path = Path("out/proof/run")
+    """Folder of the run: manifests, records and scorecard.json."""
+    ledger: Path = LEDGER
+    """The ledger."""
+    key: Path = KEY
+    """Your private key."""
+
+    def _opened(self) -> tuple[RunFolder, Book, str, Suite, Agent]:
+        """Return the run's folder, the ledger, the commit, the suite and the agent."""
+        from armillary.proof.agent import open_agent
+        from armillary.proof.book import Book
+        from armillary.proof.builtin import find_suite
+        from armillary.proof.episodes import RunFolder
+        from armillary.proof.keys import load_key
+
+        book, suite = Book(self.ledger, load_key(self.key)), find_suite(self.suite)
+        return RunFolder(self.out), book, self.commit, suite, open_agent(self.agent)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Run(_OfCommit):
     """Run a committed agent and the controls on the revealed episodes.
 
     A run that was killed goes on where it was, as the same attempt. Starts itself again under the
@@ -200,18 +235,6 @@ class Run(Command):
     e.g. armillary bench run COMMIT --agent out/agent --suite rooms-1 --out out/proof/run
     """
 
-    commit: Positional[str]
-    """Hash of the commit, or its beginning."""
-    agent: Path
-    """Folder of the committed agent."""
-    suite: str = "tiny"
-    """The committed suite."""
-    out: Path = Path("out/proof/run")
-    """Folder for manifests and records."""
-    ledger: Path = LEDGER
-    """The ledger."""
-    key: Path = KEY
-    """Your private key."""
     workers: int = 2
     """Processes; the records do not depend on it."""
 
@@ -220,18 +243,10 @@ class Run(Command):
         from armillary.proof.profiles import ensure, profile_of_suite
 
         ensure(profile_of_suite(self.suite))
-        from armillary.proof.agent import open_agent
-        from armillary.proof.book import Book
-        from armillary.proof.builtin import find_suite
-        from armillary.proof.episodes import RunFolder
-        from armillary.proof.keys import load_key
         from armillary.proof.run import run_suite
 
-        book = Book(self.ledger, load_key(self.key))
-        suite, agent = find_suite(self.suite), open_agent(self.agent)
-        folder = RunFolder(self.out)
         with bar("running") as progress:
-            end = run_suite(folder, book, self.commit, suite, agent, self.workers, progress)
+            end = run_suite(*self._opened(), self.workers, progress)
         said = (
             f"{end.body['episodes']} episodes in {self.out}, root {end.body['root'][:16]}.",
             f"Next: armillary bench score {self.commit} --agent {self.agent} --suite {self.suite}",
@@ -240,41 +255,21 @@ class Run(Command):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Score(Command):
+class Score(_OfCommit):
     """Compute a finished run's scorecard from its records and sign it.
 
     e.g. armillary bench score COMMIT --agent out/agent --suite rooms-1 --out out/proof/run
     """
 
-    commit: Positional[str]
-    """Hash of the commit, or its beginning."""
-    agent: Path
-    """Folder of the committed agent."""
-    suite: str = "tiny"
-    """The committed suite."""
-    out: Path = Path("out/proof/run")
-    """Folder of the run; scorecard.json is written into it."""
-    ledger: Path = LEDGER
-    """The ledger."""
-    key: Path = KEY
-    """Your private key."""
-
     def run(self) -> Outcome:
         """Score."""
-        from armillary.proof.agent import open_agent
-        from armillary.proof.book import Book
-        from armillary.proof.builtin import find_suite
-        from armillary.proof.episodes import RunFolder
-        from armillary.proof.keys import load_key
         from armillary.proof.scorecard import score_run
 
-        book, folder = Book(self.ledger, load_key(self.key)), RunFolder(self.out)
-        suite, agent = find_suite(self.suite), open_agent(self.agent)
-        card = score_run(folder, book, self.commit, suite, agent)
-        value = card.value
+        value = score_run(*self._opened()).value
         said = (
-            f"{folder.card}: level {value['level']}, seeds {value['seed']['label']}, "
-            f"attempt {value['attempts']['k']} at {suite.id}.",
+            f"{self.out / 'scorecard.json'}: level {value['level']}, "
+            f"seeds {value['seed']['label']}, "
+            f"attempt {value['attempts']['k']} at {value['suite']['id']}.",
         )
         return Outcome(value, said, [_shown(row) for row in value["rows"]])
 

@@ -68,16 +68,13 @@ class _Check(Command):
         return Outcome(report.to_dict(), lines, exit_code=report.exit_code, errors=errors)
 
     def _how(self, **more: Any) -> Any:
-        from armillary.proof.builtin import BUILTIN, builtin_suite
         from armillary.proof.keys import load_public_key
-        from armillary.proof.suite import load_suite
-        from armillary.proof.verify.case import How
+        from armillary.proof.verify.case import How, trusted_suites
 
         given: dict[str, Any] = {"nonce": _nonce(self.nonce)} if self.nonce else {}
-        suites = [*map(builtin_suite, BUILTIN), *map(load_suite, self.suite)]
         owner = load_public_key(self.owner) if self.owner else None
         given |= {"arithmetic": self.arithmetic, "workers": self.workers, **more}
-        return How(key=owner, suites=tuple(suites), **given)
+        return How(key=owner, suites=trusted_suites(self.suite), **given)
 
 
 @dataclass(frozen=True, kw_only=True)

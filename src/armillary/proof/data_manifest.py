@@ -11,7 +11,6 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterator
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -29,42 +28,10 @@ from armillary.proof.footage import (
     seed_digest,
     trajectory_digest,
 )
+from armillary.proof.merkle import Frontier, leaf_hash
 
 FORMAT = "armillary.data/1"
 DATA_FILE, ROWS_FILE, CROISSANT_FILE = "data.json", "data-episodes.jsonl", "croissant.json"
-
-
-@dataclass
-class Frontier:
-    """The root of a growing Merkle tree, in memory of the logarithm of its leaves.
-
-    Attributes:
-        count: leaves so far.
-    """
-
-    count: int = 0
-    _peaks: list[tuple[int, bytes]] = field(default_factory=list)
-
-    def add(self, data: bytes) -> None:
-        """Append a leaf."""
-        size, node = 1, hashlib.sha256(b"\x00" + data).digest()
-        while self._peaks and self._peaks[-1][0] == size:
-            size, node = 2 * size, hashlib.sha256(b"\x01" + self._peaks.pop()[1] + node).digest()
-        self._peaks.append((size, node))
-        self.count += 1
-
-    def root(self) -> str:
-        """Return the root of the leaves so far, as hexadecimal."""
-        if not self._peaks:
-            return hashlib.sha256(b"").hexdigest()
-        root = self._peaks[-1][1]
-        for _, left in reversed(self._peaks[:-1]):
-            root = hashlib.sha256(b"\x01" + left + root).digest()
-        return root.hex()
-
-    def described(self) -> dict[str, Any]:
-        """Return root and number of leaves."""
-        return {"root": self.root(), "leaves": self.count}
 
 
 def write_data_manifest(
@@ -173,13 +140,13 @@ class _Trees:
         has_any = bool(footage.states) or footage.actions is not None
         trajectory = trajectory_digest(footage) if has_any else b""
         if has_any:  # plain video has no trajectory
-            self.trajectories.add(trajectory)
+            self.trajectories.add(leaf_hash(trajectory))
         groups = {"episode": str(index), **footage.groups()}
-        self.groups.add(canonical_json(groups).encode())
+        self.groups.add(leaf_hash(canonical_json(groups).encode()))
         if footage.seed is None:
             self.unseeded += 1
         else:
-            self.seeds.add(seed_digest(footage.world, footage.seed))
+            self.seeds.add(leaf_hash(seed_digest(footage.world, footage.seed)))
         return {
             "episode": index,
             "steps": int(dataset.lengths[index]),
@@ -192,10 +159,10 @@ class _Trees:
     def _frames(self, dataset: Dataset, index: int, camera: str) -> str:
         whole, own = self.frames.setdefault(camera, Frontier()), Frontier()
         for picture in dataset.frames(index, camera):
-            digest = frame_digest(picture)
-            whole.add(digest)
-            own.add(digest)
-        return own.root()
+            leaf = leaf_hash(frame_digest(picture))
+            whole.add(leaf)
+            own.add(leaf)
+        return own.root().hex()
 
     def described(self, dataset: Dataset) -> dict[str, Any]:
         """Return the manifest, without the rows."""

@@ -166,6 +166,10 @@ def check_counts(record: Record, manifest: Manifest, where: str) -> None:
         CheckFailedError: they do not.
     """
     whole = record.outcome in ("success", "failure")
+    if whole and record.error:
+        raise CheckFailedError(
+            f"{where}: {record.id} claims {record.outcome} and tells of an error, too."
+        )
     if whole:
         solved = bool(record.distances) and record.distances[-1] <= manifest.success_distance
         if solved != record.success:

@@ -15,15 +15,10 @@ import numpy as np
 
 from armillary.control import holm, mcnemar
 from armillary.core.errors import ArmillaryError, FormatError
-from armillary.proof.leaderboard_cards import (
-    RUN_CARD,
-    Card,
-    Verdict,
-    read_card,
-    read_outcomes,
-)
+from armillary.proof.leaderboard_cards import Card, Verdict, read_card, read_outcomes
 
 _MAX_CARDS = 5000
+_PLACES = ("*/run/scorecard.json", "*/scorecard.json")  # of submissions, and of runs alone
 _MOST_COMPARED = 12  # cards of one reveal; 66 pairs
 
 
@@ -87,7 +82,7 @@ def make_leaderboard(
     """Read, verify and rank all scorecards of a folder.
 
     Args:
-        folder: with ``NAME.json``, or runs as ``NAME/scorecard.json``, plain or in an envelope.
+        folder: with submissions (``NAME/run/scorecard.json``) or runs (``NAME/scorecard.json``).
         verify: says how far a card holds; None shows every card as its owner's word alone.
         outcomes: gives success by task and episode id; None for ``read_outcomes``.
 
@@ -96,8 +91,7 @@ def make_leaderboard(
     """
     if not folder.is_dir():
         raise FormatError(f"{folder}: there is no such folder; one with scorecards was expected.")
-    found = [*folder.glob("*.json"), *folder.glob(f"*/{RUN_CARD}")]
-    paths = sorted(path for path in found if path.is_file())
+    paths = sorted(path for place in _PLACES for path in folder.glob(place) if path.is_file())
     if len(paths) > _MAX_CARDS:
         raise FormatError(f"{folder}: {len(paths)} scorecards; refused above {_MAX_CARDS}.")
     cards, unreadable = [], []
@@ -118,9 +112,8 @@ def _board(suite: tuple[str, str], cards: Sequence[Card], outcomes: Outcomes) ->
     ranked = tuple(sorted(own, key=lambda card: _rank(card, tasks)))
     paired: list[Paired] = []
     unpaired: list[str] = []
-    reveals = dict.fromkeys(card.seed for card in ranked if card.seed is not None)
-    for reveal in reveals:
-        same = [card for card in ranked if card.seed == reveal and card.verdict.ok]
+    for value in dict.fromkeys(card.value for card in ranked):
+        same = [card for card in ranked if card.value == value and card.verdict.ok]
         if len(same) > 1:
             solved, problems = _solved(same[:_MOST_COMPARED], outcomes)
             paired += _adjusted(list(_compared(solved)))
@@ -131,7 +124,7 @@ def _board(suite: tuple[str, str], cards: Sequence[Card], outcomes: Outcomes) ->
 def _rank(card: Card, tasks: Sequence[str]) -> tuple[bool, bool, float, str]:
     """Return what cards are sorted by; a task that a card leaves out counts as 0."""
     bounds = [card.lower_bound(row) for row in card.rows]
-    return not card.verdict.ok, not card.believed, -sum(bounds) / len(tasks), card.path.name
+    return not card.verdict.ok, not card.believed, -sum(bounds) / len(tasks), card.name
 
 
 def _solved(
@@ -156,7 +149,7 @@ def _compared(
                 continue  # other episodes in spite of the same reveal: nothing to pair
             test = mcnemar(*(np.array([side[task][one] for one in ids]) for side in (ours, theirs)))
             p = test.p_value
-            yield Paired(a.agent[0], b.agent[0], task, len(ids), test.only_a, test.only_b, p, p)
+            yield Paired(a.name, b.name, task, len(ids), test.only_a, test.only_b, p, p)
 
 
 def _adjusted(paired: Sequence[Paired]) -> list[Paired]:

@@ -10,6 +10,8 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
 
 from armillary.core.errors import ConfigError
 
@@ -33,6 +35,39 @@ def tree_root(leaves: Sequence[bytes]) -> bytes:
     if not leaves:
         return hashlib.sha256(b"").digest()
     return _root(leaves, 0, len(leaves))
+
+
+@dataclass
+class Frontier:
+    """The root of a growing tree, in memory of the logarithm of its leaves.
+
+    Attributes:
+        count: leaves so far.
+    """
+
+    count: int = 0
+    _peaks: list[tuple[int, bytes]] = field(default_factory=list)
+
+    def add(self, leaf: bytes) -> None:
+        """Append a leaf, from ``leaf_hash``."""
+        size, node = 1, leaf
+        while self._peaks and self._peaks[-1][0] == size:
+            size, node = 2 * size, node_hash(self._peaks.pop()[1], node)
+        self._peaks.append((size, node))
+        self.count += 1
+
+    def root(self) -> bytes:
+        """Return the root of the leaves so far."""
+        if not self._peaks:
+            return tree_root(())
+        root = self._peaks[-1][1]
+        for _, left in reversed(self._peaks[:-1]):
+            root = node_hash(left, root)
+        return root
+
+    def described(self) -> dict[str, Any]:
+        """Return root, hexadecimal, and number of leaves."""
+        return {"root": self.root().hex(), "leaves": self.count}
 
 
 def inclusion_proof(index: int, leaves: Sequence[bytes]) -> tuple[bytes, ...]:

@@ -7,13 +7,14 @@ one reveal, every reveal one run; nothing is taken back, a retraction is one mor
 from __future__ import annotations
 
 import hashlib
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from armillary.core.errors import ArmillaryError
 from armillary.proof.entry import Entry
 from armillary.proof.keys import public_key
-from armillary.proof.merkle import tree_root
+from armillary.proof.merkle import Frontier
 from armillary.proof.note import cosigned
 from armillary.proof.reveal import reveal_problem
 
@@ -44,6 +45,7 @@ class Run:
         end: its run_end.
         abort: its abort.
         scores: its score entries.
+        counts: chunks by row (task and actor).
     """
 
     start: Entry
@@ -52,6 +54,7 @@ class Run:
     end: Entry | None = None
     abort: Entry | None = None
     scores: list[Entry] = field(default_factory=list)
+    counts: Counter[tuple[str, str]] = field(default_factory=Counter)
 
     @property
     def is_open(self) -> bool:
@@ -74,6 +77,9 @@ class History:
         reveals: by the hash of their commit.
         runs: by the hash of their run_start.
         problems: rules that were broken.
+        roots: of the tree over the first 1, 2, ... entries.
+        values: where each value was first revealed.
+        used: reveals that a run began with.
     """
 
     entries: list[Entry] = field(default_factory=list)
@@ -84,6 +90,10 @@ class History:
     reveals: dict[str, Entry] = field(default_factory=dict)
     runs: dict[str, Run] = field(default_factory=dict)
     problems: list[Problem] = field(default_factory=list)
+    roots: list[bytes] = field(default_factory=list)
+    values: dict[str, int] = field(default_factory=dict)
+    used: set[str] = field(default_factory=set)
+    _tree: Frontier = field(default_factory=Frontier)
 
     def add(self, entry: Entry) -> None:
         """Take in the next entry, and note which rules it breaks."""
@@ -94,6 +104,8 @@ class History:
             self.problems.append(Problem(rule, entry.seq, sentence))
         self.entries.append(entry)
         self.by_hash[entry.hash] = entry
+        self._tree.add(entry.leaf)
+        self.roots.append(self._tree.root())
 
 
 def history_of(entries: Sequence[Entry]) -> History:
@@ -165,8 +177,8 @@ def _reveal(history: History, entry: Entry) -> Findings:
     found: Findings = []
     if commit.hash in history.reveals:
         found.append(("one-reveal", f"the commit of entry {commit.seq} was revealed before."))
-    earlier = [r for r in history.entries[: commit.seq] if r.type == "reveal"]
-    if any(r.body["value"] == entry.body["value"] for r in earlier):
+    here = len(history.entries)
+    if history.values.setdefault(entry.body["value"], here) < min(commit.seq, here):
         found.append(("value-unborn", "the value was known before the agent was committed."))
     if sentence := reveal_problem(entry.body, commit):
         found.append(("reveal-proof", sentence))
@@ -181,8 +193,9 @@ def _run_start(history: History, entry: Entry) -> Findings:
         found.append(("commit-first", "the run names no commit that came before it."))
     if reveal is None or reveal.type != "reveal" or reveal.body["commit"] != body["commit"]:
         found.append(("reveal-first", "the run names no reveal of its commit before it."))
-    if any(run.start.body["reveal"] == body["reveal"] for run in history.runs.values()):
+    if body["reveal"] in history.used:
         found.append(("one-run", "the reveal was used by a run before; commit again to run again."))
+    history.used.add(body["reveal"])
     history.runs[entry.hash] = Run(entry)
     return found
 
@@ -195,9 +208,9 @@ def _chunk(history: History, entry: Entry) -> Findings:
     row = (body["task"], body["actor"])
     if body["task"] not in start["manifests"] or body["actor"] not in start["actors"]:
         found.append(("chunk-row", f"the run has no row {row[0]}/{row[1]}."))
-    before = [c for c in run.chunks if (c.body["task"], c.body["actor"]) == row]
-    if body["index"] != len(before) or body["count"] > start["chunk"]:
+    if body["index"] != run.counts[row] or body["count"] > start["chunk"]:
         found.append(("chunk-order", "chunks of a row are numbered from 0 and have one size."))
+    run.counts[row] += 1
     run.chunks.append(entry)
     return found
 
@@ -245,8 +258,7 @@ def _note(history: History, entry: Entry) -> Findings:
 
 def _cosign(history: History, entry: Entry) -> Findings:
     body, origin = entry.body, history.entries[0].hash if history.entries else ""
-    leaves = [one.leaf for one in history.entries[: body["size"]]]
-    if len(leaves) < body["size"] or tree_root(leaves).hex() != body["root"]:
+    if len(history.roots) < body["size"] or history.roots[body["size"] - 1].hex() != body["root"]:
         return [("cosign-root", "the witness signed another past than this ledger's.")]
     if not cosigned(origin, body):
         return [("cosign-signature", "the witness's signature does not hold.")]

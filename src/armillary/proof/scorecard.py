@@ -7,11 +7,12 @@ who checked it, never by the card itself. Numbers are integers or decimal text.
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from armillary.core.errors import CheckFailedError, ConfigError
+from armillary.core.errors import CheckFailedError, ConfigError, FormatError
 from armillary.core.files import replacing
 from armillary.proof.agent import Agent
 from armillary.proof.attempts import attempts_of
@@ -107,6 +108,23 @@ class Scorecard:
     digest: str
 
 
+@dataclass(frozen=True)
+class CardFile:
+    """A card as it stands in its file, of the right shape, not yet believed.
+
+    Attributes:
+        value: its fields.
+        statement: around them.
+        envelope: around that, as JSON values.
+        digest: SHA-256 of the file.
+    """
+
+    value: Mapping[str, Any]
+    statement: Statement
+    envelope: Any
+    digest: str
+
+
 def schema() -> dict[str, Any]:
     """Return the card's JSON Schema, as published in ``scorecard.schema.json``."""
     return published(SCORECARD, "armillary scorecard, version 1", f"{PREDICATE_TYPE}:schema")
@@ -187,8 +205,23 @@ def card_value(
     return value
 
 
+def read_card_file(path: Path) -> CardFile:
+    """Read a card's file without asking who signed it.
+
+    Raises:
+        FormatError: not a scorecard.
+    """
+    data = read_bytes(path, 2 * LIMITS.bytes)
+    envelope = parse_canonical(data, str(path))
+    statement = read_unverified(envelope, str(path))
+    if statement.predicate_type != PREDICATE_TYPE:
+        raise FormatError(f"{path}: a {statement.predicate_type[:80]}, not a scorecard.")
+    SCORECARD.check(statement.predicate, str(path))
+    return CardFile(statement.predicate, statement, envelope, hashlib.sha256(data).hexdigest())
+
+
 def read_card(path: Path, owner: PublicKey | None = None) -> Scorecard:
-    """Read a scorecard and check its signature and its fields.
+    """Read a scorecard and check its signature.
 
     Args:
         path: of the card.
@@ -198,20 +231,14 @@ def read_card(path: Path, owner: PublicKey | None = None) -> Scorecard:
         FormatError: not a scorecard.
         CheckFailedError: the signature does not hold, or is another's.
     """
-    data = read_bytes(path, 2 * LIMITS.bytes)
-    envelope = parse_canonical(data, str(path))
-    statement = read_unverified(envelope, str(path))
-    if statement.predicate_type != PREDICATE_TYPE:
-        raise CheckFailedError(f"{path}: a {statement.predicate_type}, not a scorecard.")
-    value = dict(statement.predicate)
-    SCORECARD.check(value, str(path))
-    key = owner or public_key(value["ledger"]["owner"])
-    open_envelope(envelope, [key], str(path))
-    if statement.subject != {"agent": value["agent"]["digest"]}:
+    card = read_card_file(path)
+    key = owner or public_key(card.value["ledger"]["owner"])
+    open_envelope(card.envelope, [key], str(path))
+    if dict(card.statement.subject) != {"agent": card.value["agent"]["digest"]}:
         raise CheckFailedError(f"{path}: its subject is another agent than its rows are about.")
-    if key.hex != value["ledger"]["owner"]:
+    if key.hex != card.value["ledger"]["owner"]:
         raise CheckFailedError(f"{path}: was signed by another key than its ledger's.")
-    return Scorecard(value, key, hashlib.sha256(data).hexdigest())
+    return Scorecard(dict(card.value), key, card.digest)
 
 
 def _finished(ledger: Ledger, commit: Entry) -> tuple[Entry, Entry]:

@@ -6,7 +6,8 @@ from pathlib import Path
 
 from armillary.benchmark.machine import date
 from armillary.proof.leaderboard import Board, Leaderboard, Outcomes, Verify, make_leaderboard
-from armillary.proof.leaderboard_cards import HEADLINE_EPISODES, Card, TaskRow
+from armillary.proof.leaderboard_cards import Card, TaskRow
+from armillary.proof.suite import HEADLINE_EPISODES
 from armillary.report import (
     BoardView,
     Floor,
@@ -34,8 +35,7 @@ def build_leaderboard(
     """Read all scorecards of a folder, verify them and write the page.
 
     Args:
-        folder: with scorecards and their outcomes: ``NAME.json`` and ``NAME.jsonl``, or runs as
-            ``NAME/scorecard.json`` and ``NAME/records/TASK/agent.jsonl``.
+        folder: with submissions (``NAME/run/scorecard.json``) or runs (``NAME/scorecard.json``).
         out: the HTML file.
         verify: says how far a card holds; None shows every card as its owner's word.
         outcomes: gives success by task and episode; None reads the files beside the cards.
@@ -74,12 +74,12 @@ def _standing(card: Card, board: Board) -> Standing:
     rows = {row.task: row for row in card.rows}
     missing = [task for task in board.tasks if task not in rows]
     facts = [f"{card.attempts} attempt{'s' if card.attempts > 1 else ''}"]
-    facts += [f"{card.aborted} aborted"] if card.aborted else []
-    facts += [f"{_short(card.params)} parameters"] if card.params else []
+    facts += [f"{card.failed} never ended"] if card.failed else []
+    facts += [f"{_short(card.params)} parameters"]
     facts += [f"{task} missing" for task in missing]
     return Standing(
-        name=card.agent[0],
-        identity=card.agent[1][:16],
+        name=card.name,
+        identity=card.agent[:16],
         facts=tuple(facts),
         checked=card.verdict.level if card.verdict.ok else "refuted",
         detail=card.verdict.detail,
@@ -90,8 +90,6 @@ def _standing(card: Card, board: Board) -> Standing:
 def _row(card: Card, row: TaskRow) -> ResultRow:
     names = [name for name in _FLOORS if name in row.floors]
     names += [name for name in row.floors if name not in _FLOORS]
-    notes = [f"tuned: {', '.join(row.overrides)}"] if row.overrides else []
-    notes += [f"fewer than {HEADLINE_EPISODES} episodes"] if row.n < HEADLINE_EPISODES else []
     return ResultRow(
         name=row.task,
         value=row.rate,
@@ -103,7 +101,7 @@ def _row(card: Card, row: TaskRow) -> ResultRow:
         ),
         n=row.n,
         mark=card.lower_bound(row),
-        note="; ".join(notes),
+        note=f"fewer than {HEADLINE_EPISODES} episodes" if row.n < HEADLINE_EPISODES else "",
     )
 
 

@@ -189,15 +189,6 @@ class _Pages:
         return self.entries[-1]
 
 
-def relinked(entries: list[Entry], key: SigningKey = OWNER) -> list[Entry]:
-    """Return entries numbered, linked and signed anew, in the order in which they stand."""
-    found: list[Entry] = []
-    for entry in entries:
-        before = found[-1] if found else None
-        found.append(make_entry(before, entry.type, entry.body, key, entry.t))
-    return found
-
-
 def other_public_key(path: Path) -> None:
     """Write a fresh public key over a file."""
     beside = path.with_name("drawn")

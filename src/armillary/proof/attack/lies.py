@@ -15,7 +15,7 @@ from armillary.proof.attack.paper import OTHER, Change, forged, honest_card, one
 from armillary.proof.attack.plan import Attack
 from armillary.proof.attack.stage import VALUE
 from armillary.proof.reveal import local_reveal, secret_hash
-from armillary.proof.verify.case import read_card_file
+from armillary.proof.scorecard import read_card_file
 from armillary.proof.verify.sources import file_hash
 from armillary.proof.verify.submission import Submission
 

@@ -15,8 +15,8 @@ from armillary.proof.attack.plan import AUDIT, REPLAY, Attack, Plant, Planted
 from armillary.proof.attack.stage import STRANGER, VALUE, Stage
 from armillary.proof.entry import Entry, make_entry
 from armillary.proof.reveal import nonce_reveal
+from armillary.proof.scorecard import read_card_file
 from armillary.proof.seeds import draw_manifest
-from armillary.proof.verify.case import read_card_file
 from armillary.proof.verify.submission import Submission
 
 Change = Callable[[Forge], None]
@@ -255,10 +255,6 @@ def _over_budget_told(forge: Forge) -> None:
     forge.rows[task.name]["agent"][0] = replace(record, decisions=decisions)
 
 
-def _unentered(forge: Forge) -> None:
-    forge.enter = False
-
-
 def _set(name: str, value: Any) -> Change:
     def change(forge: Forge) -> None:
         setattr(forge, name, value)
@@ -270,6 +266,30 @@ def _other_key_file(forge: Forge) -> None:
     forge.late = lambda where: other_public_key(where.key)
 
 
+# Name, the one rule that catches it, the change, and what it is.
+_ALONE: tuple[tuple[str, str, Change, str], ...] = (
+    ("card_signed_by_other", "card.signature", _set("signer", STRANGER),
+     "a true card that somebody else signed"),
+    ("card_about_other", "card.subject", _set("subject", OTHER),
+     "a true card whose statement is about another agent"),
+    ("card_not_entered", "card.entered", _set("enter", False), "a card the ledger never saw"),
+    ("other_key_file", "key.same", _other_key_file, "somebody else's key"),
+    ("other_hand", "ledger.signatures", _other_hand, "an entry by another hand"),
+    ("other_suite_committed", "commit.suite", _other_suite_committed,
+     "run on another suite than was committed to"),
+    ("other_agent_committed", "commit.agent", _other_agent_committed,
+     "run by another agent than was committed"),
+    ("easier_suite", "suite.known", _easier, "easier rules under a known name"),
+    ("chosen_episodes", "run.manifests", _chosen_episodes, "begun with other episodes"),
+    ("actor_left_out", "run.actors", _actor_left_out, "an actor not shown"),
+    ("environment_after", "run.environment", _environment_after,
+     "an environment told afterwards"),
+    ("other_profile", "run.profile", _profile, "run under other arithmetic"),
+    ("other_end", "run.root", _other_end, "a run that ended otherwise"),
+    ("other_chunk", "run.chunks", _other_chunk, "a chunk entered otherwise"),
+    ("over_budget_told", "records.counts", _over_budget_told,
+     "a decision that took more than the budget, told openly"),
+)  # fmt: skip
 PAPER: tuple[Attack, ...] = (
     Attack("flip_bit", "one success bit flipped in a record", forged(_flip_bit), number=1),
     Attack(
@@ -319,44 +339,12 @@ PAPER: tuple[Attack, ...] = (
         twin=forged(checkpoints),
     ),
     Attack(
-        "card_signed_by_other",
-        "a true card that somebody else signed",
-        forged(_set("signer", STRANGER)),
-        alone="card.signature",
-    ),
-    Attack(
-        "card_about_other",
-        "a true card whose statement is about another agent",
-        forged(_set("subject", OTHER)),
-        alone="card.subject",
-    ),
-    Attack(
-        "card_not_entered", "a card the ledger never saw", forged(_unentered), alone="card.entered"
-    ),
-    Attack("other_key_file", "somebody else's key", forged(_other_key_file), alone="key.same"),
-    Attack(
         "ledger_cut",
         "earlier attempts cut out of the ledger",
         forged(_cut_ledger),
         alone="ledger.chain",
         twin=forged(checkpoints),
     ),
-    Attack(
-        "other_hand", "an entry by another hand", forged(_other_hand), alone="ledger.signatures"
-    ),
-    Attack(
-        "other_suite_committed",
-        "run on another suite than was committed to",
-        forged(_other_suite_committed),
-        alone="commit.suite",
-    ),
-    Attack(
-        "other_agent_committed",
-        "run by another agent than was committed",
-        forged(_other_agent_committed),
-        alone="commit.agent",
-    ),
-    Attack("easier_suite", "easier rules under a known name", forged(_easier), alone="suite.known"),
     Attack(
         "other_code",
         "run by other code",
@@ -365,26 +353,5 @@ PAPER: tuple[Attack, ...] = (
         expected="undecided",
     ),
     Attack("false_golden", "another world's vectors", _plant_false_golden, alone="suite.golden"),
-    Attack(
-        "chosen_episodes",
-        "begun with other episodes",
-        forged(_chosen_episodes),
-        alone="run.manifests",
-    ),
-    Attack("actor_left_out", "an actor not shown", forged(_actor_left_out), alone="run.actors"),
-    Attack(
-        "environment_after",
-        "an environment told afterwards",
-        forged(_environment_after),
-        alone="run.environment",
-    ),
-    Attack("other_profile", "run under other arithmetic", forged(_profile), alone="run.profile"),
-    Attack("other_end", "a run that ended otherwise", forged(_other_end), alone="run.root"),
-    Attack("other_chunk", "a chunk entered otherwise", forged(_other_chunk), alone="run.chunks"),
-    Attack(
-        "over_budget_told",
-        "a decision that took more than the budget, told openly",
-        forged(_over_budget_told),
-        alone="records.counts",
-    ),
+    *(Attack(name, about, forged(change), alone=rule) for name, rule, change, about in _ALONE),
 )

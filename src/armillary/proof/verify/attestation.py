@@ -13,12 +13,12 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal
 
-from armillary.core.errors import ArmillaryError, CheckFailedError, ConfigError
+from armillary.core.errors import ArmillaryError, CheckFailedError, ConfigError, FormatError
 from armillary.core.files import replacing
 from armillary.proof.canonical import canonical_bytes, parse_canonical, read_bytes
 from armillary.proof.envelope import Statement, open_envelope, read_unverified, sign_statement
 from armillary.proof.keys import PublicKey, SigningKey, public_key
-from armillary.proof.leaderboard_cards import LEVELS, Level, Verdict
+from armillary.proof.leaderboard_cards import LEVELS, Verdict
 from armillary.proof.profiles import facts
 from armillary.proof.shapes import (
     Fields,
@@ -32,6 +32,7 @@ from armillary.proof.shapes import (
     Time,
     Whole,
 )
+from armillary.proof.verify.case import How
 from armillary.proof.verify.submission import Submission, find_submission
 from armillary.proof.verify.verdict import Report, rules_digest, verify
 
@@ -112,8 +113,11 @@ def write_attestation(folder: Path, report: Report, key: SigningKey) -> Path:
 
     Raises:
         ConfigError: as ``attest``.
+        FormatError: the folder is a link.
         StorageError: the disk is full or not writable.
     """
+    if folder.is_symlink():  # a stranger's: nothing is written where it leads
+        raise FormatError(f"{folder}: is a link; links are not followed in a submission.")
     path = folder / f"{key.public.id[:16]}-{report.nonce[:8]}.json"
     data = canonical_bytes(attest(report, key))
     with replacing(path) as beside:
@@ -167,15 +171,15 @@ def attestations(
     return tuple(found)
 
 
-def verdict_of(
-    where: Submission, report: Report, trusted: Collection[PublicKey] | None = None
-) -> Verdict:
-    """Return what a leaderboard shows: this check here, lifted by what other keys attested.
+def verdict_of(where: Submission, report: Report, trusted: Collection[PublicKey] = ()) -> Verdict:
+    """Return what a leaderboard shows: a check made here, lifted by what trusted keys attested.
+
+    A key costs nothing, so that of a stranger says nothing: an owner has as many as he likes.
 
     Args:
         where: the submission.
-        report: of a check made here.
-        trusted: whose word counts; None for everybody's but the owner's.
+        report: of the check made here.
+        trusted: whose word counts.
     """
     if report.verdict != "accepted":
         worst = report.refuting[0].detail if report.refuting else "It cannot be decided here."
@@ -184,20 +188,30 @@ def verdict_of(
     against = [one for one in said if one.result == "refuted"]
     if against:
         return Verdict("self", False, f"Refuted by {against[0].verifier.id[:16]}.")
-    levels = [one.level for one in said if one.result == "accepted" and one.level in LEVELS]
-    best: Level = max(levels, key=LEVELS.index, default="self")  # pyrefly: ignore
-    keys = len({one.verifier.id for one in said})
-    return Verdict(best, True, f"Attested by {keys} other key{'s' if keys != 1 else ''}.")
+    held = [one for one in said if one.result == "accepted"]
+    reached = {"self", report.reached, *(one.level for one in held)}
+    best = [level for level in LEVELS if level in reached][-1]
+    keys = len({one.verifier.id for one in held})
+    attested = f" Attested by {keys} trusted key{'s' if keys != 1 else ''}." if keys else ""
+    return Verdict(best, True, f"Checked here: {report.reached}.{attested}")
 
 
-def leaderboard_verdict(card: Path) -> Verdict:
-    """Return what a card is worth on a leaderboard: level 0 checked here, the rest attested.
+def leaderboard_verdict(
+    card: Path,
+    levels: Collection[int] = (0, 1),
+    trusted: Collection[PublicKey] = (),
+    how: How | None = None,
+) -> Verdict:
+    """Return what a card is worth on a leaderboard; the ``verify`` of ``make_leaderboard``.
 
     Args:
-        card: ``scorecard.json`` of a submission's run; the ``verify`` of ``make_leaderboard``.
+        card: ``scorecard.json`` of a submission's run.
+        levels: that are checked here.
+        trusted: keys whose attestations count beside that.
+        how: how it is checked; None draws a nonce and takes the defaults.
     """
     try:
         where = find_submission(card)
     except ArmillaryError as error:
         return Verdict("self", False, str(error))
-    return verdict_of(where, verify(where, levels=(0,)))
+    return verdict_of(where, verify(where, how, levels), trusted)

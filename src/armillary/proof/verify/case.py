@@ -4,21 +4,17 @@ from __future__ import annotations
 
 import hashlib
 import secrets
-from collections.abc import Mapping
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any
 
-from armillary.core.errors import FormatError
 from armillary.core.progress import Progress, silent
 from armillary.proof.builtin import BUILTIN, builtin_suite
-from armillary.proof.canonical import LIMITS, parse_canonical, read_bytes
-from armillary.proof.envelope import Statement, read_unverified
 from armillary.proof.keys import PublicKey
 from armillary.proof.profiles import TOLERANCES, Tolerance, facts, tolerance_between
-from armillary.proof.scorecard import PREDICATE_TYPE, SCORECARD
-from armillary.proof.suite import Suite
+from armillary.proof.scorecard import CardFile, read_card_file
+from armillary.proof.suite import Suite, load_suite
 from armillary.proof.verify.sources import Sources, load_sources
 from armillary.proof.verify.submission import Submission
 
@@ -57,25 +53,17 @@ class How:
     @property
     def trusted(self) -> tuple[Suite, ...]:
         """Suites whose rules are trusted."""
-        built_in = (builtin_suite(name) for name in BUILTIN)
-        return tuple(built_in) if self.suites is None else self.suites
+        return trusted_suites() if self.suites is None else self.suites
 
 
-@dataclass(frozen=True)
-class CardFile:
-    """A card as it stands in its file, of the right shape, not yet believed.
+def trusted_suites(files: Sequence[Path] = ()) -> tuple[Suite, ...]:
+    """Return the built-in suites, and those of ``suite.json`` files that the reader trusts.
 
-    Attributes:
-        value: its fields.
-        statement: around them.
-        envelope: around that, as JSON values.
-        digest: SHA-256 of the file.
+    Raises:
+        FormatError: a file is not a suite.
+        ConfigError: a suite that cannot be.
     """
-
-    value: Mapping[str, Any]
-    statement: Statement
-    envelope: Any
-    digest: str
+    return (*map(builtin_suite, BUILTIN), *map(load_suite, files))
 
 
 @dataclass(frozen=True)
@@ -124,18 +112,3 @@ def load_case(where: Submission, how: How) -> Case:
     card = read_card_file(where.run.card)
     start = card.value["ledger"]["inclusion"]["run_start"]["hash"]
     return Case(load_sources(where, start), card, how)
-
-
-def read_card_file(path: Path) -> CardFile:
-    """Read a card's file without asking who signed it.
-
-    Raises:
-        FormatError: not a scorecard.
-    """
-    data = read_bytes(path, 2 * LIMITS.bytes)
-    envelope = parse_canonical(data, str(path))
-    statement = read_unverified(envelope, str(path))
-    if statement.predicate_type != PREDICATE_TYPE:
-        raise FormatError(f"{path}: a {statement.predicate_type[:80]}, not a scorecard.")
-    SCORECARD.check(statement.predicate, str(path))
-    return CardFile(statement.predicate, statement, envelope, hashlib.sha256(data).hexdigest())

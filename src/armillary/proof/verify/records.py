@@ -63,6 +63,21 @@ _LINE = Fields({"body": _BODY, "sha256": Hex(64), "ms_per_decision": ListOf(_ANY
 
 
 @dataclass(frozen=True)
+class RowLimits:
+    """What the records of one row can be at most, by the suite; more is not kept in memory.
+
+    Attributes:
+        records: in the row.
+        steps: of one episode.
+        width: of an action.
+    """
+
+    records: int
+    steps: int
+    width: int
+
+
+@dataclass(frozen=True)
 class Line:
     """One record, and the hash that stands beside it.
 
@@ -80,41 +95,49 @@ class Line:
         return self.record.sha256 == self.sha256
 
 
-def read_lines(path: Path, most: int) -> tuple[Line, ...]:
+def read_lines(path: Path, most: RowLimits) -> tuple[Line, ...]:
     """Read the records of a row.
 
     Args:
         path: JSON lines.
-        most: more records than that are refused.
+        most: more than that is refused.
 
     Raises:
-        FormatError: there is no such file, or a line is not a record.
+        FormatError: there is no such file, or a line is not a record that the row can hold.
     """
     return tuple(_lines(path, most))
 
 
-def _lines(path: Path, most: int) -> Iterator[Line]:
+def _lines(path: Path, most: RowLimits) -> Iterator[Line]:
     if path.is_symlink() or not path.is_file():
         raise FormatError(f"{path}: there is no such file; records as JSON lines were expected.")
     with path.open("rb") as file:
         for number, line in enumerate(iter(lambda: file.readline(_MAX_LINE + 1), b""), start=1):
             where = f"{path}, line {number}"
-            if number > most:
-                raise FormatError(f"{path}: more than {most:,} records; the suite has fewer.")
+            if number > most.records:
+                raise FormatError(
+                    f"{path}: more than {most.records:,} records; the suite has fewer."
+                )
             if not line.endswith(b"\n"):
                 raise FormatError(f"{where}: has no end, or is longer than {_MAX_LINE >> 20} MiB.")
-            yield _parse(line, where)
+            yield _parse(line, where, most)
 
 
-def _parse(line: bytes, where: str) -> Line:
+def _parse(line: bytes, where: str, most: RowLimits) -> Line:
     value = parse_json(line, where, _LIMITS)
     _LINE.check(value, where)
     body: dict[str, Any] = value["body"]
+    lists = (value["ms_per_decision"], body["actions"], body["decisions"], body["distances"][1:])
+    longest = max(len(one) for one in lists)
+    if longest > most.steps:
+        raise FormatError(
+            f"{where}: {longest:,} steps or decisions; an episode has {most.steps:,} at most."
+        )
     for decision in body["decisions"]:
         if decision["carry"]:
             _CARRY.check(decision["carry"], f"{where}: carry")
-    if len({len(action) for action in body["actions"]}) > 1:
-        raise FormatError(f"{where}: its actions have different widths.")
+    if any(len(action) != most.width for action in body["actions"]):
+        raise FormatError(f"{where}: an action has another width than the world's {most.width}.")
     if body["outcome"] in ("success", "failure") and not body["distances"]:
         raise FormatError(f"{where}: an episode that ended has no distance.")
     steps, model_steps = body.pop("steps"), body.pop("model_steps")

@@ -15,7 +15,7 @@ import numpy as np
 import torch
 
 from armillary.control.carry import pack, unpack
-from armillary.control.episode import policy_seed
+from armillary.control.episode import check_actor, policy_seed
 from armillary.control.manifest import EpisodeSpec, Manifest, draw_goal
 from armillary.control.model_policy import ModelPolicy
 from armillary.control.records import Record, actions_of
@@ -81,9 +81,14 @@ class Redoing:
     attributed: bool = True
 
     def __call__(self) -> Callable[[Job], list[Redone]]:
-        """Return the function that makes the decisions of a job again."""
+        """Return the function that makes the decisions of a job again.
+
+        Raises:
+            ConfigError: the agent asks to see what policies may not.
+        """
         world = WorldFactory(self.manifest.world, self.manifest.settings)()
         policy = self.agent(world.spec)
+        check_actor(policy, world.spec)
 
         def run(job: Job) -> list[Redone]:
             return _redone(job, self.manifest, world, policy, self.attributed)

@@ -9,9 +9,9 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from armillary.control.manifest import Manifest
+from armillary.control.manifest import EpisodeSpec, Manifest, draw_goal
 from armillary.control.records import Record
-from armillary.core.errors import ConfigError, FormatError
+from armillary.core.errors import ConfigError, FormatError, MissingExtraError
 from armillary.proof.agent import Agent, open_agent
 from armillary.proof.attempts import attempts_of
 from armillary.proof.canonical import parse_canonical, read_bytes
@@ -23,8 +23,8 @@ from armillary.proof.order import Run, history_of
 from armillary.proof.reveal import label_of
 from armillary.proof.rows import row_of
 from armillary.proof.shapes import MapOf, Name, Text
-from armillary.proof.suite import Suite, load_suite
-from armillary.proof.verify.records import Line, read_lines
+from armillary.proof.suite import Suite, Task, load_suite
+from armillary.proof.verify.records import Line, RowLimits, read_lines
 from armillary.proof.verify.submission import Submission
 
 MAX_ENTRIES = 10_000
@@ -101,13 +101,16 @@ def load_sources(where: Submission, start: str = "") -> Sources:
         CheckpointError: the agent's folder is not one.
     """
     suite = load_suite(where.run.suite)
-    _check_worlds(suite)
+    widths = _check_worlds(suite)
     ledger = _ledger(where.ledger)
     env = parse_canonical(read_bytes(where.run.env, 1 << 16), str(where.run.env))
     _ENV.check(env, str(where.run.env))
     lines = {
         task.name: {
-            actor: read_lines(where.run.records(task.name, actor), task.episodes + 1)
+            actor: read_lines(
+                where.run.records(task.name, actor),
+                RowLimits(task.episodes + 1, task.budget, widths[task.name]),
+            )
             for actor in suite.actors
         }
         for task in suite.tasks
@@ -213,8 +216,12 @@ def _claimed(ledger: Ledger, start: str) -> Claimed:
     return Claimed(run, commit, reveal, run.end)
 
 
-def _check_worlds(suite: Suite) -> None:
-    """Check that the worlds of a stranger's suite can be made, before they are needed."""
+def _check_worlds(suite: Suite) -> dict[str, int]:
+    """Check that the worlds of a stranger's suite can be made, before they are needed.
+
+    Returns:
+        How wide the actions of every task are.
+    """
     total = sum(task.episodes for task in suite.tasks) * len(suite.actors)
     if total > MAX_RECORDS:
         raise FormatError(f"Suite {suite.id}: {total:,} records; {MAX_RECORDS:,} are read here.")
@@ -225,14 +232,27 @@ def _check_worlds(suite: Suite) -> None:
             f"Suite {suite.id}: {steps:,} world steps, {longest:,} in one episode; "
             f"{MAX_STEPS:,} and {MAX_BUDGET:,} are replayed here."
         )
-    for task in suite.tasks:
+    return {task.name: _action_width(suite, task) for task in suite.tasks}
+
+
+def _action_width(suite: Suite, task: Task) -> int:
+    """Return how wide the actions of a task's world are; an episode of it can be begun here."""
+    try:
+        world = task.factory()
         try:
-            world = task.factory()
             known = task.task in world.spec.tasks
+            if known:
+                world.reset(0)
+                draw_goal(world, task.task, EpisodeSpec("", 0, 0))
+            width = world.spec.bounds.width
+        finally:
             world.close()
-        except (TypeError, ValueError, AttributeError, LookupError) as error:
-            raise FormatError(
-                f"Suite {suite.id}: its world {task.world} cannot be made ({error})."
-            ) from error
-        if not known:
-            raise FormatError(f"Suite {suite.id}: {task.world} has no task {task.task!r}.")
+    except MissingExtraError:
+        raise
+    except Exception as error:  # a stranger's settings; whatever they break in a world
+        raise FormatError(
+            f"Suite {suite.id}: its world {task.world} cannot be made ({str(error)[:300]})."
+        ) from error
+    if not known:
+        raise FormatError(f"Suite {suite.id}: {task.world} has no task {task.task!r}.")
+    return width

@@ -208,8 +208,9 @@ def _chunk_problems(case: Case) -> Iterator[str]:
             records[at : at + size] for at in range(0, len(records), size)
         )
     ]
+    known = set(entered)
     for one in found:
-        if one not in entered:
+        if one not in known:
             yield f"Chunk {one[2]} of {one[0]}/{one[1]} is not what was entered."
     if len(entered) != len(found):
         yield f"{len(entered)} chunks were entered; the records have {len(found)}."

@@ -61,8 +61,9 @@ def find_submission(
     Raises:
         FormatError: there is no scorecard, or the folder holds links or too much.
     """
+    # who names a card means that card, whatever else lies in its folder
     run = path.parent if path.name == CARD else path
-    if (run / "run" / CARD).is_file():
+    if path.name != CARD and (run / "run" / CARD).is_file():
         run = run / "run"
     if not (run / CARD).is_file():
         raise FormatError(
@@ -83,6 +84,8 @@ def find_submission(
 
 def _check_sizes(folder: Path, most: int) -> None:
     """Refuse links, and more than can be read here, before anything is opened."""
+    if folder.is_symlink():
+        raise FormatError(f"{folder}: is a link; links are not followed in a submission.")
     total = 0
     for count, path in enumerate(folder.rglob("*"), start=1):
         if path.is_symlink():

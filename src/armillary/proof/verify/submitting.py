@@ -33,7 +33,9 @@ Seeds: {kind}, {label}. Attempt {k} of this key at this suite. Signed by {owner}
 
 Check it, with armillary {version} installed:
 
-    sh verify.sh
+    armillary bench verify . --level 2
+
+(`sh verify.sh` does that and nothing else; read it before you run it.)
 
 Exit code 0: it holds; 1: refuted; 2: damaged; 4: cannot be decided here. With your own dice, on
 episodes that do not exist yet: `armillary bench challenge .`
