@@ -93,7 +93,7 @@ class Commit(Command):
     agent: Positional[Path]
     """Folder of the agent (armillary bench pack makes one)."""
     suite: str = "tiny"
-    """Name of a built-in suite (tiny, rooms-1), or a suite.json."""
+    """Name of a built-in suite (tiny, rooms-1, table-1), or a suite.json."""
     ledger: Path = LEDGER
     """The ledger."""
     key: Path = KEY

@@ -37,7 +37,7 @@ class _Check(Command):
     """Public key that must have signed; else the ledger's own."""
     suite: UseAppendAction[tuple[Path, ...]] = ()
     """A suite.json whose rules you trust, beside the built-in ones."""
-    arithmetic: Literal["", "same", "other-isa", "bfloat16"] = ""
+    arithmetic: Literal["", "same", "other-isa", "other-graphics", "bfloat16"] = ""
     """How far decisions may differ; empty: by what the claim's machine and this one share."""
     profile: Literal["", "portable", "fast"] = ""
     """Numeric profile to check under; empty: the suite's own. Under another, decisions may differ

@@ -12,12 +12,12 @@ from pathlib import Path
 from armillary.control.manifest import EpisodeSpec
 from armillary.core.errors import unknown_name
 from armillary.proof.canonical import read_canonical
-from armillary.proof.code import code_digest
+from armillary.proof.code import DRAWN_BY_A_DRIVER, code_digest
 from armillary.proof.golden import Golden, make_golden
 from armillary.proof.seeds import episode_seeds
 from armillary.proof.suite import CONTROLS, DEFINITION, METRICS, Suite, Task, load_suite, suite_from
 
-BUILTIN = ("rooms-1", "tiny")
+BUILTIN = ("rooms-1", "table-1", "tiny")
 _FOLDER = Path(__file__).parent / "suites"
 _GOLDEN_DIGEST = "0" * 64
 _VECTORS = 4
@@ -63,10 +63,10 @@ def draft(name: str) -> Suite:
     """
     if name not in BUILTIN:
         raise unknown_name("suite", name, BUILTIN)
-    task = _rooms(200 if name == "rooms-1" else 8)
+    task = {"rooms-1": _rooms(200), "table-1": _table(200), "tiny": _rooms(8)}[name]
     return Suite(
         id=name,
-        headline=name == "rooms-1",
+        headline=name != "tiny",
         tasks=(task,),
         metrics=METRICS,
         controls=CONTROLS,
@@ -90,13 +90,27 @@ def _rooms(episodes: int) -> Task:
     )
 
 
+def _table(episodes: int) -> Task:
+    return Task(
+        name="tabletop-reach",
+        world="tabletop",
+        settings={"image_size": 64},
+        task="reach",
+        episodes=episodes,
+        budget=30,
+        success_distance="0.03",
+        distance_unit="m",
+        planner_budget=10_000,
+    )
+
+
 def _vectors(tasks: Sequence[Task]) -> tuple[Golden, ...]:
     found = []
     for task in tasks:
-        world = task.factory()
+        world, seen = task.factory(), task.world not in DRAWN_BY_A_DRIVER
         for index in range(_VECTORS):
             seeds = episode_seeds(_GOLDEN_DIGEST, _GOLDEN_DIGEST, task.name, index)
             episode = EpisodeSpec("", *seeds)
-            found.append(make_golden(world, task.name, task.task, episode))
+            found.append(make_golden(world, task.name, task.task, episode, seen))
         world.close()
     return tuple(found)

@@ -23,6 +23,8 @@ WORLD_MODULES = {
     "tabletop": "armillary.worlds.tabletop",
     "perturbed": "armillary.worlds.perturbed",
 }
+# Their pictures come from a graphics driver, and another driver may draw another last bit.
+DRAWN_BY_A_DRIVER = frozenset({"tabletop", "perturbed"})
 _HARNESS = (
     "armillary.control.evaluate",
     "armillary.control.replay",

@@ -57,6 +57,7 @@ class Tolerance:
 TOLERANCES: dict[str, Tolerance] = {
     "same": Tolerance(1e-6, 0.0, "same profile and instruction set: 30 of 30 episodes bit-equal"),
     "other-isa": Tolerance(1e-4, 0.0, "float32, other instruction set: 3e-8 at most"),
+    "other-graphics": Tolerance(1e-4, 0.0, "pictures of another driver: not measured"),
     "bfloat16": Tolerance(1e-3, 0.02, "bfloat16, other instruction set: 0.6 % beyond 1e-3"),
 }
 
@@ -105,8 +106,12 @@ def profile_in_force() -> str:
     return next((name for name in PROFILES if not _missing(name)), "none")
 
 
-def facts() -> dict[str, str]:
-    """Return what arithmetic depends on here, as text; what is unknown is empty."""
+def facts(drawn: bool = False) -> dict[str, str]:
+    """Return what arithmetic depends on here, as text; what is unknown is empty.
+
+    Args:
+        drawn: whether a graphics driver draws what is seen; its name is then among the facts.
+    """
     values = {
         "profile": profile_in_force(),
         "python": platform.python_version(),
@@ -117,7 +122,8 @@ def facts() -> dict[str, str]:
         "flags": _flags(),
     }
     libraries = ("armillary", "torch", "numpy", "scipy", "mujoco", "pymunk", "safetensors")
-    return {**values, **{name: _version(name) for name in libraries}}
+    versions = {name: _version(name) for name in libraries}
+    return {**values, **versions, **({"graphics": _graphics()} if drawn else {})}
 
 
 def tolerance_between(claimed: Mapping[str, str], here: Mapping[str, str]) -> str:
@@ -126,9 +132,17 @@ def tolerance_between(claimed: Mapping[str, str], here: Mapping[str, str]) -> st
     Only float32 agents exist, so the bfloat16 row is chosen by whoever knows better.
     """
     names = ("profile", "machine", "torch")
+    if claimed.get("graphics", "") != here.get("graphics", ""):
+        return "other-graphics"
     same = all(claimed.get(name) == here.get(name) for name in names)
     same = same and (here["profile"] == "portable" or claimed.get("flags") == here.get("flags"))
     return "same" if same else "other-isa"
+
+
+def _graphics() -> str:
+    from armillary.worlds.gl import describe_driver  # loads torch, too late for a profile
+
+    return describe_driver()
 
 
 def _missing(profile: str) -> dict[str, str]:

@@ -160,7 +160,7 @@ def _begin(
     manifests: Mapping[str, Manifest],
 ) -> tuple[Entry, Entry | None]:
     """Enter the run, or go on with it; return its start, and its end where it has one."""
-    env = facts()
+    env = facts(suite.drawn)
     before = [r for r in ledger.history.runs.values() if r.start.body["commit"] == commit.hash]
     if before:
         run = before[0]

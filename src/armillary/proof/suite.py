@@ -16,7 +16,7 @@ from armillary.control.worlds import WorldFactory
 from armillary.core.errors import ConfigError, FormatError
 from armillary.core.files import replacing
 from armillary.proof.canonical import canonical_bytes, digest, read_canonical, refuse_floats
-from armillary.proof.code import WORLD_MODULES, code_digest
+from armillary.proof.code import DRAWN_BY_A_DRIVER, WORLD_MODULES, code_digest
 from armillary.proof.golden import Golden, check_golden
 from armillary.proof.profiles import PROFILES
 from armillary.proof.shapes import (
@@ -177,6 +177,11 @@ class Suite:
             "code": self.code,
             "golden": [one.to_dict() for one in self.golden],
         }
+
+    @property
+    def drawn(self) -> bool:
+        """Whether a graphics driver draws any of its pictures."""
+        return any(task.world in DRAWN_BY_A_DRIVER for task in self.tasks)
 
     def save(self, path: Path) -> None:
         """Write ``suite.json``, in one step.

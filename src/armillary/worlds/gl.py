@@ -33,6 +33,26 @@ def import_mujoco() -> ModuleType:
     return mujoco
 
 
+def describe_driver() -> str:
+    """Return what draws pictures here: renderer and version, as OpenGL tells them.
+
+    Another driver may draw the last bit otherwise; empty where nothing can be drawn.
+    """
+    try:
+        mujoco = import_mujoco()
+        context = mujoco.GLContext(16, 16)
+    except (MissingExtraError, RuntimeError):
+        return ""
+    try:
+        context.make_current()
+        from OpenGL import GL
+
+        said = [GL.glGetString(name) for name in (GL.GL_RENDERER, GL.GL_VERSION)]
+    finally:
+        context.free()
+    return " | ".join(part.decode(errors="replace") for part in said if part)[:200]
+
+
 def _backend() -> str:
     for name, library in (("egl", "EGL"), ("osmesa", "OSMesa")):
         if ctypes.util.find_library(library):

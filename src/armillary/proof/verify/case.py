@@ -83,7 +83,7 @@ class Case:
     @cached_property
     def here(self) -> dict[str, str]:
         """What arithmetic depends on here."""
-        return facts()
+        return facts(self.sources.suite.drawn)
 
     @property
     def arithmetic(self) -> str:

@@ -10,7 +10,7 @@ from armillary.control.evaluate import evaluate
 from armillary.control.records import Record, actions_of
 from armillary.proof.verify.case import Case
 from armillary.proof.verify.replaying import workers_for
-from armillary.proof.verify.rules import Check, Said, broken, holds
+from armillary.proof.verify.rules import Check, Said, broken, holds, unknown
 from armillary.proof.verify.sampling import most_flips, sample_size, stratified
 
 # Share of honest episodes whose outcome may differ on another machine; none of 30 did.
@@ -32,6 +32,8 @@ def outcomes(case: Case) -> Said:
         f"({case.arithmetic}). {caught} falsified ones would be met with 99 %."
     )
     numbers = {"n": n, "of": total, "differing": len(differing), "allowed": allowed}
+    if len(differing) > allowed and case.arithmetic == "other-graphics":
+        return unknown(f"{said} Another driver draws here.", **numbers, caught=caught)
     if len(differing) > allowed:
         return broken(f"{said} The first is {differing[0]}.", **numbers, caught=caught)
     return holds(said, **numbers, caught=caught)
