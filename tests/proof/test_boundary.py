@@ -60,7 +60,7 @@ def broken(records, honest) -> list[str]:
     """Check that nothing but whole episodes broke and return their sentences."""
     sentences = []
     for record, good in zip(records, honest, strict=True):
-        if record.outcome == "crash":
+        if record.outcome in ("crash", "timeout"):
             assert record.actions == good.actions[: record.steps] and record.steps == 2
             sentences.append(record.error)
         else:
@@ -95,6 +95,11 @@ def test_a_misdeed_costs_its_own_episodes_only(mode, honest):
     else:
         sentences = broken(evaluate(RULES, naughty(mode)), honest)
     assert all(MISDEEDS[mode] in sentence for sentence in sentences), sentences
+
+
+def test_a_policy_that_hangs_is_late_and_did_not_crash(honest):
+    outcomes = {record.outcome for record in evaluate(RULES, naughty("hang"))}
+    assert "timeout" in outcomes and "crash" not in outcomes
 
 
 REFUSED = {

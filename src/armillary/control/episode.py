@@ -269,7 +269,8 @@ def _blamed(who: str) -> Iterator[None]:
     try:
         yield
     except ArmillaryError as error:
-        raise _BrokenError("crash", f"The {who} stopped: {error}") from error
+        outcome: Outcome = "timeout" if isinstance(error, TimeoutError) else "crash"
+        raise _BrokenError(outcome, f"The {who} stopped: {error}") from error
     except Exception as error:  # whatever it is, it costs this episode only
         sentence = f"The {who} raised {type(error).__name__}: {error}"
         raise _BrokenError("crash", sentence) from error

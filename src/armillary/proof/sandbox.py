@@ -50,6 +50,10 @@ class PolicyProcessError(ArmillaryError, RuntimeError):
     """A policy process that did not answer as it should."""
 
 
+class LatePolicyError(PolicyProcessError, TimeoutError):
+    """A policy process that did not answer in time."""
+
+
 class Sandbox:
     """One policy process.
 
@@ -132,7 +136,7 @@ class Sandbox:
         while left:
             ready = _wait({inward: select.POLLOUT, outward: select.POLLIN}, deadline)
             if not ready:
-                raise PolicyProcessError(_late(seconds))
+                raise LatePolicyError(_late(seconds))
             if ready.get(outward, 0) & select.POLLIN:
                 raise PolicyProcessError("The policy process spoke before it was asked.")
             if ready.get(outward, 0):
@@ -142,7 +146,7 @@ class Sandbox:
     def _read(self, count: int, deadline: float, seconds: float) -> bytes:
         _, outward = _pipes(self._process)
         if not _wait({outward: select.POLLIN}, deadline):
-            raise PolicyProcessError(_late(seconds))
+            raise LatePolicyError(_late(seconds))
         return os.read(outward, count)
 
 
