@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from armillary.cli.again import again
 from armillary.cli.outcome import Outcome, facts
 from armillary.cli.parse import Command
 from armillary.cli.progress import bar
@@ -33,6 +34,8 @@ class Spatial(Command):
     """Which ways to see; else all six."""
     seeds: tuple[int, ...] = (0, 1, 2)
     """Seeds of training."""
+    alone: bool = False
+    """Leave out the model of all sensors."""
     episodes: int = 100
     """Evaluation episodes of each run in each shift."""
     steps: int | None = None
@@ -53,7 +56,7 @@ class Spatial(Command):
             usual,
             arms=self.arms or usual.arms,
             seeds=self.seeds,
-            fused_seeds=self.seeds[:1],
+            fused_seeds=() if self.alone else self.seeds[:1],
             base=replace(usual.base, steps=steps),
             act=replace(usual.act, episodes=self.episodes),
             episodes=self.recorded,
@@ -61,6 +64,7 @@ class Spatial(Command):
         )
         real = {} if self.lidar is None else {"real_lidar": read_json(self.lidar)["real_lidar"]}
         value = {**run_spatial_arms(self.out, config, bar), **real}
+        value["command"] = again(self, "bench", "spatial")
         if self.results is not None:
             write_json(self.results, value)
         rows = [_shown(name, row) for name, row in value["arms"].items()]
