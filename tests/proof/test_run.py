@@ -271,7 +271,7 @@ def test_a_run_stays_in_its_environment(claim: Claim, monkeypatch) -> None:
 
     with pytest.raises(KeyboardInterrupt):
         claim.run(commit, progress=stop)
-    monkeypatch.setattr(run_module, "facts", lambda: {"torch": "another"})
+    monkeypatch.setattr(run_module, "facts", lambda drawn: {"torch": "another"})
     with pytest.raises(ConfigError, match="begun in another environment"):
         claim.run(commit)
 
