@@ -86,7 +86,9 @@ def bench_sensors(
     """
     machine, begun = describe_machine(1), date()
     dataset = open_or_record(None, out, settings.episodes, settings.steps, progress)
-    train = replace(train, threads=1)
+    # the view from above is a target made of depth, which colour alone does not load
+    objective = replace(train.objective, bird_view=0.0)
+    train = replace(train, threads=1, objective=objective)
     with threads_of_torch(1):
         arms: dict[str, tuple[Any, ...]] = {"rgb": ("rgb",), "rgb_points": ("rgb", "points")}
         measures = {
