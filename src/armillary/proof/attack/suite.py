@@ -25,7 +25,7 @@ ATTACKS: tuple[Attack, ...] = tuple(
     )
 )
 _NONCE = "8" * 64
-_DECISIONS, _FRESH = 24, 100
+_DECISIONS, _FRESH = 20, 100
 
 
 @dataclass(frozen=True)
