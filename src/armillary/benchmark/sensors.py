@@ -27,11 +27,11 @@ from armillary.core.files import storage_errors
 from armillary.core.progress import Progress, silent
 from armillary.core.rng import generator
 from armillary.data.ingest import ingest
+from armillary.data.sources.tum import DEPTH_SCALE
 from armillary.models import JEPAConfig
 from armillary.spatial import patches
 from armillary.training import TrainConfig
 
-_TUM_UNITS = 5000  # of depth, per metre
 _FPS = 30
 
 
@@ -152,7 +152,7 @@ def write_tum(folder: Path, frames: int, seed: int) -> None:
             stamp = f"{step / _FPS:.6f}"
             colour, depth_m = _wall(step, speckles)
             Image.fromarray(colour).save(folder / f"rgb/{stamp}.png", compress_level=1)
-            units = (depth_m * _TUM_UNITS).astype(np.uint16)
+            units = (depth_m / DEPTH_SCALE).astype(np.uint16)
             Image.fromarray(units).save(folder / f"depth/{stamp}.png", compress_level=1)
             for name in ("rgb", "depth"):
                 lists[name].append(f"{stamp} {name}/{stamp}.png")

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import shlex
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from tyro.conf import Positional, UseAppendAction
 
+from armillary.cli.again import again
 from armillary.cli.outcome import Outcome
 from armillary.cli.parse import Command
 
@@ -59,7 +59,7 @@ class Leaderboard(Command):
                 how = How(suites=suites, workers=self.workers, progress=progress)
                 return leaderboard_verdict(card, levels, trusted, how)
 
-            command = shlex.join(["armillary", "bench", "leaderboard", str(self.folder)])
+            command = again(self, "bench", "leaderboard")
             found = build_leaderboard(self.folder, self.out, verdict, command=command)
         cards = [card for board in found.boards for card in board.cards]
         rows = [_shown(card) for card in cards]

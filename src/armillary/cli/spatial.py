@@ -26,15 +26,15 @@ class Spatial(Command):
 
     out: Path = Path("out/spatial")
     """Folder for the recordings, the runs, the records and spatial.json."""
-    results: Path | None = None
-    """File that the result is also written to, e.g. results/spatial.json."""
+    record: Path | None = None
+    """File that gets a copy of the result, with the command."""
     lidar: Path | None = None
     """Record of `armillary bench lidar`, which the result then holds too, as real_lidar."""
     arms: tuple[str, ...] = ()
     """Which ways to see; else all six."""
     seeds: tuple[int, ...] = (0, 1, 2)
     """Seeds of training."""
-    alone: bool = False
+    arms_only: bool = False
     """Leave out the model of all sensors."""
     episodes: int = 100
     """Evaluation episodes of each run in each shift."""
@@ -47,7 +47,7 @@ class Spatial(Command):
 
     def run(self) -> Outcome:
         """Train and evaluate."""
-        from armillary.core.files import read_json, write_json
+        from armillary.core.files import write_json
         from armillary.recipes.spatial_arms import ArmsConfig, run_spatial_arms
 
         usual = ArmsConfig()
@@ -56,19 +56,23 @@ class Spatial(Command):
             usual,
             arms=self.arms or usual.arms,
             seeds=self.seeds,
-            fused_seeds=() if self.alone else self.seeds[:1],
+            fused_seeds=() if self.arms_only else self.seeds[:1],
             base=replace(usual.base, steps=steps),
             act=replace(usual.act, episodes=self.episodes),
             episodes=self.recorded,
             workers=self.workers,
         )
-        real = {} if self.lidar is None else {"real_lidar": read_json(self.lidar)["real_lidar"]}
+        real = {} if self.lidar is None else {"real_lidar": _real_lidar(self.lidar)}
         value = {**run_spatial_arms(self.out, config, bar), **real}
         value["command"] = again(self, "bench", "spatial")
-        if self.results is not None:
-            write_json(self.results, value)
+        if self.record is not None:
+            write_json(self.record, value)
         rows = [_shown(name, row) for name, row in value["arms"].items()]
-        return Outcome(value, (f"Records in {self.out}.",), rows)
+        said = (
+            f"Records in {self.out}.",
+            "Goals reached in %, error of the object's place in cm; hidden: after ten steps unseen.",
+        )
+        return Outcome(value, said, rows)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -94,16 +98,32 @@ class Sensors(Command):
         return Outcome(value, facts(value))
 
 
+def _real_lidar(path: Path) -> Any:
+    """Return what a record of `armillary bench lidar` says; asked for before hours of work."""
+    from armillary.core.errors import FormatError
+    from armillary.core.files import read_json
+
+    value = read_json(path)
+    if not isinstance(value, Mapping) or "real_lidar" not in value:
+        raise FormatError(f"{path}: is no record of `armillary bench lidar` (no real_lidar in it).")
+    return value["real_lidar"]
+
+
 def _shown(name: str, row: Mapping[str, Any]) -> dict[str, str]:
     shifts = row["seeds"][0]
     return {
         "sees": name,
-        **{shift: _mean(row["seeds"], shift) for shift in shifts},
-        "hidden 10": f"{100 * row['hidden_position_m_10']:.1f} cm",
+        **{_heading(shift): _mean(row["seeds"], shift) for shift in shifts},
+        "hidden": f"{100 * row['hidden_position_m_10']:.1f}",
     }
+
+
+def _heading(shift: str) -> str:
+    """Return a short name, so that a whole row fits into a terminal."""
+    return {"in_distribution": "usual", "appearance": "looks"}.get(shift, shift)
 
 
 def _mean(seeds: list[Mapping[str, Any]], shift: str) -> str:
     solved = sum(seed[shift]["success"] for seed in seeds) / len(seeds)
     error = sum(seed[shift]["position_error_cm"] for seed in seeds) / len(seeds)
-    return f"{100 * solved:.0f} %, {error:.1f} cm"
+    return f"{100 * solved:.0f} {error:.1f}"

@@ -110,7 +110,8 @@ class ArmsConfig:
                 f"Spatial arms need at least one arm and one seed, a shift {USUAL!r} and none "
                 f"called {HIDDEN!r}; got {self.arms}, {self.seeds} and {tuple(self.shifts)}."
             )
-        amounts = self.workers, self.judged, self.probed, self.episodes, *self.size_pairs
+        episodes = self.judged, self.probed, self.episodes, self.act.episodes
+        amounts = self.workers, *episodes, *self.size_pairs
         if min(amounts) < 1 or self.base.model.frame_skip * 13 > self.steps:
             raise ConfigError(
                 "Workers, episodes and pairs must be at least 1, and episodes no shorter than 13 "
