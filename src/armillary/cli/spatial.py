@@ -70,7 +70,7 @@ class Spatial(Command):
         rows = [_shown(name, row) for name, row in value["arms"].items()]
         said = (
             f"Records in {self.out}.",
-            "Goals reached in %, error of the object's place in cm; hidden: after ten steps unseen.",
+            "Goals reached in %, error of the object's place in cm; hidden: ten steps unseen.",
         )
         return Outcome(value, said, rows)
 
