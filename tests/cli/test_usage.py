@@ -35,6 +35,7 @@ LEAVES = [
     *(["bench", name] for name in ("ledger", "submit", "verify", "audit", "challenge", "attack")),
     ["bench", "leaderboard"],
     ["bench", "sensors"],
+    ["bench", "training"],
 ]
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from armillary.control import ModelSpec
 from armillary.models import EncoderConfig, JEPAConfig, PredictorConfig, save_model, untrained
-from armillary.proof.agent import Agent, pack_agent
+from armillary.proof.agent import Agent, Overrides, pack_agent
 
 SIDE = 16
 CONFIG = JEPAConfig(
@@ -25,7 +25,9 @@ def tiny_folder(path: Path, seed: int = 0) -> Path:
     return path
 
 
-def tiny_agent(folder: Path, seed: int = 0, **settings) -> Agent:
+def tiny_agent(
+    folder: Path, seed: int = 0, overrides: Overrides | None = None, **settings
+) -> Agent:
     model = tiny_folder(folder / f"model{seed}", seed)
     spec = ModelSpec(model, planner="cem", planner_settings={**PLANNER, **settings})
-    return pack_agent(model, spec, folder / f"agent{seed}{len(settings)}")
+    return pack_agent(model, spec, folder / f"agent{seed}{len(settings)}", overrides)

@@ -34,9 +34,10 @@ def test_everything_that_decides_is_in_the_digest(tmp_path: Path) -> None:
     agents = [tiny_agent(tmp_path), tiny_agent(tmp_path, 1), tiny_agent(tmp_path, std=0.5)]
     model = tmp_path / "model0"
     spec = ModelSpec(model, planner_settings=PLANNER)
-    variants = [replace(spec, history=2), replace(spec, discount=0.5), replace(spec, batch=2)]
+    variants = [replace(spec, history=2), replace(spec, discount=0.5), replace(spec, replan=2)]
     for number, variant in enumerate(variants):
         agents.append(pack_agent(model, variant, tmp_path / f"variant{number}"))
+    agents.append(pack_agent(model, spec, tmp_path / "tuned", {"cross": {"length": 2}}))
     assert len({agent.digest for agent in agents}) == len(agents)
     # where it is, is not
     again = pack_agent(model, spec, tmp_path / "elsewhere" / "agent")
@@ -46,15 +47,28 @@ def test_everything_that_decides_is_in_the_digest(tmp_path: Path) -> None:
 
 def test_what_comes_out_is_what_went_in(tmp_path: Path) -> None:
     model = tiny_folder(tmp_path / "model")
-    spec = ModelSpec(
-        model, "icem", {"samples": 12, "elites": 3}, 2, 1, 0.9, False, 5000, ("rgb",), batch=2
-    )
+    spec = ModelSpec(model, "icem", {"samples": 12, "elites": 3}, 2, 1, 0.9, False, 5000, ("rgb",))
     out = pack_agent(model, spec, tmp_path / "agent").spec
     assert out.planner_settings["samples"] == 12
     assert out.planner_settings["length"] == 12  # defaults are written down, too
     assert replace(out, planner_settings=spec.planner_settings, folder=model) == spec
     world = make_world("two_rooms")
     assert open_agent(tmp_path / "agent")(world.spec).budget_model_steps == 5000
+
+
+def test_a_task_may_have_settings_of_its_own(tmp_path: Path) -> None:
+    agent = tiny_agent(tmp_path, overrides={"cross": {"samples": 16}})
+    assert open_agent(agent.folder) == agent and agent.for_task("reach") is agent
+    own = agent.for_task("cross")
+    assert own.spec.planner_settings == {**agent.spec.planner_settings, "samples": 16}
+    assert (own.model_steps, agent.model_steps) == (54, 30)
+    assert (own.digest, own.identity()) == (agent.digest, agent.identity())
+
+
+def test_an_agent_decides_for_one_episode_at_a_time(tmp_path: Path) -> None:
+    model = tiny_folder(tmp_path / "model")
+    with pytest.raises(ConfigError, match="decides for one episode at a time"):
+        pack_agent(model, ModelSpec(model, batch=2), tmp_path / "agent")
 
 
 @pytest.mark.parametrize("name", ["weights.pt", "README.md", "evil.py", ".hidden", "sub"])
@@ -95,7 +109,11 @@ def test_a_missing_file_is_named(tmp_path: Path) -> None:
         ({"discount": 2}, "discount: a number from 0 to 1"),
         ({"observes": []}, "observes: a list of 1"),
         ({"extra": 1}, "unknown field 'extra'"),
-        ({"batch": True}, "batch: an integer"),
+        ({"batch": 1}, "unknown field 'batch'"),
+        ({"overrides": {"cross": {}}}, "overrides of 'cross' are settings of the planner cem: "),
+        ({"overrides": {"cross": {"cheat": 1}}}, "overrides of 'cross' are settings of the"),
+        ({"overrides": {"cross": {"samples": 0}}}, "samples"),
+        ({"overrides": {"cross": 1}}, "overrides.cross: an object"),
     ],
 )
 def test_the_planner_file_is_closed(tmp_path: Path, change, said: str) -> None:

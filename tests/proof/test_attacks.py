@@ -30,7 +30,7 @@ def rule_marked(check: Check) -> object:
 @pytest.fixture(scope="module")
 def arena(tmp_path_factory) -> Iterator[Arena]:
     with under_portable():
-        yield Arena(tmp_path_factory.mktemp("arena"))
+        yield Arena(tmp_path_factory.mktemp("arena"), boundary=False)
 
 
 @pytest.mark.parametrize("attack", [marked(attack) for attack in ATTACKS])

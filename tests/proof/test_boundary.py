@@ -9,7 +9,6 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -17,11 +16,11 @@ import numpy as np
 import pytest
 
 import armillary
-from armillary.control import NoOpSpec, RandomSpec, evaluate, make_manifest
+from armillary.control import NoOpPolicy, NoOpSpec, RandomSpec, evaluate, make_manifest
 from armillary.core.errors import ConfigError
 from armillary.core.values import ActionBounds, Observation, WorldSpec
 from armillary.proof.grader import RemoteSpec
-from armillary.proof.interleaving import interleave, interleaved_records
+from armillary.proof.interleaving import Part, interleave, interleaved_records
 from armillary.proof.lockdown import ENFORCEABLE, Limits
 from armillary.proof.sandbox import PolicyProcessError, Sandbox, label_of, system_label
 from armillary.proof.wire import Message, encode
@@ -30,7 +29,7 @@ ROOT = str(Path(armillary.__file__).parents[1])
 NAUGHTY = str(Path(__file__).with_name("naughty.py"))
 LIMITS = Limits(decision_s=20.0, start_s=30.0, memory_bytes=512 << 20, message_bytes=1 << 20)
 RULES = make_manifest("two_rooms", "reach", 4, 3, settings={"image_size": 16}, budget=5)
-FIFTH = ((1, 0), (0, 0), (0, 2), (1, 2), (1, 1), (0, 1))
+FIFTH = ((1, 0), (1, 1), (0, 0), (0, 1), (1, 2), (1, 3))
 SILENT = ("hang", "spin", "trickle")
 LOCKABLE = sys.platform.startswith("linux")
 needs_locks = pytest.mark.skipif(not LOCKABLE, reason="only Linux has the locks")
@@ -294,32 +293,50 @@ def test_limits_that_cannot_be(changes, sentence):
         Limits(**changes)
 
 
-def test_the_order_of_tasks_is_a_permutation_that_the_seed_names():
-    manifests = list(both_tasks())
+def test_tasks_take_turns_in_an_order_that_the_seed_names():
     every = {(place, at) for place in range(2) for at in range(3)}
-    orders = {interleave(manifests, seed) for seed in range(20)}
+    orders = {interleave((3, 3), seed) for seed in range(40)}
     assert all(len(order) == 6 and set(order) == every for order in orders)
-    assert len(orders) > 10  # of 720
+    assert len(orders) > 10  # of 20
+    for order in orders:  # a task's own episodes stay in order
+        assert [at for place, at in order if place == 0] == [0, 1, 2]
     # fixed for ever: verifiers must find the same
-    assert interleave(manifests, 5) == FIFTH
+    assert interleave((2, 4), 5) == FIFTH
 
 
-def both_tasks() -> Iterator:
-    for task in ("reach", "cross"):
-        yield make_manifest("two_rooms", task, 3, 1, settings={"image_size": 16}, budget=4)
+def both_tasks() -> list:
+    return [
+        make_manifest("two_rooms", task, 3, 1, settings={"image_size": 16}, budget=4)
+        for task in ("reach", "cross")
+    ]
 
 
-def test_tasks_in_one_row_give_the_records_that_they_give_alone():
-    manifests = list(both_tasks())
-    got = list(interleaved_records(manifests, naughty("honest"), 5))
-    assert [place for place, _ in got] != sorted(place for place, _ in got)  # really mixed
+@pytest.mark.parametrize("workers", [1, 2])
+def test_tasks_in_one_row_give_the_records_that_they_give_alone(workers):
+    actor, manifests = naughty("honest"), both_tasks()
+    parts = [Part(manifest, actor, actor.identity()) for manifest in manifests]
+    got = list(interleaved_records(parts, 5, workers, done={(0, 1)}))
+    places = [place for place, _ in got]
+    assert len(got) == 5 and places != sorted(places)  # really mixed, and not what is there already
     for place, manifest in enumerate(manifests):
         mine = {record.id: record for at, record in got if at == place}
-        alone = evaluate(manifest, naughty("honest"))
-        assert tuple(mine[record.id] for record in alone) == alone
+        alone = {record.id: record for record in evaluate(manifest, actor)}
+        assert mine == {name: alone[name] for name in mine}
 
 
-def test_tasks_in_one_row_must_look_alike():
-    other = make_manifest("two_rooms", "reach", 1, 0, settings={"image_size": 32}, budget=4)
-    with pytest.raises(ConfigError, match="tasks that are played in one row need the same bounds"):
-        list(interleaved_records([RULES, other], naughty("honest"), 0))
+def test_only_tasks_that_look_and_are_played_alike_share_a_policy():
+    made = []
+
+    class Counting(NoOpPolicy):
+        def __init__(self, spec: WorldSpec) -> None:
+            super().__init__(spec.bounds)
+            made.append(spec.name)
+
+    def other(spec: WorldSpec) -> Counting:
+        return Counting(spec)
+
+    wide = make_manifest("two_rooms", "reach", 1, 0, settings={"image_size": 32}, budget=4)
+    rows = [(one, Counting) for one in both_tasks()]  # one policy for both
+    rows += [(wide, Counting), (both_tasks()[0], other)]  # one each
+    assert len(list(interleaved_records([Part(*row, "noop") for row in rows], 0))) == 10
+    assert len(made) == 3

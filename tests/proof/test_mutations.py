@@ -47,7 +47,7 @@ FEW, MANY, PART = 300, 10_000, 50
 @pytest.fixture(scope="module")
 def stage(tmp_path_factory) -> Iterator[Stage]:
     with under_portable():
-        yield set_stage(tmp_path_factory.mktemp("stage"), small_suite("fuzz"))
+        yield set_stage(tmp_path_factory.mktemp("stage"), small_suite("fuzz"), False)
 
 
 def checked(stage: Stage, where: Path) -> Report:

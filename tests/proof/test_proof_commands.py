@@ -40,7 +40,8 @@ def test_from_key_to_card(tmp_path: Path, monkeypatch, capsys) -> None:
     key = said(capsys, "keygen")
     plan = [word for pair in ("length=2", "samples=6", "elites=2") for word in ("--plan", pair)]
     more = ("--planner", "cem", "--plan", "iterations=1")
-    agent = said(capsys, "pack", "model", "--out", "agent", *more, *plan)
+    own = ("--override", "two_rooms-reach:samples=8")
+    agent = said(capsys, "pack", "model", "--out", "agent", *more, *plan, *own)
     commit = said(capsys, "commit", "agent", *suite)["commit"]
     said(capsys, "keygen", "verifier")
     said(capsys, "nonce", commit, "--key", "verifier", "--out", "nonce.json")
@@ -50,10 +51,12 @@ def test_from_key_to_card(tmp_path: Path, monkeypatch, capsys) -> None:
     end = said(capsys, "run", commit[:12], "--agent", "agent", *suite, "--workers", "1")
     card = said(capsys, "score", commit, "--agent", "agent", *suite)
     assert card["episodes"]["root"] == end["root"]
+    assert card["rows"][0]["overrides"] == {"samples": "8"}
     owner = load_public_key(tmp_path / "out" / "proof" / "key.pub")
     assert owner.id == key["id"]
     assert read_card(tmp_path / "out" / "proof" / "run" / "scorecard.json", owner).value == card
     assert card["agent"]["digest"] == agent["digest"]
+    assert card["env"]["boundary"].startswith("enforced: ")  # the agent acted in another process
     ledger = said(capsys, "ledger", "--prove", "2", "--checkpoint", "ledger.ckpt")
     assert ledger["entries"][-1]["type"] == "score" and ledger["inclusion"]["proof"]
     checkpoint = open_checkpoint((tmp_path / "ledger.ckpt").read_text(), owner)

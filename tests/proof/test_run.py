@@ -18,7 +18,7 @@ from armillary.control import NoOpSpec, OracleSpec, RandomSpec, evaluate
 from armillary.control.records import Record, read_records, write_records
 from armillary.core.errors import CheckFailedError, ConfigError, FormatError
 from armillary.proof import run as run_module
-from armillary.proof.agent import Agent
+from armillary.proof.agent import Agent, Overrides
 from armillary.proof.book import Book
 from armillary.proof.builtin import builtin_suite
 from armillary.proof.claim import (
@@ -66,8 +66,8 @@ def suite() -> Suite:
 class Claim:
     """A claimant in a folder."""
 
-    def __init__(self, folder: Path, suite: Suite) -> None:
-        self.suite, self.agent = suite, tiny_agent(folder)
+    def __init__(self, folder: Path, suite: Suite, overrides: Overrides | None = None) -> None:
+        self.suite, self.agent = suite, tiny_agent(folder, overrides=overrides)
         self.book, self.folder = Book(folder / "ledger.jsonl", OWNER), RunFolder(folder / "run")
 
     def commit(self, agent: Agent | None = None) -> Entry:
@@ -79,7 +79,8 @@ class Claim:
         return commit
 
     def run(self, commit: Entry, **settings: Any) -> Entry:
-        words = {"suite": self.suite, "agent": self.agent, **settings}
+        # the policy's process would have other arithmetic than this one, which only pretends
+        words = {"suite": self.suite, "agent": self.agent, "boundary": False, **settings}
         return run_suite(self.folder, self.book, commit.hash, **words)
 
     def score(self, commit: Entry) -> Any:
@@ -138,6 +139,39 @@ def test_a_claim_from_commit_to_card(claim: Claim) -> None:
     assert card.value["attempts"] == {"k": 1, "failed": 0, "unopened": 0, "earlier": []}
     assert read_card(claim.folder.card).value == card.value
     assert read_card(claim.folder.card, OWNER.public) == card
+
+
+def test_a_run_plays_its_tasks_by_turns_and_gives_the_records_of_each_alone(
+    tmp_path, suite
+) -> None:
+    reach = suite.tasks[0]
+    both = replace(suite, tasks=(reach, replace(reach, name="cross", task="cross")))
+    claim, told = Claim(tmp_path, both), []
+    commit = claim.ready()
+    claim.run(commit, progress=lambda done, total, note: told.append(note.split()[0]))
+    agents = told[:16]
+    assert set(agents) == {"two_rooms-reach", "cross"}
+    assert agents != sorted(agents) and agents != sorted(agents, reverse=True)
+    value = claim.score(commit).value["seed"]["value"]
+    for name, manifest in draw_manifests(both, value).items():
+        found = read_records(claim.folder.records(name, "agent"))
+        assert found == evaluate(manifest, claim.agent)
+
+
+def test_settings_for_one_task_are_listed_and_mark_its_row(tmp_path: Path, suite: Suite) -> None:
+    reach = suite.tasks[0]
+    both = replace(suite, tasks=(reach, replace(reach, name="cross", task="cross")))
+    claim = Claim(tmp_path, both, overrides={"cross": {"length": 2}})
+    commit = claim.ready()
+    claim.run(commit)
+    rows = {row["task"]: row for row in claim.score(commit).value["rows"]}
+    assert rows["cross"]["overrides"] == {"length": "2"}
+    assert rows["two_rooms-reach"]["overrides"] == {}
+    steps = {name: row["budget"]["most"] for name, row in rows.items()}
+    assert steps["cross"] * 3 == steps["two_rooms-reach"] * 2  # of three foreseen steps, two
+    stray = Claim(tmp_path / "stray", suite, overrides={"cross": {"length": 2}})
+    with pytest.raises(ConfigError, match="has settings for 'cross', which is no task of"):
+        stray.commit()
 
 
 def test_every_entry_that_the_card_rests_on_is_proven_in_it(ended) -> None:

@@ -17,6 +17,7 @@ from stages import small_suite, under_portable
 from armillary.cli.main import main
 from armillary.control.records import read_records
 from armillary.core.errors import CheckFailedError, ConfigError, FormatError
+from armillary.proof.agent import pack_agent
 from armillary.proof.attack.forge import Forge
 from armillary.proof.attack.paper import crash
 from armillary.proof.attack.stage import OWNER, STRANGER, VALUE, VERIFIER, Stage, set_stage
@@ -59,7 +60,7 @@ NONCE = "8" * 64
 def stage(tmp_path_factory) -> Iterator[Stage]:
     with under_portable():
         suite = small_suite("verified", episodes=4, budget=3)
-        yield set_stage(tmp_path_factory.mktemp("stage"), suite)
+        yield set_stage(tmp_path_factory.mktemp("stage"), suite, boundary=False)
 
 
 def how(stage: Stage, **more) -> How:
@@ -275,8 +276,8 @@ def claimed(stage: Stage, folder: Path, kill_at: int = -1, workers: int = 1) -> 
     words = (run, book, commit.hash, stage.suite, stage.agent, workers)
     if kill_at >= 0:
         with pytest.raises(Killed):
-            run_suite(*words, progress=kill)
-    run_suite(*words)
+            run_suite(*words, progress=kill, boundary=False)
+    run_suite(*words, boundary=False)
     score_run(run, book, commit.hash, stage.suite, stage.agent)
     made = find_submission(run.path, stage.agent.folder, book.path)
     make_submission(made, folder / "handed-in", how(stage))
@@ -289,6 +290,15 @@ def test_a_killed_run_goes_on_as_one_attempt_and_holds(stage: Stage, tmp_path: P
     assert found.verdict == "accepted", found.refuting
     assert case.card.value["interruptions"] == 1 and case.card.value["attempts"]["k"] == 1
     assert case.sources.rows == {task: dict(row) for task, row in stage.rows.items()}
+
+
+def test_settings_for_one_task_are_made_again_with_them(stage: Stage, tmp_path: Path) -> None:
+    own = {stage.suite.tasks[0].name: {"length": 2}}
+    agent = pack_agent(stage.agent.folder, stage.agent.spec, tmp_path / "tuned", own)
+    case = claimed(replace(stage, agent=agent), tmp_path)
+    found = verify(case.sources.where, how(stage), (0, 1, 2, 3))
+    assert found.verdict == "accepted", found.refuting
+    assert found.rows[0]["overrides"] == {"length": "2"}
 
 
 def untimed(rows) -> dict:

@@ -13,12 +13,13 @@ from armillary.cli.again import again
 from armillary.cli.compare import Compare
 from armillary.cli.contam import Contam, Index
 from armillary.cli.leaderboard import Leaderboard
+from armillary.cli.ledger import EnterTraining, Ledger
 from armillary.cli.lidar import Lidar
 from armillary.cli.outcome import Outcome, facts
 from armillary.cli.parse import Command, settings_of
 from armillary.cli.peers import Peers
 from armillary.cli.progress import bar
-from armillary.cli.proof import Commit, Keygen, Ledger, Nonce, Pack, Reveal, Run, Score
+from armillary.cli.proof import Commit, Keygen, Nonce, Pack, Reveal, Run, Score
 from armillary.cli.spatial import Sensors, Spatial
 from armillary.cli.verify import Attack, Audit, Challenge, Submit, Verify
 
@@ -274,6 +275,7 @@ Bench = (
     | Annotated[Ablation, subcommand("ablation")]
     | Annotated[Keygen, subcommand("keygen")]
     | Annotated[Pack, subcommand("pack")]
+    | Annotated[EnterTraining, subcommand("training")]
     | Annotated[Commit, subcommand("commit")]
     | Annotated[Nonce, subcommand("nonce")]
     | Annotated[Reveal, subcommand("reveal")]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -57,6 +57,9 @@ class Pack(Command):
     """Planner that searches the model: cem, icem, mppi, gradient or collocation."""
     plan: UseAppendAction[tuple[str, ...]] = ()
     """A setting of the planner, e.g. --plan length=16; may be given several times."""
+    override: UseAppendAction[tuple[str, ...]] = ()
+    """A setting for one task of a suite, e.g. --override two_rooms-cross:length=24; it marks the
+    task's row."""
     history: int = 1
     """Model steps the predictor remembers."""
     replan: int = 1
@@ -76,7 +79,7 @@ class Pack(Command):
         settings = settings_of(self.plan, "--plan")
         chosen = {"summed": not self.last, "prior": self.prior}
         spec = ModelSpec(folder, self.planner, settings, self.history, self.replan, **chosen)
-        agent = pack_agent(folder, spec, self.out)
+        agent = pack_agent(folder, spec, self.out, _overrides(self.override))
         value = {"digest": agent.digest, "parameters": agent.parameters, "path": self.out}
         return Outcome(value, (f"Agent {agent.digest} in {self.out}.",))
 
@@ -237,6 +240,8 @@ class Run(_OfCommit):
 
     workers: int = 2
     """Processes; the records do not depend on it."""
+    boundary: bool = True
+    """Let the agent act in a process of its own, without files and network."""
 
     def run(self) -> Outcome:
         """Run."""
@@ -246,7 +251,7 @@ class Run(_OfCommit):
         from armillary.proof.run import run_suite
 
         with bar("running") as progress:
-            end = run_suite(*self._opened(), self.workers, progress)
+            end = run_suite(*self._opened(), self.workers, progress, self.boundary)
         said = (
             f"{end.body['episodes']} episodes in {self.out}, root {end.body['root'][:16]}.",
             f"Next: armillary bench score {self.commit} --agent {self.agent} --suite {self.suite}",
@@ -274,68 +279,9 @@ class Score(_OfCommit):
         return Outcome(value, said, [_shown(row) for row in value["rows"]])
 
 
-@dataclass(frozen=True, kw_only=True)
-class Ledger(Command):
-    """Check a ledger and list it, or prove something about it.
-
-    e.g. armillary bench ledger out/proof/ledger.jsonl --prove 2
-    """
-
-    ledger: Positional[Path] = LEDGER
-    """The ledger."""
-    prove: int | None = None
-    """Print the proof that the entry of this number is in it."""
-    consistency: int | None = None
-    """Print the proof that it only grew since it had so many entries."""
-    checkpoint: Path | None = None
-    """Write size and root as a signed note into this file; needs --key."""
-    key: Path = KEY
-    """Your private key."""
-    cut: bool = False
-    """Cut off a last line without its end, which a killed process left."""
-
-    def run(self) -> Outcome:
-        """Check and list."""
-        from armillary.proof.ledger import cut_torn_line, read_ledger
-
-        cut = cut_torn_line(self.ledger) if self.cut else 0
-        ledger = read_ledger(self.ledger)
-        value: dict[str, Any] = {
-            "genesis": ledger.genesis,
-            "owner": ledger.owner.hex,
-            "size": ledger.size,
-            "root": ledger.root,
-            "cut_bytes": cut,
-        }
-        if self.prove is not None:
-            value["inclusion"] = {"seq": self.prove, "proof": ledger.prove(self.prove)}
-        if self.consistency is not None:
-            value["consistency"] = {
-                "old_size": self.consistency,
-                "proof": ledger.consistency(self.consistency),
-            }
-        if self.checkpoint is not None:
-            self._write_checkpoint(ledger.checkpoint)
-        rows = [
-            {"seq": str(e.seq), "time": e.t, "type": e.type, "hash": e.hash[:16]}
-            for e in ledger.entries
-        ]
-        said = (f"{ledger.size} entries by {ledger.owner.id[:16]}; chain and order hold.",)
-        named = (value.get(name, {"proof": ()}) for name in ("inclusion", "consistency"))
-        proofs = [part for one in named for part in one["proof"]]
-        return Outcome({**value, "entries": rows}, (*said, *proofs), rows)
-
-    def _write_checkpoint(self, checkpoint: Any) -> None:
-        from armillary.core.files import replacing
-        from armillary.proof.keys import load_key
-        from armillary.proof.note import sign_checkpoint
-
-        assert self.checkpoint is not None
-        with replacing(self.checkpoint) as beside:
-            beside.write_text(sign_checkpoint(checkpoint, load_key(self.key)))
-
-
 def _shown(row: Mapping[str, Any]) -> dict[str, str]:
+    from armillary.proof.rows import settings_text
+
     low, high = row["ci95"]
     floors = {name: f"{one['succ']}/{one['n']}" for name, one in row["controls"].items()}
     return {
@@ -344,5 +290,17 @@ def _shown(row: Mapping[str, Any]) -> dict[str, str]:
         "95 % exact": f"{low} to {high}",
         "bound at k": row["low_adj"],
         **floors,
+        **({"tuned": settings_text(row["overrides"])} if row["overrides"] else {}),
         "model steps": str(row["budget"]["model_steps"]),
     }
+
+
+def _overrides(words: Sequence[str]) -> dict[str, dict[str, Any]]:
+    """Return settings by task from words such as ``two_rooms-cross:length=24``."""
+    by_task: dict[str, list[str]] = {}
+    for word in words:
+        task, colon, setting = word.partition(":")
+        if not colon:
+            raise ConfigError(f"--override {word}: TASK:NAME=VALUE was expected.")
+        by_task.setdefault(task, []).append(setting)
+    return {task: settings_of(tuple(own), "--override") for task, own in by_task.items()}

@@ -24,6 +24,7 @@ from armillary.objectives.expected_error import fit_expected_error
 from armillary.objectives.whitening import fit_whitening
 
 DIRECTIONS = 16
+_A_HAIR_MORE = 1 + 4 * np.finfo(np.float64).eps
 
 
 def fit_normal(episodes: Sequence[Seen], directions: int = DIRECTIONS) -> Normal:
@@ -100,7 +101,8 @@ def shared_limits(
     answers = np.divide(highest, alone, out=spoken, where=alone > 0)
     rank = _rank(len(highest), share)
     factor = np.sort(answers.max(axis=1))[-rank]
-    return alone * (factor if np.isfinite(factor) else 1.0)
+    # the episode that gave the factor must not pass its own limit by a rounding
+    return alone * (factor * _A_HAIR_MORE if np.isfinite(factor) else 1.0)
 
 
 def check_calibration(episodes: int, share: float) -> None:

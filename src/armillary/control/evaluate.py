@@ -61,7 +61,7 @@ def evaluate(
     if batch < 1:
         raise ConfigError(f"batch must be at least 1; got {batch}.")
     job = _Job(manifest, policy_factory, world_factory or _own_world(manifest), identity)
-    done = {} if out is None else _resume(out, manifest, identity)
+    done = {} if out is None else resume_records(out, manifest, identity)
     todo = _groups(manifest, _ordered(manifest, order), batch, done)
     total = len(manifest.episodes)
     for record in _run_all(job, todo, workers):
@@ -171,8 +171,14 @@ def _groups(
     return list(wanted.values())
 
 
-def _resume(out: Path, manifest: Manifest, identity: str) -> dict[str, Record]:
-    """Return what a killed run left behind, and make the file whole again."""
+def resume_records(out: Path, manifest: Manifest, identity: str) -> dict[str, Record]:
+    """Return what a killed evaluation left in a file, by id, and make the file whole again.
+
+    Raises:
+        ConfigError: the records are of another manifest or policy.
+        FormatError: the file is damaged before its last line.
+        StorageError: it cannot be written.
+    """
     if not out.exists():
         out.parent.mkdir(parents=True, exist_ok=True)
         return {}

@@ -7,14 +7,16 @@
     prior.safetensors       a goal prior, where it plans with one
 
 The digest A is the SHA-256 of the files' SHA-256, raw and side by side, in the order of their
-names, as OpenSSF Model Signing does it. Nothing else may be in the folder.
+names, as OpenSSF Model Signing does it. Nothing else may be in the folder. Where single tasks are
+planned for with other settings, ``planner.json`` lists them, and the card marks the row.
 """
 
 from __future__ import annotations
 
 import hashlib
 import shutil
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -29,13 +31,14 @@ from armillary.core.values import WorldSpec
 from armillary.models import load_model, load_prior
 from armillary.models.checkpoint import config_from_dict
 from armillary.models.prior_file import PRIOR_FILE
-from armillary.planning import PLANNERS
+from armillary.planning import PLANNERS, proposal_steps
 from armillary.proof.canonical import Limits, canonical_bytes, read_canonical
 from armillary.proof.shapes import (
     Anything,
     Fields,
     Flag,
     ListOf,
+    MapOf,
     Name,
     Nullable,
     Number,
@@ -62,9 +65,11 @@ PLANNER = Fields(
         "prior": Flag(),
         "proposals": Whole(0, 100_000),
         "value_weight": Number(0.0, 1e6),
-        "batch": Whole(1, 256),
-    }
+    },
+    {"overrides": MapOf(Anything(), 64, Name(40))},
 )
+# Settings of the planner by task, where they are not those of ``settings``.
+Overrides = Mapping[str, Mapping[str, Any]]
 
 
 @dataclass(frozen=True)
@@ -74,19 +79,37 @@ class Agent:
     Attributes:
         folder: where it is.
         digest: A, hexadecimal.
-        spec: how it acts.
+        spec: how it acts, where a task has no settings of its own.
         parameters: numbers in its weights, the prior's included where it is used.
+        overrides: settings of the planner that differ, by task.
     """
 
     folder: Path
     digest: str
     spec: ModelSpec
     parameters: int
+    overrides: Overrides = field(default_factory=dict)
 
     @property
-    def batch(self) -> int:
-        """Episodes that are decided for at once."""
-        return self.spec.batch
+    def weights(self) -> str:
+        """SHA-256 of the file of weights, as a training's end has it in the ledger."""
+        return file_sha256(self.folder / "model.safetensors")
+
+    @property
+    def model_steps(self) -> int:
+        """Model steps that one decision takes."""
+        spec = self.spec
+        settings = PLANNERS[spec.planner].Config(**spec.planner_settings)
+        proposed = proposal_steps(spec.proposals, settings.length) if spec.prior else 0
+        return settings.model_steps + proposed
+
+    def for_task(self, task: str) -> Agent:
+        """Return the agent as it acts in a suite's task: with the settings that it has for it."""
+        own = self.overrides.get(task)
+        if own is None:
+            return self
+        settings = {**self.spec.planner_settings, **own}
+        return replace(self, spec=replace(self.spec, planner_settings=settings), overrides={})
 
     def identity(self) -> str:
         """Return its name in records."""
@@ -99,25 +122,37 @@ class Agent:
             CheckFailedError: the folder is no longer what it was when it was opened.
             ArmillaryError: as ``ModelSpec``.
         """
+        self.check_unchanged()
+        return self.spec(world)
+
+    def check_unchanged(self) -> None:
+        """Check that the folder is what it was.
+
+        Raises:
+            CheckFailedError: it is not.
+        """
         if agent_digest(self.folder) != self.digest:
             raise CheckFailedError(
                 f"{self.folder}: was changed after it was opened; its digest is not "
                 f"{self.digest[:16]} any more."
             )
-        return self.spec(world)
 
 
-def pack_agent(model_folder: Path, spec: ModelSpec, out: Path) -> Agent:
+def pack_agent(
+    model_folder: Path, spec: ModelSpec, out: Path, overrides: Overrides | None = None
+) -> Agent:
     """Write an agent's folder from a model folder and a way to plan, in one step.
 
     Args:
         model_folder: the model; loaded once, so that what is packed can act.
         spec: how it plans; its own ``folder`` is not used.
         out: the new folder.
+        overrides: settings of the planner that differ, by a suite's task.
 
     Raises:
         CheckpointError: not a model, or without the prior it should use.
-        ConfigError: a planner that cannot be, or ``out`` exists.
+        ConfigError: a planner that cannot be, one that decides for several episodes at once, or
+            ``out`` exists.
         StorageError: the disk is full or not writable.
     """
     if out.exists():
@@ -127,7 +162,7 @@ def pack_agent(model_folder: Path, spec: ModelSpec, out: Path) -> Agent:
         raise CheckpointError(
             f"{model_folder}: holds no goal prior that the agent could plan with."
         )
-    text = canonical_bytes(planner_settings(spec))
+    text = canonical_bytes(planner_settings(spec, overrides or {}))
     with replacing_folder(out) as beside:
         for name in (*MODEL_FILES, *([PRIOR_FILE] if spec.prior else [])):
             shutil.copyfile(model_folder / name, beside / name)
@@ -153,7 +188,7 @@ def open_agent(folder: Path) -> Agent:
         )
     files = ("model.safetensors", *([PRIOR_FILE] if spec.prior else []))
     parameters = sum(_count(folder / name) for name in files)
-    return Agent(folder, digest, spec, parameters)
+    return Agent(folder, digest, spec, parameters, _overrides(folder, spec, value))
 
 
 def agent_digest(folder: Path) -> str:
@@ -178,12 +213,21 @@ def agent_digest(folder: Path) -> str:
     return hashlib.sha256(b"".join(raw)).hexdigest()
 
 
-def planner_settings(spec: ModelSpec) -> dict[str, Any]:
+def planner_settings(spec: ModelSpec, overrides: Overrides | None = None) -> dict[str, Any]:
     """Return a spec's way to plan as ``planner.json`` holds it, every setting said.
 
+    Args:
+        spec: the way to plan.
+        overrides: settings that differ, by task.
+
     Raises:
-        ConfigError: a planner that cannot be.
+        ConfigError: a planner that cannot be, or one that decides for several episodes at once.
     """
+    if spec.batch != 1:
+        raise ConfigError(
+            f"An agent decides for one episode at a time, so that no decision depends on another "
+            f"episode; got batch {spec.batch}."
+        )
     value = {
         "format": FORMAT,
         "planner": spec.planner,
@@ -197,25 +241,46 @@ def planner_settings(spec: ModelSpec) -> dict[str, Any]:
         "prior": spec.prior,
         "proposals": spec.proposals,
         "value_weight": spec.value_weight,
-        "batch": spec.batch,
     }
     checked = _spec(spec.folder, value)
-    return {**value, "settings": dict(checked.planner_settings)}
+    value["settings"] = dict(checked.planner_settings)
+    if not overrides:
+        return value
+    value["overrides"] = {task: dict(own) for task, own in overrides.items()}
+    return {**value, "overrides": _overrides(spec.folder, checked, value)}
 
 
 def _spec(folder: Path, value: Any) -> ModelSpec:
     where = str(folder / PLANNER_FILE)
     PLANNER.check(value, where)
-    given: dict[str, Any] = {
-        name: item for name, item in value.items() if name not in ("format", "settings")
-    }
-    try:
-        config = config_from_dict(PLANNERS[value["planner"]].Config, value["settings"], where)
-    except CheckpointError as error:
-        raise FormatError(str(error)) from error
+    not_fields = ("format", "settings", "overrides")
+    given: dict[str, Any] = {name: item for name, item in value.items() if name not in not_fields}
+    settings = _settings(value["planner"], value["settings"], where)
     given |= {name: float(value[name]) for name in ("discount", "value_weight")}
     given["observes"] = None if value["observes"] is None else tuple(value["observes"])
-    return ModelSpec(folder, planner_settings=asdict(config), **given)
+    return ModelSpec(folder, planner_settings=settings, **given)
+
+
+def _overrides(folder: Path, spec: ModelSpec, value: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what differs by task, as the planner reads it."""
+    where, found = str(folder / PLANNER_FILE), {}
+    for task, own in value.get("overrides", {}).items():
+        usual = dict(spec.planner_settings)
+        if not own or not own.keys() <= usual.keys():
+            raise FormatError(
+                f"{where}: overrides of {task!r} are settings of the planner {spec.planner}: "
+                f"{', '.join(sorted(usual))}."
+            )
+        checked = _settings(spec.planner, {**usual, **own}, f"{where}: {task}")
+        found[task] = {name: checked[name] for name in own}
+    return found
+
+
+def _settings(planner: str, settings: Any, where: str) -> dict[str, Any]:
+    try:
+        return asdict(config_from_dict(PLANNERS[planner].Config, settings, where))
+    except CheckpointError as error:
+        raise FormatError(str(error)) from error
 
 
 def _count(path: Path) -> int:

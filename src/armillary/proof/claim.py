@@ -14,6 +14,7 @@ from armillary.proof.keys import SigningKey, write_secret
 from armillary.proof.ledger import append, create_ledger, read_ledger
 from armillary.proof.reveal import draw_value, local_reveal, nonce_reveal, secret_hash
 from armillary.proof.suite import Suite
+from armillary.proof.trainings import ended_with
 
 _SECRETS = "secrets"
 
@@ -40,17 +41,30 @@ def commit_agent(
         more: fields ``data``, ``train`` and ``name`` of the commit.
 
     Raises:
-        ConfigError: the suite is of other code, or an unknown rule or training.
+        ConfigError: the suite is of other code, an unknown rule, a training that did not end with
+            these weights, or an agent with settings for a task that the suite does not have.
         CheckFailedError: this installation draws other episodes than the suite's.
         StorageError: the disk is full or not writable.
     """
     suite.check_installation()
+    strays = sorted(agent.overrides.keys() - {task.name for task in suite.tasks})
+    if strays:
+        raise ConfigError(
+            f"The agent has settings for {strays[0]!r}, which is no task of suite {suite.id}: "
+            f"{', '.join(task.name for task in suite.tasks)}."
+        )
     if not ledger.exists():
         create_ledger(ledger, key)
     named = {"id": suite.id, "digest": suite.digest}
     if (suite.id, suite.digest) not in read_ledger(ledger).history.suites:
         append(ledger, key, "suite", named)
     value = draw_value()
+    train = (more or {}).get("train")
+    if train and ended_with(read_ledger(ledger), train) != agent.weights:
+        raise ConfigError(
+            f"The training {train!r} ended with other weights than the agent has; enter the "
+            "training that it comes from, or leave --train away."
+        )
     body: dict[str, Any] = {
         "suite": named,
         "agent": agent.digest,

@@ -1,116 +1,169 @@
-"""Interleaving: the episodes of several tasks in one shuffled row, played by one policy process.
+"""Interleaving: the episodes of several tasks in one row, played behind the boundary.
 
-Nothing that the policy gets says which task an episode belongs to: same bounds, same streams of the
-same shapes, no names. What a goal shows still tells; that cannot be hidden from who must reach it.
+Nothing that a policy gets says which task an episode belongs to: no names, and tasks take turns in
+an order that a hash decides. What a goal shows still tells; that cannot be hidden from who must
+reach it. Tasks that look alike (bounds, streams and their shapes) share one policy and its process,
+but for those that an agent has settings of its own for, which the card marks.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import suppress
+from dataclasses import dataclass
 
+from armillary.control.episode import check_actor, crash_record
 from armillary.control.lockstep import run_episodes
 from armillary.control.manifest import Manifest
-from armillary.control.processes import one_thread
+from armillary.control.processes import Died, one_thread, run_in_processes
 from armillary.control.records import Record
+from armillary.control.specs import Actor, PolicyFactory
 from armillary.control.worlds import WorldFactory, WorldSource
 from armillary.core.errors import ConfigError
 from armillary.core.protocols import World
 from armillary.core.rng import key
-from armillary.core.values import Observation
-from armillary.proof.grader import RemoteSpec
+
+# Place of the manifest, and of the episode in it.
+Turn = tuple[int, int]
 
 
-def interleave(manifests: Sequence[Manifest], seed: int) -> tuple[tuple[int, int], ...]:
-    """Return the order in which to play all episodes: (place of the manifest, of the episode).
+@dataclass(frozen=True)
+class Part:
+    """One task of those that are played in one row.
 
-    Sorted by a hash, so that it is the same with every version of every library.
+    Attributes:
+        manifest: its episodes and rules.
+        actor: makes the policy.
+        identity: of the actor, in the records.
+        world: makes the world; None for the manifest's.
     """
-    places = [
-        (place, position)
-        for place, manifest in enumerate(manifests)
-        for position in range(len(manifest.episodes))
-    ]
-    return tuple(sorted(places, key=lambda one: key("proof.interleave", seed, *one)))
+
+    manifest: Manifest
+    actor: PolicyFactory
+    identity: str
+    world: WorldSource | None = None
+
+    @property
+    def source(self) -> WorldSource:
+        """Makes the world."""
+        return self.world or WorldFactory(self.manifest.world, self.manifest.settings)
+
+
+def interleave(lengths: Sequence[int], seed: int) -> tuple[Turn, ...]:
+    """Return the order in which to play all episodes of several tasks.
+
+    Whose turn it is, a hash decides, so that it is the same with every version of every library; a
+    task's own episodes keep their order, so that it is finished chunk by chunk.
+
+    Args:
+        lengths: episodes of each task.
+        seed: of the order.
+    """
+    places = [place for place, length in enumerate(lengths) for _ in range(length)]
+    ranks = sorted(range(len(places)), key=lambda rank: key("proof.interleave", seed, rank))
+    next_of = [iter(range(length)) for length in lengths]
+    return tuple((places[rank], next(next_of[places[rank]])) for rank in ranks)
 
 
 def interleaved_records(
-    manifests: Sequence[Manifest],
-    spec: RemoteSpec,
+    parts: Sequence[Part],
     seed: int,
-    world_factories: Sequence[WorldSource] | None = None,
+    workers: int = 1,
+    done: Collection[Turn] = (),
 ) -> Iterator[tuple[int, Record]]:
-    """Play the episodes of all manifests in one row; yield (place of the manifest, record).
+    """Play the episodes of all tasks in one row; yield (place of the task, record) as they end.
 
-    Records are equal to those of ``control.evaluate``, which plays one manifest at a time.
+    Records are equal to those of ``control.evaluate``, which plays one task at a time.
 
     Args:
-        manifests: the tasks.
-        spec: of the policy; one process plays them all.
+        parts: the tasks.
         seed: of the order.
-        world_factories: one per manifest; None for the manifests' own.
+        workers: processes, each with policies of its own; 1 runs in this one.
+        done: turns that need not be played.
 
     Raises:
-        ConfigError: the tasks differ in bounds or in what the policy would see.
+        ConfigError: fewer than one worker, or a policy that asks for what it may not see.
         PolicyProcessError: the policy did not get ready.
     """
-    own = [WorldFactory(manifest.world, manifest.settings) for manifest in manifests]
-    factories = list(world_factories or own)
-    identity = spec.identity()
+    if workers < 1:
+        raise ConfigError(f"workers must be at least 1; got {workers}.")
+    lengths = [len(part.manifest.episodes) for part in parts]
+    todo = [turn for turn in interleave(lengths, seed) if turn not in done]
+    opener = _Opener(tuple(parts))
+    if workers > 1:
+        for (place, position), result in run_in_processes(opener, todo, workers):
+            yield place, _as_record(parts[place], position, result)
+        return
     with one_thread():
-        worlds = [factory() for factory in factories]
-        policy = spec(worlds[0].spec)
+        players = _Players(parts)
         try:
-            check_one_schema(manifests, worlds, policy.observes)
-            for place, position in interleave(manifests, seed):
-                manifest = manifests[place]
-                episodes = manifest.episodes[position : position + 1]
-                (record,) = run_episodes([worlds[place]], policy, manifest, episodes, identity)
-                if record.outcome == "crash":  # whoever it was, the next one gets a new world
-                    _close(worlds[place])
-                    worlds[place] = factories[place]()
-                yield place, record
+            for turn in todo:
+                yield turn[0], players.play(turn)
         finally:
-            policy.close()
-            for world in worlds:
-                _close(world)
+            players.close()
 
 
-def check_one_schema(
-    manifests: Sequence[Manifest], worlds: Sequence[World], observes: Sequence[str]
-) -> None:
-    """Check that what a policy gets has the same form in all tasks.
+@dataclass(frozen=True)
+class _Opener:
+    """What a process needs to play turns."""
 
-    Args:
-        manifests: the tasks.
-        worlds: theirs, in any state; they are reset.
-        observes: streams that the policy sees.
+    parts: tuple[Part, ...]
 
-    Raises:
-        ConfigError: it does not.
-    """
-    forms = [
-        _form(world, manifest, observes) for manifest, world in zip(manifests, worlds, strict=True)
-    ]
-    for manifest, form in zip(manifests, forms, strict=True):
-        if form != forms[0]:
-            raise ConfigError(
-                f"{manifest.world} {manifest.task} would show the policy {form}, "
-                f"{manifests[0].world} {manifests[0].task} {forms[0]}; tasks that are played in "
-                "one row need the same bounds and streams."
-            )
+    def __call__(self) -> Callable[[Turn], Record]:
+        return _Players(self.parts).play
 
 
-def _form(world: World, manifest: Manifest, observes: Sequence[str]) -> dict[str, object]:
-    bounds = world.spec.bounds
-    first: Observation = world.reset(manifest.episodes[0].seed)
-    streams = {
-        name: (values.dtype.name, values.shape)
-        for name, values in first.only(tuple(observes)).streams.items()
-    }
-    return {"bounds": (bounds.low.tolist(), bounds.high.tolist()), "streams": streams}
+class _Players:
+    """Owns a world for each task, and one policy for those that look and are played alike."""
+
+    def __init__(self, parts: Sequence[Part]) -> None:
+        self._parts = parts
+        self._worlds = [part.source() for part in parts]
+        self._policies: list[Actor] = []
+        known: list[tuple[PolicyFactory, object, Actor]] = []
+        try:
+            for part, world in zip(parts, self._worlds, strict=True):
+                form = _form(world, part.manifest)
+                found = [one for actor, like, one in known if (actor, like) == (part.actor, form)]
+                policy = found[0] if found else part.actor(world.spec)
+                known.append((part.actor, form, policy))
+                self._policies.append(policy)
+                check_actor(policy, world.spec)
+        except BaseException:
+            self.close()
+            raise
+
+    def play(self, turn: Turn) -> Record:
+        place, position = turn
+        part, world = self._parts[place], self._worlds[place]
+        policy, group = self._policies[place], part.manifest.episodes[position : position + 1]
+        (record,) = run_episodes([world], policy, part.manifest, group, part.identity)
+        if record.outcome == "crash":  # whoever it was, the next one gets a new world
+            _close(world)
+            self._worlds[place] = part.source()
+        return record
+
+    def close(self) -> None:
+        for thing in (*self._policies, *self._worlds):
+            _close(thing)
 
 
-def _close(world: World) -> None:
+def _as_record(part: Part, position: int, result: Record | Died) -> Record:
+    if isinstance(result, Record):
+        return result
+    sentence = f"The process that ran the episode died (exit code {result.exit_code})."
+    return crash_record(part.manifest, part.manifest.episodes[position], part.identity, sentence)
+
+
+def _form(world: World, manifest: Manifest) -> object:
+    """Return what a policy could tell a task by, before it sees a goal."""
+    bounds, first = world.spec.bounds, world.reset(manifest.episodes[0].seed)
+    streams = {name: (one.dtype.name, one.shape) for name, one in first.streams.items()}
+    return bounds.low.tolist(), bounds.high.tolist(), streams
+
+
+def _close(thing: object) -> None:
+    close = getattr(thing, "close", None)  # policies of this process have none
     with suppress(Exception):  # a broken world may not even close
-        world.close()
+        if close is not None:
+            close()

@@ -7,7 +7,7 @@ whoever verified it.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
@@ -49,6 +49,7 @@ class TaskRow:
         succ: solved ones.
         floors: solved and all, by name of the control.
         budget: model steps per decision that were allowed; None without a limit.
+        overrides: settings of the planner that the agent has for this task alone.
     """
 
     task: str
@@ -56,6 +57,7 @@ class TaskRow:
     succ: int
     floors: Mapping[str, tuple[int, int]]
     budget: int | None = None
+    overrides: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def rate(self) -> float:
@@ -171,4 +173,4 @@ def _row(value: Mapping[str, Any], path: Path) -> TaskRow:
     n, succ = value["n"], value["succ"]
     if any(solved > all_ for solved, all_ in ((succ, n), *floors.values())):
         raise FormatError(f"{path}: not a scorecard (more episodes solved than there are).")
-    return TaskRow(value["task"], n, succ, floors, value["budget"]["limit"])
+    return TaskRow(value["task"], n, succ, floors, value["budget"]["limit"], value["overrides"])

@@ -8,6 +8,7 @@ Source: Clopper & Pearson 1934; Wilson 1927; Bonferroni over attempts for the ad
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Mapping, Sequence
 from fractions import Fraction
@@ -18,7 +19,7 @@ from scipy.special import betaincinv
 from armillary.control.records import Record
 from armillary.core.errors import ConfigError
 from armillary.core.rates import wilson_interval
-from armillary.proof.shapes import Decimal, Fields, ListOf, MapOf, Name, Nullable, Whole
+from armillary.proof.shapes import Decimal, Fields, ListOf, MapOf, Name, Nullable, Text, Whole
 
 _DIGITS = 4
 _ALPHA = 0.05
@@ -38,6 +39,7 @@ ROW = Fields(
         "low_adj": _RATE,
         "controls": MapOf(Fields(_COUNTS), 8, Name(20)),
         "normalised": Nullable(_RATE),
+        "overrides": MapOf(Text(200), 64, Name(40)),
         "budget": Fields(
             {
                 "limit": Nullable(Whole(1)),
@@ -84,6 +86,7 @@ def row_of(
     records: Mapping[str, Sequence[Record]],
     attempts: int,
     limit: int | None,
+    overrides: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
     """Return a task's row as JSON values.
 
@@ -92,6 +95,7 @@ def row_of(
         records: of ``"agent"`` and of the controls, each of every episode.
         attempts: k, commits to the suite.
         limit: model steps that one decision may take.
+        overrides: settings of the planner that the agent has for this task alone.
 
     Raises:
         ConfigError: an actor without records.
@@ -112,6 +116,7 @@ def row_of(
         "low_adj": _down(adjusted_lower(solved, n, attempts)),
         "controls": counts,
         "normalised": _normalised(mine, counts),
+        "overrides": {name: json.dumps(value) for name, value in (overrides or {}).items()},
         "budget": {
             "limit": limit,
             "most": max((decision.model_steps for decision in decisions), default=0),
@@ -120,6 +125,11 @@ def row_of(
             "world_steps": sum(record.steps for record in agent),
         },
     }
+
+
+def settings_text(overrides: Mapping[str, str]) -> str:
+    """Return a row's ``overrides`` as people write them: ``length=16, samples=300``."""
+    return ", ".join(f"{name}={value}" for name, value in sorted(overrides.items()))
 
 
 def _counts(records: Sequence[Record]) -> dict[str, int]:

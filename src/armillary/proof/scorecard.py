@@ -188,7 +188,7 @@ def card_value(
             "unopened": attempts.unopened,
             "earlier": list(attempts.earlier),
         },
-        "rows": _rows(suite, rows, attempts.k),
+        "rows": rows_of(suite, rows, attempts.k, agent),
         "episodes": {
             "root": root,
             "count": end.body["episodes"],
@@ -203,6 +203,22 @@ def card_value(
     }
     SCORECARD.check(value, "scorecard")
     return value
+
+
+def rows_of(suite: Suite, rows: Rows, attempts: int, agent: Agent) -> list[dict[str, Any]]:
+    """Return a card's rows, one for each task of the suite.
+
+    Args:
+        suite: that was run.
+        rows: records by task and actor.
+        attempts: k, commits to the suite.
+        agent: that acted; its settings for single tasks mark their rows.
+    """
+    own = agent.overrides
+    return [
+        row_of(task.name, rows[task.name], attempts, task.planner_budget, own.get(task.name, {}))
+        for task in suite.tasks
+    ]
 
 
 def read_card_file(path: Path) -> CardFile:
@@ -255,10 +271,6 @@ def _seed(reveal: Entry, ledger: Ledger) -> dict[str, str]:
     body = reveal.body
     label = label_of(body, ledger.owner.hex)
     return {"kind": body["kind"], "value": body["value"], "label": label}
-
-
-def _rows(suite: Suite, rows: Rows, attempts: int) -> list[dict[str, Any]]:
-    return [row_of(t.name, rows[t.name], attempts, t.planner_budget) for t in suite.tasks]
 
 
 def _env(folder: RunFolder, start: Entry) -> dict[str, str]:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 from armillary.benchmark.machine import date
 from armillary.proof.leaderboard import Board, Leaderboard, Outcomes, Verify, make_leaderboard
 from armillary.proof.leaderboard_cards import Card, TaskRow
+from armillary.proof.rows import settings_text
 from armillary.proof.suite import HEADLINE_EPISODES
 from armillary.report import (
     BoardView,
@@ -101,8 +103,15 @@ def _row(card: Card, row: TaskRow) -> ResultRow:
         ),
         n=row.n,
         mark=card.lower_bound(row),
-        note=f"fewer than {HEADLINE_EPISODES} episodes" if row.n < HEADLINE_EPISODES else "",
+        note="; ".join(_notes(row)),
     )
+
+
+def _notes(row: TaskRow) -> Iterator[str]:
+    if row.n < HEADLINE_EPISODES:
+        yield f"fewer than {HEADLINE_EPISODES} episodes"
+    if row.overrides:
+        yield f"tuned for this task: {settings_text(row.overrides)}"
 
 
 def _short(count: int) -> str:

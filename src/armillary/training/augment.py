@@ -1,6 +1,6 @@
-"""Augmentation: the same clip as it would have looked in a mirror, or through a shifted lens.
+"""Augmentation: the same clip in a mirror, through a shifted lens, in other colours.
 
-Both keep the geometry exact, so that depth still unprojects to where things are. The mirror is the
+All keep the geometry exact, so that depth still unprojects to where things are. The mirror is the
 world's plane x = 0: a point (x, y, z) goes to (-x, y, z), the picture is flipped left to right and
 the camera's pose changes with it. A shift moves the picture by whole pixels and the principal
 point with it; world points stay where they are.
@@ -20,6 +20,7 @@ from torch import Tensor
 
 from armillary.core.errors import ConfigError
 from armillary.core.values import Batch
+from armillary.training.colour_changes import ColourChanges, change_colours
 from armillary.training.world_changes import WorldChanges, change_worlds
 
 
@@ -33,12 +34,14 @@ class AugmentConfig:
             (those along x).
         shift_px: pictures are shifted by up to this many pixels, each clip by its own amount.
         world: how the world under them is changed, and their depth worsened.
+        colour: how their colours and light are changed.
     """
 
     mirror: float = 0.0
     mirrored_actions: tuple[int, ...] = ()
     shift_px: int = 0
     world: WorldChanges = field(default_factory=WorldChanges)
+    colour: ColourChanges = field(default_factory=ColourChanges)
 
     def __post_init__(self) -> None:
         if not 0 <= self.mirror <= 1 or self.shift_px < 0:
@@ -64,6 +67,8 @@ def augment(batch: Batch, config: AugmentConfig, rng: np.random.Generator) -> Ba
         batch = shift(batch, offsets)
     if config.world != WorldChanges():
         batch = change_worlds(batch, config.world, rng)
+    if config.colour != ColourChanges():
+        batch = change_colours(batch, config.colour, rng)
     return batch
 
 

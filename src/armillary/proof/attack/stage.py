@@ -77,12 +77,13 @@ class Stage:
     rows: Mapping[str, Mapping[str, tuple[Record, ...]]]
 
 
-def set_stage(folder: Path, suite: Suite | None = None) -> Stage:
+def set_stage(folder: Path, suite: Suite | None = None, boundary: bool = True) -> Stage:
     """Train nothing, but commit, reveal, run, score and hand in for real.
 
     Args:
         folder: an empty one.
         suite: None for ``attack_suite()``.
+        boundary: as in ``run_suite``.
 
     Raises:
         ConfigError: this process is not under the suite's numeric profile.
@@ -93,7 +94,7 @@ def set_stage(folder: Path, suite: Suite | None = None) -> Stage:
     book = Book(folder / "claim" / "ledger.jsonl", OWNER)
     commit = commit_agent(book.path, OWNER, suite, agent)
     reveal_commit(book.path, OWNER, commit.hash, nonce_reveal(commit.hash, VALUE, VERIFIER))
-    run_suite(run, book, commit.hash, suite, agent)
+    run_suite(run, book, commit.hash, suite, agent, boundary=boundary)
     score_run(run, book, commit.hash, suite, agent)
     made = find_submission(run.path, agent.folder, book.path)
     make_submission(made, folder / "honest")

@@ -88,10 +88,11 @@ class Arena:
 
     Args:
         folder: an empty one.
+        boundary: as in ``run_suite``.
     """
 
-    def __init__(self, folder: Path) -> None:
-        self.stage: Stage = set_stage(folder / "stage")
+    def __init__(self, folder: Path, boundary: bool = True) -> None:
+        self.stage: Stage = set_stage(folder / "stage", boundary=boundary)
         self.folder = folder
         self._planted: dict[str, Planted] = {}
         self._reports: dict[tuple[Any, ...], Report] = {}

@@ -49,7 +49,7 @@ def _task(case: Case, task: str) -> Audited:
     if not jobs:
         return Audited(task, ())
     steps = sum(max(job.record.decisions[i].step for i in job.indices) for job in jobs)
-    opener = Redoing(case.sources.manifests[task], case.sources.agent)
+    opener = Redoing(case.sources.manifests[task], case.sources.agent.for_task(task))
     found = map_in_processes(opener, jobs, workers_for(case, steps), case.how.progress)
     return Audited(task, tuple(one for part in found for one in part))
 
@@ -90,7 +90,7 @@ def _every(case: Case, task: str) -> int:
     """Return how many world steps the agent goes from one decision to the next."""
     world = case.sources.suite.task(task).factory()
     try:
-        policy = case.sources.agent(world.spec)
+        policy = case.sources.agent.for_task(task)(world.spec)
         return policy.replan * policy.frame_skip
     finally:
         world.close()

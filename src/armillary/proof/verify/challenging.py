@@ -60,7 +60,8 @@ def _task(case: Case, name: str) -> Challenged:
     suite = case.sources.suite
     manifest = draw_manifest(suite, suite.task(name), case.how.nonce, case.how.fresh)
     workers = workers_for(case, case.how.fresh * manifest.budget)
-    fresh = evaluate(manifest, case.sources.agent, workers=workers, progress=case.how.progress)
+    agent = case.sources.agent.for_task(name)
+    fresh = evaluate(manifest, agent, workers=workers, progress=case.how.progress)
     claimed = case.sources.rows[name]["agent"]
     return Challenged(
         name,

@@ -52,7 +52,7 @@ def _differing(case: Case, task: str, sample: list[Record]) -> list[str]:
     workers = workers_for(case, len(episodes) * manifest.budget)
     again = evaluate(
         replace(manifest, episodes=episodes),
-        case.sources.agent,
+        case.sources.agent.for_task(task),
         workers=workers,
         progress=case.how.progress,
     )

@@ -21,7 +21,7 @@ from armillary.proof.keys import public_key
 from armillary.proof.ledger import Ledger
 from armillary.proof.order import Run, history_of
 from armillary.proof.reveal import label_of
-from armillary.proof.rows import row_of
+from armillary.proof.scorecard import rows_of
 from armillary.proof.shapes import MapOf, Name, Text
 from armillary.proof.suite import Suite, Task, load_suite
 from armillary.proof.verify.records import Line, RowLimits, read_lines
@@ -179,8 +179,7 @@ def _attempts(sources: Sources) -> dict[str, Any]:
 
 
 def _rows(sources: Sources) -> list[dict[str, Any]]:
-    k, tasks = _attempts(sources)["k"], sources.suite.tasks
-    return [row_of(t.name, sources.rows[t.name], k, t.planner_budget) for t in tasks]
+    return rows_of(sources.suite, sources.rows, _attempts(sources)["k"], sources.agent)
 
 
 def _episodes(sources: Sources) -> dict[str, Any]:
