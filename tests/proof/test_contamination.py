@@ -10,13 +10,19 @@ import pytest
 import recordings as made
 
 from armillary.cli.main import main
+from armillary.comprehension.quadruplets import SEEDS, make_quadruplet
 from armillary.control import Record, load_manifest, make_manifest, write_records
 from armillary.core.errors import ConfigError
 from armillary.core.files import read_json, write_json
+from armillary.core.values import Episode, Stream
 from armillary.data import open_dataset
 from armillary.proof.contamination import Thoroughness, check_contamination
 from armillary.proof.contamination_rules import behaviour_rule, domain, replay_rule
-from armillary.proof.evaluations import dataset_evaluation, manifest_evaluation
+from armillary.proof.evaluations import (
+    dataset_evaluation,
+    manifest_evaluation,
+    quadruplet_evaluation,
+)
 from armillary.proof.footage import evaluation_footage
 from armillary.proof.neighbours import NearestPair, judge, tasks
 from armillary.worlds import record
@@ -258,7 +264,7 @@ def test_what_cannot_be_read_is_malformed_and_one_sentence(honest, tmp_path, cap
     code, value = run(capsys, honest, "--manifest", tmp_path / "m.json")
     assert code == 2 and "not a manifest" in value["error"]
     code, value = run(capsys, honest)
-    assert code == 2 and "--manifest FILE or --evaluation DATASET" in value["error"]
+    assert code == 2 and "--manifest FILE, --evaluation DATASET or --quadruplets N" in value["error"]
     code, value = run(capsys, tmp_path / "none", "--manifest", tmp_path / "m.json")
     assert code == 2 and "no such folder" in value["error"]
     broken_data = shutil.copytree(honest, tmp_path / "broken")
@@ -282,3 +288,22 @@ def test_records_are_walked_for_their_trajectories(own, tmp_path):
     write_records(tmp_path / "r.jsonl", records)
     with pytest.raises(ConfigError, match="belong to another manifest"):
         manifest_evaluation(RULES, 0, records)
+
+
+def test_a_clip_of_the_comprehension_suite_in_training_is_refuted(tmp_path):
+    concepts = ("gravity", "number")
+    evaluation = quadruplet_evaluation(1, 3, concepts=concepts)
+    record("stage", tmp_path / "honest", 12, 40, workers=1)
+    how = Thoroughness(3, 100)
+    assert check_contamination(open_dataset(tmp_path / "honest"), evaluation, how).exit_code == 0
+    frames = make_quadruplet("number", 0, SEEDS["test"]).frames[1, 1]
+    smuggled = Episode(
+        streams={"rgb": Stream("rgb", frames)},
+        time_ns=np.arange(len(frames), dtype=np.int64) * 10**8,
+    )
+    made.written(tmp_path / "cheat", [smuggled])
+    found = check_contamination(open_dataset(tmp_path / "cheat"), evaluation, how)
+    assert found.exit_code == 1  # video is lossy: alike, not equal
+    assert "frames.likeness" in broken(found)
+    with pytest.raises(ConfigError, match="at least 1 quadruplet"):
+        quadruplet_evaluation(0, 3)

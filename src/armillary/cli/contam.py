@@ -38,6 +38,9 @@ class Contam(Command):
     """Records of that manifest: their trajectories are compared too."""
     evaluation: Path | None = None
     """The evaluation as a dataset folder, instead of a manifest."""
+    quadruplets: int | None = None
+    """So many quadruplets of each concept of `armillary understand`'s TEST, instead of a
+    manifest."""
     independent: Path | None = None
     """Dataset folder like the evaluation, recorded since: says how near chance comes."""
     draws: int = 400
@@ -71,13 +74,20 @@ class Contam(Command):
 
     def _evaluation(self, seed: int) -> Evaluation:
         from armillary.control import load_manifest, read_records
-        from armillary.proof.evaluations import dataset_evaluation, manifest_evaluation
+        from armillary.proof.evaluations import (
+            dataset_evaluation,
+            manifest_evaluation,
+            quadruplet_evaluation,
+        )
 
-        if (self.manifest is None) == (self.evaluation is None):
+        given = (self.manifest, self.evaluation, self.quadruplets)
+        if sum(one is not None for one in given) != 1:
             raise ConfigError(
-                "A contamination check needs what is evaluated: --manifest FILE or "
-                "--evaluation DATASET, one of the two."
+                "A contamination check needs what is evaluated: --manifest FILE, "
+                "--evaluation DATASET or --quadruplets N, one of the three."
             )
+        if self.quadruplets is not None:
+            return quadruplet_evaluation(self.quadruplets, seed)
         if self.evaluation is not None:
             return dataset_evaluation(self.evaluation, self.independent)
         assert self.manifest is not None

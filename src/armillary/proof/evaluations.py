@@ -1,11 +1,16 @@
-"""Evaluations: what training data are held against, from a manifest or from a dataset."""
+"""Evaluations: what training data are held against: a manifest, a dataset, or quadruplets."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from itertools import count as count_from
 from itertools import islice
 from pathlib import Path
 
+import numpy as np
+from jaxtyping import UInt8
+
+from armillary.comprehension.quadruplets import CONCEPTS, SEEDS, make_quadruplet
 from armillary.control import Manifest, Record, make_manifest
 from armillary.core.errors import ConfigError
 from armillary.data import open_dataset
@@ -89,3 +94,40 @@ def dataset_evaluation(path: Path, independent: Path | None = None) -> Evaluatio
         episodes=lambda: dataset_footage(opened),
         independent=None if others is None else drawn,
     )
+
+
+def quadruplet_evaluation(
+    count: int, chance: int, seed: int = SEEDS["test"], concepts: Sequence[str] = tuple(CONCEPTS)
+) -> Evaluation:
+    """Return a set of quadruplets as an evaluation: its possible clips, by their pictures alone.
+
+    Impossible clips are made of the pictures of possible ones, so these are all there are.
+
+    Args:
+        count: quadruplets of each concept.
+        chance: seed of the independent ones; not to be known when training data are made.
+        seed: of the set; TEST's, or a model's FRESH.
+        concepts: keys of ``CONCEPTS``.
+
+    Raises:
+        ConfigError: no quadruplets.
+    """
+    if count < 1:
+        raise ConfigError(f"An evaluation needs at least 1 quadruplet of a concept; got {count}.")
+
+    def clips(of_seed: int) -> Iterator[Footage]:
+        for index in count_from(0):
+            for concept in concepts:
+                frames = make_quadruplet(concept, index, of_seed).frames
+                for context in (0, 1):
+                    yield _clip(f"{concept} {index}, context {context}", frames[context, context])
+
+    return Evaluation(
+        name=f"{count} quadruplets each of {len(concepts)} concepts, seed {seed}",
+        episodes=lambda: islice(clips(seed), 2 * count * len(concepts)),
+        independent=lambda number: islice(clips(chance), number),
+    )
+
+
+def _clip(name: str, frames: UInt8[np.ndarray, "T H W 3"]) -> Footage:
+    return Footage(name=name, pictures=lambda: iter(frames))
