@@ -264,7 +264,9 @@ def test_what_cannot_be_read_is_malformed_and_one_sentence(honest, tmp_path, cap
     code, value = run(capsys, honest, "--manifest", tmp_path / "m.json")
     assert code == 2 and "not a manifest" in value["error"]
     code, value = run(capsys, honest)
-    assert code == 2 and "--manifest FILE, --evaluation DATASET or --quadruplets N" in value["error"]
+    assert (
+        code == 2 and "--manifest FILE, --evaluation DATASET or --quadruplets N" in value["error"]
+    )
     code, value = run(capsys, tmp_path / "none", "--manifest", tmp_path / "m.json")
     assert code == 2 and "no such folder" in value["error"]
     broken_data = shutil.copytree(honest, tmp_path / "broken")
