@@ -3,34 +3,53 @@
 #
 #   scripts/prove.sh MODEL SUITE NAME [words for `armillary bench pack`]
 #
-# What a killed call left in out/proof/NAME is gone on with, as the same attempt. The key and the
-# ledger lie in out/proof and are used again: every NAME is an attempt that the next scorecard tells.
-# The seeds come from a secret of our own, so the card calls them weak; ask somebody else for a nonce
-# (`armillary bench nonce`) where fresh ones are wanted.
+# COMMIT="--train first --rule last" has words for `armillary bench commit`. What a killed call left in
+# out/proof/NAME is gone on with, as the same attempt. The key and the ledger lie in out/proof and are
+# used again: every NAME is an attempt that the next scorecard tells. The seeds come from a secret of our
+# own, so the card calls them weak; ask somebody else for a nonce (`armillary bench nonce`) where fresh
+# ones are wanted.
 set -euo pipefail
 cd "$(dirname "$0")/.."
-[ $# -ge 3 ] || { sed -n '2,9s/^# \{0,1\}//p' "$0" >&2; exit 2; }
+[ $# -ge 3 ] || { sed -n '2,10s/^# \{0,1\}//p' "$0" >&2; exit 2; }
 model=$1 suite=$2 name=$3
 shift 3
 
 armillary=.venv/bin/armillary
-out=results/proof/$name work=out/proof/$name key=out/proof/key
+out=results/proof/$name work=out/proof/$name key=out/proof/key ledger=out/proof/ledger.jsonl
 agent=$work/agent run=$work/run
 [ ! -e "$out" ] || { echo "$out: exists already; a submission is never changed. Choose another name." >&2; exit 2; }
+
+# The commit of this agent to this suite that a run of ours is to follow, and whether its seeds are
+# revealed: the ledger alone knows what a killed call had done.
+committed() {
+  [ -f $ledger ] || return 0
+  .venv/bin/python - "$ledger" "$agent" "$suite" "$run" <<'PYTHON'
+import sys
+from pathlib import Path
+
+from armillary.proof.agent import agent_digest
+from armillary.proof.builtin import find_suite
+from armillary.proof.ledger import read_ledger
+
+ledger, agent, suite, run = sys.argv[1:]
+history = read_ledger(Path(ledger)).history
+wanted = agent_digest(Path(agent)), find_suite(suite).digest
+own = [c for c in history.commits.values() if (c.body["agent"], c.body["suite"]["digest"]) == wanted]
+if not (Path(run) / "records").is_dir():  # then another NAME's runs are not ours
+    begun = {one.start.body["commit"] for one in history.runs.values()}
+    own = [commit for commit in own if commit.hash not in begun]
+for commit in own[-1:]:
+    print(commit.hash, "revealed" if commit.hash in history.reveals else "closed")
+PYTHON
+}
 
 mkdir -p "$work"
 [ -f $key ] || $armillary bench keygen $key
 [ -d "$agent" ] || $armillary bench pack "$model" --out "$agent" "$@"
-if [ ! -s "$work/commit" ]; then
-  $armillary bench commit "$agent" --suite "$suite" --json |
-    .venv/bin/python -c 'import json, sys; print(json.load(sys.stdin)["commit"])' > "$work/commit.new"
-  mv "$work/commit.new" "$work/commit"
-fi
-commit=$(cat "$work/commit")
-if [ ! -e "$work/revealed" ]; then
-  $armillary bench reveal "$commit"
-  touch "$work/revealed"
-fi
+# shellcheck disable=SC2086  # words, split on purpose
+[ -n "$(committed)" ] || $armillary bench commit "$agent" --suite "$suite" ${COMMIT:-}
+read -r commit seeds <<<"$(committed)"
+[ "$seeds" = revealed ] || $armillary bench reveal "$commit"
 $armillary bench run "$commit" --agent "$agent" --suite "$suite" --out "$run"
 [ -f "$run/scorecard.json" ] || $armillary bench score "$commit" --agent "$agent" --suite "$suite" --out "$run"
 $armillary bench submit "$out" --run-folder "$run" --agent "$agent"

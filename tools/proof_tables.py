@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from armillary.proof.attack.suite import ATTACKS
-from armillary.proof.rows import settings_text
+from armillary.proof.rows import tuned
 from armillary.proof.scorecard import read_card
 from armillary.proof.verify.verdict import CHECKS
 
@@ -55,8 +55,7 @@ def proven() -> Iterator[str]:
             rate = f"{row['succ']} of {row['n']} ({low:.1f} to {high:.1f} %)"
             floors = " | ".join(_floor(row["controls"].get(name)) for name in FLOORS)
             about = f"[{folder.name}]({folder}): attempt {attempts}, {seed['label']} seeds"
-            if row["overrides"]:
-                about += f"; tuned for this task: {settings_text(row['overrides'])}"
+            about += f"; {tuned(row)}" if tuned(row) else ""
             yield f"| `{suite}`: {row['task']} | {rate} | {floors} | {about} |"
 
 

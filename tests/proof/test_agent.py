@@ -109,7 +109,7 @@ def test_a_missing_file_is_named(tmp_path: Path) -> None:
         ({"discount": 2}, "discount: a number from 0 to 1"),
         ({"observes": []}, "observes: a list of 1"),
         ({"extra": 1}, "unknown field 'extra'"),
-        ({"batch": 1}, "unknown field 'batch'"),
+        ({"batch": 2}, "batch: an integer from 1 to 1"),
         ({"overrides": {"cross": {}}}, "overrides of 'cross' are settings of the planner cem: "),
         ({"overrides": {"cross": {"cheat": 1}}}, "overrides of 'cross' are settings of the"),
         ({"overrides": {"cross": {"samples": 0}}}, "samples"),

@@ -19,10 +19,11 @@ import armillary
 from armillary.control import NoOpPolicy, NoOpSpec, RandomSpec, evaluate, make_manifest
 from armillary.core.errors import ConfigError
 from armillary.core.values import ActionBounds, Observation, WorldSpec
+from armillary.proof import sandbox
 from armillary.proof.grader import RemoteSpec
 from armillary.proof.interleaving import Part, interleave, interleaved_records
 from armillary.proof.lockdown import ENFORCEABLE, Limits
-from armillary.proof.sandbox import PolicyProcessError, Sandbox, label_of, system_label
+from armillary.proof.sandbox import PolicyProcessError, Sandbox, boundary_label, system_label
 from armillary.proof.wire import Message, encode
 
 ROOT = str(Path(armillary.__file__).parents[1])
@@ -134,9 +135,12 @@ def test_what_is_locked_is_refused_and_costs_its_own_episodes_only(mode, honest)
 @needs_locks
 def test_this_system_enforces_everything():
     assert system_label() == ENFORCEABLE
-    assert label_of(system_label()) == "enforced: files, memory, network, processes, time"
-    assert label_of(["time"]) == "enforced: time; not enforced: files, memory, network, processes"
-    assert label_of([]).startswith("enforced: nothing; not enforced: files")
+    assert boundary_label(system_label()) == "enforced: files, memory, network, processes, time"
+    assert (
+        boundary_label(["time"])
+        == "enforced: time; not enforced: files, memory, network, processes"
+    )
+    assert boundary_label([]).startswith("enforced: nothing; not enforced: files")
 
 
 @needs_locks
@@ -277,7 +281,7 @@ def test_a_process_ends_with_its_grader_even_if_that_is_killed():
 
 def test_the_identity_says_whose_policy_it_is_and_what_is_enforced():
     own = RemoteSpec(RandomSpec()).identity()
-    assert own == f"random behind a boundary ({label_of(system_label())})"
+    assert own == f"random behind a boundary ({boundary_label(system_label())})"
     assert naughty("honest").identity().startswith("noop behind a boundary by another command (")
 
 
@@ -309,6 +313,13 @@ def both_tasks() -> list:
         make_manifest("two_rooms", task, 3, 1, settings={"image_size": 16}, budget=4)
         for task in ("reach", "cross")
     ]
+
+
+def test_locks_that_cannot_be_tried_are_not_taken_for_none(monkeypatch):
+    monkeypatch.setattr(sandbox, "_PROBE_S", 0.001)
+    sandbox.system_label.cache_clear()
+    with pytest.raises(PolicyProcessError, match="locks of this system could not be tried"):
+        sandbox.system_label()
 
 
 @pytest.mark.parametrize("workers", [1, 2])

@@ -166,11 +166,11 @@ def test_settings_for_one_task_are_listed_and_mark_its_row(tmp_path: Path, suite
     claim.run(commit)
     rows = {row["task"]: row for row in claim.score(commit).value["rows"]}
     assert rows["cross"]["overrides"] == {"length": "2"}
-    assert rows["two_rooms-reach"]["overrides"] == {}
+    assert "overrides" not in rows["two_rooms-reach"]
     steps = {name: row["budget"]["most"] for name, row in rows.items()}
     assert steps["cross"] * 3 == steps["two_rooms-reach"] * 2  # of three foreseen steps, two
     stray = Claim(tmp_path / "stray", suite, overrides={"cross": {"length": 2}})
-    with pytest.raises(ConfigError, match="has settings for 'cross', which is no task of"):
+    with pytest.raises(ConfigError, match="agent has settings for 'cross', which is no task of"):
         stray.commit()
 
 
@@ -306,7 +306,7 @@ def test_a_run_stays_in_its_environment(claim: Claim, monkeypatch) -> None:
     with pytest.raises(KeyboardInterrupt):
         claim.run(commit, progress=stop)
     monkeypatch.setattr(run_module, "facts", lambda drawn: {"torch": "another"})
-    with pytest.raises(ConfigError, match="begun in another environment"):
+    with pytest.raises(ConfigError, match=r"begun in another environment \(armillary, .*torch\)"):
         claim.run(commit)
 
 
@@ -327,6 +327,69 @@ def test_an_aborted_run_is_over(claim: Claim) -> None:
     claim.run(again)
     card = claim.score(again)
     assert card.value["attempts"]["k"] == 2 and card.value["attempts"]["failed"] == 1
+
+
+def test_what_cannot_begin_is_no_attempt(claim: Claim, monkeypatch) -> None:
+    commit = claim.ready()
+    with pytest.raises(ConfigError, match="workers must be at least 1"):
+        claim.run(commit, workers=0)
+
+    def broken(parts: object) -> None:
+        raise ConfigError("The model does not fit.")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(run_module, "try_parts", broken)
+        with pytest.raises(ConfigError, match="does not fit"):
+            claim.run(commit)
+    assert "run_start" not in types(claim)
+
+
+def test_a_run_that_ended_is_where_it_is(ended, tmp_path: Path) -> None:
+    claim, commit = ended
+    claim.folder = RunFolder(tmp_path / "elsewhere")
+    with pytest.raises(ConfigError, match=r"ended at 20.*, and .*elsewhere does not hold it"):
+        claim.run(commit)
+
+
+def test_a_commit_is_run_by_one_process(claim: Claim, tmp_path: Path) -> None:
+    commit = claim.ready()
+    other = Claim.__new__(Claim)
+    vars(other).update(vars(claim) | {"folder": RunFolder(tmp_path / "second")})
+
+    def second(done: int, total: int, note: str = "") -> None:
+        with pytest.raises(ConfigError, match="another process is at work here"):
+            other.run(commit)
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        claim.run(commit, progress=second)
+    assert types(claim).count("note") == 0
+
+
+def test_changed_weights_end_the_run(claim: Claim, monkeypatch) -> None:
+    commit = claim.ready()
+    path = claim.agent.folder / "model.safetensors"
+    weights = path.read_bytes()
+
+    def late(*_: object) -> None:
+        raise RuntimeError("planted")
+
+    def swap(done: int, total: int, note: str = "") -> None:
+        if done == 2:
+            path.write_bytes(weights[:-1] + bytes([weights[-1] ^ 1]))
+            monkeypatch.setattr("armillary.control.model_policy.ModelPolicy.init", late)
+
+    with pytest.raises(CheckFailedError, match="was changed after it was opened"):
+        claim.run(commit, progress=swap)
+
+
+def test_a_commit_that_can_only_fail_is_refused(tmp_path: Path, suite: Suite) -> None:
+    greedy = Claim(tmp_path, suite, overrides={"two_rooms-reach": {"samples": 4000}})
+    with pytest.raises(
+        ConfigError, match="Task two_rooms-reach allows 10,000 model steps a decision"
+    ):
+        greedy.commit()
+    assert not greedy.book.path.exists()
 
 
 def test_one_folder_holds_one_run(ended) -> None:

@@ -64,15 +64,19 @@ def test_a_training_is_entered_as_it_goes_and_every_part_once(tmp_path: Path, bo
 def test_a_commit_names_the_training_that_its_agent_comes_from(tmp_path: Path, book: Book) -> None:
     suite, agent = builtin_suite("tiny"), tiny_agent(tmp_path)
     run = training(tmp_path / "run")
-    enter_training(run, book, "first")
+    enter_training(run, book, "first", rule="last")
     more = {"train": "first"}
-    with pytest.raises(ConfigError, match="no training 'first' that ended"):
+    with pytest.raises(ConfigError, match="holds no training 'first' that ended"):
         commit_agent(book.path, OWNER, suite, agent, "last", more)
     tiny_folder(run / "model")
     enter_training(run, book, "first")
     other = tiny_agent(tmp_path, 1)
     with pytest.raises(ConfigError, match="ended with other weights than the agent has"):
         commit_agent(book.path, OWNER, suite, other, "last", more)
+    with pytest.raises(ConfigError, match="began with the rule 'last'"):
+        commit_agent(book.path, OWNER, suite, agent, "best-val", more)
+    with pytest.raises(ConfigError, match="began with other data"):
+        commit_agent(book.path, OWNER, suite, agent, "last", {**more, "data": "0" * 64})
     commit_agent(book.path, OWNER, suite, agent, "last", more)
     assert not book.read().history.problems
 
@@ -93,13 +97,25 @@ def test_data_are_named_by_their_digest_once(tmp_path: Path, book: Book) -> None
 
 def test_one_name_is_one_training(tmp_path: Path, book: Book) -> None:
     enter_training(training(tmp_path / "a"), book, "a")
-    with pytest.raises(ConfigError, match="has other settings or data; choose another name"):
+    with pytest.raises(ConfigError, match="began with other settings, and a start is never"):
         enter_training(training(tmp_path / "b", 1), book, "a")
+    with pytest.raises(ConfigError, match="began with other rule"):
+        enter_training(tmp_path / "a", book, "a", rule="last")
+    with pytest.raises(FormatError, match=r"training: ckpt\.run"):
+        enter_training(tmp_path / "a", book, "bad name")
 
 
-@pytest.mark.parametrize("value", [[], {}, {"train": {"seed": 0}, "digest": "0" * 64}])
+BROKEN = [
+    *([], {}, {"train": {"seed": 0}, "digest": "0" * 64}, {"train": [], "digest": "0" * 64}),
+    *({"train": {"seed": s, "steps": 1}, "digest": "0" * 64} for s in ("x", 1.5, -3)),
+    *({"train": {"seed": 0, "steps": s}, "digest": "0" * 64} for s in ("many", None, 0)),
+    {"train": {"seed": 0, "steps": 1}, "digest": "0"},
+]
+
+
+@pytest.mark.parametrize("value", BROKEN, ids=str)
 def test_a_folder_that_is_no_training_is_one_sentence(tmp_path: Path, book: Book, value) -> None:
     write_json(tmp_path / "run.json", value)
-    with pytest.raises(FormatError, match="not the settings of a training"):
+    with pytest.raises(FormatError, match=r"run\.json"):
         enter_training(tmp_path, book, "a")
     assert not book.path.exists()

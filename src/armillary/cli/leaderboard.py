@@ -80,6 +80,8 @@ def _value(card: Card) -> dict[str, Any]:
 
 
 def _shown(card: Card) -> dict[str, str]:
-    solved = ", ".join(f"{row.task} {row.succ}/{row.n}" for row in card.rows)
+    solved = ", ".join(
+        f"{row.task} {row.succ}/{row.n}{' (tuned)' if row.tuned else ''}" for row in card.rows
+    )
     checked = card.verdict.level if card.verdict.ok else "refuted"
     return {"name": card.name, "suite": card.suite[0], "checked": checked, "solved": solved}

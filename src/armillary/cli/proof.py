@@ -58,8 +58,8 @@ class Pack(Command):
     plan: UseAppendAction[tuple[str, ...]] = ()
     """A setting of the planner, e.g. --plan length=16; may be given several times."""
     override: UseAppendAction[tuple[str, ...]] = ()
-    """A setting for one task of a suite, e.g. --override two_rooms-cross:length=24; it marks the
-    task's row."""
+    """A setting for one task of a suite, e.g. --override two_rooms-cross:length=24 for rooms-2; it
+    marks the task's row."""
     history: int = 1
     """Model steps the predictor remembers."""
     replan: int = 1
@@ -96,7 +96,7 @@ class Commit(Command):
     agent: Positional[Path]
     """Folder of the agent (armillary bench pack makes one)."""
     suite: str = "tiny"
-    """Name of a built-in suite (tiny, rooms-1, table-1), or a suite.json."""
+    """Name of a built-in suite (tiny, rooms-1, rooms-2, table-1), or a suite.json."""
     ledger: Path = LEDGER
     """The ledger."""
     key: Path = KEY
@@ -241,7 +241,8 @@ class Run(_OfCommit):
     workers: int = 2
     """Processes; the records do not depend on it."""
     boundary: bool = True
-    """Let the agent act in a process of its own, without files and network."""
+    """Let the agent act in a process of its own, without files and network; --no-boundary is for
+    systems that cannot."""
 
     def run(self) -> Outcome:
         """Run."""
@@ -280,7 +281,7 @@ class Score(_OfCommit):
 
 
 def _shown(row: Mapping[str, Any]) -> dict[str, str]:
-    from armillary.proof.rows import settings_text
+    from armillary.proof.rows import tuned
 
     low, high = row["ci95"]
     floors = {name: f"{one['succ']}/{one['n']}" for name, one in row["controls"].items()}
@@ -290,7 +291,7 @@ def _shown(row: Mapping[str, Any]) -> dict[str, str]:
         "95 % exact": f"{low} to {high}",
         "bound at k": row["low_adj"],
         **floors,
-        **({"tuned": settings_text(row["overrides"])} if row["overrides"] else {}),
+        **({"tuned": tuned(row)} if tuned(row) else {}),
         "model steps": str(row["budget"]["model_steps"]),
     }
 

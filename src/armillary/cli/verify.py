@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -224,7 +225,7 @@ def _lines(report: Report) -> tuple[str, ...]:
     )
     claims = tuple(
         f"  {row['task']}: {row['succ']} of {row['n']} are claimed, 95 % {row['ci95'][0]} to "
-        f"{row['ci95'][1]}"
+        f"{row['ci95'][1]}{_mark(row)}"
         for row in report.rows
     )
     shown = (rule for rule in report.rules if rule.ok is not True or rule.level > 0)
@@ -235,6 +236,12 @@ def _lines(report: Report) -> tuple[str, ...]:
             f"  {rule.name} ({rule.severity}): {_SAID[rule.ok]}. {rule.detail}" for rule in shown
         )
     )
+
+
+def _mark(row: Mapping[str, Any]) -> str:
+    from armillary.proof.rows import tuned
+
+    return f"; {tuned(row)}" if tuned(row) else ""
 
 
 def _failed(one: Any) -> str:

@@ -66,7 +66,8 @@ PLANNER = Fields(
         "proposals": Whole(0, 100_000),
         "value_weight": Number(0.0, 1e6),
     },
-    {"overrides": MapOf(Anything(), 64, Name(40))},
+    # agents that were packed earlier say how many episodes they decide for at once: one
+    {"overrides": MapOf(Anything(), 64, Name(40)), "batch": Whole(1, 1)},
 )
 # Settings of the planner by task, where they are not those of ``settings``.
 Overrides = Mapping[str, Mapping[str, Any]]

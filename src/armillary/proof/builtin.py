@@ -7,6 +7,7 @@ suite (another S), while the golden vectors stay what they were and show whether
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from armillary.control.manifest import EpisodeSpec
@@ -17,7 +18,7 @@ from armillary.proof.golden import Golden, make_golden
 from armillary.proof.seeds import episode_seeds
 from armillary.proof.suite import CONTROLS, DEFINITION, METRICS, Suite, Task, load_suite, suite_from
 
-BUILTIN = ("rooms-1", "table-1", "tiny")
+BUILTIN = ("rooms-1", "rooms-2", "table-1", "tiny")
 _FOLDER = Path(__file__).parent / "suites"
 _GOLDEN_DIGEST = "0" * 64
 _VECTORS = 4
@@ -63,16 +64,23 @@ def draft(name: str) -> Suite:
     """
     if name not in BUILTIN:
         raise unknown_name("suite", name, BUILTIN)
-    task = {"rooms-1": _rooms(200), "table-1": _table(200), "tiny": _rooms(8)}[name]
+    rooms, table = _rooms(200), _table(200)
+    cross = replace(rooms, name="two_rooms-cross", task="cross", budget=80)
+    tasks = {
+        "rooms-1": (rooms,),
+        "rooms-2": (rooms, cross),
+        "table-1": (table,),
+        "tiny": (_rooms(8),),
+    }[name]
     return Suite(
         id=name,
         headline=name != "tiny",
-        tasks=(task,),
+        tasks=tasks,
         metrics=METRICS,
         controls=CONTROLS,
         profile="portable",
-        code=code_digest([task.world]),
-        golden=_vectors([task]),
+        code=code_digest(sorted({task.world for task in tasks})),
+        golden=_vectors(tasks),
     )
 
 

@@ -14,7 +14,7 @@ from armillary.proof.keys import SigningKey, write_secret
 from armillary.proof.ledger import append, create_ledger, read_ledger
 from armillary.proof.reveal import draw_value, local_reveal, nonce_reveal, secret_hash
 from armillary.proof.suite import Suite
-from armillary.proof.trainings import ended_with
+from armillary.proof.trainings import training_problem
 
 _SECRETS = "secrets"
 
@@ -41,41 +41,52 @@ def commit_agent(
         more: fields ``data``, ``train`` and ``name`` of the commit.
 
     Raises:
-        ConfigError: the suite is of other code, an unknown rule, a training that did not end with
-            these weights, or an agent with settings for a task that the suite does not have.
+        ConfigError: the suite is of other code, an unknown rule, a training that is another than
+            the commit says, or an agent that searches more than it may or has settings for a task
+            that the suite does not have.
         CheckFailedError: this installation draws other episodes than the suite's.
         StorageError: the disk is full or not writable.
     """
     suite.check_installation()
-    strays = sorted(agent.overrides.keys() - {task.name for task in suite.tasks})
-    if strays:
-        raise ConfigError(
-            f"The agent has settings for {strays[0]!r}, which is no task of suite {suite.id}: "
-            f"{', '.join(task.name for task in suite.tasks)}."
-        )
-    if not ledger.exists():
-        create_ledger(ledger, key)
     named = {"id": suite.id, "digest": suite.digest}
-    if (suite.id, suite.digest) not in read_ledger(ledger).history.suites:
-        append(ledger, key, "suite", named)
-    value = draw_value()
-    train = (more or {}).get("train")
-    if train and ended_with(read_ledger(ledger), train) != agent.weights:
-        raise ConfigError(
-            f"The training {train!r} ended with other weights than the agent has; enter the "
-            "training that it comes from, or leave --train away."
-        )
     body: dict[str, Any] = {
         "suite": named,
         "agent": agent.digest,
         "parameters": agent.parameters,
         "rule": rule,
-        "secret": secret_hash(value),
         **(more or {}),
     }
+    if sentence := _problem(ledger, suite, agent, body):
+        raise ConfigError(f"{sentence[0].upper()}{sentence[1:]}")
+    if not ledger.exists():
+        create_ledger(ledger, key)
+    if (suite.id, suite.digest) not in read_ledger(ledger).history.suites:
+        append(ledger, key, "suite", named)
+    value = draw_value()
+    body["secret"] = secret_hash(value)
     # Before the entry: a commit whose secret was lost could never be opened.
     write_secret(secret_path(ledger, body["secret"]), value.encode())
     return append(ledger, key, "commit", body)[0]
+
+
+def _problem(ledger: Path, suite: Suite, agent: Agent, body: Mapping[str, Any]) -> str:
+    """Return why a commit would only waste an attempt; empty where it would not."""
+    tasks = {task.name: task for task in suite.tasks}
+    strays = sorted(agent.overrides.keys() - tasks.keys())
+    if strays:
+        return (
+            f"the agent has settings for {strays[0]!r}, which is no task of suite {suite.id}: "
+            f"{', '.join(tasks)}."
+        )
+    for name, task in tasks.items():
+        takes, limit = agent.for_task(name).model_steps, task.planner_budget
+        if limit is not None and takes > limit:
+            return (
+                f"task {name} allows {limit:,} model steps a decision; the agent takes {takes:,}."
+            )
+    if "train" not in body:
+        return ""
+    return training_problem(read_ledger(ledger), body, agent.weights)
 
 
 def secret_path(ledger: Path, secret: str) -> Path:

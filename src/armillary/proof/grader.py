@@ -18,11 +18,12 @@ from armillary.control.episode import check_actor
 from armillary.core.errors import ConfigError, FormatError
 from armillary.core.values import ActionBounds, Observation, WorldSpec
 from armillary.proof import messages
+from armillary.proof.agent import Agent
 from armillary.proof.lockdown import Limits
 from armillary.proof.sandbox import (
     PolicyProcessError,
     Sandbox,
-    label_of,
+    boundary_label,
     python_command,
     system_label,
 )
@@ -150,11 +151,13 @@ class RemoteSpec:
         limits: of time, memory and messages.
         command: what to start in place of this package's policy process. It locks itself or not:
             its label is then only what it says. For tests of the boundary.
+        before: called before every start of a process; raises where none may start.
     """
 
     local: ModelSpec | RandomSpec | NoOpSpec
     limits: Limits = field(default_factory=Limits)
     command: tuple[str, ...] | None = None
+    before: Callable[[], None] | None = None
 
     def __post_init__(self) -> None:
         if getattr(self.local, "batch", 1) != 1:
@@ -181,9 +184,11 @@ class RemoteSpec:
     def identity(self) -> str:
         """Return the local name, and what this system really keeps the policy from."""
         who = "" if self.command is None else " by another command"
-        return f"{self.local.identity()} behind a boundary{who} ({label_of(system_label())})"
+        return f"{self.local.identity()} behind a boundary{who} ({boundary_label(system_label())})"
 
     def _started(self, bounds: ActionBounds) -> Sandbox:
+        if self.before is not None:
+            self.before()
         sandbox = Sandbox(self._setup(bounds), self.limits, self.command or self._own_command())
         missing = [name for name in system_label() if name not in sandbox.enforced]
         if missing:
@@ -204,3 +209,22 @@ class RemoteSpec:
         fields = {"policy": _POLICY_NAMES[type(self.local)], "settings": settings}
         arrays = {"low": np.asarray(bounds.low), "high": np.asarray(bounds.high)}
         return Message("setup", fields, arrays)
+
+
+@dataclass(frozen=True)
+class Enclosed:
+    """An agent whose policy runs in a process of its own, without files and network.
+
+    Attributes:
+        agent: as it acts in the task; its folder is looked at again before every start.
+    """
+
+    agent: Agent
+
+    def __call__(self, world: WorldSpec) -> RemotePolicy:
+        """Return the policy, its process started, loaded and locked.
+
+        Raises:
+            ArmillaryError: as ``Agent`` and ``RemoteSpec``.
+        """
+        return RemoteSpec(self.agent.spec, before=self.agent.check_unchanged)(world)

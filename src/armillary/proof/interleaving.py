@@ -103,6 +103,19 @@ def interleaved_records(
             players.close()
 
 
+def try_parts(parts: Sequence[Part]) -> None:
+    """Make every world and every policy once, so that what cannot begin is known before it counts.
+
+    Args:
+        parts: the tasks.
+
+    Raises:
+        ArmillaryError: a world or a policy cannot be made, or a policy asks for what it may not
+            see.
+    """
+    _Players(parts).close()
+
+
 @dataclass(frozen=True)
 class _Opener:
     """What a process needs to play turns."""
@@ -118,11 +131,13 @@ class _Players:
 
     def __init__(self, parts: Sequence[Part]) -> None:
         self._parts = parts
-        self._worlds = [part.source() for part in parts]
+        self._worlds: list[World] = []
         self._policies: list[Actor] = []
         known: list[tuple[PolicyFactory, object, Actor]] = []
         try:
-            for part, world in zip(parts, self._worlds, strict=True):
+            for part in parts:
+                world = part.source()
+                self._worlds.append(world)
                 form = _form(world, part.manifest)
                 found = [one for actor, like, one in known if (actor, like) == (part.actor, form)]
                 policy = found[0] if found else part.actor(world.spec)

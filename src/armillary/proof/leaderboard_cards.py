@@ -7,7 +7,7 @@ whoever verified it.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
@@ -16,7 +16,7 @@ from armillary.core.errors import FormatError
 from armillary.core.hashing import file_sha256
 from armillary.core.rates import Interval
 from armillary.proof.episodes import RunFolder
-from armillary.proof.rows import adjusted_lower, clopper_pearson
+from armillary.proof.rows import adjusted_lower, clopper_pearson, tuned
 from armillary.proof.scorecard import read_card_file
 
 Level = Literal["self", "replayed", "audited", "challenged"]
@@ -49,7 +49,7 @@ class TaskRow:
         succ: solved ones.
         floors: solved and all, by name of the control.
         budget: model steps per decision that were allowed; None without a limit.
-        overrides: settings of the planner that the agent has for this task alone.
+        tuned: what marks a task that the agent has settings of its own for; empty for others.
     """
 
     task: str
@@ -57,7 +57,7 @@ class TaskRow:
     succ: int
     floors: Mapping[str, tuple[int, int]]
     budget: int | None = None
-    overrides: Mapping[str, str] = field(default_factory=dict)
+    tuned: str = ""
 
     @property
     def rate(self) -> float:
@@ -173,4 +173,4 @@ def _row(value: Mapping[str, Any], path: Path) -> TaskRow:
     n, succ = value["n"], value["succ"]
     if any(solved > all_ for solved, all_ in ((succ, n), *floors.values())):
         raise FormatError(f"{path}: not a scorecard (more episodes solved than there are).")
-    return TaskRow(value["task"], n, succ, floors, value["budget"]["limit"], value["overrides"])
+    return TaskRow(value["task"], n, succ, floors, value["budget"]["limit"], tuned(value))

@@ -39,7 +39,6 @@ ROW = Fields(
         "low_adj": _RATE,
         "controls": MapOf(Fields(_COUNTS), 8, Name(20)),
         "normalised": Nullable(_RATE),
-        "overrides": MapOf(Text(200), 64, Name(40)),
         "budget": Fields(
             {
                 "limit": Nullable(Whole(1)),
@@ -49,7 +48,8 @@ ROW = Fields(
                 "world_steps": Whole(),
             }
         ),
-    }
+    },
+    {"overrides": MapOf(Text(200), 64, Name(40))},
 )
 
 
@@ -95,7 +95,7 @@ def row_of(
         records: of ``"agent"`` and of the controls, each of every episode.
         attempts: k, commits to the suite.
         limit: model steps that one decision may take.
-        overrides: settings of the planner that the agent has for this task alone.
+        overrides: settings of the planner that the agent has for this task alone; they mark it.
 
     Raises:
         ConfigError: an actor without records.
@@ -106,8 +106,10 @@ def row_of(
     n, solved = mine["n"], mine["succ"]
     hit = sum(record.first_hit for record in agent)
     decisions = [decision for record in agent for decision in record.decisions]
+    own = {name: json.dumps(value) for name, value in (overrides or {}).items()}
     return {
         "task": task,
+        **({"overrides": own} if own else {}),
         **mine,
         "first_hit": hit,
         "ci95": _outwards(clopper_pearson(solved, n)),
@@ -116,7 +118,6 @@ def row_of(
         "low_adj": _down(adjusted_lower(solved, n, attempts)),
         "controls": counts,
         "normalised": _normalised(mine, counts),
-        "overrides": {name: json.dumps(value) for name, value in (overrides or {}).items()},
         "budget": {
             "limit": limit,
             "most": max((decision.model_steps for decision in decisions), default=0),
@@ -127,9 +128,14 @@ def row_of(
     }
 
 
-def settings_text(overrides: Mapping[str, str]) -> str:
-    """Return a row's ``overrides`` as people write them: ``length=16, samples=300``."""
-    return ", ".join(f"{name}={value}" for name, value in sorted(overrides.items()))
+def tuned(row: Mapping[str, Any]) -> str:
+    """Return what marks a row whose task the agent has settings of its own for; else nothing.
+
+    e.g. ``tuned for this task: length=16, samples=300``
+    """
+    own = sorted(row.get("overrides", {}).items())
+    named = ", ".join(f"{name}={value}" for name, value in own)
+    return f"tuned for this task: {named}" if own else ""
 
 
 def _counts(records: Sequence[Record]) -> dict[str, int]:

@@ -7,57 +7,40 @@ as a chunk; a run that was killed goes on, as the same attempt, with a note that
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
 
-from armillary.control.evaluate import evaluate, resume_records
 from armillary.control.manifest import Manifest
-from armillary.control.records import Record, append_record, read_records, write_records
 from armillary.control.specs import NoOpSpec, OracleSpec, RandomSpec
-from armillary.core.errors import CheckFailedError, ConfigError
+from armillary.core.errors import CheckFailedError, ConfigError, FormatError
 from armillary.core.files import replacing, storage_errors
 from armillary.core.progress import Progress, silent
-from armillary.core.values import WorldSpec
 from armillary.proof.agent import Agent
 from armillary.proof.book import Book
-from armillary.proof.canonical import canonical_bytes, digest
+from armillary.proof.canonical import canonical_bytes, digest, parse_canonical, read_bytes
 from armillary.proof.entry import Entry
-from armillary.proof.episodes import (
-    CHUNK,
-    RunFolder,
-    draw_manifests,
-    episodes_root,
-    read_rows,
-    records_root,
-)
-from armillary.proof.grader import RemotePolicy, RemoteSpec
-from armillary.proof.interleaving import Part, interleaved_records
+from armillary.proof.episodes import CHUNK, RunFolder, draw_manifests, episodes_root, read_rows
+from armillary.proof.grader import Enclosed
+from armillary.proof.interleaving import Part, try_parts
 from armillary.proof.ledger import Ledger
 from armillary.proof.locks import locked
+from armillary.proof.order import Run
+from armillary.proof.playing import Row, play_alone, play_by_turns
 from armillary.proof.profiles import facts, profile_in_force
-from armillary.proof.sandbox import label_of, system_label
+from armillary.proof.sandbox import NO_BOUNDARY, boundary_label, system_label
 from armillary.proof.suite import Suite
 
 _CONTROLS = {"random": RandomSpec(), "noop": NoOpSpec(), "oracle": OracleSpec()}
-NO_BOUNDARY = "none"
 
 
 @dataclass(frozen=True)
-class Enclosed:
-    """An agent whose policy runs in a process of its own, without files and network."""
+class _How:
+    """As in ``run_suite``."""
 
-    agent: Agent
-
-    def __call__(self, world: WorldSpec) -> RemotePolicy:
-        """Return the policy, its process started, loaded and locked.
-
-        Raises:
-            ArmillaryError: as ``Agent`` and ``RemoteSpec``.
-        """
-        self.agent.check_unchanged()
-        return RemoteSpec(self.agent.spec)(world)
+    workers: int
+    progress: Progress
+    boundary: bool
 
 
 def run_suite(
@@ -79,7 +62,7 @@ def run_suite(
         suite: that was committed to.
         agent: that was committed.
         workers: processes; records do not depend on it.
-        progress: told after each episode.
+        progress: told after each episode of a row, of how many it has.
         boundary: whether the agent acts in a process of its own; records do not depend on it, the
             environment in the card says it.
 
@@ -91,10 +74,18 @@ def run_suite(
             were entered.
         StorageError: the disk is full or not writable.
     """
-    with storage_errors(folder.path):
+    if workers < 1:
+        raise ConfigError(f"workers must be at least 1; got {workers}.")
+    entry, reveal = find_commit(book.read(), commit, suite, agent.digest)
+    _check_profile(suite)
+    suite.check_installation()
+    how = _How(workers, progress, boundary)
+    # a commit has one run, wherever its records lie
+    alone = book.path.with_name(f".{entry.hash[:16]}.run")
+    with storage_errors(folder.path), alone.open("a") as file, locked(file, alone, wait=False):
         folder.path.mkdir(parents=True, exist_ok=True)
-        with folder.lock.open("a") as file, locked(file, folder.path, wait=False):
-            return _run(folder, book, commit, suite, agent, workers, progress, boundary)
+        with folder.lock.open("a") as own, locked(own, folder.path, wait=False):
+            return _run(folder, book, entry, reveal, suite, agent, how)
 
 
 def find_commit(ledger: Ledger, commit: str, suite: Suite, agent: str) -> tuple[Entry, Entry]:
@@ -134,81 +125,68 @@ def find_commit(ledger: Ledger, commit: str, suite: Suite, agent: str) -> tuple[
 def _run(
     folder: RunFolder,
     book: Book,
-    commit: str,
+    entry: Entry,
+    reveal: Entry,
     suite: Suite,
     agent: Agent,
-    workers: int,
-    progress: Progress,
-    boundary: bool,
+    how: _How,
 ) -> Entry:
-    ledger = book.read()
-    entry, reveal = find_commit(ledger, commit, suite, agent.digest)
-    _check_profile(suite)
-    suite.check_installation()
     manifests = draw_manifests(suite, reveal.body["value"])
-    label = label_of(system_label()) if boundary else NO_BOUNDARY
+    before = _before(book.read(), entry)
+    if before is not None and before.end is not None:
+        _check_ended(folder, suite, manifests, agent, before.end)
+        return before.end
+    label = boundary_label(system_label()) if how.boundary else NO_BOUNDARY
     env = {**facts(suite.drawn), "boundary": label}
-    start, end = _begin(folder, book, ledger, suite, entry, reveal, manifests, env)
-    if end is not None:
-        return end
-    total = sum(task.episodes for task in suite.tasks) * len(suite.actors)
+    own = {task.name: agent.for_task(task.name) for task in suite.tasks}
+    parts = [
+        Part(manifests[name], Enclosed(one) if how.boundary else one, agent.identity())
+        for name, one in own.items()
+    ]
+    try_parts(parts)  # what cannot even begin is no attempt
+    start = _begin(folder, book, suite, (entry, reveal, before), manifests, env)
 
-    def rows(actor: str) -> list[_Row]:
-        names = [task.name for task in suite.tasks]
-        return [_Row(folder, book, start, name, actor, manifests[name]) for name in names]
+    def rows(actor: str) -> list[Row]:
+        return [Row(folder, book, start, name, actor, manifests[name]) for name in own]
 
-    parts = [_part(row, agent, boundary) for row in rows("agent")]
-    done = _play(rows("agent"), parts, int(reveal.body["value"], 16), workers, progress, total)
+    ordered, seed = rows("agent"), int(reveal.body["value"], 16)
+    play_by_turns(ordered, parts, seed, how.workers, how.progress, agent.check_unchanged)
     for name in suite.controls:
         for row in rows(name):
-            told = row.telling(progress, done, total)
-            evaluate(row.manifest, _CONTROLS[name], workers=workers, progress=told, out=row.path)
-            row.enter_chunks()
-            done += len(row.manifest.episodes)
+            play_alone(row, _CONTROLS[name], how.workers, how.progress)
     found = read_rows(folder, suite, manifests, agent.digest)
     interruptions = book.read().history.runs[start.hash].interruptions
-    body = {"run": start.hash, "episodes": total, "root": episodes_root(found)}
+    count = sum(len(records) for actors in found.values() for records in actors.values())
+    body = {"run": start.hash, "episodes": count, "root": episodes_root(found)}
     return book.add("run_end", {**body, "interruptions": interruptions})[0]
 
 
-def _part(row: _Row, agent: Agent, boundary: bool) -> Part:
-    own = agent.for_task(row.task)
-    return Part(row.manifest, Enclosed(own) if boundary else own, agent.identity())
+def _before(ledger: Ledger, commit: Entry) -> Run | None:
+    """Return the run of a commit that was begun before.
+
+    Raises:
+        ConfigError: it was aborted.
+    """
+    runs = [r for r in ledger.history.runs.values() if r.start.body["commit"] == commit.hash]
+    if runs and runs[0].abort is not None:
+        raise ConfigError("The run of this commit was aborted; commit again to try again.")
+    return runs[0] if runs else None
 
 
-def _play(
-    rows: Sequence[_Row],
-    parts: Sequence[Part],
-    seed: int,
-    workers: int,
-    progress: Progress,
-    of_all: int,
-) -> int:
-    """Let the agent play all rows by turns, and return how many episodes that were."""
-    found = [
-        resume_records(row.path, row.manifest, part.identity)
-        for row, part in zip(rows, parts, strict=True)
-    ]
-    turns = [
-        (place, position)
-        for place, row in enumerate(rows)
-        for position, episode in enumerate(row.manifest.episodes)
-        if episode.id in found[place]
-    ]
-    done = len(turns)
-    for place, record in interleaved_records(parts, seed, workers, frozenset(turns)):
-        row, mine = rows[place], found[place]
-        append_record(row.path, record)
-        mine[record.id] = record
-        if len(mine) % CHUNK == 0:
-            row.enter_chunks()
-        done += 1
-        solved = sum(one.success for one in mine.values())
-        progress(done, of_all, f"{row.task} agent: {solved} solved")
-    for row, mine in zip(rows, found, strict=True):
-        write_records(row.path, [mine[episode.id] for episode in row.manifest.episodes])
-        row.enter_chunks()
-    return done
+def _check_ended(
+    folder: RunFolder,
+    suite: Suite,
+    manifests: Mapping[str, Manifest],
+    agent: Agent,
+    end: Entry,
+) -> None:
+    if not (folder.path / "records").is_dir():
+        raise ConfigError(
+            f"The run of this commit ended at {end.t}, and {folder.path} does not hold it; name "
+            "its folder with --out, or commit again to run again."
+        )
+    if episodes_root(read_rows(folder, suite, manifests, agent.digest)) != end.body["root"]:
+        raise CheckFailedError(f"{folder.path}: the records are not those that the run ended with.")
 
 
 def _check_profile(suite: Suite) -> None:
@@ -222,30 +200,19 @@ def _check_profile(suite: Suite) -> None:
 def _begin(
     folder: RunFolder,
     book: Book,
-    ledger: Ledger,
     suite: Suite,
-    commit: Entry,
-    reveal: Entry,
+    known: tuple[Entry, Entry, Run | None],
     manifests: Mapping[str, Manifest],
     env: Mapping[str, str],
-) -> tuple[Entry, Entry | None]:
-    """Enter the run, or go on with it; return its start, and its end where it has one."""
-    before = [r for r in ledger.history.runs.values() if r.start.body["commit"] == commit.hash]
-    if before:
-        run = before[0]
-        if run.abort is not None:
-            raise ConfigError("The run of this commit was aborted; commit again to try again.")
-        if run.end is not None:
-            return run.start, run.end
-        if run.start.body["env"] != digest(env):
-            raise ConfigError(
-                "The run was begun in another environment (processor, libraries, profile or "
-                "boundary) and can only go on there."
-            )
+) -> Entry:
+    """Enter the run, or that it goes on; return its start."""
+    commit, reveal, before = known
+    if before is not None:
+        _check_env(folder, before.start, env)
         _write_rules(folder, suite, env, manifests)
-        note = {"text": "killed; goes on", "about": run.start.hash, "kind": "interrupted"}
+        note = {"text": "killed; goes on", "about": before.start.hash, "kind": "interrupted"}
         book.add("note", note)
-        return run.start, None
+        return before.start
     if (folder.path / "records").exists():
         raise ConfigError(f"{folder.path}: holds another run; choose another folder with --out.")
     _write_rules(folder, suite, env, manifests)
@@ -258,7 +225,25 @@ def _begin(
         "profile": suite.profile,
         "env": digest(env),
     }
-    return book.add("run_start", body)[0], None
+    return book.add("run_start", body)[0]
+
+
+def _check_env(folder: RunFolder, start: Entry, env: Mapping[str, str]) -> None:
+    """Check that a run goes on where it began.
+
+    Raises:
+        ConfigError: it does not; the sentence names what differs, where its file is there.
+    """
+    if start.body["env"] == digest(env):
+        return
+    differing = ""
+    with suppress(FormatError):
+        told = parse_canonical(read_bytes(folder.env, 1 << 16), str(folder.env))
+        names = sorted(n for n in {*told, *env} if told.get(n) != env.get(n))
+        differing = f" ({', '.join(names)})"
+    raise ConfigError(
+        f"The run was begun in another environment{differing} and can only go on there."
+    )
 
 
 def _write_rules(
@@ -269,62 +254,3 @@ def _write_rules(
         beside.write_bytes(canonical_bytes(dict(env)))
     for name, manifest in manifests.items():
         manifest.save(folder.manifest(name))
-
-
-@dataclass(frozen=True)
-class _Row:
-    """One actor on one task, and the chunks of it that are entered."""
-
-    folder: RunFolder
-    book: Book
-    start: Entry
-    task: str
-    actor: str
-    manifest: Manifest
-
-    @property
-    def path(self) -> Path:
-        """Of its records."""
-        return self.folder.records(self.task, self.actor)
-
-    def telling(self, progress: Progress, before: int, of_all: int) -> Progress:
-        """Return the progress of this row, which enters chunks as they are finished."""
-
-        def told(done: int, total: int, note: str = "") -> None:
-            if done % CHUNK == 0 and done < total:
-                self.enter_chunks()
-            progress(before + done, of_all, f"{self.task} {self.actor}: {note}")
-
-        return told
-
-    def enter_chunks(self) -> None:
-        """Enter every chunk whose episodes are all on disk; those entered must still be so."""
-        entered = self._entered()
-        for index, records in enumerate(self._finished()):
-            root = records_root(records)
-            if index < len(entered):
-                if (entered[index]["count"], entered[index]["root"]) != (len(records), root):
-                    raise CheckFailedError(
-                        f"{self.path}: chunk {index} is not what "
-                        "was entered into the ledger; records were changed."
-                    )
-                continue
-            where = {"run": self.start.hash, "task": self.task, "actor": self.actor}
-            self.book.add("chunk", {**where, "index": index, "count": len(records), "root": root})
-
-    def _entered(self) -> list[Mapping[str, Any]]:
-        run = self.book.read().history.runs[self.start.hash]
-        row = (self.task, self.actor)
-        bodies = [chunk.body for chunk in run.chunks]
-        return [body for body in bodies if (body["task"], body["actor"]) == row]
-
-    def _finished(self) -> list[list[Record]]:
-        found = {record.id: record for record in read_records(self.path, cut_off=True)}
-        ids = [episode.id for episode in self.manifest.episodes]
-        chunks = []
-        for at in range(0, len(ids), CHUNK):
-            block = ids[at : at + CHUNK]
-            if any(name not in found for name in block):
-                break
-            chunks.append([found[name] for name in block])
-        return chunks

@@ -16,6 +16,7 @@ import time
 import weakref
 from collections.abc import Sequence
 from dataclasses import asdict
+from itertools import combinations
 from pathlib import Path
 
 import armillary
@@ -43,6 +44,7 @@ if root not in sys.path:
 runpy.run_module({!r}, run_name="__main__", alter_sys=True)
 """
 _PROBE_S = 60
+NO_BOUNDARY = "none"
 _CHUNK_BYTES = 1 << 16
 
 
@@ -86,7 +88,7 @@ class Sandbox:
     @property
     def label(self) -> str:
         """What the process found that it can no longer do, and what it still can."""
-        return label_of(self.enforced)
+        return boundary_label(self.enforced)
 
     @property
     def pid(self) -> int:
@@ -152,24 +154,41 @@ class Sandbox:
 
 @functools.cache
 def system_label() -> tuple[str, ...]:
-    """Return what this system enforces, as a process found out that locked itself and tried."""
+    """Return what this system enforces, as a process found out that locked itself and tried.
+
+    Raises:
+        PolicyProcessError: that process did not end as it should: nothing is known.
+    """
     command = python_command("armillary.proof.lock_probe")
     try:
         found = subprocess.run(
             command, env=_environment(), capture_output=True, timeout=_PROBE_S, cwd="/", check=False
         )
-    except (OSError, subprocess.TimeoutExpired):
-        return ()
+    except (OSError, subprocess.TimeoutExpired) as error:
+        raise PolicyProcessError(
+            f"The locks of this system could not be tried ({error})."
+        ) from error
+    if found.returncode:
+        raise PolicyProcessError(
+            f"The locks of this system could not be tried (exit code {found.returncode})."
+        )
     said = set(found.stdout.decode(errors="replace").split())
     return tuple(name for name in ENFORCEABLE if name in said)
 
 
-def label_of(enforced: Sequence[str]) -> str:
+def boundary_label(enforced: Sequence[str]) -> str:
     """Return what is enforced and what is not, in words."""
     held = [name for name in ENFORCEABLE if name in enforced]
     open_ = [name for name in ENFORCEABLE if name not in enforced]
     text = f"enforced: {', '.join(held) or 'nothing'}"
     return f"{text}; not enforced: {', '.join(open_)}" if open_ else text
+
+
+def boundary_labels() -> frozenset[str]:
+    """Return everything that a card's environment may say of the boundary."""
+    names = range(len(ENFORCEABLE) + 1)
+    every = (held for count in names for held in combinations(ENFORCEABLE, count))
+    return frozenset({NO_BOUNDARY, *map(boundary_label, every)})
 
 
 def python_command(module: str, *arguments: str) -> tuple[str, ...]:

@@ -16,10 +16,13 @@ from armillary.core.files import read_json
 from armillary.core.hashing import file_sha256
 from armillary.proof.book import Book
 from armillary.proof.data_manifest import data_digest, read_data_manifest
-from armillary.proof.entry import Entry
+from armillary.proof.entry import Entry, check_body
 from armillary.proof.ledger import Ledger, create_ledger
+from armillary.proof.shapes import Anything, Fields, Hex, Whole
 
 WEIGHTS = "model.safetensors"
+_RUN = Fields({"digest": Hex(64), "train": Anything()})
+_TRAIN = Fields({"seed": Whole(), "steps": Whole(1)})
 
 
 def enter_training(
@@ -38,21 +41,22 @@ def enter_training(
         The new entries, in order.
 
     Raises:
-        ConfigError: another training has this name here, or its end was entered.
-        FormatError: the folder is not a training's, or a data manifest is none.
+        ConfigError: another training has this name here, it began with other data or another rule,
+            or its end was entered.
+        FormatError: the folder is not a training's, a data manifest is none, or a name that cannot
+            be.
         StorageError: the disk is full or not writable.
     """
     settings = _settings(run)
     manifests = {path: read_data_manifest(path) for path in data}
+    check_body("ckpt", {"run": name, "step": 0, "digest": settings["digest"]}, "training")
     if not book.path.exists():
         create_ledger(book.path, book.key)
     ledger = book.read()
     chain = ledger.history.trainings.get(name, [])
-    if chain and chain[0].body["config"] != settings["digest"]:
-        raise ConfigError(
-            f"{run}: the ledger's training {name!r} has other settings or data; choose another "
-            "name."
-        )
+    named = sorted(data_digest(value) for value in manifests.values())
+    if chain:
+        _check_alike(chain[0], settings["digest"], named, rule)
     if chain and chain[-1].type == "train_end":
         raise ConfigError(f"The training {name!r} has ended in the ledger; nothing is left to say.")
     todo: list[tuple[str, dict[str, Any]]] = []
@@ -62,37 +66,83 @@ def enter_training(
             "run": name,
             "config": settings["digest"],
             "seed": f"{settings['train']['seed']:x}",
-            "data": sorted(data_digest(value) for value in manifests.values()),
+            "data": named,
             "rule": rule,
         }
         todo.append(("train_start", start))
     reached = chain[-1].body.get("step", 0) if chain else 0
-    todo += _progress(run, name, int(settings["train"]["steps"]), reached)
+    todo += _since(reached, run, name, settings["train"]["steps"])
     return [book.add(kind, body)[0] for kind, body in todo]
 
 
-def ended_with(ledger: Ledger, name: str) -> str:
-    """Return the SHA-256 of the weights that a training ended with.
+def training_problem(ledger: Ledger, commit: Mapping[str, Any], weights: str) -> str:
+    """Return what is wrong with the training that a commit names; empty where nothing is.
 
-    Raises:
-        ConfigError: the ledger holds no such training, or not its end.
+    Args:
+        ledger: before the commit, or with it.
+        commit: its body.
+        weights: SHA-256 of the agent's file of weights.
     """
+    name = commit.get("train")
+    if name is None:
+        return ""
     chain = ledger.history.trainings.get(name)
     if not chain or chain[-1].type != "train_end":
-        raise ConfigError(
-            f"The ledger holds no training {name!r} that ended; enter it with: armillary bench "
+        return (
+            f"the ledger holds no training {name!r} that ended; enter it with: armillary bench "
             "training"
         )
-    return chain[-1].body["digest"]
+    start, end = chain[0].body, chain[-1].body
+    if end["digest"] != weights:
+        return f"the training {name!r} ended with other weights than the agent has."
+    if commit["rule"] != start["rule"]:
+        return (
+            f"the training {name!r} began with the rule {start['rule']!r} for choosing its "
+            f"checkpoint; the commit says {commit['rule']!r}."
+        )
+    if commit.get("data") is not None and commit["data"] not in start["data"]:
+        return f"the training {name!r} began with other data than the commit names."
+    return ""
+
+
+def _check_alike(start: Entry, config: str, data: list[str], rule: str) -> None:
+    """Check that nothing is said otherwise than at the start.
+
+    Raises:
+        ConfigError: it is.
+    """
+    body = start.body
+    wrong = ["settings"] if body["config"] != config else []
+    wrong += ["data"] if data and data != body["data"] else []
+    wrong += ["rule"] if rule not in ("none", body["rule"]) else []
+    if wrong:
+        raise ConfigError(
+            f"The ledger's training {body['run']!r} began with other {' and '.join(wrong)}, and a "
+            "start is never changed; choose another --name."
+        )
 
 
 def _settings(run: Path) -> dict[str, Any]:
     path = run / "run.json"
     value = read_json(path)
-    known = isinstance(value, dict) and {"train", "digest"} <= value.keys()
-    if not known or not {"seed", "steps"} <= value["train"].keys():
-        raise FormatError(f"{path}: not the settings of a training (armillary train writes them).")
+    _check(value, path)
     return value
+
+
+def _check(value: Any, path: Path) -> None:
+    """Check what is read of ``run.json``, which holds more.
+
+    Raises:
+        FormatError: it is something else.
+    """
+    try:
+        _RUN.check({name: value[name] for name in ("digest", "train")}, str(path))
+        train = {name: value["train"][name] for name in ("seed", "steps")}
+        _TRAIN.check(train, f"{path}: train")
+    except (KeyError, TypeError) as error:
+        raise FormatError(
+            f"{path}: not the settings of a training (armillary train writes them)."
+        ) from error
 
 
 def _unknown_data(
@@ -104,9 +154,7 @@ def _unknown_data(
             yield "data", {"name": path.resolve().parent.name[:80], "digest": found}
 
 
-def _progress(
-    run: Path, name: str, steps: int, reached: int
-) -> Iterator[tuple[str, dict[str, Any]]]:
+def _since(reached: int, run: Path, name: str, steps: int) -> Iterator[tuple[str, dict[str, Any]]]:
     """Yield the checkpoints after a step, and the end where the training has one."""
     finished = run / "model" / WEIGHTS
     folders = (run / "checkpoints").glob("[0-9]*/pretrained_model")

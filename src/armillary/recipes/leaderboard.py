@@ -8,7 +8,6 @@ from pathlib import Path
 from armillary.benchmark.machine import date
 from armillary.proof.leaderboard import Board, Leaderboard, Outcomes, Verify, make_leaderboard
 from armillary.proof.leaderboard_cards import Card, TaskRow
-from armillary.proof.rows import settings_text
 from armillary.proof.suite import HEADLINE_EPISODES
 from armillary.report import (
     BoardView,
@@ -110,8 +109,8 @@ def _row(card: Card, row: TaskRow) -> ResultRow:
 def _notes(row: TaskRow) -> Iterator[str]:
     if row.n < HEADLINE_EPISODES:
         yield f"fewer than {HEADLINE_EPISODES} episodes"
-    if row.overrides:
-        yield f"tuned for this task: {settings_text(row.overrides)}"
+    if row.tuned:
+        yield row.tuned
 
 
 def _short(count: int) -> str:

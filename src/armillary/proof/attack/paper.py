@@ -206,6 +206,23 @@ def _other_agent_committed(forge: Forge) -> None:
     forge.commit |= {"agent": forge.stage.other.digest, "parameters": forge.stage.other.parameters}
 
 
+def _train(forge: Forge, weights: str) -> None:
+    """Enter a training that ended with these weights, and commit to an agent that comes from it."""
+    start = {"run": "long", "config": OTHER, "seed": "0", "data": [], "rule": "last"}
+    end = {"run": "long", "step": 1000, "digest": weights}
+    named = {"id": forge.suite.id, "digest": forge.suite.digest}
+    forge.earlier = [("suite", named), ("train_start", start), ("train_end", end)]
+    forge.commit |= {"train": "long", "rule": "last"}
+
+
+def _own_training(forge: Forge) -> None:
+    _train(forge, forge.agent.weights)
+
+
+def _other_training(forge: Forge) -> None:
+    _train(forge, forge.stage.other.weights)
+
+
 def _other_code(forge: Forge) -> None:
     forge.suite = replace(forge.suite, code=OTHER)
     rerun(forge)
@@ -344,6 +361,13 @@ PAPER: tuple[Attack, ...] = (
         forged(_cut_ledger),
         alone="ledger.chain",
         twin=forged(checkpoints),
+    ),
+    Attack(
+        "other_training",
+        "a training told that the agent does not come from",
+        forged(_other_training),
+        alone="commit.training",
+        twin=forged(_own_training),
     ),
     Attack(
         "other_code",

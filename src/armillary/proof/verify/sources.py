@@ -21,6 +21,7 @@ from armillary.proof.keys import public_key
 from armillary.proof.ledger import Ledger
 from armillary.proof.order import Run, history_of
 from armillary.proof.reveal import label_of
+from armillary.proof.sandbox import NO_BOUNDARY, boundary_labels
 from armillary.proof.scorecard import rows_of
 from armillary.proof.shapes import MapOf, Name, Text
 from armillary.proof.suite import Suite, Task, load_suite
@@ -105,6 +106,8 @@ def load_sources(where: Submission, start: str = "") -> Sources:
     ledger = _ledger(where.ledger)
     env = parse_canonical(read_bytes(where.run.env, 1 << 16), str(where.run.env))
     _ENV.check(env, str(where.run.env))
+    if env.get("boundary", NO_BOUNDARY) not in boundary_labels():
+        raise FormatError(f"{where.run.env}: boundary: not what a boundary can say of itself.")
     lines = {
         task.name: {
             actor: read_lines(

@@ -14,6 +14,7 @@ from armillary.proof.envelope import open_envelope
 from armillary.proof.episodes import IDENTITIES, check_counts, episodes_root, records_root
 from armillary.proof.golden import check_golden
 from armillary.proof.keys import load_public_key
+from armillary.proof.trainings import training_problem
 from armillary.proof.verify.case import Case
 from armillary.proof.verify.rules import Check, Said, broken, first, holds, same, unknown
 from armillary.proof.verify.sources import card_fields, ledger_part
@@ -89,6 +90,17 @@ def committed_agent(case: Case) -> Said:
     return same(
         "Committed agent", claimed, {"digest": agent.digest, "parameters": agent.parameters}
     )
+
+
+def committed_training(case: Case) -> Said:
+    """What the commit says of its training is what the ledger holds of it."""
+    commit, agent = case.sources.claimed.commit.body, case.sources.agent
+    if "train" not in commit:
+        return holds("The commit names no training.")
+    sentence = training_problem(case.sources.ledger, commit, agent.weights)
+    if sentence:
+        return broken(f"{sentence[0].upper()}{sentence[1:]}")
+    return holds(f"The training {commit['train']!r} ended with the agent's weights.")
 
 
 def agent_budget(case: Case) -> Said:
@@ -302,6 +314,12 @@ STATIC = (
     Check("ledger.order", 0, order, about="seeds drawn again, runs repeated, things backdated"),
     Check("commit.suite", 0, committed_suite, about="other rules than were committed to"),
     Check("commit.agent", 0, committed_agent, about="another agent than was committed"),
+    Check(
+        "commit.training",
+        0,
+        committed_training,
+        about="a training that the agent does not come from",
+    ),
     Check("agent.budget", 0, agent_budget, about="an agent that searches more than it may"),
     Check("suite.known", 0, known_suite, about="easier rules under a known name"),
     Check("suite.code", 0, suite_code, about="a run by other code"),

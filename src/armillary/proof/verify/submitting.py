@@ -11,6 +11,8 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from armillary.core.errors import CheckFailedError, ConfigError
 from armillary.core.files import replacing_folder
 from armillary.proof.agent import open_agent
+from armillary.proof.rows import tuned
+from armillary.proof.sandbox import NO_BOUNDARY
 from armillary.proof.verify.case import How, load_case
 from armillary.proof.verify.submission import Submission, find_submission
 from armillary.proof.verify.verdict import Report, verify
@@ -23,6 +25,7 @@ _README = """# {suite}: agent {agent}
 {rows}
 
 Seeds: {kind}, {label}. Attempt {k} of this key at this suite. Signed by {owner}.
+The agent's process, by its owner's word: {boundary}.
 
 | file | what |
 | --- | --- |
@@ -87,6 +90,7 @@ def _readme(card: object) -> str:
         f"- {row['task']}: {row['succ']} of {row['n']} solved, 95 % {row['ci95'][0]} to "
         f"{row['ci95'][1]}"
         + "".join(f"; {name} {one['succ']}/{one['n']}" for name, one in row["controls"].items())
+        + (f"; {tuned(row)}" if tuned(row) else "")
         for row in value["rows"]
     )
     return _README.format(
@@ -97,5 +101,6 @@ def _readme(card: object) -> str:
         label=value["seed"]["label"],
         k=value["attempts"]["k"],
         owner=value["ledger"]["owner"][:16],
+        boundary=value["env"].get("boundary", NO_BOUNDARY),
         version=__version__,
     )
