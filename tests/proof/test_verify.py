@@ -285,7 +285,7 @@ def claimed(stage: Stage, folder: Path, kill_at: int = -1, workers: int = 1) -> 
 
 
 def test_a_killed_run_goes_on_as_one_attempt_and_holds(stage: Stage, tmp_path: Path) -> None:
-    case = claimed(stage, tmp_path, kill_at=6)
+    case = claimed(stage, tmp_path, kill_at=2)
     found = verify(case.sources.where, how(stage), (0, 1, 2, 3))
     assert found.verdict == "accepted", found.refuting
     assert case.card.value["interruptions"] == 1 and case.card.value["attempts"]["k"] == 1

@@ -228,6 +228,8 @@ def _lines(report: Report) -> tuple[str, ...]:
         f"{row['ci95'][1]}{_mark(row)}"
         for row in report.rows
     )
+    if boundary := report.about.get("boundary"):
+        claims += (f"  the agent's process, by its owner's word: {boundary}",)
     shown = (rule for rule in report.rules if rule.ok is not True or rule.level > 0)
     return (
         head

@@ -17,6 +17,7 @@ from armillary.core.hashing import file_sha256
 from armillary.core.rates import Interval
 from armillary.proof.episodes import RunFolder
 from armillary.proof.rows import adjusted_lower, clopper_pearson, tuned
+from armillary.proof.sandbox import NO_BOUNDARY
 from armillary.proof.scorecard import read_card_file
 
 Level = Literal["self", "replayed", "audited", "challenged"]
@@ -93,6 +94,7 @@ class Card:
         value: that its seeds came from.
         rows: by task.
         files: sha256 of the files of records, by ``TASK/ACTOR``.
+        enclosed: whether the agent acted in a process of its own, by its owner's word.
         verdict: of whoever verified it.
     """
 
@@ -106,6 +108,7 @@ class Card:
     value: str
     rows: tuple[TaskRow, ...]
     files: Mapping[str, str]
+    enclosed: bool = False
     verdict: Verdict = Verdict("self", True, "Nobody has checked it.")
 
     @property
@@ -140,6 +143,7 @@ def read_card(path: Path) -> Card:
         value=value["seed"]["value"],
         rows=rows,
         files=value["episodes"]["files"],
+        enclosed=value["env"].get("boundary", NO_BOUNDARY) != NO_BOUNDARY,
     )
 
 

@@ -77,6 +77,7 @@ def _standing(card: Card, board: Board) -> Standing:
     facts = [f"{card.attempts} attempt{'s' if card.attempts > 1 else ''}"]
     facts += [f"{card.failed} never ended"] if card.failed else []
     facts += [f"{_short(card.params)} parameters"]
+    facts += [] if card.enclosed else ["no boundary"]
     facts += [f"{task} missing" for task in missing]
     return Standing(
         name=card.name,

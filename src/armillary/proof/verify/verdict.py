@@ -9,6 +9,7 @@ from typing import Any, Literal
 
 from armillary.core.errors import ArmillaryError, MissingExtraError
 from armillary.proof.canonical import digest
+from armillary.proof.sandbox import NO_BOUNDARY
 from armillary.proof.verify.audit import AUDIT
 from armillary.proof.verify.case import Case, How, load_case
 from armillary.proof.verify.challenging import CHALLENGE
@@ -123,6 +124,7 @@ def verify(
             "suite": case.sources.suite.digest,
             "owner": case.sources.ledger.owner.hex,
             "arithmetic": case.arithmetic,
+            "boundary": case.sources.env.get("boundary", NO_BOUNDARY),
         },
         rows=tuple(case.card.value["rows"]),
     )
