@@ -60,7 +60,9 @@ class ArmsConfig:
         arms: keys of ``ARMS``.
         seeds: of training.
         fused_seeds: of training of the model for all sensors; empty for none.
-        dropout: probability that it misses a sensor in a clip.
+        dropout: probability that it misses a sensor in a clip. At 0.5 every subset comes as often
+            as any other; at 0.3 one clip in 50 was colour alone, and with colour alone it reached
+            44 % where a model of its own reached 85.
         subsets: keys of ``SUBSETS`` that it is asked to do with.
         world: settings of the world in all recordings and episodes. One object: which of several
             is meant cannot be told without colour.
@@ -82,7 +84,7 @@ class ArmsConfig:
     arms: tuple[str, ...] = tuple(ARMS)
     seeds: tuple[int, ...] = (0, 1, 2)
     fused_seeds: tuple[int, ...] = (0,)
-    dropout: float = 0.3
+    dropout: float = 0.5
     subsets: tuple[str, ...] = tuple(SUBSETS)
     world: Mapping[str, Any] = field(default_factory=lambda: {"num_objects": (1, 1)})
     shifts: Mapping[str, Mapping[str, Any]] = field(default_factory=_shifts)
