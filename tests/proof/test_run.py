@@ -28,6 +28,7 @@ from armillary.proof.claim import (
     reveal_commit,
     secret_path,
 )
+from armillary.proof.contamination_report import write_report
 from armillary.proof.entry import Entry
 from armillary.proof.envelope import Statement, sign_statement
 from armillary.proof.episodes import RunFolder, draw_manifests, records_root
@@ -327,6 +328,30 @@ def test_an_aborted_run_is_over(claim: Claim) -> None:
     claim.run(again)
     card = claim.score(again)
     assert card.value["attempts"]["k"] == 2 and card.value["attempts"]["failed"] == 1
+
+
+def test_what_training_data_were_held_against_stands_in_the_card(ended) -> None:
+    claim, commit = ended
+    found = {"verdict": "accepted", "exact": 0, "p": "0.5000"}
+    report = {"data": "a" * 64, "chance": "0" * 10, "tasks": {"two_rooms-reach": found}}
+    write_report(claim.folder.contamination, report)
+    value = claim.score(commit).value
+    assert value["contamination"] == report
+    jsonschema.Draft202012Validator(json.loads(SCHEMA_FILE.read_text())).validate(value)
+    claim.folder.contamination.write_text("{}")
+    with pytest.raises(FormatError, match=r"contamination\.json: the field 'chance' is missing"):
+        claim.score(commit)
+
+
+def test_a_report_about_other_data_than_were_committed_is_refused(claim: Claim) -> None:
+    more = {"data": "b" * 64}
+    commit = commit_agent(claim.book.path, OWNER, claim.suite, claim.agent, "none", more)
+    reveal_commit(claim.book.path, OWNER, commit.hash)
+    claim.run(commit)
+    report = {"data": "a" * 64, "chance": "0" * 10, "tasks": {}}
+    write_report(claim.folder.contamination, report)
+    with pytest.raises(CheckFailedError, match="is about other training data than the commit"):
+        claim.score(commit)
 
 
 def test_what_cannot_begin_is_no_attempt(claim: Claim, monkeypatch) -> None:

@@ -267,17 +267,39 @@ class Score(_OfCommit):
     e.g. armillary bench score COMMIT --agent out/agent --suite rooms-1 --out out/proof/run
     """
 
+    data: Path | None = None
+    """Dataset folder that was trained on: held against the episodes, and told in the card."""
+
     def run(self) -> Outcome:
         """Score."""
         from armillary.proof.scorecard import score_run
 
-        value = score_run(*self._opened()).value
+        opened = self._opened()
+        if self.data is not None:
+            self._hold(opened[0], self.data)
+        value = score_run(*opened).value
         said = (
             f"{self.out / 'scorecard.json'}: level {value['level']}, "
             f"seeds {value['seed']['label']}, "
             f"attempt {value['attempts']['k']} at {value['suite']['id']}.",
         )
+        for name, found in value.get("contamination", {"tasks": {}})["tasks"].items():
+            said += (f"Training data against {name}: {found['verdict']}.",)
         return Outcome(value, said, [_shown(row) for row in value["rows"]])
+
+    def _hold(self, folder: RunFolder, data: Path) -> None:
+        """Hold training data against the run's episodes and write the report."""
+        from armillary.control.manifest import load_manifest
+        from armillary.control.records import read_records
+        from armillary.proof.builtin import find_suite
+        from armillary.proof.contamination_report import report_contamination, write_report
+
+        names = [task.name for task in find_suite(self.suite).tasks]
+        manifests = {name: load_manifest(folder.manifest(name)) for name in names}
+        records = {name: read_records(folder.records(name, "agent")) for name in names}
+        with bar("comparing") as progress:
+            report = report_contamination(data, manifests, records, progress)
+        write_report(folder.contamination, report)
 
 
 def _shown(row: Mapping[str, Any]) -> dict[str, str]:

@@ -4,6 +4,7 @@
     env.json                    what its arithmetic depended on
     manifests/TASK.json         the episodes, drawn before anything was run
     records/TASK/ACTOR.jsonl    one record per episode
+    contamination.json          what training data were held against, if its owner did
     scorecard.json              made from all that
 
 A leaf is a record's body; leaves stand task by task, the agent first, then the controls, each in
@@ -45,6 +46,11 @@ class RunFolder:
     def env(self) -> Path:
         """What arithmetic depended on."""
         return self.path / "env.json"
+
+    @property
+    def contamination(self) -> Path:
+        """What was found when training data were held against the episodes."""
+        return self.path / "contamination.json"
 
     @property
     def card(self) -> Path:

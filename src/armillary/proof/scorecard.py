@@ -18,6 +18,7 @@ from armillary.proof.agent import Agent
 from armillary.proof.attempts import attempts_of
 from armillary.proof.book import Book
 from armillary.proof.canonical import LIMITS, canonical_bytes, digest, parse_canonical, read_bytes
+from armillary.proof.contamination_report import REPORT, read_report
 from armillary.proof.entry import REVEALS, RULES, Entry
 from armillary.proof.envelope import Statement, open_envelope, read_unverified, sign_statement
 from armillary.proof.episodes import (
@@ -89,7 +90,8 @@ SCORECARD = Fields(
             }
         ),
         "level": Text(choices=(LEVEL,)),
-    }
+    },
+    {"contamination": REPORT},
 )
 
 
@@ -201,6 +203,13 @@ def card_value(
         "ledger": _ledger_part(ledger, (committed, reveal, start, end)),
         "level": LEVEL,
     }
+    report = read_report(folder.contamination)
+    if report is not None:
+        if committed.body.get("data") not in (None, report["data"]):
+            raise CheckFailedError(
+                f"{folder.contamination}: is about other training data than the commit names."
+            )
+        value["contamination"] = report
     SCORECARD.check(value, "scorecard")
     return value
 

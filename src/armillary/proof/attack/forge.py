@@ -119,6 +119,8 @@ class Forge:
     def _write_card(self, where: Submission) -> None:
         sources = load_sources(where)
         value = {name: found() for name, found in card_fields(sources).items()}
+        if value["contamination"] is None:
+            del value["contamination"]
         value |= {"v": 1, "level": LEVEL, "ledger": ledger_part(sources, sources.ledger.size)}
         value |= self.card
         subject = {"agent": self.subject or sources.agent.digest}

@@ -19,6 +19,8 @@ from armillary.proof.scorecard import read_card_file
 from armillary.proof.verify.sources import file_hash
 from armillary.proof.verify.submission import Submission
 
+_CLEAN = {"data": OTHER, "chance": "0" * 10, "tasks": {}}
+
 
 def _line_hash(forge: Forge) -> None:
     """Write one record with a wrong hash of its own, and tell that file everywhere."""
@@ -104,6 +106,7 @@ def _field_lies() -> Iterator[Attack]:
         "manifests": _card_value("manifests", {}),
         "interruptions": _hidden_interruption,
         "data": _card_value("data", OTHER),
+        "contamination": _card_value("contamination", _CLEAN),
         "env": _card("env", cpu="a machine of another kind"),
         "ledger": _card_ledger,
     }

@@ -15,6 +15,7 @@ from armillary.core.errors import ConfigError, FormatError, MissingExtraError
 from armillary.proof.agent import Agent, open_agent
 from armillary.proof.attempts import attempts_of
 from armillary.proof.canonical import parse_canonical, read_bytes
+from armillary.proof.contamination_report import read_report
 from armillary.proof.entry import Entry, parse_entry
 from armillary.proof.episodes import draw_manifests, episodes_root, file_digests
 from armillary.proof.keys import public_key
@@ -137,6 +138,7 @@ def card_fields(sources: Sources) -> dict[str, Callable[[], Any]]:
         "manifests": lambda: {name: one.sha256 for name, one in sources.manifests.items()},
         "interruptions": lambda: claimed.run.interruptions,
         "data": lambda: commit.get("data"),
+        "contamination": lambda: read_report(sources.where.run.contamination),
         "env": lambda: dict(sources.env),
     }
 

@@ -285,7 +285,7 @@ def _count_problems(case: Case) -> Iterator[str]:
 
 def _field(name: str) -> Check:
     def run(case: Case) -> Said:
-        return same(f"Card's {name}", case.card.value[name], card_fields(case.sources)[name]())
+        return same(f"Card's {name}", case.card.value.get(name), card_fields(case.sources)[name]())
 
     return Check(f"card.{name}", 0, run, about=f"a card that says another {name}")
 
@@ -302,7 +302,7 @@ def card_ledger(case: Case) -> Said:
 
 FIELDS = (
     *("suite", "agent", "rule", "seed", "attempts", "rows", "episodes"),
-    *("manifests", "interruptions", "data", "env"),
+    *("manifests", "interruptions", "data", "contamination", "env"),
 )
 STATIC = (
     Check("card.signature", 0, signature, about="a card that the ledger's owner did not sign"),

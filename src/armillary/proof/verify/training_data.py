@@ -6,13 +6,11 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from armillary.data import open_dataset
-from armillary.proof.contamination import Thoroughness, check_contamination
+from armillary.proof.contamination import Thoroughness
+from armillary.proof.contamination_report import held_against
 from armillary.proof.data_manifest import data_digest, write_data_manifest
-from armillary.proof.evaluations import manifest_evaluation
 from armillary.proof.verify.case import Case
 from armillary.proof.verify.rules import Check, Said, broken, holds, same, unknown
-
-_PICTURES = 13
 
 
 def contamination(case: Case) -> Said:
@@ -20,12 +18,10 @@ def contamination(case: Case) -> Said:
     if case.how.data is None:
         return holds("No training data were shown; only fresh seeds answer for them.")
     dataset, chance = open_dataset(case.how.data), int(case.how.nonce[:12], 16)
+    how = Thoroughness(chance, case.how.draws)
     for task, manifest in case.sources.manifests.items():
-        steps = min(manifest.budget, _PICTURES - 1)
         records = case.sources.rows[task]["agent"]
-        evaluation = manifest_evaluation(manifest, chance, records, max(steps, 4))
-        how = Thoroughness(chance, case.how.draws, max(steps, 4) + 1)
-        found = check_contamination(dataset, evaluation, how, case.how.progress)
+        found = held_against(dataset, manifest, records, how, case.how.progress)
         for rule in found.rules:
             if rule.severity == "error" and rule.ok is False:
                 return broken(f"{task}: {rule.name}: {rule.detail}")
