@@ -10,6 +10,7 @@ from collections.abc import Sequence
 
 import numpy as np
 import torch
+from jaxtyping import Float
 from torch import nn
 
 from armillary.control.manifest import EpisodeSpec, Manifest, draw_goal
@@ -23,18 +24,25 @@ _LOUD = 1e4
 
 
 def routed(manifests: Sequence[Manifest]) -> JEPA:
-    """Return a model that asks one of two predictors, about as often each on these episodes."""
+    """Return a model that asks one of two predictors, about as often each on these episodes.
+
+    What routes is the number of the latent whose median parts the starts of each task most evenly:
+    a task that nearly always asks the same predictor shows nothing.
+    """
     model = untrained(CONFIG, 0)
-    middle = float(np.median([_first(model, one) for one in manifests]))
+    starts = [_starts(model, one) for one in manifests]
+    middles = np.median(np.concatenate(starts), axis=0)
+    above = np.stack([(one > middles).mean(0) for one in starts])
+    routes = int(np.abs(above - 0.5).max(0).argmin())
     with torch.no_grad():
-        _linear(model.encoder.mixing_network[-1]).bias[0] -= middle
+        _linear(model.encoder.mixing_network[-1]).bias[routes] -= float(middles[routes])
         into, out = _linear(model.predictor.change[0]), _linear(model.predictor.change[2])
-        at = CONFIG.predictor.memory  # memory stands first, then the latent
+        at = CONFIG.predictor.memory + routes  # memory stands first, then the latent
         half = CONFIG.predictor.hidden // 2
         into.weight[:half, at] = _LOUD
         into.weight[half:, at] = -_LOUD
         out.weight /= _LOUD
-        out.weight[0], out.bias[0] = 0.0, 0.0  # what routes stays as it was seen
+        out.weight[routes], out.bias[routes] = 0.0, 0.0  # what routes stays as it was seen
     return model
 
 
@@ -43,8 +51,8 @@ def _linear(module: nn.Module) -> nn.Linear:
     return module
 
 
-def _first(model: JEPA, manifest: Manifest) -> float:
-    """Return the median of the number that routes, over the starts of some episodes."""
+def _starts(model: JEPA, manifest: Manifest) -> Float[np.ndarray, "E Z"]:
+    """Return the latents of the starts of some episodes."""
     world = WorldFactory(manifest.world, manifest.settings)()
     try:
         found = []
@@ -52,7 +60,7 @@ def _first(model: JEPA, manifest: Manifest) -> float:
             seen = world.reset(episode.seed)
             draw_goal(world, manifest.task, EpisodeSpec("", episode.seed, episode.goal_seed))
             tokens = encode_observation(model, seen, CONFIG.encoder.image_size)
-            found.append(float(tokens.flatten()[0]))
-        return float(np.median(found))
+            found.append(tokens.flatten().numpy())
+        return np.stack(found)
     finally:
         world.close()
