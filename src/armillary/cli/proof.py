@@ -274,10 +274,8 @@ class Score(_OfCommit):
         """Score."""
         from armillary.proof.scorecard import score_run
 
-        opened = self._opened()
-        if self.data is not None:
-            self._hold(opened[0], self.data)
-        value = score_run(*opened).value
+        with bar("comparing") as progress:
+            value = score_run(*self._opened(), self.data, progress).value
         said = (
             f"{self.out / 'scorecard.json'}: level {value['level']}, "
             f"seeds {value['seed']['label']}, "
@@ -286,20 +284,6 @@ class Score(_OfCommit):
         for name, found in value.get("contamination", {"tasks": {}})["tasks"].items():
             said += (f"Training data against {name}: {found['verdict']}.",)
         return Outcome(value, said, [_shown(row) for row in value["rows"]])
-
-    def _hold(self, folder: RunFolder, data: Path) -> None:
-        """Hold training data against the run's episodes and write the report."""
-        from armillary.control.manifest import load_manifest
-        from armillary.control.records import read_records
-        from armillary.proof.builtin import find_suite
-        from armillary.proof.contamination_report import report_contamination, write_report
-
-        names = [task.name for task in find_suite(self.suite).tasks]
-        manifests = {name: load_manifest(folder.manifest(name)) for name in names}
-        records = {name: read_records(folder.records(name, "agent")) for name in names}
-        with bar("comparing") as progress:
-            report = report_contamination(data, manifests, records, progress)
-        write_report(folder.contamination, report)
 
 
 def _shown(row: Mapping[str, Any]) -> dict[str, str]:

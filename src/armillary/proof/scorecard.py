@@ -14,11 +14,17 @@ from typing import Any
 
 from armillary.core.errors import CheckFailedError, ConfigError, FormatError
 from armillary.core.files import replacing
+from armillary.core.progress import Progress, silent
 from armillary.proof.agent import Agent
 from armillary.proof.attempts import attempts_of
 from armillary.proof.book import Book
 from armillary.proof.canonical import LIMITS, canonical_bytes, digest, parse_canonical, read_bytes
-from armillary.proof.contamination_report import REPORT, read_report
+from armillary.proof.contamination_report import (
+    REPORT,
+    read_report,
+    report_contamination,
+    write_report,
+)
 from armillary.proof.entry import REVEALS, RULES, Entry
 from armillary.proof.envelope import Statement, open_envelope, read_unverified, sign_statement
 from armillary.proof.episodes import (
@@ -132,7 +138,15 @@ def schema() -> dict[str, Any]:
     return published(SCORECARD, "armillary scorecard, version 1", f"{PREDICATE_TYPE}:schema")
 
 
-def score_run(folder: RunFolder, book: Book, commit: str, suite: Suite, agent: Agent) -> Scorecard:
+def score_run(
+    folder: RunFolder,
+    book: Book,
+    commit: str,
+    suite: Suite,
+    agent: Agent,
+    data: Path | None = None,
+    progress: Progress = silent,
+) -> Scorecard:
     """Compute a finished run's card, sign it, write it, and enter its hash.
 
     Args:
@@ -141,19 +155,24 @@ def score_run(folder: RunFolder, book: Book, commit: str, suite: Suite, agent: A
         commit: hash of the commit, or its beginning.
         suite: that was committed to.
         agent: that was committed.
+        data: dataset that was trained on, to be held against the episodes first; None for none.
+        progress: told about each training episode.
 
     Raises:
         ConfigError: no such commit, not revealed, or the run has not ended.
-        CheckFailedError: records or environment are not those that were entered.
+        CheckFailedError: records or environment are not those that were entered, or the data are
+            not those that the commit names.
         FormatError: a file is missing or damaged.
         StorageError: the disk is full or not writable.
     """
+    if data is not None:
+        _hold(data, folder, book.read(), commit, suite, agent, progress)
     value = card_value(folder, book.read(), commit, suite, agent)
     statement = Statement({"agent": agent.digest}, PREDICATE_TYPE, value)
-    data = canonical_bytes(sign_statement(statement, book.key))
+    text = canonical_bytes(sign_statement(statement, book.key))
     with replacing(folder.card) as beside:
-        beside.write_bytes(data)
-    found = hashlib.sha256(data).hexdigest()
+        beside.write_bytes(text)
+    found = hashlib.sha256(text).hexdigest()
     run = value["ledger"]["inclusion"]["run_start"]["hash"]
     book.add("score", {"run": run, "card": found})
     return Scorecard(value, book.key.public, found)
@@ -205,10 +224,7 @@ def card_value(
     }
     report = read_report(folder.contamination)
     if report is not None:
-        if committed.body.get("data") not in (None, report["data"]):
-            raise CheckFailedError(
-                f"{folder.contamination}: is about other training data than the commit names."
-            )
+        _check_data(committed, report)
         value["contamination"] = report
     SCORECARD.check(value, "scorecard")
     return value
@@ -264,6 +280,38 @@ def read_card(path: Path, owner: PublicKey | None = None) -> Scorecard:
     if key.hex != card.value["ledger"]["owner"]:
         raise CheckFailedError(f"{path}: was signed by another key than its ledger's.")
     return Scorecard(dict(card.value), key, card.digest)
+
+
+def _hold(
+    data: Path,
+    folder: RunFolder,
+    ledger: Ledger,
+    commit: str,
+    suite: Suite,
+    agent: Agent,
+    progress: Progress,
+) -> None:
+    """Hold training data against a run that has ended, and write the report."""
+    committed, reveal = find_commit(ledger, commit, suite, agent.digest)
+    _finished(ledger, committed)
+    manifests = draw_manifests(suite, reveal.body["value"])
+    rows = read_rows(folder, suite, manifests, agent.digest)
+    acted = {task: row["agent"] for task, row in rows.items()}
+    report = report_contamination(data, manifests, acted, progress)
+    _check_data(committed, report)
+    write_report(folder.contamination, report)
+
+
+def _check_data(commit: Entry, report: Mapping[str, Any]) -> None:
+    """Check that a report is about the data that the commit names, if it names any.
+
+    Raises:
+        CheckFailedError: it is about others.
+    """
+    if commit.body.get("data") not in (None, report["data"]):
+        raise CheckFailedError(
+            "The contamination report is about other training data than the commit names."
+        )
 
 
 def _finished(ledger: Ledger, commit: Entry) -> tuple[Entry, Entry]:

@@ -54,9 +54,9 @@ def enter_training(
         create_ledger(book.path, book.key)
     ledger = book.read()
     chain = ledger.history.trainings.get(name, [])
-    named = sorted(data_digest(value) for value in manifests.values())
+    digests = sorted(data_digest(value) for value in manifests.values())
     if chain:
-        _check_alike(chain[0], settings["digest"], named, rule)
+        _check_alike(chain[0], settings["digest"], digests, rule)
     if chain and chain[-1].type == "train_end":
         raise ConfigError(f"The training {name!r} has ended in the ledger; nothing is left to say.")
     todo: list[tuple[str, dict[str, Any]]] = []
@@ -66,7 +66,7 @@ def enter_training(
             "run": name,
             "config": settings["digest"],
             "seed": f"{settings['train']['seed']:x}",
-            "data": named,
+            "data": digests,
             "rule": rule,
         }
         todo.append(("train_start", start))

@@ -35,7 +35,7 @@ class ColourChanges:
         brightness: all of it brighter or darker by up to this share.
         contrast: differences from middle grey larger or smaller by up to this share.
         saturation: differences from grey larger or smaller by up to this share.
-        hue: turned by up to so much to either side, in turns of the colour circle; 0.5: to any.
+        hue_turns: turned round the colour circle by up to so much to either side; 0.5: to any.
         tint: red, green and blue each stronger or weaker by up to this share, as under coloured
             light.
         shade: a wave of light and dark over the picture takes away up to this share.
@@ -44,16 +44,16 @@ class ColourChanges:
     brightness: float = 0.0
     contrast: float = 0.0
     saturation: float = 0.0
-    hue: float = 0.0
+    hue_turns: float = 0.0
     tint: float = 0.0
     shade: float = 0.0
 
     def __post_init__(self) -> None:
         shares = self.brightness, self.contrast, self.saturation, self.tint, self.shade
-        if not all(0 <= share < 1 for share in shares) or not 0 <= self.hue <= 0.5:
+        if not all(0 <= share < 1 for share in shares) or not 0 <= self.hue_turns <= 0.5:
             raise ConfigError(
                 "augment.colour: brightness, contrast, saturation, tint and shade lie within 0 to "
-                f"1, hue within 0 to 0.5 turns; got {shares} and {self.hue}."
+                f"1, hue_turns within 0 to 0.5 turns; got {shares} and {self.hue_turns}."
             )
 
 
@@ -81,7 +81,7 @@ def draw_map(config: ColourChanges, rng: np.random.Generator) -> Float64[np.ndar
         1 + share * rng.uniform(-1, 1)
         for share in (config.brightness, config.contrast, config.saturation)
     )
-    angle = 2 * math.pi * config.hue * rng.uniform(-1, 1)
+    angle = 2 * math.pi * config.hue_turns * rng.uniform(-1, 1)
     turn = np.eye(3)
     turn[1:, 1:] = [[math.cos(angle), -math.sin(angle)], [math.sin(angle), math.cos(angle)]]
     grey = np.tile(_LUMA, (3, 1))
