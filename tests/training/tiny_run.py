@@ -122,7 +122,10 @@ def weights(out: Path) -> bytes:
 
 
 def in_processes(work, *argument_lists, timeout_s: float = 110) -> list[int]:
-    """Run a function in processes of their own, all at once, and return their exit codes."""
+    """Run a function in processes of their own, all at once, and return their exit codes.
+
+    One that hangs is killed and has the code of SIGKILL, -9.
+    """
     context = get_context("forkserver")
     context.set_forkserver_preload(["armillary.training", "torch._dynamo"])
     processes = [context.Process(target=work, args=arguments) for arguments in argument_lists]
@@ -131,6 +134,7 @@ def in_processes(work, *argument_lists, timeout_s: float = 110) -> list[int]:
     for process in processes:
         process.join(timeout_s)
         process.kill()
+        process.join()
     return [process.exitcode for process in processes]
 
 

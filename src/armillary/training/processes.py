@@ -16,6 +16,11 @@ import torch.distributed as dist
 
 from armillary.core.errors import ConfigError
 
+# Kept for as long as Python runs. Else the gradients' reducer would be the last to hold a group,
+# and it frees it without giving up the GIL, for which gloo's thread may wait at that moment: a
+# deadlock at the end of one training in twenty (torch 2.13; see pytorch/pytorch#56297).
+_groups: list[dist.ProcessGroup | None] = []
+
 
 @dataclass(frozen=True)
 class Processes:
@@ -64,6 +69,7 @@ def join_processes() -> Iterator[Processes]:
         yield Processes(0, 1, device)
         return
     dist.init_process_group("nccl" if device.type == "cuda" else "gloo")
+    _groups.append(dist.group.WORLD)
     try:
         yield Processes(dist.get_rank(), count, device)
     finally:
