@@ -40,7 +40,7 @@ def test_what_comes_after_it_vanished_changes_nothing(monkeypatch):
         clip[step + 1 :] = 255 * seen.count("flip")
         return clip
 
-    monkeypatch.setattr("armillary.comprehension.hidden.paint", painted)
+    monkeypatch.setattr("armillary.comprehension.rolling.paint", painted)
     one = watch_vanish(model, "train", 3, seed=1).states
     seen.append("flip")
     two = watch_vanish(model, "train", 3, seed=1).states

@@ -11,12 +11,13 @@ import pytest
 
 from armillary.comprehension.quadruplets import Judges, fresh_seed
 from armillary.comprehension.quadruplets.judges import MotionEnergy
-from armillary.core.errors import ConfigError, ShapeError
+from armillary.core.errors import ConfigError, FormatError, ShapeError
 from armillary.models import EncoderConfig, JEPAConfig, PredictorConfig, save_model, untrained
 from armillary.recipes.making_quadruplets import make_set
 from armillary.recipes.understanding import UnderstandConfig, understand_judge, understand_model
 from armillary.recipes.understanding_benchmark import understand_benchmark
 from armillary.recipes.understanding_seeds import understand_seeds
+from armillary.recipes.viewing import view
 
 TINY = JEPAConfig(
     ("rgb",), EncoderConfig(patch=32, patch_hidden=8, patch_width=8, hidden=8, tokens=2, width=4),
@@ -41,7 +42,21 @@ def test_a_study_of_an_untrained_model(tmp_path: Path) -> None:
         assert found["controls"][judge]["concepts"]["spatial"]["d_accuracy"] == share
     assert found["controls"]["constant"]["concepts"]["colour"]["d_accuracy"] == 50
     assert {"model", "last_seen", "constant_velocity"} <= found["hidden_position"].keys()
+    assert found["probes"].keys() == {"place", "velocity", "size", "shape", "hue", "contact"}
+    for moments in found["probes"].values():
+        assert moments.keys() == {"in_view", "hidden"}
+    assert 0 < row["localised_by_chance"] < 50
+    page = view(tmp_path / "out")
+    assert page.kind == "understanding"
+    assert page.page.read_bytes() == (tmp_path / "out" / "page.html").read_bytes()
     assert fresh_seed(folder / "model.safetensors") == fresh_seed(folder / "model.safetensors")
+
+
+def test_a_study_of_another_version_is_not_drawn(tmp_path: Path) -> None:
+    (tmp_path / "said").mkdir()
+    (tmp_path / "result.json").write_text('{"concepts": {}}')
+    with pytest.raises(FormatError, match=r"is not what this version .* ask the model again"):
+        view(tmp_path)
 
 
 def test_all_seeds_are_shown(tmp_path: Path) -> None:

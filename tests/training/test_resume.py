@@ -13,7 +13,7 @@ from tiny_run import CONFIG, MODEL, interrupted, run, tiny_windows, weights
 
 from armillary.core.errors import CheckpointError, ConfigError, StorageError, TrainingError
 from armillary.models import load_model
-from armillary.training import OptimizerConfig, read_log
+from armillary.training import OptimizerConfig, SettlingConfig, read_log
 
 CLOCK = ("train/samples_per_s",)
 
@@ -101,7 +101,7 @@ def test_another_seed_is_another_model(tmp_path, whole):
 
 
 def test_the_two_newest_checkpoints_are_kept_and_can_be_loaded(tmp_path):
-    run(tmp_path / "run", checkpoint_every=2)
+    run(tmp_path / "run", checkpoint_every=2, settling=SettlingConfig())
     folder = tmp_path / "run" / "checkpoints"
     assert kept(tmp_path / "run") == ["000010", "000012", "last"]
     assert (folder / "last").resolve().name == "000012"

@@ -21,7 +21,14 @@ from armillary.core.rng import generator
 from armillary.core.values import Episode, Stream
 from armillary.data import Cache, Windows
 from armillary.models import EncoderConfig, JEPAConfig, PredictorConfig
-from armillary.training import ObjectiveConfig, OptimizerConfig, TrainConfig, TrainSummary, train
+from armillary.training import (
+    ObjectiveConfig,
+    OptimizerConfig,
+    SettlingConfig,
+    TrainConfig,
+    TrainSummary,
+    train,
+)
 
 SIDE, STEPS_PER_EPISODE, CLIP = 16, 12, 4
 MODEL = JEPAConfig(
@@ -44,6 +51,8 @@ TERMS = (
     "inverse_dynamics",
     "smoothness",
     "bird_view",
+    "picture_view",
+    "glimpse",
 )
 CONFIG = TrainConfig(
     steps=12,
@@ -55,6 +64,7 @@ CONFIG = TrainConfig(
     eval_every=6,
     checkpoint_every=5,
     optimizer=OptimizerConfig(lr=3e-3),
+    settling=SettlingConfig(steps=3, batch_size=4),
     objective=ObjectiveConfig(**dict.fromkeys(TERMS, 0.5), rollout_steps=2),
 )
 VIDEO = replace(MODEL, sensors=("rgb",), action_width=0, proprio_width=0)

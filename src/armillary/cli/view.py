@@ -13,16 +13,17 @@ from armillary.cli.parse import Command
 
 @dataclass(frozen=True, kw_only=True)
 class View(Command):
-    """Write one self-contained HTML page about a dataset, a training run or an evaluation.
+    """Write one self-contained HTML page about a dataset, a run, an evaluation or a study.
 
     A dataset shows its pictures and depth, a run its curves and warnings, an evaluation its rows
-    and the success over the distance that counts as success.
+    and the success over the distance that counts as success, a study of `armillary understand` its
+    concepts with the model's surprise.
 
     e.g. armillary view out/tabletop
     """
 
     path: Positional[Path]
-    """Folder of a dataset, of a run, or of an evaluation (with records)."""
+    """Folder of a dataset, a run, an evaluation (with records) or of what understand found."""
     out: Path | None = None
     """The page; else PATH/view.html, and PATH-view.html beside a dataset, which stays as it is."""
 

@@ -18,23 +18,21 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import torch
 from jaxtyping import Float
 
 from armillary.comprehension.mlp import fit_mlp
 from armillary.comprehension.ridge import fit_ridge
+from armillary.comprehension.rolling import Moment, states_at
 from armillary.comprehension.statistics import group_draws, quantile_interval
 from armillary.core.rng import generator
-from armillary.core.values import Batch
 from armillary.models import JEPA, untrained
-from armillary.worlds.stage import Scene, paint
+from armillary.worlds.stage import Scene
 from armillary.worlds.stage.appearance import Split, appearance
 from armillary.worlds.stage.crossing import FLOOR, folded
 from armillary.worlds.stage.plays import draw_scene
 from armillary.worlds.stage.scene import STAGE
 
 AHEAD = 10
-_BATCH = 32
 
 
 @dataclass(frozen=True)
@@ -132,16 +130,19 @@ def watch_vanish(model: JEPA, split: Split, episodes: int, seed: int) -> Hidden:
         seed: names the scenes.
     """
     found = [_vanishing(split, seed, index) for index in range(episodes)]
-    states = [
-        _rolled_on(model, found[begin : begin + _BATCH]) for begin in range(0, episodes, _BATCH)
-    ]
-    rolled, before = (np.concatenate(part) for part in zip(*states, strict=True))
+    scenes, steps = zip(*found, strict=True)
+    last_view = [step - 1 for step in steps]
+    rolled, before = states_at(
+        model,
+        scenes,
+        (Moment(steps, [step + AHEAD for step in steps]), Moment(last_view, last_view)),
+    )
     paths = [(scene.things[0].path, step) for scene, step in found]
     truth, last, earlier = (
         np.array([path[step + off] for path, step in paths]) for off in (AHEAD, -1, -2)
     )
     edge = np.array([FLOOR + scene.things[0].radius for scene, _ in found])
-    return Hidden(rolled, truth, last, last - earlier, before, edge)
+    return Hidden(rolled.both, truth, last, last - earlier, before.both, edge)
 
 
 def _vanishing(split: Split, seed: int, index: int) -> tuple[Scene, int]:
@@ -156,28 +157,6 @@ def _vanishing(split: Split, seed: int, index: int) -> tuple[Scene, int]:
         slopes = np.sign(np.diff(scene.things[0].path[step - 2 : step + AHEAD + 1, 1]))
         if slopes[0] == slopes[1] and (slopes != slopes[0]).any():
             return scene, step
-
-
-@torch.no_grad()
-def _rolled_on(model: JEPA, found: list[tuple[Scene, int]]) -> tuple[np.ndarray, np.ndarray]:
-    """Return latent and memory, rolled on since things vanished, and at the last step in view."""
-    clips = torch.from_numpy(np.stack([paint(scene) for scene, _ in found]))
-    steps = torch.tensor([step for _, step in found])
-    states = model.encode(Batch({"rgb": clips}, None, torch.ones(clips.shape[:2]).bool())).tokens
-    states = states.flatten(2)
-    still = model.normalizer.actions(torch.zeros(len(clips), model.config.action_width))
-    state, memory = states[:, 0], model.predictor.start(states[:, 0])
-    before = torch.cat([state, memory], 1)
-    for step in range(int(steps.max()) + AHEAD):
-        looks = (step <= steps)[:, None]
-        goes_on = (step < steps + AHEAD)[:, None]
-        seen = torch.where(looks, states[:, min(step, states.shape[1] - 1)], state)
-        after, remembered = model.predictor(seen, still, memory)
-        state = torch.where(goes_on, after, state)
-        memory = torch.where(goes_on, remembered, memory)
-        in_view = torch.eq(steps - 1, step)[:, None]
-        before = torch.where(in_view, torch.cat([seen, remembered], 1), before)
-    return torch.cat([state, memory], 1).numpy(), before.numpy()
 
 
 def _interval(errors: Float[np.ndarray, " E"]) -> list[float]:

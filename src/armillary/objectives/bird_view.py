@@ -87,11 +87,31 @@ def picture_view(rgb: Float[Tensor, "F H W 3"], cells: int) -> Float[Tensor, "F 
     y = torch.linspace(-1, 1, rows, device=rgb.device)
     x = torch.linspace(-1, 1, columns, device=rgb.device)
     down, right = torch.meshgrid(y, x, indexing="ij")
-    usual = rgb[:: max(1, len(rgb) // _USUAL)].median(0).values
-    contrast = (rgb - usual).abs().sum(-1)
+    contrast = _contrast(rgb)
     points = torch.stack([right.expand_as(contrast), down.expand_as(contrast), contrast], -1)
     points, colours = points.flatten(1, 2), rgb.flatten(1, 2)
     return bird_view(points, colours, torch.ones_like(points[..., 0], dtype=torch.bool), cells)
+
+
+def hues_that_stand_out(rgb: Float[Tensor, "F H W 3"]) -> Float[Tensor, "F H W 3"]:
+    """Return how far each pixel stands out and is reddish, greenish and bluish, 0..1.
+
+    Args:
+        rgb: pictures, 0..1, as for ``picture_view``.
+    """
+    return _kinds(_contrast(rgb)[..., None], rgb)[..., 1:]
+
+
+def unexplained(guessed: Float[Tensor, "F C"], came: Float[Tensor, "F C"]) -> Float[Tensor, ""]:
+    """Return the summed squared error as a share of the variance over frames."""
+    variance = (came - came.mean(0)).square().sum()
+    return (guessed - came).square().sum() / variance.clamp_min(1e-6)
+
+
+def _contrast(rgb: Tensor) -> Tensor:
+    """Return by how much each pixel differs from the median picture, summed over colours."""
+    usual = rgb[:: max(1, len(rgb) // _USUAL)].median(0).values
+    return (rgb - usual).abs().sum(-1)
 
 
 def _kinds(height: Tensor, colours: Tensor) -> Tensor:
@@ -124,8 +144,8 @@ def bird_view_loss(
     """
     guessed = guessed.float()
     return (
-        _unexplained(guessed, shares)
-        + _unexplained(_moments(guessed, cells), _moments(shares, cells))
+        unexplained(guessed, shares)
+        + unexplained(_moments(guessed, cells), _moments(shares, cells))
     ) / 2
 
 
@@ -135,8 +155,3 @@ def _moments(shares: Tensor, cells: int) -> Tensor:
     y, x = torch.meshgrid(side, side, indexing="ij")
     places = torch.stack([x, y], -1).flatten(0, 1)
     return (shares.view(len(shares), -1, BIRD_VIEW_KINDS).mT @ places).flatten(1)
-
-
-def _unexplained(guessed: Tensor, came: Tensor) -> Tensor:
-    variance = (came - came.mean(0)).square().sum()
-    return (guessed - came).square().sum() / variance.clamp_min(1e-6)

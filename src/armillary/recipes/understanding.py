@@ -46,13 +46,14 @@ from armillary.comprehension.quadruplets.known import known_judges
 from armillary.comprehension.quadruplets.single import single_clips
 from armillary.comprehension.quadruplets.table import ByConcept, shortcut_solvable
 from armillary.comprehension.rare import specificity
+from armillary.comprehension.stage_probes import stage_probes
 from armillary.core.errors import ConfigError, ShapeError, unknown_name
 from armillary.core.files import read_json, storage_errors, write_json
 from armillary.core.hashing import file_sha256
 from armillary.core.progress import Bars, no_bars
 from armillary.models import JEPA, load_model, untrained
 from armillary.recipes.finding import find_model
-from armillary.recipes.understanding_page import write_understanding_page
+from armillary.recipes.understanding_page import shown_surprise, write_understanding_page
 from armillary.worlds.stage.scene import STAGE
 
 _OWN: tuple[View, ...] = ("model", "copy_last", "unexpected")
@@ -70,8 +71,8 @@ class UnderstandConfig:
         dev: of DEV, on which the threshold for single clips is fixed.
         controls: of TEST, for the controls; 0 for none.
         twins: of TEST, without screens.
-        hidden: scenes in which a hidden thing's place is asked for; three times as many to learn
-            the read-out on.
+        hidden: scenes in which a hidden thing's place is asked for, and of the probes; three times
+            and twice as many to learn the read-outs on.
         concepts: keys of ``CONCEPTS``; empty for all.
     """
 
@@ -188,6 +189,8 @@ def understand_model(
         hidden = hidden_position(loaded, 3 * config.hidden, config.hidden)
         limit, few_rare = single["threshold"], max(8, config.hidden // 4)
         rare = specificity(loaded, expectation, limit, test["unexpected"], few_rare)
+    with bars("what its state says"):
+        probes = stage_probes(loaded, max(32, 2 * config.hidden), config.hidden)
     result = {
         "concepts": rows,
         "mean_headline": mean_headline(rows),
@@ -198,6 +201,8 @@ def understand_model(
         "by_occlusion": _by_occlusion(test["model"]),
         "controls": _short(controls),
         "hidden_position": hidden,
+        "probes": probes,
+        "shown": shown_surprise(loaded, rows),
         "rule": RULE,
         "rule_sha256": RULE_SHA256,
         "suite_sha256": suite_digest(),
@@ -207,7 +212,7 @@ def understand_model(
         "date": date(),
         "command": command,
     }
-    write_understanding_page(result, loaded, out / "page.html")
+    write_understanding_page(result, out / "page.html")
     write_json(out / "result.json", result)
     return result
 

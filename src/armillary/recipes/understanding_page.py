@@ -1,14 +1,21 @@
-"""The page about what a model understands: scores by concept, quadruplets, and its surprise."""
+"""The page about what a model understands: scores by concept, quadruplets, and its surprise.
+
+All of it comes from ``result.json``, so that ``armillary view`` draws the same page without the
+model.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from armillary.comprehension.quadruplets import SEEDS, JepaJudges, make_quadruplet
+from armillary.comprehension.quadruplets.quadruplet import Quadruplet
+from armillary.core.errors import FormatError
+from armillary.core.files import read_json
 from armillary.models import JEPA
 from armillary.report import (
     Chart,
@@ -21,6 +28,7 @@ from armillary.report import (
     write_report,
 )
 
+_CELLS = ((0, 0), (1, 1), (0, 1), (1, 0))  # the possible ones first
 _SHOWN = 3  # number of the quadruplet of each concept that is shown, whatever its score
 _SUMMARY = (
     "Quadruplets of two contexts by two outcomes. The model is right where the two clips that "
@@ -31,24 +39,73 @@ _NOTE = (
     "Shortcuts are judges that know nothing of physics. A concept that one of them solves does not "
     "count in the headline."
 )
+_PROBES_NOTE = (
+    "Linear read-outs of a thing at a step in view, and at its last step behind a screen, from the "
+    "state that the model rolled on; lengths in 1/64 of the picture."
+)
 
 
-def write_understanding_page(found: Mapping[str, Any], model: JEPA, out: Path) -> Path:
+def write_understanding_page(found: Mapping[str, Any], out: Path) -> Path:
     """Write the page.
 
     Args:
         found: what ``understand_model`` found.
-        model: that was asked.
         out: the file.
 
     Raises:
         StorageError: not writable.
     """
+    return write_report(understanding_contents(found), out)
+
+
+def shown_surprise(model: JEPA, concepts: Iterable[str]) -> dict[str, list[list[float]]]:
+    """Return how surprised a model is at every step of the clips that the page shows, by concept.
+
+    Args:
+        model: that is asked.
+        concepts: keys of ``CONCEPTS``.
+    """
+    found = {}
+    for name in concepts:
+        made = _shown(name)
+        frames, pans = (
+            np.stack([part[cell] for cell in _CELLS]) for part in (made.frames, made.pans)
+        )
+        found[name] = JepaJudges(model)(frames, pans)["model"].astype(np.float64).tolist()
+    return found
+
+
+def understanding_page(path: Path) -> ReportContents:
+    """Return the page about a study that lies in a folder.
+
+    Raises:
+        FormatError: the result is not one of this version's.
+    """
+    file = path / "result.json"
+    found = read_json(file)
+    try:
+        return understanding_contents(found)
+    except (KeyError, TypeError, ValueError, AttributeError, IndexError) as error:
+        raise FormatError(
+            f"{file}: is not what this version of `armillary understand` writes ({error!r}); ask "
+            "the model again."
+        ) from error
+
+
+def understanding_contents(found: Mapping[str, Any]) -> ReportContents:
+    """Return what the page holds.
+
+    Args:
+        found: what ``understand_model`` found.
+    """
     headline = found["mean_headline"]
-    contents = ReportContents(
+    return ReportContents(
         title="What it understands",
         summary=_SUMMARY,
-        results=(ResultGroup("Concepts", tuple(_rows(found)), _NOTE),),
+        results=(
+            ResultGroup("Concepts", tuple(_rows(found)), _NOTE),
+            ResultGroup("What its state says", tuple(_probe_rows(found)), _PROBES_NOTE),
+        ),
         machine={name: str(value) for name, value in found["machine"].items()},
         date=found["date"],
         command=found["command"],
@@ -61,9 +118,10 @@ def write_understanding_page(found: Mapping[str, Any], model: JEPA, out: Path) -
         },
         charts=_by_occlusion(found["by_occlusion"]),
         charts_title="How long it keeps things in mind",
-        quadruplets=tuple(_view(name, model, row) for name, row in found["concepts"].items()),
+        quadruplets=tuple(
+            _view(name, found["shown"][name], row) for name, row in found["concepts"].items()
+        ),
     )
-    return write_report(contents, out)
 
 
 def _rows(found: Mapping[str, Any]) -> list[ResultRow]:
@@ -90,6 +148,28 @@ def _rows(found: Mapping[str, Any]) -> list[ResultRow]:
     return rows
 
 
+def _probe_rows(found: Mapping[str, Any]) -> list[ResultRow]:
+    rows = []
+    for target, moments in found["probes"].items():
+        for moment, row in moments.items():
+            chosen = "choices" in row
+            scale = 100 if chosen else 1
+            floors = ("untrained", "last_picture", "without_looking")
+            low, high = row["interval95"]["model"]
+            rows.append(
+                ResultRow(
+                    f"{target}, {moment.replace('_', ' ')}",
+                    row["model"] / scale,
+                    "percent" if chosen else "number",
+                    (low / scale, high / scale),
+                    tuple(Floor(name.replace("_", " "), row[name] / scale) for name in floors),
+                    row["n"],
+                    note="right" if chosen else "mean error; less is better",
+                )
+            )
+    return rows
+
+
 def _by_occlusion(found: Mapping[str, Any]) -> tuple[Chart, ...]:
     kept = {int(steps): row for steps, row in found.items() if row["n"] >= 20}
     if len(kept) < 2:
@@ -101,11 +181,15 @@ def _by_occlusion(found: Mapping[str, Any]) -> tuple[Chart, ...]:
     return (Chart("By length of the occlusion", (curve,), below, beside, top=100.0),)
 
 
-def _view(name: str, model: JEPA, row: Mapping[str, Any]) -> QuadrupletView:
-    made = make_quadruplet(name, _SHOWN, SEEDS["test"])
-    cells = ((0, 0), (1, 1), (0, 1), (1, 0))
-    frames = np.stack([made.frames[cell] for cell in cells])
-    pans = np.stack([made.pans[cell] for cell in cells])
-    surprise = JepaJudges(model)(frames, pans)["model"].astype(np.float64)
+def _view(name: str, surprise: Sequence[Sequence[float]], row: Mapping[str, Any]) -> QuadrupletView:
+    made = _shown(name)
+    frames = np.stack([made.frames[cell] for cell in _CELLS])
+    values = np.array(surprise, np.float64)
+    if values.shape != (len(frames), frames.shape[1] - 1):
+        raise ValueError(f"surprise of {name} at {values.shape} steps")
     told = f"{row['d_accuracy']:.1f} % of {row['n']} are right; number {_SHOWN} is shown."
-    return QuadrupletView(name.replace("_", " "), frames, surprise, made.event, told)
+    return QuadrupletView(name.replace("_", " "), frames, values, made.event, told)
+
+
+def _shown(name: str) -> Quadruplet:
+    return make_quadruplet(name, _SHOWN, SEEDS["test"])

@@ -82,7 +82,7 @@ def combined(seeds: Sequence[dict[str, Any]]) -> dict[str, Any]:
         {
             key: value
             for key, value in seed.items()
-            if key not in (*shared, "machine", "date", "command")
+            if key not in (*shared, "shown", "machine", "date", "command")
         }
         for seed in seeds
     ]
@@ -104,6 +104,7 @@ def combined(seeds: Sequence[dict[str, Any]]) -> dict[str, Any]:
             "se": float(np.mean([gap["se"] for gap in gaps])),
             "suspicious": any(gap["suspicious"] for gap in gaps),
         },
+        "probes": _mean_probes([seed["probes"] for seed in seeds]),
         "hidden_position": {
             "unit": hidden[0]["unit"],
             **{
@@ -111,4 +112,18 @@ def combined(seeds: Sequence[dict[str, Any]]) -> dict[str, Any]:
                 for name in hidden[0]["interval95"]
             },
         },
+    }
+
+
+def _mean_probes(seeds: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """Return the mean over seeds of every source of every probe."""
+    return {
+        target: {
+            moment: {
+                source: float(np.mean([seed[target][moment][source] for seed in seeds]))
+                for source in row["interval95"]
+            }
+            for moment, row in moments.items()
+        }
+        for target, moments in seeds[0].items()
     }

@@ -29,6 +29,9 @@ def run_page(path: Path) -> ReportContents:
     settings, log = read_json(path / "run.json"), _read(path / "log.jsonl")
     steps = max(int(entry["step"]) for entry in log)
     wanted = _at(settings, "train", "steps")
+    if isinstance(wanted, int):
+        settling = _at(settings, "train", "settling")
+        wanted += settling.get("steps", 0) if isinstance(settling, dict) else 0
     warnings = [entry["warnings"] for entry in log if "latent/effective_rank" in entry][-1:]
     return ReportContents(
         title=f"Run {path.resolve().name}",

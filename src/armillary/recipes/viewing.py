@@ -1,4 +1,4 @@
-"""Viewing: one page about whatever lies in a folder: a dataset, a training run or an evaluation."""
+"""Viewing: one page about a folder: a dataset, a training run, an evaluation or a study."""
 
 from __future__ import annotations
 
@@ -9,13 +9,19 @@ from typing import Literal
 
 from armillary.core.errors import ConfigError, FormatError
 from armillary.data import layout
+from armillary.recipes.understanding_page import understanding_page
 from armillary.recipes.view_dataset import dataset_page
 from armillary.recipes.view_records import records_page
 from armillary.recipes.view_run import run_page
 from armillary.report import write_report
 
-Kind = Literal["dataset", "run", "evaluation"]
-_PAGES = {"dataset": dataset_page, "run": run_page, "evaluation": records_page}
+Kind = Literal["dataset", "run", "evaluation", "understanding"]
+_PAGES = {
+    "dataset": dataset_page,
+    "run": run_page,
+    "evaluation": records_page,
+    "understanding": understanding_page,
+}
 _MOST_HINTS = 8
 
 
@@ -38,9 +44,10 @@ def view(path: Path, out: Path | None = None) -> Viewing:
     """Write a self-contained HTML page about a folder.
 
     Args:
-        path: folder of a dataset, of a training run, or of an evaluation.
-        out: the page; None writes ``view.html`` into a run or an evaluation, and
-            ``<dataset>-view.html`` beside a dataset, whose every file is hashed.
+        path: folder of a dataset, of a training run, of an evaluation, or of what
+            ``armillary understand`` found of one model.
+        out: the page; None writes ``view.html`` into the folder, but for a dataset, whose every
+            file is hashed, ``<dataset>-view.html`` beside it.
 
     Raises:
         FormatError: the folder is none of these, or its log or records are damaged.
@@ -71,16 +78,16 @@ def kind_of(path: Path) -> Kind:
     """
     if not path.is_dir():
         raise FormatError(
-            f"{path}: there is no such folder; the folder of a dataset, a run or an evaluation was "
-            "expected."
+            f"{path}: there is no such folder; the folder of a dataset, a run, an evaluation or a "
+            "study of `armillary understand` was expected."
         )
     kind = _kind(path)
     if kind is None:
         within = sorted(child.name for child in path.iterdir() if child.is_dir() and _kind(child))
         hint = f"; in it there are {', '.join(within[:_MOST_HINTS])}" if within else ""
         raise FormatError(
-            f"{path}: holds no dataset ({layout.INFO}), no training run (run.json) and no "
-            f"evaluation (records/*.jsonl){hint}."
+            f"{path}: holds no dataset ({layout.INFO}), no training run (run.json), no evaluation "
+            f"(records/*.jsonl) and no study of one model (result.json beside said/){hint}."
         )
     return kind
 
@@ -92,6 +99,8 @@ def _kind(path: Path) -> Kind | None:
         return "run"
     if any((path / "records").glob("*.jsonl")):
         return "evaluation"
+    if (path / "result.json").is_file() and (path / "said").is_dir():
+        return "understanding"
     return None
 
 

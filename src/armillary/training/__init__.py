@@ -1,7 +1,7 @@
 """Training: the loop, its settings, its state on disk and its log."""
 
 from armillary.training.augment import AugmentConfig
-from armillary.training.config import ObjectiveConfig, OptimizerConfig, TrainConfig
+from armillary.training.config import ObjectiveConfig, OptimizerConfig, SettlingConfig, TrainConfig
 from armillary.training.learner import Learner
 from armillary.training.log import read_log
 from armillary.training.loop import TrainSummary, train
@@ -15,6 +15,7 @@ __all__ = [
     "ObjectiveConfig",
     "OptimizerConfig",
     "Processes",
+    "SettlingConfig",
     "Stepper",
     "TrainConfig",
     "TrainSummary",

@@ -56,6 +56,7 @@ class ObjectiveConfig:
         smoothness: squared change of latent from step to step.
         bird_view: unexplained share of what stands where, seen from above (needs depth).
         picture_view: the same for what stands out where in the picture itself.
+        glimpse: the same for what things look like, seen from where they are.
         cross_modal: disagreement of the latent guessed from one half of the sensors with that of
             the other half.
         other_view: disagreement of the latent guessed from camera 0 with that of camera 1 (needs
@@ -67,7 +68,8 @@ class ObjectiveConfig:
         motion_share: share of the state tokens that it is asked of; the others may hold what
             rests.
         bird_view_cells: grid places a side of either view.
-        picture_view_every: of a clip's frames, every how manyth has its picture viewed.
+        picture_view_every: of a clip's frames, every how manyth has its picture viewed, and its
+            things.
         sensor_dropout: probability that an optional sensor of the model is left out of a clip.
     """
 
@@ -81,6 +83,7 @@ class ObjectiveConfig:
     smoothness: float = 0.0
     bird_view: float = 0.0
     picture_view: float = 0.0
+    glimpse: float = 0.0
     cross_modal: float = 0.0
     other_view: float = 0.0
     rollout_steps: int = 4
@@ -116,10 +119,36 @@ class ObjectiveConfig:
             "smoothness",
             "bird_view",
             "picture_view",
+            "glimpse",
             "cross_modal",
             "other_view",
         )
         return {name: getattr(self, name) for name in names if getattr(self, name) != 0}
+
+
+@dataclass(frozen=True)
+class SettlingConfig:
+    """How the predictor learns on when the encoder stands still (``settling.py``).
+
+    Attributes:
+        steps: updates; 0 for none.
+        batch_size: clips per step.
+        lr: peak learning rate, of AdamW.
+        clips: most clips whose latents are kept in memory.
+    """
+
+    steps: int = 0
+    batch_size: int = 64
+    lr: float = 1e-3
+    clips: int = 4096
+
+    def __post_init__(self) -> None:
+        if self.steps < 0 or min(self.batch_size, self.clips) < 1 or not self.lr > 0:
+            raise ConfigError(
+                "settling.steps must be at least 0, settling.batch_size and clips at least 1 and "
+                f"settling.lr above 0, got {self.steps}, {self.batch_size}, {self.clips} and "
+                f"{self.lr}."
+            )
 
 
 @dataclass(frozen=True)
@@ -152,6 +181,7 @@ class TrainConfig:
     optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
     objective: ObjectiveConfig = field(default_factory=ObjectiveConfig)
     augment: AugmentConfig = field(default_factory=AugmentConfig)
+    settling: SettlingConfig = field(default_factory=SettlingConfig)
 
     def __post_init__(self) -> None:
         least = {"steps": 1, "batch_size": 2, "clip_length": 2, "log_every": 1}

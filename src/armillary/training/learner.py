@@ -16,9 +16,13 @@ from armillary.models import JEPA
 from armillary.models.seeding import seeded
 from armillary.objectives import (
     BIRD_VIEW_KINDS,
+    GLIMPSE_HUES,
+    GLIMPSE_PIXELS,
     bird_view,
     bird_view_loss,
     decaying_weights,
+    glimpse_loss,
+    glimpses,
     inverse_dynamics_loss,
     motion_variance_covariance,
     picture_view,
@@ -79,11 +83,9 @@ class Learner(nn.Module):
         if "picture_view" in objective.weights:
             # not linear: what a wall with a door looks like is no sum of where each of them is, and
             # a linear head blurs it (two_rooms: the door was 2.3 px off in the latent)
-            self.picture = nn.Sequential(
-                nn.Linear(width, _PICTURE_HIDDEN),
-                nn.GELU(approximate="tanh"),
-                nn.Linear(_PICTURE_HIDDEN, BIRD_VIEW_KINDS * objective.bird_view_cells**2),
-            )
+            self.picture = _head(width, BIRD_VIEW_KINDS * objective.bird_view_cells**2)
+        if "glimpse" in objective.weights:
+            self.glimpse = _head(width, GLIMPSE_HUES * GLIMPSE_PIXELS**2)
         if "cross_modal" in objective.weights:
             self.cross_modal = CrossModal(model.config)
         if "other_view" in objective.weights:
@@ -116,10 +118,12 @@ class Learner(nn.Module):
             terms["inverse_dynamics"] = inverse_dynamics_loss(self.inverse(neighbours), actions)
         if "smoothness" in weights:
             terms["smoothness"] = smoothness(latents)
-        if "bird_view" in weights:
-            terms["bird_view"] = self._bird_view(batch, latents)
-        if "picture_view" in weights:
-            terms["picture_view"] = self._picture_view(batch, latents)
+        views = {
+            "bird_view": self._bird_view,
+            "picture_view": self._picture_view,
+            "glimpse": self._glimpse,
+        }
+        terms |= {name: view(batch, latents) for name, view in views.items() if name in weights}
         if "cross_modal" in weights:
             rng = torch_generator("cross_modal", self.seed, step)
             terms["cross_modal"] = self.cross_modal(self.model, batch, rng)
@@ -154,6 +158,14 @@ class Learner(nn.Module):
             rgb = batch.streams["rgb"][:, ::every, ::_BIRD_PIXEL, ::_BIRD_PIXEL]
             shares = picture_view(rgb.flatten(0, 1).float() / 255, self.objective.bird_view_cells)
         return bird_view_loss(guessed, shares, self.objective.bird_view_cells)
+
+    def _glimpse(self, batch: Batch, latents: Tensor) -> Tensor:
+        """Compare what the head reads from latents with what things look like in the picture."""
+        every = self.objective.picture_view_every
+        guessed = self.glimpse(latents[:, ::every].flatten(0, 1))
+        with torch.no_grad(), torch.autocast(latents.device.type, enabled=False):
+            came = glimpses(batch.streams["rgb"][:, ::every].flatten(0, 1).float() / 255)
+        return glimpse_loss(guessed, came)
 
     def _from_above(self, batch: Batch) -> Tensor:
         streams = {
@@ -208,6 +220,14 @@ class Learner(nn.Module):
     def _sigreg(self, latents: Tensor, step: int) -> Tensor:
         rng = torch_generator("sigreg", self.seed, step)
         return sigreg(latents.flatten(0, 1), self.objective.sigreg_directions, rng)
+
+
+def _head(width: int, outputs: int) -> nn.Module:
+    return nn.Sequential(
+        nn.Linear(width, _PICTURE_HIDDEN),
+        nn.GELU(approximate="tanh"),
+        nn.Linear(_PICTURE_HIDDEN, outputs),
+    )
 
 
 def _named(

@@ -1,6 +1,6 @@
 """The training loop, to be read from top to bottom.
 
-    make model -> fit its scales -> (resume) -> step, log, evaluate, checkpoint -> save the model
+    make model -> fit its scales -> (resume) -> step, log, evaluate, checkpoint -> (settle) -> save
 
 One process, or several under ``torchrun``, unchanged. A run killed at any moment and resumed ends
 in the same weights to the bit, because a step depends on nothing but its number and the weights.
@@ -29,6 +29,7 @@ from armillary.training.config import TrainConfig
 from armillary.training.log import Log, Tracker
 from armillary.training.processes import Processes, join_processes
 from armillary.training.scales import fit_scales
+from armillary.training.settling import settle, step_ahead_error
 from armillary.training.state import drop_leftovers, load_state, save_state
 from armillary.training.stepper import Stepper
 
@@ -124,6 +125,11 @@ class _Run:
     def processes(self) -> Processes:
         return self.stepper.processes
 
+    @property
+    def total(self) -> int:
+        """Steps of the whole run, those included in which the predictor settles."""
+        return self.config.steps + self.config.settling.steps
+
     def start(self, model_config: JEPAConfig) -> None:
         if self.processes.leads:
             drop_leftovers(self.out)
@@ -146,23 +152,44 @@ class _Run:
             if done % self.config.checkpoint_every == 0:
                 self._checkpoint(done)
             if self.processes.leads:
-                self.progress(done, self.config.steps, f"{self._frames_per_s(done):,.0f} frames/s")
+                self.progress(done, self.total, f"{self._frames_per_s(done):,.0f} frames/s")
         return loss
 
     def finish(self, loss: float) -> TrainSummary:
+        frames_per_s = self._frames_per_s(self.config.steps)
         if self.processes.leads:
+            if self.config.settling.steps:
+                self._settle()
             save_model(self.stepper.best_model(), self.out / "model")
         self.processes.wait()
         return TrainSummary(
             out=self.out,
             steps=self.config.steps,
             resumed_at=self.resumed_at,
-            frames_per_s=self._frames_per_s(self.config.steps),
+            frames_per_s=frames_per_s,
             seconds=time.perf_counter() - self.began,
             loss=loss,
             held_out=self.held_out,
             warnings=self.diagnosis.warnings if self.diagnosis else (),
         )
+
+    def _settle(self) -> None:
+        """Let the predictor learn on alone; one that is killed in it begins it again."""
+        model, config = self.stepper.best_model(), self.config
+
+        def write(done: int, values: dict[str, float]) -> None:
+            if self.log is not None:
+                self.log.write(config.steps + done, values)
+
+        def watch(done: int, error: float) -> None:
+            if done % config.log_every == 0 or done == config.settling.steps:
+                write(done, {"train/settling": error})
+            self.progress(config.steps + done, self.total, "the predictor settles")
+
+        settle(model, self.stepper.windows, config.settling, config.seed, watch)
+        if self.held_out_windows is not None and len(self.held_out_windows):
+            error = step_ahead_error(model, self.held_out_windows, config.seed)
+            write(config.settling.steps, {"eval/settling": error})
 
     def _write_log(
         self, done: int, numbers: dict[str, torch.Tensor], latents: torch.Tensor

@@ -25,6 +25,7 @@ from armillary.models import JEPA
 from armillary.objectives import CollapseDiagnosis, diagnose_collapse, weighted_sum
 from armillary.training.augment import augment
 from armillary.training.config import TrainConfig
+from armillary.training.devices import on_device
 from armillary.training.learner import Learner
 from armillary.training.optimizer import Optimizer
 from armillary.training.precision import training_dtype
@@ -107,7 +108,7 @@ class Stepper:
         sums: dict[str, float] = {}
         count = max(1, min(batches, len(windows) // size))
         for start in range(0, count * size, size):
-            batch = self._to_device(windows.gather(order[start : start + size]))
+            batch = on_device(windows.gather(order[start : start + size]), self.processes.device)
             with self.autocast():
                 terms, _ = self.learner(batch, 0)
             for name, term in terms.items():
@@ -124,7 +125,7 @@ class Stepper:
         batch = ahead[1].result() if ahead and ahead[0] == step else self._gather(step)
         if step + 1 < self.config.steps and torch.get_num_threads() < core_count():
             self._ahead = step + 1, self._gatherer.submit(self._gather, step + 1)
-        return self._to_device(batch)
+        return on_device(batch, self.processes.device)
 
     def _gather(self, step: int) -> Batch:
         size, total = self.config.batch_size, len(self.windows)
@@ -150,14 +151,6 @@ class Stepper:
         if self._order is None or self._order[0] != epoch:
             self._order = epoch, epoch_order(len(self.windows), self.config.seed, epoch)
         return self._order[1]
-
-    def _to_device(self, batch: Batch) -> Batch:
-        device = self.processes.device
-        if device.type == "cpu":
-            return batch
-        streams = {name: value.to(device) for name, value in batch.streams.items()}
-        actions = None if batch.actions is None else batch.actions.to(device)
-        return Batch(streams, actions, batch.valid.to(device))
 
     @torch.no_grad()
     def _move_average(self, step: int) -> None:

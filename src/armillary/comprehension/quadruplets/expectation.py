@@ -17,7 +17,7 @@ import numpy as np
 import torch
 from jaxtyping import Float
 
-from armillary.comprehension.mlp import MLP, fit_mlp
+from armillary.comprehension.mlp import BATCH, MLP, fit_mlp
 from armillary.core.rng import generator
 from armillary.core.values import Batch, Latent
 from armillary.models import JEPA
@@ -26,6 +26,7 @@ from armillary.worlds.stage.appearance import TRAIN
 from armillary.worlds.stage.plays import draw_scene
 
 _BATCH, _STEPS = 32, 3000
+_PASSES = 32  # over the data at most, so that few scenes are not learned by heart
 _LEAST = 1e-3  # surprise below this is nothing
 
 
@@ -68,7 +69,8 @@ def fit_expectation(model: JEPA, scenes: int = 1600, seed: int = 0) -> Expectati
         surprise.append(squared_error(model, seen).ravel())
         pairs.append(_pairs(seen.tokens.flatten(2).numpy()).reshape(surprise[-1].size, -1))
     logs = np.log(np.concatenate(surprise) + _LEAST)[:, None].astype(np.float64)
-    return Expectation(fit_mlp(np.concatenate(pairs), logs, seed, _STEPS))
+    steps = min(_STEPS, -(-_PASSES * len(logs) // BATCH))
+    return Expectation(fit_mlp(np.concatenate(pairs), logs, seed, steps))
 
 
 @torch.no_grad()

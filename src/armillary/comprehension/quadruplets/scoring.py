@@ -30,7 +30,7 @@ from armillary.core.rates import wilson_interval
 
 TIE = 2.0**-20
 # Steps. On DEV, means of 1 to 4 steps rose from AUROC 0.55 to 0.61 (one model); 6 was not swept.
-WINDOW = 6
+WINDOW = 12
 RULE = {
     "context": "growing: all steps before",
     "window": "one step",
@@ -54,8 +54,8 @@ class Scores:
         largest: of every clip, the largest mean over ``WINDOW`` steps, in the order of
             ``possible``.
         possible: whether the clip is.
-        peaks: step of the largest difference between an impossible clip and its possible partner,
-            minus the event.
+        peaks: step of the largest difference between an impossible clip and its possible partner.
+        events: first step at which that partner differs, for each of ``peaks``.
         hidden: steps for which the outcome was open.
     """
 
@@ -64,12 +64,18 @@ class Scores:
     largest: Float[np.ndarray, " C"]
     possible: np.ndarray
     peaks: np.ndarray
+    events: np.ndarray
     hidden: np.ndarray
 
     @property
     def d_accuracy(self) -> float:
         """Share of quadruplets with D > 0, per cent."""
         return 100 * float(self.double.mean())
+
+    @property
+    def localised_by_chance(self) -> float:
+        """What ``localised`` is on average where events are exchanged between quadruplets."""
+        return 100 * float(_near(self.peaks[:, None] - self.events[None]).mean())
 
     def row(self) -> dict[str, Any]:
         """Return the numbers that need no other judge, as JSON values."""
@@ -82,7 +88,8 @@ class Scores:
             "both_right": 100 * float((self.pairs == 1).all(axis=1).mean()),
             "pair": 100 * float(self.pairs.mean()),
             "auroc": auroc(self.largest, ~self.possible),
-            "localised": 100 * float(((self.peaks >= 0) & (self.peaks <= 2)).mean()),
+            "localised": 100 * float(_near(self.peaks - self.events).mean()),
+            "localised_by_chance": self.localised_by_chance,
         }
 
 
@@ -137,7 +144,7 @@ def chance_p(double: Float[np.ndarray, " Q"]) -> float:
 def _scores(
     quadruplets: Sequence[Mapping[tuple[int, int], tuple[np.ndarray, Label]]],
 ) -> Scores:
-    double, pairs, largest, possible, peaks, hidden = [], [], [], [], [], []
+    double, pairs, largest, possible, peaks, events, hidden = [], [], [], [], [], [], []
     for cells in quadruplets:
         steps = {len(values) for values, _ in cells.values()}
         if set(cells) != set(_CELLS) or len(steps) != 1:
@@ -153,15 +160,21 @@ def _scores(
         event = cells[0, 0][1].event
         for context in (0, 1):
             odd, even = surprise[context, 1 - context], surprise[context, context]
-            peaks.append(int(np.argmax(np.nan_to_num(odd - even))) + 1 - event)
+            peaks.append(int(np.argmax(np.nan_to_num(odd - even))) + 1)
+            events.append(event)
         for cell in _CELLS:
             largest.append(largest_window(surprise[cell]))
             possible.append(cell[0] == cell[1])
         hidden.append(cells[0, 0][1].hidden)
     return Scores(
         np.array(double), np.array(pairs), np.array(largest), np.array(possible),
-        np.array(peaks), np.array(hidden),
+        np.array(peaks), np.array(events), np.array(hidden),
     )  # fmt: skip
+
+
+def _near(steps: np.ndarray) -> np.ndarray:
+    """Tell which of these steps after an event are within two of it."""
+    return (steps >= 0) & (steps <= 2)
 
 
 def _right(values: Sequence[np.ndarray]) -> float:

@@ -23,7 +23,15 @@ from armillary.core.rng import generator
 
 SEEDS = {"dev": 20_261, "test": 20_262}
 QUADRUPLETS_A_BLOCK = 16
-_BESIDE = ("hidden.py", "mlp.py", "rare.py", "ridge.py", "statistics.py")
+_BESIDE = (
+    "hidden.py",
+    "mlp.py",
+    "rare.py",
+    "ridge.py",
+    "rolling.py",
+    "stage_probes.py",
+    "statistics.py",
+)
 
 
 @dataclass(frozen=True)

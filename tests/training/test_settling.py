@@ -1,0 +1,67 @@
+"""What settles is the predictor alone, and it foresees better what it is asked for."""
+
+from __future__ import annotations
+
+import copy
+from dataclasses import replace
+
+import pytest
+import torch
+from tiny_run import CONFIG, run, tiny_windows
+
+from armillary.core.errors import ConfigError, TrainingError
+from armillary.models import load_model
+from armillary.training import SettlingConfig, read_log
+from armillary.training.settling import settle, step_ahead_error
+
+
+@pytest.fixture(scope="module")
+def learned(tmp_path_factory):
+    out = tmp_path_factory.mktemp("settling") / "run"
+    run(out, settling=SettlingConfig())
+    return load_model(out / "model").eval()
+
+
+def test_the_predictor_errs_less_and_the_encoder_stays_as_it_was(learned):
+    model, windows = copy.deepcopy(learned), tiny_windows()
+    before = step_ahead_error(model, windows, 0)
+    errors = []
+    config = SettlingConfig(steps=60, batch_size=8, lr=3e-3)
+    settle(model, windows, config, 0, lambda done, error: errors.append(error))
+    assert len(errors) == 60
+    assert step_ahead_error(model, windows, 0) < 0.8 * before
+    for name, value in model.state_dict().items():
+        same = torch.equal(value, learned.state_dict()[name])
+        assert same != name.startswith("predictor."), name
+
+
+def test_the_error_is_that_of_the_latents_foreseen_one_step_ahead(learned):
+    windows = tiny_windows([4])
+    seen = learned.encode(windows.gather([*range(len(windows))]))
+    foreseen = learned.foresee_each(seen)
+    wanted = float((foreseen - seen.tokens[:, 1:]).square().mean())
+    assert step_ahead_error(learned, windows, 0) == pytest.approx(wanted, rel=1e-5)
+
+
+def test_a_run_with_it_is_the_run_without_it_and_then_settled(tmp_path):
+    run(tmp_path / "whole")
+    run(tmp_path / "first", settling=SettlingConfig())
+    model = load_model(tmp_path / "first" / "model")
+    settle(model, tiny_windows(), CONFIG.settling, CONFIG.seed)
+    whole = load_model(tmp_path / "whole" / "model").state_dict()
+    for name, value in model.state_dict().items():
+        assert torch.equal(value, whole[name]), name
+    told = [
+        entry for entry in read_log(tmp_path / "whole" / "log.jsonl") if "eval/settling" in entry
+    ]
+    assert [entry["step"] for entry in told] == [CONFIG.steps + CONFIG.settling.steps]
+
+
+def test_a_rate_at_which_it_bursts_is_one_sentence(learned):
+    broken = copy.deepcopy(learned)
+    with torch.no_grad():
+        broken.predictor.change[0].weight.fill_(float("nan"))
+    with pytest.raises(TrainingError, match=r"Settling stopped at step 0: .* Lower settling\.lr"):
+        settle(broken, tiny_windows(), SettlingConfig(steps=2), 0)
+    with pytest.raises(ConfigError, match=r"settling\.lr above 0, got 1, 64, 4096 and 0.0"):
+        replace(CONFIG.settling, steps=1, batch_size=64, lr=0.0)
