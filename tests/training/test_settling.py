@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 from dataclasses import replace
 
+import numpy as np
 import pytest
 import torch
 from tiny_run import CONFIG, run, tiny_windows
@@ -37,7 +38,7 @@ def test_the_predictor_errs_less_and_the_encoder_stays_as_it_was(learned):
 
 def test_the_error_is_that_of_the_latents_foreseen_one_step_ahead(learned):
     windows = tiny_windows([4])
-    seen = learned.encode(windows.gather([*range(len(windows))]))
+    seen = learned.encode(windows.gather(np.arange(len(windows))))
     foreseen = learned.foresee_each(seen)
     wanted = float((foreseen - seen.tokens[:, 1:]).square().mean())
     assert step_ahead_error(learned, windows, 0) == pytest.approx(wanted, rel=1e-5)

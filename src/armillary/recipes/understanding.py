@@ -165,7 +165,7 @@ def understand_model(
     with storage_errors(out):
         out.mkdir(parents=True, exist_ok=True)
     with bars("what is usual"):
-        expectation = fit_expectation(loaded, max(32, 4 * config.hidden))
+        expectation = fit_expectation(loaded, max(32, 8 * config.hidden))
     weights = folder / "model.safetensors"
     suites = {
         "test": Suite(SEEDS["test"], config.count, config.asked),

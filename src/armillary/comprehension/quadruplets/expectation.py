@@ -2,9 +2,12 @@
 
 Something that comes in from the border surprises every model, and is possible; what comes out from
 behind a screen surprises none that remembers. A read-out on possible clips of the training split
-learns how large surprise is for a pair of latents (before and after), whatever came before them;
-what a clip shows beyond that is what its context makes surprising. Quadruplets need none of it, as
-there all of that cancels; single clips do.
+learns how large surprise is for a pair of latents (before and after), whatever came before them,
+and another by how much it usually is off; what a clip shows beyond that is what its context makes
+surprising. Quadruplets need none of it, as there all of that cancels; single clips do.
+
+AUROC on DEV (60 quadruplets a concept, one model): 0.63 without, 0.76 with the first read-out, 0.78
+with both.
 
 Axes: B clips, T steps, Z flattened latent. Values at index t belong to step t+1.
 """
@@ -28,28 +31,37 @@ from armillary.worlds.stage.plays import draw_scene
 _BATCH, _STEPS = 32, 3000
 _PASSES = 32  # over the data at most, so that few scenes are not learned by heart
 _LEAST = 1e-3  # surprise below this is nothing
+_LEAST_OFF = 0.05  # of a log: nothing is known better than to 5 %
 
 
 @dataclass(frozen=True)
 class Expectation:
-    """A fitted read-out of log surprise from a pair of latents."""
+    """Fitted read-outs from a pair of latents.
 
-    network: MLP
+    Attributes:
+        usual: log surprise.
+        spread: log of by how much that is off.
+    """
+
+    usual: MLP
+    spread: MLP
 
     def beyond(
         self, surprise: Float[np.ndarray, "B steps"], latents: Float[np.ndarray, "B T Z"]
     ) -> Float[np.ndarray, "B steps"]:
-        """Return log surprise minus what is usual.
+        """Return log surprise minus what is usual, in units of how far off that usually is.
 
         Args:
             surprise: of steps 1 to T-1.
             latents: of all steps.
         """
-        usual = self.network.predict(_pairs(latents).reshape(-1, 2 * latents.shape[2]))
-        return (np.log(surprise + _LEAST) - usual.reshape(surprise.shape)).astype(np.float32)
+        pairs = _pairs(latents).reshape(-1, 2 * latents.shape[2])
+        usual = self.usual.predict(pairs).reshape(surprise.shape)
+        spread = np.exp(self.spread.predict(pairs)).reshape(surprise.shape)
+        return ((np.log(surprise + _LEAST) - usual) / spread).astype(np.float32)
 
 
-def fit_expectation(model: JEPA, scenes: int = 1600, seed: int = 0) -> Expectation:
+def fit_expectation(model: JEPA, scenes: int = 3200, seed: int = 0) -> Expectation:
     """Fit it on possible scenes of the training split.
 
     Args:
@@ -68,9 +80,12 @@ def fit_expectation(model: JEPA, scenes: int = 1600, seed: int = 0) -> Expectati
         seen = look(model, frames, pans)
         surprise.append(squared_error(model, seen).ravel())
         pairs.append(_pairs(seen.tokens.flatten(2).numpy()).reshape(surprise[-1].size, -1))
+    features = np.concatenate(pairs)
     logs = np.log(np.concatenate(surprise) + _LEAST)[:, None].astype(np.float64)
     steps = min(_STEPS, -(-_PASSES * len(logs) // BATCH))
-    return Expectation(fit_mlp(np.concatenate(pairs), logs, seed, steps))
+    usual = fit_mlp(features, logs, seed, steps)
+    off = np.abs(logs - usual.predict(features)) + _LEAST_OFF
+    return Expectation(usual, fit_mlp(features, np.log(off), seed, steps // 2))
 
 
 @torch.no_grad()

@@ -29,7 +29,7 @@ from armillary.core.hashing import json_sha256
 from armillary.core.rates import wilson_interval
 
 TIE = 2.0**-20
-# Steps. On DEV, means of 1 to 4 steps rose from AUROC 0.55 to 0.61 (one model); 6 was not swept.
+# Steps. On DEV (one model): AUROC 0.72 at 6, 0.74 at 9, 0.75 at 12 and 16, 0.73 at 20, 0.74 at 31.
 WINDOW = 12
 RULE = {
     "context": "growing: all steps before",
