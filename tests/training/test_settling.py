@@ -40,7 +40,7 @@ def test_the_error_is_that_of_the_latents_foreseen_one_step_ahead(learned):
     windows = tiny_windows([4])
     seen = learned.encode(windows.gather(np.arange(len(windows))))
     foreseen = learned.foresee_each(seen)
-    wanted = float((foreseen - seen.tokens[:, 1:]).square().mean())
+    wanted = float((foreseen - seen.tokens[:, 1:]).square().mean().detach())
     assert step_ahead_error(learned, windows, 0) == pytest.approx(wanted, rel=1e-5)
 
 
