@@ -5,13 +5,15 @@
     shape, hue          which of three and of four it is
     contact             whether somebody has reached what rests there, or not yet
 
-Each is asked twice: at a step in view, and at the last step behind a screen, of the state that the
-model rolled on since it saw the thing last. Read-outs are fitted on scenes of the training split
-and judged on others with looks, sizes and speeds that training never shows; layer (latent, memory
-or both) and penalty are chosen on scenes of the training split that the fit does not see.
+Each is asked twice: at a step in view, and at a step drawn from those behind a screen, of the state
+that the model rolled on since all of the thing was hidden. Contact is asked in the open (strikes
+that training shows have a screen), and behind a screen seven steps after the last look, when some
+have struck. Read-outs are fitted on scenes of the training split and judged on others with looks,
+sizes and speeds that training never shows; layer (latent, memory or both) and penalty are chosen on
+scenes of the training split that the fit does not see.
 
 Beside each stands the same read-out of an untrained model, of shuffled truth, of the latent of the
-last picture with the thing in view, and what can be said without looking. Mass and friction show
+last picture that was looked at, and what can be said without looking. Mass and friction show
 nowhere on this stage (all masses are equal, nothing slides), so nobody is asked for them.
 
 Axes: E scenes, X features, Y targets.
@@ -35,6 +37,7 @@ from armillary.core.rng import generator
 from armillary.models import JEPA, untrained
 from armillary.worlds.stage import Scene
 from armillary.worlds.stage.appearance import HUES, SHAPES, Split, appearance
+from armillary.worlds.stage.crossing import WIDE
 from armillary.worlds.stage.plays import draw_crossing, draw_strike
 
 Rng = np.random.Generator
@@ -49,7 +52,7 @@ _UNITS = {
     "size": "1/64 of the picture",
 }
 _OFF = (-3, -2, 2, 3)  # steps from the one at which somebody reaches what rests there
-_WIDTHS = (24.0, 29.0)  # of screens: within _ROLLED steps, three of five have reached it
+_WIDTHS = (24.0, WIDE)  # of screens: within _ROLLED steps, two of three have reached it
 _ROLLED = 6
 _DRAWS = 2000
 Truth = Mapping[str, tuple[float, ...]]
@@ -57,19 +60,18 @@ Truth = Mapping[str, tuple[float, ...]]
 
 @dataclass(frozen=True)
 class _Question:
-    """A scene, the last step in view, and by moment: last look, step asked about, and truth."""
+    """A scene, and by moment: last look, step asked about, and truth."""
 
     scene: Scene
-    last_view: int
     moments: Mapping[str, tuple[int, int, Truth]]
 
 
 @dataclass(frozen=True)
 class _Answers:
-    """Features by layer, the latent of the last picture in view, and truth by target."""
+    """Features by layer, the latent of the last picture looked at, and truth by target."""
 
     layers: Mapping[str, Float[np.ndarray, "E X"]]
-    last_view: Float[np.ndarray, "E X"]
+    last_picture: Float[np.ndarray, "E X"]
     truth: Mapping[str, Float[np.ndarray, "E Y"]]
 
 
@@ -134,9 +136,9 @@ def _crossing(split: Split, rng: Rng) -> _Question:
     def truth(step: int) -> Truth:
         return {"place": tuple(path[step]), "velocity": tuple(path[step] - path[step - 1]), **looks}
 
-    view, last, first = int(whole[-1]), int(hidden[-1]), int(hidden[0])
-    moments = {"in_view": (view, view, truth(view)), "hidden": (first - 1, last, truth(last))}
-    return _Question(scene, view, moments)
+    view, first, asked = int(whole[-1]), int(hidden[0]), int(rng.choice(hidden))
+    moments = {"in_view": (view, view, truth(view)), "hidden": (first - 1, asked, truth(asked))}
+    return _Question(scene, moments)
 
 
 def _open_strike(split: Split, rng: Rng) -> _Question:
@@ -147,7 +149,7 @@ def _open_strike(split: Split, rng: Rng) -> _Question:
         reached = _reached(scene)
         asked = reached + int(rng.choice(_OFF))
         if 3 <= asked < scene.steps:
-            return _Question(scene, asked, {"in_view": (asked, asked, _contact(asked >= reached))})
+            return _Question(scene, {"in_view": (asked, asked, _contact(asked >= reached))})
 
 
 def _hidden_strike(split: Split, rng: Rng) -> _Question:
@@ -163,7 +165,7 @@ def _hidden_strike(split: Split, rng: Rng) -> _Question:
             break
     last = int(hidden[0]) - 1
     asked = last + 1 + _ROLLED
-    return _Question(scene, last, {"hidden": (last, asked, _contact(asked >= _reached(scene)))})
+    return _Question(scene, {"hidden": (last, asked, _contact(asked >= _reached(scene)))})
 
 
 def _hidden(scene: Scene) -> Int[np.ndarray, " _"]:
@@ -194,19 +196,15 @@ def _one_hot(place: int, count: int) -> tuple[float, ...]:
 
 def _answers(model: JEPA, questions: Sequence[_Question]) -> dict[str, _Answers]:
     """Return the answers by moment."""
-    views = [question.last_view for question in questions]
+    scenes, answers = [question.scene for question in questions], {}
     names = list(questions[0].moments)
     asked = [[question.moments[name] for question in questions] for name in names]
-    last, *states = states_at(
-        model,
-        [question.scene for question in questions],
-        [
-            Moment(views, views),
-            *(Moment([one[0] for one in rows], [one[1] for one in rows]) for rows in asked),
-        ],
-    )
-    answers = {}
-    for name, state, rows in zip(names, states, asked, strict=True):
+    moments = []
+    for rows in asked:
+        looks = [one[0] for one in rows]
+        moments += [Moment(looks, looks), Moment(looks, [one[1] for one in rows])]
+    states = states_at(model, scenes, moments)
+    for name, last, state, rows in zip(names, states[::2], states[1::2], asked, strict=True):
         layers = {"latent": state.latent, "memory": state.memory, "both": state.both}
         truth = {target: np.array([one[2][target] for one in rows]) for target in rows[0][2]}
         answers[name] = _Answers(layers, last.latent, truth)
@@ -237,7 +235,7 @@ def _read(
             blank_asked.layers[blank_layer]
         ),
         "shuffled": _linear(seen, shuffled)(unseen),
-        "last_picture": _linear(known.last_view, truth)(asked.last_view),
+        "last_picture": _linear(known.last_picture, truth)(asked.last_picture),
         "without_looking": np.tile(truth.mean(axis=0), (len(wanted), 1)),
     }
     scores = {name: _score(target, guess, wanted) for name, guess in guesses.items()}

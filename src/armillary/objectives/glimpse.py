@@ -20,7 +20,7 @@ from torch.nn.functional import grid_sample
 from armillary.objectives.bird_view import hues_that_stand_out, unexplained
 
 GLIMPSE_HUES = 3  # reddish, greenish and bluish
-GLIMPSE_PIXELS = 14  # a side; the largest thing of the stage is 14 pixels wide
+GLIMPSE_PIXELS = 14  # a side; most things of the stage are narrower, the largest has 16 pixels
 _LEAST_PIXELS = 4.0  # a hue with less than this many pixels is not there
 
 

@@ -57,7 +57,7 @@ class Expectation:
         """
         pairs = _pairs(latents).reshape(-1, 2 * latents.shape[2])
         usual = self.usual.predict(pairs).reshape(surprise.shape)
-        spread = np.exp(self.spread.predict(pairs)).reshape(surprise.shape)
+        spread = np.exp(self.spread.predict(pairs)).clip(_LEAST_OFF).reshape(surprise.shape)
         return ((np.log(surprise + _LEAST) - usual) / spread).astype(np.float32)
 
 
@@ -80,12 +80,16 @@ def fit_expectation(model: JEPA, scenes: int = 3200, seed: int = 0) -> Expectati
         seen = look(model, frames, pans)
         surprise.append(squared_error(model, seen).ravel())
         pairs.append(_pairs(seen.tokens.flatten(2).numpy()).reshape(surprise[-1].size, -1))
-    features = np.concatenate(pairs)
-    logs = np.log(np.concatenate(surprise) + _LEAST)[:, None].astype(np.float64)
-    steps = min(_STEPS, -(-_PASSES * len(logs) // BATCH))
-    usual = fit_mlp(features, logs, seed, steps)
-    off = np.abs(logs - usual.predict(features)) + _LEAST_OFF
-    return Expectation(usual, fit_mlp(features, np.log(off), seed, steps // 2))
+    # how far off it is shows in scenes that it was not fitted on
+    apart = -(-3 * len(pairs) // 4)
+    fitted, others = (
+        (np.concatenate(pairs[part]), np.log(np.concatenate(surprise[part]) + _LEAST)[:, None])
+        for part in (slice(0, apart), slice(apart if apart < len(pairs) else 0, None))
+    )
+    steps = [min(_STEPS, -(-_PASSES * len(part) // BATCH)) for _, part in (fitted, others)]
+    usual = fit_mlp(fitted[0], fitted[1].astype(np.float64), seed, steps[0])
+    off = np.abs(others[1] - usual.predict(others[0])) + _LEAST_OFF
+    return Expectation(usual, fit_mlp(others[0], np.log(off), seed, steps[1]))
 
 
 @torch.no_grad()

@@ -42,6 +42,7 @@ RULE = {
 }
 RULE_SHA256 = json_sha256(RULE)
 _CELLS = ((0, 1), (1, 0), (0, 0), (1, 1))
+_NEAR = (0, 1, 2)  # steps after an event that count as its place
 
 
 @dataclass(frozen=True)
@@ -75,7 +76,13 @@ class Scores:
     @property
     def localised_by_chance(self) -> float:
         """What ``localised`` is on average where events are exchanged between quadruplets."""
-        return 100 * float(_near(self.peaks[:, None] - self.events[None]).mean())
+        others = len(self.events) // 2 - 1  # both contexts of a quadruplet have one event
+        if others < 1:
+            return 0.0
+        times = np.bincount(self.events[::2], minlength=int(self.peaks.max()) + 1)
+        near = sum(np.where(self.peaks >= off, times[self.peaks - off], 0) for off in _NEAR)
+        own = _near(self.peaks - self.events)
+        return 100 * float(((near - own) / others).mean())
 
     def row(self) -> dict[str, Any]:
         """Return the numbers that need no other judge, as JSON values."""
@@ -174,7 +181,7 @@ def _scores(
 
 def _near(steps: np.ndarray) -> np.ndarray:
     """Tell which of these steps after an event are within two of it."""
-    return (steps >= 0) & (steps <= 2)
+    return np.isin(steps, _NEAR)
 
 
 def _right(values: Sequence[np.ndarray]) -> float:

@@ -1,7 +1,7 @@
 """Single clips: possible or not, without a partner to compare with, at a threshold fixed on DEV.
 
-A clip is as surprising as its most surprising step. The threshold is the one that is right most
-often on DEV, over all concepts together; TEST never sees another.
+A clip is as surprising as the ``WINDOW`` steps in a row that are most so. The threshold is the one
+that is right most often on DEV, over all concepts together; TEST never sees another.
 """
 
 from __future__ import annotations
