@@ -44,3 +44,5 @@ def test_its_loss_is_a_share_of_the_variance():
     came = torch.cat([seen("disc"), seen("square")])
     assert float(glimpse_loss(came, came)) == 0
     assert float(glimpse_loss(came.mean(0).expand_as(came), came)) == pytest.approx(1)
+    nothing = torch.zeros(8, came.shape[1])
+    assert float(glimpse_loss(nothing + 0.1, nothing)) == pytest.approx(0.01 * came.shape[1])

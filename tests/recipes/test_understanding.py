@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from armillary.comprehension.quadruplets import Judges, fresh_seed
+from armillary.comprehension.quadruplets import Judges, fresh_seed, suite_digest
 from armillary.comprehension.quadruplets.judges import MotionEnergy
 from armillary.core.errors import ConfigError, FormatError, ShapeError
 from armillary.models import EncoderConfig, JEPAConfig, PredictorConfig, save_model, untrained
@@ -52,11 +52,19 @@ def test_a_study_of_an_untrained_model(tmp_path: Path) -> None:
     assert fresh_seed(folder / "model.safetensors") == fresh_seed(folder / "model.safetensors")
 
 
-def test_a_study_of_another_version_is_not_drawn(tmp_path: Path) -> None:
+def test_a_study_that_cannot_be_drawn_is_one_sentence(tmp_path: Path) -> None:
     (tmp_path / "said").mkdir()
-    (tmp_path / "result.json").write_text('{"concepts": {}}')
-    with pytest.raises(FormatError, match=r"is not what this version .* ask the model again"):
-        view(tmp_path)
+    own = {"suite_sha256": suite_digest()}
+    sentences = {
+        "is not what `armillary understand` writes": {"concepts": {}},
+        "by another version of the suite, .* look at the page": own | {"suite_sha256": "0"},
+        "a study of a judge of yours": own,
+        "is damaged .* ask the model again": own | {"shown": {}, "mean_headline": "x"},
+    }
+    for sentence, result in sentences.items():
+        (tmp_path / "result.json").write_text(json.dumps(result))
+        with pytest.raises(FormatError, match=sentence):
+            view(tmp_path)
 
 
 def test_all_seeds_are_shown(tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from tiny_run import CONFIG, run, tiny_windows
+from tiny_run import CONFIG, interrupted, run, tiny_windows, weights
 
 from armillary.core.errors import ConfigError, TrainingError
 from armillary.models import load_model
@@ -56,6 +56,17 @@ def test_a_run_with_it_is_the_run_without_it_and_then_settled(tmp_path):
         entry for entry in read_log(tmp_path / "whole" / "log.jsonl") if "eval/settling" in entry
     ]
     assert [entry["step"] for entry in told] == [CONFIG.steps + CONFIG.settling.steps]
+
+
+def test_a_run_killed_in_it_goes_on_with_another_rate_and_tells_what_was_told(tmp_path):
+    first = run(tmp_path / "whole")
+    interrupted(tmp_path / "run", CONFIG.steps + 1)
+    again = run(tmp_path / "run", resume=True)
+    assert again.resumed_at == CONFIG.steps
+    assert weights(tmp_path / "run") == weights(tmp_path / "whole")
+    assert (again.loss, again.held_out) == (first.loss, first.held_out)
+    run(tmp_path / "run", resume=True, settling=SettlingConfig(steps=3, batch_size=4, lr=1e-4))
+    assert weights(tmp_path / "run") != weights(tmp_path / "whole")
 
 
 def test_a_rate_at_which_it_bursts_is_one_sentence(learned):

@@ -102,10 +102,18 @@ def hues_that_stand_out(rgb: Float[Tensor, "F H W 3"]) -> Float[Tensor, "F H W 3
     return _kinds(_contrast(rgb)[..., None], rgb)[..., 1:]
 
 
-def unexplained(guessed: Float[Tensor, "F C"], came: Float[Tensor, "F C"]) -> Float[Tensor, ""]:
-    """Return the summed squared error as a share of the variance over frames."""
+def unexplained(
+    guessed: Float[Tensor, "F C"], came: Float[Tensor, "F C"], least: float = 1e-6
+) -> Float[Tensor, ""]:
+    """Return the summed squared error as a share of the variance over frames.
+
+    Args:
+        guessed: by a head.
+        came: what there was.
+        least: variance, summed over frames, below which it counts as this much.
+    """
     variance = (came - came.mean(0)).square().sum()
-    return (guessed - came).square().sum() / variance.clamp_min(1e-6)
+    return (guessed - came).square().sum() / variance.clamp_min(least)
 
 
 def _contrast(rgb: Tensor) -> Tensor:

@@ -58,6 +58,7 @@ def glimpse_loss(guessed: Float[Tensor, "F C"], came: Float[Tensor, "F C"]) -> F
         guessed: what a head reads from the latent.
         came: what ``glimpses`` returns.
 
-    Convention: 1 for a head that says the mean of the batch, 0 for a perfect one.
+    Convention: 1 for a head that says the mean of the batch, 0 for a perfect one. Where less than a
+    pixel a frame differs (data without colour), the plain squared error.
     """
-    return unexplained(guessed.float(), came)
+    return unexplained(guessed.float(), came, least=float(len(came)))

@@ -164,6 +164,8 @@ def needed_streams(recipe: Recipe) -> tuple[str, ...]:
     names = [name for sensor in recipe.model.sensors for name in STREAMS_OF[sensor]]
     if "bird_view" in recipe.objective.weights:
         names += ["rgb", *STREAMS_OF["points"]]
+    if not {"picture_view", "glimpse"}.isdisjoint(recipe.objective.weights):
+        names += ["rgb"]
     if "other_view" in recipe.objective.weights:
         seen = {"world_from_camera", *names}
         names += ["world_from_camera", *(OTHER_CAMERA[n] for n in OTHER_CAMERA if n in seen)]

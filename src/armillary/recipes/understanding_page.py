@@ -12,7 +12,12 @@ from typing import Any
 
 import numpy as np
 
-from armillary.comprehension.quadruplets import SEEDS, JepaJudges, make_quadruplet
+from armillary.comprehension.quadruplets import (
+    SEEDS,
+    JepaJudges,
+    make_quadruplet,
+    suite_digest,
+)
 from armillary.comprehension.quadruplets.quadruplet import Quadruplet
 from armillary.core.errors import FormatError
 from armillary.core.files import read_json
@@ -25,6 +30,7 @@ from armillary.report import (
     ReportContents,
     ResultGroup,
     ResultRow,
+    render_report,
     write_report,
 )
 
@@ -40,8 +46,9 @@ _NOTE = (
     "count in the headline."
 )
 _PROBES_NOTE = (
-    "Linear read-outs of a thing at a step in view, and at its last step behind a screen, from the "
-    "state that the model rolled on; lengths in 1/64 of the picture."
+    "Linear read-outs of a thing at a step in view, and at one behind a screen, from the "
+    "state that the model rolled on; contact six steps after the runner is hidden. Lengths are in "
+    "1/64 of the picture."
 )
 
 
@@ -83,13 +90,23 @@ def understanding_page(path: Path) -> ReportContents:
     """
     file = path / "result.json"
     found = read_json(file)
-    try:
-        return understanding_contents(found)
-    except (KeyError, TypeError, ValueError, AttributeError, IndexError) as error:
+    if not isinstance(found, dict) or "suite_sha256" not in found:
+        raise FormatError(f"{file}: is not what `armillary understand` writes.")
+    if found["suite_sha256"] != suite_digest():
         raise FormatError(
-            f"{file}: is not what this version of `armillary understand` writes ({error!r}); ask "
-            "the model again."
-        ) from error
+            f"{file}: was asked by another version of the suite, which may show other pictures; "
+            "look at the page.html beside it, or ask the model again."
+        )
+    if "shown" not in found:
+        raise FormatError(
+            f"{file}: is a study of a judge of yours or of a pretrained model, which has no page."
+        )
+    try:
+        contents = understanding_contents(found)
+        render_report(contents)
+    except (LookupError, TypeError, ValueError, AttributeError, ArithmeticError) as error:
+        raise FormatError(f"{file}: is damaged ({error!r}); ask the model again.") from error
+    return contents
 
 
 def understanding_contents(found: Mapping[str, Any]) -> ReportContents:

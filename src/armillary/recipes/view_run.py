@@ -31,7 +31,8 @@ def run_page(path: Path) -> ReportContents:
     wanted = _at(settings, "train", "steps")
     if isinstance(wanted, int):
         settling = _at(settings, "train", "settling")
-        wanted += settling.get("steps", 0) if isinstance(settling, dict) else 0
+        more = settling.get("steps") if isinstance(settling, dict) else 0
+        wanted += more if isinstance(more, int) else 0
     warnings = [entry["warnings"] for entry in log if "latent/effective_rank" in entry][-1:]
     return ReportContents(
         title=f"Run {path.resolve().name}",

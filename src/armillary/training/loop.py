@@ -24,9 +24,8 @@ from armillary.core.hashing import json_sha256
 from armillary.core.progress import Progress, silent
 from armillary.data import Windows
 from armillary.models import JEPAConfig, save_model, untrained
-from armillary.objectives import CollapseDiagnosis
 from armillary.training.config import TrainConfig
-from armillary.training.log import Log, Tracker
+from armillary.training.log import Log, Tracker, read_log
 from armillary.training.processes import Processes, join_processes
 from armillary.training.scales import fit_scales
 from armillary.training.settling import settle, step_ahead_error
@@ -98,7 +97,8 @@ def train(
         done = load_state(out, stepper, digest) if resume else 0
         run = _Run(out, config, stepper, held_out, done, digest, tracker, progress)
         run.start(model_config)
-        return run.finish(run.steps())
+        run.steps()
+        return run.finish()
 
 
 class _Run:
@@ -117,8 +117,7 @@ class _Run:
     ) -> None:
         self.out, self.config, self.stepper, self.held_out_windows = out, config, stepper, held_out
         self.resumed_at, self.digest, self.tracker, self.progress = done, digest, tracker, progress
-        self.held_out: dict[str, float] = {}
-        self.diagnosis: CollapseDiagnosis | None = None
+        self.loss, self.held_out, self.warnings = _told(out, done)
         self.log: Log | None = None
 
     @property
@@ -138,14 +137,13 @@ class _Run:
             self.log = Log(self.out, self.resumed_at, self.tracker)
         self.began = time.perf_counter()
 
-    def steps(self) -> float:
-        """Take all steps that are left and return the last loss."""
-        loss = float("nan")
+    def steps(self) -> None:
+        """Take all steps that are left."""
         for step in range(self.resumed_at, self.config.steps):
             numbers, latents = self.stepper.step(step)
             done = step + 1
             if done % self.config.log_every == 0 or done == self.config.steps:
-                loss = float(numbers["loss"])
+                self.loss = float(numbers["loss"])
                 self._write_log(done, numbers, latents)
             if done % self.config.eval_every == 0 or done == self.config.steps:
                 self._evaluate(done)
@@ -153,13 +151,12 @@ class _Run:
                 self._checkpoint(done)
             if self.processes.leads:
                 self.progress(done, self.total, f"{self._frames_per_s(done):,.0f} frames/s")
-        return loss
 
-    def finish(self, loss: float) -> TrainSummary:
+    def finish(self) -> TrainSummary:
         frames_per_s = self._frames_per_s(self.config.steps)
+        if self.config.settling.steps:
+            self._settle()
         if self.processes.leads:
-            if self.config.settling.steps:
-                self._settle()
             save_model(self.stepper.best_model(), self.out / "model")
         self.processes.wait()
         return TrainSummary(
@@ -168,14 +165,19 @@ class _Run:
             resumed_at=self.resumed_at,
             frames_per_s=frames_per_s,
             seconds=time.perf_counter() - self.began,
-            loss=loss,
+            loss=self.loss,
             held_out=self.held_out,
-            warnings=self.diagnosis.warnings if self.diagnosis else (),
+            warnings=self.warnings,
         )
 
     def _settle(self) -> None:
-        """Let the predictor learn on alone; one that is killed in it begins it again."""
+        """Let the predictor learn on alone; a run that is killed in it begins it again.
+
+        Every process does all of it, so that none waits for another for longer than it may.
+        """
         model, config = self.stepper.best_model(), self.config
+        if config.steps % config.checkpoint_every and self.resumed_at < config.steps:
+            self._checkpoint(config.steps)
 
         def write(done: int, values: dict[str, float]) -> None:
             if self.log is not None:
@@ -184,7 +186,8 @@ class _Run:
         def watch(done: int, error: float) -> None:
             if done % config.log_every == 0 or done == config.settling.steps:
                 write(done, {"train/settling": error})
-            self.progress(config.steps + done, self.total, "the predictor settles")
+            if self.processes.leads:
+                self.progress(config.steps + done, self.total, "the predictor settles")
 
         settle(model, self.stepper.windows, config.settling, config.seed, watch)
         if self.held_out_windows is not None and len(self.held_out_windows):
@@ -194,16 +197,17 @@ class _Run:
     def _write_log(
         self, done: int, numbers: dict[str, torch.Tensor], latents: torch.Tensor
     ) -> None:
-        self.diagnosis = self.stepper.diagnose(latents)
+        diagnosis = self.stepper.diagnose(latents)
+        self.warnings = diagnosis.warnings
         if self.log is None:
             return
         values: dict[str, Any] = {f"train/{name}": float(v) for name, v in numbers.items()}
         values["train/lr"] = self.stepper.optimizer.rate
         values["train/samples_per_s"] = self._frames_per_s(done) / self.config.clip_length
         for name in ("effective_rank", "least_spread", "mean_spread", "motion_share"):
-            values[f"latent/{name}"] = getattr(self.diagnosis, name)
-        if self.diagnosis.warnings:
-            values["warnings"] = list(self.diagnosis.warnings)
+            values[f"latent/{name}"] = getattr(diagnosis, name)
+        if diagnosis.warnings:
+            values["warnings"] = list(diagnosis.warnings)
         self.log.write(done, values)
 
     def _evaluate(self, done: int) -> None:
@@ -237,9 +241,27 @@ def _check(config: TrainConfig, windows: Windows, out: Path, resume: bool) -> No
 
 
 def _what_decides(config: TrainConfig) -> dict[str, Any]:
-    """Return the settings that decide the weights; how often one looks does not."""
-    watching = ("log_every", "eval_every", "checkpoint_every", "threads")
-    return {name: value for name, value in asdict(config).items() if name not in watching}
+    """Return the settings that decide what a checkpoint holds.
+
+    How often one looks does not, nor how the predictor settles, which begins after the last.
+    """
+    others = ("log_every", "eval_every", "checkpoint_every", "threads", "settling")
+    return {name: value for name, value in asdict(config).items() if name not in others}
+
+
+def _told(out: Path, done: int) -> tuple[float, dict[str, float], tuple[str, ...]]:
+    """Return loss, held-out terms and warnings as an earlier attempt had logged them last."""
+    loss, held_out, warnings = float("nan"), {}, ()
+    if not done or not (out / "log.jsonl").is_file():
+        return loss, held_out, warnings
+    for entry in read_log(out / "log.jsonl"):
+        if entry["step"] > done:
+            break
+        if "train/loss" in entry:
+            loss, warnings = entry["train/loss"], tuple(entry.get("warnings", ()))
+        terms = {k.removeprefix("eval/"): v for k, v in entry.items() if k.startswith("eval/")}
+        held_out = terms or held_out
+    return loss, held_out, warnings
 
 
 def _data(windows: Windows) -> list[Any]:

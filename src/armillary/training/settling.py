@@ -30,6 +30,7 @@ from armillary.training.schedule import learning_rate
 
 _ENCODED = 64  # clips at once
 _JUDGED = 256  # held-out clips
+_DECAY = 1e-3
 
 
 def settle(
@@ -55,7 +56,7 @@ def settle(
     seen = _encoded(model, windows, drawn)
     rates = OptimizerConfig(lr=config.lr, final_lr=0.0)
     predictor = model.predictor.requires_grad_(True)
-    optimizer = torch.optim.AdamW(predictor.parameters(), weight_decay=rates.weight_decay)
+    optimizer = torch.optim.AdamW(predictor.parameters(), weight_decay=_DECAY)
     for step in range(config.steps):
         for group in optimizer.param_groups:
             group["lr"] = learning_rate(rates, step, config.steps)
@@ -66,7 +67,8 @@ def settle(
         norm = nn.utils.clip_grad_norm_(predictor.parameters(), rates.clip_norm)
         if not math.isfinite(float(norm)):
             raise TrainingError(
-                f"Settling stopped at step {step}: the gradient is not a number. Lower settling.lr."
+                f"Settling stopped at step {step}: the gradient is not a number. Lower settling.lr "
+                "and go on with --resume; what came before is kept."
             )
         optimizer.step()
         watch(step + 1, float(error.detach()))
