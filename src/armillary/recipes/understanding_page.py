@@ -177,7 +177,7 @@ def _probe_rows(found: Mapping[str, Any]) -> list[ResultRow]:
                 ResultRow(
                     f"{target}, {moment.replace('_', ' ')}",
                     row["model"] / scale,
-                    "percent" if chosen else "number",
+                    "percent" if chosen else "units",
                     (low / scale, high / scale),
                     tuple(Floor(name.replace("_", " "), row[name] / scale) for name in floors),
                     row["n"],
