@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from armillary.cli.understand import _conclusions
 from armillary.comprehension.quadruplets import Judges, fresh_seed, suite_digest
 from armillary.comprehension.quadruplets.judges import MotionEnergy
 from armillary.core.errors import ConfigError, FormatError, ShapeError
@@ -77,6 +78,7 @@ def test_all_seeds_are_shown(tmp_path: Path) -> None:
     assert [seed["model"] for seed in found["seeds"]] == ["seed_0", "seed_1"]
     shares = [seed["concepts"]["colour"]["d_accuracy"] for seed in found["seeds"]]
     assert found["concepts"]["colour"] == sum(shares) / 2
+    assert any("hidden for 10 steps" in line for line in _conclusions(found, tmp_path))
     with pytest.raises(ConfigError, match="need different names; got seed_0, seed_0"):
         understand_seeds([models[0]] * 2, tmp_path / "out", few)
 

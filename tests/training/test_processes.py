@@ -13,8 +13,8 @@ from armillary.core.errors import ConfigError
 from armillary.models import load_model
 from armillary.training import Processes, read_log
 
-# the view from above is scaled by its variance over a process's own clips
-ALIKE = {"objective": replace(CONFIG.objective, bird_view=0.0)}
+# views and glimpses are scaled by their variance over a process's own clips
+ALIKE = {"objective": replace(CONFIG.objective, bird_view=0.0, picture_view=0.0, glimpse=0.0)}
 
 
 def close(one, other) -> None:
@@ -46,7 +46,7 @@ def test_two_go_on_where_one_was_interrupted_and_one_where_two_were(tmp_path):
     close(tmp_path / "whole", tmp_path / "one")
     together(2, tmp_path / "two", **ALIKE)
     (tmp_path / "two" / "model" / "model.safetensors").unlink()
-    assert run(tmp_path / "two", resume=True, **ALIKE).resumed_at == 10
+    assert run(tmp_path / "two", resume=True, **ALIKE).resumed_at == CONFIG.steps
     close(tmp_path / "whole", tmp_path / "two")
 
 

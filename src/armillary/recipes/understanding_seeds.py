@@ -106,6 +106,7 @@ def combined(seeds: Sequence[dict[str, Any]]) -> dict[str, Any]:
         },
         "probes": _mean_probes([seed["probes"] for seed in seeds]),
         "hidden_position": {
+            "steps_hidden": hidden[0]["steps_hidden"],
             "unit": hidden[0]["unit"],
             **{
                 name: float(np.mean([one[name] for one in hidden]))
