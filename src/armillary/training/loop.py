@@ -255,7 +255,7 @@ def _told(out: Path, done: int) -> tuple[float, dict[str, float], tuple[str, ...
     if not done or not (out / "log.jsonl").is_file():
         return loss, held_out, warnings
     for entry in read_log(out / "log.jsonl"):
-        if entry["step"] > done:
+        if entry.get("step", 0) > done:
             break
         if "train/loss" in entry:
             loss, warnings = entry["train/loss"], tuple(entry.get("warnings", ()))
