@@ -10,11 +10,13 @@ from armillary.recipes.ablation import PARTS, WHOLE, AblationConfig, compared, r
 from armillary.recipes.acting import ActConfig
 from armillary.recipes.changing import changed
 from armillary.recipes.two_rooms_eb import EBConfig, two_rooms_eb
+from armillary.training.config import SettlingConfig
 from armillary.training.prior import PriorConfig
 
 
 def tiny() -> EBConfig:
     recipe = replace(two_rooms_eb(), steps=2, batch_size=2, clip_length=7)
+    recipe = replace(recipe, settling=SettlingConfig(2, batch_size=2, clips=8, rollout_steps=4))
     settings = {"length": 4, "samples": 16, "iterations": 1}
     act = ActConfig(episodes=2, prior=True, replan=4, seed=1, planner_settings=settings)
     prior = PriorConfig(steps=2, batch_size=4, hidden=8)
@@ -41,19 +43,18 @@ def record(outcome: str) -> Record:
 @pytest.mark.parametrize("name", PARTS)
 def test_every_part_changes_something_that_there_is(name):
     recipe, part = two_rooms_eb(), PARTS[name]
-    objective = {f"objective.{key}": value for key, value in part.objective.items()}
-    without = changed(recipe, objective)
+    without = changed(recipe, part.recipe)
     planning = EBConfig().act
     acting = replace(planning, **part.act)
     assert (without != recipe or acting != planning) == (name != WHOLE)
 
 
 def test_a_tiny_ablation_shares_runs_and_is_used_again(tmp_path):
-    config = AblationConfig(tiny(), ("inverse_dynamics", "proposals"), seeds=(0, 1), workers=1)
+    config = AblationConfig(tiny(), ("inverse_dynamics", "value"), seeds=(0, 1), workers=1)
     first = run_ablation(tmp_path, config)
     assert {path.name for path in (tmp_path / "0").iterdir()} == {WHOLE, "inverse_dynamics", "act"}
-    assert list(first["parts"]) == [WHOLE, "inverse_dynamics", "proposals"]
-    assert first["parts"]["proposals"]["n"] == 4 and len(first["parts"][WHOLE]["seeds"]) == 2
+    assert list(first["parts"]) == [WHOLE, "inverse_dynamics", "value"]
+    assert first["parts"]["value"]["n"] == 4 and len(first["parts"][WHOLE]["seeds"]) == 2
     assert run_ablation(tmp_path, config)["parts"] == first["parts"]
 
 

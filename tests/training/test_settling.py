@@ -11,8 +11,10 @@ import torch
 from tiny_run import CONFIG, interrupted, run, tiny_windows, weights
 
 from armillary.core.errors import ConfigError, TrainingError
+from armillary.core.values import Latent
 from armillary.models import load_model
 from armillary.training import SettlingConfig, read_log
+from armillary.training.foresight import came_after_each, foreseen_from_each
 from armillary.training.settling import settle, step_ahead_error
 
 
@@ -42,6 +44,34 @@ def test_the_error_is_that_of_the_latents_foreseen_one_step_ahead(learned):
     foreseen = learned.foresee_each(seen)
     wanted = float((foreseen - seen.tokens[:, 1:]).square().mean().detach())
     assert step_ahead_error(learned, windows, 0) == pytest.approx(wanted, rel=1e-5)
+
+
+def test_several_steps_ahead_are_foreseen_from_every_step_of_a_clip(learned):
+    seen = learned.encode(tiny_windows([4]).gather(np.arange(3)))
+    latents, actions = seen.tokens.flatten(2), learned.normalizer.actions(seen.actions)
+    foreseen = foreseen_from_each(learned, latents, actions, 2)
+    assert foreseen.shape[:3] == (3, latents.shape[1] - 2, 2)
+    for start in range(foreseen.shape[1]):
+        before = Latent(seen.tokens[:, : start + 1], seen.actions[:, :start] if start else None)
+        plans = seen.actions[:, None, start : start + 2]
+        wanted = learned.rollout(before, plans)[:, 0].flatten(2)
+        torch.testing.assert_close(foreseen[:, start], wanted, atol=1e-5, rtol=1e-4)
+    came = came_after_each(latents, 2)
+    assert torch.equal(came[:, 1, 0], latents[:, 2]) and torch.equal(came[:, 1, 1], latents[:, 3])
+
+
+def test_a_predictor_that_settles_on_rollouts_errs_less_far_ahead(learned):
+    model, windows = copy.deepcopy(learned), tiny_windows()
+
+    def far_ahead():
+        seen = model.encode(windows.gather(np.arange(8)))
+        latents = seen.tokens.flatten(2)
+        foreseen = foreseen_from_each(model, latents, model.normalizer.actions(seen.actions), 2)
+        return float((foreseen - came_after_each(latents, 2))[:, :, 1].square().mean().detach())
+
+    before = far_ahead()
+    settle(model, windows, SettlingConfig(60, batch_size=8, lr=3e-3, rollout_steps=2), 0)
+    assert far_ahead() < 0.8 * before
 
 
 def test_a_run_with_it_is_the_run_without_it_and_then_settled(tmp_path):

@@ -61,7 +61,7 @@ def test_across_the_wall_it_orders_states_by_the_way_through_the_door(prior):
     with torch.no_grad():
         learned = spearmanr(prior.steps(*places).numpy(), walk)[0]
     straight = spearmanr(np.linalg.norm(here - goal, axis=-1), walk)[0]
-    assert learned > 0.7 and learned > straight + 0.15
+    assert learned > 0.6 and learned > straight + 0.3
 
 
 def test_candidates_are_told_what_single_states_are_told(prior):
@@ -79,16 +79,29 @@ def test_its_loss_is_least_at_the_quantile(quantile):
     assert abs(int(np.argmin(losses)) - 100 * quantile) <= 1
 
 
-def test_what_it_sees_is_white_and_what_never_changes_is_not_blown_up():
+def test_it_sees_what_moves_and_what_tells_episodes_apart_and_no_noise():
     rng = torch.Generator().manual_seed(0)
-    mixed = torch.randn(4000, 6, generator=rng) @ torch.randn(6, 6, generator=rng)
-    latents = torch.cat([mixed, torch.ones(4000, 1)], 1)
-    distance = TripDistance(7, 8)
-    distance.fit_scale(latents)
+    episodes = torch.arange(100).repeat_interleave(40)
+    moves = torch.randn(4000, 2, generator=rng) @ torch.tensor([[3.0, 1.0], [0.0, 2.0]])
+    scene = 0.01 * torch.randn(100, 1, generator=rng)[episodes]  # little, but it is what differs
+    latents = torch.cat([moves, scene, torch.ones(4000, 1)], 1)
+    distance = TripDistance(4, 8)
+    distance.fit_scale(latents, episodes)
     seen = distance.seen(latents)
-    stds = seen.std(0).sort().values
-    torch.testing.assert_close(stds[1:], torch.ones(6), atol=0.05, rtol=0)
-    assert stds[0] < 1e-2
+    assert seen.std(0).max() < 1.5
+    # both are there to be read off: the way, and the scene that it is in
+    centred = latents[:, :3] - latents[:, :3].mean(0)
+    told = seen @ torch.linalg.pinv(seen, rtol=1e-4) @ centred
+    torch.testing.assert_close(told, centred, atol=0.05, rtol=0)
+    of_scene = torch.corrcoef(torch.cat([seen, scene], 1).T)[-1, :-1].nan_to_num()
+    assert of_scene.abs().max() > 0.99
+
+
+def test_one_episode_and_what_never_changes_are_seen_without_being_blown_up():
+    latents = torch.cat([torch.randn(500, 3), torch.ones(500, 1)], 1)
+    distance = TripDistance(4, 8)
+    distance.fit_scale(latents, torch.zeros(500, dtype=torch.long))
+    assert distance.seen(latents).std(0).max() < 1.1
 
 
 def test_a_quantile_out_of_range_gets_a_sentence():

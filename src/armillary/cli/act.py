@@ -58,9 +58,14 @@ class Act(Command):
     """Plans of the prior that each decision tries first; 0 leaves them out."""
     value_weight: float | None = None
     """Weight of the prior's goal distance in the cost; 0 leaves it out."""
+    hold: bool = False
+    """Plan one action for all world steps of a model step."""
+    adapt: bool = False
+    """Learn from each episode while it runs: where the model was wrong, and what is far."""
 
     def run(self) -> Outcome:
         """Evaluate."""
+        from armillary.planning.experience import AdaptationConfig
         from armillary.recipes.acting import ActConfig, act, as_dict
 
         config = ActConfig(
@@ -75,6 +80,8 @@ class Act(Command):
             world_settings=settings_of(self.setting, "--setting"),
             budget=self.budget,
             success_distance=self.success_distance,
+            hold=self.hold,
+            adapt=AdaptationConfig() if self.adapt else None,
             **self._prior(),
         )
         with bar("acting") as progress:

@@ -178,7 +178,7 @@ class Latency(Command):
 class TwoRooms(Command):
     """Record, train and act by EB-JEPA's protocol for two rooms with random walls.
 
-    Held-out layouts, bounded actions, judged at the last of 200 steps. Takes about ten minutes;
+    Held-out layouts, bounded actions, judged at the last of 200 steps. Takes about half an hour;
     what is finished in the folder is used again.
 
     e.g. armillary bench two-rooms --out out/two_rooms_eb --json
@@ -200,7 +200,7 @@ class Ablation(Command):
     """Leave out each part of the two-rooms recipe in turn, and count what it was worth.
 
     Trains every variant with every seed and lets all act on the same held-out layouts. Takes about
-    an hour; what is finished in the folder is used again.
+    half a day; what is finished in the folder is used again.
 
     e.g. armillary bench ablation --out out/ablation --json
     """

@@ -3,7 +3,8 @@
 Each frame is encoded once and only if a decision will need it; all candidates of a decision are
 one batch; the planner starts from what it decided last. One model step is ``frame_skip`` world
 steps, with their actions side by side. With a goal prior, the plans that its policy would take are
-tried first, and its distance says what is left to go when a plan ends.
+tried first, and its distance says what is left to go when a plan ends. Where it adapts, what came
+otherwise than foreseen corrects the rest of that episode (``planning/adaptation.py``).
 
 Where episodes run side by side, one call of the planner can decide for ``batch`` of them.
 
@@ -26,9 +27,21 @@ from armillary.control.seeing import encode_observation
 from armillary.control.situation import Situation, element
 from armillary.core.errors import ConfigError, ShapeError
 from armillary.core.protocols import Planner, WorldModel
+from armillary.core.rng import torch_generator
 from armillary.core.values import ActionBounds, Latent, Observation
 from armillary.models import GoalPrior
 from armillary.planning import PlannerState, StepModel, goal_cost, proposal_steps, propose
+from armillary.planning.adaptation import (
+    UNIT_STEPS,
+    AdaptedCost,
+    AdaptedModel,
+    AdaptedValue,
+    experienced,
+    usual_change,
+)
+from armillary.planning.experience import AdaptationConfig, Experience, Experiences
+from armillary.planning.goal_cost import GoalCost
+from armillary.planning.held import HeldActions, HeldPrior, held
 
 
 @dataclass(frozen=True)
@@ -44,6 +57,7 @@ class ModelState:
         planner: the planner's state.
         plan: [L A] of the last decision; empty before the first.
         decision: the last decision, for the record.
+        experience: what the episode has taught, where the policy adapts.
     """
 
     seed: int
@@ -54,6 +68,7 @@ class ModelState:
     planner: Any
     plan: Float[Tensor, "L A"]
     decision: Decision | None = None
+    experience: Experience | None = None
 
 
 @dataclass(frozen=True)
@@ -79,6 +94,8 @@ class ModelPolicy:
             as the latent distance does on the whole.
         batch: decisions that are made at once, where several episodes run side by side; one that is
             made alone is then made as a batch of this size, too.
+        hold: plans hold one action of the world for all world steps of a model step.
+        adapt: how the policy learns from each episode while it runs; None for not at all.
     """
 
     model: WorldModel
@@ -97,6 +114,8 @@ class ModelPolicy:
     proposals: int = 0
     value_weight: float = 0.0
     batch: int = 1
+    hold: bool = False
+    adapt: AdaptationConfig | None = None
 
     def __post_init__(self) -> None:
         if min(self.history, self.replan, self.frame_skip, self.batch) < 1:
@@ -111,13 +130,22 @@ class ModelPolicy:
                 f"{getattr(settings, 'length', 0)}."
             )
         self._check_prior()
-        proposing = proposal_steps(self.proposals, getattr(settings, "length", 1))
-        self._check_budget(getattr(settings, "model_steps", 0) + proposing)
+        if (self.hold or self.adapt is not None) and not isinstance(self.model, StepModel):
+            raise ConfigError(
+                "hold and adapt need a model with start and step, which "
+                f"{type(self.model).__name__} lacks."
+            )
+        length = getattr(settings, "length", 1)
+        more = proposal_steps(self.proposals, length)
+        if self.adapt is not None:
+            more += length + max(UNIT_STEPS, self.replan)
+        self._check_budget(getattr(settings, "model_steps", 0) + more)
 
     def looks(self, state: ModelState) -> bool:
         """Tell whether the next step is a model step whose picture a decision will need."""
         model_step, within = divmod(state.step, self.frame_skip)
-        return within == 0 and -model_step % self.replan < self.history
+        needed = -model_step % self.replan < self.history
+        return within == 0 and (needed or self.adapt is not None)
 
     def init(self, goal: Observation, seed: int) -> ModelState:
         """Return the state at the start of an episode; the goal is encoded here, once."""
@@ -172,40 +200,66 @@ class ModelPolicy:
         planner: Any,
         seed: int,
         step: int,
+        experience: Experience | None = None,
     ) -> tuple[Float[Tensor, "L A"], Decision, Any]:
         """Return a plan, the decision for the record and the planner's next state.
 
         All that a decision depends on is in the arguments, so that it can be recomputed alone.
         """
-        return self._decided([Situation(latent, goal_tokens, planner, (seed,), step)])[0]
+        known = () if experience is None else (experience,)
+        return self._decided([Situation(latent, goal_tokens, planner, (seed,), step, known)])[0][:3]
 
     def _decided(
         self, situations: Sequence[Situation]
-    ) -> list[tuple[Float[Tensor, "L A"], Decision, Any]]:
+    ) -> list[tuple[Float[Tensor, "L A"], Decision, Any, Experience | None]]:
         # The last one stands in for those that are missing: the shape of a batch, on which the
         # last bits of a product depend, is the same while episodes of a batch end one by one.
         missing = [situations[-1]] * max(self.batch - len(situations), 0)
         every = Situation.of([*situations, *missing])
-        model, latent, goal_tokens = self.model, every.latent, every.goal_tokens
-        rules = self.discount, self.scale, *self._value(), self.summed
-        cost = goal_cost(model, latent, goal_tokens, *rules)
-        start, proposing = self._with_proposals(every)
+        cost, (start, more) = self._cost(every), self._with_proposals(every)
         plan, later = self.planner.plan(cost, start, every.generators("policy.planner"))
-        model_steps = plan.model_steps + proposing
+        experiences: Sequence[Experience | None] = [None] * len(every.seeds)
+        if isinstance(cost, AdaptedCost):
+            experiences = cost.with_hills(plan.actions)
+            # its hill, and what came of the steps since the last decision, or the unit at first
+            more += plan.actions.shape[1] + (self.replan if every.step else UNIT_STEPS)
+        model_steps = plan.model_steps + more
         self._check_budget(model_steps)
         made = [
             Decision.of(one.step, model_steps, paid, one.planner)
             for one, paid in zip(situations, plan.costs.tolist(), strict=False)
         ]
+        actions = held(plan.actions, self.frame_skip) if self.hold else plan.actions
         return [
-            (plan.actions[place], decision, element(later, place, len(every.seeds)))
+            (actions[place], decision, element(later, place, len(every.seeds)), experiences[place])
             for place, decision in enumerate(made)
         ]
 
-    def _value(self) -> tuple[Any, float]:
-        if self.prior is None or not self.value_weight:
-            return None, 0.0
-        return self.prior.distance, self.value_weight * float(self.prior.latent_per_step)
+    def _cost(self, every: Situation) -> GoalCost | AdaptedCost:
+        model, value, weight = self._planned_in, None, 0.0
+        if self.prior is not None and self.value_weight:
+            value = self.prior.distance
+            weight = self.value_weight * float(self.prior.latent_per_step)
+        known = self._known(every.experiences)
+        if known is not None:
+            model = AdaptedModel(model, known)
+            value = None if value is None else AdaptedValue(value, known)
+        rules = self.discount, self.scale, value, weight, self.summed
+        cost = goal_cost(model, every.latent, every.goal_tokens, *rules)
+        return cost if known is None else AdaptedCost(cost, known)
+
+    @property
+    def _planned_in(self) -> WorldModel:
+        """The model, as plans are made for it."""
+        return HeldActions(self.model, self.frame_skip) if self.hold else self.model
+
+    def _known(self, experiences: Sequence[Experience]) -> Experiences | None:
+        if self.adapt is None:
+            return None
+        bounds = self._model_bounds()
+        half = torch.from_numpy(bounds.high - bounds.low).float() / 2
+        steps = 1 if self.hold else self.frame_skip
+        return Experiences(experiences, self.adapt, half * steps**0.5)
 
     def _with_proposals(self, situation: Situation) -> tuple[Any, int]:
         """Return the planner's state with proposals in it, and the model steps they took."""
@@ -215,7 +269,8 @@ class ModelPolicy:
         # A stream of its own: the planner draws the same numbers with and without proposals.
         rngs = situation.generators("policy.proposals")
         latent, goal_tokens = situation.latent, situation.goal_tokens
-        plans = propose(self.model, self.prior, latent, goal_tokens, planner, self.proposals, rngs)
+        prior = HeldPrior(self.prior, self.frame_skip) if self.hold else self.prior
+        plans = propose(self._planned_in, prior, latent, goal_tokens, planner, self.proposals, rngs)
         return planner.with_proposals(plans), proposal_steps(*plans.shape[1:3])
 
     def _see(self, observation: Observation, state: ModelState, model_step: int) -> ModelState:
@@ -224,29 +279,52 @@ class ModelPolicy:
         tokens, actions = (*state.tokens, self.encode(observation)), state.actions
         if state.tokens:
             actions = (*actions, state.plan[(model_step - 1) % self.replan])
-        keep = self.history
+        keep, experience = self.history, self._experience(state, tokens, actions)
         return replace(
-            state, tokens=tokens[-keep:], actions=actions[-(keep - 1) :] if keep > 1 else ()
+            state,
+            tokens=tokens[-keep:],
+            actions=actions[-(keep - 1) :] if keep > 1 else (),
+            experience=experience,
         )
+
+    def _experience(
+        self, state: ModelState, tokens: Sequence[Tensor], actions: Sequence[Tensor]
+    ) -> Experience | None:
+        """Return what the episode has taught, the last model step included."""
+        known = self._known(() if state.experience is None else (state.experience,))
+        if known is None:
+            return None
+        model, width = self._planned_in, len(known.scale)
+        if not known.of:
+            rng = torch_generator("policy.unit", state.seed)
+            unit = usual_change(model, Latent(tokens[-1]), self._model_bounds(), rng)
+            return Experience.none(unit, tokens[-1].numel(), width)
+        # of an action that was held, one
+        return experienced(known, model, tokens[-2], actions[-1][:width], tokens[-1])
 
     def _decide(self, states: Sequence[ModelState]) -> list[ModelState]:
         decided = self._decided([self._situation(state) for state in states])
         return [
-            replace(state, planner=planner, plan=plan, decision=decision)
-            for state, (plan, decision, planner) in zip(states, decided, strict=True)
+            replace(state, planner=planner, plan=plan, decision=decision, experience=experience)
+            for state, (plan, decision, planner, experience) in zip(states, decided, strict=True)
         ]
 
     def _situation(self, state: ModelState) -> Situation:
         planner = state.planner
         if state.step:
             planner = self.planner.advance(planner, self.replan)
-        return Situation(self.latent(state), state.goal_tokens, planner, (state.seed,), state.step)
+        known = () if state.experience is None else (state.experience,)
+        situation = self.latent(state), state.goal_tokens, planner, (state.seed,), state.step
+        return Situation(*situation, known)
 
     def encode(self, observation: Observation) -> Float[Tensor, "1 1 N D"]:
         """Return the latent of one observation."""
         return encode_observation(self.model, observation, self.image_size)
 
     def _model_bounds(self) -> ActionBounds:
+        """Return the bounds of what is planned."""
+        if self.hold:
+            return self.bounds
         return ActionBounds(
             np.tile(self.bounds.low, self.frame_skip), np.tile(self.bounds.high, self.frame_skip)
         )

@@ -90,13 +90,19 @@ def redecide(
         the same model on the same machine.
 
     Raises:
-        ConfigError: the record belongs to another manifest, or has no such decision.
+        ConfigError: the record belongs to another manifest, or has no such decision; or the policy
+            adapts, so that a decision rests on all that came before it in the episode.
         FormatError: the recorded planner state cannot be read.
     """
     episode = _episode_of(record, manifest)
     if not 0 <= index < len(record.decisions):
         raise ConfigError(
             f"{record.id} has {len(record.decisions)} decisions; there is no decision {index}."
+        )
+    if policy.adapt is not None:
+        raise ConfigError(
+            "A policy that adapts decides by all that its episode has taught; run the whole "
+            "episode again (evaluate, with the same manifest) in place of one decision."
         )
     decision, actions = record.decisions[index], actions_of(record)
     goal, seen = _observations(record, manifest, decision.step, world_factory)

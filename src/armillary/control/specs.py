@@ -6,7 +6,7 @@ A spec is called with the world's promises and returns the actor; ``identity`` n
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,7 @@ from armillary.core.values import WorldSpec
 from armillary.models import JEPA, GoalPrior, load_model, load_prior
 from armillary.models.prior_file import PRIOR_FILE
 from armillary.planning import make_planner
+from armillary.planning.experience import AdaptationConfig
 
 Actor = Policy | Oracle
 PolicyFactory = Callable[[WorldSpec], Actor]
@@ -87,6 +88,8 @@ class ModelSpec:
         value_weight: as in ``ModelPolicy``; only with the prior.
         batch: as in ``ModelPolicy``. The identity names it, since the shape of a batch can change
             the last bits of a decision.
+        hold: as in ``ModelPolicy``.
+        adapt: as in ``ModelPolicy``.
     """
 
     folder: Path
@@ -102,6 +105,8 @@ class ModelSpec:
     proposals: int = PROPOSALS
     value_weight: float = VALUE_WEIGHT
     batch: int = 1
+    hold: bool = False
+    adapt: AdaptationConfig | None = None
 
     def __call__(self, world: WorldSpec) -> ModelPolicy:
         """Return the policy, with the model loaded.
@@ -132,6 +137,8 @@ class ModelSpec:
             proposals=self.proposals if self.prior else 0,
             value_weight=self.value_weight if self.prior else 0.0,
             batch=self.batch,
+            hold=self.hold,
+            adapt=self.adapt,
         )
 
     def identity(self) -> str:
@@ -151,6 +158,10 @@ class ModelSpec:
             settings.append("last state")
         if self.prior:
             settings += [self.proposals, self.value_weight]
+        if self.hold:
+            settings.append("held")
+        if self.adapt is not None:
+            settings.append(asdict(self.adapt))
         together = f" batch {self.batch}" if self.batch > 1 else ""
         return f"model {json_sha256([files, settings])}{together}"
 

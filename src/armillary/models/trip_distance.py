@@ -4,18 +4,25 @@ A network of both places together, so that what lies between them (a wall, its d
 where a distance between two embeddings has to lay every such scene out flat first. It is taught a
 low quantile of the steps that recorded trips took; it joins no recordings, as a quasimetric does.
 
-Axes: Z flattened latent, K kept directions of it.
+It sees two kinds of directions of a latent: those in which an episode moves, and those in which
+episodes differ while hardly anything in them does (where the wall is). The second kind has little
+variance and decides the way: among the 64 main directions of all frames it is drowned (rank
+correlation with the true way across the wall of held-out rooms 0.75, against 0.86).
+
+Axes: F frames, Z flattened latent, K kept directions of it.
+Source: Rao 1948 for the directions in which groups differ most against their own spread.
 """
 
 from __future__ import annotations
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int64
 from torch import Tensor, nn
 
-_KEPT = 64
+_MOVING, _SCENE = 24, 8  # directions in which an episode moves, and in which episodes differ
+_FRAMES = 50_000  # that directions are taken from
+_LEAST = 1e-3  # of an episode's spread, in standard deviations squared: less is noise
 _FARTHEST_STD = 6.0  # farther out than anything it was taught
-_LEAST_SHARE = 1e-5  # of the largest variance: directions below are noise
 
 
 class TripDistance(nn.Module):
@@ -31,7 +38,7 @@ class TripDistance(nn.Module):
 
     def __init__(self, latent_width: int, hidden: int) -> None:
         super().__init__()
-        kept = min(_KEPT, latent_width)
+        kept = min(_MOVING, latent_width) + min(_SCENE, latent_width)
         self.register_buffer("mean", torch.zeros(latent_width))
         self.register_buffer("whiten", torch.eye(latent_width, kept))
         layers: list[nn.Module] = []
@@ -47,19 +54,46 @@ class TripDistance(nn.Module):
         return nn.functional.softplus(self.network(both)[..., 0])
 
     def seen(self, latents: Float[Tensor, "*B Z"]) -> Float[Tensor, "*B K"]:
-        """Return the directions in which latents differ most, each in standard deviations."""
+        """Return the directions that are looked at, each in standard deviations."""
         return ((latents - self.mean) @ self.whiten).clamp(-_FARTHEST_STD, _FARTHEST_STD)
 
     @torch.no_grad()
-    def fit_scale(self, latents: Float[Tensor, "F Z"]) -> None:
-        """Take mean and main directions from recorded latents."""
+    def fit_scale(self, latents: Float[Tensor, "F Z"], episode: Int64[Tensor, " F"]) -> None:
+        """Take mean and directions from recorded latents.
+
+        Args:
+            latents: of whole episodes.
+            episode: which episode a frame is of (any number that names it).
+        """
+        every = max(len(latents) // _FRAMES, 1)
+        latents, (_, group) = latents[::every], torch.unique(episode[::every], return_inverse=True)
         self.mean.copy_(latents.mean(0))
-        spread, std = latents - self.mean, latents.std(0).clamp(min=1e-6)
-        variances, directions = torch.linalg.eigh((spread / std).T @ (spread / std) / len(latents))
-        kept = self.whiten.shape[1]
-        least = variances[-1] * _LEAST_SHARE
-        scale = variances[-kept:].clamp(min=float(least)).rsqrt()
-        self.whiten.copy_(directions[:, -kept:] * scale / std[:, None])
+        std = latents.std(0)
+        std = torch.where(
+            std > _LEAST * std.max(), std, torch.inf
+        )  # what hardly varies is left out
+        seen = (latents - self.mean) / std
+        means = _means(seen, group)
+        moves, scenes = _covariance(seen - means[group]), _covariance(means)
+        # directions of the scene are looked for where an episode's own spread counts as 1
+        inverse = torch.linalg.inv(torch.linalg.cholesky(moves + _LEAST * torch.eye(len(moves))))
+        _, ways = torch.linalg.eigh(moves)
+        ratio, places = torch.linalg.eigh(inverse @ scenes @ inverse.T)
+        places = places * (ratio > 1)  # else episodes differ no more than within themselves
+        moving, scene = (min(most, seen.shape[1]) for most in (_MOVING, _SCENE))
+        kept = torch.cat([ways[:, -moving:], (inverse.T @ places)[:, -scene:]], 1)
+        kept = kept / kept.norm(dim=0).clamp(min=1e-6)
+        spread = (kept * (_covariance(seen) @ kept)).sum(0)
+        self.whiten.copy_(kept * spread.clamp(min=_LEAST).rsqrt() / std[:, None])
+
+
+def _means(seen: Float[Tensor, "F Z"], group: Int64[Tensor, " F"]) -> Float[Tensor, "E Z"]:
+    count = torch.bincount(group)[:, None]
+    return seen.new_zeros(len(count), seen.shape[1]).index_add_(0, group, seen) / count
+
+
+def _covariance(rows: Float[Tensor, "R Z"]) -> Float[Tensor, "Z Z"]:
+    return rows.T @ rows / len(rows)
 
 
 def trip_loss(

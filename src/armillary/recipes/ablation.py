@@ -24,6 +24,7 @@ from armillary.control.processes import map_in_processes
 from armillary.core.errors import ConfigError
 from armillary.core.files import write_json
 from armillary.core.progress import Bars, no_bars
+from armillary.planning.experience import AdaptationConfig
 from armillary.recipes.acting import act
 from armillary.recipes.changing import changed
 from armillary.recipes.two_rooms_eb import EBConfig, learn_rooms, protocol, record_rooms
@@ -37,30 +38,43 @@ class Part:
 
     Attributes:
         said: the same in words.
-        objective: fields of the training's objective that change.
+        recipe: settings of the training that change, e.g. ``objective.rollout_steps``.
         act: fields of the planning that change.
     """
 
     said: str
-    objective: Mapping[str, Any] = field(default_factory=dict)
+    recipe: Mapping[str, Any] = field(default_factory=dict)
     act: Mapping[str, Any] = field(default_factory=dict)
 
 
 PARTS: dict[str, Part] = {
     WHOLE: Part("nothing"),
-    "rollout": Part("steps of foresight in the loss: 1 instead of 6", {"rollout_steps": 1}),
-    "inverse_dynamics": Part("inverse dynamics", {"inverse_dynamics": 0.0}),
+    "rollout": Part(
+        "steps of foresight in the loss: 1 instead of 6", {"objective.rollout_steps": 1}
+    ),
+    "inverse_dynamics": Part("inverse dynamics", {"objective.inverse_dynamics": 0.0}),
     "anti_collapse": Part(
         "variance and covariance, over the batch and within clips",
-        {"variance": 0.0, "covariance": 0.0, "motion_variance": 0.0, "motion_covariance": 0.0},
+        {
+            "objective.variance": 0.0,
+            "objective.covariance": 0.0,
+            "objective.motion_variance": 0.0,
+            "objective.motion_covariance": 0.0,
+        },
     ),
-    "picture_view": Part("the view of the picture", {"picture_view": 0.0}),
+    "picture_view": Part("the view of the picture", {"objective.picture_view": 0.0}),
     "within_clips": Part(
-        "variance and covariance within clips", {"motion_variance": 0.0, "motion_covariance": 0.0}
+        "variance and covariance within clips",
+        {"objective.motion_variance": 0.0, "objective.motion_covariance": 0.0},
     ),
-    "proposals": Part("the prior's proposals", act={"proposals": 0}),
-    "value": Part("the learned distance in the cost", act={"value_weight": 0.0}),
-    "prior": Part("proposals and learned distance", act={"prior": False}),
+    "settling": Part("the predictor's settling", {"settling.steps": 0}),
+    "depth": Part("layers of the predictor: 1 instead of 3", {"model.predictor.layers": 1}),
+    "adapt": Part("what the episode teaches", act={"adapt": None}),
+    "doubt": Part(
+        "doubts about steps like those that went wrong", act={"adapt": AdaptationConfig(doubt=0.0)}
+    ),
+    "hold": Part("holding an action for a model step", act={"hold": False}),
+    "value": Part("the learned distance in the cost, and its hills", act={"value_weight": 0.0}),
     "last_state": Part(
         "the cost of the last state alone: the sum over the plan", act={"summed": True}
     ),
@@ -126,7 +140,7 @@ def run_ablation(
     with bars("recording") as progress:
         record_rooms(out / "recording", config.base, progress)
     names = (WHOLE, *(name for name in config.parts if name != WHOLE))
-    trained = [name for name in names if name == WHOLE or PARTS[name].objective]
+    trained = [name for name in names if name == WHOLE or PARTS[name].recipe]
     for told, stage, some in (("training", _Learn, trained), ("acting", _Act, names)):
         tasks = [(seed, name) for seed in config.seeds for name in some]
         with bars(told) as progress:
@@ -177,10 +191,9 @@ class _Learn:
         def run(task: tuple[int, str]) -> None:
             seed, name = task
             recipe = replace(self.base.recipe, seed=seed, threads=1)
-            objective = {f"objective.{key}": value for key, value in PARTS[name].objective.items()}
             config = replace(
                 self.base,
-                recipe=changed(recipe, objective),
+                recipe=changed(recipe, PARTS[name].recipe),
                 prior=replace(self.base.prior, seed=seed),
             )
             learn_rooms(config, self.out / "recording", _run_of(self.out, seed, name))
@@ -205,7 +218,7 @@ class _Act:
 
 
 def _run_of(out: Path, seed: int, name: str) -> Path:
-    return out / str(seed) / (name if PARTS[name].objective else WHOLE)
+    return out / str(seed) / (name if PARTS[name].recipe else WHOLE)
 
 
 def _acted(out: Path, seed: int, name: str) -> Path:

@@ -36,6 +36,7 @@ from armillary.core.progress import Progress, silent
 from armillary.core.rng import generator
 from armillary.models import load_model
 from armillary.planning import PLANNERS
+from armillary.planning.experience import AdaptationConfig
 from armillary.recipes.finding import find_model
 
 
@@ -61,6 +62,8 @@ class ActConfig:
         prior: plan with the goal prior in the model's folder.
         proposals: plans of the prior that each decision tries first; without the prior, none.
         value_weight: of the prior's distance in the cost; without the prior, 0.
+        hold: plans hold one action for all world steps of a model step.
+        adapt: how the policy learns from each episode while it runs; None for not at all.
     """
 
     planner: str = "icem"
@@ -79,6 +82,8 @@ class ActConfig:
     prior: bool = False
     proposals: int = ModelSpec.proposals
     value_weight: float = ModelSpec.value_weight
+    hold: bool = False
+    adapt: AdaptationConfig | None = None
 
 
 @dataclass(frozen=True)
@@ -149,6 +154,8 @@ def model_spec(folder: Path, config: ActConfig) -> ModelSpec:
         history=config.history,
         replan=config.replan,
         summed=config.summed,
+        hold=config.hold,
+        adapt=config.adapt,
         batch=config.batch,
         prior=config.prior,
         proposals=config.proposals,

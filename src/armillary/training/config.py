@@ -135,14 +135,21 @@ class SettlingConfig:
         batch_size: clips per step.
         lr: peak learning rate, of AdamW.
         clips: most clips whose latents are kept in memory.
+        rollout_steps: steps ahead that are foreseen from every step of a clip, on the predictor's
+            own foresight from the second on.
     """
 
     steps: int = 0
     batch_size: int = 64
     lr: float = 1e-3
     clips: int = 4096
+    rollout_steps: int = 1
 
     def __post_init__(self) -> None:
+        if self.rollout_steps < 1:
+            raise ConfigError(
+                f"settling.rollout_steps must be at least 1, got {self.rollout_steps}."
+            )
         if self.steps < 0 or min(self.batch_size, self.clips) < 1 or not self.lr > 0:
             raise ConfigError(
                 "settling.steps must be at least 0, settling.batch_size and clips at least 1 and "

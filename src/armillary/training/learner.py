@@ -33,6 +33,7 @@ from armillary.objectives import (
 )
 from armillary.spatial import points_from_depth, transform_points
 from armillary.training.config import ObjectiveConfig
+from armillary.training.foresight import came_after_each, foreseen_from_each
 from armillary.training.other_sight import CrossModal, OtherView
 from armillary.training.sensor_dropout import draw_kept
 
@@ -196,26 +197,10 @@ class Learner(nn.Module):
         return latents.new_zeros(len(latents), latents.shape[1] - 1, 0)
 
     def _rollout(self, latents: Tensor, actions: Tensor) -> Tensor:
-        """Foresee K steps from every start at once; starts keep the memory of what came before."""
         steps_ahead = self.objective.rollout_steps
-        starts = latents.shape[1] - steps_ahead
-        memories = self._memories(latents, actions, starts)
-        state = latents[:, :starts].flatten(0, 1)
-        ahead = [actions[:, k : k + starts].flatten(0, 1) for k in range(steps_ahead)]
-        foreseen = self.model.foresee(state, memories, torch.stack(ahead, 1))
-        foreseen = foreseen.unflatten(0, (len(latents), starts))
-        came = latents.unfold(1, steps_ahead, 1)[:, 1:].transpose(2, 3)
+        foreseen = foreseen_from_each(self.model, latents, actions, steps_ahead)
         weights = decaying_weights(steps_ahead, self.objective.rollout_decay)
-        return rollout_loss(foreseen, came, weights)
-
-    def _memories(self, latents: Tensor, actions: Tensor, starts: int) -> Tensor:
-        """Return the memory before each start, from what was seen: [B*R M]."""
-        memory = self.model.predictor.start(latents[:, 0])
-        memories = [memory]
-        for step in range(starts - 1):
-            memory = self.model.predictor.remember(latents[:, step], actions[:, step], memory)
-            memories.append(memory)
-        return torch.stack(memories, 1).flatten(0, 1)
+        return rollout_loss(foreseen, came_after_each(latents, steps_ahead), weights)
 
     def _sigreg(self, latents: Tensor, step: int) -> Tensor:
         rng = torch_generator("sigreg", self.seed, step)

@@ -208,7 +208,7 @@ def _adapted(force: float, excess: float, slack: float) -> float:
 @torch.no_grad()
 def _fit_scales(prior: GoalPrior, trails: Trails) -> None:
     if prior.config.distance == "trips":
-        prior.trips.fit_scale(trails.latents)
+        prior.trips.fit_scale(trails.latents, trails.begin)
     std, mean = torch.std_mean(trails.latents, 0, correction=0)
     prior.latent_mean.copy_(mean)
     # Dimensions that hardly move are mostly noise, and are not blown up to the others' size.

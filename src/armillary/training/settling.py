@@ -26,6 +26,7 @@ from armillary.data import Windows
 from armillary.models import JEPA
 from armillary.training.config import OptimizerConfig, SettlingConfig
 from armillary.training.devices import on_device
+from armillary.training.foresight import came_after_each, foreseen_from_each
 from armillary.training.schedule import learning_rate
 
 _ENCODED = 64  # clips at once
@@ -61,7 +62,8 @@ def settle(
         for group in optimizer.param_groups:
             group["lr"] = learning_rate(rates, step, config.steps)
         chosen = generator("settling", seed, step).integers(0, len(drawn), config.batch_size)
-        error = _error(model, seen, torch.from_numpy(chosen).to(seen.tokens.device))
+        chosen = torch.from_numpy(chosen).to(seen.tokens.device)
+        error = _error(model, seen, chosen, config.rollout_steps)
         optimizer.zero_grad()
         error.backward()
         norm = nn.utils.clip_grad_norm_(predictor.parameters(), rates.clip_norm)
@@ -85,15 +87,25 @@ def step_ahead_error(model: JEPA, windows: Windows, seed: int) -> float:
     """
     drawn = generator("settling.judged", seed).permutation(len(windows))[:_JUDGED]
     seen = _encoded(model, windows, np.sort(drawn))
-    return float(_error(model, seen, torch.arange(len(drawn), device=seen.tokens.device)))
+    return float(_error(model, seen, torch.arange(len(drawn), device=seen.tokens.device), 1))
 
 
-def _error(model: JEPA, seen: Latent, chosen: Tensor) -> Tensor:
+def _error(model: JEPA, seen: Latent, chosen: Tensor, steps_ahead: int) -> Tensor:
     tokens = seen.tokens[chosen]
+    if steps_ahead > 1:
+        latents, actions = tokens.flatten(2), _actions(model, seen, chosen)
+        foreseen = foreseen_from_each(model, latents, actions, steps_ahead)
+        return (foreseen - came_after_each(latents, steps_ahead)).square().mean()
     foreseen = model.foresee_each(
         Latent(tokens, None if seen.actions is None else seen.actions[chosen])
     )
     return (foreseen - tokens[:, 1:]).square().mean()
+
+
+def _actions(model: JEPA, seen: Latent, chosen: Tensor) -> Tensor:
+    if seen.actions is not None:
+        return model.normalizer.actions(seen.actions[chosen])
+    return seen.tokens.new_zeros(len(chosen), seen.tokens.shape[1] - 1, 0)
 
 
 @torch.no_grad()
