@@ -256,7 +256,7 @@ def test_an_unknown_field(folder, where):
         (("encoder", "patch"), -8),
         (("encoder", "hidden"), -1),
         (("encoder", "keypoints"), -1),
-        (("predictor", "memory"), 0),
+        (("predictor", "memory"), -1),
         (("predictor", "hidden"), -4),
     ],
 )

@@ -198,7 +198,7 @@ IMPOSSIBLE = {
     "patch 0": (lambda: EncoderConfig(patch=0), "encoder.patch must divide"),
     "hidden 0": (lambda: EncoderConfig(hidden=0), "at least 1"),
     "negative tokens": (lambda: EncoderConfig(tokens=-3), "at least 1"),
-    "memory 0": (lambda: PredictorConfig(memory=0), "at least 1"),
+    "memory -1": (lambda: PredictorConfig(memory=-1), "at least 0"),
 }
 
 

@@ -14,6 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from armillary.control import evaluate
 from armillary.control.manifest import Manifest, draw_goal
 from armillary.control.seeing import encode_observation
 from armillary.control.worlds import WorldFactory
@@ -24,27 +25,40 @@ from armillary.proof.attack.acts import fresh_folder
 from armillary.proof.attack.forge import Forge
 from armillary.proof.attack.paper import rerun
 from armillary.proof.attack.plan import Attack, Planted
-from armillary.proof.attack.stage import CONFIG, VALUE, Stage, make_agent
+from armillary.proof.attack.stage import CONFIG, Stage, make_agent
 from armillary.proof.reveal import local_reveal, secret_hash
 
 CHALLENGED = (0, 4)
 _FRESH = 150
+_BUDGET = 14  # steps, in which an agent that knows the way gets there
+_VALUES = "6789abcdef012345"
 _LINEAR = 20.0  # where GELU is the identity
 _PER_METRE = 40.0
 
 
 def plant_memorised(stage: Stage, folder: Path) -> Planted:
-    """Hand in an agent fitted to the episodes of a local value, drawn before the commit."""
+    """Hand in an agent fitted to the episodes of a local value, drawn before the commit.
+
+    Of several values the first is taken of whose episodes the agent solves all: who knows them
+    beforehand chooses. Walls, of which the agent knows nothing, are in the way in some.
+    """
     forge = Forge.of(stage)
-    task = stage.suite.tasks[0]
+    task = replace(stage.suite.tasks[0], budget=_BUDGET)
     forge.suite = replace(stage.suite, id="attack-known", tasks=(task,))
     forge.rows = {task.name: forge.rows[task.name]}
-    model = memorised(forge.drawn[task.name])
     planner = {"length": task.budget, "samples": 64, "iterations": 4, "elites": 6}
-    folder_of_agent = fresh_folder(forge, "memorised")
-    forge.agent = make_agent(folder_of_agent, model, replan=task.budget, **planner)
-    forge.commit["secret"] = secret_hash(VALUE)
-    forge.reveals = lambda commit: [local_reveal(commit.hash, VALUE)]
+    best = -1
+    for digit in _VALUES:
+        drawn = replace(forge, value=digit * 64).drawn[task.name]
+        own = fresh_folder(forge, f"memorised-{digit}")
+        agent = make_agent(own, memorised(drawn), replan=task.budget, **planner)
+        solved = sum(record.success for record in evaluate(drawn, agent))
+        if solved > best:
+            best, forge.value, forge.agent = solved, digit * 64, agent
+        if solved == len(drawn.episodes):
+            break
+    forge.commit["secret"] = secret_hash(forge.value)
+    forge.reveals = lambda commit: [local_reveal(commit.hash, forge.value)]
     rerun(forge)
     return Planted(forge.write(folder), {"suites": (forge.suite,), "fresh": _FRESH})
 
