@@ -63,6 +63,8 @@ def test_episodes_that_adapt_do_not_know_of_each_other(spec, hold):
     records = evaluate(RULES, adapts, toy.PointWorld)
     assert all(record.error == "" for record in records)
     assert evaluate(RULES, adapts, toy.PointWorld, workers=2) == records
+    together = evaluate(RULES, replace(adapts, batch=2), toy.PointWorld)
+    assert all(record.error == "" for record in together)
     still = evaluate(RULES, replace(spec, hold=hold), toy.PointWorld)
     assert [one.actions for one in records] != [one.actions for one in still]
 

@@ -10,6 +10,7 @@ from armillary.control.model_policy import ModelPolicy
 from armillary.core.errors import ConfigError
 from armillary.core.rng import torch_generator
 from armillary.core.values import ActionBounds, Latent, Observation
+from armillary.models import GoalPrior, GoalPriorConfig
 from armillary.planning import make_planner
 from armillary.planning.adaptation import (
     AdaptedCost,
@@ -138,6 +139,13 @@ def test_held_actions_are_the_same_for_every_world_step():
     assert foreseen.flatten().tolist() == [1.5, -3.0]
 
 
+class Straight(GoalPrior):
+    """A prior that has learned the straight distance, and so knows of no wall."""
+
+    def distance(self, tokens, goal_tokens):
+        return straight(tokens, goal_tokens)
+
+
 def _room(x: float, y: float, action: np.ndarray) -> tuple[float, float]:
     """A wall at x = 1 that ends at y = 1.5, of which the model knows nothing."""
     for dx, dy in action.reshape(-1, 2):
@@ -148,10 +156,7 @@ def _room(x: float, y: float, action: np.ndarray) -> tuple[float, float]:
 
 
 def _walk(adapt: AdaptationConfig | None, steps: int = 120) -> tuple[list[float], ModelPolicy]:
-    from armillary.models import GoalPriorConfig, untrained_prior
-
-    prior = untrained_prior(GoalPriorConfig(2, 4, hidden=8, embedding=16), 0)
-    prior.distance = straight  # type: ignore[method-assign]
+    prior = Straight(GoalPriorConfig(2, 4, hidden=8, embedding=16))
     planner = make_planner("icem", length=4, samples=64, iterations=2, std=1.0)
     bounds = ActionBounds(np.full(2, -0.5), np.full(2, 0.5))
     policy = ModelPolicy(
