@@ -29,6 +29,7 @@ LEAVES = [
     ["bench", "latency"],
     ["bench", "peers"],
     ["bench", "two-rooms"],
+    ["bench", "push"],
     ["bench", "ablation"],
     ["bench", "spatial"],
     *(["bench", name] for name in ("keygen", "pack", "commit", "nonce", "reveal", "run", "score")),

@@ -21,7 +21,8 @@ from armillary.control import (
     save_guard,
     summarise,
 )
-from armillary.control.watching import Memory
+from armillary.control.guard import JUMP_FLOOR
+from armillary.control.watching import Differences, Memory
 from armillary.core.errors import ConfigError, FormatError
 from armillary.core.files import read_json, write_json
 
@@ -57,7 +58,7 @@ def test_an_exact_model_never_stops_in_normal_life(guard):
 def test_an_unexpected_jump_stops_it_at_its_step_for_good(guard):
     records = run(guard, toys.Jumping)
     assert [record.alarm.step for record in records] == [toys.AT] * 12
-    assert {record.alarm.reason for record in records} <= {"scene", "change"}
+    assert {record.alarm.reason for record in records} <= {"scene", "jump"}
     assert summarise(records).alarms == 12
     for record in records:
         assert record.alarm.score > record.alarm.limit
@@ -68,7 +69,7 @@ def test_an_unexpected_jump_stops_it_at_its_step_for_good(guard):
 
 def test_ignored_actions_are_told_from_a_changed_scene(guard):
     # normal steps of this toy are exact: half a step's noise would not be, so ``scene`` is off
-    deaf = replace(guard, limits={**guard.limits, "scene": float("inf"), "change": float("inf")})
+    deaf = replace(guard, limits={**guard.limits, "scene": float("inf"), "jump": float("inf")})
     records = run(deaf, toys.Stuck)
     assert {record.alarm.reason for record in records} == {"motion"}
     # the first ignored action is answered by what is seen at AT, with evidence below one step's cap
@@ -132,11 +133,11 @@ def test_a_guard_reads_back_to_the_bit(guard, tmp_path):
 @pytest.mark.parametrize(
     ("field", "value"),
     [
-        ("format", "armillary.guard/1"),
+        ("format", "armillary.guard/2"),
         ("residuals.mean", {"shape": [3], "float64": "AAAA"}),
         ("changes.spread", {"shape": [2], "float64": "AAAAAAAAAAAAAAAAAAAAAA=="}),
         ("residuals.kept", [[1, 1]]),
-        ("limits", {"scene": "inf", "change": 1.0, "motion": 1.0, "picture": 1.0}),
+        ("limits", {"scene": "inf", "jump": 1.0, "motion": 1.0, "picture": 1.0}),
         ("limits", {"scene": 1.0}),
         ("change", {"shape": [1], "float64": "AAAAAAAA8D8="}),
         ("scene", {"rotation": {"shape": [1], "float64": "AAAAAAAA8D8="}, "scale": 1, "slope": 0}),
@@ -169,8 +170,25 @@ def test_a_policy_is_guarded_by_its_own_guard_only_and_in_any_process(guard, tmp
 
 
 def test_a_guard_needs_a_limit_for_every_question(guard):
-    with pytest.raises(ConfigError, match="a limit for each of scene, change, motion, picture"):
+    with pytest.raises(ConfigError, match="a limit for each of scene, jump, motion, picture"):
         replace(guard, limits={"scene": 1.0})
+
+
+def test_a_jump_is_what_stands_out_from_the_steps_around_it(guard):
+    def jumps(*sizes):
+        change = np.outer(sizes, [0.2, 0.4]).astype(np.float32)
+        nothing = np.zeros_like(change)
+        steps = Differences(nothing, nothing, nothing, change, np.zeros(len(sizes)))
+        size = guard.normal.change.score(change)
+        around = size[1:-1] / (size[:-2] + size[2:] + JUMP_FLOOR)
+        found = guard.normal.trace(steps)["jump"]
+        np.testing.assert_allclose(found[2:], around)
+        assert found[0] == 0
+        return found
+
+    swept, jumped = jumps(0, 1, 2, 3, 2, 1, 0), jumps(0, 1, 1, 3, 1, 1, 0)
+    assert jumped.argmax() == 4  # of the step before
+    assert jumped.max() > 3 * swept.max()
 
 
 def test_settings_are_checked(guard):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -74,6 +75,33 @@ def test_the_policy_is_a_density_and_draws_from_itself(prior):
     torch.testing.assert_close(drawn[0], mixture.means[0, weights.argmax()])
 
 
+def test_what_is_meant_is_the_mean_of_a_component_as_often_as_it_weighs(prior):
+    state, goal = normal(1, 8), normal(1, 8, seed=1)
+    mixture = prior.mixture(state.expand(20_000, -1), goal.expand(20_000, -1))
+    meant, means = mixture.intent(torch_generator("meant")), mixture.means[0]
+    which = (meant[:, None] - means).abs().sum(-1).argmin(-1)
+    assert torch.equal(meant, means[which])
+    share = torch.bincount(which, minlength=len(means)) / len(which)
+    torch.testing.assert_close(share, mixture.logits[0].softmax(-1), atol=0.015, rtol=0)
+    prior.action_mean.fill_(5.0)
+    one = prior.intent(state[0], goal[0], torch_generator("meant"))
+    torch.testing.assert_close(one, meant[0] + 5.0)
+
+
+def test_a_policy_that_sees_the_gap_sees_goal_minus_state_in_units_of_latents():
+    prior = untrained_prior(replace(CONFIG, gap=True, layers=3), 0)
+    prior.latent_mean.fill_(7.0)
+    prior.latent_std.fill_(0.5)
+    layers = [layer for layer in prior.policy if isinstance(layer, torch.nn.Linear)]
+    assert len(layers) == 4 and layers[0].in_features == 3 * 8
+    seen = []
+    layers[0].register_forward_pre_hook(lambda _, told: seen.append(told[0]))
+    state, goal = normal(2, 8), normal(2, 8, seed=1)
+    prior.mixture(state, goal)
+    wanted = torch.cat([(state - 7) / 0.5, (goal - 7) / 0.5, (goal - state) / 0.5], -1)
+    torch.testing.assert_close(seen[0], wanted)
+
+
 def test_drawn_actions_are_in_the_worlds_units_and_repeat(prior):
     prior.action_mean.fill_(5.0)
     prior.action_std.fill_(0.01)
@@ -141,6 +169,7 @@ def rewritten(file, change):
         (lambda about: about["config"].update(hidden=17), "has shape"),
         (lambda about: about["config"].update(hidden=1 << 40), "refused as too many|no prior has"),
         (lambda about: about["config"].update(embedding=33), "multiple of 16"),
+        (lambda about: about["config"].update(layers=1 << 40), "has 1 to 16 layers"),
         (lambda about: about["config"].update(run="rm"), "unknown field 'run'"),
         (lambda about: about.clear(), "unknown architecture None"),
     ],

@@ -141,6 +141,15 @@ def test_samples_are_what_they_say():
     assert abs(float(kept) - (0.25 + 0.75 / 3)) < 0.03
 
 
+def test_goals_within_a_few_steps_come_as_often_near_as_far():
+    recorded = maze.trails(torch.arange(300.0).view(3, 100, 1), torch.zeros(3, 100, 1), skip=2)
+    shares = GoalShares(later=1.0, same_episode=0.0, within=5)
+    steps = draw(recorded, 20_000, shares, generator("within")).known
+    assert steps.min() == 1 and steps.max() == 5
+    share = torch.bincount(steps.long(), minlength=6)[1:] / len(steps)
+    assert (share - 0.2).abs().max() < 0.03  # at an episode's end fewer are left
+
+
 def test_frames_are_encoded_once_and_meet_their_actions(prior_run):
     model, windows = prior_run
     found = trails_of(model, windows)
@@ -177,6 +186,7 @@ def test_what_cannot_be_learned_from_gets_a_sentence(prior_run):
     [
         ({"steps": 0}, "steps must be above 0, got 0"),
         ({"slack": float("nan")}, "slack must be above 0, got nan"),
+        ({"layers": 17}, "layers is 1 to 16, got 17"),
         ({"sharpness": -1.0}, "sharpness must be at least 0, got -1.0"),
     ],
 )
@@ -185,6 +195,10 @@ def test_settings_out_of_range_get_a_sentence(change, sentence):
         PriorConfig(**change)
     with pytest.raises(ConfigError, match="later and same_episode must not be negative nor sum"):
         GoalShares(later=0.8, same_episode=0.3)
+    with pytest.raises(
+        ConfigError, match="jump must be at least 1 and within at least 0, got 4 an"
+    ):
+        GoalShares(within=-1)
 
 
 @pytest.fixture(scope="module")

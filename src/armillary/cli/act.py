@@ -31,7 +31,8 @@ class Act(Command):
     out: Path = Path("out/act")
     """Folder for manifest.json, records and rows.json."""
     planner: str = "icem"
-    """Planner that searches the model: cem, icem, mppi, gradient or collocation."""
+    """Planner that searches the model: cem, icem, mppi, gradient or collocation; none to act as the
+    prior says."""
     plan: UseAppendAction[tuple[str, ...]] = ()
     """A setting of the planner, e.g. --plan length=16; may be given several times."""
     episodes: int = 100
@@ -53,7 +54,7 @@ class Act(Command):
     success_distance: float | None = None
     """Solved within this distance of the goal, in the world's unit; else the task's own."""
     prior: bool = False
-    """Plan with the model's goal prior (armillary prior trains one)."""
+    """Plan with the model's goal prior, or follow it (armillary prior trains one)."""
     proposals: int | None = None
     """Plans of the prior that each decision tries first; 0 leaves them out."""
     value_weight: float | None = None

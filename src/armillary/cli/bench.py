@@ -196,6 +196,26 @@ class TwoRooms(Command):
 
 
 @dataclass(frozen=True, kw_only=True)
+class Pushing(Command):
+    """Record the tabletop, learn to push, and push objects to their place in goal pictures.
+
+    Takes about an hour; what is finished in the folder is used again.
+
+    e.g. armillary bench push --out out/push --json
+    """
+
+    out: Path = Path("out/push")
+    """Folder for the recording, the run, the records and result.json."""
+
+    def run(self) -> Outcome:
+        """Run all of it."""
+        from armillary.recipes.pushing import run_pushing
+
+        value = run_pushing(self.out, bars=bar)
+        return Outcome(value, facts(value))
+
+
+@dataclass(frozen=True, kw_only=True)
 class Ablation(Command):
     """Leave out each part of the two-rooms recipe in turn, and count what it was worth.
 
@@ -272,6 +292,7 @@ Bench = (
     | Annotated[Lidar, subcommand("lidar")]
     | Annotated[Peers, subcommand("peers")]
     | Annotated[TwoRooms, subcommand("two-rooms")]
+    | Annotated[Pushing, subcommand("push")]
     | Annotated[Ablation, subcommand("ablation")]
     | Annotated[Keygen, subcommand("keygen")]
     | Annotated[Pack, subcommand("pack")]

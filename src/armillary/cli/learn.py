@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 
 from tyro.conf import Positional, UseAppendAction
@@ -130,15 +130,24 @@ class Prior(Command):
     """Dataset with actions, as a rule the one that the model was trained on."""
     steps: int = 3000
     """Optimizer steps."""
+    within: int = 0
+    """Most model steps to the goals that it learns from; 0 for any later one, and others."""
+    imitate: bool = False
+    """Learn to act without a search: repeat what was recorded, with a larger policy (as bench push
+    does)."""
     seed: int = 0
     """Seed of weights, samples and split."""
 
     def run(self) -> Outcome:
         """Train the prior."""
         from armillary.recipes.prior import add_prior
-        from armillary.training.prior import PriorConfig
+        from armillary.training.prior import PriorConfig, imitation
+        from armillary.training.trails import GoalShares
 
-        config = PriorConfig(steps=self.steps, seed=self.seed)
+        config = PriorConfig(goals=GoalShares(within=self.within))
+        if self.imitate:
+            config = imitation(self.within)
+        config = replace(config, steps=self.steps, seed=self.seed)
         with bar("training") as progress:
             found = add_prior(self.model, self.dataset, config, progress)
         said = f"a goal prior in {found.seconds:.0f} s: {found.file}"

@@ -8,9 +8,10 @@ from armillary.control.manifest import EpisodeSpec, Manifest, load_manifest, mak
 from armillary.control.model_policy import ModelPolicy
 from armillary.control.oracle import Oracle
 from armillary.control.policies import NoOpPolicy, RandomPolicy
+from armillary.control.prior_policy import PriorPolicy
 from armillary.control.records import Alarm, Record, read_records, write_records
 from armillary.control.replay import Replay, redecide, replay
-from armillary.control.specs import ModelSpec, NoOpSpec, OracleSpec, RandomSpec
+from armillary.control.specs import ModelSpec, NoOpSpec, OracleSpec, PriorSpec, RandomSpec
 from armillary.control.statistics import (
     McNemar,
     bootstrap_interval,
@@ -37,6 +38,8 @@ __all__ = [
     "NoOpSpec",
     "Oracle",
     "OracleSpec",
+    "PriorPolicy",
+    "PriorSpec",
     "RandomPolicy",
     "RandomSpec",
     "Record",

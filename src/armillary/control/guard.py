@@ -5,9 +5,10 @@ Four questions at every model step, each with a limit of its own:
     scene    Is what came far from what was foreseen? The residual, in the directions in which
              scenes differ most, in units of normal residuals and of the error that is usual when
              so much change is foreseen.
-    change   Did more change at once than ever does? The change of the latent, in directions of the
-             same kind, in units of normal changes. It needs no foresight, so it still sees where
-             foresight is poor.
+    jump     Did far more change in one step than in the steps around it? The change of the latent,
+             in directions of the same kind, beside that of its neighbours: what moves fast, or
+             passes before something, takes several steps to come and go. It is answered one step
+             late, and needs no foresight, so it still sees where foresight is poor.
     motion   Is what came explained better by "nothing was done" than by the action that was sent?
              The gain in explained error is evidence; it adds up over steps (CUSUM), a step counts
              for at most ``STEP_CAP`` and only above ``STEP_DRIFT``, so that one odd step alone
@@ -39,9 +40,26 @@ from armillary.objectives.expected_error import ExpectedError
 from armillary.objectives.whitening import Whitening
 
 Reaction = Literal["stop", "slow", "note"]
-QUESTIONS = ("scene", "change", "motion", "picture")
-STEP_CAP = 1.0
-STEP_DRIFT = 0.4
+QUESTIONS = ("scene", "jump", "motion", "picture")
+STEP_CAP = 0.5
+STEP_DRIFT = 0.1
+# in normal changes: how much a step must change to stand out where nothing else moves
+JUMP_FLOOR = 4.0
+
+
+@dataclass(frozen=True)
+class Trail:
+    """What an episode has shown so far, beside which its next step is judged.
+
+    Attributes:
+        evidence: score of ``motion``.
+        earlier: change of the step before the last, in normal changes.
+        last: change of the last step; whether it was a jump shows with the next one.
+    """
+
+    evidence: float = 0.0
+    earlier: float = 0.0
+    last: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -62,31 +80,33 @@ class Normal:
     motion: Whitening
     motion_error: ExpectedError
 
-    def judge(self, step: Differences, evidence: float) -> dict[str, float]:
-        """Return the score of every question after one more step, by its name.
+    def judge(self, step: Differences, trail: Trail) -> tuple[dict[str, float], Trail]:
+        """Return the score of every question after one more step by its name, and what it leaves.
 
         Args:
             step: F = 1.
-            evidence: score of ``motion`` so far; 0 at the start of an episode.
+            trail: of the steps before.
         """
         error = self.scene.score(step.residual) / self.scene_error.at(step.foreseen)
         gain = self.motion.score(step.residual) - self.motion.score(step.idle)
         gain = float((gain / self.motion_error.at(step.foreseen))[0])
         # min and max would swallow a NaN or not, by the order of their arguments
-        grown = evidence + (STEP_CAP if gain > STEP_CAP else gain) - STEP_DRIFT
-        return {
+        grown = trail.evidence + (STEP_CAP if gain > STEP_CAP else gain) - STEP_DRIFT
+        evidence = 0.0 if grown < 0 else grown
+        change = float(self.change.score(step.change)[0])
+        scores = {
             "scene": float(error[0]),
-            "change": float(self.change.score(step.change)[0]),
-            "motion": 0.0 if grown < 0 else grown,
+            "jump": trail.last / (trail.earlier + change + JUMP_FLOOR),
+            "motion": evidence,
             "picture": float(step.picture[0]),
         }
+        return scores, Trail(evidence, trail.last, change)
 
     def trace(self, steps: Differences) -> dict[str, Float64[np.ndarray, " F"]]:
         """Return all scores at every step of an episode, judged one by one as it is done live."""
-        evidence, found = 0.0, []
+        trail, found = Trail(), []
         for row in range(len(steps.residual)):
-            scores = self.judge(steps.at(row), evidence)
-            evidence = scores["motion"]
+            scores, trail = self.judge(steps.at(row), trail)
             found.append(scores)
         return {name: np.array([s[name] for s in found], np.float64) for name in QUESTIONS}
 
@@ -134,14 +154,14 @@ class GuardState:
     Attributes:
         inner: the policy's own state.
         memory: what the watcher remembers.
-        evidence: of the question ``motion``.
+        trail: what the steps so far have shown.
         step: world step of the next action.
         alarm: what ended normal life; None so far.
     """
 
     inner: Any
     memory: Memory
-    evidence: float
+    trail: Trail
     step: int
     alarm: Alarm | None = None
 
@@ -183,7 +203,8 @@ class GuardedPolicy:
 
     def init(self, goal: Observation, seed: int) -> GuardState:
         """Return the state at the start of an episode."""
-        return GuardState(self.policy.init(goal.only(self.policy.observes), seed), Memory(), 0.0, 0)
+        inner = self.policy.init(goal.only(self.policy.observes), seed)
+        return GuardState(inner, Memory(), Trail(), 0)
 
     def act(
         self, observation: Observation, state: GuardState
@@ -206,6 +227,6 @@ class GuardedPolicy:
         found, memory = self.watcher.see(observation, state.memory)
         if found is None:
             return replace(state, memory=memory)
-        scores = self.guard.normal.judge(found, state.evidence)
+        scores, trail = self.guard.normal.judge(found, state.trail)
         alarm = self.guard.alarm(state.step, scores)
-        return replace(state, memory=memory, evidence=scores["motion"], alarm=alarm)
+        return replace(state, memory=memory, trail=trail, alarm=alarm)

@@ -27,7 +27,7 @@ from armillary.objectives.expected_error import ExpectedError
 from armillary.objectives.scaler import Scaler
 from armillary.objectives.whitening import Whitening
 
-FORMAT = "armillary.guard/2"
+FORMAT = "armillary.guard/3"
 _MAX_WIDTH = 1 << 16
 
 
@@ -73,7 +73,10 @@ def load_guard(path: Path) -> Guard:
             _number(value["false_alarms"]),
         )
     except (AttributeError, KeyError, TypeError, ValueError, binascii.Error) as error:
-        raise FormatError(f"{path}: not a guard of format {FORMAT} ({error}).") from error
+        raise FormatError(
+            f"{path}: not a guard of format {FORMAT} ({error}); calibrate one with: "
+            "armillary guard MODEL WORLD"
+        ) from error
     return guard
 
 

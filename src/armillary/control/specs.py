@@ -13,6 +13,7 @@ from typing import Any
 from armillary.control.model_policy import ModelPolicy, check_action_width
 from armillary.control.oracle import Oracle
 from armillary.control.policies import NoOpPolicy, RandomPolicy
+from armillary.control.prior_policy import PriorPolicy
 from armillary.core.errors import CheckpointError, ConfigError
 from armillary.core.hashing import file_sha256, json_sha256
 from armillary.core.protocols import Policy
@@ -133,7 +134,7 @@ class ModelSpec:
             summed=self.summed,
             budget_model_steps=self.budget_model_steps,
             image_size=getattr(getattr(config, "encoder", None), "image_size", None),
-            prior=self._prior(model),
+            prior=_prior_of(self.folder, model) if self.prior else None,
             proposals=self.proposals if self.prior else 0,
             value_weight=self.value_weight if self.prior else 0.0,
             batch=self.batch,
@@ -143,14 +144,7 @@ class ModelSpec:
 
     def identity(self) -> str:
         """Return the hash of the model's files and all settings, the folder's place left out."""
-        folder = Path(self.folder)
-        if not folder.is_dir():
-            raise ConfigError(f"{folder}: there is no such folder; a model folder was expected.")
-        files = {
-            path.name: file_sha256(path)
-            for path in sorted(folder.iterdir())
-            if path.suffix in (".safetensors", ".json") and (self.prior or path.name != PRIOR_FILE)
-        }
+        files = _hashes(self.folder, self.prior)
         settings = [self.planner, dict(self.planner_settings), self.history, self.replan]
         settings += [self.discount, self.observes]
         # what is not asked for leaves no trace: names are what they were before it could be
@@ -165,16 +159,60 @@ class ModelSpec:
         together = f" batch {self.batch}" if self.batch > 1 else ""
         return f"model {json_sha256([files, settings])}{together}"
 
-    def _prior(self, model: JEPA) -> GoalPrior | None:
-        if not self.prior:
-            return None
-        found = load_prior(Path(self.folder), model)
-        if found is None:
-            raise CheckpointError(
-                f"{self.folder}: holds no goal prior; train one with: "
-                f"armillary prior {self.folder} DATASET"
-            )
-        return found
+
+@dataclass(frozen=True)
+class PriorSpec:
+    """A ``PriorPolicy`` on a model folder that holds a goal prior.
+
+    Attributes:
+        folder: the model.
+    """
+
+    folder: Path
+
+    def __call__(self, world: WorldSpec) -> PriorPolicy:
+        """Return the policy, with model and prior loaded.
+
+        Raises:
+            CheckpointError: the folder is not a complete model, or holds no prior.
+            ShapeError: the model's actions are not the world's.
+        """
+        model = load_model(Path(self.folder))
+        config = model.config
+        check_action_width(model, world.bounds, config.frame_skip)
+        return PriorPolicy(
+            model=model,
+            prior=_prior_of(self.folder, model),
+            bounds=world.bounds,
+            observes=observation_streams(config),
+            frame_skip=config.frame_skip,
+            image_size=config.encoder.image_size,
+        )
+
+    def identity(self) -> str:
+        """Return the hash of the model's files, the folder's place left out."""
+        return f"prior {json_sha256(_hashes(self.folder, prior=True))}"
+
+
+def _prior_of(folder: Path, model: JEPA) -> GoalPrior:
+    found = load_prior(Path(folder), model)
+    if found is None:
+        raise CheckpointError(
+            f"{folder}: holds no goal prior; train one with: armillary prior {folder} DATASET"
+        )
+    return found
+
+
+def _hashes(folder: Path, prior: bool) -> dict[str, str]:
+    """Return the hash of each file of a model, by its name."""
+    folder = Path(folder)
+    if not folder.is_dir():
+        raise ConfigError(f"{folder}: there is no such folder; a model folder was expected.")
+    return {
+        path.name: file_sha256(path)
+        for path in sorted(folder.iterdir())
+        if path.suffix in (".safetensors", ".json") and (prior or path.name != PRIOR_FILE)
+    }
 
 
 def observation_streams(config: Any) -> tuple[str, ...]:

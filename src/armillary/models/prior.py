@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int64
 from torch import Tensor, nn
 
 from armillary.core.errors import ConfigError
@@ -27,6 +27,7 @@ from armillary.models.seeding import seeded
 from armillary.models.trip_distance import TripDistance
 
 _GROUPS = 8
+MOST_LAYERS = 16
 # Components narrower than this share of the actions' spread would make a likelihood explode.
 _LOG_STD = (-3.0, 0.5)
 _ROUND = 1e-6  # rounds the tip of the square root, whose slope is infinite at zero
@@ -42,6 +43,9 @@ class GoalPriorConfig:
         hidden: width of the hidden layers.
         embedding: width of the space in which distances are taken; half of it is symmetric.
         components: M, actions that the policy can hold apart (left or right of an obstacle).
+        layers: hidden layers of the policy.
+        gap: the policy sees the goal minus the state, too: where a few millimetres decide, it need
+            not find them as the small difference of two large numbers.
         distance: ``chains``, the quasimetric; or ``trips``, a ``TripDistance``.
     """
 
@@ -50,6 +54,8 @@ class GoalPriorConfig:
     hidden: int = 256
     embedding: int = 128
     components: int = 4
+    layers: int = 2
+    gap: bool = False
     distance: Literal["chains", "trips"] = "chains"
 
     def __post_init__(self) -> None:
@@ -59,6 +65,8 @@ class GoalPriorConfig:
                 "A goal prior needs widths and components of at least 1 and an embedding that is a "
                 f"multiple of {2 * _GROUPS}; got {self}."
             )
+        if not 1 <= self.layers <= MOST_LAYERS:
+            raise ConfigError(f"A goal prior has 1 to {MOST_LAYERS} layers; got {self.layers}.")
 
 
 @dataclass(frozen=True)
@@ -83,13 +91,25 @@ class Mixture:
 
     def sample(self, rng: torch.Generator) -> Float[Tensor, "B A"]:
         """Return an action per row; the first row's is the mean of its heaviest component."""
-        uniform = torch.rand(len(self.logits), 1, generator=rng)
+        chosen = self._drawn(rng)
         noise = torch.randn(self.means[:, 0].shape, generator=rng)
-        below = self.logits.softmax(-1).cumsum(-1) < uniform
-        chosen = below.sum(-1).clamp(max=self.logits.shape[1] - 1)
         chosen[0], noise[0] = self.logits[0].argmax(), 0.0
         rows = torch.arange(len(chosen))
         return self.means[rows, chosen] + self.log_stds[rows, chosen].exp() * noise
+
+    def intent(self, rng: torch.Generator) -> Float[Tensor, "B A"]:
+        """Return the mean of a drawn component per row: what was meant, without the unsteadiness.
+
+        The heaviest component every time can hold still for ever, where doing nothing is the
+        likeliest thing to do; one that is drawn is left again.
+        """
+        chosen = self._drawn(rng)
+        return self.means[torch.arange(len(chosen)), chosen]
+
+    def _drawn(self, rng: torch.Generator) -> Int64[Tensor, " B"]:
+        uniform = torch.rand(len(self.logits), 1, generator=rng)
+        below = self.logits.softmax(-1).cumsum(-1) < uniform
+        return below.sum(-1).clamp(max=self.logits.shape[1] - 1)
 
 
 class GoalPrior(nn.Module):
@@ -118,7 +138,8 @@ class GoalPrior(nn.Module):
             self.trips = TripDistance(z, hidden)
         else:
             self.embed = _network(z, hidden, config.embedding)
-        self.policy = _network(2 * z, hidden, m * (1 + 2 * a))
+        seen = (3 if config.gap else 2) * z
+        self.policy = _network(seen, hidden, m * (1 + 2 * a), config.layers)
         for name, width in (("latent", z), ("action", a)):
             self.register_buffer(f"{name}_mean", torch.zeros(width))
             self.register_buffer(f"{name}_std", torch.ones(width))
@@ -164,8 +185,10 @@ class GoalPrior(nn.Module):
 
     def mixture(self, latents: Float[Tensor, "B Z"], goals: Float[Tensor, "B Z"]) -> Mixture:
         """Return the policy's distribution over normalised actions."""
-        both = torch.stack([latents, goals])
-        told = ((both - self.latent_mean) / self.latent_std).movedim(0, 1).flatten(1)
+        both = (torch.stack([latents, goals]) - self.latent_mean) / self.latent_std
+        if self.config.gap:
+            both = torch.cat([both, both[1:] - both[:1]])
+        told = both.movedim(0, 1).flatten(1)
         m, a = self.config.components, self.config.action_width
         logits, means, log_stds = self.policy(told).split([m, m * a, m * a], -1)
         return Mixture(
@@ -188,6 +211,19 @@ class GoalPrior(nn.Module):
         goals = goal_tokens.flatten().expand(len(latents), -1)
         return self.mixture(latents, goals).sample(rng) * self.action_std + self.action_mean
 
+    def intent(
+        self, latent: Float[Tensor, " Z"], goal: Float[Tensor, " Z"], rng: torch.Generator
+    ) -> Float[Tensor, " A"]:
+        """Return what the policy means to do in one state, in the world's units, unbounded.
+
+        Args:
+            latent: flattened, of the state.
+            goal: likewise.
+            rng: chance.
+        """
+        meant = self.mixture(latent[None], goal[None]).intent(rng)[0]
+        return meant * self.action_std + self.action_mean
+
 
 def untrained_prior(config: GoalPriorConfig, seed: int) -> GoalPrior:
     """Return a prior with random weights that depend on the seed alone.
@@ -200,14 +236,9 @@ def untrained_prior(config: GoalPriorConfig, seed: int) -> GoalPrior:
         return GoalPrior(config)
 
 
-def _network(width: int, hidden: int, out: int) -> nn.Sequential:
+def _network(width: int, hidden: int, out: int, depth: int = 2) -> nn.Sequential:
     # LayerNorm: bootstrapped values of unnormalised networks drift apart (Ball et al. 2023).
-    return nn.Sequential(
-        nn.Linear(width, hidden),
-        nn.LayerNorm(hidden),
-        nn.GELU(approximate="tanh"),
-        nn.Linear(hidden, hidden),
-        nn.LayerNorm(hidden),
-        nn.GELU(approximate="tanh"),
-        nn.Linear(hidden, out),
-    )
+    layers: list[nn.Module] = []
+    for seen in (width, *[hidden] * (depth - 1)):
+        layers += [nn.Linear(seen, hidden), nn.LayerNorm(hidden), nn.GELU(approximate="tanh")]
+    return nn.Sequential(*layers, nn.Linear(hidden, out))

@@ -69,9 +69,8 @@ class TripDistance(nn.Module):
         latents, (_, group) = latents[::every], torch.unique(episode[::every], return_inverse=True)
         self.mean.copy_(latents.mean(0))
         std = latents.std(0)
-        std = torch.where(
-            std > _LEAST * std.max(), std, torch.inf
-        )  # what hardly varies is left out
+        # what hardly varies is left out
+        std = torch.where(std > _LEAST * std.max(), std, torch.inf)
         seen = (latents - self.mean) / std
         means = _means(seen, group)
         moves, scenes = _covariance(seen - means[group]), _covariance(means)

@@ -4,6 +4,7 @@ from collections.abc import Callable
 
 from armillary.recipes.intuition import intuition
 from armillary.recipes.peer_grounds import cube, push_t, reacher
+from armillary.recipes.pushing import pushing
 from armillary.recipes.recipe import Recipe, train_recipe
 from armillary.recipes.tabletop import tabletop
 from armillary.recipes.two_rooms import two_rooms
@@ -14,6 +15,7 @@ RECIPES: dict[str, Callable[[], Recipe]] = {
     "cube": cube,
     "intuition": intuition,
     "push_t": push_t,
+    "pushing": pushing,
     "reacher": reacher,
     "tabletop": tabletop,
     "two_rooms": two_rooms,
@@ -27,6 +29,7 @@ __all__ = [
     "cube",
     "intuition",
     "push_t",
+    "pushing",
     "reacher",
     "tabletop",
     "train_recipe",

@@ -19,6 +19,7 @@ from armillary.control import (
     ModelSpec,
     NoOpSpec,
     OracleSpec,
+    PriorSpec,
     RandomSpec,
     Record,
     Row,
@@ -39,13 +40,27 @@ from armillary.planning import PLANNERS
 from armillary.planning.experience import AdaptationConfig
 from armillary.recipes.finding import find_model
 
+NO_PLANNER = "none"
+# fields of ``ActConfig`` that only say how plans are made
+_OF_PLANNING = (
+    "planner_settings",
+    "history",
+    "replan",
+    "summed",
+    "batch",
+    "proposals",
+    "value_weight",
+    "hold",
+    "adapt",
+)
+
 
 @dataclass(frozen=True)
 class ActConfig:
     """How a model is evaluated.
 
     Attributes:
-        planner: key of ``PLANNERS``.
+        planner: key of ``PLANNERS``; or ``none``: the goal prior's policy acts, without a search.
         planner_settings: fields of the planner's config that differ from its default.
         episodes: how many held-out episodes.
         task: goal task; None takes the world's first.
@@ -119,9 +134,7 @@ def act(
         StorageError: ``out`` cannot be written.
     """
     config = config or ActConfig()
-    if config.planner not in PLANNERS:
-        raise unknown_name("planner", config.planner, PLANNERS)
-    spec = model_spec(find_model(model), config)
+    spec = actor_spec(find_model(model), config)
     manifest, records = evaluate_models({"model": spec}, world, out, config, progress)
     rows = {name: summarise(found) for name, found in records.items()}
     comparisons = {
@@ -145,6 +158,50 @@ def as_dict(result: Acting) -> dict[str, Any]:
     }
 
 
+def headline(acting: Acting) -> dict[str, Any]:
+    """Return the model's success with its interval, the floors beside it, and the manifest."""
+    rows = {name: row.to_dict() for name, row in acting.rows.items()}
+    row = rows.pop("model")
+    return {
+        "n": row["n"],
+        "success": row["success"],
+        "wilson95": row["wilson95"],
+        "first_hit_success": row["first_hit_success"],
+        "floors": {
+            name: {key: other[key] for key in ("n", "success", "wilson95")}
+            for name, other in rows.items()
+        },
+        "manifest": acting.manifest.sha256,
+    }
+
+
+def actor_spec(folder: Path, config: ActConfig) -> ModelSpec | PriorSpec:
+    """Return the policy that plans through a model folder as a config says, or follows its prior.
+
+    Raises:
+        ConfigError: an unknown planner, or no search where the prior is not asked for.
+    """
+    if config.planner == NO_PLANNER:
+        if not config.prior:
+            raise ConfigError(
+                "Without a planner the goal prior acts, which was not asked for: add --prior, or "
+                "choose a planner."
+            )
+        if unused := [name for name in _OF_PLANNING if getattr(config, name) != _default(name)]:
+            raise ConfigError(
+                f"Without a planner nothing is planned, so {', '.join(unused)} would mean nothing; "
+                "leave them out, or choose a planner."
+            )
+        return PriorSpec(folder)
+    if config.planner not in PLANNERS:
+        raise unknown_name("planner", config.planner, [*PLANNERS, NO_PLANNER])
+    return model_spec(folder, config)
+
+
+def _default(name: str) -> Any:
+    return getattr(ActConfig(), name)
+
+
 def model_spec(folder: Path, config: ActConfig) -> ModelSpec:
     """Return the policy that plans through a model folder as a config says."""
     return ModelSpec(
@@ -164,7 +221,7 @@ def model_spec(folder: Path, config: ActConfig) -> ModelSpec:
 
 
 def evaluate_models(
-    models: Mapping[str, ModelSpec],
+    models: Mapping[str, ModelSpec | PriorSpec],
     world: str,
     out: Path,
     config: ActConfig,
@@ -199,7 +256,7 @@ def evaluate_models(
     return manifest, _run_all(manifest, policies, config.workers, out, progress)
 
 
-def _check_fit(model: ModelSpec, factory: WorldFactory) -> Mapping[str, Any]:
+def _check_fit(model: ModelSpec | PriorSpec, factory: WorldFactory) -> Mapping[str, Any]:
     """Meet whatever does not fit before anything is written; return the world's wishes."""
     world = factory()
     try:

@@ -1,4 +1,4 @@
-"""Prior: add a goal prior to a model that is there, from a recording, in minutes.
+"""Prior: train a model with a goal prior, or add one to a model that is there, in minutes.
 
 What is held out is the same share of episodes as in training, so nothing that judged the model
 teaches its prior.
@@ -7,17 +7,20 @@ teaches its prior.
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
 
 from armillary.core.errors import ShapeError, TrainingError
-from armillary.core.progress import Progress, silent
+from armillary.core.progress import Bars, Progress, no_bars, silent
 from armillary.data import Cache, Windows, open_dataset, split_episodes
 from armillary.models import JEPAConfig, load_model, save_prior
+from armillary.models.prior_file import PRIOR_FILE
+from armillary.recipes.claiming import claim
 from armillary.recipes.finding import find_model
-from armillary.recipes.recipe import Recipe, fitted, needed_streams, prepared
+from armillary.recipes.recipe import Recipe, fitted, needed_streams, prepared, train_recipe
 from armillary.training.prior import PriorConfig, fit_prior, judge_prior
 from armillary.training.trails import trails_of
 
@@ -73,10 +76,43 @@ def add_prior(
     prior = fit_prior(trails, config, progress)
     judged: dict[str, float] = {}
     if len(held_out):
-        judged = judge_prior(prior, trails_of(network, Windows(cache, held_out, 1, 1, streams)))
+        judged_on = trails_of(network, Windows(cache, held_out, 1, 1, streams))
+        judged = judge_prior(prior, judged_on, within=config.goals.within)
     file = save_prior(prior, folder)
     seconds = time.perf_counter() - began
     return PriorSummary(file, seconds, judged.get("order"), judged.get("action_nats"))
+
+
+def train_with_prior(
+    recipe: Recipe,
+    config: PriorConfig,
+    data: Path,
+    run: Path,
+    recorded: Sequence[int],
+    bars: Bars = no_bars,
+) -> None:
+    """Train a model and its goal prior in ``run``; what is there already is kept.
+
+    Args:
+        recipe: of the model.
+        config: of the prior.
+        data: folder of the recording.
+        run: folder of the run.
+        recorded: what else tells one run from another: episodes, steps and seed of the recording.
+        bars: makes a progress bar for a stage.
+
+    Raises:
+        ConfigError: ``run`` holds a model of other settings.
+        ArmillaryError: as ``train_recipe`` and ``add_prior``.
+    """
+    settings = [asdict(recipe), asdict(config), *recorded]
+    claim(run / "settings.json", settings, "a model", made=(run / "run.json").is_file())
+    if not (run / "model").is_dir():
+        with bars("training") as progress:
+            train_recipe(recipe, data, run, (run / "run.json").is_file(), progress)
+    if not (run / "model" / PRIOR_FILE).is_file():
+        with bars("learning the way") as progress:
+            add_prior(run, data, config, progress)
 
 
 def _check_length(cache: Cache, skip: int) -> None:

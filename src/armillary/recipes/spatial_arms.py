@@ -26,8 +26,7 @@ from armillary.comprehension.size_distance import size_distance
 from armillary.control import Manifest, evaluate, make_manifest
 from armillary.control.processes import map_in_processes
 from armillary.core.errors import ConfigError, unknown_name
-from armillary.core.files import read_json, storage_errors, write_json
-from armillary.core.hashing import json_sha256
+from armillary.core.files import storage_errors, write_json
 from armillary.core.progress import Bars, no_bars
 from armillary.data import Cache, open_dataset, prepare, split_episodes
 from armillary.models import load_model, narrowed, save_model
@@ -35,6 +34,7 @@ from armillary.recipes.acting import ActConfig, model_spec
 from armillary.recipes.arm_probes import hidden_position, position_errors_cm
 from armillary.recipes.arm_rows import result_of
 from armillary.recipes.arms import ARMS, SUBSETS, arm_recipe, fused_recipe
+from armillary.recipes.claiming import claim
 from armillary.recipes.recipe import Recipe, train_recipe
 from armillary.recipes.tabletop import tabletop
 from armillary.worlds import record
@@ -143,7 +143,8 @@ def run_spatial_arms(
         StorageError: ``out`` is not writable.
     """
     config = config or ArmsConfig()
-    _claim(out, config)
+    settings = asdict(replace(config, workers=1))
+    claim(out / "arms.json", settings, "arms")
     _record_all(out, config, bars)
     manifests = _manifests(out, config)
     work = _Work(out, config)
@@ -321,14 +322,3 @@ def _size_distance(out: Path, config: ArmsConfig) -> dict[str, dict[str, Any]]:
             size = model.config.encoder.image_size
             found[name] = size_distance(model, *config.size_pairs, config.seed, size)
     return found
-
-
-def _claim(out: Path, config: ArmsConfig) -> None:
-    """Refuse a folder that was made with other settings; else note these."""
-    settings = asdict(replace(config, workers=1))
-    file, key = out / "arms.json", json_sha256(settings)
-    if file.is_file() and read_json(file) != key:
-        raise ConfigError(f"{out}: holds arms of other settings; choose another --out.")
-    with storage_errors(out):
-        out.mkdir(parents=True, exist_ok=True)
-    write_json(file, key)

@@ -12,7 +12,7 @@ doorway leaves it 5 px of room (theirs is a point in a doorway of 8).
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -20,17 +20,14 @@ import numpy as np
 
 from armillary.benchmark.machine import date, describe_machine
 from armillary.control import Record
-from armillary.core.errors import ConfigError
-from armillary.core.files import read_json, storage_errors, write_json
-from armillary.core.hashing import json_sha256
+from armillary.core.files import write_json
 from armillary.core.progress import Bars, Progress, no_bars, silent
 from armillary.models import PredictorConfig
-from armillary.models.prior_file import PRIOR_FILE
 from armillary.planning.experience import AdaptationConfig
-from armillary.recipes.acting import ActConfig, Acting, act
+from armillary.recipes.acting import ActConfig, Acting, act, headline
 from armillary.recipes.fine_view import PICTURE_PX, fine_view
-from armillary.recipes.prior import add_prior
-from armillary.recipes.recipe import Recipe, train_recipe
+from armillary.recipes.prior import train_with_prior
+from armillary.recipes.recipe import Recipe
 from armillary.training.config import SettlingConfig
 from armillary.training.prior import PriorConfig
 from armillary.training.trails import GoalShares
@@ -161,23 +158,8 @@ def learn_rooms(
     Raises:
         ConfigError: ``run`` holds a model of other settings.
     """
-    _claim(run, [asdict(config.recipe), asdict(config.prior), config.episodes, config.steps])
-    if not (run / "model").is_dir():
-        with bars("training") as progress:
-            train_recipe(config.recipe, data, run, (run / "run.json").is_file(), progress)
-    if not (run / "model" / PRIOR_FILE).is_file():
-        with bars("learning the way") as progress:
-            add_prior(run, data, config.prior, progress)
-
-
-def _claim(run: Path, settings: list[Any]) -> None:
-    """Refuse a folder whose model was made with other settings; else note these."""
-    file, key = run / "rooms.json", json_sha256(settings)
-    if file.is_file() and read_json(file) != key:
-        raise ConfigError(f"{run}: holds a model of other settings; choose another --out.")
-    with storage_errors(run):
-        run.mkdir(parents=True, exist_ok=True)
-    write_json(file, key)
+    recorded = config.episodes, config.steps, config.seed
+    train_with_prior(config.recipe, config.prior, data, run, recorded, bars)
 
 
 def record_rooms(data: Path, config: EBConfig, progress: Progress = silent) -> None:
@@ -204,22 +186,11 @@ def record_rooms(data: Path, config: EBConfig, progress: Progress = silent) -> N
 def summary(acting: Acting) -> dict[str, Any]:
     """Return the numbers of an evaluation, from its records alone."""
     records = acting.records["model"]
-    row = acting.rows["model"].to_dict()
-    return {
-        "n": row["n"],
-        "success": row["success"],
-        "wilson95": row["wilson95"],
-        "first_hit_success": row["first_hit_success"],
+    return headline(acting) | {
         "seconds_per_episode": _planning_s(records),
         "max_action_norm": _largest_norm_px(records),
         "allowed_action_norm": MAX_NORM_PX,
         "unit": "px",
-        "floors": {
-            name: {key: other.to_dict()[key] for key in ("n", "success", "wilson95")}
-            for name, other in acting.rows.items()
-            if name != "model"
-        },
-        "manifest": acting.manifest.sha256,
     }
 
 

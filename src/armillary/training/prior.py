@@ -33,6 +33,7 @@ from armillary.core.progress import Progress, silent
 from armillary.core.rng import generator
 from armillary.data import Windows
 from armillary.models import JEPA, GoalPrior, GoalPriorConfig, untrained_prior
+from armillary.models.prior import MOST_LAYERS
 from armillary.models.trip_distance import trip_loss
 from armillary.training.trails import GoalShares, Samples, Trails, draw, trails_of
 
@@ -54,6 +55,9 @@ class PriorConfig:
         slack: root mean square by which distances of recorded steps may exceed them.
         sharpness: weight of an action is exp(sharpness * steps it gained), at most e^3.
         hidden: hidden width of both networks.
+        components: actions that the policy can hold apart.
+        layers: hidden layers of the policy.
+        gap: the policy sees the goal minus the state, too.
         goals: where goals come from.
         distance: ``chains``: the largest quasimetric, which joins recordings; ``trips``: a low
             quantile of the steps that recorded trips took, for scenes that differ from episode to
@@ -69,19 +73,46 @@ class PriorConfig:
     slack: float = 0.25
     sharpness: float = 2.0
     hidden: int = 256
+    components: int = 4
+    layers: int = 2
+    gap: bool = False
     goals: GoalShares = field(default_factory=GoalShares)
     distance: Literal["chains", "trips"] = "chains"
     quantile: float = 0.2
     seed: int = 0
 
     def __post_init__(self) -> None:
-        for name in ("steps", "batch_size", "hidden", "lr", "farthest", "slack"):
+        above_0 = "steps", "batch_size", "hidden", "components", "layers"
+        for name in (*above_0, "lr", "farthest", "slack"):
             if not getattr(self, name) > 0:
                 raise ConfigError(f"prior: {name} must be above 0, got {getattr(self, name)}.")
+        if self.layers > MOST_LAYERS:
+            raise ConfigError(f"prior: layers is 1 to {MOST_LAYERS}, got {self.layers}.")
         if not 0 < self.quantile < 1:
             raise ConfigError(f"prior: quantile must lie between 0 and 1, got {self.quantile}.")
         if not self.sharpness >= 0:
             raise ConfigError(f"prior: sharpness must be at least 0, got {self.sharpness}.")
+
+
+def imitation(within: int = 0) -> PriorConfig:
+    """Return settings for a policy that is followed without a search.
+
+    It repeats what was recorded on the way to goals that were reached, whether that was quick or
+    not, and is large enough for it.
+
+    Args:
+        within: most model steps to a goal, as in ``GoalShares``.
+    """
+    return PriorConfig(
+        steps=5000,
+        hidden=512,
+        components=8,
+        layers=3,
+        gap=True,
+        sharpness=0.0,
+        distance="trips",
+        goals=GoalShares(later=1.0, same_episode=0.0, apart=0.0, within=within),
+    )
 
 
 def train_prior(
@@ -113,7 +144,14 @@ def fit_prior(trails: Trails, config: PriorConfig, progress: Progress = silent) 
         progress: called after each step.
     """
     widths = trails.latents.shape[1], trails.actions.shape[1]
-    shape = GoalPriorConfig(*widths, config.hidden, distance=config.distance)
+    shape = GoalPriorConfig(
+        *widths,
+        hidden=config.hidden,
+        components=config.components,
+        layers=config.layers,
+        gap=config.gap,
+        distance=config.distance,
+    )
     prior = untrained_prior(shape, config.seed)
     _fit_scales(prior, trails)
     optimizer = torch.optim.AdamW(prior.parameters(), lr=config.lr, weight_decay=1e-4)
@@ -139,22 +177,24 @@ def fit_prior(trails: Trails, config: PriorConfig, progress: Progress = silent) 
 
 
 @torch.no_grad()
-def judge_prior(prior: GoalPrior, trails: Trails, seed: int = 0) -> dict[str, float]:
+def judge_prior(
+    prior: GoalPrior, trails: Trails, seed: int = 0, within: int = 0
+) -> dict[str, float]:
     """Return how a prior does on other episodes than it learned from.
 
     Args:
         prior: judged.
         trails: of held-out episodes.
         seed: names the samples.
+        within: most model steps to a goal, as in ``GoalShares``.
 
     Returns:
         ``order``: rank correlation of distance with recorded steps, for goals that the recording
         reached. ``action_nats``: by how much it foretells actions towards such goals better than a
         Gaussian over all actions does, per action.
     """
-    samples = draw(
-        trails, _JUDGED, GoalShares(later=1.0, same_episode=0.0), generator("judge", seed)
-    )
+    later = GoalShares(later=1.0, same_episode=0.0, within=within)
+    samples = draw(trails, _JUDGED, later, generator("judge", seed))
     here, goal = trails.latents[samples.here], trails.latents[samples.goal]
     distance = prior.steps(here, goal)
     actions = (trails.actions[samples.here] - prior.action_mean) / prior.action_std

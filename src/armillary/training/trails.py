@@ -34,6 +34,8 @@ class GoalShares:
         same_episode: share of goals from anywhere in the same episode; the rest is from any.
         apart: share of the states to be kept apart that come from the same episode. Where every
             episode has a scene of its own, only these say anything.
+        within: most model steps to a later goal, all of them as often; 0 for any until the episode
+            ends. What an episode does next leads to a goal soon after, and less to later ones.
         jump: most model steps between two states of which the recording bounds the distance; each
             sample draws 1 to this many.
     """
@@ -41,6 +43,7 @@ class GoalShares:
     later: float = 0.5
     same_episode: float = 0.25
     apart: float = 0.25
+    within: int = 0
     jump: int = 4
 
     def __post_init__(self) -> None:
@@ -50,8 +53,11 @@ class GoalShares:
                 "goals: the shares later and same_episode must not be negative nor sum to more "
                 f"than 1, and apart must lie in 0..1; got {shares}."
             )
-        if self.jump < 1:
-            raise ConfigError(f"goals: jump must be at least 1, got {self.jump}.")
+        if self.jump < 1 or self.within < 0:
+            raise ConfigError(
+                f"goals: jump must be at least 1 and within at least 0, got {self.jump} and "
+                f"{self.within}."
+            )
 
 
 @dataclass(frozen=True)
@@ -158,7 +164,10 @@ def draw(trails: Trails, size: int, shares: GoalShares, rng: np.random.Generator
     share, kind, where = torch.from_numpy(rng.random((3, size)))
     # half of the later goals near (a power of the share), half anywhere until the end
     power = torch.from_numpy(rng.integers(0, 2, size)) * 2 + 1
-    later = here + (1 + (share**power * left).long().clamp(max=left - 1)) * skip
+    reach = left
+    if shares.within:
+        power, reach = torch.ones_like(power), left.clamp(max=shares.within)
+    later = here + (1 + (share**power * reach).long().clamp(max=reach - 1)) * skip
     begin, end = trails.begin[here], trails.end[here]
     same = begin + (where * (end - begin + 1)).long()
     other = torch.from_numpy(rng.integers(0, len(trails.latents), size))
