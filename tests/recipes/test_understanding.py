@@ -69,7 +69,7 @@ def test_a_study_that_cannot_be_drawn_is_one_sentence(tmp_path: Path) -> None:
 
 
 def test_all_seeds_are_shown(tmp_path: Path) -> None:
-    few = replace(CONFIG, concepts=("colour",), controls=1, count=2, dev=2, twins=1, hidden=8)
+    few = replace(CONFIG, concepts=("colour",), controls=0, count=2, dev=2, twins=1, hidden=8)
     for seed in (0, 1):
         save_model(untrained(replace(TINY, action_width=2), seed), tmp_path / f"seed_{seed}")
     models = [str(tmp_path / f"seed_{seed}") for seed in (0, 1)]
