@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 import point_world as toy
 import pytest
 import torch
+from tiny_prior import CONFIG, prior
 
 from armillary.control import (
     NoOpPolicy,
@@ -16,23 +17,9 @@ from armillary.control import (
     summarise,
 )
 from armillary.core.errors import CheckpointError, ConfigError
-from armillary.models import (
-    EncoderConfig,
-    GoalPriorConfig,
-    JEPAConfig,
-    PredictorConfig,
-    save_model,
-    save_prior,
-    untrained,
-    untrained_prior,
-)
+from armillary.models import save_model, save_prior, untrained
 from armillary.recipes.acting import ActConfig, act
 
-CONFIG = JEPAConfig(
-    sensors=("rgb",),
-    encoder=EncoderConfig(image_size=8, patch=4, patch_hidden=8, hidden=8, tokens=2, width=4),
-    predictor=PredictorConfig(memory=8, hidden=8),
-)
 RULES = make_manifest("point", "reach", 8, 0, world_factory=toy.PointWorld)
 
 
@@ -56,11 +43,6 @@ def straight(steps=1):
 def folder(tmp_path):
     save_model(untrained(CONFIG, 0), tmp_path / "model")
     return tmp_path / "model"
-
-
-def learned(seed=0):
-    shape = GoalPriorConfig(CONFIG.latent_width, 2, hidden=8, embedding=16)
-    return untrained_prior(shape, seed)
 
 
 @pytest.mark.parametrize("steps", [1, 3])
@@ -89,7 +71,7 @@ def test_it_looks_once_per_model_step():
 
 
 def test_it_repeats_and_another_seed_draws_otherwise(folder):
-    save_prior(learned(), folder)
+    save_prior(prior(), folder)
     records = evaluate(RULES, PriorSpec(folder), toy.PointWorld)
     assert evaluate(RULES, PriorSpec(folder), toy.PointWorld, workers=2) == records
     policy, seen = PriorSpec(folder)(toy.PointWorld().spec), toy.PointWorld().reset(0)
@@ -98,12 +80,12 @@ def test_it_repeats_and_another_seed_draws_otherwise(folder):
 
 
 def test_its_name_is_that_of_model_and_prior(folder, tmp_path):
-    save_prior(learned(), folder)
+    save_prior(prior(), folder)
     first = PriorSpec(folder).identity()
     folder.rename(tmp_path / "elsewhere")
     spec = PriorSpec(tmp_path / "elsewhere")
     assert spec.identity() == first
-    save_prior(learned(seed=1), spec.folder)
+    save_prior(prior(seed=1), spec.folder)
     assert spec.identity() != first
 
 

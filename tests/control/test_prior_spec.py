@@ -4,33 +4,16 @@ from dataclasses import replace
 
 import point_world as toy
 import pytest
+from tiny_prior import CONFIG, prior
 
 from armillary.control import ModelPolicy, ModelSpec, evaluate, make_manifest, redecide
 from armillary.control.specs import PROPOSALS
 from armillary.core.errors import CheckpointError, ConfigError
-from armillary.models import (
-    EncoderConfig,
-    GoalPriorConfig,
-    JEPAConfig,
-    PredictorConfig,
-    save_model,
-    save_prior,
-    untrained,
-    untrained_prior,
-)
+from armillary.models import save_model, save_prior, untrained
 from armillary.planning import make_planner, proposal_steps
 
-CONFIG = JEPAConfig(
-    sensors=("rgb",),
-    encoder=EncoderConfig(image_size=8, patch=4, patch_hidden=8, hidden=8, tokens=2, width=4),
-    predictor=PredictorConfig(memory=8, hidden=8),
-)
 RULES = make_manifest("point", "reach", 3, 0, world_factory=toy.PointWorld)
 SMALL = {"length": 3, "samples": 16}
-
-
-def prior(seed=0):
-    return untrained_prior(GoalPriorConfig(CONFIG.latent_width, 2, hidden=8, embedding=16), seed)
 
 
 @pytest.fixture

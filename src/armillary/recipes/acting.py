@@ -179,7 +179,8 @@ def actor_spec(folder: Path, config: ActConfig) -> ModelSpec | PriorSpec:
     """Return the policy that plans through a model folder as a config says, or follows its prior.
 
     Raises:
-        ConfigError: an unknown planner, or no search where the prior is not asked for.
+        ConfigError: an unknown planner; or no search, and the prior is not asked for, or something
+            that only a search would heed is.
     """
     if config.planner == NO_PLANNER:
         if not config.prior:
