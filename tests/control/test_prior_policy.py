@@ -33,9 +33,9 @@ class Straight:
         return ((goal - latent) / self.steps).repeat(self.steps)
 
 
-def straight(steps=1):
+def straight(steps=1, executed=None):
     return lambda spec: PriorPolicy(
-        toy.PointModel(), Straight(steps), spec.bounds, frame_skip=steps
+        toy.PointModel(), Straight(steps), spec.bounds, frame_skip=steps, executed=executed
     )
 
 
@@ -58,16 +58,33 @@ def test_a_prior_that_knows_the_way_is_followed_to_every_goal(steps):
     assert summarise(idle).success < 1
 
 
-def test_it_looks_once_per_model_step():
-    policy, world = straight(3)(toy.PointWorld().spec), toy.PointWorld()
+@pytest.mark.parametrize(("executed", "every"), [(None, 3), (3, 3), (2, 2), (1, 1)])
+def test_it_looks_once_per_model_step_or_after_what_is_executed_of_it(executed, every):
+    policy, world = straight(3, executed)(toy.PointWorld().spec), toy.PointWorld()
     observation = world.reset(0)
     state, looked = policy.init(observation, 0), []
     for _ in range(7):
         looked.append(policy.looks(state))
         action, state = policy.act(observation, state)
         observation = world.step(action)
-    assert looked == [True, False, False, True, False, False, True]
-    assert policy.model.frames == 1 + 3
+    assert looked == [step % every == 0 for step in range(7)]
+    assert policy.model.frames == 1 + sum(looked)
+
+
+def test_between_looks_the_plan_goes_on_where_it_was():
+    @dataclass(frozen=True)
+    class Counting:
+        def intent(self, latent, goal, rng):
+            return torch.arange(6.0) / 100  # three world steps of two numbers
+
+    spec = toy.PointWorld().spec
+    policy = PriorPolicy(toy.PointModel(), Counting(), spec.bounds, frame_skip=3, executed=2)
+    seen = toy.PointWorld().reset(0)
+    state, sent = policy.init(seen, 0), []
+    for _ in range(4):
+        action, state = policy.act(seen, state)
+        sent.append(round(100 * float(action[0])))
+    assert sent == [0, 2, 0, 2]
 
 
 def test_it_repeats_and_another_seed_draws_otherwise(folder):
@@ -87,6 +104,7 @@ def test_its_name_is_that_of_model_and_prior(folder, tmp_path):
     assert spec.identity() == first
     save_prior(prior(seed=1), spec.folder)
     assert spec.identity() != first
+    assert len({replace(spec, executed=executed).identity() for executed in (None, 1, 2)}) == 3
 
 
 def test_what_is_missing_gets_a_sentence(folder, tmp_path):
@@ -102,6 +120,11 @@ def test_what_is_missing_gets_a_sentence(folder, tmp_path):
         act(folder, "tabletop", tmp_path / "act", asked)
     with pytest.raises(ConfigError, match=r"'nome'.*none"):
         act(folder, "tabletop", tmp_path / "act", replace(config, planner="nome"))
+    with pytest.raises(ConfigError, match="a planner's are counted in model steps, by replan"):
+        act(folder, "tabletop", tmp_path / "act", replace(config, planner="icem", executed=1))
+    save_prior(prior(), folder)
+    with pytest.raises(ConfigError, match="executed is 1 to 1, the world steps of a model step"):
+        evaluate(RULES, PriorSpec(folder, executed=2), toy.PointWorld)
 
 
 def test_what_is_meant_beyond_the_bounds_is_clipped():

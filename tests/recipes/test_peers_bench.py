@@ -13,7 +13,9 @@ import pytest
 from torch import Tensor, nn
 
 from armillary.benchmark.ground import PEER_KINDS, PeerKind, PeerPlanning, PeerTraining
+from armillary.control import read_records
 from armillary.core.errors import ArmillaryError, CheckFailedError, ConfigError
+from armillary.recipes.changing import changed
 from armillary.recipes.peers import PeersConfig, bench_peers, make_config
 from armillary.recipes.peers import bench as bench_module
 from armillary.recipes.peers.config import read_config
@@ -201,6 +203,37 @@ def test_the_first_size_and_planning_bear_the_peers_name() -> None:
     assert make_config("two_room").planning.iterations == 10
 
 
+def test_a_followed_prior_plays_and_the_peers_still_plan(
+    config: PeersConfig, tmp_path: Path
+) -> None:
+    followed = replace(
+        config,
+        recipe=changed(config.recipe, {"model.frame_skip": 2}),
+        act={"planner": "none", "prior": True, "executed": 1},
+        prior={"goals.within": 2, "batch_size": 4, "hidden": 8},
+        prior_share=0.5,
+        equal_steps=12,
+        plannings=("equal",),
+    )
+    assert followed.prior_config.sharpness == 0 and config.prior_config.sharpness > 0
+    assert followed.train_key("armillary") != config.train_key("armillary")
+    run_all(tmp_path, followed)
+    rows = json.loads((tmp_path / "evaluate/reach/rows.json").read_text())["rows"]
+    planned = rows["still"]["planning"]
+    assert planned["samples"] * planned["iterations"] * planned["horizon"] == 10
+    (records,) = (tmp_path / "evaluate/reach/records").glob("armillary-*.jsonl")
+    assert all(record.decisions[1].step == 1 for record in read_records(records))
+
+
+def test_reacher_is_followed_without_a_search_unless_another_planner_is_asked_for() -> None:
+    usual = make_config("reacher")
+    assert usual.act["planner"] == "none" and usual.prior_config.components == 1
+    assert make_config("reacher", act={"executed": 2}).act["executed"] == 2
+    searching = make_config("reacher", act={"planner": "icem", "prior": True})
+    assert dict(searching.act) == {"planner": "icem", "prior": True}
+    assert searching.prior_config.sharpness > 0
+
+
 @pytest.mark.parametrize(
     ("changes", "said"),
     [
@@ -212,6 +245,10 @@ def test_the_first_size_and_planning_bear_the_peers_name() -> None:
         ({"peer_sizes": (448,)}, "must not be larger than what is recorded"),
         ({"seconds": 0.0}, "seconds must be above 0"),
         ({"act": {"prior": True}}, r"act\.prior needs a prior_share"),
+        ({"act": {"planner": "none"}}, "the goal prior acts, which was not asked for"),
+        ({"act": {"planner": "none", "replan": 2}}, "no setting called 'replan'"),
+        ({"prior": {"sharpnes": 1.0}}, "no setting called 'sharpnes'. Did you mean 'sharpness'"),
+        ({"equal_steps": -1}, "equal_steps is 0 or more"),
     ],
 )
 def test_settings_that_cannot_be_are_sentences(changes: dict[str, Any], said: str) -> None:

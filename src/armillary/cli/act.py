@@ -59,6 +59,9 @@ class Act(Command):
     """Plans of the prior that each decision tries first; 0 leaves them out."""
     value_weight: float | None = None
     """Weight of the prior's goal distance in the cost; 0 leaves it out."""
+    executed: int | None = None
+    """Without a planner: world steps of a model step that are taken before the next look; else all.
+    """
     hold: bool = False
     """Plan one action for all world steps of a model step."""
     adapt: bool = False
@@ -80,6 +83,7 @@ class Act(Command):
             batch=self.batch,
             world_settings=settings_of(self.setting, "--setting"),
             budget=self.budget,
+            executed=self.executed,
             success_distance=self.success_distance,
             hold=self.hold,
             adapt=AdaptationConfig() if self.adapt else None,

@@ -54,6 +54,12 @@ class PriorState:
     actions: Float[Tensor, "F A"]
     decision: Decision | None = None
 
+    @property
+    def next_action(self) -> Float[Tensor, " A"]:
+        """What is meant for the next world step."""
+        begun = self.decision.step if self.decision else 0
+        return self.actions[self.step - begun]
+
 
 @dataclass(frozen=True)
 class PriorPolicy:
@@ -66,6 +72,9 @@ class PriorPolicy:
         observes: observation streams that the model needs.
         frame_skip: world steps per model step.
         image_size: pictures are brought to this size, pixels; None leaves them as they come.
+        executed: world steps of what is meant for a model step that are taken before the next look;
+            None for all. Where a push or a torque decides within a fraction of a model step, a
+            look at every step pays.
     """
 
     model: WorldModel
@@ -74,14 +83,20 @@ class PriorPolicy:
     observes: tuple[str, ...] = ("rgb",)
     frame_skip: int = 1
     image_size: int | None = None
+    executed: int | None = None
 
     def __post_init__(self) -> None:
         if self.frame_skip < 1:
             raise ConfigError(f"frame_skip must be at least 1; got {self.frame_skip}.")
+        if self.executed is not None and not 1 <= self.executed <= self.frame_skip:
+            raise ConfigError(
+                f"executed is 1 to {self.frame_skip}, the world steps of a model step; got "
+                f"{self.executed}."
+            )
 
     def looks(self, state: PriorState) -> bool:
-        """Tell whether the next step is the first of a model step."""
-        return state.step % self.frame_skip == 0
+        """Tell whether the next step is the first after a new look."""
+        return state.step % (self.executed or self.frame_skip) == 0
 
     def init(self, goal: Observation, seed: int) -> PriorState:
         """Return the state at the start of an episode; the goal is encoded here, once."""
@@ -90,11 +105,11 @@ class PriorPolicy:
     def act(
         self, observation: Observation, state: PriorState
     ) -> tuple[Float[np.ndarray, " A"], PriorState]:
-        """Return the next action of the model step, after a new look where one begins."""
+        """Return the next action of what is meant, after a new look where one is due."""
         if self.looks(state):
             chosen = Decision(state.step, model_steps=0, cost=None, carry={})
             state = replace(state, actions=self._meant(observation, state), decision=chosen)
-        action = state.actions[state.step % self.frame_skip].double().numpy()
+        action = state.next_action.double().numpy()
         within = np.clip(action, self.bounds.low, self.bounds.high)
         return within, replace(state, step=state.step + 1)
 

@@ -166,15 +166,18 @@ class PriorSpec:
 
     Attributes:
         folder: the model.
+        executed: as in ``PriorPolicy``.
     """
 
     folder: Path
+    executed: int | None = None
 
     def __call__(self, world: WorldSpec) -> PriorPolicy:
         """Return the policy, with model and prior loaded.
 
         Raises:
             CheckpointError: the folder is not a complete model, or holds no prior.
+            ConfigError: executed is more than a model step has.
             ShapeError: the model's actions are not the world's.
         """
         model = load_model(Path(self.folder))
@@ -187,11 +190,13 @@ class PriorSpec:
             observes=observation_streams(config),
             frame_skip=config.frame_skip,
             image_size=config.encoder.image_size,
+            executed=self.executed,
         )
 
     def identity(self) -> str:
-        """Return the hash of the model's files, the folder's place left out."""
-        return f"prior {json_sha256(_hashes(self.folder, prior=True))}"
+        """Return the hash of the model's files and all settings, the folder's place left out."""
+        named = f"prior {json_sha256(_hashes(self.folder, prior=True))}"
+        return named if self.executed is None else f"{named} executed {self.executed}"
 
 
 def _prior_of(folder: Path, model: JEPA) -> GoalPrior:

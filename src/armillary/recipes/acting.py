@@ -79,6 +79,8 @@ class ActConfig:
         value_weight: of the prior's distance in the cost; without the prior, 0.
         hold: plans hold one action for all world steps of a model step.
         adapt: how the policy learns from each episode while it runs; None for not at all.
+        executed: without a planner, world steps of a model step that are taken before the next
+            look, as in ``PriorPolicy``; None for all.
     """
 
     planner: str = "icem"
@@ -99,6 +101,7 @@ class ActConfig:
     value_weight: float = ModelSpec.value_weight
     hold: bool = False
     adapt: AdaptationConfig | None = None
+    executed: int | None = None
 
 
 @dataclass(frozen=True)
@@ -193,7 +196,12 @@ def actor_spec(folder: Path, config: ActConfig) -> ModelSpec | PriorSpec:
                 f"Without a planner nothing is planned, so {', '.join(unused)} would mean nothing; "
                 "leave them out, or choose a planner."
             )
-        return PriorSpec(folder)
+        return PriorSpec(folder, config.executed)
+    if config.executed is not None:
+        raise ConfigError(
+            "executed counts world steps of what the prior means to do; a planner's are counted "
+            "in model steps, by replan."
+        )
     if config.planner not in PLANNERS:
         raise unknown_name("planner", config.planner, [*PLANNERS, NO_PLANNER])
     return model_spec(folder, config)

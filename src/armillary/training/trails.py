@@ -34,8 +34,9 @@ class GoalShares:
         same_episode: share of goals from anywhere in the same episode; the rest is from any.
         apart: share of the states to be kept apart that come from the same episode. Where every
             episode has a scene of its own, only these say anything.
-        within: most model steps to a later goal, all of them as often; 0 for any until the episode
-            ends. What an episode does next leads to a goal soon after, and less to later ones.
+        within: most model steps to a later goal, and then any world step up to there as often; 0
+            for any model step until the episode ends. What an episode does next leads to a goal
+            soon after, and less to later ones.
         jump: most model steps between two states of which the recording bounds the distance; each
             sample draws 1 to this many.
     """
@@ -102,7 +103,8 @@ class Samples:
         soon: [B], ``jump`` model steps after ``here``.
         jump: [B], model steps from ``here`` to ``soon``.
         goal: [B].
-        known: [B], model steps that the recording took from here to the goal; inf if it did not.
+        known: [B], model steps that the recording took from here to the goal (in parts of one where
+            goals are ``within`` some); inf if it did not.
         far: [B], states to be kept apart from ``here``: of the same episode or of any.
     """
 
@@ -164,10 +166,11 @@ def draw(trails: Trails, size: int, shares: GoalShares, rng: np.random.Generator
     share, kind, where = torch.from_numpy(rng.random((3, size)))
     # half of the later goals near (a power of the share), half anywhere until the end
     power = torch.from_numpy(rng.integers(0, 2, size)) * 2 + 1
-    reach = left
+    reach, rows = left, skip
     if shares.within:
-        power, reach = torch.ones_like(power), left.clamp(max=shares.within)
-    later = here + (1 + (share**power * reach).long().clamp(max=reach - 1)) * skip
+        power, rows = torch.ones_like(power), 1
+        reach = (trails.end[here] - here).clamp(max=shares.within * skip)
+    later = here + (1 + (share**power * reach).long().clamp(max=reach - 1)) * rows
     begin, end = trails.begin[here], trails.end[here]
     same = begin + (where * (end - begin + 1)).long()
     other = torch.from_numpy(rng.integers(0, len(trails.latents), size))
@@ -176,6 +179,6 @@ def draw(trails: Trails, size: int, shares: GoalShares, rng: np.random.Generator
     far = torch.where(share < shares.apart, same, other)
     jump = torch.from_numpy(rng.integers(1, shares.jump + 1, size)).minimum(left)
     gap = goal - here
-    recorded = (gap >= 0) & (goal <= end) & (gap % skip == 0)
-    known = torch.where(recorded, (gap // skip).float(), torch.inf)
+    recorded = (gap >= 0) & (goal <= end) & (is_later | (gap % skip == 0))
+    known = torch.where(recorded, gap / skip, torch.inf)
     return Samples(here, here + skip, here + jump * skip, jump.float(), goal, known, far)

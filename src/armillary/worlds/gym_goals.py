@@ -80,8 +80,8 @@ class GymGoalWorld(GymWorld):
         lead_steps: a start, and an ``any`` goal, lies at most this many steps of the collection
             policy after the environment's reset, and at least half as many; 0 for the reset itself.
         task: the default task.
-        quick_pictures: smaller shadow maps and no multisampling in MuJoCo's pictures; they are
-            shrunk from 224 pixels anyway.
+        quick_pictures: cheaper pictures from MuJoCo: no multisampling, and smaller shadow maps
+            (reacher) or no shadows (cube).
 
     Raises:
         ConfigError: no such environment, task or sensor, or lead_steps below zero.

@@ -197,8 +197,13 @@ class CubeGround:
         return action + noise, replace(after, steps_left=after.steps_left - 1)
 
     def quicken(self, env: Any) -> None:
-        """Shrink the shadow map and leave multisampling out: 2.7 times as many pictures."""
+        """Leave shadows and multisampling out: 5 times as many pictures.
+
+        The arm has 185,000 triangles, and a shadow draws them all once more. Pictures without
+        shadows look flatter; whoever is compared sees the same.
+        """
         _quicken(env.unwrapped.model)
+        env.unwrapped.model.light_castshadow[:] = 0
 
     def gap(self, now: Mapping[str, np.ndarray], goal: Mapping[str, np.ndarray]) -> float:
         """Return how far the cube is from its place in the goal, metres; the arm does not count."""

@@ -25,7 +25,6 @@ from armillary.benchmark.ground import (
 from armillary.benchmark.machine import date, describe_machine
 from armillary.control import (
     Manifest,
-    ModelSpec,
     NoOpSpec,
     OracleSpec,
     RandomSpec,
@@ -138,8 +137,8 @@ def evaluate_stage(
     for name, spec in (("noop", NoOpSpec()), ("random", RandomSpec()), ("oracle", OracleSpec())):
         run(name, spec, manifest)
     model = train_folder(folder, config, OURS) / "model"
-    ours = run(OURS, ModelSpec(model, **config.act), manifest, dict(config.act))
-    steps = round(summarise(ours).model_steps_per_decision)
+    ours = run(OURS, config.policy(model), manifest, dict(config.act))
+    steps = max(config.equal_steps, round(summarise(ours).model_steps_per_decision))
     for suffix, planning, list_ in _peer_plannings(config, task, manifest, steps):
         for policy in config.variants:
             spec = PeerSpec(train_folder(folder, config, policy), planning)
@@ -177,7 +176,7 @@ def _teach_own(
 
         left = config.seconds - numbers["seconds"]
         prior = train_own_prior(
-            out / "model", cache, training, streams, left, config.seed, progress
+            out / "model", cache, training, streams, left, config.prior_config, progress
         )
         total = round(numbers["seconds"] + prior["seconds"], 2)
         numbers |= {"seconds": total, "prior": prior}
