@@ -5,13 +5,12 @@ from dataclasses import replace
 import numpy as np
 import point_world as toy
 import pytest
+import tiny_prior
 
 from armillary.control import ModelPolicy, ModelSpec, evaluate, make_manifest, redecide
 from armillary.core.errors import ConfigError
 from armillary.models import (
-    EncoderConfig,
     GoalPriorConfig,
-    JEPAConfig,
     PredictorConfig,
     save_model,
     save_prior,
@@ -23,13 +22,8 @@ from armillary.planning.adaptation import UNIT_STEPS
 from armillary.planning.experience import AdaptationConfig
 from armillary.proof.agent import pack_agent
 
-CONFIG = JEPAConfig(
-    sensors=("rgb",),
-    encoder=EncoderConfig(image_size=8, patch=4, patch_hidden=8, hidden=8, tokens=2, width=4),
-    predictor=PredictorConfig(memory=0, hidden=8, layers=2),
-    frame_skip=2,
-    action_width=4,
-)
+_PREDICTOR = PredictorConfig(memory=0, hidden=8, layers=2)
+CONFIG = replace(tiny_prior.CONFIG, predictor=_PREDICTOR, frame_skip=2, action_width=4)
 RULES = make_manifest("point", "reach", 3, 0, world_factory=toy.PointWorld)
 SMALL = {"length": 3, "samples": 16}
 

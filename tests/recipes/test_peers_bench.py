@@ -20,6 +20,7 @@ from armillary.recipes.peers import PeersConfig, bench_peers, make_config
 from armillary.recipes.peers import bench as bench_module
 from armillary.recipes.peers.config import read_config
 from armillary.recipes.peers.stages import run_stage, stages, train_folder
+from armillary.training.prior import PriorConfig
 
 TINY = {
     "batch_size": 4,
@@ -229,9 +230,12 @@ def test_reacher_is_followed_without_a_search_unless_another_planner_is_asked_fo
     usual = make_config("reacher")
     assert usual.act["planner"] == "none" and usual.prior_config.components == 1
     assert make_config("reacher", act={"executed": 2}).act["executed"] == 2
-    searching = make_config("reacher", act={"planner": "icem", "prior": True})
+    asked = {"planner": "icem", "prior": True}
+    searching = make_config("reacher", act=asked, prior_share=0.2)
     assert dict(searching.act) == {"planner": "icem", "prior": True}
-    assert searching.prior_config.sharpness > 0
+    # what was chosen for following it does not stay behind
+    assert searching.prior_config == PriorConfig() and searching.equal_steps == 0
+    assert make_config("reacher", act={"planner": "icem"}).prior_share == 0
 
 
 @pytest.mark.parametrize(
@@ -247,6 +251,10 @@ def test_reacher_is_followed_without_a_search_unless_another_planner_is_asked_fo
         ({"act": {"prior": True}}, r"act\.prior needs a prior_share"),
         ({"act": {"planner": "none"}}, "the goal prior acts, which was not asked for"),
         ({"act": {"planner": "none", "replan": 2}}, "no setting called 'replan'"),
+        (
+            {"act": {"planner": "none", "prior": True, "executed": 9}, "prior_share": 0.3},
+            r"act\.executed is 1 to 5, the world steps of a model step",
+        ),
         ({"prior": {"sharpnes": 1.0}}, "no setting called 'sharpnes'. Did you mean 'sharpness'"),
         ({"equal_steps": -1}, "equal_steps is 0 or more"),
     ],

@@ -60,8 +60,7 @@ class Act(Command):
     value_weight: float | None = None
     """Weight of the prior's goal distance in the cost; 0 leaves it out."""
     executed: int | None = None
-    """Without a planner: world steps of a model step that are taken before the next look; else all.
-    """
+    """Without a planner: world steps from one look to the next; else those of a model step."""
     hold: bool = False
     """Plan one action for all world steps of a model step."""
     adapt: bool = False

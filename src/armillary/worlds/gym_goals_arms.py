@@ -197,7 +197,7 @@ class CubeGround:
         return action + noise, replace(after, steps_left=after.steps_left - 1)
 
     def quicken(self, env: Any) -> None:
-        """Leave shadows and multisampling out: 5 times as many pictures.
+        """Leave shadows and multisampling out: over 4 times as many pictures.
 
         The arm has 185,000 triangles, and a shadow draws them all once more. Pictures without
         shadows look flatter; whoever is compared sees the same.

@@ -31,10 +31,11 @@ _PROTOCOL = (
     "evaluation episodes, starts and goals for each, none of them recorded. success_final: at the "
     "goal when the budget of steps is over; success_touch: at any step; solved at the start is "
     "excluded. Peers: their own classes, losses, optimizer, batch, planner. On their clock is the "
-    "update alone (clips, pictures and saving are free); on armillary's everything is. What a peer "
-    "sends beyond the bounds is clipped. equal: the peer with as many model steps per decision as "
-    "armillary took; own: with its authors' settings; settings.plannings says which of them bears "
-    "the peer's name alone. paired: McNemar, exact; p_holm over all single tests here."
+    "update alone (clips, pictures and saving are free); on armillary's everything is. What a "
+    "peer sends beyond the bounds is clipped. equal: the peer with as many model steps per "
+    "decision as armillary took, or with settings.equal_steps where those are more; own: with its "
+    "authors' settings; settings.plannings says which of them bears the peer's name alone. "
+    "paired: McNemar, exact; p_holm over all single tests here."
 )
 
 

@@ -49,34 +49,36 @@ class Ground:
         iterations: of the peers' solver, as their authors set it here.
         changes: of the recipe, dotted names to values.
         settings: fields of ``PeersConfig`` that are not as usual here.
+        acting: likewise, those that say how armillary acts and what it learns for it. They belong
+            together: where another planner is asked for, none of them holds.
     """
 
     world: str
     iterations: int
     changes: Mapping[str, Any] = field(default_factory=dict)
     settings: Mapping[str, Any] = field(default_factory=dict)
+    acting: Mapping[str, Any] = field(default_factory=lambda: {"act": {"planner": "icem"}})
 
 
 _BLOCKS = {"model.frame_skip": 5}  # the peers' own: 25 steps ahead are 5 model steps
-_QUICK = {"quick_pictures": True}
+_CHEAP = {"quick_pictures": True}
+_QUICK = {"record_settings": _CHEAP, "world_settings": _CHEAP}
 # A torque decides within a fraction of a model step, and one picture does not show how fast the arm
-# is. Found with true angles and noise of 0.01 rad on them (60 goals 25 steps ahead, at the end):
-# goals up to five model steps ahead and a look at every model step 58 %, up to two and a look at
-# every world step 98 %. A policy that is told how fast the arm moves repeats what it did: 38 %.
+# is. Found with true angles (60 goals 25 steps ahead, at the end): goals up to five model steps
+# ahead, eight components and a look at every model step 58 %; up to two, one component and a look
+# at every world step 98 %. A policy that is told how fast the arm moves repeats what it did: 38 %.
 _FOLLOWED = {
     "act": {"planner": NO_PLANNER, "prior": True, "executed": 1},
     "prior": {"goals.within": 2, "components": 1},
     "prior_share": 0.3,
-    "equal_steps": 320,
-    "record_settings": _QUICK,
-    "world_settings": _QUICK,
+    "equal_steps": 320,  # what a search takes in the other two
 }
 GROUNDS: dict[str, Ground] = {
     "two_room": Ground(f"{_SWM}TwoRoom-v1", 10, _BLOCKS),
     "push_t": Ground(f"{_SWM}PushT-v1", 30, _BLOCKS),
-    "reacher": Ground(f"{_SWM}ReacherDMControl-v0", 10, _BLOCKS, _FOLLOWED),
+    "reacher": Ground(f"{_SWM}ReacherDMControl-v0", 10, _BLOCKS, _QUICK, _FOLLOWED),
     # a picture of it takes 30 ms
-    "cube": Ground(f"{_SWM}OGBCube-v0", 10, _BLOCKS, {**_FOLLOWED, "recorded": 500}),
+    "cube": Ground(f"{_SWM}OGBCube-v0", 10, _BLOCKS, {**_QUICK, "recorded": 500}, _FOLLOWED),
 }
 
 
@@ -194,7 +196,12 @@ class PeersConfig:
                 "Without a planner the goal prior acts, which was not asked for: add --act "
                 "prior=true, or choose a planner."
             )
-        _ = self.prior_config
+        elif spec.executed is not None and not 1 <= spec.executed <= self.recipe.model.frame_skip:
+            raise ConfigError(
+                f"act.executed is 1 to {self.recipe.model.frame_skip}, the world steps of a model "
+                f"step (model.frame_skip); got {spec.executed}."
+            )
+        _ = self.prior_config  # its settings are checked as it is made
 
     def policy(self, folder: Path) -> ModelSpec | PriorSpec:
         """Return how armillary acts with the model in a folder.
@@ -245,13 +252,11 @@ class PeersConfig:
 
     def train_key(self, policy: str) -> str:
         """Hash of all that decides a trained model."""
-        own = [self.recipe, *self._prior_parts] if policy == OURS else self.variants[policy]
+        prior = self.prior_config if self.prior_share else None
+        ours = [self.recipe, self.prior_share, prior]
+        own = ours if policy == OURS else self.variants[policy]
         shared = [self.data_key(), self.seconds, self.threads, self.held_out, self.seed]
         return _key([shared, own, policy != OURS and self.peer_cache_gib])
-
-    @property
-    def _prior_parts(self) -> list[Any]:
-        return [self.prior_share, self.prior_config if self.prior_share else None]
 
     def manifest_key(self, task: str) -> str:
         """Hash of all that decides the evaluation episodes of a task."""
@@ -282,7 +287,14 @@ def make_config(
     if taken := sorted({"name", "recipe", "world"} & settings.keys()):
         raise ConfigError(f"{taken[0]} cannot be set so: environment and recipe decide it.")
     ground = GROUNDS.get(name, Ground(name, PeerPlanning().iterations))
-    settings = {**ground.settings, **settings}
+    inner: dict[str, Any] = {
+        part: settings.pop(part, {}) for part in ("act", "training", "planning")
+    }
+    usual = ground.acting["act"]
+    acting = {**ground.acting, "act": {**usual, **inner["act"]}}
+    if inner["act"].get("planner", usual["planner"]) != usual["planner"]:
+        acting = {"act": inner["act"]}
+    settings = {**ground.settings, **acting, **settings}
     chosen = recipe or (name if name in RECIPES else "two_rooms")
     if chosen not in RECIPES:
         raise unknown_name("recipe", chosen, RECIPES)
@@ -292,13 +304,6 @@ def make_config(
         recipe=changed(RECIPES[chosen](), {**ground.changes, **(recipe_changes or {})}),
         planning=PeerPlanning(iterations=ground.iterations),
     )
-    inner: dict[str, Any] = {
-        part: settings.pop(part, {}) for part in ("act", "training", "planning")
-    }
-    usual = ground.settings.get("act", config.act)
-    # another planner than the usual has other fields
-    other = inner["act"].get("planner", usual["planner"]) != usual["planner"]
-    settings["act"] = {**({} if other else usual), **inner["act"]}
     for part in ("training", "planning"):
         settings[part] = changed(getattr(config, part), inner[part])
     return changed(config, {part: _frozen(value) for part, value in settings.items()})
