@@ -6,12 +6,21 @@ import os
 import signal
 import subprocess
 import sys
+from collections.abc import Iterator
 
 import pytest
 
 from armillary.core.interrupts import deaf_to_interrupts
 
 CHILD = "import time; print('ready', flush=True); time.sleep(1); print('whole', flush=True)"
+
+
+@pytest.fixture(autouse=True)
+def hearing() -> Iterator[None]:
+    """Hear Ctrl-C, also where the tests were started in the background of a script, which cannot."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
 
 
 def child() -> subprocess.Popen[str]:
