@@ -17,7 +17,7 @@ CHILD = "import time; print('ready', flush=True); time.sleep(1); print('whole', 
 
 @pytest.fixture(autouse=True)
 def hearing() -> Iterator[None]:
-    """Hear Ctrl-C, also where the tests were started in the background of a script, which cannot."""
+    """Hear Ctrl-C, also where a script that ignores it started the tests in its background."""
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
     yield
     signal.signal(signal.SIGINT, before)
