@@ -238,6 +238,18 @@ def test_reacher_is_followed_without_a_search_unless_another_planner_is_asked_fo
     assert make_config("reacher", act={"planner": "icem"}).prior_share == 0
 
 
+def test_goals_of_push_t_come_from_the_policy_that_recorded() -> None:
+    pushed, weak = make_config("push_t"), make_config("push_t_weak")
+    assert pushed.record_settings == pushed.world_settings == {"collection": "strokes"}
+    assert weak.record_settings == weak.world_settings == {}
+    assert pushed.recipe.model == weak.recipe.model and pushed.world == weak.world
+    # the weak one as it was measured
+    asked = weak.recipe.objective.glimpse, weak.seconds, weak.recorded, weak.prior_share
+    assert asked == (0.0, 600.0, 1000, 0.2)
+    settings = {"length": 5, "samples": 32, "iterations": 2, "elites": 6}
+    assert weak.act == {"planner": "icem", "prior": True, "planner_settings": settings}
+
+
 @pytest.mark.parametrize(
     ("changes", "said"),
     [

@@ -1,5 +1,6 @@
 """The goal distance knows detours and joins recordings; with it search finds the door."""
 
+import itertools
 from dataclasses import replace
 
 import maze
@@ -12,8 +13,9 @@ from armillary.control import ModelPolicy
 from armillary.core.errors import ConfigError, TrainingError
 from armillary.core.rng import generator
 from armillary.core.values import Latent
-from armillary.models import JEPA
+from armillary.models import JEPA, GoalPrior
 from armillary.planning import make_planner
+from armillary.training import prior as prior_module
 from armillary.training.prior import PriorConfig, fit_prior, judge_prior, train_prior
 from armillary.training.trails import GoalShares, Trails, draw, trails_of
 
@@ -117,6 +119,37 @@ def test_training_repeats_to_the_bit_and_leaves_chance_alone():
     assert torch.equal(torch.get_rng_state(), before)
     other = fit_prior(recorded, replace(few, seed=1))
     assert not torch.equal(one.policy[0].weight, other.policy[0].weight)
+
+
+def test_by_the_clock_it_takes_steps_until_the_time_is_over(monkeypatch):
+    clock, taken = itertools.count(), []
+    monkeypatch.setattr(prior_module.time, "perf_counter", lambda: float(next(clock)))
+    recorded = maze.wandering(10)
+
+    def told(done, total, note=""):
+        taken.append((done, total))
+
+    fit_prior(recorded, QUICK, told, seconds=4.0)  # a second from look to look
+    assert taken == [(1, 4), (2, 4), (3, 4), (4, 4)]
+    by_clock = fit_prior(recorded, QUICK, seconds=2.0).state_dict()
+    by_count = fit_prior(recorded, replace(QUICK, steps=2)).state_dict()
+    assert all(map(torch.equal, by_clock.values(), by_count.values()))
+    assert isinstance(fit_prior(recorded, QUICK, seconds=1e-6), GoalPrior)
+    for seconds in (0.0, -1.0):
+        with pytest.raises(ConfigError, match="some seconds"):
+            fit_prior(recorded, QUICK, seconds=seconds)
+
+
+def test_a_distance_may_learn_at_fewer_steps_than_the_policy():
+    recorded = maze.wandering(10)
+    few = replace(QUICK, steps=2, sharpness=0.0)
+    once, twice = (fit_prior(recorded, replace(few, distance_every=every)) for every in (2, 1))
+    still = fit_prior(recorded, replace(few, steps=1))
+    here, goal = np.zeros((1, 2)), np.full((1, 2), 0.5)
+    assert distances(once, here, goal) == distances(still, here, goal)
+    assert distances(once, here, goal) != distances(twice, here, goal)
+    with pytest.raises(ConfigError, match="distance_every must be above 0"):
+        PriorConfig(distance_every=0)
 
 
 def test_it_is_judged_on_other_episodes(prior):

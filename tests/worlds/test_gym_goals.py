@@ -92,15 +92,17 @@ class Makes:
     def __call__(self, **settings):
         if self.name == "sled":
             return GymGoalWorld("ArmillarySled-v0", SledGround(), **settings)
-        return make_world(f"gym:stable_worldmodel:{self.name}", **settings)
+        env_id, _, collection = self.name.partition(" ")
+        return make_world(f"gym:stable_worldmodel:{env_id}", collection=collection, **settings)
 
 
 # The cube's picture takes 0.2 s of processor time.
-SLOW = ("swm/OGBCube-v0",)
+SLOW = ("swm/OGBCube-v0 oracle",)
+WORLDS = [f"{env_id} {collection}" for env_id, made in GROUNDS.items() for collection in made]
 
 
 @pytest.fixture(
-    params=["sled", *(pytest.param(i, marks=[pytest.mark.slow] * (i in SLOW)) for i in GROUNDS)]
+    params=["sled", *(pytest.param(i, marks=[pytest.mark.slow] * (i in SLOW)) for i in WORLDS)]
 )
 def make(request):
     if request.param != "sled" and not has_stable_worldmodel():

@@ -33,19 +33,19 @@ class Peers(Command):
     """
 
     environment: Positional[str]
-    """two_room, push_t, reacher, cube, or any world with goal tasks."""
+    """two_room, push_t, push_t_weak, reacher, cube, or any world with goal tasks."""
     out: Path = Path("out/peers")
     """Folder for recording, models and records, one folder in it per environment."""
     results: Path | None = None
     """File that the environment's results are merged into; else peers.json in the folder."""
-    seconds: float = 600.0
-    """Training time of each, by the clock."""
+    seconds: float | None = None
+    """Training time of each, by the clock; else the environment's (600, push_t 900, cube 450)."""
     threads: int = 1
     """Threads of training."""
     episodes: int = 200
     """Evaluation episodes per task."""
     recipe: str = ""
-    """Recipe of armillary; else the one called as the environment, or two_rooms."""
+    """Recipe of armillary; else the environment's own, or two_rooms."""
     change: UseAppendAction[tuple[str, ...]] = ()
     """A field of the recipe, e.g. --change model.frame_skip=5; may be given several times."""
     act: UseAppendAction[tuple[str, ...]] = ()
@@ -66,10 +66,11 @@ class Peers(Command):
         also = settings_of(self.also, "--also")
         if own := sorted(also.keys() & _FLAGS):
             raise ConfigError(f"{own[0]} has a flag of its own; use that in place of --also.")
+        if self.seconds is not None:
+            also["seconds"] = self.seconds
         config = make_config(
             self.environment,
             self.recipe,
-            seconds=self.seconds,
             threads=self.threads,
             episodes=self.episodes,
             act=settings_of(self.act, "--act"),

@@ -17,9 +17,7 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-BIRD_VIEW_KINDS = (
-    4  # anything that stands; and of it, by share, what is reddish, greenish and bluish
-)
+BIRD_VIEW_KINDS = 4  # what stands and has no hue, and by share what is reddish, greenish and bluish
 _GROUND = 0.15  # lower than this share of the tallest is ground and noise
 _COLOURED = 0.1  # colour that differs less than this from grey has no hue
 _USUAL = 32  # pictures that a median is taken of, about: more cost time and change little
@@ -93,13 +91,13 @@ def picture_view(rgb: Float[Tensor, "F H W 3"], cells: int) -> Float[Tensor, "F 
     return bird_view(points, colours, torch.ones_like(points[..., 0], dtype=torch.bool), cells)
 
 
-def hues_that_stand_out(rgb: Float[Tensor, "F H W 3"]) -> Float[Tensor, "F H W 3"]:
-    """Return how far each pixel stands out and is reddish, greenish and bluish, 0..1.
+def kinds_that_stand_out(rgb: Float[Tensor, "F H W 3"]) -> Float[Tensor, "F H W K"]:
+    """Return how far each pixel stands out and is grey, reddish, greenish and bluish, 0..1.
 
     Args:
         rgb: pictures, 0..1, as for ``picture_view``.
     """
-    return _kinds(_contrast(rgb)[..., None], rgb)[..., 1:]
+    return _kinds(_contrast(rgb)[..., None], rgb)
 
 
 def unexplained(

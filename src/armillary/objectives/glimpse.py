@@ -17,24 +17,28 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.nn.functional import grid_sample
 
-from armillary.objectives.bird_view import hues_that_stand_out, unexplained
+from armillary.objectives.bird_view import kinds_that_stand_out, unexplained
 
 GLIMPSE_HUES = 3  # reddish, greenish and bluish
 GLIMPSE_PIXELS = 14  # a side; most things of the stage are narrower, the largest has 16 pixels
 _LEAST_PIXELS = 4.0  # a hue with less than this many pixels is not there
 
 
-def glimpses(rgb: Float[Tensor, "F H W 3"], pixels: int = GLIMPSE_PIXELS) -> Float[Tensor, "F C"]:
+def glimpses(
+    rgb: Float[Tensor, "F H W 3"], pixels: int = GLIMPSE_PIXELS, grey: bool = False
+) -> Float[Tensor, "F C"]:
     """Return the surroundings of the middle of each hue of what stands out.
 
     Args:
         rgb: pictures, 0..1, many and of different moments, as for ``picture_view``.
         pixels: S, a side of what is cut out.
+        grey: whether what has no hue counts as one, the first.
 
     Returns:
-        [F 3*S*S] shares of the hue, 0..1, hue by hue (rows first); 0 where it is not to be seen.
+        [F 3*S*S], with grey [F 4*S*S]: shares of the hue, 0..1, hue by hue (rows first); 0 where
+        it is not to be seen.
     """
-    hues = hues_that_stand_out(rgb).permute(0, 3, 1, 2)
+    hues = kinds_that_stand_out(rgb)[..., 0 if grey else 1 :].permute(0, 3, 1, 2)
     count = hues.sum((2, 3))
     rows, columns = hues.shape[2:]
     places = []
@@ -59,6 +63,6 @@ def glimpse_loss(guessed: Float[Tensor, "F C"], came: Float[Tensor, "F C"]) -> F
         came: what ``glimpses`` returns.
 
     Convention: 1 for a head that says the mean of the batch, 0 for a perfect one. Where less than a
-    pixel a frame differs (data without colour), the plain squared error.
+    pixel a frame differs (nothing of these hues), the plain squared error.
     """
     return unexplained(guessed.float(), came, least=float(len(came)))

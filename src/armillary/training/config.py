@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import Literal, get_args
 
 from armillary.core.errors import ConfigError, unknown_name
+from armillary.objectives import GLIMPSE_PIXELS
 from armillary.training.augment import AugmentConfig
 
 Method = Literal["adamw", "muon"]
@@ -70,6 +71,8 @@ class ObjectiveConfig:
         bird_view_cells: grid places a side of either view.
         picture_view_every: of a clip's frames, every how manyth has its picture viewed, and its
             things.
+        glimpse_pixels: side of what is cut out of the picture; the largest thing should fit.
+        glimpse_grey: whether a thing without hue is cut out, too.
         sensor_dropout: probability that an optional sensor of the model is left out of a clip.
     """
 
@@ -93,10 +96,12 @@ class ObjectiveConfig:
     motion_share: float = 0.5
     bird_view_cells: int = 8
     picture_view_every: int = 8
+    glimpse_pixels: int = GLIMPSE_PIXELS
+    glimpse_grey: bool = False
     sensor_dropout: float = 0.0
 
     def __post_init__(self) -> None:
-        for name in ("rollout_steps", "picture_view_every"):
+        for name in ("rollout_steps", "picture_view_every", "glimpse_pixels"):
             if getattr(self, name) < 1:
                 value = getattr(self, name)
                 raise ConfigError(f"objective.{name} must be at least 1: {value}.")

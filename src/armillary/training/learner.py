@@ -17,7 +17,6 @@ from armillary.models.seeding import seeded
 from armillary.objectives import (
     BIRD_VIEW_KINDS,
     GLIMPSE_HUES,
-    GLIMPSE_PIXELS,
     bird_view,
     bird_view_loss,
     decaying_weights,
@@ -86,7 +85,8 @@ class Learner(nn.Module):
             # a linear head blurs it (two_rooms: the door was 2.3 px off in the latent)
             self.picture = _head(width, BIRD_VIEW_KINDS * objective.bird_view_cells**2)
         if "glimpse" in objective.weights:
-            self.glimpse = _head(width, GLIMPSE_HUES * GLIMPSE_PIXELS**2)
+            hues = GLIMPSE_HUES + objective.glimpse_grey
+            self.glimpse = _head(width, hues * objective.glimpse_pixels**2)
         if "cross_modal" in objective.weights:
             self.cross_modal = CrossModal(model.config)
         if "other_view" in objective.weights:
@@ -165,7 +165,8 @@ class Learner(nn.Module):
         every = self.objective.picture_view_every
         guessed = self.glimpse(latents[:, ::every].flatten(0, 1))
         with torch.no_grad(), torch.autocast(latents.device.type, enabled=False):
-            came = glimpses(batch.streams["rgb"][:, ::every].flatten(0, 1).float() / 255)
+            rgb = batch.streams["rgb"][:, ::every].flatten(0, 1).float() / 255
+            came = glimpses(rgb, self.objective.glimpse_pixels, self.objective.glimpse_grey)
         return glimpse_loss(guessed, came)
 
     def _from_above(self, batch: Batch) -> Tensor:

@@ -20,6 +20,7 @@ use in latent planning; Peng et al. 2019 (1910.00177) for the weights of the pol
 from __future__ import annotations
 
 import math
+import time
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -62,6 +63,8 @@ class PriorConfig:
         distance: ``chains``: the largest quasimetric, which joins recordings; ``trips``: a low
             quantile of the steps that recorded trips took, for scenes that differ from episode to
             episode.
+        distance_every: of the steps, every how manyth the distance learns at, too; where only the
+            policy is wanted, less of it will do.
         quantile: of trips; 0.2: four of five took longer.
         seed: names weights and samples.
     """
@@ -78,11 +81,12 @@ class PriorConfig:
     gap: bool = False
     goals: GoalShares = field(default_factory=GoalShares)
     distance: Literal["chains", "trips"] = "chains"
+    distance_every: int = 1
     quantile: float = 0.2
     seed: int = 0
 
     def __post_init__(self) -> None:
-        above_0 = "steps", "batch_size", "hidden", "components", "layers"
+        above_0 = "steps", "batch_size", "hidden", "components", "layers", "distance_every"
         for name in (*above_0, "lr", "farthest", "slack"):
             if not getattr(self, name) > 0:
                 raise ConfigError(f"prior: {name} must be above 0, got {getattr(self, name)}.")
@@ -135,14 +139,27 @@ def train_prior(
     return fit_prior(trails_of(model, windows), config or PriorConfig(), progress)
 
 
-def fit_prior(trails: Trails, config: PriorConfig, progress: Progress = silent) -> GoalPrior:
+def fit_prior(
+    trails: Trails,
+    config: PriorConfig,
+    progress: Progress = silent,
+    seconds: float | None = None,
+) -> GoalPrior:
     """Return a goal prior trained on latents.
 
     Args:
         trails: what was recorded.
         config: settings.
         progress: called after each step.
+        seconds: after which no further step is taken, scales and all on the clock; the learning
+            rate follows it. At least one step is. None for as many steps as the settings say.
+
+    Raises:
+        ConfigError: seconds are not above 0.
     """
+    if seconds is not None and not seconds > 0:
+        raise ConfigError(f"A prior needs some seconds to learn in, got {seconds}.")
+    begun = time.perf_counter()
     widths = trails.latents.shape[1], trails.actions.shape[1]
     shape = GoalPriorConfig(
         *widths,
@@ -155,23 +172,23 @@ def fit_prior(trails: Trails, config: PriorConfig, progress: Progress = silent) 
     prior = untrained_prior(shape, config.seed)
     _fit_scales(prior, trails)
     optimizer = torch.optim.AdamW(prior.parameters(), lr=config.lr, weight_decay=1e-4)
-    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, config.steps)
-    force = 1.0
-    for step in range(config.steps):
+    force, step, done = 1.0, 0, 0.0
+    while done < 1:
+        for group in optimizer.param_groups:
+            group["lr"] = config.lr * (1 + math.cos(math.pi * done)) / 2
         rng = generator("prior", config.seed, step)
         samples = draw(trails, config.batch_size, config.goals, rng)
-        if config.distance == "trips":
-            far = _trips(prior, trails, samples, config)
-        else:
-            push, excess = _chains(prior, trails, samples, config)
-            far = (push + force * excess) / (1 + force)
-            force = _adapted(force, float(excess.detach()), config.slack)
-        loss = far + _imitation(prior, trails, samples, config)
+        loss = _imitation(prior, trails, samples, config)
+        if step % config.distance_every == 0:
+            far, force = _distance(prior, trails, samples, config, force)
+            loss = loss + far
         optimizer.zero_grad(set_to_none=True)
         loss.backward()
         optimizer.step()
-        schedule.step()
-        progress(step + 1, config.steps)
+        step += 1
+        spent = time.perf_counter() - begun
+        done = step / config.steps if seconds is None else spent / seconds
+        progress(step, config.steps if seconds is None else max(step, round(step / done)))
     _fit_latent_per_step(prior, trails, config.seed)
     return prior.eval()
 
@@ -204,6 +221,17 @@ def judge_prior(
     return {"order": float(order), "action_nats": float(gain.mean())}
 
 
+def _distance(
+    prior: GoalPrior, trails: Trails, samples: Samples, config: PriorConfig, force: float
+) -> tuple[Float[Tensor, ""], float]:
+    """Return the loss of the distance, and the weight of its constraint from now on."""
+    if config.distance == "trips":
+        return _trips(prior, trails, samples, config), force
+    push, excess = _chains(prior, trails, samples, config)
+    loss = (push + force * excess) / (1 + force)
+    return loss, _adapted(force, float(excess.detach()), config.slack)
+
+
 def _chains(
     prior: GoalPrior, trails: Trails, samples: Samples, config: PriorConfig
 ) -> tuple[Float[Tensor, ""], Float[Tensor, ""]]:
@@ -229,11 +257,13 @@ def _imitation(
 ) -> Float[Tensor, ""]:
     """Return the policy's loss: recorded actions, by how much they shortened the distance."""
     here, after, goal = trails.latents[torch.stack([samples.here, samples.after, samples.goal])]
-    with torch.no_grad():
-        gained = prior.steps(here, goal) - prior.steps(after, goal) - 1
-        weights = (config.sharpness * gained).clamp(max=_MOST_WEIGHT).exp()
-        # where nothing is left to do, no action is better than another
-        weights = weights.masked_fill(samples.known == 0, 0.0)
+    weights = here.new_ones(len(here))
+    if config.sharpness:
+        with torch.no_grad():
+            gained = prior.steps(here, goal) - prior.steps(after, goal) - 1
+            weights = (config.sharpness * gained).clamp(max=_MOST_WEIGHT).exp()
+    # where nothing is left to do, no action is better than another
+    weights = weights.masked_fill(samples.known == 0, 0.0)
     actions = (trails.actions[samples.here] - prior.action_mean) / prior.action_std
     likelihood = prior.mixture(here, goal).log_likelihood(actions)
     return -(weights * likelihood).sum() / weights.sum().clamp(min=1e-6)

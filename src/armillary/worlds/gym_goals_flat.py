@@ -14,10 +14,12 @@ from typing import Any
 
 import numpy as np
 
+from armillary.worlds.gym_pusher import REACH_PX, Stroke, push
+
 # As in the project's own collection of this data set (scripts/data/collect_tworooms.py).
 _TWO_ROOM_NOISE = 3.0
 _TWO_ROOM_PX = 16.0
-_PUSH_T_PX, _PUSH_T_RAD, _PUSH_T_REACH_PX = 20.0, np.pi / 9, 100.0
+_PUSH_T_PX, _PUSH_T_RAD = 20.0, np.pi / 9
 
 
 class TwoRoomGround:
@@ -81,11 +83,12 @@ class TwoRoomGround:
 class PushTGround:
     """``swm/PushT-v1``: a disc pushes a T on a plane of 512 x 512 px.
 
-    Collection: the package's ``WeakPolicy``, random moves that stay around the T.
+    Args:
+        strokes: the collection policy: armillary's scripted pusher (``gym_pusher``), or the
+            package's ``WeakPolicy``, random moves that stay around the T.
     """
 
     settings: Mapping[str, Any] = {}
-    collection = "WeakPolicy(dist_constraint=100)"
     success_distance = 1.0
     distance_unit = "of the limit"
     units: Mapping[str, tuple[str, str]] = {
@@ -96,6 +99,10 @@ class PushTGround:
     step_s: float | None = None
     any_is_reachable = False
     most_steps: int | None = None
+
+    def __init__(self, strokes: bool = False) -> None:
+        self._strokes = strokes
+        self.collection = "scripted strokes" if strokes else "WeakPolicy(dist_constraint=100)"
 
     def begin(self, env: Any, rng: np.random.Generator) -> dict[str, Any]:
         """Return nothing: the environment draws everything from its seed."""
@@ -110,8 +117,14 @@ class PushTGround:
             "block_angle": np.array([block.angle % (2 * np.pi)], np.float64),
         }
 
-    def explore(self, env: Any, rng: np.random.Generator, state: None) -> tuple[np.ndarray, None]:
-        """Return an action of the package's weak policy, which has no state."""
+    def explore(
+        self, env: Any, rng: np.random.Generator, state: Stroke | None
+    ) -> tuple[np.ndarray, Stroke | None]:
+        """Return an action, and the stroke that the pusher is at; the weak policy has no state."""
+        if self._strokes:
+            block = env.unwrapped.block
+            tee = np.array(block.local_to_world(block.center_of_gravity), np.float64)
+            return push(self.truth(env)["agent_xy"], tee, rng, state)
         policy = import_module("stable_worldmodel.envs.pusht.expert_policy").WeakPolicy()
         policy.env, policy.rng = _many(env), rng
         return policy.get_action({})[0], None
@@ -139,7 +152,7 @@ class PushTGround:
         It stays there and leaves the T alone, so it solves ``any`` by chance only: nobody here
         knows how to push the T anywhere, and such goals are of unknown reachability.
         """
-        return (goal["agent_xy"] - self.truth(env)["agent_xy"]) / _PUSH_T_REACH_PX
+        return (goal["agent_xy"] - self.truth(env)["agent_xy"]) / REACH_PX
 
 
 def _many(env: Any) -> SimpleNamespace:
