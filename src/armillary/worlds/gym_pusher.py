@@ -1,9 +1,9 @@
 """A scripted pusher for Push-T: strokes that push the T towards drawn places, with rests between.
 
-The package's own collection policy moves at random around the T, by 8 to 33 px a step. People,
-whose demonstrations the published numbers are learned from, go to a side of the T, push, and stop
-to look. So does this: it draws a place, goes round the T to the side that faces away from that
-place, pushes along the line, beside the T's middle so that it also turns, and rests at times.
+The package's own collection policy moves at random around the T, by 8 to 33 px a step, and the
+expert's episodes that published numbers are learned from are not in the package. This one draws a
+place, goes round the T to the side that faces away from that place, pushes along the line, beside
+the T's middle so that it also turns, and rests at times.
 
 It sees the simulator's state, as the package's does, and its places are drawn without any goal.
 """
