@@ -13,6 +13,7 @@ import pytest
 from torch import Tensor, nn
 
 from armillary.benchmark.ground import PEER_KINDS, PeerKind, PeerPlanning, PeerTraining
+from armillary.cli.peers import Peers
 from armillary.control import read_records
 from armillary.core.errors import ArmillaryError, CheckFailedError, ConfigError
 from armillary.recipes.changing import changed
@@ -238,6 +239,21 @@ def test_reacher_is_followed_without_a_search_unless_another_planner_is_asked_fo
     assert make_config("reacher", act={"planner": "icem"}).prior_share == 0
 
 
+@pytest.mark.parametrize(("given", "taken"), [(None, 900.0), (5.0, 5.0)])
+def test_the_command_takes_the_seconds_of_the_environment_unless_told(
+    monkeypatch: pytest.MonkeyPatch, given: float | None, taken: float
+) -> None:
+    seen: list[float] = []
+
+    def bench(config: PeersConfig, *_: Any) -> dict[str, Any]:
+        seen.append(config.seconds)
+        return {"offsets": {}}
+
+    monkeypatch.setattr("armillary.recipes.peers.bench_peers", bench)
+    Peers(environment="push_t", seconds=given).run()
+    assert seen == [taken]
+
+
 def test_goals_of_push_t_come_from_the_policy_that_recorded() -> None:
     pushed, weak = make_config("push_t"), make_config("push_t_weak")
     assert pushed.record_settings == pushed.world_settings == {"collection": "strokes"}
@@ -260,7 +276,7 @@ def test_goals_of_push_t_come_from_the_policy_that_recorded() -> None:
         ({"own_episodes": {"anny": 3}}, "no task called 'anny'. Did you mean 'any'"),
         ({"peer_sizes": (448,)}, "must not be larger than what is recorded"),
         ({"seconds": 0.0}, "seconds must be above 0"),
-        ({"act": {"prior": True}}, r"act\.prior needs a prior_share"),
+        ({"act": {"prior": True}, "prior_share": 0.0}, r"act\.prior needs a prior_share"),
         ({"act": {"planner": "none"}}, "the goal prior acts, which was not asked for"),
         ({"act": {"planner": "none", "replan": 2}}, "no setting called 'replan'"),
         (

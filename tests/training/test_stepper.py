@@ -249,3 +249,11 @@ def test_bfloat16_learns_what_float32_learns(tmp_path, whole):
         assert value.dtype == torch.float32
         torch.testing.assert_close(value, float32[name], rtol=0.1, atol=0.05, msg=name)
     assert math.isfinite(summary.loss)
+
+
+def test_grey_things_are_glimpsed_in_a_window_of_their_own():
+    objective = replace(CONFIG.objective, glimpse_grey=True, glimpse_pixels=6)
+    takes = stepper(objective=objective)
+    seen = [float(takes.step(step)[0]["glimpse"]) for step in range(6)]
+    assert 0 < seen[-1] < seen[0]
+    assert seen[0] != float(stepper().step(0)[0]["glimpse"])

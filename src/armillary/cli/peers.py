@@ -39,7 +39,7 @@ class Peers(Command):
     results: Path | None = None
     """File that the environment's results are merged into; else peers.json in the folder."""
     seconds: float | None = None
-    """Training time of each, by the clock; else the environment's (600, push_t 900, cube 450)."""
+    """Training time of each, by the clock; else as long as the results were made with."""
     threads: int = 1
     """Threads of training."""
     episodes: int = 200

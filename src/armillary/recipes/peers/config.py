@@ -111,7 +111,7 @@ _STROKES = {
 }
 _CUBE = {**_QUICK, "recorded": 500, "seconds": 450.0}  # a picture of it takes 30 ms
 GROUNDS: dict[str, Ground] = {
-    "two_room": Ground(f"{_SWM}TwoRoom-v1", 10, _BLOCKS),
+    "two_room": Ground(f"{_SWM}TwoRoom-v1", 10, _BLOCKS, {"seconds": 300.0}, _SEARCHED),
     "push_t": Ground(f"{_SWM}PushT-v1", 30, _BLOCKS, _STROKES, _PUSHING),
     # recording and goals by the package's own policy, which moves at random; as it was measured
     "push_t_weak": Ground(f"{_SWM}PushT-v1", 30, _NO_GLIMPSE, {}, _SEARCHED, "push_t"),
