@@ -23,14 +23,18 @@ from armillary.recipes.arms import (
 )
 from armillary.recipes.spatial_arms import ArmsConfig, run_spatial_arms
 from armillary.recipes.tabletop import tabletop
+from armillary.training.world_changes import WorldChanges
 
 
-@pytest.mark.parametrize("arm", [*ARMS.values(), FUSED], ids=[*ARMS, "fused"])
+@pytest.mark.parametrize("arm", ARMS.values(), ids=ARMS)
 def test_arms_have_the_same_parameters_tokens_and_training(arm):
     base = tabletop()
     recipe = arm_recipe(arm, base)
     assert abs(parameters(recipe.model) / parameters(base.model) - 1) <= TOLERANCE
-    assert replace(recipe, model=base.model) == base
+    assert replace(recipe, model=base.model, augment=base.augment) == base
+    changed = replace(base, augment=replace(base.augment, world=WorldChanges(depth_holes=0.2)))
+    sees_depth = "depth_m" in recipe.model.streams
+    assert (arm_recipe(arm, changed).augment == changed.augment) == sees_depth
     encoder = recipe.model.encoder
     assert (encoder.tokens, encoder.width) == (base.model.encoder.tokens, base.model.encoder.width)
     if any(name in LOOSE for name in arm.sensors):
@@ -41,6 +45,7 @@ def test_subsets_are_subsets_and_the_fused_model_may_miss_any():
     recipe = fused_recipe(tabletop(), 0.3)
     assert recipe.model.optional_sensors == FUSED.sensors
     assert recipe.objective.sensor_dropout == 0.3
+    assert recipe.model.encoder == tabletop().model.encoder
     assert all({*sensors} <= {*FUSED.sensors} for sensors in SUBSETS.values())
 
 
@@ -49,7 +54,7 @@ def test_a_base_that_is_too_small_gets_a_sentence():
     encoder = replace(base.model.encoder, hidden=1, patch_hidden=1, patch_width=1, keypoints=0)
     small = replace(base.model, encoder=encoder, predictor=PredictorConfig(1, 1))
     with pytest.raises(ConfigError, match="Take a larger base"):
-        arm_recipe(FUSED, replace(base, model=small))
+        arm_recipe(ARMS["points"], replace(base, model=small))
 
 
 def tiny() -> ArmsConfig:
@@ -61,7 +66,7 @@ def tiny() -> ArmsConfig:
         base=base,
         arms=("rgb", "point_map_camera", "point_map_world"),
         seeds=(0,),
-        subsets=("rgb", "depth_cloud"),
+        subsets=("rgb", "points"),
         # what the tabletop can show already stands in for shifts that leave places alone
         shifts={"in_distribution": {}, "view_30": {"samples": 0}},
         episodes=4,
@@ -97,6 +102,26 @@ def test_a_tiny_run_from_end_to_end_is_used_again(tmp_path):
         run_spatial_arms(tmp_path, replace(config, episodes=5))
 
 
+def test_more_may_be_asked_for_later(tmp_path, monkeypatch):
+    whole = tiny()
+    config = replace(whole, arms=("rgb", "point_map_camera"), fused_seeds=(), subsets=())
+    first = run_spatial_arms(tmp_path, config)
+    assert not first["subsets"] and first["steps"] == {"arms": 2}
+    more = run_spatial_arms(tmp_path, whole)
+    assert [*more["arms"]] == [*whole.arms] and more["steps"]["fused"] == 6
+    assert {name: more["arms"][name] for name in first["arms"]} == first["arms"]
+    monkeypatch.setitem(ARMS, "rgb", ARMS["rgb_depth"])
+    with pytest.raises(ConfigError, match="of another shape than its arm"):
+        run_spatial_arms(tmp_path, config)
+
+
+def test_every_arm_of_the_default_is_of_the_size_of_its_base():
+    base = ArmsConfig().base
+    wanted = parameters(base.model)
+    for arm in ARMS.values():
+        assert abs(parameters(arm_recipe(arm, base).model) / wanted - 1) <= TOLERANCE
+
+
 def test_arms_are_tested_on_the_same_episodes():
     best, other = [np.array([1.0] * 10), np.array([1.0] * 2)], [np.zeros(10), np.array([1.0, 0])]
     same = {"in_distribution": best, "view_90": best}
@@ -117,6 +142,8 @@ def test_arms_are_tested_on_the_same_episodes():
         ({"seeds": ()}, "at least one arm and one seed"),
         ({"shifts": {}}, "a shift 'in_distribution'"),
         ({"steps": 12}, "no shorter than 13"),
+        ({"steps": 13}, "clips to settle on; got .* of 14"),
+        ({"fused_longer": 0}, "must be at least 1"),
     ],
 )
 def test_settings_that_cannot_be(changes, said):

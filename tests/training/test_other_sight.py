@@ -203,6 +203,17 @@ def test_depth_is_worsened_and_nothing_else():
     assert augment(batch, AugmentConfig(), generator("test", 0)) is batch
 
 
+def test_holes_stay_where_they_are_for_a_clip():
+    batch = clips()
+    streams = {**batch.streams, "depth_m": torch.ones(3, 5, 32, 32)}
+    full = Batch(streams, batch.actions, batch.valid)
+    holes = AugmentConfig(world=WorldChanges(depth_holes=0.25))
+    lost = augment(full, holes, generator("test", 0)).streams["depth_m"] == 0
+    assert lost.flatten(2).sum(-1).eq(256).all()  # of each picture, to the pixel
+    assert torch.equal(lost, lost[:, :1].expand_as(lost))
+    assert not torch.equal(lost[0], lost[1])
+
+
 def test_points_are_dropped():
     batch = Batch({"points": torch.zeros(3, 5, 400, 3)}, None, torch.ones(3, 5).bool())
     after = augment(batch, AugmentConfig(world=WorldChanges(point_dropout=0.25)), generator("t", 0))

@@ -10,12 +10,12 @@ import pytest
 import torch
 from tiny_run import CONFIG, interrupted, run, tiny_windows, weights
 
-from armillary.core.errors import ConfigError, TrainingError
+from armillary.core.errors import ConfigError, DatasetError, TrainingError
 from armillary.core.values import Latent
 from armillary.models import load_model
 from armillary.training import SettlingConfig, read_log
 from armillary.training.foresight import came_after_each, foreseen_from_each
-from armillary.training.settling import settle, step_ahead_error
+from armillary.training.settling import settle, settled_on, step_ahead_error
 
 
 @pytest.fixture(scope="module")
@@ -107,3 +107,29 @@ def test_a_rate_at_which_it_bursts_is_one_sentence(learned):
         settle(broken, tiny_windows(), SettlingConfig(steps=2), 0)
     with pytest.raises(ConfigError, match=r"settling\.lr above 0, got 1, 64, 4096 and 0.0"):
         replace(CONFIG.settling, steps=1, batch_size=64, lr=0.0)
+
+
+def test_clips_to_settle_on_may_be_longer_than_those_learned_from(learned):
+    model, windows = copy.deepcopy(learned), tiny_windows()
+    config = SettlingConfig(steps=60, batch_size=8, lr=3e-3, rollout_steps=7, clip_length=9)
+    longer = settled_on(windows, config)
+    assert longer.length == 9 and longer.streams == windows.streams
+    assert np.array_equal(longer.episodes, windows.episodes)
+    before = far_error(model, longer)
+    settle(model, windows, config, 0)
+    assert far_error(model, longer) < 0.8 * before
+
+
+def far_error(model, windows) -> float:
+    seen = model.encode(windows.gather(np.arange(len(windows))))
+    latents, actions = seen.tokens.flatten(2), model.normalizer.actions(seen.actions)
+    gap = foreseen_from_each(model, latents, actions, 7) - came_after_each(latents, 7)
+    return float(gap[:, :, -1].square().mean().detach())
+
+
+def test_what_cannot_be_settled_on_is_told_before_training(tmp_path):
+    with pytest.raises(ConfigError, match="must be below the length of its clips"):
+        run(tmp_path / "a", settling=SettlingConfig(steps=1, rollout_steps=4))
+    with pytest.raises(DatasetError, match="No episode is long enough"):
+        run(tmp_path / "b", settling=SettlingConfig(steps=1, clip_length=50))
+    assert not (tmp_path / "b" / "log.jsonl").exists()

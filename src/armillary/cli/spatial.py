@@ -17,7 +17,8 @@ from armillary.cli.progress import bar
 class Spatial(Command):
     """Train six ways to see the tabletop, equal in all else, and let them reach from new views.
 
-    Colour; with pose; with depth; point maps in the camera's frame and in the world; points alone.
+    Colour; with pose; with depth; with points in the camera's frame, or in the world as seen from
+    above; points alone.
     Then one model of all sensors is asked to do with some of them. Takes hours; what is finished in
     the folder is used again.
 
@@ -39,8 +40,9 @@ class Spatial(Command):
     episodes: int = 100
     """Evaluation episodes of each run in each shift."""
     steps: int | None = None
-    """Training steps of each run; else the recipe's."""
-    recorded: int = 1000
+    """Training steps of each arm; else the recipe's. The model of all sensors takes three times
+    as many."""
+    recorded: int = 2000
     """Episodes that all learn from."""
     workers: int = 2
     """Processes, of one thread each."""

@@ -54,12 +54,6 @@ class PriorState:
     actions: Float[Tensor, "F A"]
     decision: Decision | None = None
 
-    @property
-    def next_action(self) -> Float[Tensor, " A"]:
-        """What is meant for the next world step."""
-        begun = self.decision.step if self.decision else 0
-        return self.actions[self.step - begun]
-
 
 @dataclass(frozen=True)
 class PriorPolicy:
@@ -96,7 +90,7 @@ class PriorPolicy:
 
     def looks(self, state: PriorState) -> bool:
         """Tell whether the next step is the first after a new look."""
-        return state.step % (self.executed or self.frame_skip) == 0
+        return state.step % self._every == 0
 
     def init(self, goal: Observation, seed: int) -> PriorState:
         """Return the state at the start of an episode; the goal is encoded here, once."""
@@ -109,9 +103,14 @@ class PriorPolicy:
         if self.looks(state):
             chosen = Decision(state.step, model_steps=0, cost=None, carry={})
             state = replace(state, actions=self._meant(observation, state), decision=chosen)
-        action = state.next_action.double().numpy()
+        action = state.actions[state.step % self._every].double().numpy()
         within = np.clip(action, self.bounds.low, self.bounds.high)
         return within, replace(state, step=state.step + 1)
+
+    @property
+    def _every(self) -> int:
+        """World steps from one look to the next."""
+        return self.executed or self.frame_skip
 
     @torch.no_grad()
     def _meant(self, observation: Observation, state: PriorState) -> Float[Tensor, "F A"]:

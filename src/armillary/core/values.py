@@ -78,7 +78,8 @@ class Batch:
         streams: tensors [B T ...] by name: ``rgb`` uint8 [B T H W 3]; ``depth_m`` float32 [B T H W]
             (0 where invalid); ``points`` float32 [B T P F] metres (rows of NaN are padding);
             ``lidar`` float32 [B T N] metres (NaN invalid); ``world_from_camera`` float32
-            [B T 4 4]; ``intrinsics`` float32 [B T 3 3]; ``proprio`` float32 [B T Q].
+            [B T 4 4]; ``intrinsics`` float32 [B T 3 3]; ``proprio`` float32 [B T Q]. In training
+            also ``clean_rgb`` and ``clean_depth_m``: what was there before clips were changed.
         actions: [B T-1 A] in the world's own units, or None.
         valid: [B T]; False where a step is padding.
     """

@@ -9,9 +9,10 @@
     cloud          an unordered cloud (stream ``points``)
     depth_cloud    the same, made of depth in the world's frame
     scan           ranges of a fixed fan of beams (stream ``lidar``)
+    top_view       colour and depth as points in the world, drawn anew from straight above
 
-The first six share the patches of one picture, where their features are summed. The others are
-tokens of their own, in no order.
+The first six share the patches of one picture, where their features are summed. ``top_view`` has
+patches of a picture of its own. The others are tokens of their own, in no order.
 """
 
 from __future__ import annotations
@@ -33,6 +34,7 @@ Sensor = Literal[
     "cloud",
     "depth_cloud",
     "scan",
+    "top_view",
 ]
 # In this order they are made: the weights of a seed depend on it.
 STREAMS_OF: dict[str, tuple[str, ...]] = {
@@ -45,8 +47,10 @@ STREAMS_OF: dict[str, tuple[str, ...]] = {
     "cloud": ("points",),
     "depth_cloud": ("depth_m", "world_from_camera", "intrinsics"),
     "scan": ("lidar",),
+    "top_view": ("rgb", "depth_m", "world_from_camera", "intrinsics"),
 }
 LOOSE: tuple[str, ...] = ("cloud", "depth_cloud", "scan")
+ABOVE = "top_view"
 
 
 @dataclass(frozen=True)
@@ -57,7 +61,8 @@ class JEPAConfig:
         sensors: what it sees; see the top of this file.
         encoder: shape of the encoder.
         predictor: shape of the predictor.
-        point_stride: every how many pixels depth becomes a point.
+        point_stride: every how many pixels depth becomes a point; and how many pixels of a picture
+            go into a side of a cell of the view from above, which has as many patches.
         frame_skip: world steps per model step; actions in between are concatenated.
         action_width: A of one model step; 0 for plain video.
         proprio_width: Q; 0 without proprioception.
@@ -144,7 +149,12 @@ class JEPAConfig:
     @property
     def on_grid(self) -> bool:
         """Whether any sensor has features on the patches of a picture."""
-        return any(sensor not in LOOSE for sensor in self.sensors)
+        return any(sensor not in (ABOVE, *LOOSE) for sensor in self.sensors)
+
+    @property
+    def from_above(self) -> bool:
+        """Whether any sensor has features on the patches of the view from above."""
+        return ABOVE in self.sensors
 
     @property
     def loose(self) -> bool:

@@ -2,6 +2,8 @@
 
 Sensors on the patches of a picture are summed there; a sensor that is not there is a missing
 summand. Sensors with tokens of their own come after them, and are masked out where they are not.
+The view from above has patches of its own picture; their places reach from -1 to 1 over the scene
+that is seen, while places of points are in units of ``point_scale_m``.
 
 Axes: F frames (B times T flattened), P patches, M other tokens, C features.
 """
@@ -18,7 +20,7 @@ from torch import Tensor, nn
 
 from armillary.core.errors import ConfigError
 from armillary.models.clouds import CloudTokenizer, ScanTokenizer, pixel_stride, thinned
-from armillary.models.config import LOOSE, STREAMS_OF, JEPAConfig
+from armillary.models.config import ABOVE, LOOSE, STREAMS_OF, JEPAConfig
 from armillary.models.normalizer import Normalizer
 from armillary.models.tokenizers import (
     DepthTokenizer,
@@ -28,6 +30,7 @@ from armillary.models.tokenizers import (
     RGBTokenizer,
 )
 from armillary.models.tokens import Tokens, joined
+from armillary.models.top_view import TopViewTokenizer
 from armillary.spatial import point_map
 
 Frames = Mapping[str, Tensor]
@@ -49,13 +52,13 @@ class Senses(nn.ModuleDict):
 
     def forward(
         self, frames: Frames, scales: Normalizer, grid: Float[Tensor, "P 3"], kept: Kept
-    ) -> tuple[Tokens | None, Tokens | None]:
-        """Return what the sensors say: on the patches of a picture, and in no order.
+    ) -> tuple[Tokens | None, Tokens | None, Tokens | None]:
+        """Return what the sensors say: on the patches of a picture, in no order, and from above.
 
         Args:
             frames: streams [F ...]; what is not there is not seen.
             scales: that the model was trained with.
-            grid: where patches lie where depth is unknown.
+            grid: where patches lie where depth is unknown, and those of the view from above.
             kept: by sensor, in which frames it is used [F]; what it does not name is used in all.
         """
         seen = [
@@ -63,11 +66,13 @@ class Senses(nn.ModuleDict):
             for name in self
             if kept.get(name, True) is not False and frames.keys() >= {*STREAMS_OF[name]}
         ]
-        on_grid = [name for name in seen if name not in LOOSE]
+        on_grid = [name for name in seen if name not in (ABOVE, *LOOSE)]
         loose = [self._loose(name, frames, scales, kept) for name in seen if name in LOOSE]
+        above = [name for name in seen if name == ABOVE]
         return (
             self._on_grid(on_grid, frames, scales, grid, kept) if on_grid else None,
             joined(loose) if loose else None,
+            self._on_grid(above, frames, scales, grid, kept) if above else None,
         )
 
     def _on_grid(
@@ -114,6 +119,9 @@ def _made(name: str, config: JEPAConfig) -> nn.Module:
         if not config.proprio_width:
             raise ConfigError("A model that sees proprio needs model.proprio_width above 0.")
         return ProprioTokenizer(config.proprio_width, width)
+    if name == "top_view":
+        stride = config.point_stride
+        return TopViewTokenizer(config.encoder.image_size // stride, patch // stride, width)
     simple = {"rgb": RGBTokenizer, "depth": DepthTokenizer, "pose": RaysTokenizer}
     return simple[name](patch, width)
 
@@ -164,6 +172,11 @@ def _depth_cloud(made: Any, frames: Frames, scales: Normalizer, config: JEPAConf
     return made(depth_cloud(frames, stride), scales.point_mean_m, scales.point_scale_m)
 
 
+def _top_view(made: Any, frames: Frames, scales: Normalizer, config: JEPAConfig) -> Any:
+    seen = (frames[name] for name in ("rgb", "depth_m", "intrinsics", "world_from_camera"))
+    return made(*seen, scales.point_mean_m, scales.point_reach_m), None
+
+
 _SAID: dict[str, Callable[[Any, Frames, Normalizer, JEPAConfig], Any]] = {
     "rgb": lambda made, frames, scales, config: (made(frames["rgb"]), None),
     "points": _points,
@@ -177,6 +190,7 @@ _SAID: dict[str, Callable[[Any, Frames, Normalizer, JEPAConfig], Any]] = {
     "cloud": _cloud,
     "depth_cloud": _depth_cloud,
     "scan": lambda made, frames, scales, config: made(frames["lidar"], scales.scan_scale_m),
+    "top_view": _top_view,
 }
 
 

@@ -1,11 +1,14 @@
 """Arms: the tabletop recipe with other eyes, of the same size.
 
-Each arm gives the encoder 64 tokens a picture, has the parameters of the tabletop recipe's model up
-to 2 % (its hidden width is chosen for that), and learns the same objective for as many steps. What
-an arm does not see may still be in the objective (``bird_view``): all are taught alike, and differ
-in what they see.
+Each arm gives the encoder 64 tokens a picture, has the parameters of the base's model up to 2 %
+(its hidden width is chosen for that), and learns the same objective for as many steps. What an arm
+does not see may still be in the objective (``bird_view``): all are taught alike, and differ in what
+they see.
 
-Arms whose tokens lie somewhere in space are read by their places; the others by the picture's grid.
+A picture is read by its grid, be it the camera's or the view from above, in which a place of the
+grid is a place in the world. Tokens that lie anywhere in space are read by their places.
+
+The model of all sensors has all their tokens and is as wide, so larger, and learns for longer.
 """
 
 from __future__ import annotations
@@ -17,7 +20,7 @@ import torch
 
 from armillary.core.errors import ConfigError
 from armillary.models import JEPA, JEPAConfig
-from armillary.models.config import Sensor
+from armillary.models.config import STREAMS_OF, Sensor
 from armillary.recipes.recipe import Recipe
 
 TOLERANCE = 0.02
@@ -47,17 +50,19 @@ ARMS: dict[str, Arm] = {
     "point_map_camera": Arm(
         "colour, and depth as points in the camera's frame", ("rgb", "points_camera"), "places"
     ),
-    "point_map_world": Arm("colour, and depth as points in the world", ("rgb", "points"), "places"),
+    "point_map_world": Arm(
+        "colour, and depth as points in the world, seen from above", ("top_view",)
+    ),
     "points": Arm("points in the world, without colour and order", ("depth_cloud",), "places"),
 }
-FUSED = Arm("all of it, any of it", ("rgb", "points", "pose", "depth_cloud"), "places")
+FUSED = Arm("all of it, any of it", ("rgb", "pose", "depth_cloud", "top_view"))
+# By the name of the arm that sees as much, where there is one.
 SUBSETS: dict[str, tuple[Sensor, ...]] = {
     "all": FUSED.sensors,
     "rgb": ("rgb",),
     "rgb_pose": ("rgb", "pose"),
-    "rgb_points": ("rgb", "points"),
-    "points": ("points",),
-    "depth_cloud": ("depth_cloud",),
+    "point_map_world": ("top_view",),
+    "points": ("depth_cloud",),
 }
 
 
@@ -73,31 +78,42 @@ def arm_recipe(arm: Arm, base: Recipe, action_width: int = 2) -> Recipe:
         ConfigError: no hidden width brings the parameters within ``TOLERANCE`` of the base's.
     """
     wanted = parameters(_fitted(base.model, action_width))
-    encoder = replace(base.model.encoder, reads=arm.reads)
-    model = replace(
-        base.model,
-        sensors=arm.sensors,
-        encoder=encoder,
-        optional_sensors=(),
-        cloud_tokens=encoder.num_patches,
-        cloud_near=_NEAR,
-        cloud_points=max(base.model.cloud_points, encoder.num_patches),
-    )
-    return replace(base, model=_of_size(model, wanted, action_width))
+    augment = base.augment
+    if not any("depth_m" in STREAMS_OF[sensor] for sensor in arm.sensors):
+        # it would change nothing that is seen
+        world = replace(augment.world, depth_noise=0.0, depth_holes=0.0, depth_edge_holes=0.0)
+        augment = replace(augment, world=world)
+    model = _of_size(_seeing(arm, base.model), wanted, action_width)
+    return replace(base, model=model, augment=augment)
 
 
 def fused_recipe(base: Recipe, dropout: float) -> Recipe:
     """Return the recipe of one model for all sensors and any subset of them.
 
+    It is as wide as the base's model and has all the tokenizers, so it is larger than an arm: with
+    as many parameters it would be 0.55 times as wide as that of colour alone.
+
     Args:
-        base: as in ``arm_recipe``.
+        base: training, and the model whose width it has.
         dropout: probability that a sensor is left out of a clip.
     """
-    recipe = arm_recipe(FUSED, base)
     return replace(
-        recipe,
-        model=replace(recipe.model, optional_sensors=FUSED.sensors),
-        objective=replace(recipe.objective, sensor_dropout=dropout),
+        base,
+        model=replace(_seeing(FUSED, base.model), optional_sensors=FUSED.sensors),
+        objective=replace(base.objective, sensor_dropout=dropout),
+    )
+
+
+def _seeing(arm: Arm, base: JEPAConfig) -> JEPAConfig:
+    encoder = replace(base.encoder, reads=arm.reads)
+    return replace(
+        base,
+        sensors=arm.sensors,
+        encoder=encoder,
+        optional_sensors=(),
+        cloud_tokens=encoder.num_patches,
+        cloud_near=_NEAR,
+        cloud_points=max(base.cloud_points, encoder.num_patches),
     )
 
 

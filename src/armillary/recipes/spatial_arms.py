@@ -29,7 +29,7 @@ from armillary.core.errors import ConfigError, unknown_name
 from armillary.core.files import storage_errors, write_json
 from armillary.core.progress import Bars, no_bars
 from armillary.data import Cache, open_dataset, prepare, split_episodes
-from armillary.models import load_model, narrowed, save_model
+from armillary.models import PredictorConfig, load_model, narrowed, save_model
 from armillary.recipes.acting import ActConfig, model_spec
 from armillary.recipes.arm_probes import hidden_position, position_errors_cm
 from armillary.recipes.arm_rows import result_of
@@ -37,6 +37,9 @@ from armillary.recipes.arms import ARMS, SUBSETS, arm_recipe, fused_recipe
 from armillary.recipes.claiming import claim
 from armillary.recipes.recipe import Recipe, train_recipe
 from armillary.recipes.tabletop import tabletop
+from armillary.training import SettlingConfig
+from armillary.training.colour_changes import ColourChanges
+from armillary.training.world_changes import WorldChanges
 from armillary.worlds import record
 
 FUSED = "fused"
@@ -46,9 +49,31 @@ HIDDEN = "hidden"
 SIZE_ARMS = {"rgb": "rgb", "rgbd": "point_map_camera"}
 
 
+def _base() -> Recipe:
+    """Return what every arm is trained by: the tabletop's recipe, and what lets it see elsewhere.
+
+    Colours are changed and depth is worsened for all that have them; targets are those of the clip
+    as it was (``training/clean.py``). The predictor has no memory, which planning pays for at every
+    step, and learns on twelve steps ahead when the encoder stands still.
+    """
+    usual = tabletop()
+    colour = ColourChanges(
+        brightness=0.4, contrast=0.4, saturation=0.4, hue_turns=0.15, tint=0.35, shade=0.5
+    )
+    world = WorldChanges(depth_noise=0.01, depth_holes=0.2)
+    return replace(
+        usual,
+        steps=1200,
+        model=replace(usual.model, predictor=PredictorConfig(memory=0, hidden=320, layers=2)),
+        augment=replace(usual.augment, colour=colour, world=world),
+        settling=SettlingConfig(steps=2500, lr=2e-3, clips=8192, rollout_steps=12, clip_length=14),
+    )
+
+
 def _shifts() -> dict[str, dict[str, Any]]:
     views = {f"view_{turn}": {"azimuth_deg": (float(turn), float(turn))} for turn in (30, 60, 90)}
-    return {USUAL: {}, **views, "appearance": {"appearance": "new"}}
+    looks = {"appearance": "new", "depth_noise": 0.01, "depth_holes": 0.3}
+    return {USUAL: {}, **views, "appearance": looks}
 
 
 @dataclass(frozen=True)
@@ -60,6 +85,7 @@ class ArmsConfig:
         arms: keys of ``ARMS``.
         seeds: of training.
         fused_seeds: of training of the model for all sensors; empty for none.
+        fused_longer: how many times as many steps it learns: it has many ways to see to learn.
         dropout: probability that it misses a sensor in a clip. At 0.5 every subset comes as often
             as any other; at 0.3 one clip in 50 was colour alone, and with colour alone it reached
             44 % where a model of its own reached 85.
@@ -80,16 +106,17 @@ class ArmsConfig:
         workers: processes, each with one thread; results do not depend on it.
     """
 
-    base: Recipe = field(default_factory=tabletop)
+    base: Recipe = field(default_factory=_base)
     arms: tuple[str, ...] = tuple(ARMS)
     seeds: tuple[int, ...] = (0, 1, 2)
     fused_seeds: tuple[int, ...] = (0,)
+    fused_longer: int = 3
     dropout: float = 0.5
     subsets: tuple[str, ...] = tuple(SUBSETS)
     world: Mapping[str, Any] = field(default_factory=lambda: {"num_objects": (1, 1)})
     shifts: Mapping[str, Mapping[str, Any]] = field(default_factory=_shifts)
     hidden: Mapping[str, Any] = field(default_factory=lambda: {"orbit_deg_s": (-25.0, 25.0)})
-    episodes: int = 1000
+    episodes: int = 2000
     steps: int = 24
     judged: int = 100
     probed: int = 200
@@ -113,11 +140,13 @@ class ArmsConfig:
                 f"called {HIDDEN!r}; got {self.arms}, {self.seeds} and {tuple(self.shifts)}."
             )
         episodes = self.judged, self.probed, self.episodes, self.act.episodes
-        amounts = self.workers, *episodes, *self.size_pairs
-        if min(amounts) < 1 or self.base.model.frame_skip * 13 > self.steps:
+        amounts = self.workers, self.fused_longer, *episodes, *self.size_pairs
+        least = max(13, self.base.settling.clip_length)
+        if min(amounts) < 1 or self.base.model.frame_skip * least > self.steps:
             raise ConfigError(
-                "Workers, episodes and pairs must be at least 1, and episodes no shorter than 13 "
-                f"model steps (3 seen, 10 not); got {amounts} and {self.steps} steps."
+                "Workers, fused_longer, episodes and pairs must be at least 1, and episodes no "
+                f"shorter than 13 model steps (3 seen, 10 not) and the clips to settle on; got "
+                f"{amounts} and {self.steps} steps, of {least}."
             )
 
 
@@ -136,14 +165,17 @@ def run_spatial_arms(
     Returns:
         ``arms.NAME.{said,seeds,hidden_position_m_10}``, where a seed has, by shift, ``n``,
         ``success`` and ``position_error_cm``; ``subsets.NAME.{success,probe_cm}``;
-        ``size_distance.{rgb,rgbd}.accuracy``; ``tests`` (paired, against ``point_map_world``).
+        ``size_distance.{rgb,rgbd}.accuracy``; ``tests`` (paired, against ``point_map_world``);
+        ``steps`` of training. Of the arms, seeds and subsets asked for alone.
 
     Raises:
         ConfigError: ``out`` holds another evaluation, or a setting that the world does not have.
         StorageError: ``out`` is not writable.
     """
     config = config or ArmsConfig()
-    settings = asdict(replace(config, workers=1))
+    # which arms and seeds are asked for changes none of them: more may be asked for later
+    asked = replace(config, workers=1, arms=("rgb",), seeds=(0,), fused_seeds=(), subsets=())
+    settings = asdict(asked)
     claim(out / "arms.json", settings, "arms")
     _record_all(out, config, bars)
     manifests = _manifests(out, config)
@@ -159,7 +191,10 @@ def run_spatial_arms(
         map_in_processes(_Act(work, manifests), tasks, config.workers, progress)
     with bars("probing") as progress:
         map_in_processes(_Probe(work), models + subsets, config.workers, progress)
-    about = {"machine": describe_machine(1), "date": date()}
+    steps = {"arms": config.base.steps}
+    if config.fused_seeds:
+        steps[FUSED] = config.base.steps * config.fused_longer
+    about = {"steps": steps, "machine": describe_machine(1), "date": date()}
     result = result_of(
         out, config.arms, config.seeds, tuple(manifests), config.subsets, config.fused_seeds
     )
@@ -184,7 +219,8 @@ class _Work:
     def recipe(self, seed: int, name: str) -> Recipe:
         base = replace(self.config.base, seed=seed, threads=1)
         if name == FUSED:
-            return fused_recipe(base, self.config.dropout)
+            longer = replace(base, steps=base.steps * self.config.fused_longer)
+            return fused_recipe(longer, self.config.dropout)
         return arm_recipe(ARMS[name], base)
 
     def cache(self, name: str) -> Cache:
@@ -201,7 +237,9 @@ class _Learn:
     def __call__(self) -> Callable[[tuple[int, str]], None]:
         def run(task: tuple[int, str]) -> None:
             run, recipe = self.work.folder(*task) / "run", self.work.recipe(*task)
-            if not self.work.model(*task).is_dir():
+            if self.work.model(*task).is_dir():
+                _check_shape(self.work.model(*task), recipe)
+            else:
                 begun = (run / "run.json").is_file()
                 train_recipe(recipe, self.work.out / "recording", run, begun)
             if task[1] != FUSED:
@@ -215,6 +253,15 @@ class _Learn:
                     save_model(narrowed(whole, SUBSETS[name]), smaller)
 
         return run
+
+
+def _check_shape(folder: Path, recipe: Recipe) -> None:
+    """Refuse a model that was made when its arm saw something else."""
+    made = load_model(folder).config
+    if made != replace(recipe.model, action_width=made.action_width):
+        raise ConfigError(
+            f"{folder}: is a model of another shape than its arm has; choose another --out."
+        )
 
 
 @dataclass(frozen=True)

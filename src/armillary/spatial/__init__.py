@@ -31,6 +31,7 @@ from armillary.spatial.depth import (
 from armillary.spatial.depth_noise import (
     depth_holes,
     far_side,
+    hole_blobs,
     noisy_depth,
 )
 from armillary.spatial.ego_motion import (
@@ -127,6 +128,7 @@ __all__ = [
     "far_side",
     "farthest_points",
     "fill_scan_gaps",
+    "hole_blobs",
     "interpolate",
     "intrinsics_from_fov",
     "inverse",

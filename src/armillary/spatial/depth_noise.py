@@ -14,7 +14,7 @@ are; a hole is NaN.
 from __future__ import annotations
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from scipy import ndimage
 
 from armillary.core.errors import ConfigError
@@ -48,11 +48,13 @@ def noisy_depth(
             f"Depth noise has a share of 0 or more at a distance above 0 m, got {share} at {at_m}."
         )
     valid = _valid(depth_m)
-    truth = np.where(valid, depth_m, 1.0)
-    noise = rng.standard_normal(depth_m.shape).clip(-3, 3)
-    noisy = truth + share / at_m * np.square(truth) * noise
-    noisy = np.where(noisy > 0, noisy, np.nan).astype(depth_m.dtype)
-    return np.where(valid, noisy, depth_m)
+    kind = np.float32 if depth_m.dtype == np.float32 else np.float64
+    noise = rng.standard_normal(depth_m.shape, kind).clip(-3, 3)
+    truth = np.where(valid, depth_m, kind(1))
+    noisy = truth + noise * np.square(truth) * kind(share / at_m)
+    return np.where(valid & (noisy > 0), noisy, np.where(valid, np.nan, depth_m)).astype(
+        depth_m.dtype
+    )
 
 
 def depth_holes(
@@ -88,9 +90,24 @@ def depth_holes(
         )
     far = far_side(depth_m, edge_px, jump)
     lost = _lowest(_smooth(rng, depth_m.shape, 1.0), far, edge_share)
-    everywhere = np.ones(depth_m.shape, bool)
-    lost |= _lowest(_smooth(rng, depth_m.shape, blob_px), everywhere, blob_share)
+    lost |= hole_blobs(depth_m.shape, rng, blob_share, blob_px)
     return np.where(lost & _valid(depth_m), np.nan, depth_m).astype(depth_m.dtype)
+
+
+def hole_blobs(
+    shape: tuple[int, ...], rng: np.random.Generator, share: float, size_px: float = 3.0
+) -> Bool[np.ndarray, "*B H W"]:
+    """Return blobs by chance, which cover a share of each picture.
+
+    Args:
+        shape: of the pictures, with any batch axes before theirs.
+        rng: chance.
+        share: in 0..1.
+        size_px: sigma of the noise that shapes them.
+    """
+    if not share:
+        return np.zeros(shape, bool)
+    return _lowest(_smooth(rng, shape, size_px), np.ones(shape, bool), share)
 
 
 def far_side(depth_m: Float[np.ndarray, "*B H W"], edge_px: int, jump: float) -> np.ndarray:
@@ -108,9 +125,9 @@ def _smooth(rng: np.random.Generator, shape: tuple[int, ...], sigma: float) -> n
 def _lowest(noise: np.ndarray, among: np.ndarray, share: float) -> np.ndarray:
     """Return, in each picture, the share of the pixels in ``among`` where noise is lowest."""
     flat = np.where(among, noise, np.inf).reshape(*noise.shape[:-2], -1)
-    wanted = np.rint(share * among.sum(axis=_PICTURE)).astype(np.int64)
-    rank = flat.argsort(axis=-1, kind="stable").argsort(axis=-1, kind="stable")
-    return (rank < wanted[..., None]).reshape(noise.shape)
+    wanted = np.rint(share * among.sum(axis=_PICTURE)).astype(np.int64)[..., None]
+    ranked = np.append(np.sort(flat, axis=-1), np.full_like(flat[..., :1], np.inf), axis=-1)
+    return (flat < np.take_along_axis(ranked, wanted, axis=-1)).reshape(noise.shape)
 
 
 def _valid(depth_m: np.ndarray) -> np.ndarray:

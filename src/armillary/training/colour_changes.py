@@ -20,6 +20,7 @@ from jaxtyping import Float64, UInt8
 
 from armillary.core.errors import ConfigError
 from armillary.core.values import Batch
+from armillary.training.clean import with_clean
 
 _LUMA = (0.299, 0.587, 0.114)
 _IN_YIQ = np.array([_LUMA, (0.595716, -0.274453, -0.321263), (0.211456, -0.522591, 0.311135)])
@@ -67,7 +68,7 @@ def change_colours(batch: Batch, config: ColourChanges, rng: np.random.Generator
     """
     maps = [draw_map(config, rng) for _ in range(len(batch.valid))]
     shades = [draw_shade(config.shade, rng) for _ in range(len(batch.valid))]
-    streams = dict(batch.streams)
+    streams = with_clean(batch.streams, "rgb")
     for name in [name for name in streams if name.startswith("rgb")]:
         pictures = streams[name].numpy()
         clips = [_changed(*one) for one in zip(pictures, maps, shades, strict=True)]

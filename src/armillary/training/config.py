@@ -142,6 +142,8 @@ class SettlingConfig:
         clips: most clips whose latents are kept in memory.
         rollout_steps: steps ahead that are foreseen from every step of a clip, on the predictor's
             own foresight from the second on.
+        clip_length: model steps per clip; 0 for as many as the encoder learned from. Longer ones
+            cost little here, and what is foreseen far ahead must be learned from them.
     """
 
     steps: int = 0
@@ -149,11 +151,13 @@ class SettlingConfig:
     lr: float = 1e-3
     clips: int = 4096
     rollout_steps: int = 1
+    clip_length: int = 0
 
     def __post_init__(self) -> None:
-        if self.rollout_steps < 1:
+        if self.rollout_steps < 1 or self.clip_length < 0:
             raise ConfigError(
-                f"settling.rollout_steps must be at least 1, got {self.rollout_steps}."
+                "settling.rollout_steps must be at least 1 and settling.clip_length at least 0, "
+                f"got {self.rollout_steps} and {self.clip_length}."
             )
         if self.steps < 0 or min(self.batch_size, self.clips) < 1 or not self.lr > 0:
             raise ConfigError(
@@ -206,4 +210,11 @@ class TrainConfig:
             raise ConfigError(
                 f"objective.rollout_steps ({self.objective.rollout_steps}) must be below "
                 f"clip_length ({self.clip_length})."
+            )
+        settling = self.settling
+        settled = settling.clip_length or self.clip_length
+        if settling.steps and not settling.rollout_steps < settled:
+            raise ConfigError(
+                f"settling.rollout_steps ({settling.rollout_steps}) must be below the length of "
+                f"its clips ({settled}); set settling.clip_length."
             )

@@ -31,6 +31,7 @@ from armillary.objectives import (
     variance_covariance,
 )
 from armillary.spatial import points_from_depth, transform_points
+from armillary.training.clean import clean
 from armillary.training.config import ObjectiveConfig
 from armillary.training.foresight import came_after_each, foreseen_from_each
 from armillary.training.other_sight import CrossModal, OtherView
@@ -156,7 +157,7 @@ class Learner(nn.Module):
         every = self.objective.picture_view_every
         guessed = self.picture(latents[:, ::every].flatten(0, 1))
         with torch.no_grad(), torch.autocast(latents.device.type, enabled=False):
-            rgb = batch.streams["rgb"][:, ::every, ::_BIRD_PIXEL, ::_BIRD_PIXEL]
+            rgb = clean(batch, "rgb")[:, ::every, ::_BIRD_PIXEL, ::_BIRD_PIXEL]
             shares = picture_view(rgb.flatten(0, 1).float() / 255, self.objective.bird_view_cells)
         return bird_view_loss(guessed, shares, self.objective.bird_view_cells)
 
@@ -165,13 +166,13 @@ class Learner(nn.Module):
         every = self.objective.picture_view_every
         guessed = self.glimpse(latents[:, ::every].flatten(0, 1))
         with torch.no_grad(), torch.autocast(latents.device.type, enabled=False):
-            rgb = batch.streams["rgb"][:, ::every].flatten(0, 1).float() / 255
+            rgb = clean(batch, "rgb")[:, ::every].flatten(0, 1).float() / 255
             came = glimpses(rgb, self.objective.glimpse_pixels, self.objective.glimpse_grey)
         return glimpse_loss(guessed, came)
 
     def _from_above(self, batch: Batch) -> Tensor:
         streams = {
-            name: batch.streams[name][:, ::_BIRD_STEP].flatten(0, 1)
+            name: clean(batch, name)[:, ::_BIRD_STEP].flatten(0, 1)
             for name in ("rgb", "depth_m", "intrinsics", "world_from_camera")
         }
         pixels = slice(None, None, _BIRD_PIXEL)

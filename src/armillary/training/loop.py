@@ -28,7 +28,7 @@ from armillary.training.config import TrainConfig
 from armillary.training.log import Log, Tracker, read_log
 from armillary.training.processes import Processes, join_processes
 from armillary.training.scales import fit_scales
-from armillary.training.settling import settle, step_ahead_error
+from armillary.training.settling import settle, settled_on, step_ahead_error
 from armillary.training.state import drop_leftovers, load_state, save_state
 from armillary.training.stepper import Stepper
 
@@ -85,6 +85,7 @@ def train(
     Raises:
         ConfigError: ``out`` holds a run and ``resume`` is off.
         TrainingError: fewer clips than a batch, or the loss is not a number.
+        DatasetError: no episode is long enough for the clips of ``config.settling``.
         CheckpointError: the checkpoint to resume belongs to other settings or data.
         StorageError: the disk is full or not writable.
     """
@@ -238,6 +239,8 @@ def _check(config: TrainConfig, windows: Windows, out: Path, resume: bool) -> No
             f"{out}: holds a training run already. Continue it with --resume, or choose a new "
             "--out."
         )
+    if config.settling.steps:
+        settled_on(windows, config.settling)  # an episode too short is told now, not in the end
 
 
 def _what_decides(config: TrainConfig) -> dict[str, Any]:

@@ -52,7 +52,9 @@ def settle(
 
     Raises:
         TrainingError: the error is not a number.
+        DatasetError: no episode is long enough for ``config.clip_length``.
     """
+    windows = settled_on(windows, config)
     drawn = np.sort(generator("settling.clips", seed).permutation(len(windows))[: config.clips])
     seen = _encoded(model, windows, drawn)
     rates = OptimizerConfig(lr=config.lr, final_lr=0.0)
@@ -74,6 +76,18 @@ def settle(
             )
         optimizer.step()
         watch(step + 1, float(error.detach()))
+
+
+def settled_on(windows: Windows, config: SettlingConfig) -> Windows:
+    """Return the clips that a predictor settles on: of the same episodes, perhaps longer.
+
+    Raises:
+        DatasetError: no episode is long enough for ``config.clip_length``.
+    """
+    length = config.clip_length
+    if not length or length == windows.length:
+        return windows
+    return Windows(windows.cache, windows.episodes, length, windows.stride, windows.streams)
 
 
 @torch.no_grad()

@@ -20,7 +20,8 @@ from torch import Tensor
 
 from armillary.core.errors import ConfigError
 from armillary.core.values import Batch
-from armillary.spatial import Change, Changes, depth_holes, drop_points, noisy_depth
+from armillary.spatial import Change, Changes, depth_holes, drop_points, hole_blobs, noisy_depth
+from armillary.training.clean import with_clean
 
 
 @dataclass(frozen=True)
@@ -34,7 +35,7 @@ class WorldChanges:
         actions: dimensions of a model step's action that are lengths or speeds along the world's
             axes, in pairs: x, y, x, y ... Every one that there is, or goals would be missed.
         depth_noise: share of the depth at 1 m that is noise (0.01 to 0.02 for real sensors).
-        depth_holes: share of each depth picture lost in blobs.
+        depth_holes: share of each depth picture lost in blobs, which stay for the whole clip.
         depth_edge_holes: share of the pixels on the far side of edges that are lost.
         point_dropout: share of the points of clouds that are lost.
     """
@@ -66,6 +67,11 @@ class WorldChanges:
     def moves(self) -> bool:
         """Whether anything is turned, moved or scaled."""
         return bool(self.yaw_rad) or self.scale != 1 or any(self.shift_m)
+
+    @property
+    def worsens_depth(self) -> bool:
+        """Whether depth is not what it was."""
+        return bool(self.depth_noise or self.depth_holes or self.depth_edge_holes)
 
     def _changes(self) -> Changes:
         x, y, z = self.shift_m
@@ -131,6 +137,8 @@ def _moved_actions(
 
 def _worsened(batch: Batch, config: WorldChanges, rng: np.random.Generator) -> Batch:
     streams = dict(batch.streams)
+    if config.worsens_depth:
+        streams = with_clean(streams, "depth_m")
     for name in sorted(streams):
         if name.startswith("depth"):
             streams[name] = _worse_depth(streams[name], config, rng)
@@ -145,8 +153,12 @@ def _worse_depth(depth_m: Tensor, config: WorldChanges, rng: np.random.Generator
     worse = depth_m.numpy()
     if config.depth_noise:
         worse = noisy_depth(worse, rng, config.depth_noise)
-    if config.depth_holes or config.depth_edge_holes:
-        worse = depth_holes(worse, rng, config.depth_edge_holes, config.depth_holes)
+    if config.depth_edge_holes:
+        worse = depth_holes(worse, rng, config.depth_edge_holes, 0.0)
+    if config.depth_holes:
+        clips, _, *picture = worse.shape
+        lost = hole_blobs((clips, 1, *picture), rng, config.depth_holes)
+        worse = np.where(lost, np.nan, worse)
     return torch.from_numpy(np.nan_to_num(worse, nan=0.0))
 
 
