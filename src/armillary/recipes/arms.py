@@ -25,7 +25,7 @@ from armillary.recipes.recipe import Recipe
 
 TOLERANCE = 0.02
 _MOST_HIDDEN = 1 << 14
-_NEAR = 8  # points of a group: 64 groups of 8 hold each of 256 points twice
+_NEAR = 4  # points of a group: 64 groups of 4 are as many as 256 points
 
 
 @dataclass(frozen=True)

@@ -257,8 +257,12 @@ class _Learn:
 
 def _check_shape(folder: Path, recipe: Recipe) -> None:
     """Refuse a model that was made when its arm saw something else."""
-    made = load_model(folder).config
-    if made != replace(recipe.model, action_width=made.action_width):
+    made, wanted = load_model(folder).config, recipe.model
+    if (made.sensors, made.encoder, made.predictor) != (
+        wanted.sensors,
+        wanted.encoder,
+        wanted.predictor,
+    ):
         raise ConfigError(
             f"{folder}: is a model of another shape than its arm has; choose another --out."
         )
