@@ -142,7 +142,7 @@ def test_arms_are_tested_on_the_same_episodes():
         ({"seeds": ()}, "at least one arm and one seed"),
         ({"shifts": {}}, "a shift 'in_distribution'"),
         ({"steps": 12}, "no shorter than 13"),
-        ({"steps": 13}, "clips to settle on; got .* of 14"),
+        ({"steps": 13}, "clips to settle on; got .* where 14 are needed"),
         ({"fused_longer": 0}, "must be at least 1"),
     ],
 )

@@ -29,7 +29,7 @@ from armillary.core.errors import ConfigError, unknown_name
 from armillary.core.files import storage_errors, write_json
 from armillary.core.progress import Bars, no_bars
 from armillary.data import Cache, open_dataset, prepare, split_episodes
-from armillary.models import PredictorConfig, load_model, narrowed, save_model
+from armillary.models import JEPAConfig, PredictorConfig, load_model, narrowed, save_model
 from armillary.recipes.acting import ActConfig, model_spec
 from armillary.recipes.arm_probes import hidden_position, position_errors_cm
 from armillary.recipes.arm_rows import result_of
@@ -146,7 +146,7 @@ class ArmsConfig:
             raise ConfigError(
                 "Workers, fused_longer, episodes and pairs must be at least 1, and episodes no "
                 f"shorter than 13 model steps (3 seen, 10 not) and the clips to settle on; got "
-                f"{amounts} and {self.steps} steps, of {least}."
+                f"{amounts} and {self.steps} steps where {least} are needed."
             )
 
 
@@ -257,15 +257,16 @@ class _Learn:
 
 def _check_shape(folder: Path, recipe: Recipe) -> None:
     """Refuse a model that was made when its arm saw something else."""
-    made, wanted = load_model(folder).config, recipe.model
-    if (made.sensors, made.encoder, made.predictor) != (
-        wanted.sensors,
-        wanted.encoder,
-        wanted.predictor,
-    ):
+    if _shape(load_model(folder).config) != _shape(recipe.model):
         raise ConfigError(
             f"{folder}: is a model of another shape than its arm has; choose another --out."
         )
+
+
+def _shape(model: JEPAConfig) -> tuple[Any, ...]:
+    """Return what decides a model here; how clouds are cut only where it sees one."""
+    cloud = (model.cloud_tokens, model.cloud_near, model.cloud_points) if model.loose else ()
+    return model.sensors, model.optional_sensors, model.encoder, model.predictor, cloud
 
 
 @dataclass(frozen=True)
