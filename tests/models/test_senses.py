@@ -39,7 +39,9 @@ def batch_of(seed: int = 0, points: int = 12) -> Batch:
     clouds[0, :, -3:] = math.nan
     ranges = normal(3, 4, len(BEAMS), seed=seed + 10).abs() + 0.2
     ranges[1, :, 2] = math.nan
-    return with_streams(batch, {"points": clouds, "lidar": ranges})
+    depth_m = batch.streams["depth_m"].clone()
+    depth_m[..., 4:12, 4:12] = 0  # a hole, in which colour counts
+    return with_streams(batch, {"points": clouds, "lidar": ranges, "depth_m": depth_m})
 
 
 def without(batch: Batch, *names: str) -> Batch:

@@ -17,8 +17,7 @@ from armillary.cli.progress import bar
 class Spatial(Command):
     """Train six ways to see the tabletop, equal in all else, and let them reach from new views.
 
-    Colour; with pose; with depth; with points in the camera's frame, or in the world as seen from
-    above; points alone.
+    Colour; with pose; with depth; with points in the camera's frame, or in the world; points alone.
     Then one model of all sensors is asked to do with some of them. Takes hours; what is finished in
     the folder is used again.
 

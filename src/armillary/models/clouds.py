@@ -14,8 +14,6 @@ in DP3 (2403.03954).
 
 from __future__ import annotations
 
-import math
-
 import torch
 from jaxtyping import Bool, Float, Int64
 from torch import Tensor, nn
@@ -136,11 +134,6 @@ def thinned(points_m: Float[Tensor, "F P X"], count: int) -> Float[Tensor, "F Q 
     if total <= count:
         return points_m
     return points_m[:, torch.arange(count, device=points_m.device) * total // count]
-
-
-def pixel_stride(image_size: int, count: int) -> int:
-    """Return every how many pixels a square picture has at most ``count`` points."""
-    return math.ceil(image_size / math.isqrt(count))
 
 
 def farthest(

@@ -7,12 +7,12 @@
     pose           where the camera stands and looks: the ray of every patch in the world
     proprio        the body's own numbers
     cloud          an unordered cloud (stream ``points``)
-    depth_cloud    the same, made of depth in the world's frame
+    depth_cloud    the same, made of depth: its highest points in the world's frame
+    filled_cloud   the same, where colour tells how high what has no depth may be
     scan           ranges of a fixed fan of beams (stream ``lidar``)
-    top_view       colour and depth as points in the world, drawn anew from straight above
 
-The first six share the patches of one picture, where their features are summed. ``top_view`` has
-patches of a picture of its own. The others are tokens of their own, in no order.
+The first six share the patches of one picture, where their features are summed. The others are
+tokens of their own, in no order.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ Sensor = Literal[
     "cloud",
     "depth_cloud",
     "scan",
-    "top_view",
+    "filled_cloud",
 ]
 # In this order they are made: the weights of a seed depend on it.
 STREAMS_OF: dict[str, tuple[str, ...]] = {
@@ -47,10 +47,9 @@ STREAMS_OF: dict[str, tuple[str, ...]] = {
     "cloud": ("points",),
     "depth_cloud": ("depth_m", "world_from_camera", "intrinsics"),
     "scan": ("lidar",),
-    "top_view": ("rgb", "depth_m", "world_from_camera", "intrinsics"),
+    "filled_cloud": ("rgb", "depth_m", "world_from_camera", "intrinsics"),
 }
-LOOSE: tuple[str, ...] = ("cloud", "depth_cloud", "scan")
-ABOVE = "top_view"
+LOOSE: tuple[str, ...] = ("cloud", "depth_cloud", "scan", "filled_cloud")
 
 
 @dataclass(frozen=True)
@@ -61,8 +60,7 @@ class JEPAConfig:
         sensors: what it sees; see the top of this file.
         encoder: shape of the encoder.
         predictor: shape of the predictor.
-        point_stride: every how many pixels depth becomes a point; and how many pixels of a picture
-            go into a side of a cell of the view from above, which has as many patches.
+        point_stride: every how many pixels depth becomes a point of a point map.
         frame_skip: world steps per model step; actions in between are concatenated.
         action_width: A of one model step; 0 for plain video.
         proprio_width: Q; 0 without proprioception.
@@ -70,7 +68,8 @@ class JEPAConfig:
             by chance (``objective.sensor_dropout``).
         cloud_tokens: groups that a cloud is cut into.
         cloud_near: points of a group.
-        cloud_points: most points of a cloud that are looked at, taken at equal strides.
+        cloud_points: most points of a cloud that are looked at: taken at equal strides from one
+            that came as it is, the highest of one made of depth.
         cloud_features: numbers of a point after x y z.
         scan_patch: neighbouring beams of a token.
         azimuths_rad: of every beam of ``lidar``; taken from the data where it is left out.
@@ -149,12 +148,7 @@ class JEPAConfig:
     @property
     def on_grid(self) -> bool:
         """Whether any sensor has features on the patches of a picture."""
-        return any(sensor not in (ABOVE, *LOOSE) for sensor in self.sensors)
-
-    @property
-    def from_above(self) -> bool:
-        """Whether any sensor has features on the patches of the view from above."""
-        return ABOVE in self.sensors
+        return any(sensor not in LOOSE for sensor in self.sensors)
 
     @property
     def loose(self) -> bool:

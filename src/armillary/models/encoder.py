@@ -33,7 +33,7 @@ class EncoderConfig:
         keypoints: places in the scene that the encoder attends to; 0 for none.
         tokens: N, number of state tokens.
         width: D, width of a state token.
-        reads: how patches of pictures are read: ``grid``, each with weights for its place in the
+        reads: how patches of a picture are read: ``grid``, each with weights for its place in the
             picture; ``places``, all alike, so that only where they lie in the scene counts.
     """
 
@@ -72,12 +72,9 @@ class Encoder(nn.Module):
         config: its shape.
         grid: whether there are patches of a picture.
         loose: whether there are tokens in no order.
-        above: whether there are patches of the view from above.
     """
 
-    def __init__(
-        self, config: EncoderConfig, grid: bool = True, loose: bool = False, above: bool = False
-    ) -> None:
+    def __init__(self, config: EncoderConfig, grid: bool = True, loose: bool = False) -> None:
         super().__init__()
         self.config = config
         # ReLU: this is the widest activation of all, and its backward is a tenth of GELU's
@@ -89,11 +86,9 @@ class Encoder(nn.Module):
         self._by_order = config.reads == "grid"
         if grid and self._by_order:
             self.look = nn.Linear(config.num_patches * config.patch_width, config.hidden)
-        if above and self._by_order:
-            self.look_above = nn.Linear(config.num_patches * config.patch_width, config.hidden)
         if config.keypoints:
             self.keypoints = Keypoints(config.keypoints, config.patch_width, config.hidden)
-        if loose or ((grid or above) and not self._by_order):
+        if loose or (grid and not self._by_order):
             self.pool = Pool(config.patch_width, config.hidden)
         self.mixing_network = nn.Sequential(
             nn.LayerNorm(config.hidden),
@@ -103,26 +98,21 @@ class Encoder(nn.Module):
             nn.Linear(config.hidden, config.tokens * config.width),
         )
 
-    def forward(
-        self, grid: Tokens | None, loose: Tokens | None = None, above: Tokens | None = None
-    ) -> Float[Tensor, "F N D"]:
+    def forward(self, grid: Tokens | None, loose: Tokens | None = None) -> Float[Tensor, "F N D"]:
         """Return state tokens.
 
         Args:
             grid: patches of a picture with the summed features of the sensors that share them, or
                 None without such a sensor.
-            loose: tokens in no order, or None without.
-            above: patches of the view from above, or None without. One of the three there must be.
+            loose: tokens in no order, or None without. One of the two there must be.
         """
-        grid, loose, above = self._seen(grid), self._seen(loose), self._seen(above)
-        parts = [part for part in (grid, loose, above) if part is not None]
+        grid, loose = self._seen(grid), self._seen(loose)
+        parts = [part for part in (grid, loose) if part is not None]
         terms, pooled = [], parts
         if self._by_order:
             pooled = [] if loose is None else [loose]
             if grid is not None:
                 terms.append(_where_present(self.look(grid.features.flatten(1)), grid))
-            if above is not None:
-                terms.append(_where_present(self.look_above(above.features.flatten(1)), above))
         if self.config.keypoints:
             terms.append(self.keypoints(joined(parts)))
         if pooled:

@@ -37,7 +37,7 @@ class JEPA(nn.Module):
         super().__init__()
         self.config = config
         self.tokenizers = Senses(config)
-        self.encoder = Encoder(config.encoder, config.on_grid, config.loose, config.from_above)
+        self.encoder = Encoder(config.encoder, config.on_grid, config.loose)
         self.predictor = Predictor(config.predictor, config.latent_width, config.action_width)
         self.normalizer = Normalizer(
             config.action_width,

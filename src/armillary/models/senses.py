@@ -2,8 +2,6 @@
 
 Sensors on the patches of a picture are summed there; a sensor that is not there is a missing
 summand. Sensors with tokens of their own come after them, and are masked out where they are not.
-The view from above has patches of its own picture; their places reach from -1 to 1 over the scene
-that is seen, while places of points are in units of ``point_scale_m``.
 
 Axes: F frames (B times T flattened), P patches, M other tokens, C features.
 """
@@ -19,8 +17,9 @@ from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
 from armillary.core.errors import ConfigError
-from armillary.models.clouds import CloudTokenizer, ScanTokenizer, pixel_stride, thinned
-from armillary.models.config import ABOVE, LOOSE, STREAMS_OF, JEPAConfig
+from armillary.models.clouds import CloudTokenizer, ScanTokenizer, thinned
+from armillary.models.config import LOOSE, STREAMS_OF, JEPAConfig
+from armillary.models.depth_clouds import depth_cloud, filled_cloud
 from armillary.models.normalizer import Normalizer
 from armillary.models.tokenizers import (
     DepthTokenizer,
@@ -30,8 +29,6 @@ from armillary.models.tokenizers import (
     RGBTokenizer,
 )
 from armillary.models.tokens import Tokens, joined
-from armillary.models.top_view import TopViewTokenizer
-from armillary.spatial import point_map
 
 Frames = Mapping[str, Tensor]
 # By sensor, for each clip whether it is used; False leaves the sensor out altogether.
@@ -52,13 +49,13 @@ class Senses(nn.ModuleDict):
 
     def forward(
         self, frames: Frames, scales: Normalizer, grid: Float[Tensor, "P 3"], kept: Kept
-    ) -> tuple[Tokens | None, Tokens | None, Tokens | None]:
-        """Return what the sensors say: on the patches of a picture, in no order, and from above.
+    ) -> tuple[Tokens | None, Tokens | None]:
+        """Return what the sensors say: on the patches of a picture, and in no order.
 
         Args:
             frames: streams [F ...]; what is not there is not seen.
             scales: that the model was trained with.
-            grid: where patches lie where depth is unknown, and those of the view from above.
+            grid: where patches lie where depth is unknown.
             kept: by sensor, in which frames it is used [F]; what it does not name is used in all.
         """
         seen = [
@@ -66,13 +63,11 @@ class Senses(nn.ModuleDict):
             for name in self
             if kept.get(name, True) is not False and frames.keys() >= {*STREAMS_OF[name]}
         ]
-        on_grid = [name for name in seen if name not in (ABOVE, *LOOSE)]
+        on_grid = [name for name in seen if name not in LOOSE]
         loose = [self._loose(name, frames, scales, kept) for name in seen if name in LOOSE]
-        above = [name for name in seen if name == ABOVE]
         return (
             self._on_grid(on_grid, frames, scales, grid, kept) if on_grid else None,
             joined(loose) if loose else None,
-            self._on_grid(above, frames, scales, grid, kept) if above else None,
         )
 
     def _on_grid(
@@ -107,8 +102,8 @@ def _made(name: str, config: JEPAConfig) -> nn.Module:
     patch, width = config.encoder.patch, config.encoder.patch_hidden
     if name in ("points", "points_camera"):
         return PointMapTokenizer(patch, config.point_stride, width)
-    if name in ("cloud", "depth_cloud"):
-        extra = config.cloud_features if name == "cloud" else 0
+    if name in ("cloud", "depth_cloud", "filled_cloud"):
+        extra = {"cloud": config.cloud_features, "filled_cloud": 1}.get(name, 0)
         return CloudTokenizer(config.cloud_tokens, config.cloud_near, extra, width)
     if name == "scan":
         if not config.azimuths_rad:
@@ -119,16 +114,16 @@ def _made(name: str, config: JEPAConfig) -> nn.Module:
         if not config.proprio_width:
             raise ConfigError("A model that sees proprio needs model.proprio_width above 0.")
         return ProprioTokenizer(config.proprio_width, width)
-    if name == "top_view":
-        stride = config.point_stride
-        return TopViewTokenizer(config.encoder.image_size // stride, patch // stride, width)
     simple = {"rgb": RGBTokenizer, "depth": DepthTokenizer, "pose": RaysTokenizer}
     return simple[name](patch, width)
 
 
+def _geometry(frames: Frames) -> tuple[Tensor, Tensor, Tensor]:
+    return frames["depth_m"], frames["intrinsics"], frames["world_from_camera"]
+
+
 def _points(made: Any, frames: Frames, scales: Normalizer, config: JEPAConfig) -> Any:
-    geometry = (frames["depth_m"], frames["intrinsics"], frames["world_from_camera"])
-    return made(*geometry, scales.point_mean_m, scales.point_scale_m)
+    return made(*_geometry(frames), scales.point_mean_m, scales.point_scale_m)
 
 
 def _points_camera(made: Any, frames: Frames, scales: Normalizer, config: JEPAConfig) -> Any:
@@ -151,30 +146,16 @@ def _cloud(made: Any, frames: Frames, scales: Normalizer, config: JEPAConfig) ->
     return made(points_m, scales.point_mean_m, scales.point_scale_m)
 
 
-@torch.no_grad()
-def depth_cloud(frames: Frames, stride: int) -> Float[Tensor, "F Q 3"]:
-    """Return the world points of every ``stride``-th pixel, metres, NaN where there is none.
-
-    Args:
-        frames: ``depth_m`` [F H W], ``intrinsics`` [F 3 3], ``world_from_camera`` [F 4 4].
-        stride: in rows and columns.
-    """
-    depth_m, lens = frames["depth_m"][:, ::stride, ::stride], frames["intrinsics"]
-    # pixel (u, v) is now (u, v) / stride, with no shift of centres
-    small = lens / torch.tensor([stride, stride, 1.0], device=lens.device)[:, None]
-    with torch.autocast(depth_m.device.type, enabled=False):
-        world, valid = point_map(depth_m, small, frames["world_from_camera"])
-    return torch.where(valid[..., None], world, torch.nan).flatten(1, 2)
-
-
 def _depth_cloud(made: Any, frames: Frames, scales: Normalizer, config: JEPAConfig) -> Any:
-    stride = pixel_stride(config.encoder.image_size, config.cloud_points)
-    return made(depth_cloud(frames, stride), scales.point_mean_m, scales.point_scale_m)
+    scene = scales.point_mean_m, scales.point_reach_m
+    points_m = depth_cloud(*_geometry(frames), *scene, config.cloud_points)
+    return made(points_m, scales.point_mean_m, scales.point_scale_m)
 
 
-def _top_view(made: Any, frames: Frames, scales: Normalizer, config: JEPAConfig) -> Any:
-    seen = (frames[name] for name in ("rgb", "depth_m", "intrinsics", "world_from_camera"))
-    return made(*seen, scales.point_mean_m, scales.point_reach_m), None
+def _filled_cloud(made: Any, frames: Frames, scales: Normalizer, config: JEPAConfig) -> Any:
+    scene = scales.point_mean_m, scales.point_reach_m
+    points = filled_cloud(frames["rgb"], *_geometry(frames), *scene, config.cloud_points)
+    return made(points, scales.point_mean_m, scales.point_scale_m)
 
 
 _SAID: dict[str, Callable[[Any, Frames, Normalizer, JEPAConfig], Any]] = {
@@ -189,8 +170,8 @@ _SAID: dict[str, Callable[[Any, Frames, Normalizer, JEPAConfig], Any]] = {
     "pose": _pose,
     "cloud": _cloud,
     "depth_cloud": _depth_cloud,
+    "filled_cloud": _filled_cloud,
     "scan": lambda made, frames, scales, config: made(frames["lidar"], scales.scan_scale_m),
-    "top_view": _top_view,
 }
 
 

@@ -5,8 +5,7 @@ Each arm gives the encoder 64 tokens a picture, has the parameters of the base's
 does not see may still be in the objective (``bird_view``): all are taught alike, and differ in what
 they see.
 
-A picture is read by its grid, be it the camera's or the view from above, in which a place of the
-grid is a place in the world. Tokens that lie anywhere in space are read by their places.
+A picture is read by its grid. Tokens that lie in space are read by their places.
 
 The model of all sensors has all their tokens and is as wide, so larger, and learns for longer.
 """
@@ -25,7 +24,8 @@ from armillary.recipes.recipe import Recipe
 
 TOLERANCE = 0.02
 _MOST_HIDDEN = 1 << 14
-_NEAR = 4  # points of a group: 64 groups of 4 are as many as 256 points
+_CLOUD_POINTS = 128  # of 4,096 pixels of the tabletop, 50 to 80 show things
+_NEAR = 4  # of a group: 64 groups of 4 tell each point twice
 
 
 @dataclass(frozen=True)
@@ -50,18 +50,16 @@ ARMS: dict[str, Arm] = {
     "point_map_camera": Arm(
         "colour, and depth as points in the camera's frame", ("rgb", "points_camera"), "places"
     ),
-    "point_map_world": Arm(
-        "colour, and depth as points in the world, seen from above", ("top_view",)
-    ),
+    "point_map_world": Arm("colour, and depth as points in the world", ("filled_cloud",), "places"),
     "points": Arm("points in the world, without colour and order", ("depth_cloud",), "places"),
 }
-FUSED = Arm("all of it, any of it", ("rgb", "pose", "depth_cloud", "top_view"))
+FUSED = Arm("all of it, any of it", ("rgb", "pose", "depth_cloud", "filled_cloud"))
 # By the name of the arm that sees as much, where there is one.
 SUBSETS: dict[str, tuple[Sensor, ...]] = {
     "all": FUSED.sensors,
     "rgb": ("rgb",),
     "rgb_pose": ("rgb", "pose"),
-    "point_map_world": ("top_view",),
+    "point_map_world": ("filled_cloud",),
     "points": ("depth_cloud",),
 }
 
@@ -113,7 +111,7 @@ def _seeing(arm: Arm, base: JEPAConfig) -> JEPAConfig:
         optional_sensors=(),
         cloud_tokens=encoder.num_patches,
         cloud_near=_NEAR,
-        cloud_points=max(base.cloud_points, encoder.num_patches),
+        cloud_points=max(_CLOUD_POINTS, encoder.num_patches),
     )
 
 

@@ -40,6 +40,7 @@ from armillary.spatial.ego_motion import (
     rigid_flow,
     warp_points,
 )
+from armillary.spatial.hole_filling import fill_holes
 from armillary.spatial.lenses import (
     Lens,
     distort,
@@ -127,6 +128,7 @@ __all__ = [
     "exp",
     "far_side",
     "farthest_points",
+    "fill_holes",
     "fill_scan_gaps",
     "hole_blobs",
     "interpolate",
