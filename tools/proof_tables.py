@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator
+from decimal import ROUND_CEILING, ROUND_FLOOR, Decimal
 from pathlib import Path
 
 from armillary.proof.attack.suite import ATTACKS
@@ -51,12 +52,17 @@ def proven() -> Iterator[str]:
         suite, attempts, seed = card["suite"]["id"], card["attempts"]["k"], card["seed"]
         folder = path.parents[1].relative_to(ROOT)
         for row in card["rows"]:
-            low, high = (100 * float(limit) for limit in row["ci95"])
-            rate = f"{row['succ']} of {row['n']} ({low:.1f} to {high:.1f} %)"
+            low, high = (Decimal(limit) * 100 for limit in row["ci95"])
+            limits = f"{_tenths(low, ROUND_FLOOR)} to {_tenths(high, ROUND_CEILING)} %"
+            rate = f"{row['succ']} of {row['n']} ({limits})"
             floors = " | ".join(_floor(row["controls"].get(name)) for name in FLOORS)
             about = f"[{folder.name}]({folder}): attempt {attempts}, {seed['label']} seeds"
             about += f"; {tuned(row)}" if tuned(row) else ""
             yield f"| `{suite}`: {row['task']} | {rate} | {floors} | {about} |"
+
+
+def _tenths(value: Decimal, rounding: str) -> Decimal:
+    return value.quantize(Decimal("0.1"), rounding)
 
 
 def _floor(counts: dict[str, int] | None) -> str:

@@ -6,7 +6,14 @@ import pytest
 
 from armillary.control import Record
 from armillary.core.errors import ConfigError
-from armillary.recipes.ablation import PARTS, WHOLE, AblationConfig, compared, run_ablation
+from armillary.recipes.ablation import (
+    PARTS,
+    WHOLE,
+    AblationConfig,
+    compared,
+    run_ablation,
+    shortened,
+)
 from armillary.recipes.acting import ActConfig
 from armillary.recipes.changing import changed
 from armillary.recipes.two_rooms_eb import EBConfig, two_rooms_eb
@@ -56,6 +63,17 @@ def test_a_tiny_ablation_shares_runs_and_is_used_again(tmp_path):
     assert list(first["parts"]) == [WHOLE, "inverse_dynamics", "value"]
     assert first["parts"]["value"]["n"] == 4 and len(first["parts"][WHOLE]["seeds"]) == 2
     assert run_ablation(tmp_path, config)["parts"] == first["parts"]
+
+
+def test_a_share_shortens_every_training_alike():
+    whole = EBConfig()
+    half = shortened(whole, 0.5)
+    assert 2 * half.recipe.steps == whole.recipe.steps
+    assert 2 * half.recipe.settling.steps == whole.recipe.settling.steps
+    assert 2 * half.prior.steps == whole.prior.steps
+    assert shortened(whole, 1.0) == whole
+    with pytest.raises(ConfigError, match="share must be above 0"):
+        shortened(whole, 0.0)
 
 
 def test_a_part_is_tested_against_the_whole_episode_by_episode():

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from armillary.cli.main import main
-from armillary.control import EpisodeSpec, Manifest, Record, write_records
+from armillary.control import EpisodeSpec, Manifest, Record, read_records, write_records
 from armillary.core.errors import ConfigError, FormatError
 from armillary.data import DatasetWriter, open_dataset, verify
 from armillary.data.check import counting_episodes
@@ -126,6 +126,17 @@ def test_rows_of_an_evaluation_come_from_its_records(evaluation: Path) -> None:
     assert "Success over threshold" in said
     assert "within 0.03 m of the goal" in said
     assert 'role="note"' not in page.read_text()
+
+
+def test_the_time_of_a_decision_is_shown_though_nothing_was_foreseen(evaluation: Path) -> None:
+    assert "time per decision" not in text_of(view(evaluation).page)  # nothing was timed
+    for policy in ("model", "random"):
+        file = evaluation / "records" / f"{policy}.jsonl"
+        timed = [replace(one, ms_per_decision=(2.0, 4.0)) for one in read_records(file)]
+        write_records(file, timed)
+    said = text_of(view(evaluation).page)
+    assert "time per decision, median" in said
+    assert said.count("Nothing is foreseen; 95 % within") == 1  # the model's, not that of random
 
 
 def test_an_unfinished_or_foreign_evaluation_is_warned_of(evaluation: Path) -> None:

@@ -233,8 +233,8 @@ class Ablation(Command):
     """Seeds of training."""
     episodes: int = 100
     """Evaluation episodes of each run."""
-    steps: int | None = None
-    """Training steps of each run; else the recipe's."""
+    share: float = 1.0
+    """Of the steps of every training (model, settling, way to goals), how many are taken."""
     recorded: int = 2000
     """Episodes that all learn from."""
     workers: int = 2
@@ -242,19 +242,14 @@ class Ablation(Command):
 
     def run(self) -> Outcome:
         """Train and evaluate."""
-        from armillary.recipes.ablation import AblationConfig, run_ablation
+        from armillary.recipes.ablation import AblationConfig, run_ablation, shortened
 
         config = AblationConfig(seeds=self.seeds, workers=self.workers)
-        base = config.base
-        steps = base.recipe.steps if self.steps is None else self.steps
-        base = replace(
-            base,
-            episodes=self.recorded,
-            recipe=replace(base.recipe, steps=steps),
-            act=replace(base.act, episodes=self.episodes),
-        )
+        base = shortened(config.base, self.share)
+        acting = replace(base.act, episodes=self.episodes)
+        base = replace(base, episodes=self.recorded, act=acting)
         config = replace(config, base=base, parts=self.parts or config.parts)
-        value = run_ablation(self.out, config, bar)
+        value = run_ablation(self.out, config, bar, again(self, "bench", "ablation"))
         rows = [_without(name, row) for name, row in value["parts"].items()]
         return Outcome(value, (f"Records in {self.out}.",), rows)
 

@@ -86,7 +86,7 @@ class Verify(_Check):
     with the agent, 3 runs sampled episodes again, 4 runs fresh ones. Exit code 0: it holds; 1:
     refuted; 2: damaged; 4: cannot be decided here.
 
-    e.g. armillary bench verify results/proof/two-rooms --level 2
+    e.g. armillary bench verify results/proof/tabletop --level 2
     """
 
     level: int = 1
@@ -105,7 +105,7 @@ class Verify(_Check):
 class Audit(_Check):
     """Make sampled decisions again with the agent, and run sampled episodes again.
 
-    e.g. armillary bench audit results/proof/two-rooms --steps 200 --key verifier
+    e.g. armillary bench audit results/proof/tabletop --steps 200 --key verifier
     """
 
     steps: int = 40
@@ -127,7 +127,7 @@ class Audit(_Check):
 class Challenge(_Check):
     """Run the agent on episodes that do not exist before you draw your nonce.
 
-    e.g. armillary bench challenge results/proof/two-rooms --n 200
+    e.g. armillary bench challenge results/proof/tabletop --n 200
     """
 
     n: int = 200
@@ -179,7 +179,7 @@ class Attack(Command):
 class Submit(Command):
     """Put agent, run, ledger and public key into one folder that a stranger can check.
 
-    e.g. armillary bench submit results/proof/two-rooms --agent out/agent --run-folder out/proof/run
+    e.g. armillary bench submit results/proof/mine --agent out/agent --run-folder out/proof/run
     """
 
     out: Positional[Path]

@@ -74,6 +74,7 @@ PARTS: dict[str, Part] = {
         "doubts about steps like those that went wrong", act={"adapt": AdaptationConfig(doubt=0.0)}
     ),
     "hold": Part("holding an action for a model step", act={"hold": False}),
+    "proposals": Part("the policy's proposals", act={"proposals": 0}),
     "value": Part("the learned distance in the cost, and its hills", act={"value_weight": 0.0}),
     "last_state": Part(
         "the cost of the last state alone: the sum over the plan", act={"summed": True}
@@ -117,10 +118,31 @@ class AblationConfig:
             )
 
 
+def shortened(base: EBConfig, share: float) -> EBConfig:
+    """Return the same with a share of the steps of every training: model, settling and prior.
+
+    Args:
+        base: of full length.
+        share: above 0, at most 1.
+
+    Raises:
+        ConfigError: another share.
+    """
+    if not 0 < share <= 1:
+        raise ConfigError(f"share must be above 0 and at most 1; got {share}.")
+
+    def short(config: Any) -> Any:
+        return replace(config, steps=max(1, round(share * config.steps)))
+
+    recipe = replace(short(base.recipe), settling=short(base.recipe.settling))
+    return replace(base, recipe=recipe, prior=short(base.prior))
+
+
 def run_ablation(
     out: Path,
     config: AblationConfig | None = None,
     bars: Bars = no_bars,
+    command: str = "",
 ) -> dict[str, Any]:
     """Record, train every variant with every seed, and let all of them act on the same episodes.
 
@@ -128,9 +150,11 @@ def run_ablation(
         out: folder; what is finished there is used again.
         config: how much of everything.
         bars: makes a progress bar for a stage.
+        command: that does the same again, for the result.
 
     Returns:
-        ``parts.NAME.{said,n,success,wilson95,seeds,whole_only,part_only,p,p_holm}``.
+        ``parts.NAME.{said,n,success,wilson95,seeds,whole_only,part_only,p,p_holm}``; ``seeds``,
+        ``steps`` of every training, ``machine``, ``date``, ``command``.
 
     Raises:
         ConfigError: ``out`` holds another evaluation.
@@ -146,8 +170,14 @@ def run_ablation(
         with bars(told) as progress:
             map_in_processes(stage(out, config.base), tasks, config.workers, progress)
     records = {name: [_records(out, seed, name) for seed in config.seeds] for name in names}
-    about = {"seeds": list(config.seeds), "machine": describe_machine(1), "date": date()}
-    result = {"parts": compared(records), **about}
+    recipe = config.base.recipe
+    steps = {
+        "model": recipe.steps,
+        "settling": recipe.settling.steps,
+        "prior": config.base.prior.steps,
+    }
+    about = {"machine": describe_machine(1), "date": date(), "command": command}
+    result = {"parts": compared(records), "seeds": list(config.seeds), "steps": steps, **about}
     write_json(out / "result.json", result)
     return result
 

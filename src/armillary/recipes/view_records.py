@@ -98,7 +98,8 @@ def _group(name: str, rows: Mapping[str, Row], unit: str) -> ResultGroup:
         row.n,
         record=record,
     )
-    more = [*_distance(row, beside, unit, record), *_speed(row, record)]
+    speed = [] if name in _BESIDE else _speed(row, record)
+    more = [*_distance(row, beside, unit, record), *speed]
     return ResultGroup(name, (ends, hits, *more))
 
 
@@ -119,17 +120,18 @@ def _distance(row: Row, beside: Mapping[str, Row], unit: str, record: str) -> li
 
 
 def _speed(row: Row, record: str) -> list[ResultRow]:
-    if row.ms_per_decision is None or not row.model_steps_per_decision:
+    if row.ms_per_decision is None:
         return []
     slowest = (row.ms_per_decision_p95 or row.ms_per_decision) / 1000
+    steps = row.model_steps_per_decision
+    foreseen = f"{steps:,.0f} model steps each" if steps else "Nothing is foreseen"
     return [
         ResultRow(
             "time per decision, median",
             row.ms_per_decision / 1000,
             "seconds",
             record=record,
-            note=f"{row.model_steps_per_decision:,.0f} model steps each; 95 % within "
-            f"{write_seconds(slowest)}.",
+            note=f"{foreseen}; 95 % within {write_seconds(slowest)}.",
         )
     ]
 
