@@ -47,21 +47,22 @@ class Part:
     act: Mapping[str, Any] = field(default_factory=dict)
 
 
+_NO_INVERSE = {"objective.inverse_dynamics": 0.0}
+_NO_SPREAD = {
+    "objective.variance": 0.0,
+    "objective.covariance": 0.0,
+    "objective.motion_variance": 0.0,
+    "objective.motion_covariance": 0.0,
+}
 PARTS: dict[str, Part] = {
     WHOLE: Part("nothing"),
     "rollout": Part(
         "steps of foresight in the loss: 1 instead of 6", {"objective.rollout_steps": 1}
     ),
-    "inverse_dynamics": Part("inverse dynamics", {"objective.inverse_dynamics": 0.0}),
-    "anti_collapse": Part(
-        "variance and covariance, over the batch and within clips",
-        {
-            "objective.variance": 0.0,
-            "objective.covariance": 0.0,
-            "objective.motion_variance": 0.0,
-            "objective.motion_covariance": 0.0,
-        },
-    ),
+    "inverse_dynamics": Part("inverse dynamics", _NO_INVERSE),
+    "anti_collapse": Part("variance and covariance, over the batch and within clips", _NO_SPREAD),
+    # each alone might do what the other does
+    "both": Part("inverse dynamics, variance and covariance", _NO_INVERSE | _NO_SPREAD),
     "picture_view": Part("the view of the picture", {"objective.picture_view": 0.0}),
     "within_clips": Part(
         "variance and covariance within clips",
@@ -77,7 +78,7 @@ PARTS: dict[str, Part] = {
     "proposals": Part("the policy's proposals", act={"proposals": 0}),
     "value": Part("the learned distance in the cost, and its hills", act={"value_weight": 0.0}),
     "last_state": Part(
-        "the cost of the last state alone: the sum over the plan", act={"summed": True}
+        "the cost of the last state alone (the sum over the plan)", act={"summed": True}
     ),
 }
 
