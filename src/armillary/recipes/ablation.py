@@ -62,7 +62,9 @@ PARTS: dict[str, Part] = {
     "inverse_dynamics": Part("inverse dynamics", _NO_INVERSE),
     "anti_collapse": Part("variance and covariance, over the batch and within clips", _NO_SPREAD),
     # each alone might do what the other does
-    "both": Part("inverse dynamics, variance and covariance", _NO_INVERSE | _NO_SPREAD),
+    "inverse_and_anti_collapse": Part(
+        "inverse dynamics, variance and covariance", _NO_INVERSE | _NO_SPREAD
+    ),
     "picture_view": Part("the view of the picture", {"objective.picture_view": 0.0}),
     "within_clips": Part(
         "variance and covariance within clips",
