@@ -239,7 +239,7 @@ def test_reacher_is_followed_without_a_search_unless_another_planner_is_asked_fo
     assert make_config("reacher", act={"planner": "icem"}).prior_share == 0
 
 
-@pytest.mark.parametrize(("given", "taken"), [(None, 900.0), (5.0, 5.0)])
+@pytest.mark.parametrize(("given", "taken"), [(None, 1800.0), (5.0, 5.0)])
 def test_the_command_takes_the_seconds_of_the_environment_unless_told(
     monkeypatch: pytest.MonkeyPatch, given: float | None, taken: float
 ) -> None:

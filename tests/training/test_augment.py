@@ -13,6 +13,10 @@ from armillary.spatial import point_map
 from armillary.training.augment import AugmentConfig, augment, mirror, shift
 
 SIDE, CLIPS, STEPS = 12, 3, 2
+FLIPPED = AugmentConfig(mirrored_actions=(0,))
+RISING = AugmentConfig(
+    mirror=1.0, mirror_line="rising", swapped_actions=(0, 1), mirrored_actions=(0, 1)
+)
 
 
 def clips(**more: torch.Tensor) -> Batch:
@@ -41,7 +45,7 @@ def points(batch: Batch) -> torch.Tensor:
 def test_a_mirrored_clip_shows_the_mirrored_points_in_the_flipped_picture():
     batch = clips()
     chosen = torch.tensor([True, False, True])
-    made = mirror(batch, chosen, (0,))
+    made = mirror(batch, chosen, FLIPPED)
     wanted = (points(batch) * torch.tensor([-1.0, 1, 1])).flip(3)
     torch.testing.assert_close(points(made)[chosen], wanted[chosen], atol=1e-5, rtol=0)
     torch.testing.assert_close(points(made)[~chosen], points(batch)[~chosen])
@@ -55,9 +59,33 @@ def test_a_mirrored_clip_shows_the_mirrored_points_in_the_flipped_picture():
 
 def test_mirroring_twice_changes_nothing():
     batch, every = clips(), torch.ones(CLIPS, dtype=torch.bool)
-    again = mirror(mirror(batch, every, (0,)), every, (0,))
+    again = mirror(mirror(batch, every, FLIPPED), every, FLIPPED)
     for name, value in batch.streams.items():
         torch.testing.assert_close(again.streams[name], value)
+
+
+def test_over_a_rising_line_things_and_their_pushes_go_where_the_mirror_puts_them():
+    """A dot that is pushed along, seen from above with y down: the same dot in the mirror."""
+    start, push = np.array([[2, 9], [7, 3], [5, 5]]), np.array([[3, -2], [-4, 1], [0, 6]])
+
+    def shown(places: np.ndarray) -> torch.Tensor:
+        pictures = torch.zeros(CLIPS, STEPS, SIDE, SIDE, 3, dtype=torch.uint8)
+        for clip, step in np.ndindex(CLIPS, STEPS):
+            x, y = places[clip, step]
+            pictures[clip, step, y, x] = 255
+        return pictures
+
+    places = np.stack([start, start + push], 1)
+    valid = torch.ones(CLIPS, STEPS, dtype=torch.bool)
+    batch = Batch({"rgb": shown(places)}, torch.from_numpy(push)[:, None].float(), valid)
+    made = augment(batch, RISING, generator("test", 0))
+    mirrored = SIDE - 1 - places[..., ::-1]  # (x, y) over the line x + y = SIDE - 1
+    assert torch.equal(made.streams["rgb"], shown(mirrored))
+    assert made.actions is not None
+    np.testing.assert_array_equal(made.actions[:, 0].numpy(), mirrored[:, 1] - mirrored[:, 0])
+    again = augment(made, RISING, generator("test", 0))
+    assert torch.equal(again.streams["rgb"], batch.streams["rgb"])
+    assert again.actions is not None and torch.equal(again.actions, batch.actions)
 
 
 @pytest.mark.parametrize("down,right", [(0, 0), (2, -3), (-4, 1)])
@@ -77,7 +105,7 @@ def test_a_shifted_clip_shows_the_same_points(down, right):
 def test_the_batch_that_came_in_is_untouched_and_chance_is_an_argument():
     batch = clips()
     kept = {name: value.clone() for name, value in batch.streams.items()}
-    config = AugmentConfig(0.5, (0,), 2)
+    config = AugmentConfig(0.5, mirrored_actions=(0,), shift_px=2)
     one = augment(batch, config, generator("test", 1))
     two = augment(batch, config, generator("test", 1))
     for name, value in batch.streams.items():
@@ -88,8 +116,14 @@ def test_the_batch_that_came_in_is_untouched_and_chance_is_an_argument():
 def test_what_cannot_be_mirrored_is_a_sentence():
     every = torch.ones(CLIPS, dtype=torch.bool)
     with pytest.raises(ConfigError, match="with proprioception"):
-        mirror(clips(proprio=torch.zeros(CLIPS, STEPS, 4)), every, (0,))
+        mirror(clips(proprio=torch.zeros(CLIPS, STEPS, 4)), every, FLIPPED)
     with pytest.raises(ConfigError, match="names dimension 5, the data have 2"):
-        mirror(clips(), every, (5,))
+        mirror(clips(), every, AugmentConfig(mirrored_actions=(5,)))
     with pytest.raises(ConfigError, match=r"augment\.mirror must be in 0\.\.1"):
         AugmentConfig(mirror=2.0)
+    with pytest.raises(
+        ConfigError, match="'rising' is for square colour pictures alone; the clips"
+    ):
+        mirror(clips(), every, RISING)
+    with pytest.raises(ConfigError, match="two by two, each once; got"):
+        AugmentConfig(swapped_actions=(0, 1, 1))

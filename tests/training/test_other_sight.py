@@ -178,7 +178,7 @@ def test_a_changed_world_stays_true_to_itself():
 
 def test_a_mirrored_world_is_mirrored_in_every_camera():
     batch, chosen = two_cameras(), torch.tensor([True, False, True])
-    after = mirror(batch, chosen, (0,))
+    after = mirror(batch, chosen, AugmentConfig(mirrored_actions=(0,)))
     signs = torch.tensor([-1.0, 1.0, 1.0])
     for camera in ("", "_1"):
         expected = (places(batch, camera) * signs).flip(3)
@@ -228,4 +228,4 @@ def test_actions_of_unknown_axes_are_refused():
         WorldChanges(actions=(0,))
     ranges = Batch({"lidar": torch.ones(1, 2, 3)}, None, torch.ones(1, 2).bool())
     with pytest.raises(ConfigError, match="beams have no mirror image"):
-        mirror(ranges, torch.tensor([True]), ())
+        mirror(ranges, torch.tensor([True]), AugmentConfig())

@@ -12,10 +12,11 @@ from scipy.stats import spearmanr
 from armillary.control import ModelPolicy
 from armillary.core.errors import ConfigError, TrainingError
 from armillary.core.rng import generator
-from armillary.core.values import Latent
+from armillary.core.values import Batch, Latent
 from armillary.models import JEPA, GoalPrior
 from armillary.planning import make_planner
 from armillary.training import prior as prior_module
+from armillary.training.augment import AugmentConfig
 from armillary.training.prior import PriorConfig, fit_prior, judge_prior, train_prior
 from armillary.training.trails import GoalShares, Trails, draw, trails_of
 
@@ -196,6 +197,28 @@ def test_frames_are_encoded_once_and_meet_their_actions(prior_run):
     torch.testing.assert_close(found.latents[17], one)
     np.testing.assert_array_equal(found.actions.numpy(), cache.actions)
     assert found.begin[17] == cache.starts[1] and found.end[17] == cache.starts[2] - 1
+
+
+def test_every_episode_comes_again_in_the_mirror(prior_run):
+    from tiny_run import MODEL
+
+    from armillary.data import Windows
+    from armillary.models import untrained
+
+    model = untrained(replace(MODEL, sensors=("rgb",), proprio_width=0), 0).eval()
+    windows = Windows(prior_run[1].cache, None, 1, streams=("rgb",))
+    mirrored = AugmentConfig(mirror=0.5, mirrored_actions=(0,))
+    plain, both = trails_of(model, windows), trails_of(model, windows, mirrored)
+    frames = len(plain.latents)
+    assert len(both.latents) == 2 * frames
+    assert torch.equal(both.latents[:frames], plain.latents)
+    assert torch.equal(both.begin[frames:], plain.begin + frames)
+    assert torch.equal(both.end[frames:], plain.end + frames)
+    assert torch.equal(both.actions[frames:, 0], -plain.actions[:, 0])
+    assert torch.equal(both.actions[frames:, 1:], plain.actions[:, 1:])
+    seen = windows.gather(np.array([17]))
+    turned = Batch({"rgb": seen.streams["rgb"].flip(3)}, None, seen.valid)
+    torch.testing.assert_close(both.latents[frames + 17], model.encode(turned).tokens.flatten())
 
 
 def test_a_prior_of_a_model_is_trained_in_one_call(prior_run):

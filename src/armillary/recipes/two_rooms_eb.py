@@ -68,12 +68,19 @@ def two_rooms_eb() -> Recipe:
 
     One look shows the whole room, so the predictor needs no memory; but it needs depth to know
     where a wall stops it, and more steps than the encoder, on latents that stand still.
+
+    The latent does not collapse without terms for variance and covariance, as inverse dynamics and
+    the view of the picture hold it open; with them it spreads over more directions than the
+    predictor follows, and fewer rooms are solved (docs/results.md, ablation).
     """
     base = fine_view(frame_skip=4)
+    objective = replace(
+        base.objective, variance=0.0, covariance=0.0, motion_variance=0.0, motion_covariance=0.0
+    )
     predictor = PredictorConfig(memory=0, hidden=512, layers=3)
     settling = SettlingConfig(steps=8000, clips=24_000, rollout_steps=4)
     model = replace(base.model, predictor=predictor)
-    return replace(base, steps=1500, model=model, settling=settling)
+    return replace(base, steps=1500, model=model, objective=objective, settling=settling)
 
 
 @dataclass(frozen=True)

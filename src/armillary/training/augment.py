@@ -2,7 +2,8 @@
 
 All keep the geometry exact, so that depth still unprojects to where things are. The mirror is the
 world's plane x = 0: a point (x, y, z) goes to (-x, y, z), the picture is flipped left to right and
-the camera's pose changes with it. A shift moves the picture by whole pixels and the principal
+the camera's pose changes with it; or, where a flat world is seen from above and something lies
+askew in it, a line at 45 degrees. A shift moves the picture by whole pixels and the principal
 point with it; world points stay where they are.
 
 Axes: B clips, T steps, H W image, A action.
@@ -12,10 +13,11 @@ Source: random shifts, Yarats et al. 2021 (DrQ-v2, 2107.09645).
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Literal
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Int
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from armillary.core.errors import ConfigError
@@ -30,14 +32,21 @@ class AugmentConfig:
 
     Attributes:
         mirror: share of the clips that are mirrored, in 0..1.
-        mirrored_actions: which dimensions of a model step's action change sign in the mirror
-            (those along x).
+        mirror_line: what the picture is flipped over: ``upright``, so that left and right change
+            places, or ``rising``, the diagonal from bottom left to top right, so that right and
+            up do. The latter is for square colour pictures alone.
+        swapped_actions: dimensions of a model step's action that change places in the mirror, two
+            by two (x and y, where the line is rising).
+        mirrored_actions: which of them then change sign (those along x; where the line is rising
+            and y points down, both).
         shift_px: pictures are shifted by up to this many pixels, each clip by its own amount.
         world: how the world under them is changed, and their depth worsened.
         colour: how their colours and light are changed.
     """
 
     mirror: float = 0.0
+    mirror_line: Literal["upright", "rising"] = "upright"
+    swapped_actions: tuple[int, ...] = ()
     mirrored_actions: tuple[int, ...] = ()
     shift_px: int = 0
     world: WorldChanges = field(default_factory=WorldChanges)
@@ -48,6 +57,11 @@ class AugmentConfig:
             raise ConfigError(
                 "augment.mirror must be in 0..1 and augment.shift_px at least 0, got "
                 f"{self.mirror} and {self.shift_px}."
+            )
+        swapped = self.swapped_actions
+        if len(swapped) % 2 or len({*swapped}) < len(swapped):
+            raise ConfigError(
+                f"augment.swapped_actions are dimensions two by two, each once; got {swapped}."
             )
 
 
@@ -61,7 +75,7 @@ def augment(batch: Batch, config: AugmentConfig, rng: np.random.Generator) -> Ba
     """
     if config.mirror:
         chosen = torch.from_numpy(rng.random(len(batch.valid)) < config.mirror)
-        batch = mirror(batch, chosen, config.mirrored_actions)
+        batch = mirror(batch, chosen, config)
     if config.shift_px:
         offsets = rng.integers(-config.shift_px, config.shift_px + 1, (len(batch.valid), 2))
         batch = shift(batch, offsets)
@@ -92,22 +106,57 @@ def shift(batch: Batch, offsets: Int[np.ndarray, "B 2"]) -> Batch:
     return Batch(streams, batch.actions, batch.valid)
 
 
-def mirror(batch: Batch, chosen: Bool[Tensor, " B"], flipped_actions: tuple[int, ...]) -> Batch:
+def mirror(batch: Batch, chosen: Bool[Tensor, " B"], config: AugmentConfig) -> Batch:
     """Return the batch with the chosen clips mirrored.
 
     Args:
         batch: clips, clouds in the world's frame; proprioception is refused, because its axes are
             not known here, and so is a fan of beams.
         chosen: which clips.
-        flipped_actions: action dimensions that change sign.
+        config: over which line, and what becomes of the actions.
 
     Raises:
-        ConfigError: the clips have proprioception or ranges, or fewer action dimensions.
+        ConfigError: the clips have proprioception or ranges, or fewer action dimensions; over a
+            rising line, anything but square colour pictures.
     """
     if "lidar" in batch.streams:
         raise ConfigError("augment.mirror must be 0 with lidar: its beams have no mirror image.")
     if "proprio" in batch.streams:
         raise ConfigError("augment.mirror must be 0 with proprioception: its axes are not known.")
+    flip = _over_upright if config.mirror_line == "upright" else _over_rising
+    actions = batch.actions
+    if actions is not None:
+        actions = _where(chosen, mirrored_actions(actions, config), actions)
+    return Batch(flip(batch, chosen), actions, batch.valid)
+
+
+def mirrored_actions(
+    actions: Float[Tensor, "*lead A"], config: AugmentConfig
+) -> Float[Tensor, "*lead A"]:
+    """Return actions as they are in the mirror.
+
+    Args:
+        actions: of model steps.
+        config: which dimensions change places and signs.
+
+    Raises:
+        ConfigError: they have fewer dimensions.
+    """
+    width = actions.shape[-1]
+    for name in ("swapped_actions", "mirrored_actions"):
+        named: tuple[int, ...] = getattr(config, name)
+        if named and max(named) >= width:
+            raise ConfigError(
+                f"augment.{name} names dimension {max(named)}, the data have {width}."
+            )
+    source, signs = list(range(width)), torch.ones(width)
+    for one, other in zip(config.swapped_actions[::2], config.swapped_actions[1::2], strict=True):
+        source[one], source[other] = other, one
+    signs[list(config.mirrored_actions)] = -1
+    return actions[..., source] * signs
+
+
+def _over_upright(batch: Batch, chosen: Bool[Tensor, " B"]) -> dict[str, Tensor]:
     streams = dict(batch.streams)
     for name in _pictures(batch):
         streams[name] = _where(chosen, streams[name].flip(3), streams[name])
@@ -124,27 +173,26 @@ def mirror(batch: Batch, chosen: Bool[Tensor, " B"], flipped_actions: tuple[int,
         width = streams[_pictures(batch)[0]].shape[3]
         lens[chosen, :, 0, 2] = width - 1 - lens[chosen, :, 0, 2]
         streams["intrinsics"] = lens
-    return Batch(streams, _mirrored_actions(batch.actions, chosen, flipped_actions), batch.valid)
+    return streams
+
+
+def _over_rising(batch: Batch, chosen: Bool[Tensor, " B"]) -> dict[str, Tensor]:
+    for name, stream in batch.streams.items():
+        if not name.startswith("rgb") or stream.shape[2] != stream.shape[3]:
+            raise ConfigError(
+                "augment.mirror_line 'rising' is for square colour pictures alone; the clips have "
+                f"{name!r} {list(stream.shape[2:])}."
+            )
+    # rows and columns change places, and both run the other way
+    return {
+        name: _where(chosen, stream.transpose(2, 3).flip(2, 3), stream)
+        for name, stream in batch.streams.items()
+    }
 
 
 def _pictures(batch: Batch) -> list[str]:
     """Return the names of the pictures of all cameras, colour and depth."""
     return [name for name in batch.streams if name.startswith(("rgb", "depth"))]
-
-
-def _mirrored_actions(
-    actions: Tensor | None, chosen: Tensor, flipped: tuple[int, ...]
-) -> Tensor | None:
-    if actions is None or not flipped:
-        return actions
-    if max(flipped) >= actions.shape[-1]:
-        raise ConfigError(
-            f"augment.mirrored_actions names dimension {max(flipped)}, the data have "
-            f"{actions.shape[-1]}."
-        )
-    signs = torch.ones(actions.shape[-1])
-    signs[list(flipped)] = -1
-    return torch.where(chosen[:, None, None], actions * signs, actions)
 
 
 def _shifted(pictures: Tensor, offsets: np.ndarray, edge: bool) -> Tensor:

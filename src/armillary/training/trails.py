@@ -10,7 +10,7 @@ Source: Andrychowicz et al. 2017 (1707.01495) for goals in hindsight.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
@@ -21,6 +21,7 @@ from torch import Tensor
 from armillary.core.errors import ConfigError, TrainingError
 from armillary.data import Windows
 from armillary.models import JEPA
+from armillary.training.augment import AugmentConfig, mirror, mirrored_actions
 
 _ENCODED_AT_ONCE = 512
 
@@ -118,15 +119,17 @@ class Samples:
 
 
 @torch.no_grad()
-def trails_of(model: JEPA, windows: Windows) -> Trails:
+def trails_of(model: JEPA, windows: Windows, augment: AugmentConfig | None = None) -> Trails:
     """Return the latents of whole episodes, each frame encoded once.
 
     Args:
         model: encodes.
         windows: of length 1, with the streams that the model sees.
+        augment: where it mirrors, every episode comes again as its mirror image.
 
     Raises:
         TrainingError: the recording has no actions.
+        ConfigError: it cannot be mirrored so.
     """
     cache, skip = windows.cache, model.config.frame_skip
     if cache.actions is None or not model.config.action_width:
@@ -134,21 +137,39 @@ def trails_of(model: JEPA, windows: Windows) -> Trails:
             "A goal prior learns from actions, and this model or recording has none; record a "
             "world, or ingest a dataset with actions."
         )
-    parts = [
-        model.encode(windows.gather(rows)).tokens.flatten(1)
-        for rows in np.array_split(np.arange(len(windows)), -(-len(windows) // _ENCODED_AT_ONCE))
-    ]
     first = windows.locate(np.arange(len(windows)))[1]
     lengths = cache.lengths[windows.episodes]
     ends = np.cumsum(lengths)
     own = np.minimum(first[:, None] + np.arange(skip), len(cache.actions) - 1)
-    return Trails(
-        latents=torch.cat(parts),
+    trails = Trails(
+        latents=_latents(model, windows),
         actions=torch.from_numpy(cache.actions[own].reshape(len(first), -1)),
         begin=torch.from_numpy(np.repeat(ends - lengths, lengths)),
         end=torch.from_numpy(np.repeat(ends - 1, lengths)),
         skip=skip,
     )
+    if augment is None or not augment.mirror:
+        return trails
+    frames = len(trails.latents)
+    return Trails(
+        latents=torch.cat([trails.latents, _latents(model, windows, augment)]),
+        actions=torch.cat([trails.actions, mirrored_actions(trails.actions, augment)]),
+        begin=torch.cat([trails.begin, trails.begin + frames]),
+        end=torch.cat([trails.end, trails.end + frames]),
+        skip=skip,
+    )
+
+
+def _latents(
+    model: JEPA, windows: Windows, mirrored: AugmentConfig | None = None
+) -> Float[Tensor, "F Z"]:
+    parts = []
+    for rows in np.array_split(np.arange(len(windows)), -(-len(windows) // _ENCODED_AT_ONCE)):
+        batch = replace(windows.gather(rows), actions=None)
+        if mirrored:
+            batch = mirror(batch, torch.ones(len(rows), dtype=torch.bool), mirrored)
+        parts.append(model.encode(batch).tokens.flatten(1))
+    return torch.cat(parts)
 
 
 def draw(trails: Trails, size: int, shares: GoalShares, rng: np.random.Generator) -> Samples:

@@ -12,6 +12,7 @@ from jaxtyping import Int
 from armillary.core.progress import Progress, silent
 from armillary.data import Cache, Windows
 from armillary.models import load_model, save_prior
+from armillary.training import AugmentConfig
 from armillary.training.prior import PriorConfig, fit_prior
 from armillary.training.trails import trails_of
 
@@ -26,6 +27,7 @@ def train_own_prior(
     streams: tuple[str, ...],
     seconds: float,
     config: PriorConfig,
+    augment: AugmentConfig | None = None,
     progress: Progress = silent,
 ) -> dict[str, Any]:
     """Train a goal prior on a model's latents and leave it in the model's folder.
@@ -37,13 +39,14 @@ def train_own_prior(
         streams: names of the cache's streams that the model reads.
         seconds: encoding and training together.
         config: settings; its number of steps is not looked at.
+        augment: where it mirrors, the prior learns from mirror images, too.
         progress: called after each step.
 
     Returns:
         seconds, updates.
     """
     begun = time.perf_counter()
-    trails = trails_of(load_model(folder), Windows(cache, episodes, 1, 1, streams))
+    trails = trails_of(load_model(folder), Windows(cache, episodes, 1, 1, streams), augment)
     updates = 0
 
     def told(done: int, total: int, note: str = "") -> None:
