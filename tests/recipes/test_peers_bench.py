@@ -254,6 +254,23 @@ def test_the_command_takes_the_seconds_of_the_environment_unless_told(
     assert seen == [taken]
 
 
+def test_push_t_is_mirrored_in_every_dimension_of_a_model_step_however_long() -> None:
+    for skip in (5, 3):
+        recipe = make_config("push_t", recipe_changes={"model.frame_skip": skip}).recipe
+        assert recipe.augment.mirror_line == "rising" and recipe.augment.mirror
+        every = tuple(range(2 * skip))
+        assert recipe.augment.swapped_actions == recipe.augment.mirrored_actions == every
+    own = {"augment.swapped_actions": [0, 1], "augment.mirrored_actions": []}
+    assert make_config("push_t", recipe_changes=own).recipe.augment.swapped_actions == (0, 1)
+
+
+def test_what_a_followed_policy_can_do_without_comes_back_for_a_search() -> None:
+    followed, searched = make_config("push_t"), make_config("push_t", act={"planner": "icem"})
+    assert followed.recipe.objective.variance == 0 and followed.recipe.objective.rollout_steps == 1
+    assert searched.recipe.objective.variance > 0 and searched.recipe.objective.rollout_steps > 1
+    assert searched.recipe.augment == followed.recipe.augment
+
+
 def test_goals_of_push_t_come_from_the_policy_that_recorded() -> None:
     pushed, weak = make_config("push_t"), make_config("push_t_weak")
     assert pushed.record_settings == pushed.world_settings == {"collection": "strokes"}

@@ -10,7 +10,7 @@ from armillary.core.errors import ConfigError
 from armillary.core.rng import generator
 from armillary.core.values import Batch
 from armillary.spatial import point_map
-from armillary.training.augment import AugmentConfig, augment, mirror, shift
+from armillary.training.augment import AugmentConfig, augment, mirror, mirrored_actions, shift
 
 SIDE, CLIPS, STEPS = 12, 3, 2
 FLIPPED = AugmentConfig(mirrored_actions=(0,))
@@ -125,5 +125,13 @@ def test_what_cannot_be_mirrored_is_a_sentence():
         ConfigError, match="'rising' is for square colour pictures alone; the clips"
     ):
         mirror(clips(), every, RISING)
+    unchecked = AugmentConfig()  # the type hook of these tests would speak first
+    object.__setattr__(unchecked, "mirror_line", "fallng")
+    with pytest.raises(ConfigError, match=r"mirror_line.*'fallng'"):
+        unchecked.__post_init__()
+    with pytest.raises(ConfigError, match="are dimensions from 0 on; got"):
+        AugmentConfig(swapped_actions=(-1, 0))
+    with pytest.raises(ConfigError, match="say which dimensions of an action they are"):
+        mirrored_actions(torch.zeros(1, 2), AugmentConfig(mirror_line="rising"))
     with pytest.raises(ConfigError, match="two by two, each once; got"):
         AugmentConfig(swapped_actions=(0, 1, 1))

@@ -178,7 +178,7 @@ class Latency(Command):
 class TwoRooms(Command):
     """Record, train and act by EB-JEPA's protocol for two rooms with random walls.
 
-    Held-out layouts, bounded actions, judged at the last of 200 steps. Takes about half an hour;
+    Held-out layouts, bounded actions, judged at the last of 200 steps. Takes 40 to 60 minutes;
     what is finished in the folder is used again.
 
     e.g. armillary bench two-rooms --out out/two_rooms_eb --json

@@ -69,9 +69,9 @@ def two_rooms_eb() -> Recipe:
     One look shows the whole room, so the predictor needs no memory; but it needs depth to know
     where a wall stops it, and more steps than the encoder, on latents that stand still.
 
-    The latent does not collapse without terms for variance and covariance, as inverse dynamics and
-    the view of the picture hold it open; with them it spreads over more directions than the
-    predictor follows, and fewer rooms are solved (docs/results.md, ablation).
+    The latent does not collapse without terms for variance and covariance. With them fewer rooms
+    are solved after a short training (72 of 100 against 90), and about as many at full length; why
+    is not known (docs/results.md, ablation).
     """
     base = fine_view(frame_skip=4)
     objective = replace(

@@ -13,17 +13,19 @@ Source: random shifts, Yarats et al. 2021 (DrQ-v2, 2107.09645).
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Literal, get_args
 
 import numpy as np
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from armillary.core.errors import ConfigError
+from armillary.core.errors import ConfigError, unknown_name
 from armillary.core.values import Batch
 from armillary.training.colour_changes import ColourChanges, change_colours
 from armillary.training.world_changes import WorldChanges, change_worlds
+
+_Line = Literal["upright", "rising"]
 
 
 @dataclass(frozen=True)
@@ -37,15 +39,15 @@ class AugmentConfig:
             up do. The latter is for square colour pictures alone.
         swapped_actions: dimensions of a model step's action that change places in the mirror, two
             by two (x and y, where the line is rising).
-        mirrored_actions: which of them then change sign (those along x; where the line is rising
-            and y points down, both).
+        mirrored_actions: dimensions that then change sign (those along x; where the line is rising
+            and y points down, both x and y).
         shift_px: pictures are shifted by up to this many pixels, each clip by its own amount.
         world: how the world under them is changed, and their depth worsened.
         colour: how their colours and light are changed.
     """
 
     mirror: float = 0.0
-    mirror_line: Literal["upright", "rising"] = "upright"
+    mirror_line: _Line = "upright"
     swapped_actions: tuple[int, ...] = ()
     mirrored_actions: tuple[int, ...] = ()
     shift_px: int = 0
@@ -58,7 +60,14 @@ class AugmentConfig:
                 "augment.mirror must be in 0..1 and augment.shift_px at least 0, got "
                 f"{self.mirror} and {self.shift_px}."
             )
+        if self.mirror_line not in get_args(_Line):
+            raise unknown_name("mirror_line", self.mirror_line, get_args(_Line))
         swapped = self.swapped_actions
+        if min((*swapped, *self.mirrored_actions, 0)) < 0:
+            raise ConfigError(
+                "augment.swapped_actions and augment.mirrored_actions are dimensions from 0 on; "
+                f"got {swapped} and {self.mirrored_actions}."
+            )
         if len(swapped) % 2 or len({*swapped}) < len(swapped):
             raise ConfigError(
                 f"augment.swapped_actions are dimensions two by two, each once; got {swapped}."
@@ -140,8 +149,13 @@ def mirrored_actions(
         config: which dimensions change places and signs.
 
     Raises:
-        ConfigError: they have fewer dimensions.
+        ConfigError: they have fewer dimensions, or the line is rising and none change places.
     """
+    if config.mirror_line == "rising" and not config.swapped_actions:
+        raise ConfigError(
+            "Over a rising mirror_line x and y change places: say which dimensions of an action "
+            "they are in augment.swapped_actions."
+        )
     width = actions.shape[-1]
     for name in ("swapped_actions", "mirrored_actions"):
         named: tuple[int, ...] = getattr(config, name)

@@ -125,7 +125,8 @@ def trails_of(model: JEPA, windows: Windows, augment: AugmentConfig | None = Non
     Args:
         model: encodes.
         windows: of length 1, with the streams that the model sees.
-        augment: where it mirrors, every episode comes again as its mirror image.
+        augment: where it mirrors, whatever share of the clips, every episode comes again as its
+            mirror image.
 
     Raises:
         TrainingError: the recording has no actions.
@@ -165,8 +166,9 @@ def _latents(
 ) -> Float[Tensor, "F Z"]:
     parts = []
     for rows in np.array_split(np.arange(len(windows)), -(-len(windows) // _ENCODED_AT_ONCE)):
+        # a window of one frame has the action of a world step, which the mirror does not know
         batch = replace(windows.gather(rows), actions=None)
-        if mirrored:
+        if mirrored is not None:
             batch = mirror(batch, torch.ones(len(rows), dtype=torch.bool), mirrored)
         parts.append(model.encode(batch).tokens.flatten(1))
     return torch.cat(parts)

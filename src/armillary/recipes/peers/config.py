@@ -52,6 +52,7 @@ class Ground:
         acting: likewise, those that say how armillary acts and what it learns for it. They belong
             together: where another planner is asked for, none of them holds.
         recipe: of armillary, a key of ``RECIPES``; empty for the one called as the environment.
+        acting_changes: of the recipe, which belong to ``acting``.
     """
 
     world: str
@@ -60,19 +61,17 @@ class Ground:
     settings: Mapping[str, Any] = field(default_factory=dict)
     acting: Mapping[str, Any] = field(default_factory=lambda: {"act": {"planner": "icem"}})
     recipe: str = ""
+    acting_changes: Mapping[str, Any] = field(default_factory=dict)
 
 
 _BLOCKS = {"model.frame_skip": 5}  # the peers' own: 25 steps ahead are 5 model steps
 # The T's mark on the floor lies askew, and has one mirror: the diagonal from bottom left to top
-# right. Places and actions are in pixels, y down. Nothing is foreseen here, as the policy is
-# followed: a step of foresight is enough, and variance and covariance only spread what the policy
-# has to read. Of 300 other goals the mirror brought 69 -> 74 %, and the rest 80 (docs/results.md).
-_XY = tuple(range(10))
-_ASKEW = {
-    "augment.mirror": 0.5,
-    "augment.mirror_line": "rising",
-    "augment.swapped_actions": _XY,
-    "augment.mirrored_actions": _XY,
+# right (``_with_mirrored_actions``).
+_ASKEW = {**_BLOCKS, "augment.mirror": 0.5, "augment.mirror_line": "rising"}
+# Where the policy is followed nothing is foreseen: a step of foresight is enough, and variance and
+# covariance presumably only spread what the policy has to read. Of 300 other goals 25 steps ahead
+# 69 % before, 74 with the mirror, 80 with both; only the first and the last are told apart.
+_LEAN = {
     "objective.variance": 0.0,
     "objective.covariance": 0.0,
     "objective.motion_variance": 0.0,
@@ -128,7 +127,7 @@ _STROKES = {
 _CUBE = {**_QUICK, "recorded": 500, "seconds": 450.0}  # a picture of it takes 30 ms
 GROUNDS: dict[str, Ground] = {
     "two_room": Ground(f"{_SWM}TwoRoom-v1", 10, _BLOCKS, {"seconds": 300.0}, _SEARCHED),
-    "push_t": Ground(f"{_SWM}PushT-v1", 30, _BLOCKS | _ASKEW, _STROKES, _PUSHING),
+    "push_t": Ground(f"{_SWM}PushT-v1", 30, _ASKEW, _STROKES, _PUSHING, acting_changes=_LEAN),
     # recording and goals by the package's own policy, which moves at random; as it was measured
     "push_t_weak": Ground(f"{_SWM}PushT-v1", 30, _NO_GLIMPSE, {}, _SEARCHED, "push_t"),
     "reacher": Ground(f"{_SWM}ReacherDMControl-v0", 10, _BLOCKS, _QUICK, _AT_ONCE),
@@ -346,8 +345,10 @@ def make_config(
     }
     usual = ground.acting["act"]
     acting = {**ground.acting, "act": {**usual, **inner["act"]}}
+    changes = {**ground.changes, **ground.acting_changes}
     if inner["act"].get("planner", usual["planner"]) != usual["planner"]:
-        acting = {"act": inner["act"]}
+        acting, changes = {"act": inner["act"]}, {**ground.changes}
+    changes |= {part: _frozen(value) for part, value in (recipe_changes or {}).items()}
     settings = {**ground.settings, **acting, **settings}
     chosen = recipe or ground.recipe or (name if name in RECIPES else "two_rooms")
     if chosen not in RECIPES:
@@ -355,7 +356,7 @@ def make_config(
     config = PeersConfig(
         name=name,
         world=ground.world,
-        recipe=changed(RECIPES[chosen](), {**ground.changes, **(recipe_changes or {})}),
+        recipe=_with_mirrored_actions(changed(RECIPES[chosen](), changes)),
         planning=PeerPlanning(iterations=ground.iterations),
     )
     for part in ("training", "planning"):
@@ -377,6 +378,18 @@ def read_config(path: Path) -> PeersConfig:
     for name in ("tasks", "peers", "peer_sizes", "plannings"):
         value[name] = tuple(value[name])
     return PeersConfig(**value)
+
+
+def _with_mirrored_actions(recipe: Recipe) -> Recipe:
+    """Return the recipe with what a rising mirror does to actions (x, y) of its world steps.
+
+    y points down in pictures and in actions: both change places, and signs.
+    """
+    augment = recipe.augment
+    if augment.mirror_line != "rising" or augment.swapped_actions:
+        return recipe
+    every = tuple(range(2 * recipe.model.frame_skip))
+    return replace(recipe, augment=replace(augment, swapped_actions=every, mirrored_actions=every))
 
 
 def _frozen(value: Any) -> Any:

@@ -175,8 +175,16 @@ def _teach_own(
         from armillary.benchmark.ground.own_prior import train_own_prior
 
         left = config.seconds - numbers["seconds"]
-        how = config.prior_config, recipe.augment
-        prior = train_own_prior(out / "model", cache, training, streams, left, *how, progress)
+        prior = train_own_prior(
+            out / "model",
+            cache,
+            training,
+            streams,
+            left,
+            config.prior_config,
+            recipe.augment,
+            progress,
+        )
         total = round(numbers["seconds"] + prior["seconds"], 2)
         numbers |= {"seconds": total, "prior": prior}
     size = recipe.model.encoder.image_size
