@@ -27,6 +27,7 @@ from armillary.core.progress import Bars, no_bars
 from armillary.planning.experience import AdaptationConfig
 from armillary.recipes.acting import act
 from armillary.recipes.changing import changed
+from armillary.recipes.fine_view import SPREAD
 from armillary.recipes.two_rooms_eb import EBConfig, learn_rooms, protocol, record_rooms
 
 WHOLE = "whole"
@@ -47,13 +48,6 @@ class Part:
     act: Mapping[str, Any] = field(default_factory=dict)
 
 
-# What the recipe had up to commit 785acd4. Without them this ablation reached more.
-_SPREAD = {
-    "objective.variance": 4.0,
-    "objective.covariance": 0.5,
-    "objective.motion_variance": 4.0,
-    "objective.motion_covariance": 0.4,
-}
 PARTS: dict[str, Part] = {
     WHOLE: Part("nothing"),
     "rollout": Part(
@@ -61,7 +55,9 @@ PARTS: dict[str, Part] = {
     ),
     "inverse_dynamics": Part("inverse dynamics", {"objective.inverse_dynamics": 0.0}),
     "anti_collapse": Part(
-        "(added) variance and covariance, over the batch and within clips", _SPREAD
+        # the recipe had them up to commit 785acd4; without them this ablation reached more
+        "(added) variance and covariance, over the batch and within clips",
+        {f"objective.{name}": weight for name, weight in SPREAD.items()},
     ),
     "picture_view": Part("the view of the picture", {"objective.picture_view": 0.0}),
     "settling": Part("the predictor's settling", {"settling.steps": 0}),

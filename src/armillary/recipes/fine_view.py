@@ -9,12 +9,20 @@ brings in what never moves: without it the latent of two rooms knew nothing of t
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 from armillary.models import EncoderConfig
 from armillary.recipes.recipe import Recipe
 from armillary.recipes.two_rooms import two_rooms
 
 PICTURE_PX = 65
+# weights of what spreads the latent, over the batch and within clips
+SPREAD: dict[str, Any] = {
+    "variance": 4.0,
+    "covariance": 0.5,
+    "motion_variance": 4.0,
+    "motion_covariance": 0.4,
+}
 
 
 def fine_view(frame_skip: int, picture_view: float = 8.0) -> Recipe:
@@ -29,14 +37,6 @@ def fine_view(frame_skip: int, picture_view: float = 8.0) -> Recipe:
         image_size=PICTURE_PX, patch=5, patch_hidden=64, patch_width=24, hidden=384,
         keypoints=16, tokens=8, width=32,
     )  # fmt: skip
-    objective = replace(
-        base.objective,
-        picture_view=picture_view,
-        bird_view_cells=16,
-        variance=4.0,
-        covariance=0.5,
-        motion_variance=4.0,
-        motion_covariance=0.4,
-    )
+    objective = replace(base.objective, picture_view=picture_view, bird_view_cells=16, **SPREAD)
     model = replace(base.model, encoder=encoder, frame_skip=frame_skip, point_stride=1)
     return replace(base, model=model, objective=objective)

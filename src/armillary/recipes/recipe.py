@@ -10,6 +10,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
+import torch
 from jaxtyping import Int
 
 from armillary.core.errors import ConfigError, DatasetError
@@ -20,6 +21,7 @@ from armillary.data.point_sampling import PointSampling
 from armillary.models import JEPAConfig
 from armillary.models.config import STREAMS_OF
 from armillary.training import TrainConfig, TrainSummary, train
+from armillary.training.augment import mirrored_actions
 from armillary.training.log import Tracker
 from armillary.training.other_sight import OTHER_CAMERA
 
@@ -118,7 +120,8 @@ def fitted(recipe: Recipe, cache: Cache) -> Recipe:
     """Return the recipe with the widths that the data have.
 
     Raises:
-        DatasetError: the data lack a stream that the model sees, or actions that a loss needs.
+        DatasetError: the data lack a stream that the model sees.
+        ConfigError: they lack actions that a loss needs, or that the mirror names.
     """
     present = {*cache.kinds} | ({"intrinsics"} if cache.intrinsics is not None else set())
     for sensor in recipe.model.sensors:
@@ -135,6 +138,9 @@ def fitted(recipe: Recipe, cache: Cache) -> Recipe:
             "The dataset has no actions, and objective.inverse_dynamics needs them. Use the recipe "
             "'video', or pass --objective.inverse-dynamics 0."
         )
+    if action_width and recipe.augment.mirror:
+        # before anything is written: does the mirror know these actions?
+        mirrored_actions(torch.zeros(1, action_width), recipe.augment)
     proprio = cache.arrays["proprio"].shape[1] if "proprio" in recipe.model.sensors else 0
     model = replace(recipe.model, action_width=action_width, proprio_width=proprio)
     return replace(recipe, model=model)

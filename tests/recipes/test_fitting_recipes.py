@@ -1,0 +1,30 @@
+"""What a recipe asks of its data is checked before anything of the run is written."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from armillary.core.errors import ConfigError
+from armillary.recipes.recipe import train_recipe
+from armillary.recipes.two_rooms import two_rooms
+from armillary.training import AugmentConfig
+from armillary.worlds import record
+
+
+@pytest.mark.parametrize(
+    ("mirror", "said"),
+    [
+        (AugmentConfig(mirror=0.5, mirrored_actions=(7,)), "names dimension 7, the data have 2"),
+        (AugmentConfig(mirror=0.5, mirror_line="rising"), "say which dimensions of an action"),
+    ],
+)
+def test_a_mirror_that_does_not_know_the_actions_leaves_no_run_behind(
+    tmp_path: Path, mirror: AugmentConfig, said: str
+) -> None:
+    record("two_rooms", tmp_path / "data", 2, 12, workers=1)
+    with pytest.raises(ConfigError, match=said):
+        train_recipe(replace(two_rooms(), augment=mirror), tmp_path / "data", tmp_path / "run")
+    assert not (tmp_path / "run").exists()
