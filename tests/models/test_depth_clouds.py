@@ -119,7 +119,7 @@ def test_a_mirrored_clip_has_the_mirrored_cloud():
         None,
         torch.ones(1, 1, dtype=torch.bool),
     )
-    flipped = mirror(batch, torch.tensor([True]), AugmentConfig()).streams
+    flipped = mirror(batch, torch.tensor([True]), AugmentConfig(), 1).streams
     across = torch.tensor([-1.0, 1, 1])  # the mirror is the world's x = 0
     seen = filled_cloud(*(flipped[name][0] for name in names), MEAN_M * across, REACH_M, 50)[0]
     usual = filled_cloud(*shown, *SCENE, 50)[0]

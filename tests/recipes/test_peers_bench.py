@@ -254,14 +254,12 @@ def test_the_command_takes_the_seconds_of_the_environment_unless_told(
     assert seen == [taken]
 
 
-def test_push_t_is_mirrored_in_every_dimension_of_a_model_step_however_long() -> None:
-    for skip in (5, 3):
-        recipe = make_config("push_t", recipe_changes={"model.frame_skip": skip}).recipe
-        assert recipe.augment.mirror_line == "rising" and recipe.augment.mirror
-        every = tuple(range(2 * skip))
-        assert recipe.augment.swapped_actions == recipe.augment.mirrored_actions == every
-    own = {"augment.swapped_actions": [0, 1], "augment.mirrored_actions": []}
-    assert make_config("push_t", recipe_changes=own).recipe.augment.swapped_actions == (0, 1)
+def test_push_t_is_mirrored_over_the_axis_of_its_mark() -> None:
+    augment = make_config("push_t").recipe.augment
+    assert augment.mirror_line == "rising" and augment.mirror
+    assert augment.swapped_actions == augment.mirrored_actions == (0, 1)
+    own = {"augment.mirrored_actions": []}
+    assert make_config("push_t", recipe_changes=own).recipe.augment.mirrored_actions == ()
 
 
 def test_what_a_followed_policy_can_do_without_comes_back_for_a_search() -> None:

@@ -25,11 +25,11 @@ DEPTH = AugmentConfig(world=WorldChanges(depth_noise=0.02, depth_holes=0.3, dept
 def test_what_was_changed_is_kept_beside_it():
     batch = tiny_windows().gather(np.arange(4))
     for config, name in ((COLOUR, "rgb"), (DEPTH, "depth_m")):
-        changed = augment(batch, config, generator("clean", 0))
+        changed = augment(batch, config, generator("clean", 0), 1)
         assert not torch.equal(changed.streams[name], batch.streams[name])
         assert torch.equal(clean(changed, name), batch.streams[name])
     bare = replace(batch, streams={k: v for k, v in batch.streams.items() if k != "proprio"})
-    mirrored = augment(bare, AugmentConfig(mirror=1.0), generator("clean", 0))
+    mirrored = augment(bare, AugmentConfig(mirror=1.0), generator("clean", 0), 1)
     assert torch.equal(clean(mirrored, "rgb"), mirrored.streams["rgb"])  # targets follow it
 
 
@@ -46,7 +46,7 @@ def test_targets_are_those_of_the_clean_clip(config, sees, terms):
     model = untrained(replace(MODEL, sensors=(sees,)), 0)
     learner = Learner(model, CONFIG.objective, 0)
     batch = tiny_windows().gather(np.arange(4))
-    changed = augment(batch, config, generator("clean", 0))
+    changed = augment(batch, config, generator("clean", 0), 1)
     before, after = learner(batch, 0)[0], learner(changed, 0)[0]
     for term in terms:
         assert torch.equal(before[term], after[term])

@@ -37,7 +37,7 @@ def test_no_change_is_none() -> None:
 def test_a_clip_changes_as_a_whole_and_only_in_its_pictures() -> None:
     grey = np.arange(0, 192, 3, np.uint8).reshape(8, 8)[..., None].repeat(3, -1)
     batch = clips(grey)
-    out = augment(batch, AugmentConfig(colour=ALL), generator("b"))
+    out = augment(batch, AugmentConfig(colour=ALL), generator("b"), 1)
     first = out.streams["rgb"][:, :1]
     assert torch.equal(out.streams["rgb"], first.expand_as(out.streams["rgb"]))
     assert torch.equal(out.streams["rgb_1"], out.streams["rgb"])

@@ -164,7 +164,7 @@ def test_a_changed_world_stays_true_to_itself():
     cloud = places(batch).flatten(2, 3)[:, :, :20]
     batch = Batch({**batch.streams, "points": cloud}, batch.actions, batch.valid)
     changes = [Change(0.3 * k + 0.2, 1.1, (0.1, -0.2 * k, 0.3)) for k in range(3)]
-    after = moved(batch, changes, (0, 1))
+    after = moved(batch, changes, (0, 1), 1)
     for clip, change in enumerate(changes):
         for camera in ("", "_1"):
             expected = change.points(places(batch, camera)[clip].numpy())
@@ -176,9 +176,19 @@ def test_a_changed_world_stays_true_to_itself():
     assert torch.equal(after.streams["rgb"], batch.streams["rgb"])
 
 
+def test_every_world_step_of_a_model_step_is_moved():
+    batch = two_cameras()
+    assert batch.actions is not None
+    twice = Batch(batch.streams, torch.cat([batch.actions, 2 * batch.actions], -1), batch.valid)
+    changes = [Change(0.3 * k + 0.2, 1.1, (0.1, 0.0, 0.0)) for k in range(3)]
+    once, held = moved(batch, changes, (0, 1), 1), moved(twice, changes, (0, 1), frame_skip=2)
+    assert once.actions is not None and held.actions is not None
+    torch.testing.assert_close(held.actions, torch.cat([once.actions, 2 * once.actions], -1))
+
+
 def test_a_mirrored_world_is_mirrored_in_every_camera():
     batch, chosen = two_cameras(), torch.tensor([True, False, True])
-    after = mirror(batch, chosen, AugmentConfig(mirrored_actions=(0,)))
+    after = mirror(batch, chosen, AugmentConfig(mirrored_actions=(0,)), 1)
     signs = torch.tensor([-1.0, 1.0, 1.0])
     for camera in ("", "_1"):
         expected = (places(batch, camera) * signs).flip(3)
@@ -189,7 +199,7 @@ def test_a_mirrored_world_is_mirrored_in_every_camera():
 def test_depth_is_worsened_and_nothing_else():
     world = WorldChanges(depth_noise=0.02, depth_holes=0.1, depth_edge_holes=0.5)
     batch = clips()
-    after = augment(batch, AugmentConfig(world=world), generator("test", 0))
+    after = augment(batch, AugmentConfig(world=world), generator("test", 0), 1)
     before_m, after_m = batch.streams["depth_m"], after.streams["depth_m"]
     lost = (after_m == 0).float().mean()
     assert 0.08 < lost < 0.6 and after_m.isfinite().all()
@@ -200,7 +210,7 @@ def test_depth_is_worsened_and_nothing_else():
         for name in batch.streams
         if name != "depth_m"
     )
-    assert augment(batch, AugmentConfig(), generator("test", 0)) is batch
+    assert augment(batch, AugmentConfig(), generator("test", 0), 1) is batch
 
 
 def test_holes_stay_where_they_are_for_a_clip():
@@ -208,7 +218,7 @@ def test_holes_stay_where_they_are_for_a_clip():
     streams = {**batch.streams, "depth_m": torch.ones(3, 5, 32, 32)}
     full = Batch(streams, batch.actions, batch.valid)
     holes = AugmentConfig(world=WorldChanges(depth_holes=0.25))
-    lost = augment(full, holes, generator("test", 0)).streams["depth_m"] == 0
+    lost = augment(full, holes, generator("test", 0), 1).streams["depth_m"] == 0
     assert lost.flatten(2).sum(-1).eq(256).all()  # of each picture, to the pixel
     assert torch.equal(lost, lost[:, :1].expand_as(lost))
     assert not torch.equal(lost[0], lost[1])
@@ -216,16 +226,18 @@ def test_holes_stay_where_they_are_for_a_clip():
 
 def test_points_are_dropped():
     batch = Batch({"points": torch.zeros(3, 5, 400, 3)}, None, torch.ones(3, 5).bool())
-    after = augment(batch, AugmentConfig(world=WorldChanges(point_dropout=0.25)), generator("t", 0))
+    after = augment(
+        batch, AugmentConfig(world=WorldChanges(point_dropout=0.25)), generator("t", 0), 1
+    )
     assert math.isclose(after.streams["points"][..., 0].isnan().float().mean(), 0.25, abs_tol=0.03)
 
 
 def test_actions_of_unknown_axes_are_refused():
     world = WorldChanges(yaw_rad=0.5)
-    with pytest.raises(ConfigError, match="must name the dimensions of the 2 of an action"):
-        augment(clips(), AugmentConfig(world=world), generator("test", 0))
+    with pytest.raises(ConfigError, match="must name those of the 2 dimensions of a world step"):
+        augment(clips(), AugmentConfig(world=world), generator("test", 0), 1)
     with pytest.raises(ConfigError, match="in pairs x, y"):
         WorldChanges(actions=(0,))
     ranges = Batch({"lidar": torch.ones(1, 2, 3)}, None, torch.ones(1, 2).bool())
     with pytest.raises(ConfigError, match="beams have no mirror image"):
-        mirror(ranges, torch.tensor([True]), AugmentConfig())
+        mirror(ranges, torch.tensor([True]), AugmentConfig(), 1)

@@ -10,11 +10,13 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from tiny_run import CONFIG, MODEL, TERMS, VIDEO, run, tiny_windows, weights
+from tiny_run import CLIP, CONFIG, MODEL, TERMS, VIDEO, run, tiny_windows, weights
 
 from armillary.core.errors import ConfigError, ShapeError, TrainingError
+from armillary.data import Windows
 from armillary.models import load_model, untrained
 from armillary.training import (
+    AugmentConfig,
     ObjectiveConfig,
     OptimizerConfig,
     Processes,
@@ -23,6 +25,7 @@ from armillary.training import (
     fit_scales,
 )
 from armillary.training.schedule import learning_rate
+from armillary.training.world_changes import WorldChanges
 
 ALONE = Processes(0, 1, torch.device("cpu"))
 
@@ -51,6 +54,42 @@ def test_every_clip_comes_once_an_epoch_in_another_order_each_time():
         assert np.array_equal(np.sort(epoch), np.sort(everything))
     assert not np.array_equal(epochs[0], epochs[1])
     assert total % 6, "an epoch should end inside a batch here"
+
+
+def test_clips_that_were_gathered_ahead_are_those_of_their_step(monkeypatch):
+    taken = {}
+    for cores in (1, 2):  # with one, nothing is gathered ahead
+        monkeypatch.setattr("armillary.training.stepper.core_count", lambda cores=cores: cores)
+        monkeypatch.setattr("torch.get_num_threads", lambda: 1)
+        takes = stepper(batch_size=6)
+        batches = [takes.batch(step) for step in (0, 1, 2, 7, 8)]
+        assert (takes._ahead is not None) == (cores == 2)
+        taken[cores] = [batch.streams["proprio"].numpy() for batch in batches]
+    for alone, ahead in zip(taken[1], taken[2], strict=True):
+        assert np.array_equal(alone, ahead)
+
+
+def two_world_steps(augment: AugmentConfig) -> torch.Tensor:
+    """Return the actions of a batch whose model steps are two world steps each."""
+    windows = Windows(tiny_windows().cache, None, CLIP, 2, ("rgb",))
+    model = replace(MODEL, sensors=("rgb",), proprio_width=0, frame_skip=2, action_width=4)
+    actions = stepper(windows, model, augment=augment).batch(0).actions
+    assert actions is not None
+    return actions
+
+
+def test_all_world_steps_of_a_model_step_are_mirrored():
+    mirrored = two_world_steps(AugmentConfig(mirror=1.0, mirrored_actions=(0,)))
+    plain = two_world_steps(AugmentConfig())
+    assert torch.equal(mirrored, plain * torch.tensor([-1.0, 1, -1, 1]))
+
+
+def test_all_world_steps_of_a_model_step_are_scaled():
+    scaled = two_world_steps(AugmentConfig(world=WorldChanges(scale=2.0, actions=(0, 1))))
+    plain = two_world_steps(AugmentConfig())
+    factors = scaled.norm(dim=(1, 2)) / plain.norm(dim=(1, 2))
+    assert (factors != 1).all()
+    torch.testing.assert_close(scaled, plain * factors[:, None, None])
 
 
 def test_a_batch_depends_on_the_steps_number_alone():

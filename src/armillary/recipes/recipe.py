@@ -140,7 +140,7 @@ def fitted(recipe: Recipe, cache: Cache) -> Recipe:
         )
     if action_width and recipe.augment.mirror:
         # before anything is written: does the mirror know these actions?
-        mirrored_actions(torch.zeros(1, action_width), recipe.augment)
+        mirrored_actions(torch.zeros(1, cache.action_width), recipe.augment, 1)
     proprio = cache.arrays["proprio"].shape[1] if "proprio" in recipe.model.sensors else 0
     model = replace(recipe.model, action_width=action_width, proprio_width=proprio)
     return replace(recipe, model=model)

@@ -6,7 +6,7 @@ the camera's pose changes with it; or, where a flat world is seen from above and
 askew in it, a line at 45 degrees. A shift moves the picture by whole pixels and the principal
 point with it; world points stay where they are.
 
-Axes: B clips, T steps, H W image, A action.
+Axes: B clips, T steps, H W image, A action of a world step, k world steps of a model step.
 Source: random shifts, Yarats et al. 2021 (DrQ-v2, 2107.09645).
 """
 
@@ -23,7 +23,7 @@ from torch import Tensor
 from armillary.core.errors import ConfigError, unknown_name
 from armillary.core.values import Batch
 from armillary.training.colour_changes import ColourChanges, change_colours
-from armillary.training.world_changes import WorldChanges, change_worlds
+from armillary.training.world_changes import WorldChanges, change_worlds, world_step_width
 
 _Line = Literal["upright", "rising"]
 
@@ -37,7 +37,7 @@ class AugmentConfig:
         mirror_line: what the picture is flipped over: ``upright``, so that left and right change
             places, or ``rising``, the diagonal from bottom left to top right, so that right and
             up do. The latter is for square colour pictures alone.
-        swapped_actions: dimensions of a model step's action that change places in the mirror, two
+        swapped_actions: dimensions of a world step's action that change places in the mirror, two
             by two (x and y, where the line is rising).
         mirrored_actions: dimensions that then change sign (those along x; where the line is rising
             and y points down, both x and y).
@@ -74,22 +74,25 @@ class AugmentConfig:
             )
 
 
-def augment(batch: Batch, config: AugmentConfig, rng: np.random.Generator) -> Batch:
+def augment(
+    batch: Batch, config: AugmentConfig, rng: np.random.Generator, frame_skip: int
+) -> Batch:
     """Return the clips varied by chance.
 
     Args:
         batch: clips.
         config: how.
         rng: one generator for the whole batch.
+        frame_skip: k, world steps whose actions stand side by side in one of the batch.
     """
     if config.mirror:
         chosen = torch.from_numpy(rng.random(len(batch.valid)) < config.mirror)
-        batch = mirror(batch, chosen, config)
+        batch = mirror(batch, chosen, config, frame_skip)
     if config.shift_px:
         offsets = rng.integers(-config.shift_px, config.shift_px + 1, (len(batch.valid), 2))
         batch = shift(batch, offsets)
     if config.world != WorldChanges():
-        batch = change_worlds(batch, config.world, rng)
+        batch = change_worlds(batch, config.world, rng, frame_skip)
     if config.colour != ColourChanges():
         batch = change_colours(batch, config.colour, rng)
     return batch
@@ -115,7 +118,9 @@ def shift(batch: Batch, offsets: Int[np.ndarray, "B 2"]) -> Batch:
     return Batch(streams, batch.actions, batch.valid)
 
 
-def mirror(batch: Batch, chosen: Bool[Tensor, " B"], config: AugmentConfig) -> Batch:
+def mirror(
+    batch: Batch, chosen: Bool[Tensor, " B"], config: AugmentConfig, frame_skip: int
+) -> Batch:
     """Return the batch with the chosen clips mirrored.
 
     Args:
@@ -123,6 +128,7 @@ def mirror(batch: Batch, chosen: Bool[Tensor, " B"], config: AugmentConfig) -> B
             not known here, and so is a fan of beams.
         chosen: which clips.
         config: over which line, and what becomes of the actions.
+        frame_skip: as in ``augment``.
 
     Raises:
         ConfigError: the clips have proprioception or ranges, or fewer action dimensions; over a
@@ -135,18 +141,19 @@ def mirror(batch: Batch, chosen: Bool[Tensor, " B"], config: AugmentConfig) -> B
     flip = _over_upright if config.mirror_line == "upright" else _over_rising
     actions = batch.actions
     if actions is not None:
-        actions = _where(chosen, mirrored_actions(actions, config), actions)
+        actions = _where(chosen, mirrored_actions(actions, config, frame_skip), actions)
     return Batch(flip(batch, chosen), actions, batch.valid)
 
 
 def mirrored_actions(
-    actions: Float[Tensor, "*lead A"], config: AugmentConfig
-) -> Float[Tensor, "*lead A"]:
+    actions: Float[Tensor, "*lead kA"], config: AugmentConfig, frame_skip: int
+) -> Float[Tensor, "*lead kA"]:
     """Return actions as they are in the mirror.
 
     Args:
         actions: of model steps.
-        config: which dimensions change places and signs.
+        config: which dimensions of a world step's action change places and signs.
+        frame_skip: as in ``augment``.
 
     Raises:
         ConfigError: they have fewer dimensions, or the line is rising and none change places.
@@ -156,18 +163,20 @@ def mirrored_actions(
             "Over a rising mirror_line x and y change places: say which dimensions of an action "
             "they are in augment.swapped_actions."
         )
-    width = actions.shape[-1]
+    width = world_step_width(actions, frame_skip)
     for name in ("swapped_actions", "mirrored_actions"):
         named: tuple[int, ...] = getattr(config, name)
         if named and max(named) >= width:
             raise ConfigError(
-                f"augment.{name} names dimension {max(named)}, the data have {width}."
+                f"augment.{name} names dimension {max(named)}, an action of a world step has "
+                f"{width}."
             )
     source, signs = list(range(width)), torch.ones(width)
     for one, other in zip(config.swapped_actions[::2], config.swapped_actions[1::2], strict=True):
         source[one], source[other] = other, one
     signs[list(config.mirrored_actions)] = -1
-    return actions[..., source] * signs
+    each = actions.unflatten(-1, (frame_skip, width))
+    return (each[..., source] * signs).flatten(-2)
 
 
 def _over_upright(batch: Batch, chosen: Bool[Tensor, " B"]) -> dict[str, Tensor]:

@@ -138,7 +138,7 @@ class Stepper:
         )
         batch = self.windows.gather(self.processes.share(index))
         rng = generator("augment", self.config.seed, step, self.processes.rank)
-        return augment(batch, self.config.augment, rng)
+        return augment(batch, self.config.augment, rng, self.windows.stride)
 
     @contextlib.contextmanager
     def autocast(self) -> Iterator[None]:

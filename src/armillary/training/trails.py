@@ -10,7 +10,7 @@ Source: Andrychowicz et al. 2017 (1707.01495) for goals in hindsight.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
@@ -154,7 +154,7 @@ def trails_of(model: JEPA, windows: Windows, augment: AugmentConfig | None = Non
     frames = len(trails.latents)
     return Trails(
         latents=torch.cat([trails.latents, _latents(model, windows, augment)]),
-        actions=torch.cat([trails.actions, mirrored_actions(trails.actions, augment)]),
+        actions=torch.cat([trails.actions, mirrored_actions(trails.actions, augment, skip)]),
         begin=torch.cat([trails.begin, trails.begin + frames]),
         end=torch.cat([trails.end, trails.end + frames]),
         skip=skip,
@@ -166,10 +166,9 @@ def _latents(
 ) -> Float[Tensor, "F Z"]:
     parts = []
     for rows in np.array_split(np.arange(len(windows)), -(-len(windows) // _ENCODED_AT_ONCE)):
-        # a window of one frame has the action of a world step, which the mirror does not know
-        batch = replace(windows.gather(rows), actions=None)
+        batch = windows.gather(rows)
         if mirrored is not None:
-            batch = mirror(batch, torch.ones(len(rows), dtype=torch.bool), mirrored)
+            batch = mirror(batch, torch.ones(len(rows), dtype=torch.bool), mirrored, 1)
         parts.append(model.encode(batch).tokens.flatten(1))
     return torch.cat(parts)
 

@@ -4,7 +4,7 @@ A clip's change is drawn once and applied to all that speaks of places: poses, d
 world's frame and actions along the world's axes, so that depth still unprojects to where things
 are and actions still lead there. Pictures stay: the world has changed under the camera's feet.
 
-Axes: B clips, T steps, H W image, A action.
+Axes: B clips, T steps, H W image, A action of a world step, k world steps of a model step.
 Source: R3D (2604.15281): policies on points overfit without changes of this kind.
 """
 
@@ -16,6 +16,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
+from jaxtyping import Float
 from torch import Tensor
 
 from armillary.core.errors import ConfigError
@@ -32,8 +33,8 @@ class WorldChanges:
         yaw_rad: turned about z by up to so much, to either side.
         scale: all lengths by up to this factor, or its inverse.
         shift_m: moved by up to so much along x, y and z.
-        actions: dimensions of a model step's action that are lengths or speeds along the world's
-            axes, in pairs: x, y, x, y ... Every one that there is, or goals would be missed.
+        actions: dimensions of a world step's action that are lengths or speeds along the world's
+            axes, in pairs (x, y); of every arm, or goals would be missed.
         depth_noise: share of the depth at 1 m that is noise (0.01 to 0.02 for real sensors).
         depth_holes: share of each depth picture lost in blobs, which stay for the whole clip.
         depth_edge_holes: share of the pixels on the far side of edges that are lost.
@@ -82,35 +83,41 @@ class WorldChanges:
         return [self._changes().draw(rng) for _ in range(clips)]
 
 
-def change_worlds(batch: Batch, config: WorldChanges, rng: np.random.Generator) -> Batch:
+def change_worlds(
+    batch: Batch, config: WorldChanges, rng: np.random.Generator, frame_skip: int
+) -> Batch:
     """Return the clips with worlds changed and depth worsened by chance.
 
     Args:
         batch: clips.
         config: how far.
         rng: one generator for the whole batch.
+        frame_skip: k, world steps whose actions stand side by side in one of the batch.
 
     Raises:
         ConfigError: something in the clips cannot follow.
     """
     if config.moves:
-        batch = moved(batch, config.draw(len(batch.valid), rng), config.actions)
+        batch = moved(batch, config.draw(len(batch.valid), rng), config.actions, frame_skip)
     return _worsened(batch, config, rng)
 
 
-def moved(batch: Batch, changes: Sequence[Change], actions: tuple[int, ...]) -> Batch:
+def moved(
+    batch: Batch, changes: Sequence[Change], actions: tuple[int, ...], frame_skip: int
+) -> Batch:
     """Return the clips, each in its changed world.
 
     Args:
         batch: clips; clouds are in the world's frame.
         changes: one for each clip.
         actions: as in ``WorldChanges``.
+        frame_skip: as in ``change_worlds``.
 
     Raises:
         ConfigError: the clips have proprioception, whose axes are not known, actions of unknown
             axes, or fewer action dimensions than named.
     """
-    _check_movable(batch, actions)
+    _check_movable(batch, actions, frame_skip)
     streams = dict(batch.streams)
     for name, values in batch.streams.items():
         if name.startswith("world_from_"):
@@ -120,14 +127,35 @@ def moved(batch: Batch, changes: Sequence[Change], actions: tuple[int, ...]) -> 
         elif name == "points":
             places = _each(values[..., :3], changes, Change.points)
             streams[name] = torch.cat([places, values[..., 3:]], -1)
-    return Batch(streams, _moved_actions(batch.actions, changes, actions), batch.valid)
+    changed = batch.actions
+    if changed is not None and changed.shape[-1]:
+        each = changed.unflatten(-1, (frame_skip, -1))
+        changed = _moved_actions(each, changes, actions).flatten(-2)
+    return Batch(streams, changed, batch.valid)
+
+
+def world_step_width(actions: Float[Tensor, "*lead kA"], frame_skip: int) -> int:
+    """Return A, the width of a world step's action.
+
+    Args:
+        actions: of model steps.
+        frame_skip: k.
+
+    Raises:
+        ConfigError: they are not of so many world steps.
+    """
+    width, rest = divmod(actions.shape[-1], frame_skip)
+    if rest:
+        raise ConfigError(
+            f"Actions of width {actions.shape[-1]} are not those of {frame_skip} world steps side "
+            "by side."
+        )
+    return width
 
 
 def _moved_actions(
-    actions: Tensor | None, changes: Sequence[Change], pairs: tuple[int, ...]
-) -> Tensor | None:
-    if actions is None:
-        return None
+    actions: Float[Tensor, "B T k A"], changes: Sequence[Change], pairs: tuple[int, ...]
+) -> Float[Tensor, "B T k A"]:
     changed = actions.clone()
     for x, y in zip(pairs[::2], pairs[1::2], strict=True):
         flat = torch.nn.functional.pad(actions[..., [x, y]], (0, 1))
@@ -171,16 +199,16 @@ def _each(
     return torch.from_numpy(np.stack([how(change, clip) for clip, change in clips]))
 
 
-def _check_movable(batch: Batch, actions: tuple[int, ...]) -> None:
+def _check_movable(batch: Batch, actions: tuple[int, ...], frame_skip: int) -> None:
     if "proprio" in batch.streams:
         raise ConfigError(
             "augment.world must not move clips with proprioception: its axes are not known."
         )
     if batch.actions is None or not batch.actions.shape[-1]:
         return
-    width = batch.actions.shape[-1]
+    width = world_step_width(batch.actions, frame_skip)
     if not actions or max(actions) >= width:
         raise ConfigError(
-            f"augment.world.actions must name the dimensions of the {width} of an action that lie "
-            f"along the world's x and y, in pairs; got {actions}."
+            f"augment.world.actions must name those of the {width} dimensions of a world step's "
+            f"action that lie along the world's x and y, in pairs; got {actions}."
         )

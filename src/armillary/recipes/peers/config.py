@@ -67,8 +67,14 @@ class Ground:
 
 _BLOCKS = {"model.frame_skip": 5}  # the peers' own: 25 steps ahead are 5 model steps
 # The T's mark on the floor lies askew, and has one mirror: the diagonal from bottom left to top
-# right (``_with_mirrored_actions``).
-_ASKEW = {**_BLOCKS, "augment.mirror": 0.5, "augment.mirror_line": "rising"}
+# right. y points down in pictures and in actions: both change places, and signs.
+_ASKEW = {
+    **_BLOCKS,
+    "augment.mirror": 0.5,
+    "augment.mirror_line": "rising",
+    "augment.swapped_actions": (0, 1),
+    "augment.mirrored_actions": (0, 1),
+}
 # Where the policy is followed nothing is foreseen: a step of foresight is enough, and variance and
 # covariance presumably only spread what the policy has to read. Of 300 other goals 25 steps ahead
 # 69 % before, 74 with the mirror, 80 with both; only the first and the last are told apart.
@@ -351,7 +357,7 @@ def make_config(
     config = PeersConfig(
         name=name,
         world=ground.world,
-        recipe=_with_mirrored_actions(changed(RECIPES[chosen](), changes)),
+        recipe=changed(RECIPES[chosen](), changes),
         planning=PeerPlanning(iterations=ground.iterations),
     )
     for part in ("training", "planning"):
@@ -373,18 +379,6 @@ def read_config(path: Path) -> PeersConfig:
     for name in ("tasks", "peers", "peer_sizes", "plannings"):
         value[name] = tuple(value[name])
     return PeersConfig(**value)
-
-
-def _with_mirrored_actions(recipe: Recipe) -> Recipe:
-    """Return the recipe with what a rising mirror does to actions (x, y) of its world steps.
-
-    y points down in pictures and in actions: both change places, and signs.
-    """
-    augment = recipe.augment
-    if augment.mirror_line != "rising" or augment.swapped_actions:
-        return recipe
-    every = tuple(range(2 * recipe.model.frame_skip))
-    return replace(recipe, augment=replace(augment, swapped_actions=every, mirrored_actions=every))
 
 
 def _frozen(value: Any) -> Any:
