@@ -17,7 +17,7 @@ DEV := $(VENV)/.installed-dev
 DOCS_VENV := .venv-docs
 DOCS := $(DOCS_VENV)/.installed-docs
 
-.PHONY: help system install dev demo test test-slow check format docs build bench verify attack clean
+.PHONY: help system install dev demo test test-runs test-slow check format docs build bench verify attack clean
 
 help:  ## list the tasks
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 20
@@ -55,8 +55,11 @@ $(DOCS): docs/requirements.txt
 demo: install  ## the whole story on this machine, in minutes: out/demo/report.html
 	$(BIN)/armillary demo --out out/demo
 
-test: dev  ## run the tests (minutes; `make test-slow` runs the long ones)
+test: dev  ## run the tests, but those of whole runs (minutes)
 	OMP_NUM_THREADS=1 $(BIN)/pytest
+
+test-runs: dev  ## run the tests of recipes, benchmarks, proofs and examples (minutes)
+	OMP_NUM_THREADS=1 $(BIN)/pytest -m "runs and not slow"
 
 test-slow: dev  ## run the tests that take minutes each
 	OMP_NUM_THREADS=1 $(BIN)/pytest -m slow --timeout 3600

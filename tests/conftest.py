@@ -1,11 +1,49 @@
 """Settings of all tests."""
 
+import os
+
+import jaxtyping
+import pytest
 import torch
 from hypothesis import settings
+
+# Folders of `make test-runs`: most of their tests are whole runs, from a recording or a claim to a
+# result. Shapes are checked where the parts are tested; here that would double the time.
+WHOLE_RUNS = ("benchmark", "examples", "proof", "recipes")
 
 # Machines are shared: how long one example takes says nothing about the code.
 settings.register_profile("house", deadline=None)
 settings.load_profile("house")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark what is a whole run."""
+    for item in items:
+        if item.path.parent.name in WHOLE_RUNS:
+            item.add_marker("runs")
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Check shapes in this test, or not."""
+    whole = item.get_closest_marker("runs") is not None
+    jaxtyping.config.update("jaxtyping_disable", whole)
+
+
+def _keep_to_own_cores() -> None:
+    """Give every process that shares the tests cores of its own, where there are enough.
+
+    Threads wait for each other by spinning: a training on all cores beside one that does the same
+    takes many times as long as both on half of them.
+    """
+    worker, workers = (os.environ.get(f"PYTEST_XDIST_WORKER{more}") for more in ("", "_COUNT"))
+    if worker is None or workers is None or not hasattr(os, "sched_setaffinity"):
+        return
+    cores, count = sorted(os.sched_getaffinity(0)), int(workers)
+    if len(cores) >= count:
+        own = cores[int(worker.removeprefix("gw")) % count :: count]
+        os.sched_setaffinity(0, own)
+        torch.set_num_threads(len(own))
 
 
 def _settle_arithmetic() -> None:
@@ -21,4 +59,5 @@ def _settle_arithmetic() -> None:
     torch.linalg.eigh(some)
 
 
+_keep_to_own_cores()
 _settle_arithmetic()
