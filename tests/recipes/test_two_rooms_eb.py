@@ -24,6 +24,11 @@ def test_the_box_of_actions_lies_inside_the_norm():
     assert world.reset(0).streams["rgb"].shape == (65, 65, 3)
 
 
+def test_what_has_left_the_recipe_stays_out():
+    objective = two_rooms_eb().objective
+    assert {*objective.weights} == {"rollout", "picture_view"} and objective.rollout_steps == 1
+
+
 def test_a_tiny_run_is_judged_by_the_protocol_and_used_again(tmp_path):
     recipe = replace(two_rooms_eb(), steps=2, batch_size=2, clip_length=7)
     recipe = replace(recipe, settling=SettlingConfig(2, batch_size=2, clips=8, rollout_steps=4))

@@ -217,7 +217,7 @@ class Pushing(Command):
 
 @dataclass(frozen=True, kw_only=True)
 class Ablation(Command):
-    """Leave out each part of the two-rooms recipe in turn, and count what it was worth.
+    """Leave out parts of the two-rooms recipe, or put them in, and count what each was worth.
 
     Trains every variant with every seed and lets all act on the same held-out layouts. Takes about
     half a day; what is finished in the folder is used again.
@@ -228,7 +228,7 @@ class Ablation(Command):
     out: Path = Path("out/ablation")
     """Folder for the recording, the runs, the records and result.json."""
     parts: tuple[str, ...] = ()
-    """What is left out, one at a time; else all that is known."""
+    """What is changed, one at a time; else all that is known."""
     seeds: tuple[int, ...] = (0, 1)
     """Seeds of training."""
     episodes: int = 100
@@ -257,7 +257,7 @@ class Ablation(Command):
 def _without(name: str, row: Mapping[str, Any]) -> dict[str, str]:
     low, high = row["wilson95"]
     return {
-        "left out": row["said"],
+        "changed": row["said"],
         "success": f"{100 * row['success']:.1f} %",
         "95 % interval": f"{100 * low:.0f} to {100 * high:.0f} %",
         "seeds": ", ".join(f"{100 * one:.0f}" for one in row["seeds"]),
