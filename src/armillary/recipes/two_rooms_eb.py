@@ -59,7 +59,7 @@ _ACT = ActConfig(
     summed=False,
     hold=True,
     adapt=AdaptationConfig(),
-    planner_settings={"length": 5, "samples": 48, "iterations": 2, "std": 1.0},
+    planner_settings={"length": 5, "samples": 64, "iterations": 2, "std": 1.0},
 )
 
 
