@@ -77,3 +77,15 @@ def test_lines_come_now_and_then(monkeypatch: pytest.MonkeyPatch, capsys) -> Non
     for done in (1, 2, 3):
         report(done, 3, "5 frames/s")
     assert capsys.readouterr().err == "recording 2/3  11 s  5 frames/s\n"
+
+
+def test_several_interrupts_at_once_are_one(monkeypatch):
+    now = [100.0]
+    monkeypatch.setattr("armillary.cli.main.time.monotonic", lambda: now[0])
+    answer = entry.interrupts()
+    with pytest.raises(KeyboardInterrupt):
+        answer(2, None)
+    answer(2, None)  # the same one again
+    now[0] += 1.5
+    with pytest.raises(KeyboardInterrupt):
+        answer(2, None)

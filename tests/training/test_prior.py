@@ -206,8 +206,8 @@ def test_every_episode_comes_again_in_the_mirror(prior_run, skip):
     from armillary.data import Windows
     from armillary.models import untrained
 
-    seen = replace(MODEL, sensors=("rgb",), proprio_width=0, frame_skip=skip, action_width=2 * skip)
-    model = untrained(seen, 0).eval()
+    shape = replace(MODEL, sensors=("rgb",), proprio_width=0)
+    model = untrained(replace(shape, frame_skip=skip, action_width=2 * skip), 0).eval()
     windows = Windows(prior_run[1].cache, None, 1, streams=("rgb",))
     mirrored = AugmentConfig(mirror=0.5, mirrored_actions=(0,))
     plain, both = trails_of(model, windows), trails_of(model, windows, mirrored)

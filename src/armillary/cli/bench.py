@@ -178,7 +178,7 @@ class Latency(Command):
 class TwoRooms(Command):
     """Record, train and act by EB-JEPA's protocol for two rooms with random walls.
 
-    Held-out layouts, bounded actions, judged at the last of 200 steps. Takes 40 to 60 minutes;
+    Held-out layouts, bounded actions, judged at the last of 200 steps. Takes about 40 minutes;
     what is finished in the folder is used again.
 
     e.g. armillary bench two-rooms --out out/two_rooms_eb --json
@@ -250,11 +250,11 @@ class Ablation(Command):
         base = replace(base, episodes=self.recorded, act=acting)
         config = replace(config, base=base, parts=self.parts or config.parts)
         value = run_ablation(self.out, config, bar, again(self, "bench", "ablation"))
-        rows = [_without(name, row) for name, row in value["parts"].items()]
+        rows = [_part_row(row) for row in value["parts"].values()]
         return Outcome(value, (f"Records in {self.out}.",), rows)
 
 
-def _without(name: str, row: Mapping[str, Any]) -> dict[str, str]:
+def _part_row(row: Mapping[str, Any]) -> dict[str, str]:
     low, high = row["wilson95"]
     return {
         "changed": row["said"],

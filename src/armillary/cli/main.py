@@ -6,9 +6,12 @@ stopped by the user. Nothing heavy is imported here: ``--help`` must answer at o
 
 from __future__ import annotations
 
+import math
 import os
+import signal
 import sys
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Sequence
 from typing import Annotated, Any
 
 import tyro
@@ -39,6 +42,7 @@ DESCRIPTION = """World models that you can train, question, use and verify.
 
 e.g. armillary demo"""
 INTERRUPTED = 130
+_SAME_INTERRUPT_S = 1.0
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -91,6 +95,7 @@ def read(words: Sequence[str]) -> Command:
 
 def entry() -> None:
     """Run the command line of this process and leave with its code."""
+    signal.signal(signal.SIGINT, interrupts())
     try:
         code = main()
         sys.stdout.flush()
@@ -105,6 +110,23 @@ def entry() -> None:
         sys.stderr.flush()
         os._exit(code)
     sys.exit(code)
+
+
+def interrupts() -> Callable[[int, Any], None]:
+    """Return an answer to Ctrl-C that takes several at once for one.
+
+    ``timeout -s INT`` sends two, as do impatient fingers. A second one while the first is being
+    answered leaves Python's locks in disorder, and the user with a traceback.
+    """
+    last_s = -math.inf
+
+    def answer(number: int, frame: Any) -> None:
+        nonlocal last_s
+        before_s, last_s = last_s, time.monotonic()
+        if last_s - before_s > _SAME_INTERRUPT_S:
+            raise KeyboardInterrupt
+
+    return answer
 
 
 def _everything() -> Any:

@@ -23,6 +23,8 @@ SPREAD: dict[str, Any] = {
     "motion_variance": 4.0,
     "motion_covariance": 0.4,
 }
+# and for recipes that do without it, and foresee one step
+UNSPREAD: dict[str, Any] = {**dict.fromkeys(SPREAD, 0.0), "rollout_steps": 1}
 
 
 def fine_view(frame_skip: int, picture_view: float = 8.0) -> Recipe:

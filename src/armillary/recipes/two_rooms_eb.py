@@ -25,7 +25,7 @@ from armillary.core.progress import Bars, Progress, no_bars, silent
 from armillary.models import PredictorConfig
 from armillary.planning.experience import AdaptationConfig
 from armillary.recipes.acting import ActConfig, Acting, act, headline
-from armillary.recipes.fine_view import PICTURE_PX, SPREAD, fine_view
+from armillary.recipes.fine_view import PICTURE_PX, UNSPREAD, fine_view
 from armillary.recipes.prior import train_with_prior
 from armillary.recipes.recipe import Recipe
 from armillary.training.config import SettlingConfig
@@ -74,8 +74,7 @@ def two_rooms_eb() -> Recipe:
     and more steps of foresight solve no more at full length (docs/results.md, ablation).
     """
     base = fine_view(frame_skip=4)
-    nothing: dict[str, Any] = dict.fromkeys((*SPREAD, "inverse_dynamics"), 0.0)
-    objective = replace(base.objective, rollout_steps=1, **nothing)
+    objective = replace(base.objective, inverse_dynamics=0.0, **UNSPREAD)
     predictor = PredictorConfig(memory=0, hidden=512, layers=3)
     settling = SettlingConfig(steps=8000, clips=24_000, rollout_steps=4)
     model = replace(base.model, predictor=predictor)

@@ -29,7 +29,7 @@ from armillary.planning import make_planner
 from armillary.recipes import RECIPES
 from armillary.recipes.acting import NO_PLANNER
 from armillary.recipes.changing import changed
-from armillary.recipes.fine_view import SPREAD
+from armillary.recipes.fine_view import UNSPREAD
 from armillary.recipes.recipe import Recipe
 from armillary.training.prior import PriorConfig, imitation
 from armillary.worlds import WORLDS
@@ -78,7 +78,7 @@ _ASKEW = {
 # Where the policy is followed nothing is foreseen: a step of foresight is enough, and variance and
 # covariance presumably only spread what the policy has to read. Of 300 other goals 25 steps ahead
 # 69 % before, 74 with the mirror, 80 with both; only the first and the last are told apart.
-_LEAN = {**{f"objective.{name}": 0.0 for name in SPREAD}, "objective.rollout_steps": 1}
+_LEAN = {f"objective.{name}": value for name, value in UNSPREAD.items()}
 _NO_GLIMPSE = {**_BLOCKS, "objective.glimpse": 0.0}
 _CHEAP = {"quick_pictures": True}
 _QUICK = {"record_settings": _CHEAP, "world_settings": _CHEAP}
