@@ -80,6 +80,21 @@ def test_what_is_lost_as_a_whole_stands_where_its_rays_lead():
 
 
 @pytest.mark.parametrize("coloured", [True, False])
+def test_many_frames_are_as_each_alone(coloured):
+    def clouds(*shown: torch.Tensor) -> torch.Tensor:
+        return (filled_cloud if coloured else depth_cloud)(*shown[not coloured :], *SCENE, 30)
+
+    every = [shuffled(seed) for seed in range(70)]
+    for number, (_, depth_m, _, pose) in enumerate(every):
+        depth_m[:, : number % 20, 3:9] = 0  # none in every twentieth
+        pose[:, 0, 3] += 0.001 * number
+    together = clouds(*(torch.cat(parts) for parts in zip(*every, strict=True)))
+    alone = torch.cat([clouds(*shown) for shown in every])
+    torch.testing.assert_close(together, alone, rtol=0, atol=0, equal_nan=True)
+    assert clouds(*(part[:0] for part in every[0])).shape == (0, 30, 4 if coloured else 3)
+
+
+@pytest.mark.parametrize("coloured", [True, False])
 def test_without_any_depth_there_is_no_point(coloured):
     rgb, depth_m, *camera = block()
     geometry = torch.zeros_like(depth_m), *camera, *SCENE, 9

@@ -40,7 +40,7 @@ def batch_of(seed: int = 0, points: int = 12) -> Batch:
     ranges = normal(3, 4, len(BEAMS), seed=seed + 10).abs() + 0.2
     ranges[1, :, 2] = math.nan
     depth_m = batch.streams["depth_m"].clone()
-    depth_m[..., 4:12, 4:12] = 0  # a hole, in which colour counts
+    depth_m[..., 1:15, 1:15] = 0  # a hole, in which colour counts
     return with_streams(batch, {"points": clouds, "lidar": ranges, "depth_m": depth_m})
 
 
@@ -109,6 +109,29 @@ def test_a_sensor_is_left_out_of_its_clip_alone():
         close(mixed[0], model.encode(batch).tokens[0])
         close(mixed[1], model.encode(batch, {"rgb": False}).tokens[1])
         close(mixed[2], model.encode(batch, {"cloud": False}).tokens[2])
+
+
+@pytest.mark.parametrize("sensor", ["cloud", "filled_cloud", "scan"])
+def test_no_work_is_done_for_clips_without_the_sensor(sensor, monkeypatch):
+    model, batch = model_of("rgb", sensor, optional_sensors=(sensor,)), batch_of()
+    made, seen_of = model.tokenizers[sensor], []
+    monkeypatch.setattr(
+        made,
+        "forward",
+        lambda first, *more: seen_of.append(len(first)) or type(made).forward(made, first, *more),
+    )
+    steps = batch.valid.shape[1]
+    model.encode(batch, {sensor: torch.tensor([True, False, True])})
+    model.encode(batch)
+    assert seen_of == [2 * steps, 3 * steps]
+
+
+@pytest.mark.parametrize("sensor", ["cloud", "scan"])
+def test_weights_of_a_sensor_that_no_clip_has_get_a_gradient_of_nothing(sensor):
+    model, batch = model_of("rgb", sensor, optional_sensors=(sensor,)), batch_of()
+    model.encode(batch, {sensor: torch.zeros(3, dtype=torch.bool)}).tokens.square().sum().backward()
+    for weight in model.tokenizers[sensor].parameters():
+        assert weight.grad is not None and not weight.grad.any()
 
 
 def test_streams_may_lack_where_the_config_says_so():

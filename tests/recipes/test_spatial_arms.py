@@ -35,6 +35,8 @@ def test_arms_have_the_same_parameters_tokens_and_training(arm):
     changed = replace(base, augment=replace(base.augment, world=WorldChanges(depth_holes=0.2)))
     sees_depth = "depth_m" in recipe.model.streams
     assert (arm_recipe(arm, changed).augment == changed.augment) == sees_depth
+    usual = arm_recipe(arm, ArmsConfig().base).augment.world
+    assert usual == (ArmsConfig().base.augment.world if sees_depth else WorldChanges())
     encoder = recipe.model.encoder
     assert (encoder.tokens, encoder.width) == (base.model.encoder.tokens, base.model.encoder.width)
     if any(name in LOOSE for name in arm.sensors):
@@ -58,8 +60,9 @@ def test_a_base_that_is_too_small_gets_a_sentence():
 
 
 def tiny() -> ArmsConfig:
-    base = tabletop()
-    base = replace(base, steps=2, batch_size=4, checkpoint_every=2, eval_every=2)
+    base = ArmsConfig().base
+    settling = replace(base.settling, steps=2, clips=8)
+    base = replace(base, steps=2, batch_size=4, checkpoint_every=2, eval_every=2, settling=settling)
     planning = {"length": 3, "samples": 8, "iterations": 1, "elites": 2}
     act = ActConfig(episodes=2, replan=3, planner_settings=planning, budget=3)
     return ArmsConfig(

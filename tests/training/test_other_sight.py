@@ -15,7 +15,7 @@ from armillary.core.rng import generator, torch_generator
 from armillary.core.values import Batch
 from armillary.models import EncoderConfig, JEPAConfig, PredictorConfig, untrained
 from armillary.objectives import agreement_loss
-from armillary.spatial import Change, point_map
+from armillary.spatial import Change, hole_blobs, point_map
 from armillary.training import AugmentConfig, Learner, ObjectiveConfig
 from armillary.training.augment import augment, mirror
 from armillary.training.other_sight import through_other_camera
@@ -222,6 +222,33 @@ def test_holes_stay_where_they_are_for_a_clip():
     assert lost.flatten(2).sum(-1).eq(256).all()  # of each picture, to the pixel
     assert torch.equal(lost, lost[:, :1].expand_as(lost))
     assert not torch.equal(lost[0], lost[1])
+
+
+def test_holes_that_flicker_lie_elsewhere_in_every_frame():
+    streams = {**clips().streams, "depth_m": torch.ones(3, 5, 32, 24)}
+    holes = AugmentConfig(world=WorldChanges(depth_holes=0.25, flicker=True))
+    after = augment(Batch(streams, None, torch.ones(3, 5).bool()), holes, generator("test", 0), 1)
+    lost = (after.streams["depth_m"] == 0).flatten(0, 1)
+    assert lost.flatten(1).sum(-1).eq(192).all()
+    assert len({picture.numpy().tobytes() for picture in lost}) == 15
+    # moved as they are: a clip's pictures have the same spectrum
+    spectra = torch.fft.fft2(lost.float()).abs().unflatten(0, (3, 5))
+    torch.testing.assert_close(spectra, spectra[:, :1].expand_as(spectra), atol=1e-3, rtol=1e-3)
+
+
+def test_holes_that_were_moved_round_are_cut_nowhere():
+    lost = hole_blobs((300, 32, 32), generator("test", 0), 0.3, tiles=True)
+    cut = hole_blobs((300, 32, 32), generator("test", 0), 0.3)
+    for axis in (1, 2):
+        changes = (lost != np.roll(lost, 1, axis)).mean((0, 3 - axis))  # from each line to the next
+        assert abs(changes[0] - changes[1:].mean()) < 0.02
+        seam = (cut != np.roll(cut, 1, axis)).mean((0, 3 - axis))[0]
+        assert seam > 3 * changes[0]  # a test that can fail
+
+
+def test_what_cannot_flicker_is_refused():
+    with pytest.raises(ConfigError, match="flicker needs depth_holes above 0"):
+        WorldChanges(flicker=True)
 
 
 def test_points_are_dropped():

@@ -8,12 +8,13 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from tiny_run import CONFIG, interrupted, run, tiny_windows, weights
+from tiny_run import CONFIG, MODEL, interrupted, run, tiny_windows, weights
 
 from armillary.core.errors import ConfigError, DatasetError, TrainingError
 from armillary.core.values import Latent
 from armillary.models import load_model
 from armillary.training import SettlingConfig, read_log
+from armillary.training.colour_changes import ColourChanges
 from armillary.training.foresight import came_after_each, foreseen_from_each
 from armillary.training.settling import settle, settled_on, step_ahead_error
 
@@ -74,6 +75,16 @@ def test_a_predictor_that_settles_on_rollouts_errs_less_far_ahead(learned):
     assert far_ahead() < 0.8 * before
 
 
+COLOUR = replace(CONFIG.augment, colour=ColourChanges(brightness=0.5))
+FREE = replace(MODEL, optional_sensors=("rgb", "points"))
+VARIED = {
+    "model": FREE,
+    "augment": COLOUR,
+    "objective": replace(CONFIG.objective, sensor_dropout=0.5),
+    "settling": replace(CONFIG.settling, varied=True),
+}
+
+
 def test_a_run_with_it_is_the_run_without_it_and_then_settled(tmp_path):
     run(tmp_path / "whole")
     run(tmp_path / "first", settling=SettlingConfig())
@@ -88,14 +99,29 @@ def test_a_run_with_it_is_the_run_without_it_and_then_settled(tmp_path):
     assert [entry["step"] for entry in told] == [CONFIG.steps + CONFIG.settling.steps]
 
 
-def test_a_run_killed_in_it_goes_on_with_another_rate_and_tells_what_was_told(tmp_path):
-    first = run(tmp_path / "whole")
-    interrupted(tmp_path / "run", CONFIG.steps + 1)
-    again = run(tmp_path / "run", resume=True)
+def test_a_run_settles_as_it_learned(tmp_path):
+    run(tmp_path / "whole", **VARIED)
+    run(tmp_path / "first", **VARIED | {"settling": SettlingConfig()})
+    whole = load_model(tmp_path / "whole" / "model").state_dict()
+    seen = {"varied": COLOUR, "sensor_dropout": 0.5}
+    for left_out in (None, *seen):
+        model = load_model(tmp_path / "first" / "model")
+        some = {name: value for name, value in seen.items() if name != left_out}
+        settle(model, tiny_windows(), CONFIG.settling, CONFIG.seed, **some)
+        same = all(torch.equal(value, whole[name]) for name, value in model.state_dict().items())
+        assert same == (left_out is None), left_out
+
+
+@pytest.mark.parametrize("changes", [{}, VARIED], ids=["plain", "varied"])
+def test_a_run_killed_in_it_goes_on_with_another_rate_and_tells_what_was_told(tmp_path, changes):
+    first = run(tmp_path / "whole", **changes)
+    interrupted(tmp_path / "run", CONFIG.steps + 1, **changes)
+    again = run(tmp_path / "run", resume=True, **changes)
     assert again.resumed_at == CONFIG.steps
     assert weights(tmp_path / "run") == weights(tmp_path / "whole")
     assert (again.loss, again.held_out) == (first.loss, first.held_out)
-    run(tmp_path / "run", resume=True, settling=SettlingConfig(steps=3, batch_size=4, lr=1e-4))
+    slower = {"settling": SettlingConfig(steps=3, batch_size=4, lr=1e-4)}
+    run(tmp_path / "run", resume=True, **changes | slower)
     assert weights(tmp_path / "run") != weights(tmp_path / "whole")
 
 

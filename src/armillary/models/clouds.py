@@ -8,8 +8,8 @@ The bias of the last layer is what tells a sensor's tokens from another's (modal
 
 Axes: F frames, P points, M groups, K points of a group, N beams, C features.
 Convention: metres, NaN for what is not there; places in units of the scene.
-Source: PointNet (1612.00593); groups as in Point-MAE (2203.06604); LayerNorm and three layers as
-in DP3 (2403.03954).
+Source: PointNet (1612.00593); groups as in Point-MAE (2203.06604); LayerNorm as in DP3
+(2403.03954), whose three layers are all on points.
 """
 
 from __future__ import annotations
@@ -21,7 +21,9 @@ from torch import Tensor, nn
 from armillary.models.tokenizers import FOURIER_WIDTH, compute_dtype, fourier
 from armillary.models.tokens import Tokens
 
-_POINT_WIDTHS = (32, 64, 64)
+# two layers see each point and one their group: a third on points took as long as all else
+_POINT_WIDTHS = (32, 64)
+_GROUP_WIDTH = 64
 # an object of a tenth of the scene then has features of order one, as in point maps
 _ENLARGED = 4.0
 
@@ -39,13 +41,9 @@ class CloudTokenizer(nn.Module):
     def __init__(self, groups: int, near: int, features: int, width: int) -> None:
         super().__init__()
         self.groups, self.near, self.features = groups, near, features
-        layers: list[nn.Module] = []
-        before = 3 + features
-        for after in _POINT_WIDTHS:
-            layers += [nn.Linear(before, after), nn.LayerNorm(after), nn.ReLU()]
-            before = after
-        self.point_network = nn.Sequential(*layers)
-        self.embed = nn.Linear(before + FOURIER_WIDTH, width)
+        self.point_network = _layers(3 + features, *_POINT_WIDTHS)
+        self.group_network = _layers(_POINT_WIDTHS[-1], _GROUP_WIDTH)
+        self.embed = nn.Linear(_GROUP_WIDTH + FOURIER_WIDTH, width)
 
     def forward(
         self,
@@ -74,7 +72,8 @@ class CloudTokenizer(nn.Module):
             own = _rows_of(rest, members.flatten(1)).unflatten(1, members.shape[1:])
             group = torch.cat([about, own], -1).to(dtype)
         said = self.point_network(group).masked_fill(~there[..., None], 0.0)  # ReLU: 0 is the least
-        told = torch.cat([said.amax(2), fourier(centres).to(said.dtype)], -1)
+        said = self.group_network(said.amax(2))
+        told = torch.cat([said, fourier(centres).to(said.dtype)], -1)
         return Tokens(self.embed(told), centres, present)
 
 
@@ -126,6 +125,14 @@ class ScanTokenizer(nn.Module):
             share = count / self.patch
             told = torch.cat([about.flatten(2), fourier(centres), share], -1).to(dtype)
         return Tokens(self.embed(told), centres, there.any(-1))
+
+
+def _layers(before: int, *widths: int) -> nn.Sequential:
+    layers: list[nn.Module] = []
+    for after in widths:
+        layers += [nn.Linear(before, after), nn.LayerNorm(after), nn.ReLU()]
+        before = after
+    return nn.Sequential(*layers)
 
 
 def thinned(points_m: Float[Tensor, "F P X"], count: int) -> Float[Tensor, "F Q X"]:

@@ -5,9 +5,12 @@ picture, at equal strides, had one or two points of a thing; the 128 highest hav
 that things have (tabletop). What lies beside the scene is cut off.
 
 A pixel without depth still has a colour and a ray. It counts as being as high as what is beside it
-and like it (``spatial.fill_holes``), or as high as a thing if it is like nothing there, and its ray
-says where that is. With 30 % of the pixels lost in blobs, 93 in 100 points of things are kept (87
-without), 0.5 cm off; which of them are guessed is told.
+and like it, else as what is like it elsewhere (``spatial.fill_holes``), or as high as a thing if
+nothing is, and its ray says where that is. With 30 % of the pixels lost in blobs, 98 in 100 points
+of things are kept (72 without), 0.6 cm off, and 2 points of the ground seem to stand (13 by the
+rims of holes alone); which of them are guessed is told. Tried: what is guessed as a thing stands
+upright on the ground, to the height of the tallest. A pusher that a hole had swallowed then was
+where it is more often, but so were other things taken for one.
 
 Colour does no more than that. Told with each point, it was what things were known by, and in new
 colours, with depth whole, the object was read 2.6 cm off (0.5 in its own; by shape 0.7 in both).
@@ -18,13 +21,16 @@ Source: Ze et al. 2024, DP3 (2403.03954): clouds cut to a box without the ground
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from jaxtyping import Float, UInt8
 from torch import Tensor
 
 from armillary.spatial import fill_holes
 
-_STANDING = 0.4  # height of what is like nothing beside it, in the scene's: a low thing
+_STANDING = 0.4  # height of what is like nothing that is known, in the scene's: a low thing
+_AT_ONCE = 64  # frames that a processor's cache holds; 512 at once took 1.4 times as long
 
 
 @torch.no_grad()
@@ -46,11 +52,14 @@ def depth_cloud(
         reach_m: how far the scene reaches from there along each axis.
         count: Q, or as many as there are pixels.
     """
-    with torch.autocast(depth_m.device.type, enabled=False):
-        origin, rays = _rays(depth_m, intrinsics, world_from_camera)
+
+    def made(depth_m: Tensor, lens: Tensor, pose: Tensor) -> Tensor:
+        origin, rays = _rays(depth_m, lens, pose)
         points_m = torch.addcmul(origin, rays, depth_m.flatten(1)[:, None])
         highest, there = _highest(points_m, depth_m.flatten(1) > 0, mean_m, reach_m, count)
-    return _chosen(points_m, highest, there)
+        return _chosen(points_m, highest, there)
+
+    return _in_parts(made, depth_m, intrinsics, world_from_camera)
 
 
 @torch.no_grad()
@@ -77,8 +86,9 @@ def filled_cloud(
     Returns:
         x, y, z in metres; 1 where the place is guessed, else 0.
     """
-    with torch.autocast(depth_m.device.type, enabled=False):
-        origin, rays = _rays(depth_m, intrinsics, world_from_camera)
+
+    def made(rgb: Tensor, depth_m: Tensor, lens: Tensor, pose: Tensor) -> Tensor:
+        origin, rays = _rays(depth_m, lens, pose)
         depth, known = depth_m.flatten(1), depth_m > 0
         if not known.all():
             ground_m, tallest_m = mean_m[2], reach_m[2]
@@ -92,7 +102,18 @@ def filled_cloud(
         # a ray that leads away from where it should end has a depth below 0
         highest, there = _highest(points_m, depth > 0, mean_m, reach_m, count)
         told = torch.cat([points_m, (~known).flatten(1)[:, None].to(points_m.dtype)], 1)
-    return _chosen(told, highest, there)
+        return _chosen(told, highest, there)
+
+    return _in_parts(made, rgb, depth_m, intrinsics, world_from_camera)
+
+
+def _in_parts(made: Callable[..., Tensor], *streams: Tensor) -> Tensor:
+    """Return the clouds of a few frames after those of a few others, on a processor."""
+    device = streams[0].device.type
+    count = _AT_ONCE if device == "cpu" else max(1, len(streams[0]))
+    with torch.autocast(device, enabled=False):
+        parts = zip(*(stream.split(count) for stream in streams), strict=True)
+        return torch.cat([made(*some) for some in parts])
 
 
 def _highest(

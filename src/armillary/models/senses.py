@@ -91,11 +91,15 @@ class Senses(nn.ModuleDict):
         return Tokens(sum(terms[1:], start=terms[0]), places, present)
 
     def _loose(self, name: str, frames: Frames, scales: Normalizer, kept: Kept) -> Tokens:
-        tokens = _SAID[name](self[name], frames, scales, self.config)
         used = kept.get(name, True)
-        if isinstance(used, Tensor):
-            tokens = replace(tokens, present=tokens.present & used[:, None])
-        return tokens
+        if not isinstance(used, Tensor):
+            return _SAID[name](self[name], frames, scales, self.config)
+        rows = used.nonzero()[:, 0]
+        if not len(rows):
+            rows = rows.new_zeros(1)  # masked out below; its weights keep their gradients, of 0
+        some = {stream: frames[stream][rows] for stream in STREAMS_OF[name]}
+        tokens = _SAID[name](self[name], some, scales, self.config).of_rows(rows, len(used))
+        return replace(tokens, present=tokens.present & used[:, None])
 
 
 def _made(name: str, config: JEPAConfig) -> nn.Module:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int64
 from torch import Tensor
 
 
@@ -29,6 +29,18 @@ class Tokens:
         """Whether a frame has any; None where all do."""
         return None if self.present is None else self.present.any(1, keepdim=True)
 
+    def of_rows(self, rows: Int64[Tensor, " G"], count: int) -> Tokens:
+        """Return tokens of F frames, of which these are G; the others have none.
+
+        Args:
+            rows: which of the F frames these are.
+            count: F.
+        """
+        present = _mask(self)
+        return Tokens(
+            *(_among(part, rows, count) for part in (self.features, self.places, present))
+        )
+
 
 def joined(parts: Sequence[Tokens]) -> Tokens:
     """Return all tokens of several sensors, in one sequence."""
@@ -39,6 +51,10 @@ def joined(parts: Sequence[Tokens]) -> Tokens:
         present = torch.cat([_mask(part) for part in parts], 1)
     features = torch.cat([part.features for part in parts], 1)
     return Tokens(features, torch.cat([part.places for part in parts], 1), present)
+
+
+def _among(part: Tensor, rows: Tensor, count: int) -> Tensor:
+    return part.new_zeros(count, *part.shape[1:]).index_copy(0, rows, part)
 
 
 def _mask(part: Tokens) -> Tensor:

@@ -13,6 +13,8 @@ are; a hole is NaN.
 
 from __future__ import annotations
 
+from typing import Literal
+
 import numpy as np
 from jaxtyping import Bool, Float
 from scipy import ndimage
@@ -95,7 +97,11 @@ def depth_holes(
 
 
 def hole_blobs(
-    shape: tuple[int, ...], rng: np.random.Generator, share: float, size_px: float = 3.0
+    shape: tuple[int, ...],
+    rng: np.random.Generator,
+    share: float,
+    size_px: float = 3.0,
+    tiles: bool = False,
 ) -> Bool[np.ndarray, "*B H W"]:
     """Return blobs by chance, which cover a share of each picture.
 
@@ -104,10 +110,12 @@ def hole_blobs(
         rng: chance.
         share: in 0..1.
         size_px: sigma of the noise that shapes them.
+        tiles: whether blobs go on at the opposite edge, so that they may be moved round.
     """
     if not share:
         return np.zeros(shape, bool)
-    return _lowest(_smooth(rng, shape, size_px), np.ones(shape, bool), share)
+    edges = "wrap" if tiles else "reflect"
+    return _lowest(_smooth(rng, shape, size_px, edges), np.ones(shape, bool), share)
 
 
 def far_side(depth_m: Float[np.ndarray, "*B H W"], edge_px: int, jump: float) -> np.ndarray:
@@ -118,8 +126,13 @@ def far_side(depth_m: Float[np.ndarray, "*B H W"], edge_px: int, jump: float) ->
     return valid & (np.where(valid, depth_m, 0.0) > near * (1 + jump))
 
 
-def _smooth(rng: np.random.Generator, shape: tuple[int, ...], sigma: float) -> np.ndarray:
-    return ndimage.gaussian_filter(rng.standard_normal(shape), sigma, axes=_PICTURE)
+def _smooth(
+    rng: np.random.Generator,
+    shape: tuple[int, ...],
+    sigma: float,
+    edges: Literal["reflect", "wrap"] = "reflect",
+) -> np.ndarray:
+    return ndimage.gaussian_filter(rng.standard_normal(shape), sigma, mode=edges, axes=_PICTURE)
 
 
 def _lowest(noise: np.ndarray, among: np.ndarray, share: float) -> np.ndarray:

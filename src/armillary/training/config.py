@@ -144,6 +144,8 @@ class SettlingConfig:
             own foresight from the second on.
         clip_length: model steps per clip; 0 for as many as the encoder learned from. Longer ones
             cost little here, and what is foreseen far ahead must be learned from them.
+        varied: whether clips are varied as those that the encoder learned from (``augment``), each
+            once; else they are as recorded. The held-out error is always of clips as recorded.
     """
 
     steps: int = 0
@@ -152,6 +154,7 @@ class SettlingConfig:
     clips: int = 4096
     rollout_steps: int = 1
     clip_length: int = 0
+    varied: bool = False
 
     def __post_init__(self) -> None:
         if self.rollout_steps < 1 or self.clip_length < 0:

@@ -190,7 +190,15 @@ class _Run:
             if self.processes.leads:
                 self.progress(config.steps + done, self.total, "the predictor settles")
 
-        settle(model, self.stepper.windows, config.settling, config.seed, watch)
+        settle(
+            model,
+            self.stepper.windows,
+            config.settling,
+            config.seed,
+            watch,
+            varied=config.augment if config.settling.varied else None,
+            sensor_dropout=config.objective.sensor_dropout,
+        )
         if self.held_out_windows is not None and len(self.held_out_windows):
             error = step_ahead_error(model, self.held_out_windows, config.seed)
             write(config.settling.steps, {"eval/settling": error})

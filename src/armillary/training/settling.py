@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -20,14 +21,16 @@ from jaxtyping import Int
 from torch import Tensor, nn
 
 from armillary.core.errors import TrainingError
-from armillary.core.rng import generator
-from armillary.core.values import Latent
+from armillary.core.rng import generator, torch_generator
+from armillary.core.values import Batch, Latent
 from armillary.data import Windows
 from armillary.models import JEPA
+from armillary.training.augment import AugmentConfig, augment
 from armillary.training.config import OptimizerConfig, SettlingConfig
 from armillary.training.devices import on_device
 from armillary.training.foresight import came_after_each, foreseen_from_each
 from armillary.training.schedule import learning_rate
+from armillary.training.sensor_dropout import draw_kept
 
 _ENCODED = 64  # clips at once
 _JUDGED = 256  # held-out clips
@@ -40,6 +43,8 @@ def settle(
     config: SettlingConfig,
     seed: int,
     watch: Callable[[int, float], None] = lambda done, error: None,
+    varied: AugmentConfig | None = None,
+    sensor_dropout: float = 0.0,
 ) -> None:
     """Train the predictor of a model on latents of its encoder, in place.
 
@@ -49,6 +54,9 @@ def settle(
         config: how long, on how much.
         seed: names the clips and their order.
         watch: told the steps done and the error of each.
+        varied: how clips are varied, each once; None for as they are.
+        sensor_dropout: probability that an optional sensor is left out of a clip, drawn once: the
+            predictor must do for any subset, as the encoder has learned to.
 
     Raises:
         TrainingError: the error is not a number.
@@ -56,7 +64,7 @@ def settle(
     """
     windows = settled_on(windows, config)
     drawn = np.sort(generator("settling.clips", seed).permutation(len(windows))[: config.clips])
-    seen = _encoded(model, windows, drawn)
+    seen = _encoded(model, windows, drawn, _Sight(seed, varied, sensor_dropout))
     rates = OptimizerConfig(lr=config.lr, final_lr=0.0)
     predictor = model.predictor.requires_grad_(True)
     optimizer = torch.optim.AdamW(predictor.parameters(), weight_decay=_DECAY)
@@ -122,14 +130,39 @@ def _actions(model: JEPA, seen: Latent, chosen: Tensor) -> Tensor:
     return seen.tokens.new_zeros(len(chosen), seen.tokens.shape[1] - 1, 0)
 
 
+@dataclass(frozen=True)
+class _Sight:
+    """How clips are seen that are settled on; see ``settle``."""
+
+    seed: int = 0
+    varied: AugmentConfig | None = None
+    sensor_dropout: float = 0.0
+
+    def batch(self, windows: Windows, index: Int[np.ndarray, " B"]) -> Batch:
+        batch = windows.gather(index)
+        if self.varied is None:
+            return batch
+        rng = generator("settling.augment", self.seed, int(index[0]))
+        return augment(batch, self.varied, rng, windows.stride)
+
+    def kept(self, model: JEPA, index: Int[np.ndarray, " B"]) -> dict[str, Tensor]:
+        if not self.sensor_dropout:
+            return {}
+        rng = torch_generator("settling.sensors", self.seed, int(index[0]))
+        return draw_kept(model.config, self.sensor_dropout, len(index), rng)
+
+
 @torch.no_grad()
-def _encoded(model: JEPA, windows: Windows, index: Int[np.ndarray, " C"]) -> Latent:
-    """Return the latents of clips, in float32, as whoever uses the model will see them."""
-    device = next(model.parameters()).device
-    parts = [
-        model.encode(on_device(windows.gather(index[at : at + _ENCODED]), device))
-        for at in range(0, len(index), _ENCODED)
-    ]
+def _encoded(
+    model: JEPA, windows: Windows, index: Int[np.ndarray, " C"], sight: _Sight | None = None
+) -> Latent:
+    """Return the latents of clips, in float32; as whoever uses the model sees them by default."""
+    device, sight = next(model.parameters()).device, sight or _Sight()
+    parts = []
+    for at in range(0, len(index), _ENCODED):
+        some = index[at : at + _ENCODED]
+        kept = {name: used.to(device) for name, used in sight.kept(model, some).items()}
+        parts.append(model.encode(on_device(sight.batch(windows, some), device), kept))
     actions = [part.actions for part in parts if part.actions is not None]
     return Latent(
         torch.cat([part.tokens for part in parts]), torch.cat(actions) if actions else None

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor
 
 from armillary.core.errors import ConfigError
@@ -36,9 +36,10 @@ class WorldChanges:
         actions: dimensions of a world step's action that are lengths or speeds along the world's
             axes, in pairs (x, y); of every arm, or goals would be missed.
         depth_noise: share of the depth at 1 m that is noise (0.01 to 0.02 for real sensors).
-        depth_holes: share of each depth picture lost in blobs, which stay for the whole clip.
+        depth_holes: share of each depth picture lost in blobs.
         depth_edge_holes: share of the pixels on the far side of edges that are lost.
         point_dropout: share of the points of clouds that are lost.
+        flicker: whether the blobs lie elsewhere in every frame; else they stay for the whole clip.
     """
 
     yaw_rad: float = 0.0
@@ -49,6 +50,7 @@ class WorldChanges:
     depth_holes: float = 0.0
     depth_edge_holes: float = 0.0
     point_dropout: float = 0.0
+    flicker: bool = False
 
     def __post_init__(self) -> None:
         if len(self.shift_m) != 3 or len(self.actions) % 2 or min(self.actions, default=0) < 0:
@@ -63,6 +65,8 @@ class WorldChanges:
                 "augment.world.depth_noise must be at least 0, and depth_holes, depth_edge_holes "
                 f"and point_dropout within 0 to 1; got {self.depth_noise} and {shares}."
             )
+        if self.flicker and not self.depth_holes:
+            raise ConfigError("augment.world.flicker needs depth_holes above 0.")
 
     @property
     def moves(self) -> bool:
@@ -184,10 +188,24 @@ def _worse_depth(depth_m: Tensor, config: WorldChanges, rng: np.random.Generator
     if config.depth_edge_holes:
         worse = depth_holes(worse, rng, config.depth_edge_holes, 0.0)
     if config.depth_holes:
-        clips, _, *picture = worse.shape
-        lost = hole_blobs((clips, 1, *picture), rng, config.depth_holes)
+        clips, steps, *picture = worse.shape
+        lost = hole_blobs((clips, 1, *picture), rng, config.depth_holes, tiles=config.flicker)
+        if config.flicker:
+            lost = _elsewhere(lost, steps, rng)
         worse = np.where(lost, np.nan, worse)
     return torch.from_numpy(np.nan_to_num(worse, nan=0.0))
+
+
+def _elsewhere(
+    lost: Bool[np.ndarray, "B 1 H W"], steps: int, rng: np.random.Generator
+) -> Bool[np.ndarray, "B T H W"]:
+    """Return each clip's blobs moved round the picture's edges by chance, once for every step."""
+    clips, _, rows, columns = lost.shape
+    down, right = (rng.integers(0, side, (clips, steps, 1)) for side in (rows, columns))
+    row = (np.arange(rows) + down) % rows
+    column = (np.arange(columns) + right) % columns
+    clip = np.arange(clips)[:, None, None, None]
+    return lost[clip, 0, row[..., None], column[..., None, :]]
 
 
 def _each(
