@@ -79,10 +79,7 @@ def arm_recipe(arm: Arm, base: Recipe, action_width: int = 2) -> Recipe:
     augment = base.augment
     if not any("depth_m" in STREAMS_OF[sensor] for sensor in arm.sensors):
         # it would change nothing that is seen
-        world = replace(
-            augment.world, depth_noise=0.0, depth_holes=0.0, flicker=False, depth_edge_holes=0.0
-        )
-        augment = replace(augment, world=world)
+        augment = replace(augment, world=augment.world.with_depth_as_it_is())
     model = _of_size(_seeing(arm, base.model), wanted, action_width)
     return replace(base, model=model, augment=augment)
 

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -77,6 +77,10 @@ class WorldChanges:
     def worsens_depth(self) -> bool:
         """Whether depth is not what it was."""
         return bool(self.depth_noise or self.depth_holes or self.depth_edge_holes)
+
+    def with_depth_as_it_is(self) -> WorldChanges:
+        """Return the same changes without those that worsen depth."""
+        return replace(self, depth_noise=0.0, depth_holes=0.0, depth_edge_holes=0.0, flicker=False)
 
     def _changes(self) -> Changes:
         x, y, z = self.shift_m
