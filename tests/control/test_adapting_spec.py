@@ -39,7 +39,9 @@ def spec(tmp_path_factory):
 def test_its_identity_says_that_it_holds_and_how_it_adapts(spec):
     adapts = replace(spec, adapt=AdaptationConfig())
     specs = (spec, replace(spec, hold=True), adapts, replace(adapts, adapt=AdaptationConfig(0.5)))
-    assert len({one.identity() for one in specs}) == 4
+    specs += (replace(spec, consensus=2), replace(spec, consensus=3))
+    specs += (replace(spec, together=True),)
+    assert len({one.identity() for one in specs}) == 7
 
 
 def test_a_held_action_is_sent_for_every_world_step_of_a_model_step(spec):
@@ -76,8 +78,9 @@ def test_one_decision_of_it_cannot_be_made_again_and_no_agent_is_packed_of_it(sp
     record = evaluate(RULES, adapts, toy.PointWorld)[0]
     with pytest.raises(ConfigError, match="run the whole episode again"):
         redecide(record, 0, adapts(toy.PointWorld().spec), RULES, toy.PointWorld)
-    for one in (adapts, replace(spec, hold=True)):
-        with pytest.raises(ConfigError, match="neither holds its actions nor adapts"):
+    more = replace(spec, hold=True), replace(spec, consensus=2), replace(spec, together=True)
+    for one in (adapts, *more):
+        with pytest.raises(ConfigError, match="neither holds its actions, nor compares"):
             pack_agent(spec.folder, one, tmp_path / "agent")
 
 

@@ -95,10 +95,12 @@ def test_replay_wants_the_right_manifest():
 
 @pytest.mark.parametrize("planner", ["cem", "icem", "mppi", "gradient"])
 @pytest.mark.parametrize(
-    ("history", "replan", "skip"), [(1, 1, 1), (3, 1, 1), (2, 3, 1), (2, 2, 2)]
+    "remembers",
+    [(1, 1, 1), (3, 1, 1), (2, 3, 1), (2, 2, 2), (1, 1, 1, 4), (1, 2, 2, 3), (1, 1, 1, 3, True)],
+    ids=str,
 )
-def test_any_decision_can_be_made_again_from_its_record(planner, history, replan, skip):
-    spec = toy.PointModelSpec(planner, history, replan, skip)
+def test_any_decision_can_be_made_again_from_its_record(planner, remembers):
+    spec = toy.PointModelSpec(planner, *remembers)
     record = records(spec)[0]
     policy = spec(toy.PointWorld().spec)
     for index in range(len(record.decisions)):

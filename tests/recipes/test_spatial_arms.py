@@ -64,7 +64,9 @@ def tiny() -> ArmsConfig:
     settling = replace(base.settling, steps=2, clips=8)
     base = replace(base, steps=2, batch_size=4, checkpoint_every=2, eval_every=2, settling=settling)
     planning = {"length": 3, "samples": 8, "iterations": 1, "elites": 2}
-    act = ActConfig(episodes=2, replan=3, planner_settings=planning, budget=3)
+    act = ActConfig(
+        episodes=2, replan=3, planner_settings=planning, budget=3, consensus=2, together=True
+    )
     return ArmsConfig(
         base=base,
         arms=("rgb", "point_map_camera", "point_map_world"),

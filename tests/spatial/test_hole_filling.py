@@ -108,3 +108,26 @@ def test_a_picture_may_be_very_wide_and_there_may_be_none():
     filled = fill_holes(wide, known, rgb, 0.0)
     assert abs(float(filled[0, 0, 39_990]) - 39_990) < 0.05 * 20_000  # a little is of the mean
     assert fill_holes(wide[:0], known[:0], rgb[:0], 0.0).shape == (0, 1, 40_000)
+
+
+@given(st.integers(0, 1000))
+@settings(max_examples=10, deadline=None)
+def test_scenes_know_nothing_of_each_other(seed):
+    pair, other = drawn(seed), drawn(seed + 1)
+    both = [torch.cat(parts) for parts in zip(pair, other, strict=True)]
+    together = fill_holes(*both, ALONE, together=2)
+    torch.testing.assert_close(together[:2], fill_holes(*pair, ALONE, together=2), equal_nan=True)
+    torch.testing.assert_close(together[2:], fill_holes(*other, ALONE, together=2), equal_nan=True)
+
+
+def test_what_one_picture_lost_another_of_the_scene_tells():
+    high, known, rgb = hole_across_an_edge()
+    rgb[:, 3:5, 3:5] = torch.tensor([250, 0, 0])  # a thing, wholly in the hole
+    rest = torch.ones_like(known)
+    seen = high.clone()
+    seen[:, 3:5, 3:5] = 3.0
+    pictures = torch.cat([high, seen]), torch.cat([known, rest]), torch.cat([rgb, rgb])
+    lost = fill_holes(*pictures, 0.5)[0, 3:5, 3:5]
+    told = fill_holes(*pictures, 0.5, together=2)[0, 3:5, 3:5]
+    torch.testing.assert_close(lost, torch.full_like(lost, 0.5), atol=0.01, rtol=0)
+    torch.testing.assert_close(told, torch.full_like(told, 2.5), atol=0.01, rtol=0)  # of 4, and 0.5

@@ -61,6 +61,10 @@ class Act(Command):
     """Weight of the prior's goal distance in the cost; 0 leaves it out."""
     executed: int | None = None
     """Without a planner: world steps from one look to the next; else those of a model step."""
+    consensus: int = 1
+    """Looks that the present is taken from, as most of them have it; 1 takes the last as it is."""
+    together: bool = False
+    """Encode the goal and these looks as one scene: one may tell what a hole of another hides."""
     hold: bool = False
     """Plan one action for all world steps of a model step."""
     adapt: bool = False
@@ -84,6 +88,8 @@ class Act(Command):
             budget=self.budget,
             executed=self.executed,
             success_distance=self.success_distance,
+            consensus=self.consensus,
+            together=self.together,
             hold=self.hold,
             adapt=AdaptationConfig() if self.adapt else None,
             **self._prior(),

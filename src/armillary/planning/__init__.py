@@ -6,6 +6,7 @@ Axes: B batch, S candidate plans, K plans kept, L plan length, A action width, N
 from armillary.planning.cem import CEM, CEMConfig
 from armillary.planning.check import check_planner
 from armillary.planning.collocation import Collocation, CollocationConfig
+from armillary.planning.consensus import consensus, consensus_steps
 from armillary.planning.goal_cost import GoalCost, goal_cost
 from armillary.planning.gradient import Gradient, GradientConfig
 from armillary.planning.icem import ICEM, ICEMConfig
@@ -31,6 +32,8 @@ __all__ = [
     "PlannerState",
     "StepModel",
     "check_planner",
+    "consensus",
+    "consensus_steps",
     "goal_cost",
     "make_planner",
     "proposal_steps",

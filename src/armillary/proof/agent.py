@@ -229,10 +229,11 @@ def planner_settings(spec: ModelSpec, overrides: Overrides | None = None) -> dic
             f"An agent decides for one episode at a time, so that no decision depends on another "
             f"episode; got batch {spec.batch}."
         )
-    if spec.hold or spec.adapt is not None:
+    if spec.hold or spec.adapt is not None or spec.together or spec.consensus > 1:
         raise ConfigError(
-            "An agent neither holds its actions nor adapts within an episode: every decision of it "
-            "must follow from one look, so that it can be made again alone."
+            "An agent neither holds its actions, nor compares its looks, nor adapts within an "
+            "episode: every decision of it must follow from one look, so that it can be made again "
+            "alone."
         )
     value = {
         "format": FORMAT,

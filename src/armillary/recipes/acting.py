@@ -50,6 +50,8 @@ _OF_PLANNING = (
     "batch",
     "proposals",
     "value_weight",
+    "consensus",
+    "together",
     "hold",
     "adapt",
 )
@@ -77,6 +79,8 @@ class ActConfig:
         prior: plan with the goal prior in the model's folder.
         proposals: plans of the prior that each decision tries first; without the prior, none.
         value_weight: of the prior's distance in the cost; without the prior, 0.
+        consensus: looks that the present is taken from, as in ``ModelPolicy``.
+        together: the goal and these looks are encoded as one scene, as in ``ModelSpec``.
         hold: plans hold one action for all world steps of a model step.
         adapt: how the policy learns from each episode while it runs; None for not at all.
         executed: without a planner, world steps of a model step that are taken before the next
@@ -99,6 +103,8 @@ class ActConfig:
     prior: bool = False
     proposals: int = ModelSpec.proposals
     value_weight: float = ModelSpec.value_weight
+    consensus: int = 1
+    together: bool = False
     hold: bool = False
     adapt: AdaptationConfig | None = None
     executed: int | None = None
@@ -220,6 +226,8 @@ def model_spec(folder: Path, config: ActConfig) -> ModelSpec:
         history=config.history,
         replan=config.replan,
         summed=config.summed,
+        consensus=config.consensus,
+        together=config.together,
         hold=config.hold,
         adapt=config.adapt,
         batch=config.batch,

@@ -105,7 +105,8 @@ class ArmsConfig:
         judged: recorded of each shift, for the probes.
         probed: training episodes that the probes are fitted on.
         act: how reaching is evaluated. 90 runs of the demo's search take four hours; this one
-            takes a third of that (19 of 20 episodes of the demo's model against 20 of 20).
+            takes a third of that (19 of 20 episodes of the demo's model against 20 of 20). The
+            last four looks and the goal are seen together, by every arm.
         size_pairs: that the read-out of size and distance is fitted on, and judged on.
         seed: names recordings and manifests.
         workers: processes, each with one thread; results do not depend on it.
@@ -127,7 +128,12 @@ class ArmsConfig:
     probed: int = 200
     act: ActConfig = field(
         default_factory=lambda: ActConfig(
-            episodes=100, workers=1, batch=10, planner_settings={"length": 6, "iterations": 4}
+            episodes=100,
+            workers=1,
+            batch=10,
+            planner_settings={"length": 6, "iterations": 4},
+            consensus=4,
+            together=True,
         )
     )
     size_pairs: tuple[int, int] = (600, 400)

@@ -11,7 +11,8 @@ import torch
 from armillary.control.carry import Decision
 from armillary.control.episode import policy_seed
 from armillary.control.manifest import EpisodeSpec, Manifest, draw_goal
-from armillary.control.model_policy import ModelPolicy, ModelState
+from armillary.control.model_policy import ModelPolicy
+from armillary.control.model_state import ModelState
 from armillary.control.processes import one_thread
 from armillary.control.records import Outcome, Record
 from armillary.control.worlds import WorldFactory, WorldSource
