@@ -42,6 +42,14 @@ def test_every_episode_gets_what_it_would_get_alone(manifest, planner, replan):
     assert outcomes(alone) == outcomes(four)
 
 
+@pytest.mark.parametrize("together", [False, True])
+def test_looks_are_compared_and_seen_with_those_of_the_same_episode(manifest, together):
+    looks = {"history": 1, "consensus": 3, "together": together}
+    alone = evaluate(manifest, toy.PointModelSpec(**looks), toy.BlinkingPointWorld)
+    four = evaluate(manifest, Together(**looks), toy.BlinkingPointWorld)
+    assert outcomes(alone) == outcomes(four)
+
+
 def test_neither_processes_nor_order_nor_early_ends_change_a_record(manifest):
     early = replace(manifest, stop_at_hit=True)
     one = evaluate(early, Together(), toy.PointWorld)

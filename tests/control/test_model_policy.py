@@ -96,6 +96,25 @@ def test_the_goal_and_the_remembered_looks_are_seen_together():
     assert policy.model.scenes == [2, 3, 4, 4, 4]
     assert [len(state.scene) for state in states] == [2, 3, 4, 4, 4]
     assert [len(state.actions) for state in states] == [0, 1, 2, 2, 2]
+    seldom = toy.PointModelSpec(history=1, replan=4, consensus=3, together=True)
+    policy = seldom(toy.PointWorld().spec)
+    walk(policy, 9)
+    assert policy.model.scenes == [2, 4, 4]  # at 0, 4 and 8, and at no look between
+
+
+@pytest.mark.parametrize("skip", [1, 2])
+def test_it_minds_what_was_sent_in_place_of_its_action(skip):
+    policy = toy.PointModelSpec(history=3, replan=2, frame_skip=skip)(toy.PointWorld().spec)
+    world = toy.PointWorld()
+    seen, state = world.reset(1), policy.init(Observation({"rgb": toy.picture(np.ones(2))}), seed=5)
+    for _ in range(6):
+        action, state = policy.act(seen, state)
+        state = policy.sent(action / 4, state)
+        seen = world.step(action / 4)
+    latent = policy.latent(state)
+    moved = latent.tokens[0, 1:, 0] - latent.tokens[0, :-1, 0]
+    went = latent.actions[0].unflatten(1, (skip, 2)).sum(1)
+    np.testing.assert_allclose(moved, went, atol=1e-4)
 
 
 def test_one_model_step_can_be_several_world_steps():
@@ -126,8 +145,9 @@ def test_settings_are_checked():
         replace(policy, history=0)
     with pytest.raises(ConfigError, match="Either the predictor remembers looks"):
         replace(policy, consensus=2)
-    with pytest.raises(ConfigError, match="use together or adapt, not both"):
-        replace(policy, history=1, together=True, adapt=AdaptationConfig())
+    for more in ({"together": True}, {"consensus": 2}):
+        with pytest.raises(ConfigError, match="use adapt, or consensus and together, not both"):
+            replace(policy, history=1, adapt=AdaptationConfig(), **more)
 
     class Alone(toy.PointModel):
         encode_scene = None

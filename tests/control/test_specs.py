@@ -65,3 +65,13 @@ def test_a_policy_that_sees_too_little_or_another_world_is_told(folder):
     assert observation_streams(points) == ("rgb", "depth", "world_from_camera", "intrinsics")
     with pytest.raises(ConfigError, match="asks to see 'depth', which point does not give"):
         evaluate(RULES, ModelSpec(folder, observes=("rgb", "depth")), toy.PointWorld)
+
+
+def test_looks_are_seen_together_where_the_model_fills_holes_by_colour(folder, tmp_path):
+    clouds = replace(CONFIG, sensors=("filled_cloud",), cloud_tokens=4, cloud_near=2)
+    save_model(untrained(clouds, 0), tmp_path / "clouds")
+    world = toy.PointWorld().spec
+    for place, wanted in ((folder, False), (tmp_path / "clouds", True)):
+        spec = ModelSpec(place, "icem", {"length": 3, "samples": 16}, consensus=3, together=True)
+        assert spec(world).together == wanted and spec(world).consensus == 3
+        assert not replace(spec, together=False)(world).together

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from armillary.core.errors import ShapeError
 from armillary.spatial import fill_holes
 
 ALONE = 0.4
@@ -118,6 +120,24 @@ def test_scenes_know_nothing_of_each_other(seed):
     together = fill_holes(*both, ALONE, together=2)
     torch.testing.assert_close(together[:2], fill_holes(*pair, ALONE, together=2), equal_nan=True)
     torch.testing.assert_close(together[2:], fill_holes(*other, ALONE, together=2), equal_nan=True)
+
+
+def test_a_picture_of_which_nothing_is_known_is_told_by_its_scene_alone():
+    high, known, rgb = hole_across_an_edge()
+    lost = torch.zeros_like(known)
+    both = torch.cat([high, high]), torch.cat([lost, known | True]), torch.cat([rgb, rgb])
+    assert fill_holes(*both, 0.5)[0].isnan().all()
+    told = fill_holes(*both, 0.5, together=2)[0]
+    torch.testing.assert_close(told, high[0], atol=0.02, rtol=0)
+    nothing = both[0], both[1] & False, both[2]
+    assert fill_holes(*nothing, 0.5, together=2).isnan().all()
+
+
+def test_scenes_have_as_many_pictures_each():
+    high, known, rgb = hole_across_an_edge()
+    for together in (0, 2):
+        with pytest.raises(ShapeError, match="cannot be made of 1 pictures"):
+            fill_holes(high, known, rgb, 0.5, together)
 
 
 def test_what_one_picture_lost_another_of_the_scene_tells():

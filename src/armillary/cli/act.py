@@ -62,9 +62,9 @@ class Act(Command):
     executed: int | None = None
     """Without a planner: world steps from one look to the next; else those of a model step."""
     consensus: int = 1
-    """Looks that the present is taken from, as most of them have it; 1 takes the last as it is."""
+    """Looks that the present is taken from, as most of them have it; 3 or more mean something."""
     together: bool = False
-    """Encode the goal and these looks as one scene: one may tell what a hole of another hides."""
+    """Encode goal and remembered looks as one scene: one may tell what a hole of another hides."""
     hold: bool = False
     """Plan one action for all world steps of a model step."""
     adapt: bool = False

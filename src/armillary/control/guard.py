@@ -34,7 +34,7 @@ from jaxtyping import Float, Float64
 from armillary.control.records import Alarm
 from armillary.control.watching import Differences, Memory, Watcher
 from armillary.core.errors import ConfigError, unknown_name
-from armillary.core.protocols import Policy
+from armillary.core.protocols import HeedingPolicy, Policy
 from armillary.core.values import Observation
 from armillary.objectives.expected_error import ExpectedError
 from armillary.objectives.whitening import Whitening
@@ -218,6 +218,8 @@ class GuardedPolicy:
             action, inner = self.policy.act(sees, state.inner)
         if state.alarm is not None and self.reaction == "slow":
             action = self.watcher.nothing + self.slow_factor * (action - self.watcher.nothing)
+            if isinstance(self.policy, HeedingPolicy):
+                inner = self.policy.sent(action, inner)
         memory = state.memory if state.alarm else self.watcher.did(action, state.memory)
         return action, replace(state, inner=inner, memory=memory, step=state.step + 1)
 

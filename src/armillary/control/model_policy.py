@@ -4,9 +4,10 @@ Each frame is encoded once and only if a decision will need it; all candidates o
 one batch; the planner starts from what it decided last. One model step is ``frame_skip`` world
 steps, with their actions side by side. With a goal prior, the plans that its policy would take are
 tried first, and its distance says what is left to go when a plan ends. Where it adapts, what came
-otherwise than foreseen corrects the rest of that episode (``planning/adaptation.py``). Where looks
-may be wrong, the present is what several of them agree on (``planning/consensus.py``), and they are
-encoded together with the goal, so that one may tell what another lacks.
+otherwise than foreseen corrects the rest of that episode (``planning/adaptation.py``).
+
+Looks may be wrong. The present can be what several of them agree on (``planning/consensus.py``);
+and they can be encoded anew with the goal at each decision, so that one tells what another lacks.
 
 Where episodes run side by side, one call of the planner can decide for ``batch`` of them.
 
@@ -26,7 +27,7 @@ from torch import Tensor
 
 from armillary.control.carry import Decision
 from armillary.control.model_state import ModelState
-from armillary.control.seeing import SceneModel, encode_looks, encode_observation
+from armillary.control.seeing import encode_looks, encode_observation, scene_model
 from armillary.control.situation import Situation, element
 from armillary.core.errors import ConfigError
 from armillary.core.protocols import Planner, WorldModel
@@ -78,8 +79,8 @@ class ModelPolicy:
             as the latent distance does on the whole.
         batch: decisions that are made at once, where several episodes run side by side; one that is
             made alone is then made as a batch of this size, too.
-        consensus: looks that the present is taken from, as most of them have it; 1 takes the last
-            look as it is. More than 1 leave the predictor no memory.
+        consensus: looks that the present is taken from, as most of them have it: of 1 and of 2 it
+            is the last. More than 1 leave the predictor no memory.
         together: at each decision the goal and the remembered looks are encoded as one scene.
         hold: plans hold one action of the world for all world steps of a model step.
         adapt: how the policy learns from each episode while it runs; None for not at all.
@@ -117,15 +118,12 @@ class ModelPolicy:
                 "Either the predictor remembers looks (history) or the present is what they agree "
                 f"on (consensus), not both; got {self.history} and {self.consensus}."
             )
-        if self.together and not isinstance(self.model, SceneModel):
+        if self.together:
+            scene_model(self.model)
+        if self.adapt is not None and (self.together or self.consensus > 1):
             raise ConfigError(
-                "Looks are seen together by models with encode_scene, which "
-                f"{type(self.model).__name__} lacks."
-            )
-        if self.together and self.adapt is not None:
-            raise ConfigError(
-                "Looks that are seen together change with every look, so an episode teaches "
-                "nothing by how they change: use together or adapt, not both."
+                "An episode teaches by what each look says alone: use adapt, or consensus and "
+                "together, not both."
             )
         settings = getattr(self.planner, "config", None)
         if self.replan > getattr(settings, "length", self.replan):
@@ -157,7 +155,7 @@ class ModelPolicy:
         return max(self.history, self.consensus)
 
     def init(self, goal: Observation, seed: int) -> ModelState:
-        """Return the state at the start of an episode; the goal is encoded here, once."""
+        """Return the state at the start of an episode; the goal is encoded here."""
         planner = self.planner.init(self._model_bounds(), 1)
         tokens = self.encode(goal)[:, 0]
         scene = (goal,) if self.together else ()
@@ -179,7 +177,7 @@ class ModelPolicy:
     ) -> list[tuple[Float[np.ndarray, " A"], ModelState]]:
         """Return what ``act`` returns for several episodes that are at the same step.
 
-        Frames are encoded one by one; decisions are made in one call of the planner.
+        Each episode sees for itself; decisions are made in one call of the planner.
 
         Raises:
             ConfigError: as ``act``, or the planner cannot decide for several at once.
@@ -197,6 +195,14 @@ class ModelPolicy:
             (row.numpy().copy(), replace(state, step=state.step + 1))
             for row, state in zip(rows, states, strict=True)
         ]
+
+    def sent(self, action: Float[np.ndarray, " A"], state: ModelState) -> ModelState:
+        """Return the state after an action that was sent in place of the last one it gave."""
+        model_step, within = divmod(state.step - 1, self.frame_skip)
+        plan = state.plan.clone()
+        row = plan[model_step % self.replan].view(self.frame_skip, -1)
+        row[within] = torch.as_tensor(action, dtype=plan.dtype)
+        return replace(state, plan=plan)
 
     def latent(self, state: ModelState) -> Latent:
         """Return the remembered looks and the actions between them."""
@@ -231,11 +237,10 @@ class ModelPolicy:
     def _decided(
         self, situations: Sequence[Situation]
     ) -> list[tuple[Float[Tensor, "L A"], Decision, Any, Experience | None]]:
-        known, agreeing = self._agreed(situations)
         # The last one stands in for those that are missing: the shape of a batch, on which the
         # last bits of a product depend, is the same while episodes of a batch end one by one.
-        missing = [known[-1]] * max(self.batch - len(known), 0)
-        every = Situation.of([*known, *missing])
+        missing = [situations[-1]] * max(self.batch - len(situations), 0)
+        every, agreeing = self._agreed(Situation.of([*situations, *missing]))
         cost, (start, more) = self._cost(every), self._with_proposals(every)
         plan, later = self.planner.plan(cost, start, every.generators("policy.planner"))
         experiences: Sequence[Experience | None] = [None] * len(every.seeds)
@@ -255,13 +260,12 @@ class ModelPolicy:
             for place, decision in enumerate(made)
         ]
 
-    def _agreed(self, situations: Sequence[Situation]) -> tuple[Sequence[Situation], int]:
+    def _agreed(self, every: Situation) -> tuple[Situation, int]:
         """Return the situations as their looks agree on them, and the model steps each took."""
         if self.consensus == 1:
-            return situations, 0
-        looks = situations[0].latent.tokens.shape[1]
-        agreed = [replace(one, latent=consensus(self.model, one.latent)) for one in situations]
-        return agreed, consensus_steps(looks)
+            return every, 0
+        agreed = consensus(self.model, every.latent)
+        return replace(every, latent=agreed), consensus_steps(every.latent.tokens.shape[1])
 
     def _cost(self, every: Situation) -> GoalCost | AdaptedCost:
         model, value, weight = self._planned_in, None, 0.0
@@ -305,15 +309,12 @@ class ModelPolicy:
         if not self.looks(state):
             return replace(state, tokens=(), actions=(), scene=state.scene[:1])
         keep, actions = self.remembered, state.actions
-        if state.tokens:
+        if state.tokens or state.scene[1:]:
             actions = (*actions, state.plan[(model_step - 1) % self.replan])
         kept = actions[-(keep - 1) :] if keep > 1 else ()
         if self.together:
             goal, *looks = *state.scene, observation
-            looks = looks[-keep:]
-            goal_tokens, tokens = self.sees(goal, looks)
-            every, scene = tokens.split(1, dim=1), (goal, *looks)
-            return replace(state, goal_tokens=goal_tokens, tokens=every, actions=kept, scene=scene)
+            return replace(state, actions=kept, scene=(goal, *looks[-keep:]))
         tokens = (*state.tokens, self.encode(observation))
         experience = self._experience(state, tokens, actions)
         return replace(state, tokens=tokens[-keep:], actions=kept, experience=experience)
@@ -334,11 +335,17 @@ class ModelPolicy:
         return experienced(known, model, tokens[-2], actions[-1][:width], tokens[-1])
 
     def _decide(self, states: Sequence[ModelState]) -> list[ModelState]:
+        if self.together:
+            states = [self._seen_together(state) for state in states]
         decided = self._decided([self._situation(state) for state in states])
         return [
             replace(state, planner=planner, plan=plan, decision=decision, experience=experience)
             for state, (plan, decision, planner, experience) in zip(states, decided, strict=True)
         ]
+
+    def _seen_together(self, state: ModelState) -> ModelState:
+        goal_tokens, tokens = self.sees(state.scene[0], state.scene[1:])
+        return replace(state, goal_tokens=goal_tokens, tokens=tokens.split(1, dim=1))
 
     def _situation(self, state: ModelState) -> Situation:
         planner = state.planner
@@ -352,7 +359,7 @@ class ModelPolicy:
         self, goal: Observation, looks: Sequence[Observation]
     ) -> tuple[Float[Tensor, "1 N D"], Float[Tensor, "1 T N D"]]:
         """Return the latents of the goal and of the remembered looks, as a decision takes them."""
-        if self.together and isinstance(self.model, SceneModel):
+        if self.together:
             scene = [look.only(self.observes) for look in (goal, *looks)]
             tokens = encode_looks(self.model, scene, self.image_size)
             return tokens[:, 0], tokens[:, 1:]
@@ -389,5 +396,5 @@ class ModelPolicy:
         if self.budget_model_steps is not None and model_steps > self.budget_model_steps:
             raise ConfigError(
                 f"The planner takes {model_steps} model steps per decision, its budget is "
-                f"{self.budget_model_steps}; use fewer samples, iterations or a shorter plan."
+                f"{self.budget_model_steps}; use fewer samples, rounds or looks, or a shorter plan."
             )

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
+from jaxtyping import Float
 from torch import Tensor
 
 from armillary.control.carry import unpack
@@ -142,7 +143,7 @@ def _latent(
     seen: list[Observation],
     actions: np.ndarray,
     step: int,
-) -> tuple[Latent, Tensor]:
+) -> tuple[Latent, Float[Tensor, "1 N D"]]:
     """Return what a decision rested on, and the goal's latent."""
     skip = policy.frame_skip
     steps = range(max(step - (policy.remembered - 1) * skip, 0), step + 1, skip)

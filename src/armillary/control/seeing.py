@@ -1,4 +1,6 @@
-"""Seeing: observations as a model's latents. The policy and its guard see in the same way.
+"""Seeing: observations as a model's latents, each alone or those of a scene together.
+
+A guard sees each alone, also beside a policy that sees together: what is usual is measured so, too.
 
 Axes: T looks, N tokens, D latent width.
 """
@@ -6,24 +8,15 @@ Axes: T looks, N tokens, D latent width.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from armillary.core.protocols import WorldModel
-from armillary.core.values import Batch, Latent, Observation
+from armillary.core.errors import ConfigError
+from armillary.core.protocols import SceneModel, WorldModel
+from armillary.core.values import Observation
 from armillary.data import batch_from_observations
-
-
-@runtime_checkable
-class SceneModel(WorldModel, Protocol):
-    """A world model that may see several looks at one scene together."""
-
-    def encode_scene(self, batch: Batch) -> Latent:
-        """Return the latent of every step of clips whose steps look at one scene."""
-        ...
 
 
 def encode_observation(
@@ -43,7 +36,7 @@ def encode_observation(
 
 
 def encode_looks(
-    model: SceneModel, looks: Sequence[Observation], image_size: int | None
+    model: WorldModel, looks: Sequence[Observation], image_size: int | None
 ) -> Float[Tensor, "1 T N D"]:
     """Return the latents of looks at one scene, which may tell each other what they lack.
 
@@ -51,6 +44,24 @@ def encode_looks(
         model: encodes.
         looks: T of them, as for ``encode_observation``.
         image_size: the same.
+
+    Raises:
+        ConfigError: as ``scene_model``.
     """
     with torch.no_grad():
-        return model.encode_scene(batch_from_observations(looks, size=image_size)).tokens
+        batch = batch_from_observations(looks, size=image_size)
+        return scene_model(model).encode_scene(batch).tokens
+
+
+def scene_model(model: WorldModel) -> SceneModel:
+    """Return the model as one that may see several looks together.
+
+    Raises:
+        ConfigError: it cannot.
+    """
+    if not isinstance(model, SceneModel):
+        raise ConfigError(
+            f"Looks are seen together by models with encode_scene, which {type(model).__name__} "
+            "lacks."
+        )
+    return model

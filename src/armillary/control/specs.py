@@ -90,8 +90,8 @@ class ModelSpec:
         batch: as in ``ModelPolicy``. The identity names it, since the shape of a batch can change
             the last bits of a decision.
         consensus: as in ``ModelPolicy``.
-        together: as in ``ModelPolicy``; only with models that it means something to (those that see
-            ``filled_cloud``).
+        together: as in ``ModelPolicy``, with models that see ``filled_cloud``; to others it means
+            nothing, though the identity names it.
         hold: as in ``ModelPolicy``.
         adapt: as in ``ModelPolicy``.
     """
@@ -167,8 +167,8 @@ class ModelSpec:
             settings.append("held")
         if self.adapt is not None:
             settings.append(asdict(self.adapt))
-        together = f" batch {self.batch}" if self.batch > 1 else ""
-        return f"model {json_sha256([files, settings])}{together}"
+        beside = f" batch {self.batch}" if self.batch > 1 else ""
+        return f"model {json_sha256([files, settings])}{beside}"
 
 
 @dataclass(frozen=True)

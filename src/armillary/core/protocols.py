@@ -32,6 +32,15 @@ class WorldModel(Protocol):
 
 
 @runtime_checkable
+class SceneModel(WorldModel, Protocol):
+    """A world model to which several looks at one scene may say more than each alone."""
+
+    def encode_scene(self, batch: Batch) -> Latent:
+        """Return the latent of every step of clips, each of whose steps looks at one scene."""
+        ...
+
+
+@runtime_checkable
 class Cost(Protocol):
     """All that a planner sees."""
 
@@ -157,4 +166,13 @@ class GlancingPolicy(Protocol):
 
     def looks(self, state: Any) -> bool:
         """Tell whether the next ``act`` reads its observation; else it is given an empty one."""
+        ...
+
+
+@runtime_checkable
+class HeedingPolicy(Protocol):
+    """A policy that minds what was sent in place of its action, as by a guard that slows it."""
+
+    def sent(self, action: Float[np.ndarray, " A"], state: Any) -> Any:
+        """Return the state that ``act`` gave, with this action in place of the one beside it."""
         ...

@@ -77,7 +77,8 @@ class Senses(nn.ModuleDict):
             scales: that the model was trained with.
             grid: where patches lie where depth is unknown.
             kept: by sensor, in which frames it is used [F]; what it does not name is used in all.
-            together: frames in a row that show one scene, of which one may tell what another lacks.
+            together: frames in a row that show one scene, of which one may tell what another lacks;
+                only where all sensors are used.
         """
         seen = [
             name
@@ -118,7 +119,7 @@ class Senses(nn.ModuleDict):
             return _SAID[name](self[name], frames, how)
         rows = used.nonzero()[:, 0]
         if not len(rows):
-            rows = rows.new_zeros(how.together)  # masked out below; its weights get gradients of 0
+            rows = rows.new_zeros(1)  # masked out below; its weights keep their gradients, of 0
         some = {stream: frames[stream][rows] for stream in STREAMS_OF[name]}
         tokens = _SAID[name](self[name], some, how).of_rows(rows, len(used))
         return replace(tokens, present=tokens.present & used[:, None])

@@ -3,7 +3,8 @@
 One look can be far off: what a hole of the depth swallowed is where somebody guesses it to be.
 Looks that follow each other are wrong in other ways each. So each is foreseen to the present by the
 actions that came after it, and of what they say the one is taken that is least far from all others
-(the medoid): a state that was seen, where a mean would be none, and that one bad look cannot move.
+(the medoid). It is what one of the looks says, where a mean would be what none says; and of three
+looks or more, one that is far off moves it little.
 
 Axes: B batch, T looks, N tokens, D latent width, A action width.
 Source: medoids as in Kaufman and Rousseeuw 1987, of estimates that are brought to one moment.

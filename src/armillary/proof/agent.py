@@ -222,7 +222,8 @@ def planner_settings(spec: ModelSpec, overrides: Overrides | None = None) -> dic
         overrides: settings that differ, by task.
 
     Raises:
-        ConfigError: a planner that cannot be, or one that decides for several episodes at once.
+        ConfigError: a planner that cannot be, one that decides for several episodes at once, or a
+            way to act that the check of a scorecard does not know.
     """
     if spec.batch != 1:
         raise ConfigError(
@@ -232,8 +233,7 @@ def planner_settings(spec: ModelSpec, overrides: Overrides | None = None) -> dic
     if spec.hold or spec.adapt is not None or spec.together or spec.consensus > 1:
         raise ConfigError(
             "An agent neither holds its actions, nor compares its looks, nor adapts within an "
-            "episode: every decision of it must follow from one look, so that it can be made again "
-            "alone."
+            "episode: whoever checks a scorecard cannot make such decisions again."
         )
     value = {
         "format": FORMAT,

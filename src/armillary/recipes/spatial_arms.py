@@ -105,8 +105,9 @@ class ArmsConfig:
         judged: recorded of each shift, for the probes.
         probed: training episodes that the probes are fitted on.
         act: how reaching is evaluated. 90 runs of the demo's search take four hours; this one
-            takes a third of that (19 of 20 episodes of the demo's model against 20 of 20). The
-            last four looks and the goal are seen together, by every arm.
+            takes a third of that (19 of 20 episodes of the demo's model against 20 of 20). Every
+            arm takes the present from its last four looks; what fills holes by colour sees them
+            and the goal together.
         size_pairs: that the read-out of size and distance is fitted on, and judged on.
         seed: names recordings and manifests.
         workers: processes, each with one thread; results do not depend on it.

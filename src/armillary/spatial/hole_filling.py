@@ -17,6 +17,8 @@ import torch
 from jaxtyping import Bool, Float, Int, Int64, UInt8
 from torch import Tensor
 
+from armillary.core.errors import ShapeError
+
 _ALIKE = 20.0  # colours that differ by less, of 255, are mostly of one thing
 _DOUBT = 0.1  # weight of what has its colour elsewhere; one like pixel beside it weighs up to 1
 _LEVELS = 8  # of red, green and blue, that count as one colour elsewhere
@@ -43,8 +45,16 @@ def fill_holes(
         together: pictures in a row that show one scene in one light; F is a multiple of it.
 
     Returns:
-        Values; NaN in a picture of which nothing is known.
+        Values; NaN in the pictures of a scene of which nothing is known.
+
+    Raises:
+        ShapeError: the last scene has fewer pictures.
     """
+    if together < 1 or len(values) % together:
+        raise ShapeError(
+            f"Scenes of {together} pictures each cannot be made of {len(values)} pictures; give "
+            "together a number that divides them."
+        )
     pixels = known.shape[1] * known.shape[2]
     hole = (~known).flatten().nonzero()[:, 0]
     near, away = _rims(known, hole)
@@ -60,7 +70,8 @@ def fill_holes(
     elsewhere = _of_colour(values, known, rgb, alone, together).flatten()[hole]
     told = (told + _DOUBT * elsewhere) / (weight.sum(0) + _DOUBT)
     filled = values.flatten().clone()
-    nothing = ~known.flatten(1).any(1)
+    scenes = known.unflatten(0, (len(known) // together, together))
+    nothing = ~scenes.flatten(1).any(1).repeat_interleave(together)
     filled[hole] = told.masked_fill(nothing[hole // pixels], torch.nan).to(values.dtype)
     return filled.view_as(values)
 
