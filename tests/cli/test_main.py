@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import pytest
 
 from armillary.cli import main as entry
+from armillary.cli.demo import Demo
 from armillary.cli.outcome import Outcome
 from armillary.cli.parse import Command
 from armillary.cli.progress import bar, lines
@@ -54,6 +55,16 @@ def test_a_bug_of_ours_keeps_its_traceback(monkeypatch: pytest.MonkeyPatch) -> N
 def test_stopping_says_where_things_are(monkeypatch: pytest.MonkeyPatch, capsys) -> None:
     assert leave(monkeypatch, KeyboardInterrupt(), ["record", "--out", "out/x"]) == 130
     assert capsys.readouterr() == ("", "stopped; what was finished is kept in out/x\n")
+
+
+def test_stopping_says_where_nothing_is_gone_on_with(monkeypatch, capsys) -> None:
+    def stop(self: Demo) -> Outcome:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Demo, "run", stop)
+    assert entry.main(["demo", "--out", "out/x"]) == 130
+    said = "stopped; what was finished is kept in out/x; the next run there begins anew\n"
+    assert capsys.readouterr() == ("", said)
 
 
 def test_a_reader_that_goes_away_is_no_error() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import ClassVar
 
 from armillary.cli.outcome import Outcome
 from armillary.cli.parse import Command
@@ -18,6 +19,8 @@ class Demo(Command):
 
     e.g. armillary demo --out out/demo
     """
+
+    goes_on: ClassVar[bool] = False
 
     out: Path = Path("out/demo")
     """Folder to write; report.html and results.json are in it. What is there is replaced."""

@@ -56,6 +56,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """
     words = list(sys.argv[1:] if arguments is None else arguments)
     as_json = "--json" in words
+    command: Command | None = None
     try:
         command = read(words)
         outcome = command.run()
@@ -66,7 +67,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return error.exit_code
     except KeyboardInterrupt:
         kept = _kept(words)
-        print(f"stopped; what was finished is kept{kept}", file=sys.stderr)
+        anew = "" if command is None or command.goes_on else "; the next run there begins anew"
+        print(f"stopped; what was finished is kept{kept}{anew}", file=sys.stderr)
         return INTERRUPTED
     show(outcome, as_json)
     return outcome.exit_code

@@ -11,7 +11,7 @@ import json
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any, ClassVar, TypeVar
 
 import tyro
 
@@ -28,7 +28,13 @@ _MARKERS = (tyro.conf.FlagCreatePairsOff, tyro.conf.PositionalMetavarFromFieldNa
 
 @dataclass(frozen=True, kw_only=True)
 class Command:
-    """What every command has."""
+    """What every command has.
+
+    Attributes:
+        goes_on: whether the same words go on with what an interrupted run has finished.
+    """
+
+    goes_on: ClassVar[bool] = True
 
     json: bool = False
     """Print one JSON object on stdout, everything else on stderr."""
