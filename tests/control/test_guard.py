@@ -85,6 +85,21 @@ def test_all_reactions_raise_the_same_alarm_and_differ_from_there_on(guard):
         np.testing.assert_allclose(gentle.actions[at:], 0.25 * np.array(plain.actions[at:]))
 
 
+def test_a_policy_that_is_slowed_remembers_what_was_sent(guard):
+    model = toy.PointModelSpec(history=3)
+    policy = GuardedPolicy(model(toy.PointWorld().spec), toys.watcher(), guard, "slow")
+    world = toys.Jumping()
+    seen = world.reset(3)
+    state = policy.init(world.draw_goal("reach", np.random.default_rng(0)).observation, 0)
+    for _ in range(toys.AT + 4):
+        action, state = policy.act(seen, state)
+        seen = world.step(action)
+    assert state.alarm is not None
+    latent = policy.policy.latent(state.inner)
+    moved = latent.tokens[0, 1:, 0] - latent.tokens[0, :-1, 0]
+    np.testing.assert_allclose(latent.actions[0], moved, atol=1e-4)
+
+
 def test_what_cannot_be_judged_is_an_alarm(guard):
     @dataclass(frozen=True)
     class Blind:
