@@ -97,6 +97,7 @@ def test_a_tiny_run_from_end_to_end_is_used_again(tmp_path):
     for row in first["subsets"].values():
         assert 0 <= row["success"] <= 1 and row["probe_cm"] > 0
     assert {*first["size_distance"]} == {"rgb", "rgbd"}
+    assert first["acting"]["consensus"] == 2 and first["acting"]["together"]
     assert all(0 <= row["accuracy"] <= 1 for row in first["size_distance"].values())
     assert {*first["tests"]["view_30"]} == {"rgb", "point_map_camera"}
     models = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("model.safetensors")}

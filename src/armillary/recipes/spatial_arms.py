@@ -178,7 +178,8 @@ def run_spatial_arms(
         ``arms.NAME.{said,seeds,hidden_position_m_10}``, where a seed has, by shift, ``n``,
         ``success`` and ``position_error_cm``; ``subsets.NAME.{success,probe_cm}``;
         ``size_distance.{rgb,rgbd}.accuracy``; ``tests`` (paired, against ``point_map_world``);
-        ``steps`` of training. Of the arms, seeds and subsets asked for alone.
+        ``steps`` of training; ``acting``: how they planned. All of the arms, seeds and subsets
+        asked for alone.
 
     Raises:
         ConfigError: ``out`` holds another evaluation, or a setting that the world does not have.
@@ -206,7 +207,9 @@ def run_spatial_arms(
     steps = {"arms": config.base.steps}
     if config.fused_seeds:
         steps[FUSED] = config.base.steps * config.fused_longer
-    about = {"steps": steps, "machine": describe_machine(1), "date": date()}
+    said = ("planner", "planner_settings", "consensus", "together")
+    acting = {name: getattr(config.act, name) for name in said}
+    about = {"steps": steps, "acting": acting, "machine": describe_machine(1), "date": date()}
     result = result_of(
         out, config.arms, config.seeds, tuple(manifests), config.subsets, config.fused_seeds
     )
