@@ -88,6 +88,17 @@ def test_dropout_drops_as_often_as_it_says():
         assert 1 - used.float().mean() == pytest.approx(0.3 - 0.027 / 3, abs=0.01)
 
 
+@pytest.mark.parametrize("optional", [("rgb", "pose", "depth_cloud"), ("rgb", "pose"), ("pose",)])
+def test_a_camera_pose_alone_is_no_way_to_see(optional):
+    sees = config(("rgb", "pose", "depth_cloud"), optional)
+    kept = draw_kept(sees, 0.5, 20_000, torch_generator("test", 0))
+    every = torch.ones(20_000, dtype=torch.bool)
+    assert (kept.get("rgb", every) | kept.get("depth_cloud", every)).all()
+    assert kept["pose"].float().mean() == pytest.approx(0.5, abs=0.02)
+    if len(optional) == 3:  # of four ways not to see with two, one is made to see with either
+        assert kept["rgb"].float().mean() == pytest.approx(0.5 + 0.25 / 2, abs=0.02)
+
+
 @given(seed=st.integers(0, 1000))
 def test_halves_are_two_parts_of_all(seed):
     one, other = halves(config(), torch_generator("test", seed))

@@ -1,6 +1,7 @@
-"""Sensor dropout: whole sensors left out of whole clips by chance, and never all of them.
+"""Sensor dropout: whole sensors left out of whole clips by chance, but not all that see.
 
-What is left must then do, so that one model runs on any subset of what it was trained with.
+What is left must then do, so that one model runs on any subset of what it was trained with. Where a
+camera stands says nothing of what is there, so its pose alone is no way to see.
 
 Source: modality dropout, ModDrop (1501.00102); blinding of modalities as in Utonia (2603.03283).
 """
@@ -12,6 +13,8 @@ from jaxtyping import Bool
 from torch import Tensor
 
 from armillary.models import JEPAConfig
+
+_BLIND = ("pose",)
 
 
 def draw_kept(
@@ -27,9 +30,11 @@ def draw_kept(
     """
     names = [name for name in config.sensors if name in config.optional_sensors]
     kept = torch.rand(clips, len(names), generator=rng) >= share
-    spared = torch.randint(len(names), (clips,), generator=rng) if names else None
-    if spared is not None and len(names) == len(config.sensors):
-        nothing = ~kept.any(1)
+    seeing = [place for place, name in enumerate(names) if name not in _BLIND]
+    always = any(name not in names and name not in _BLIND for name in config.sensors)
+    if seeing and not always:
+        spared = torch.tensor(seeing)[torch.randint(len(seeing), (clips,), generator=rng)]
+        nothing = ~kept[:, seeing].any(1)
         kept[nothing, spared[nothing]] = True
     return dict(zip(names, kept.unbind(1), strict=True))
 
