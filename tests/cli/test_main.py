@@ -63,7 +63,7 @@ def test_stopping_says_where_nothing_is_gone_on_with(monkeypatch, capsys) -> Non
 
     monkeypatch.setattr(Demo, "run", stop)
     assert entry.main(["demo", "--out", "out/x"]) == 130
-    said = "stopped; what was finished is kept in out/x; the next run there begins anew\n"
+    said = "stopped; what was finished is kept in out/x until the next run, which begins anew\n"
     assert capsys.readouterr() == ("", said)
 
 

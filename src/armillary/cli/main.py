@@ -67,7 +67,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return error.exit_code
     except KeyboardInterrupt:
         kept = _kept(words)
-        anew = "" if command is None or command.goes_on else "; the next run there begins anew"
+        anew = (
+            "" if command is None or command.goes_on else " until the next run, which begins anew"
+        )
         print(f"stopped; what was finished is kept{kept}{anew}", file=sys.stderr)
         return INTERRUPTED
     show(outcome, as_json)
