@@ -14,7 +14,7 @@ class Walker:
         self.steps = 0
 
     def encode(self, batch):
-        raise NotImplementedError
+        raise NotImplementedError("what agrees is latents; nothing is seen here")
 
     def rollout(self, latent, plans):
         assert latent.tokens.shape[1] == 1, "each look is led on alone"
