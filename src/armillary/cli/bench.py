@@ -85,7 +85,7 @@ class Training(Command):
 class Planning(Command):
     """Measure decisions per second, from picture to action, beside LeWM with its own planner.
 
-    Takes about four minutes, nearly all of them LeWM's. e.g. armillary bench plan --json
+    Takes about five minutes, nearly all of them LeWM's. e.g. armillary bench plan --json
     """
 
     alone: bool = False

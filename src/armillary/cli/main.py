@@ -1,7 +1,7 @@
 """The entry: find the command, run it, print, leave with a code.
 
-Exit codes: 0 done, 1 a check did not hold, 2 wrong usage or bad input, 3 a missing extra, 130
-stopped by the user. Nothing heavy is imported here: ``--help`` must answer at once.
+Exit codes: 0 done, 1 a check did not hold, 2 wrong usage or bad input, 3 a missing extra, 4
+undecided, 130 stopped by the user. Nothing heavy is imported here: ``--help`` must answer at once.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Rollout prediction: what was foreseen several steps ahead against what came, in latent space.
 
 Axes: B clips, R starts, K steps ahead, Z latent width.
-Source: planning.md idea 1 (Dual-WM, TD-MPC2): several steps with decaying weights.
+Source: Dual-WM, TD-MPC2: several steps with decaying weights.
 """
 
 from __future__ import annotations

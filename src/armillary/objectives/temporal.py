@@ -1,7 +1,7 @@
 """Temporal terms: what moves must be in the latent, and it must move smoothly.
 
 Without them a recipe can satisfy every other term with what never changes in a clip (the
-slow-feature collapse). Measured: comprehension.md, last section.
+slow-feature collapse).
 
 Axes: B clips, T steps, Z latent width.
 """

@@ -2,10 +2,10 @@
 
 Pictures of 65x65, start and goal in different rooms, 200 steps, solved when the agent is within
 4.5 px of the goal at the last of them. EB-JEPA reports 97 % with MPPI, whose actions exceed the
-norm of 2.45 px that their data keep, and 96 % with CEM, whose do not (planning.md, sections 3.4
-and 8.1). Here every action is bounded to a square inside that norm, and layouts are held out,
-which theirs are not. The world is not theirs: its agent has a body of 2 px radius, and its
-doorway leaves it 5 px of room (theirs is a point in a doorway of 8).
+norm of 2.45 px that their data keep, and 96 % with CEM, whose do not. Here every action is bounded
+to a square inside that norm, and layouts are held out, which theirs are not. The world is not
+theirs: its agent has a body of 2 px radius, and its doorway leaves it 5 px of room (theirs is a
+point in a doorway of 8).
 
     record -> train -> learn the way to goals -> act
 """

@@ -3,7 +3,7 @@
 Nothing is downloaded, and labels are never guessed: what a folder's number or a file's place seems
 to say is not used where the benchmark shuffles it.
 
-Source: comprehension.md, section 2; the repositories named there.
+Source: the benchmarks' own repositories.
 """
 
 from __future__ import annotations

@@ -38,7 +38,7 @@ class Attack:
         about: in a line.
         plant: writes it into a folder.
         levels: of verification that it meets.
-        number: in the list of section 11 of the reference, 1 to 20; 0 for others.
+        number: its place among the known frauds, which come first, 1 to 20; 0 for others.
         alone: the rule that is the only one to catch it; empty where several do.
         expected: ``exposed`` where a number shows it and nothing is refuted.
         twin: writes the honest twin; None for the stage's own honest run.
