@@ -491,3 +491,42 @@ def test_damaged_anywhere_it_is_points_or_a_sentence(tmp_path, name, make, read)
             assert "\n" not in str(error)
         else:
             assert np.isfinite(cloud.values[:, :3]).all()
+
+
+def test_colours_that_were_printed_as_nan_are_not_made_up(tmp_path):
+    """The bits of an opaque white are no number: printed, they are lost."""
+    file = tmp_path / "a.pcd"
+    rows = b"1 2 3 0 0 0 0 0.5 nan\n4 5 6 0 0 0 0 0.5 2.3418052e-38\n"  # 0x00ff0000, red
+    file.write_bytes(pcd_head("ascii", 2) + rows)
+    cloud = read_pcd(file)
+    assert np.isnan(cloud.values[0, 4:]).all()
+    assert np.allclose(cloud.values[1, 4:] * 255, [255, 0, 0], atol=0.5)
+
+
+def test_a_viewpoint_without_a_direction_is_a_place(tmp_path):
+    file = tmp_path / "a.pcd"
+    pcd_binary(file, viewpoint="1 2 3 0 0 0 0")
+    assert np.allclose(read_pcd(file).world_from_points[:, 3], [1, 2, 3, 1])
+
+
+@pytest.mark.parametrize(
+    ("at", "number"), [(155, 1e300), (155, np.nan), (131, 0.0), (139, -0.01), (147, np.inf)]
+)
+def test_las_scales_and_offsets_that_cannot_be_are_refused(tmp_path, at, number):
+    file = las(tmp_path / "a.las", POINTS, [METRE_KEYS])
+    data = bytearray(file.read_bytes())
+    struct.pack_into("<d", data, at, number)
+    file.write_bytes(data)
+    with pytest.raises(FormatError, match="header is damaged: scales above 0 and offsets that"):
+        read_las(file)
+
+
+def test_more_rows_than_bytes_are_refused(tmp_path):
+    file = tmp_path / "a.ply"
+    file.write_bytes(
+        b"ply\nformat ascii 1.0\nelement face 9999999999999999999\nproperty float a\n"
+        b"element vertex 1\nproperty float x\nproperty float y\nproperty float z\nend_header\n"
+        b"0\n1 2 3\n"
+    )
+    with pytest.raises(FormatError, match="is cut off within its element 'face'"):
+        read_ply(file)

@@ -174,3 +174,10 @@ def test_a_dataset_is_ingested_with_everything_but_its_codec_error(tmp_path, cou
 def test_a_copy_takes_the_licence_that_was_given(tmp_path, counted):
     ingest(counted, tmp_path / "copy", options=IngestOptions(license="MIT"))
     assert open_dataset(tmp_path / "copy").read(0).license == "MIT"
+
+
+@pytest.mark.parametrize("name", ["one.mkv", "one.mp4"])
+def test_a_video_of_one_frame_is_whole(tmp_path, counting, name):
+    make_video(tmp_path / name, counting, [0.0])
+    assert ingest(tmp_path / name, tmp_path / "out").frames == 1
+    assert shown(counting, tmp_path / "out") == [0]

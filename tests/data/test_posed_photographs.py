@@ -13,6 +13,8 @@ from scipy.spatial.transform import Rotation
 
 from armillary.core.errors import FormatError
 from armillary.data import IngestOptions, ingest, open_dataset, verify
+from armillary.data.sources import nerfstudio as nerfstudio_source
+from armillary.data.sources.lens import Lens
 
 STEPS = 5
 FLIP = np.diag([1.0, -1, -1, 1])
@@ -282,3 +284,44 @@ def test_what_is_wrong_with_colmap_is_said(tmp_path, spoil, sentence):
 def text(file: Path, old: str, new: str) -> None:
     assert old in file.read_text()
     file.write_text(file.read_text().replace(old, new))
+
+
+def bent(told: dict, **how) -> None:
+    told.update(how)
+
+
+@pytest.mark.parametrize(
+    "how",
+    [
+        {"k1": 0.2, "k2": -0.05, "p1": 0.01, "p2": -0.02, "k3": 0.03},
+        {"distortion_params": [0.2, -0.05, 0.03, 0.0, 0.01, -0.02], "k1": 9.0},
+    ],
+)
+def test_distortion_is_read_by_name_and_as_a_list(tmp_path, how):
+    """The list is k1 k2 k3 k4 p1 p2, and comes before the names, as in nerfstudio's own reader."""
+    folder = nerfstudio(tmp_path / "in", depth=False)
+    straight = read_lens_of(folder)
+    assert not any(straight.distortion)
+    edit(folder, lambda told: bent(told, **how))
+    assert read_lens_of(folder).distortion == (0.2, -0.05, 0.01, -0.02, 0.03)
+
+
+def read_lens_of(folder: Path) -> Lens:
+    told = json.loads((folder / "transforms.json").read_text())
+    return nerfstudio_source._lens(folder, told, IngestOptions())
+
+
+@pytest.mark.parametrize(
+    ("listed", "sentence"),
+    [
+        ([0.1, 0.0, 0.0, 0.2, 0.0, 0.0], "with k4 is not read"),
+        ([0.1, 0.0], "distortion_params are k1, k2, k3, k4, p1, p2, got"),
+        ("none", "distortion_params are k1"),
+        ([0.1, 0, 0, 0, 0, None], "'p2' must be a finite number"),
+    ],
+)
+def test_distortion_that_is_none_is_said(tmp_path, listed, sentence):
+    folder = nerfstudio(tmp_path / "in", depth=False)
+    edit(folder, lambda told: bent(told, distortion_params=listed))
+    with pytest.raises(FormatError, match=sentence):
+        ingest(folder, tmp_path / "out")

@@ -312,3 +312,95 @@ def test_colour_and_depth_that_are_apart_are_refused(tmp_path):
     np.savetxt(folder / "intrinsic/extrinsic_color.txt", apart)
     with pytest.raises(FormatError, match="colour and depth are apart"):
         ingest(folder, tmp_path / "out")
+
+
+def renamed(folder: Path, name) -> Path:
+    """A ScanNet folder whose pictures and poses are called otherwise; depth keeps to colour."""
+    for step in range(STEPS):
+        for part, end in (("color", "png"), ("depth", "png"), ("pose", "txt")):
+            (folder / f"{part}/{step}.{end}").rename(folder / f"{part}/{name(step)}.{end}")
+    return folder
+
+
+STAMPS_US = [1305031102_866664 + 33_333 * step for step in range(STEPS)]  # across a full second
+
+
+@pytest.mark.parametrize(
+    ("name", "period_ns"),
+    [
+        (lambda step: f"{STAMPS_US[step] // 10**6}.{STAMPS_US[step] % 10**6:06d}", 33_333_000),
+        (lambda step: str(STAMPS_US[step]), 33_333_000),
+        (lambda step: str(STAMPS_US[step] * 1000 + 7), 33_333_000),
+        (lambda step: str(1305031102866 + 33 * step), 33_000_000),
+        (lambda step: f"frame_{step:06d}_cam2", None),
+        (lambda step: f"{step:020d}", None),
+        (lambda step: str(9 + step), None),  # 9 comes before 10
+    ],
+    ids=["seconds", "us", "ns", "ms", "number and camera", "many zeros", "number"],
+)
+def test_pictures_called_by_a_time_or_a_number_keep_order_and_time(tmp_path, name, period_ns):
+    summary = ingest(renamed(scannet(tmp_path / "in"), name), tmp_path / "out")
+    assert (summary.frames, summary.skipped) == (STEPS, ())
+    assert open_dataset(tmp_path / "out").fps == 30
+    episode = only(tmp_path / "out")
+    scene.check(episode, list(range(STEPS)), 6e-4)
+    times = np.arange(STEPS) * (period_ns or 1e9 / 30)
+    assert np.abs(episode.time_ns - times).max() <= 1
+
+
+@pytest.mark.parametrize(
+    ("name", "sentence"),
+    [
+        (lambda step: "ABCDEF"[step] + "_7", "A_7.png and B_7.png are of the same time by their"),
+        (lambda step: f"{step}{'0' * 30}", "is called by no number of a frame .* ms, us or ns"),
+    ],
+    ids=["letters", "too large"],
+)
+def test_names_that_tell_no_time_are_said(tmp_path, name, sentence):
+    folder = renamed(scannet(tmp_path / "in"), name)
+    with pytest.raises(FormatError, match=sentence):
+        ingest(folder, tmp_path / "out")
+
+
+def test_a_dataset_has_one_rate(tmp_path):
+    tum(tmp_path / "in/a")
+    slow = tum(tmp_path / "in/b")
+    for name in ("rgb", "depth", "groundtruth"):
+        slower(slow / f"{name}.txt")
+    [(path, why)] = ingest(tmp_path / "in", tmp_path / "out").skipped
+    assert path.name == "b"
+    assert "b: has 10 steps per second, the first recording has 30; " in why
+    ingest(tmp_path / "in", tmp_path / "both", options=IngestOptions(fps=10.0))
+    assert len(open_dataset(tmp_path / "both")) == 2
+
+
+def slower(listed: Path) -> None:
+    rows = [line.split(" ", 1) for line in listed.read_text().splitlines()[1:]]
+    lines = [f"{START + 3 * (float(stamp) - START):.6f} {rest}" for stamp, rest in rows]
+    listed.write_text("\n".join(lines) + "\n")
+
+
+def test_a_first_recording_that_comes_to_nothing_decides_nothing(tmp_path):
+    """Its rate and its streams are not those of the dataset."""
+    spoiled = tum(tmp_path / "in/a")
+    (spoiled / "groundtruth.txt").unlink()  # so it has no poses, as the others have
+    late = sorted((spoiled / "rgb").iterdir())[4]
+    late.write_bytes(late.read_bytes()[:60])
+    slow = tum(tmp_path / "in/b")
+    for name in ("rgb", "depth", "groundtruth"):
+        slower(slow / f"{name}.txt")
+    summary = ingest(tmp_path / "in", tmp_path / "out")
+    assert (summary.written, len(summary.skipped)) == (1, 1)
+    dataset = open_dataset(tmp_path / "out")
+    assert dataset.fps == 10
+    scene.check(only(tmp_path / "out"), list(range(STEPS)), 6e-4)
+    assert verify(tmp_path / "out").ok
+
+
+@pytest.mark.parametrize("stamp", ["1e999999", "1e300", "nan", "soon"])
+def test_a_stamp_that_is_no_time_is_said(tmp_path, stamp):
+    folder = tum(tmp_path / "in")
+    listed = folder / "rgb.txt"
+    listed.write_text(f"{listed.read_text()}{stamp} rgb/late.png\n")
+    with pytest.raises(FormatError, match=r"a time in seconds was expected|is no time that can"):
+        ingest(folder, tmp_path / "out")

@@ -442,3 +442,119 @@ def test_bytes_flipped_anywhere_are_never_a_traceback(tmp_path):
             ingest(path, tmp_path / f"out{at}")
         except FormatError:
             assert not (tmp_path / f"out{at}").exists()
+
+
+def test_a_tree_that_leads_to_nothing_that_moves_is_said(tmp_path):
+    """Static transforms of a camera, and an odometry that they are not tied to."""
+    log = Log(tmp_path / "log", "db3")
+    how = SimpleNamespace(
+        encoding="bgr8", depth="16UC1", late_ns=0, offset_ns=0, tf=False, extra=odometry, info=True
+    )
+    with log.writer:
+        mounted = transform(log, START_NS, "camera_link", "optical", BASE_FROM_OPTICAL)
+        log.put("/tf_static", "tf2_msgs/msg/TFMessage", START_NS, transforms=[mounted])
+        for step in range(STEPS):
+            write_step(log, how, step, START_NS + step * PERIOD_NS)
+    [(_, why)] = ingest(tmp_path / "log", tmp_path / "out").skipped
+    assert "leads from the frame 'optical' to what moves; world_from_camera stands still in" in why
+    pose = open_dataset(tmp_path / "out").read(0).streams["world_from_camera"]
+    assert pose.frame == "camera_link"
+    assert np.allclose(pose.values, BASE_FROM_OPTICAL)
+
+
+def cropped(log: Log, step: int, now: int, image_of: tuple[slice, slice], binned: int = 1) -> None:
+    """A second camera, whose pictures are a part of its sensor, every other pixel of it or all."""
+    part = {"x_offset": 16, "y_offset": 12, "height": 24, "width": 32}
+    head = header(log, now, "optical")
+    lens = {"k": scene.K.reshape(-1), "d": np.zeros(5), "distortion_model": "plumb_bob"}
+    info = {"height": 48, "width": 64, **lens, "roi": part}
+    info |= {"binning_x": binned, "binning_y": binned}
+    log.put("/part/camera_info", "sensor_msgs/msg/CameraInfo", now, header=head, **info)
+    pixels = np.ascontiguousarray(scene.rgb(step)[image_of][::binned, ::binned])
+    log.put("/part/image", "sensor_msgs/msg/Image", now, header=head, **image(pixels, "rgb8"))
+
+
+@pytest.mark.parametrize(
+    ("image_of", "binned", "lens"),
+    [
+        ((slice(12, 36), slice(16, 48)), 1, [60, 62, 15.5, 12]),
+        ((slice(12, 36), slice(16, 48)), 2, [30, 31, 7.5, 5.75]),
+        ((slice(None), slice(None)), 1, [60, 62, 31.5, 24]),  # a driver that sends all the same
+    ],
+)
+def test_a_picture_of_a_part_of_the_sensor_has_its_middle_elsewhere(
+    tmp_path, image_of, binned, lens
+):
+    record(tmp_path / "log", "db3", depth="", extra=lambda *a: cropped(*a, image_of, binned))
+    ingest(tmp_path / "log", tmp_path / "out", options=IngestOptions(topics=("/part/image",)))
+    k = open_dataset(tmp_path / "out").read(0).streams["rgb"].intrinsics
+    assert np.allclose([k[0, 0], k[1, 1], k[0, 2], k[1, 2]], lens)
+
+
+def joints(log: Log, step: int, now: int, names: list[str]) -> None:
+    of = {"a": 1.0, "b": 2.0, "c": 3.0, "d": 4.0}
+    values = np.array([of[name] for name in names])
+    told = {"name": names, "position": values, "velocity": -values, "effort": np.zeros(0)}
+    log.put("/joints", "sensor_msgs/msg/JointState", now, header=header(log, now, ""), **told)
+
+
+def test_joints_are_told_by_their_names(tmp_path):
+    def extra(log, step, now):
+        joints(log, step, now, list("cba") if step % 2 else list("abc"))
+
+    record(tmp_path / "a.bag", "bag", extra=extra)
+    ingest(tmp_path / "a.bag", tmp_path / "out")
+    rows = open_dataset(tmp_path / "out").read(0).streams["proprio"].values
+    assert (rows == [1, 2, 3, -1, -2, -3]).all()
+
+
+def test_other_joints_on_the_same_topic_are_refused(tmp_path):
+    def extra(log, step, now):
+        joints(log, step, now, list("abd") if step == 3 else list("abc"))
+
+    record(tmp_path / "a.bag", "bag", extra=extra)
+    with pytest.raises(FormatError, match="/joints: a message is about the joints a, b, d, the fi"):
+        ingest(tmp_path / "a.bag", tmp_path / "out")
+
+
+def test_images_that_are_left_out_are_named(tmp_path):
+    def extra(log, step, now):
+        for topic, encoding in (("/front/raw", "bayer_rggb8"), ("/side/grey", "mono8")):
+            fields = image(np.zeros((48, 64), np.uint8), encoding)
+            head = header(log, now, "optical")
+            log.put(topic, "sensor_msgs/msg/Image", now, header=head, **fields)
+
+    record(tmp_path / "a.bag", "bag", extra=extra)
+    [(_, why)] = ingest(tmp_path / "a.bag", tmp_path / "out").skipped
+    assert "images are left out: /front/raw (bayer_rggb8), /side/grey (mono8). Read are" in why
+
+
+def test_pictures_whose_time_runs_back_are_counted(tmp_path):
+    log = Log(tmp_path / "log", "mcap")
+    how = SimpleNamespace(
+        encoding="bgr8", depth="", late_ns=0, offset_ns=0, tf=False, extra=odometry, info=True
+    )
+    with log.writer:
+        mounted = transform(log, START_NS, "base_link", "optical", BASE_FROM_OPTICAL)
+        log.put("/tf_static", "tf2_msgs/msg/TFMessage", START_NS, transforms=[mounted])
+        for step, at in enumerate([0, 1, 2, 1, 4, 5]):
+            write_step(log, how, step, START_NS + at * PERIOD_NS)
+    summary = ingest(tmp_path / "log", tmp_path / "out")
+    assert summary.frames == STEPS - 1
+    assert "the time of 1 of its pictures repeats or runs back" in summary.skipped[0][1]
+
+
+def test_a_definition_in_the_file_that_is_another_is_refused(tmp_path):
+    """A bare mcap has no hash of a type, but its text: what differs from it is not decoded."""
+    path = record(tmp_path / "log", "mcap", extra=lambda *a: joints(*a, list("abc")))
+    [file] = path.glob("*.mcap")
+    data = file.read_bytes()
+    swapped = data.replace(b"float64[] position", b"float64[] velocitx").replace(
+        b"float64[] velocity", b"float64[] position"
+    )
+    swapped = swapped.replace(b"float64[] velocitx", b"float64[] velocity")
+    assert swapped != data
+    bare = tmp_path / "bare.mcap"
+    bare.write_bytes(swapped)
+    with pytest.raises(FormatError, match=r"/joints is of type .*whose definition is not the one"):
+        ingest(bare, tmp_path / "out")

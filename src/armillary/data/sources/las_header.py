@@ -8,6 +8,7 @@ Source: ASPRS LAS 1.4 R15; OGC 12-063r5 (WKT); OGC 19-008r4 (GeoTIFF).
 
 from __future__ import annotations
 
+import math
 import struct
 from dataclasses import dataclass
 from pathlib import Path
@@ -68,6 +69,17 @@ def read_header(path: Path) -> LasHeader:
         if not 227 <= header_bytes <= start <= size or records * 54 > start - header_bytes:
             raise FormatError(f"{path}: its LAS header is damaged, or the file is cut off.")
         found = _records(file, header_bytes, min(records, MAX_RECORDS), size, long=False)
+        scales, offsets = (struct.unpack_from("<3d", head, at) for at in (131, 155))
+        # beyond, whole numbers times the scale are lost beside the offset in float64
+        kept = all(
+            0 < scale < math.inf and abs(offset) * 2**-52 <= scale
+            for scale, offset in zip(scales, offsets, strict=True)
+        )
+        if not kept:
+            raise FormatError(
+                f"{path}: its LAS header is damaged: scales above 0 and offsets that leave room "
+                f"for them were expected, got {_said(scales)} and {_said(offsets)}."
+            )
         if more and later < size:
             found += _records(file, later, min(more, MAX_RECORDS), size, long=True)
     return LasHeader(points, bool(kind & 0xC0), point_bytes, start, _metres(path, found))
@@ -114,6 +126,10 @@ def _geo_keys(data: bytes) -> dict[int, int]:
     words = struct.unpack(f"<{len(data) // 2}H", data[: len(data) // 2 * 2])
     entries = zip(words[4::4], words[5::4], words[7::4], strict=False)
     return {key: value for key, place, value in entries if place == 0}
+
+
+def _said(three: tuple[float, ...]) -> str:
+    return " ".join(f"{number:g}" for number in three)
 
 
 def _in_degrees(path: Path) -> FormatError:

@@ -128,11 +128,11 @@ def _lens(file: Path, frame: Mapping[str, Any], options: IngestOptions) -> Lens:
     if options.intrinsics is not None:
         return Lens(options.intrinsics)
     model = str(frame.get("camera_model", "OPENCV")).upper()
-    distortion = tuple(_number(file, frame, name, 0.0) for name in ("k1", "k2", "p1", "p2", "k3"))
+    distortion, fourth = _distortion(file, frame)
     # The fourth radial term stands in OpenCV's denominator, in nerfstudio's numerator.
-    if model not in _PINHOLES or frame.get("is_fisheye") or frame.get("k4"):
+    if model not in _PINHOLES or frame.get("is_fisheye") or fourth:
         raise FormatError(
-            f"{file}: the camera model {model} {'with k4 ' if frame.get('k4') else ''}is not "
+            f"{file}: the camera model {model} {'with k4 ' if fourth else ''}is not "
             "read; a pinhole with k1, k2, k3, p1, p2 was expected. Undistort the pictures first "
             "(colmap image_undistorter, or ns-process-data)."
         )
@@ -152,6 +152,20 @@ def _lens(file: Path, frame: Mapping[str, Any], options: IngestOptions) -> Lens:
             f"{file}: has neither cx and cy nor w and h; pass --intrinsics fx fy cx cy."
         )
     return checked(Lens((focal_u, focal_v, centre_u, centre_v), distortion, size), str(file))
+
+
+def _distortion(file: Path, frame: Mapping[str, Any]) -> tuple[tuple[float, ...], float]:
+    """Return k1 k2 p1 p2 k3, OpenCV's order, and k4; ``distortion_params`` come before names."""
+    names = ("k1", "k2", "k3", "k4", "p1", "p2")
+    listed = frame.get("distortion_params")
+    if listed is not None:
+        if not isinstance(listed, list) or len(listed) != len(names):
+            raise FormatError(
+                f"{file}: distortion_params are {', '.join(names)}, got {str(listed)[:80]}."
+            )
+        frame = dict(zip(names, listed, strict=True))
+    k1, k2, k3, k4, p1, p2 = (_number(file, frame, name, 0.0) for name in names)
+    return (k1, k2, p1, p2, k3), k4
 
 
 def _focal(file: Path, frame: Mapping[str, Any], axis: str, side: float) -> float:

@@ -191,19 +191,26 @@ def _named(header: _Header, columns: list[np.ndarray]) -> dict[str, np.ndarray]:
     packed = named.get("rgb", named.get("rgba"))
     if packed is None:
         return named
+    # printed, the colours whose bits are no number are all "nan": which one it was is lost
+    lost = np.isnan(packed) if header.data == "ascii" and packed.dtype.kind == "f" else None
     if packed.dtype.kind == "f":  # the bits of a float32 are the colour
         packed = packed.astype(np.float32).view(np.uint32)
     bits = packed.astype(np.uint32)
     shifts = {"r": 16, "g": 8, "b": 0}
-    return named | {n: (bits >> shift & 255).astype(np.uint8) for n, shift in shifts.items()}
+    colours = {n: (bits >> shift & 255).astype(np.uint8) for n, shift in shifts.items()}
+    if lost is not None and lost.any():
+        colours = {n: np.where(lost, np.nan, c / np.float32(255)) for n, c in colours.items()}
+    return named | colours
 
 
 def _pose(path: Path, viewpoint: tuple[float, ...], metres: float) -> np.ndarray | None:
     """Return ``world_from_sensor`` of a viewpoint (place, then quaternion wxyz), if it is one."""
     if len(viewpoint) not in (0, 7) or not np.isfinite(viewpoint).all():
         raise FormatError(f"{path}: its VIEWPOINT must be seven numbers, got {viewpoint}.")
-    turn = np.array(viewpoint[3:])
-    if not viewpoint or not np.abs(turn).max() > 0:
+    if not any(viewpoint):
         return None
+    turn = np.array(viewpoint[3:])
+    if not turn.any():  # a place without a direction
+        turn = np.array([1.0, 0.0, 0.0, 0.0])
     xyzw = torch.from_numpy(turn[[1, 2, 3, 0]])
     return pose_from_quaternion(xyzw, torch.tensor(viewpoint[:3]).double() * metres).numpy()

@@ -160,6 +160,8 @@ def _vertices(
 def _skip(path: Path, file: BinaryIO, size: int, element: _Element, order: str) -> None:
     """Pass over the rows of an element that comes before the vertices."""
     cut = FormatError(f"{path}: is cut off within its element {element.name!r}.")
+    if element.count > size:  # a row takes a byte or more
+        raise cut
     if not order:
         rows = sum(1 for _ in islice((line for line in file if line.strip()), element.count))
         if rows < element.count:
@@ -169,7 +171,7 @@ def _skip(path: Path, file: BinaryIO, size: int, element: _Element, order: str) 
             raise cut
         file.seek(end)
     else:
-        for _ in range(element.count):  # each row takes a byte or more, so the file's end ends it
+        for _ in range(element.count):
             if not _skip_row(file, element, order) or file.tell() > size:
                 raise cut
 

@@ -8,6 +8,7 @@ Axes: T steps, A action, H W image.
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -18,7 +19,7 @@ import torch
 from jaxtyping import Bool, Float, Int64
 
 from armillary.core.errors import ConfigError, DatasetError, FormatError, ShapeError
-from armillary.core.files import replacing_folder
+from armillary.core.files import replacing_folder, storage_errors
 from armillary.core.progress import Progress
 from armillary.core.values import Episode, Stream, StreamKind
 from armillary.data.resize import Size, resized, resized_lens, within_side
@@ -149,6 +150,20 @@ class _Border:
 
     def write(self, recording: Recording) -> list[str]:
         """Write the stretches of a recording; return sentences about what was left out."""
+        try:
+            return self._write(recording)
+        except (FormatError, DatasetError):
+            if not self.written:  # what came to nothing decides neither rate nor streams
+                self._begin_anew()
+            raise
+
+    def _begin_anew(self) -> None:
+        self.writer, self._streams = None, {}
+        with storage_errors(self.path):
+            for entry in self.path.iterdir():
+                shutil.rmtree(entry) if entry.is_dir() else entry.unlink()
+
+    def _write(self, recording: Recording) -> list[str]:
         parts = stretches(recording.time_ns, recording.usable)
         long = [part for part in parts if len(part) >= _MIN_STEPS]
         if not long:
@@ -183,8 +198,9 @@ class _Border:
         sizes: dict[str, Size | int] = {name: size for name, (size, _) in cameras.items()}
         sizes |= {n: int(np.prod(s.values.shape[1:])) for n, s in recording.others.items()}
         self._check_same(recording.name, sizes)
+        fps = self.options.fps or _whole(1e9 / period_ns(recording.time_ns))
+        self._check_rate(recording.name, fps)
         if self.writer is None:
-            fps = self.options.fps or _whole(1e9 / period_ns(recording.time_ns))
             kind = str(self.about["ingested"])
             self.writer = DatasetWriter(self.path, fps, kind, about=dict(self.about))
             self._streams = sizes
@@ -204,6 +220,14 @@ class _Border:
         lens = resized_lens(camera.intrinsics, before, size)
         unit = "" if colour else "m"
         return size, Frames(camera.kind, images, unit, "camera", lens)
+
+    def _check_rate(self, name: str, fps: float | int) -> None:
+        if self.writer is None or 1 / _FASTER <= fps / self.writer.fps <= _FASTER:
+            return
+        raise FormatError(
+            f"{name}: has {fps:g} steps per second, the first recording has {self.writer.fps:g}; "
+            "all episodes of a dataset have one rate. Pass --fps, or ingest it on its own."
+        )
 
     def _check_same(self, name: str, sizes: Mapping[str, Size | int]) -> None:
         if self.writer is None or sizes == self._streams:

@@ -87,9 +87,14 @@ def read(path: Path, options: IngestOptions) -> Recording:
         clock = max(topics.values(), key=lambda topic: period_ns(topic.stamps_ns))
         times_ns = clock.stamps_ns
         usable = np.ones(len(times_ns), bool)
-        notes = list(unread(bag, options))
+        notes = list(unread(bag, options, [topic.name for topic in topics.values()]))
         seen = {}
         for name, topic in topics.items():
+            if topic.dropped:
+                notes.append(
+                    f"{path}: {topic.name}: the time of {topic.dropped} of its pictures repeats or "
+                    "runs back; these are left out."
+                )
             step = _nearest(bag, times_ns, topic.stamps_ns, topic.name, options, notes)
             usable &= step >= 0
             seen[name] = _camera(bag, topic, topic.ordinals[step], name, options)
@@ -182,6 +187,12 @@ def _poses(
         if tree.knows(frame):
             root, poses, known = tree.poses(frame, times_ns, options.tolerance_s)
             found[name] = Stream("pose", poses, "m", root), known
+            if tree.rests(frame):
+                notes.append(
+                    f"{bag.path}: no transform leads from the frame {frame!r} to what moves; "
+                    f"{name} stands still in {root!r}. If the sensor is carried, record the "
+                    "transforms between the two as well."
+                )
         else:
             notes.append(
                 f"{bag.path}: neither tf nor odometry says where the frame {frame!r} is; there is "
@@ -211,7 +222,7 @@ def _states(
     topics = [topic for topic in topics if topic != options.action_topic]
     found = {}
     for name, topic in _named(topics, "proprio").items():
-        stamps_ns, rows = read_vectors(bag, topic, ROWS[bag.topics[topic].kind])
+        stamps_ns, rows = read_vectors(bag, topic, ROWS[bag.topics[topic].kind]())
         step = _nearest(bag, times_ns, stamps_ns, topic, options, notes)
         stream = Stream("proprio", rows[step], "", _frame(bag, topic))
         found[name] = stream, _whole(bag, topic, rows, step, notes)
@@ -267,7 +278,7 @@ def _actions(
             f"{bag.path}: {topic} is of type {kind}, which is no command that is read; known: "
             f"{', '.join(COMMANDS)}."
         )
-    stamps_ns, rows = read_vectors(bag, topic, COMMANDS[kind])
+    stamps_ns, rows = read_vectors(bag, topic, COMMANDS[kind]())
     step = held(times_ns, stamps_ns)
     if (step < 0).all():
         matched(times_ns, stamps_ns, 0.0, "commands", f"{bag.path}: {topic}")

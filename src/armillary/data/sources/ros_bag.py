@@ -22,6 +22,7 @@ SUFFIXES = (".bag", ".db3", ".mcap")
 _TRANSFORMS = "geometry_msgs/TransformStamped[] transforms"
 _MISSING = ("tf2_msgs/msg/TFMessage", "tf/msg/tfMessage")
 _WHY = "read robots' logs"
+_LONGEST_DEFINITION = 1 << 18
 
 
 @dataclass(frozen=True)
@@ -67,6 +68,7 @@ class Bag:
         stores = typesys.Stores
         kind = stores.ROS1_NOETIC if self._is_first else stores.LATEST
         self._types = typesys.get_typestore(kind)
+        self._types_of = typesys.get_types_from_msg
         for name in _MISSING:
             if name not in self._types.fielddefs:
                 self._types.register(typesys.get_types_from_msg(_TRANSFORMS, name))
@@ -134,11 +136,30 @@ class Bag:
             known = connection.digest == self._types.generate_msgdef(kind)[1]
         elif known and str(connection.digest).startswith("RIHS01"):
             known = connection.digest == self._types.hash_rihs01(kind)
+        elif known:
+            known = self._is_as_defined(connection)
         if not known:
             raise FormatError(
                 f"{self.path}: the topic {connection.topic} is of type {kind}, whose definition is "
                 "not the one known here; republish it as a standard message."
             )
+
+    def _is_as_defined(self, connection: Any) -> bool:
+        """Say whether a definition that lies in the file has the fields that are known here.
+
+        It is parsed and compared, never made a type. Older bags bring none.
+        """
+        text = connection.msgdef.data
+        if not text or connection.msgdef.format.name != "MSG":
+            return not text
+        if len(text) > _LONGEST_DEFINITION:
+            return False
+        with self._reading():
+            told = self._types_of(text, connection.msgtype)
+        return all(
+            name in self._types.fielddefs and fields == self._types.fielddefs[name][1]
+            for name, (_, fields) in told.items()
+        )
 
     @contextmanager
     def _reading(self) -> Iterator[None]:

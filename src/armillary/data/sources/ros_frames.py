@@ -69,6 +69,15 @@ class FrameTree:
         """Say whether the frame has a parent."""
         return _plain(frame) in self._edges
 
+    def rests(self, frame: str) -> bool:
+        """Say whether nothing moves between the frame and its root, though something does here."""
+        child, above = _plain(frame), set()
+        while child in self._edges and child not in above:
+            above.add(child)
+            child = min(self._edges[child].parents)
+        moving = {name for name, edge in self._edges.items() if edge.moves}
+        return bool(moving) and not moving & above
+
     def poses(
         self, frame: str, times_ns: Int64[np.ndarray, " T"], tolerance_s: float
     ) -> tuple[str, Float[np.ndarray, "T 4 4"], Bool[np.ndarray, " T"]]:

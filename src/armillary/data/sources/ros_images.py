@@ -30,6 +30,14 @@ _DEPTHS = {"16UC1": ("u2", 0.001), "mono16": ("u2", 0.001), "32FC1": ("f4", 1.0)
 _COMPRESSED_DEPTH_HEADER = 12  # bytes of a configuration that only matters for 32FC1
 
 
+ENCODINGS = (*_COLOURS, *_DEPTHS)
+
+
+def encoding_of(message: Any) -> str:
+    """Return how an Image or CompressedImage is encoded, as it says itself."""
+    return str(message.format if hasattr(message, "format") else message.encoding)
+
+
 def role_of(message: Any, topic: str) -> Role | None:
     """Return what a message shows, from its encoding; None where it is none that is read."""
     if hasattr(message, "format"):
@@ -105,5 +113,5 @@ def _rows(message: Any, pixel_bytes: int, where: str) -> np.ndarray:
 
 
 def _unknown(encoding: str, where: str) -> FormatError:
-    known = ", ".join([*_COLOURS, *_DEPTHS])
+    known = ", ".join(ENCODINGS)
     return FormatError(f"{where}: images of encoding {encoding!r} are not read; known: {known}.")

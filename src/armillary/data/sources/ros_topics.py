@@ -5,7 +5,7 @@ What is unambiguous is taken; where several would do, a sentence lists them.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,9 +13,17 @@ import numpy as np
 from jaxtyping import Int64
 
 from armillary.core.errors import FormatError
+from armillary.data.resize import Size
 from armillary.data.sources.lens import Lens, checked, pinhole_of
 from armillary.data.sources.ros_bag import Bag
-from armillary.data.sources.ros_images import COMPRESSED, IMAGE, Role, role_of
+from armillary.data.sources.ros_images import (
+    COMPRESSED,
+    ENCODINGS,
+    IMAGE,
+    Role,
+    encoding_of,
+    role_of,
+)
 from armillary.data.sources.ros_vectors import ODOMETRY, ROWS, SCAN
 from armillary.data.sources.source import IngestOptions
 
@@ -35,6 +43,7 @@ class CameraTopic:
         lens: its lens.
         ordinals: which messages are taken, counted from 0 [N].
         stamps_ns: their times, ascending [N].
+        dropped: how many messages are not, as their time repeats or runs back.
     """
 
     name: str
@@ -42,6 +51,7 @@ class CameraTopic:
     lens: Lens
     ordinals: Int64[np.ndarray, " N"]
     stamps_ns: Int64[np.ndarray, " N"]
+    dropped: int = 0
 
 
 def cameras(bag: Bag, options: IngestOptions) -> dict[str, CameraTopic]:
@@ -76,12 +86,25 @@ def odometry_of(bag: Bag, options: IngestOptions) -> str | None:
     return found[0] if len(found) == 1 else (named[0] if len(named) == 1 else None)
 
 
-def unread(bag: Bag, options: IngestOptions) -> Iterator[str]:
-    """Yield a sentence that names the topics of types that are not read, if there are any."""
+def unread(bag: Bag, options: IngestOptions, taken: Collection[str]) -> Iterator[str]:
+    """Yield sentences about what is not read, if there is any.
+
+    Args:
+        bag: the log.
+        options: what was chosen.
+        taken: topics of the cameras.
+    """
     topics = [t for t in bag.topics.values() if t.kind not in _READ and t.count]
     names = [f"{t.name} ({t.kind})" for t in topics if t.name != options.action_topic]
     if names:
         yield f"{bag.path}: these topics are not read: {', '.join(sorted(names))}."
+    others = [name for name in _image_topics(bag) if name not in taken]
+    if others:
+        said = ", ".join(f"{name} ({encoding_of(bag.first(name))})" for name in others)
+        yield (
+            f"{bag.path}: these images are left out: {said}. Read are one camera of colour (of "
+            f"grey where there is none) and one of depth, encoded as {', '.join(ENCODINGS)}."
+        )
 
 
 def stream_name(topic: str) -> str:
@@ -131,16 +154,20 @@ def _camera(bag: Bag, name: str, options: IngestOptions) -> CameraTopic:
     first = bag.first(name)
     taken = np.array(stamps, np.int64)[ordinals]
     lens = _lens(bag, name, first, options)
-    return CameraTopic(name, first.header.frame_id, lens, np.array(ordinals, np.int64), taken)
+    dropped = len(stamps) - len(ordinals)
+    frame = first.header.frame_id
+    return CameraTopic(name, frame, lens, np.array(ordinals, np.int64), taken, dropped)
 
 
 def _lens(bag: Bag, name: str, first: Any, options: IngestOptions) -> Lens:
     if options.intrinsics is not None:
         return Lens(options.intrinsics)
     infos = of_kind(bag, CAMERA_INFO)
+    rectified = "rect" in _base(name).rsplit("/", 1)[-1]
+    picture = (int(first.height), int(first.width)) if hasattr(first, "encoding") else None
     beside = f"{_base(name).rsplit('/', 1)[0]}/camera_info"
     if beside in infos:
-        return _as_lens(bag, beside, rectified="rect" in _base(name).rsplit("/", 1)[-1])
+        return _as_lens(bag, beside, picture, rectified=rectified)
     frames = {info: bag.first(info).header.frame_id for info in infos}
     same = [info for info in infos if frames[info] == first.header.frame_id]
     if len(same) != 1:
@@ -148,11 +175,18 @@ def _lens(bag: Bag, name: str, first: Any, options: IngestOptions) -> Lens:
             f"{bag.path}: the camera {name} has no intrinsics: {beside} was looked for, there is "
             f"{', '.join(infos) or 'no CameraInfo at all'}. Pass --intrinsics fx fy cx cy."
         )
-    return _as_lens(bag, same[0], rectified="rect" in _base(name).rsplit("/", 1)[-1])
+    return _as_lens(bag, same[0], picture, rectified=rectified)
 
 
-def _as_lens(bag: Bag, topic: str, *, rectified: bool) -> Lens:
-    """Return the lens of a CameraInfo; rectified pictures are pinholes with the matrix P."""
+def _as_lens(bag: Bag, topic: str, picture: Size | None, *, rectified: bool) -> Lens:
+    """Return the lens of a CameraInfo; rectified pictures are pinholes with the matrix P.
+
+    Args:
+        bag: the log.
+        topic: of the CameraInfo.
+        picture: rows and columns of the camera's pictures, where the message tells.
+        rectified: whether they are.
+    """
     info = bag.first(topic)
     # ROS 1 and ROS 2 spell the fields differently
     k, d, p = (np.asarray(getattr(info, n, getattr(info, n.upper(), ()))) for n in ("k", "d", "p"))
@@ -161,6 +195,11 @@ def _as_lens(bag: Bag, topic: str, *, rectified: bool) -> Lens:
     if rectified:
         matrix = p.reshape(3, 4)[:, :3] if p[0] > 0 else matrix
         distortion = ()
+    part = info.roi
+    if part.width and part.height and picture != size:
+        # K and P are of the whole sensor, the picture is a part of it
+        away = np.array([[0.0, 0.0, part.x_offset], [0.0, 0.0, part.y_offset], [0.0, 0.0, 0.0]])
+        matrix, size = matrix - away, (int(part.height), int(part.width))
     if any(distortion) and info.distortion_model not in _PINHOLES:
         raise FormatError(
             f"{bag.path}: {topic}: the distortion model {info.distortion_model} is not read; "

@@ -31,11 +31,14 @@ def read_vectors(
     """Return times, ascending, and rows of a topic.
 
     Raises:
-        FormatError: it has no message, or rows of different lengths.
+        FormatError: it has no message, rows of different lengths, or what ``row`` refuses.
     """
     stamps, rows = [], []
     for stamp_ns, message in bag.messages(topic):
-        values = np.asarray(row(message), np.float32).reshape(-1)
+        try:
+            values = np.asarray(row(message), np.float32).reshape(-1)
+        except FormatError as error:
+            raise FormatError(f"{bag.path}: {topic}: {error}") from error
         if not 0 < len(values) <= MAX_WIDTH or (rows and len(values) != len(rows[0])):
             before = len(rows[0]) if rows else f"1 to {MAX_WIDTH}"
             raise FormatError(
@@ -84,9 +87,35 @@ def odometry_row(message: Any) -> np.ndarray:
     return np.array([place.x, place.y, place.z, *pose[:3, 0], *pose[:3, 1], *_twist(message.twist)])
 
 
-def joints_row(message: Any) -> np.ndarray:
-    """Return a JointState message as positions, velocities and efforts."""
-    return np.concatenate([message.position, message.velocity, message.effort])
+class JointRows:
+    """Turns JointState messages into positions, velocities and efforts.
+
+    Joints stand in the order of the first message: another message may name them in another.
+    """
+
+    def __init__(self) -> None:
+        self._names: list[str] = []
+
+    def __call__(self, message: Any) -> np.ndarray:
+        """Return the numbers of one message.
+
+        Raises:
+            FormatError: it is about other joints than the first one.
+        """
+        names = list(message.name)
+        self._names = self._names or names
+        parts = [message.position, message.velocity, message.effort]
+        if names == self._names:
+            return np.concatenate(parts)
+        if sorted(names) != sorted(self._names) or len({*names}) < len(names):
+            raise FormatError(
+                f"a message is about the joints {', '.join(names) or 'without names'}, the first "
+                f"one about {', '.join(self._names)}; record them as topics of their own."
+            )
+        order = [names.index(name) for name in self._names]
+        return np.concatenate(
+            [np.asarray(part)[order] if len(part) == len(names) else part for part in parts]
+        )
 
 
 def _scan_row(message: Any) -> np.ndarray:
@@ -104,14 +133,21 @@ def _twist(message: Any) -> list[float]:
     return [line.x, line.y, line.z, turn.x, turn.y, turn.z]
 
 
-ROWS: dict[str, Callable[[Any], np.ndarray]] = {
-    ODOMETRY: odometry_row,
-    JOINTS: joints_row,
-}
-COMMANDS: dict[str, Callable[[Any], np.ndarray]] = {
-    "geometry_msgs/msg/Twist": lambda message: np.array(_twist(message)),
-    "geometry_msgs/msg/TwistStamped": lambda message: np.array(_twist(message)),
-    JOINTS: joints_row,
-    "std_msgs/msg/Float64MultiArray": lambda message: np.asarray(message.data),
-    "std_msgs/msg/Float32MultiArray": lambda message: np.asarray(message.data),
+def _twist_row(message: Any) -> np.ndarray:
+    return np.array(_twist(message))
+
+
+def _data_row(message: Any) -> np.ndarray:
+    return np.asarray(message.data)
+
+
+# By type, what makes the row of a message; made anew for every topic, as it may remember.
+Rows = Callable[[], Callable[[Any], np.ndarray]]
+ROWS: dict[str, Rows] = {ODOMETRY: lambda: odometry_row, JOINTS: JointRows}
+COMMANDS: dict[str, Rows] = {
+    "geometry_msgs/msg/Twist": lambda: _twist_row,
+    "geometry_msgs/msg/TwistStamped": lambda: _twist_row,
+    JOINTS: JointRows,
+    "std_msgs/msg/Float64MultiArray": lambda: _data_row,
+    "std_msgs/msg/Float32MultiArray": lambda: _data_row,
 }

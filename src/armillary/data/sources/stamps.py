@@ -5,7 +5,7 @@ Axes: T steps, N stamps of another sensor.
 
 from __future__ import annotations
 
-from decimal import Decimal, InvalidOperation
+from decimal import Decimal
 
 import numpy as np
 from jaxtyping import Int64
@@ -25,7 +25,7 @@ def nanoseconds(text: str, where: str) -> int:
     """
     try:
         value = int((Decimal(text) * 1_000_000_000).to_integral_value())
-    except (InvalidOperation, ValueError, OverflowError) as error:
+    except (ArithmeticError, ValueError) as error:
         raise FormatError(f"{where}: a time in seconds was expected, got {text[:40]!r}.") from error
     if abs(value) > _MAX_NS:
         raise FormatError(f"{where}: {text[:40]!r} s is no time that can be stored.")

@@ -79,7 +79,8 @@ def examine(path: Path) -> Clip:
             raise FormatError(f"{path}: holds no video frame.")
         times_s = _times_s(packets, stream)
         gap_s = float(np.median(np.diff(times_s))) if len(times_s) > 1 else 0.0
-        _check_whole(path, container, stream, times_s, gap_s)
+        lasts_s = gap_s or 1.0 / float(stream.guessed_rate or 25)  # one frame lasts, too
+        _check_whole(path, container, stream, times_s, lasts_s)
     fps = min(1.0 / gap_s, MAX_FPS) if gap_s > 0 else 1.0
     _, image = next(_upright(path), (0.0, None))
     if image is None:
