@@ -517,7 +517,7 @@ def test_las_scales_and_offsets_that_cannot_be_are_refused(tmp_path, at, number)
     data = bytearray(file.read_bytes())
     struct.pack_into("<d", data, at, number)
     file.write_bytes(data)
-    with pytest.raises(FormatError, match="header is damaged: scales above 0 and offsets that"):
+    with pytest.raises(FormatError, match="header is damaged: scales above 0 and offsets below"):
         read_las(file)
 
 

@@ -335,13 +335,29 @@ STAMPS_US = [1305031102_866664 + 33_333 * step for step in range(STEPS)]  # acro
         (lambda step: f"frame_{step:06d}_cam2", None),
         (lambda step: f"{step:020d}", None),
         (lambda step: str(9 + step), None),  # 9 comes before 10
+        (lambda step: f"frame-{step:06d}.color", None),
+        (lambda step: f"4_{11.9 + step / 25:.3f}", 40_000_000),  # ARKit: seconds since boot
+        (lambda step: f"{step:06d}_{STAMPS_US[step] / 1e6:.6f}", 33_333_000),
+        (lambda step: f"{STAMPS_US[step] // 10**6}_{STAMPS_US[step] % 10**6:06d}000", 33_333_000),
     ],
-    ids=["seconds", "us", "ns", "ms", "number and camera", "many zeros", "number"],
+    ids=[
+        "seconds",
+        "us",
+        "ns",
+        "ms",
+        "number and camera",
+        "many zeros",
+        "number",
+        "7-scenes",
+        "seconds since boot",
+        "number and seconds",
+        "seconds_nanoseconds",
+    ],
 )
 def test_pictures_called_by_a_time_or_a_number_keep_order_and_time(tmp_path, name, period_ns):
     summary = ingest(renamed(scannet(tmp_path / "in"), name), tmp_path / "out")
     assert (summary.frames, summary.skipped) == (STEPS, ())
-    assert open_dataset(tmp_path / "out").fps == 30
+    assert open_dataset(tmp_path / "out").fps == (25 if period_ns == 40_000_000 else 30)
     episode = only(tmp_path / "out")
     scene.check(episode, list(range(STEPS)), 6e-4)
     times = np.arange(STEPS) * (period_ns or 1e9 / 30)
@@ -349,16 +365,37 @@ def test_pictures_called_by_a_time_or_a_number_keep_order_and_time(tmp_path, nam
 
 
 @pytest.mark.parametrize(
-    ("name", "sentence"),
+    "name",
     [
-        (lambda step: "ABCDEF"[step] + "_7", "A_7.png and B_7.png are of the same time by their"),
-        (lambda step: f"{step}{'0' * 30}", "is called by no number of a frame .* ms, us or ns"),
+        lambda step: "ABCDEF"[step] + "_7",
+        lambda step: f"{step}{'0' * 30}",
+        lambda step: f"2024-01-01-12-00-{10 + step // 3}-{900 - 300 * (step % 3)}",
+        lambda step: f"frame_{step}" + "_b2" * (step == 3),
+        lambda step: str(3_000_000_000_000 + 33_333_333 * step),  # nanoseconds since boot, or ms
+        lambda step: str(234_567_890 + 33_333 * step),  # microseconds since boot
+        lambda step: f"{STAMPS_US[step] // 10**6}-{STAMPS_US[step] % 10**6}",
     ],
-    ids=["letters", "too large"],
+    ids=["letters", "too large", "date", "more numbers", "ns of boot", "us of boot", "s-us"],
 )
-def test_names_that_tell_no_time_are_said(tmp_path, name, sentence):
+def test_names_that_tell_no_time_are_said(tmp_path, name):
     folder = renamed(scannet(tmp_path / "in"), name)
-    with pytest.raises(FormatError, match=sentence):
+    with pytest.raises(FormatError, match=r"the names of its pictures .* tell no order in time"):
+        ingest(folder, tmp_path / "out")
+
+
+def test_two_pictures_of_one_name_are_said(tmp_path):
+    folder = scannet(tmp_path / "in")
+    (folder / "color/3.jpg").write_bytes((folder / "color/3.png").read_bytes())
+    with pytest.raises(FormatError, match=r"the names of its pictures .* tell no order in time"):
+        ingest(folder, tmp_path / "out")
+
+
+@pytest.mark.parametrize(("number", "time_us"), [(3, 99_000), (5, 10)])
+def test_redwood_goes_by_its_numbers_so_its_clock_may_not_run_back(tmp_path, number, time_us):
+    folder = redwood(tmp_path / "in")
+    picture = folder / f"rgb/{4:07d}-{3 * 33_333:012d}.png"
+    picture.rename(folder / f"rgb/{number:07d}-{time_us:012d}.png")
+    with pytest.raises(FormatError, match="a number repeats, or the time runs back; cut the rec"):
         ingest(folder, tmp_path / "out")
 
 
@@ -374,9 +411,18 @@ def test_a_dataset_has_one_rate(tmp_path):
     assert len(open_dataset(tmp_path / "both")) == 2
 
 
-def slower(listed: Path) -> None:
+def test_rates_are_compared_as_they_were_measured(tmp_path):
+    """7.49 and 7.51 steps per second are 7 and 8 when rounded, and the same camera."""
+    for name, rate in (("a", 7.49), ("b", 7.51)):
+        folder = tum(tmp_path / "in" / name)
+        for listed in ("rgb", "depth", "groundtruth"):
+            slower(folder / f"{listed}.txt", 30 / rate)
+    assert ingest(tmp_path / "in", tmp_path / "out").skipped == ()
+
+
+def slower(listed: Path, times: float = 3.0) -> None:
     rows = [line.split(" ", 1) for line in listed.read_text().splitlines()[1:]]
-    lines = [f"{START + 3 * (float(stamp) - START):.6f} {rest}" for stamp, rest in rows]
+    lines = [f"{START + times * (float(stamp) - START):.6f} {rest}" for stamp, rest in rows]
     listed.write_text("\n".join(lines) + "\n")
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import sys
 from pathlib import Path
 from types import SimpleNamespace
@@ -462,18 +463,28 @@ def test_a_tree_that_leads_to_nothing_that_moves_is_said(tmp_path):
     assert np.allclose(pose.values, BASE_FROM_OPTICAL)
 
 
-def cropped(log: Log, step: int, now: int, image_of: tuple[slice, slice], binned: int = 1) -> None:
-    """A second camera, whose pictures are a part of its sensor, every other pixel of it or all."""
+def cropped(
+    log: Log, step: int, now: int, image_of: tuple[slice, slice], binned: int, packed: bool
+) -> None:
+    """A second camera that tells of a part of its sensor, ``binned`` pixels squared in one."""
     part = {"x_offset": 16, "y_offset": 12, "height": 24, "width": 32}
     head = header(log, now, "optical")
     lens = {"k": scene.K.reshape(-1), "d": np.zeros(5), "distortion_model": "plumb_bob"}
     info = {"height": 48, "width": 64, **lens, "roi": part}
     info |= {"binning_x": binned, "binning_y": binned}
     log.put("/part/camera_info", "sensor_msgs/msg/CameraInfo", now, header=head, **info)
-    pixels = np.ascontiguousarray(scene.rgb(step)[image_of][::binned, ::binned])
-    log.put("/part/image", "sensor_msgs/msg/Image", now, header=head, **image(pixels, "rgb8"))
+    pixels = scene.rgb(step)[image_of]
+    size = pixels.shape[1] // binned, pixels.shape[0] // binned
+    pixels = cv2.resize(pixels, size, interpolation=cv2.INTER_AREA)
+    if packed:
+        data = cv2.imencode(".png", pixels[..., ::-1])[1].reshape(-1)
+        kind = "sensor_msgs/msg/CompressedImage"
+        log.put("/part/image", kind, now, header=head, format="png", data=data)
+    else:
+        log.put("/part/image", "sensor_msgs/msg/Image", now, header=head, **image(pixels, "rgb8"))
 
 
+@pytest.mark.parametrize("packed", [False, True])
 @pytest.mark.parametrize(
     ("image_of", "binned", "lens"),
     [
@@ -481,11 +492,13 @@ def cropped(log: Log, step: int, now: int, image_of: tuple[slice, slice], binned
         ((slice(12, 36), slice(16, 48)), 2, [30, 31, 7.5, 5.75]),
         ((slice(None), slice(None)), 1, [60, 62, 31.5, 24]),  # a driver that sends all the same
     ],
+    ids=["part", "binned", "whole"],
 )
 def test_a_picture_of_a_part_of_the_sensor_has_its_middle_elsewhere(
-    tmp_path, image_of, binned, lens
+    tmp_path, image_of, binned, lens, packed
 ):
-    record(tmp_path / "log", "db3", depth="", extra=lambda *a: cropped(*a, image_of, binned))
+    extra = functools.partial(cropped, image_of=image_of, binned=binned, packed=packed)
+    record(tmp_path / "log", "db3", depth="", extra=extra)
     ingest(tmp_path / "log", tmp_path / "out", options=IngestOptions(topics=("/part/image",)))
     k = open_dataset(tmp_path / "out").read(0).streams["rgb"].intrinsics
     assert np.allclose([k[0, 0], k[1, 1], k[0, 2], k[1, 2]], lens)
@@ -508,12 +521,47 @@ def test_joints_are_told_by_their_names(tmp_path):
     assert (rows == [1, 2, 3, -1, -2, -3]).all()
 
 
+def test_joints_of_another_bag_keep_their_columns(tmp_path):
+    for name, names in (("a", "abc"), ("b", "cab"), ("c", "abd")):
+        extra = functools.partial(joints, names=list(names))
+        (tmp_path / "in").mkdir(exist_ok=True)
+        record(tmp_path / f"in/{name}.bag", "bag", extra=extra)
+    [(path, why)] = ingest(tmp_path / "in", tmp_path / "out").skipped
+    assert path.name == "c.bag"
+    assert "its 'proprio' is ('a', 'b', 'd'), the first recording's is ('a', 'b', 'c')" in why
+    dataset = open_dataset(tmp_path / "out")
+    assert len(dataset) == 2
+    for index in range(2):
+        assert (dataset.read(index).streams["proprio"].values[:, :3] == [1, 2, 3]).all()
+
+
+def test_a_fixed_camera_that_watches_an_arm_is_as_it_should_be(tmp_path):
+    log = Log(tmp_path / "log", "db3")
+    how = SimpleNamespace(
+        encoding="bgr8", depth="", late_ns=0, offset_ns=0, tf=False, info=True,
+        extra=lambda log, step, now: None,
+    )  # fmt: skip
+    with log.writer:
+        kind = "tf2_msgs/msg/TFMessage"
+        stands = transform(log, START_NS, "world", "optical", BASE_FROM_OPTICAL)
+        log.put("/tf_static", kind, START_NS, transforms=[stands])
+        for step in range(STEPS):
+            now = START_NS + step * PERIOD_NS
+            write_step(log, how, step, now)
+            arm = transform(log, now, "world", "link1", odom_from_base(step))
+            log.put("/tf", kind, now, transforms=[arm])
+    assert ingest(tmp_path / "log", tmp_path / "out").skipped == ()
+
+
 def test_other_joints_on_the_same_topic_are_refused(tmp_path):
     def extra(log, step, now):
         joints(log, step, now, list("abd") if step == 3 else list("abc"))
 
     record(tmp_path / "a.bag", "bag", extra=extra)
-    with pytest.raises(FormatError, match="/joints: a message is about the joints a, b, d, the fi"):
+    with pytest.raises(
+        FormatError,
+        match="/joints: a message is about the joints a, b, d, the first one about a, b, c; reco",
+    ):
         ingest(tmp_path / "a.bag", tmp_path / "out")
 
 

@@ -70,15 +70,14 @@ def read_header(path: Path) -> LasHeader:
             raise FormatError(f"{path}: its LAS header is damaged, or the file is cut off.")
         found = _records(file, header_bytes, min(records, MAX_RECORDS), size, long=False)
         scales, offsets = (struct.unpack_from("<3d", head, at) for at in (131, 155))
-        # beyond, whole numbers times the scale are lost beside the offset in float64
-        kept = all(
-            0 < scale < math.inf and abs(offset) * 2**-52 <= scale
-            for scale, offset in zip(scales, offsets, strict=True)
+        # beyond, float64 keeps no tenth of a millimetre beside the offset
+        kept = all(0 < scale < math.inf for scale in scales) and all(
+            abs(offset) * 2**-52 <= 1e-4 for offset in offsets
         )
         if not kept:
             raise FormatError(
-                f"{path}: its LAS header is damaged: scales above 0 and offsets that leave room "
-                f"for them were expected, got {_said(scales)} and {_said(offsets)}."
+                f"{path}: its LAS header is damaged: scales above 0 and offsets below 4e11 were "
+                f"expected, got {_said(scales)} and {_said(offsets)}."
             )
         if more and later < size:
             found += _records(file, later, min(more, MAX_RECORDS), size, long=True)

@@ -18,7 +18,7 @@ import numpy as np
 import torch
 from jaxtyping import Bool, Float, Int64
 
-from armillary.core.errors import ConfigError, DatasetError, FormatError, ShapeError
+from armillary.core.errors import DatasetError, FormatError, ShapeError
 from armillary.core.files import replacing_folder, storage_errors
 from armillary.core.progress import Progress
 from armillary.core.values import Episode, Stream, StreamKind
@@ -146,7 +146,8 @@ class _Border:
         self.path, self.options, self.about = path, options, about
         self.writer: DatasetWriter | None = None
         self.written = self.frames = 0
-        self._streams: dict[str, Size | int] = {}
+        self._rate = 0.0  # steps per second of the first recording
+        self._streams: dict[str, Size | int | tuple[str, ...]] = {}
 
     def write(self, recording: Recording) -> list[str]:
         """Write the stretches of a recording; return sentences about what was left out."""
@@ -195,12 +196,18 @@ class _Border:
 
     def _write_part(self, recording: Recording, steps: np.ndarray, *, whole: bool) -> None:
         cameras = {name: self._frames(cam, steps) for name, cam in recording.cameras.items()}
-        sizes: dict[str, Size | int] = {name: size for name, (size, _) in cameras.items()}
-        sizes |= {n: int(np.prod(s.values.shape[1:])) for n, s in recording.others.items()}
+        sizes: dict[str, Size | int | tuple[str, ...]] = {
+            n: size for n, (size, _) in cameras.items()
+        }
+        sizes |= {
+            n: s.columns or int(np.prod(s.values.shape[1:])) for n, s in recording.others.items()
+        }
         self._check_same(recording.name, sizes)
-        fps = self.options.fps or _whole(1e9 / period_ns(recording.time_ns))
-        self._check_rate(recording.name, fps)
+        rate = 1e9 / period_ns(recording.time_ns)
+        self._check_rate(recording.name, rate)
         if self.writer is None:
+            self._rate = rate
+            fps = self.options.fps or _whole(recording.name, rate)
             kind = str(self.about["ingested"])
             self.writer = DatasetWriter(self.path, fps, kind, about=dict(self.about))
             self._streams = sizes
@@ -221,15 +228,16 @@ class _Border:
         unit = "" if colour else "m"
         return size, Frames(camera.kind, images, unit, "camera", lens)
 
-    def _check_rate(self, name: str, fps: float | int) -> None:
-        if self.writer is None or 1 / _FASTER <= fps / self.writer.fps <= _FASTER:
+    def _check_rate(self, name: str, rate: float) -> None:
+        chosen = self.writer is None or self.options.fps is not None
+        if chosen or 1 / _FASTER <= rate / self._rate <= _FASTER:
             return
         raise FormatError(
-            f"{name}: has {fps:g} steps per second, the first recording has {self.writer.fps:g}; "
+            f"{name}: has {rate:.3g} steps per second, the first recording has {self._rate:.3g}; "
             "all episodes of a dataset have one rate. Pass --fps, or ingest it on its own."
         )
 
-    def _check_same(self, name: str, sizes: Mapping[str, Size | int]) -> None:
+    def _check_same(self, name: str, sizes: Mapping[str, Size | int | tuple[str, ...]]) -> None:
         if self.writer is None or sizes == self._streams:
             return
         odd = sorted(n for n in {*sizes, *self._streams} if sizes.get(n) != self._streams.get(n))
@@ -258,8 +266,9 @@ def _episode(recording: Recording, steps: np.ndarray, license_: str, whole: bool
     return Episode(others, times_ns - times_ns[0], actions, source, license_)
 
 
-def _whole(fps: float) -> float | int:
+def _whole(name: str, fps: float) -> float | int:
     """Return the whole rate near a measured one; clocks do not tick evenly."""
-    if not 0 < fps < 10_000:
-        raise ConfigError(f"A rate of {fps:g} steps per second was measured; pass --fps.")
-    return round(fps) if fps >= 1 else round(fps, 3)
+    near = round(fps) if fps >= 1 else round(fps, 3)
+    if not 0 < near < 10_000:
+        raise FormatError(f"{name}: a rate of {fps:.3g} steps per second was measured; pass --fps.")
+    return near

@@ -2,8 +2,8 @@
 
 ScanNet has ``pose/N.txt`` (4x4) and ``intrinsic/intrinsic_color.txt``; Redwood has one trajectory
 ``*.log`` (three numbers, then 4x4) and the intrinsics in a JSON file. ScanNet writes -inf where
-tracking was lost: such steps are left out, and long stretches of them cut the episode. Pictures are
-called by a number at 30 a second, or by the time since 1970 that other tools call them by.
+tracking was lost: such steps are left out, and long stretches of them cut the episode. The names of
+pictures tell when they were taken (``picture_names.py``).
 
 Convention: depth in millimetres, camera-to-world, OpenCV camera, metres. ScanNet's world is z up;
 Redwood's is the first camera's frame, so its poses are in the frame ``first_camera``.
@@ -12,8 +12,6 @@ Source: the format notes of ScanNet (Dai et al. 2017) and Redwood (Choi et al. 2
 
 from __future__ import annotations
 
-import re
-from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -25,20 +23,17 @@ from armillary.core.progress import Progress
 from armillary.core.values import Stream
 from armillary.data.sources.lens import Lens, checked, pinhole_of, read_lens
 from armillary.data.sources.picture_files import colour_camera, depth_camera, measured_on
+from armillary.data.sources.picture_names import times_ns
 from armillary.data.sources.recording import Recording, rigid, sequences, write_recordings
 from armillary.data.sources.source import IngestOptions, IngestSummary
-from armillary.data.sources.stamps import matched, nanoseconds
+from armillary.data.sources.stamps import matched
 from armillary.data.sources.text_files import numbers
 
 OPTIONS = ("fps", "max_side", "tolerance_s", "depth_scale", "intrinsics")
 DEPTH_SCALE = 0.001
-FPS = 30  # of the Structure and PrimeSense sensors of both data sets
 COLOURS, DEPTHS = ("color", "rgb", "image", "colour"), ("depth",)
 _SAYS = "camera-to-world 4x4 in metres, OpenCV axes (ScanNet pose/*.txt, Redwood *.log)"
 _SUFFIXES = {".jpg", ".jpeg", ".png"}
-_SECONDS = re.compile(r"\d{9,10}\.\d{1,9}")
-_UNITS_NS = {13: 1_000_000, 16: 1_000, 19: 1}  # by the digits of a time since 1970, 2001 to 2286
-_LATEST_NS = 1 << 62
 
 
 def detect(path: Path) -> bool:
@@ -67,9 +62,9 @@ def read(folder: Path, options: IngestOptions) -> Recording:
     Raises:
         FormatError: the intrinsics, poses or pictures are missing or wrong.
     """
-    colour, times_ns = _files(_subfolder(folder, COLOURS))
+    colour, taken_ns = _files(_subfolder(folder, COLOURS))
     depth, stamps_ns = _files(_subfolder(folder, DEPTHS))
-    pair = matched(times_ns, stamps_ns, options.tolerance_s, "depth pictures", str(folder))
+    pair = matched(taken_ns, stamps_ns, options.tolerance_s, "depth pictures", str(folder))
     poses, tracked = _poses(folder, colour)
     colour_lens, depth_lens = _lenses(folder, options)
     if colour_lens is depth_lens:  # then it is colour's, and depth may have fewer pixels
@@ -82,7 +77,7 @@ def read(folder: Path, options: IngestOptions) -> Recording:
     }
     frame = "world" if (folder / "pose").is_dir() else "first_camera"
     others = {"world_from_camera": Stream("pose", poses, "m", frame)}
-    return Recording(folder.name, times_ns, tracked & (pair >= 0), cameras, others)
+    return Recording(folder.name, taken_ns, tracked & (pair >= 0), cameras, others)
 
 
 def _is_recording(folder: Path) -> bool:
@@ -95,54 +90,11 @@ def _subfolder(folder: Path, names: tuple[str, ...]) -> Path:
 
 
 def _files(folder: Path) -> tuple[list[Path], Int64[np.ndarray, " T"]]:
-    """Return pictures and their times, ascending, by what their names tell.
-
-    ``number-microseconds`` (Redwood); the time since 1970 as seconds with a fraction, or whole
-    milli-, micro- or nanoseconds; else the number of the frame, which is the last number in the
-    name that differs between pictures.
-
-    Raises:
-        FormatError: names without numbers, or two pictures of one time.
-    """
+    """Return pictures and their times, ascending, by what their names tell."""
     files = [f for f in folder.iterdir() if f.suffix.lower() in _SUFFIXES and f.is_file()]
-    names = [re.findall(r"\d+", file.stem) for file in files]
-    if not files or not all(names):
-        odd = next((file.name for file, found in zip(files, names, strict=True) if not found), None)
-        raise FormatError(
-            f"{folder}: numbered pictures (0.png, 1.png) were expected, got {odd or 'nothing'}."
-        )
-    times = _times_ns([file.stem for file in files], names)
-    order = sorted(range(len(files)), key=lambda n: (times[n], files[n].name))
-    for one, other in pairwise(order):
-        if times[one] == times[other]:
-            raise FormatError(
-                f"{folder}: {files[one].name} and {files[other].name} are of the same time by "
-                "their names; one number a picture, or a time since 1970, was expected."
-            )
-    if not -_LATEST_NS < times[order[0]] <= times[order[-1]] < _LATEST_NS:
-        raise FormatError(
-            f"{folder}: {files[order[-1]].name} is called by no number of a frame (30 a second) "
-            "and by no time since 1970 in seconds with a fraction, ms, us or ns."
-        )
-    return [files[n] for n in order], np.array([times[n] for n in order], np.int64)
-
-
-def _times_ns(stems: list[str], names: list[list[str]]) -> list[int]:
-    """Return the time in nanoseconds that each name tells; any whole number."""
-    if all(re.fullmatch(r"\d+-\d+", stem) for stem in stems):
-        return [int(found[1]) * 1000 for found in names]
-    if all(_SECONDS.fullmatch(stem) for stem in stems):
-        return [nanoseconds(stem, stem) for stem in stems]
-    width = len(names[0])
-    alike = all(len(found) == width for found in names)
-    told = [at for at in range(width) if alike and len({found[at] for found in names}) > 1]
-    chosen = [found[told[-1] if told else -1] for found in names]
-    digits = {len(number.lstrip("0")) for number in chosen}
-    unit_ns = _UNITS_NS.get(digits.pop()) if len(digits) == 1 else None
-    if unit_ns is not None:
-        return [int(number) * unit_ns for number in chosen]
-    # what has more digits than any number of a frame comes out too late to be stored
-    return [round(int(number[-40:]) * 1e9 / FPS) for number in chosen]
+    told = times_ns([file.stem for file in files], str(folder))
+    order = np.argsort(told, kind="stable")
+    return [files[n] for n in order], told[order]
 
 
 def _poses(

@@ -44,6 +44,7 @@ from armillary.data.sources.ros_vectors import (
     ODOMETRY,
     ROWS,
     SCAN,
+    JointRows,
     read_scans,
     read_vectors,
 )
@@ -141,13 +142,13 @@ def _camera(
         return depth_of(message, options.depth_scale, where)
 
     first = picture(bag.first(topic.name))
-    rectify = Rectifier(replace(topic.lens.at(_size(first), where), distortion=()))
+    rectify = Rectifier(replace(topic.lenses.at(_size(first), where), distortion=()))
 
     def read_some(steps: Sequence[int]) -> Iterator[np.ndarray]:
         with Bag(path) as again:
             for message in _numbered(again, topic.name, [int(ordinals[step]) for step in steps]):
                 image = picture(message)
-                lens = topic.lens.at(_size(image), where)
+                lens = topic.lenses.at(_size(image), where)
                 yield rectify(image, lens, average=name == "rgb")
 
     return Camera("rgb" if name == "rgb" else "depth", read_some, rectify.intrinsics)
@@ -222,9 +223,11 @@ def _states(
     topics = [topic for topic in topics if topic != options.action_topic]
     found = {}
     for name, topic in _named(topics, "proprio").items():
-        stamps_ns, rows = read_vectors(bag, topic, ROWS[bag.topics[topic].kind]())
+        row = ROWS[bag.topics[topic].kind]()
+        stamps_ns, rows = read_vectors(bag, topic, row)
+        columns = row.names if isinstance(row, JointRows) else ()
         step = _nearest(bag, times_ns, stamps_ns, topic, options, notes)
-        stream = Stream("proprio", rows[step], "", _frame(bag, topic))
+        stream = Stream("proprio", rows[step], "", _frame(bag, topic), columns=columns)
         found[name] = stream, _whole(bag, topic, rows, step, notes)
     return found
 

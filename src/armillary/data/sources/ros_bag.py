@@ -148,17 +148,29 @@ class Bag:
         """Say whether a definition that lies in the file has the fields that are known here.
 
         It is parsed and compared, never made a type. Older bags bring none.
+
+        Raises:
+            FormatError: it is written in a way that is not read here.
         """
         text = connection.msgdef.data
-        if not text or connection.msgdef.format.name != "MSG":
-            return not text
-        if len(text) > _LONGEST_DEFINITION:
-            return False
-        with self._reading():
+        if not text:
+            return True
+        if connection.msgdef.format.name != "MSG" or len(text) > _LONGEST_DEFINITION:
+            raise self._not_compared(connection)
+        try:
             told = self._types_of(text, connection.msgtype)
+        except Exception as error:  # as in ``_reading``
+            raise self._not_compared(connection) from error
         return all(
             name in self._types.fielddefs and fields == self._types.fielddefs[name][1]
             for name, (_, fields) in told.items()
+        )
+
+    def _not_compared(self, connection: Any) -> FormatError:
+        return FormatError(
+            f"{self.path}: the definition of {connection.msgtype} that the topic "
+            f"{connection.topic} brings along is not plain text of ROS (.msg), so it cannot be "
+            "compared with the one known here; republish it as a standard message."
         )
 
     @contextmanager

@@ -70,13 +70,17 @@ class FrameTree:
         return _plain(frame) in self._edges
 
     def rests(self, frame: str) -> bool:
-        """Say whether nothing moves between the frame and its root, though something does here."""
-        child, above = _plain(frame), set()
-        while child in self._edges and child not in above:
-            above.add(child)
+        """Say whether its root has nothing that moves below it, though something does elsewhere."""
+        moving = [name for name, edge in self._edges.items() if edge.moves]
+        root = self._root(frame)
+        return bool(moving) and all(self._root(name) != root for name in moving)
+
+    def _root(self, frame: str) -> str:
+        child, passed = _plain(frame), set()
+        while child in self._edges and child not in passed:
+            passed.add(child)
             child = min(self._edges[child].parents)
-        moving = {name for name, edge in self._edges.items() if edge.moves}
-        return bool(moving) and not moving & above
+        return child
 
     def poses(
         self, frame: str, times_ns: Int64[np.ndarray, " T"], tolerance_s: float

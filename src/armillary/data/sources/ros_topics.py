@@ -6,7 +6,7 @@ What is unambiguous is taken; where several would do, a sentence lists them.
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -34,13 +34,44 @@ _READ = {IMAGE, COMPRESSED, CAMERA_INFO, *TRANSFORMS, *ROWS, SCAN}
 
 
 @dataclass(frozen=True)
+class Lenses:
+    """What a CameraInfo says: which of it holds depends on the size of the pictures.
+
+    K and P are of the whole sensor. Pictures may be a part of it, and drivers are seen that tell of
+    a part and send the whole.
+
+    Attributes:
+        whole: of the sensor, or of whatever its size is.
+        part: in the pixels of the part that is sent (``roi``), if one is.
+        binned: rows and columns of the sensor that make one of the picture.
+    """
+
+    whole: Lens
+    part: Lens | None = None
+    binned: tuple[int, int] = (1, 1)
+
+    def at(self, size: Size, where: str) -> Lens:
+        """Return the lens of pictures of a size.
+
+        Raises:
+            FormatError: of no part of the sensor that is told of.
+        """
+        told = self.part.size if self.part is not None else None
+        if self.part is not None and told is not None:
+            binned = told[0] // self.binned[0], told[1] // self.binned[1]
+            if size in (told, binned) and size != self.whole.size:
+                return self.part.at(size, where)
+        return self.whole.at(size, where)
+
+
+@dataclass(frozen=True)
 class CameraTopic:
     """A camera of a bag.
 
     Attributes:
         name: the topic.
         frame: its optical frame.
-        lens: its lens.
+        lenses: what its lens may be.
         ordinals: which messages are taken, counted from 0 [N].
         stamps_ns: their times, ascending [N].
         dropped: how many messages are not, as their time repeats or runs back.
@@ -48,7 +79,7 @@ class CameraTopic:
 
     name: str
     frame: str
-    lens: Lens
+    lenses: Lenses
     ordinals: Int64[np.ndarray, " N"]
     stamps_ns: Int64[np.ndarray, " N"]
     dropped: int = 0
@@ -153,21 +184,20 @@ def _camera(bag: Bag, name: str, options: IngestOptions) -> CameraTopic:
             last = stamp
     first = bag.first(name)
     taken = np.array(stamps, np.int64)[ordinals]
-    lens = _lens(bag, name, first, options)
+    lenses = _lenses(bag, name, first, options)
     dropped = len(stamps) - len(ordinals)
     frame = first.header.frame_id
-    return CameraTopic(name, frame, lens, np.array(ordinals, np.int64), taken, dropped)
+    return CameraTopic(name, frame, lenses, np.array(ordinals, np.int64), taken, dropped)
 
 
-def _lens(bag: Bag, name: str, first: Any, options: IngestOptions) -> Lens:
+def _lenses(bag: Bag, name: str, first: Any, options: IngestOptions) -> Lenses:
     if options.intrinsics is not None:
-        return Lens(options.intrinsics)
+        return Lenses(Lens(options.intrinsics))
     infos = of_kind(bag, CAMERA_INFO)
     rectified = "rect" in _base(name).rsplit("/", 1)[-1]
-    picture = (int(first.height), int(first.width)) if hasattr(first, "encoding") else None
     beside = f"{_base(name).rsplit('/', 1)[0]}/camera_info"
     if beside in infos:
-        return _as_lens(bag, beside, picture, rectified=rectified)
+        return _as_lenses(bag, beside, rectified=rectified)
     frames = {info: bag.first(info).header.frame_id for info in infos}
     same = [info for info in infos if frames[info] == first.header.frame_id]
     if len(same) != 1:
@@ -175,18 +205,11 @@ def _lens(bag: Bag, name: str, first: Any, options: IngestOptions) -> Lens:
             f"{bag.path}: the camera {name} has no intrinsics: {beside} was looked for, there is "
             f"{', '.join(infos) or 'no CameraInfo at all'}. Pass --intrinsics fx fy cx cy."
         )
-    return _as_lens(bag, same[0], picture, rectified=rectified)
+    return _as_lenses(bag, same[0], rectified=rectified)
 
 
-def _as_lens(bag: Bag, topic: str, picture: Size | None, *, rectified: bool) -> Lens:
-    """Return the lens of a CameraInfo; rectified pictures are pinholes with the matrix P.
-
-    Args:
-        bag: the log.
-        topic: of the CameraInfo.
-        picture: rows and columns of the camera's pictures, where the message tells.
-        rectified: whether they are.
-    """
+def _as_lenses(bag: Bag, topic: str, *, rectified: bool) -> Lenses:
+    """Return the lenses of a CameraInfo; rectified pictures are pinholes with the matrix P."""
     info = bag.first(topic)
     # ROS 1 and ROS 2 spell the fields differently
     k, d, p = (np.asarray(getattr(info, n, getattr(info, n.upper(), ()))) for n in ("k", "d", "p"))
@@ -195,11 +218,6 @@ def _as_lens(bag: Bag, topic: str, picture: Size | None, *, rectified: bool) -> 
     if rectified:
         matrix = p.reshape(3, 4)[:, :3] if p[0] > 0 else matrix
         distortion = ()
-    part = info.roi
-    if part.width and part.height and picture != size:
-        # K and P are of the whole sensor, the picture is a part of it
-        away = np.array([[0.0, 0.0, part.x_offset], [0.0, 0.0, part.y_offset], [0.0, 0.0, 0.0]])
-        matrix, size = matrix - away, (int(part.height), int(part.width))
     if any(distortion) and info.distortion_model not in _PINHOLES:
         raise FormatError(
             f"{bag.path}: {topic}: the distortion model {info.distortion_model} is not read; "
@@ -207,8 +225,23 @@ def _as_lens(bag: Bag, topic: str, picture: Size | None, *, rectified: bool) -> 
         )
     width = 8 if len(distortion) > 5 else 5
     padded = (*distortion, *(0.0,) * width)[:width]
-    lens = Lens(pinhole_of(matrix), padded, size)
-    return checked(lens, f"{bag.path}: {topic}")
+    lens = checked(Lens(pinhole_of(matrix), padded, size), f"{bag.path}: {topic}")
+    return Lenses(lens, _of_part(lens, info), _binned(info))
+
+
+def _of_part(lens: Lens, info: Any) -> Lens | None:
+    """Return the lens in the pixels of the part of the sensor that is sent (``roi``), if it is."""
+    part = info.roi
+    if not (part.width and part.height):
+        return None
+    fx, fy, cx, cy = lens.pinhole
+    moved = fx, fy, cx - part.x_offset, cy - part.y_offset
+    return replace(lens, pinhole=moved, size=(int(part.height), int(part.width)))
+
+
+def _binned(info: Any) -> tuple[int, int]:
+    """Return how many rows and columns of the sensor make one of the picture."""
+    return max(1, int(info.binning_y)), max(1, int(info.binning_x))
 
 
 def _list(bag: Bag) -> str:

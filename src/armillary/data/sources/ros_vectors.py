@@ -88,13 +88,14 @@ def odometry_row(message: Any) -> np.ndarray:
 
 
 class JointRows:
-    """Turns JointState messages into positions, velocities and efforts.
+    """Turns JointState messages into positions, velocities and efforts, joints in order of name.
 
-    Joints stand in the order of the first message: another message may name them in another.
+    Messages name their joints in any order, and those of another bag in another one.
     """
 
     def __init__(self) -> None:
-        self._names: list[str] = []
+        self.names: tuple[str, ...] = ()
+        self._begun = False
 
     def __call__(self, message: Any) -> np.ndarray:
         """Return the numbers of one message.
@@ -102,20 +103,18 @@ class JointRows:
         Raises:
             FormatError: it is about other joints than the first one.
         """
-        names = list(message.name)
-        self._names = self._names or names
-        parts = [message.position, message.velocity, message.effort]
-        if names == self._names:
-            return np.concatenate(parts)
-        if sorted(names) != sorted(self._names) or len({*names}) < len(names):
+        told = list(message.name)
+        ordered = tuple(sorted(told))
+        if self._begun and ordered != self.names:
             raise FormatError(
-                f"a message is about the joints {', '.join(names) or 'without names'}, the first "
-                f"one about {', '.join(self._names)}; record them as topics of their own."
+                f"a message is about the joints {', '.join(told) or 'without names'}, the first "
+                f"one about {', '.join(self.names) or 'joints without names'}; record them as "
+                "topics of their own."
             )
-        order = [names.index(name) for name in self._names]
-        return np.concatenate(
-            [np.asarray(part)[order] if len(part) == len(names) else part for part in parts]
-        )
+        self.names, self._begun = ordered, True
+        order = sorted(range(len(told)), key=told.__getitem__)
+        parts = [np.asarray(part) for part in (message.position, message.velocity, message.effort)]
+        return np.concatenate([part[order] if len(part) == len(told) else part for part in parts])
 
 
 def _scan_row(message: Any) -> np.ndarray:
