@@ -15,3 +15,9 @@ def test_settings_are_json_or_else_text():
 def test_a_setting_that_is_no_pair_is_refused(pairs):
     with pytest.raises(ConfigError, match="--setting takes name=value, each name once"):
         settings_of(pairs, "--setting")
+
+
+@pytest.mark.parametrize("text", ["NaN", "-Infinity", "[1, NaN]"])
+def test_a_setting_is_no_nan_and_not_infinite(text):
+    """JSON has neither, so what is written down about a recording could not hold it."""
+    assert settings_of([f"reach_m={text}"], "--setting") == {"reach_m": text}

@@ -222,3 +222,51 @@ def test_a_video_that_is_too_short_is_named_by_episode(foreign, counting):
     with pytest.raises(DatasetError, match=r"episode 2: .* has no frame at 1\.500 s"):
         open_dataset(foreign).read(2)
     assert verify(foreign).problems[0].startswith("episode 2: ")
+
+
+@pytest.mark.parametrize("hashed", [True, False])
+@pytest.mark.parametrize(
+    "file",
+    [
+        "meta/episodes/chunk-000/file-000.parquet",
+        "meta/info.json",
+        "data/chunk-000/file-001.parquet",
+        "videos/observation.images.rgb/chunk-000/file-001.mp4",
+    ],
+)
+def test_bytes_flipped_anywhere_are_sentences(fresh, file, hashed):
+    """With the manifest the damage is found; without any, as others write, it is no traceback."""
+    if not hashed:
+        shutil.rmtree(fresh / "meta/armillary")
+    whole = (fresh / file).read_bytes()
+    rng = np.random.default_rng(0)
+    for at in rng.choice(len(whole), 25, replace=False).tolist():
+        for bits in (128, 255):
+            data = bytearray(whole)
+            data[at] ^= bits
+            (fresh / file).write_bytes(data)
+            try:
+                found = not verify(fresh).ok
+                describe(fresh)
+            except DatasetError:
+                found = True
+            assert found or not hashed
+
+
+def test_a_column_that_is_promised_and_not_there_is_named(fresh):
+    info = json.loads((fresh / "meta/info.json").read_text())
+    name = min(key for key in info["features"] if key.startswith("truth."))
+    features = {f"{k}_" if k == name else k: spec for k, spec in info["features"].items()}
+    edit_info(fresh, features=features)
+    with pytest.raises(DatasetError, match=f"no column '{name}_'"):
+        describe(fresh)
+    assert not verify(fresh).ok
+
+
+def test_a_dataset_of_ours_without_its_manifest_is_not_taken_for_another(fresh):
+    (fresh / "meta/armillary/manifest.json").unlink()
+    for look in (verify, describe, open_dataset):
+        with pytest.raises(
+            DatasetError, match=r"manifest\.json is missing, without which its poses"
+        ):
+            look(fresh)

@@ -195,3 +195,17 @@ def test_records_of_another_manifest_are_named(evaluation: Path) -> None:
     manifest = Manifest("tabletop", "push", (EpisodeSpec("push-0", 1, 1),), 2, 0.03, "m")
     replace(manifest, budget=3).save(evaluation / "manifest.json")
     assert "belong to another manifest: model, random" in text_of(view(evaluation).page)
+
+
+def test_a_dataset_without_a_colour_camera_called_rgb_shows_what_it_has(tmp_path: Path) -> None:
+    for name, without in (("depth", ("rgb",)), ("nothing", ("rgb", "depth", "segmentation"))):
+        writer = DatasetWriter(tmp_path / name, 20)
+        writer.write(0, counting_episodes(without)[0])
+        writer.finalize()
+    shown = view(tmp_path / "depth", tmp_path / "depth.html").page.read_text()
+    assert shown.count('alt="Depth of picture') == 9
+    assert 'alt="Picture' not in shown
+    assert (
+        "What was recorded"
+        not in view(tmp_path / "nothing", tmp_path / "nothing.html").page.read_text()
+    )

@@ -152,3 +152,11 @@ def test_changes_that_cannot_be():
         Changes(yaw_rad=-1.0)
     with pytest.raises(ConfigError, match=r"within 0 to 1, got 1\.5"):
         drop_points(np.ones(3, bool), np.random.default_rng(0), 1.5)
+
+
+@pytest.mark.parametrize(
+    "change", [{"yaw_rad": np.nan}, {"yaw_rad": np.inf}, {"shift_m": (np.nan, 0.0, 0.0)}]
+)
+def test_changes_that_are_no_numbers(change):
+    with pytest.raises(ConfigError, match="Changes go up to a yaw and shifts of 0 or more"):
+        Changes(**change)

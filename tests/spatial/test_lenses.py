@@ -223,3 +223,14 @@ def test_what_is_no_lens_is_refused():
         Lens(K, "brown_conrady", torch.zeros(3))
     with pytest.raises(ShapeError, match="NaN or infinity; calibrate it again"):
         Lens(K, "kannala_brandt", torch.full((4,), float("nan")))
+
+
+def test_where_a_lens_sees_nothing_no_part_of_a_point_is_told():
+    lens = Lens(
+        torch.tensor([[60.0, 0, 32], [0, 60, 24], [0, 0, 1]]),
+        "brown_conrady",
+        torch.tensor([-0.5, 0, 0, 0]),
+    )
+    points = unproject_lens(torch.tensor([[32.0, 24.0], [900.0, 24.0]]), torch.ones(2), lens)
+    assert torch.isfinite(points[0]).all()
+    assert points[1].isnan().all()

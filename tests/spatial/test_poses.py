@@ -102,3 +102,11 @@ def test_what_is_no_pose_is_refused(spoil, sentence):
     with pytest.raises(ShapeError, match=sentence) as caught:
         check_pose(spoil(pose), "step 3 of a.csv")
     assert "step 3 of a.csv" in str(caught.value)
+
+
+def test_nothing_is_no_wrong_pose_and_nan_has_no_quaternion():
+    check_pose(torch.zeros(0, 4, 4), "none")
+    poses = torch.eye(4).repeat(2, 1, 1)
+    poses[1, 0, 0] = torch.nan
+    with pytest.raises(ShapeError, match="quaternion of a pose with NaN or infinity"):
+        quaternion_from_pose(poses)

@@ -117,3 +117,21 @@ def test_what_cannot_be_asked():
         farthest_points(np.full((3, 3), np.nan), 1)
     with pytest.raises(ShapeError, match="nearest points of NaN"):
         nearest_points(points, np.full((1, 3), np.nan), 1)
+
+
+@pytest.mark.parametrize("count", [1, 2, 5, 27])
+def test_ties_beyond_the_last_neighbour_go_to_the_lower_row_too(count):
+    """On a grid nearly every neighbourhood ends within a tie; the tree would choose by its own."""
+    axis = np.arange(3.0)
+    grid = np.stack(np.meshgrid(axis, axis, axis, indexing="ij"), -1).reshape(-1, 3)
+    rows, distance_m = nearest_points(grid, grid, count)
+    squares = np.square(grid[:, None] - grid).sum(-1)
+    order = np.argsort(squares, axis=1, kind="stable")[:, :count]
+    assert np.array_equal(rows, order)
+    assert np.allclose(distance_m, np.sqrt(np.take_along_axis(squares, order, axis=1)))
+
+
+def test_doubled_points_are_neighbours_in_their_order():
+    rows, distance_m = nearest_points(np.zeros((400, 3)), np.zeros((2, 3)), 5)
+    assert rows.tolist() == [[0, 1, 2, 3, 4]] * 2
+    assert (distance_m == 0).all()

@@ -213,3 +213,9 @@ def test_bad_use_is_one_sentence(world):
     closed.close()
     with pytest.raises(WorldError, match="closed"):
         closed.reset(0)
+
+
+@pytest.mark.parametrize("gap", [np.nan, np.inf, -1.0, 1e300])
+def test_a_gap_between_cameras_is_an_angle(gap):
+    with pytest.raises(ConfigError, match="camera_gap_deg is 0 to 360"):
+        make_world("tabletop", camera_gap_deg=gap)

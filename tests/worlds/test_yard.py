@@ -379,3 +379,16 @@ def test_a_jump_out_of_the_yard_is_refused():
     world.reset(1)
     with pytest.raises(WorldError, match="no free place is 40 m away; ask for less"):
         world.teleport_away(np.random.default_rng(0), 40.0)
+
+
+def test_noise_brings_nothing_back_from_beyond_the_reach():
+    world = make_world("yard", sensors=("lidar",), reach_m=2.0, noise_m=0.3)
+    ranges = [world.reset(seed).streams["lidar"] for seed in range(6)]
+    assert np.nanmax(ranges) <= 2.0
+    assert np.isnan(ranges).any()
+
+
+@pytest.mark.parametrize("reach_m", [np.inf, np.nan, 0.0])
+def test_a_reach_that_is_none_is_refused(reach_m):
+    with pytest.raises(ConfigError, match="reach_m is above 0 m and finite"):
+        make_world("yard", reach_m=reach_m)

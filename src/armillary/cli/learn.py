@@ -11,6 +11,9 @@ from armillary.cli.outcome import Outcome
 from armillary.cli.parse import Command, settings_of
 from armillary.cli.progress import bar
 
+# What ``pose`` means where a world has no camera.
+_POSE_OF = {"yard": "world_from_lidar"}
+
 
 @dataclass(frozen=True, kw_only=True)
 class Record(Command):
@@ -46,7 +49,8 @@ class Record(Command):
         """Record."""
         from armillary.worlds import record
 
-        names = ("world_from_camera" if n == "pose" else n for n in self.sensors.split(",") if n)
+        pose = _POSE_OF.get(self.world, "world_from_camera")
+        names = (pose if n == "pose" else n for n in self.sensors.split(",") if n)
         with bar("recording") as progress:
             found = record(
                 self.world,

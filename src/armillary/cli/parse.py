@@ -90,9 +90,11 @@ def settings_of(pairs: Sequence[str], flag: str) -> dict[str, Any]:
 
 def _value(text: str) -> Any:
     try:
-        return json.loads(text)
-    except ValueError:
+        value = json.loads(text)
+        json.dumps(value, allow_nan=False)
+    except ValueError:  # words, and NaN and infinity, which no setting can be
         return text
+    return value
 
 
 def sentence(box: str, prog: str) -> str:

@@ -49,7 +49,7 @@ class TrainingError(ArmillaryError, RuntimeError):
 
 
 class CheckFailedError(ArmillaryError):
-    """A check ran and did not hold (``data verify``, ``bench verify``)."""
+    """A check ran and did not hold (``check_world`` and its like, a ledger, a signature)."""
 
     exit_code = 1
 

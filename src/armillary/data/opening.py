@@ -32,6 +32,11 @@ def open_dataset(path: Path | str) -> Dataset:
     features = _features(path, info)
     places = _places(path, features)
     dataset = Dataset(path, info, places["length"], places, layout.stream_names(features))
+    if (path / layout.ABOUT).is_file() and not dataset.is_ours:
+        raise DatasetError(
+            f"{path}: {layout.MANIFEST} is missing, without which its poses, clouds and units are "
+            "not read; fetch it again, or repeat the command that wrote the dataset."
+        )
     _check_counts(dataset)
     _check_files(dataset)
     return dataset

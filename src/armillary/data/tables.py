@@ -69,7 +69,7 @@ def opened_parquet(
             yield file
     except FileNotFoundError as error:
         raise FormatError(f"{path}: there is no such file; a parquet file is needed.") from error
-    except (pa.ArrowException, OSError) as error:
+    except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
         raise FormatError(f"{path}: cannot be read as parquet ({_first_line(error)}).") from error
 
 
@@ -87,8 +87,10 @@ def array(table: pa.Table, name: str) -> np.ndarray:
     """Return a numeric column as [T] or [T Q].
 
     Raises:
-        FormatError: the column holds no numbers, or lists of different lengths.
+        FormatError: there is no such column, it holds no numbers, or lists of different lengths.
     """
+    if name not in table.column_names:
+        raise FormatError(f"There is no column {name!r} in the table, though it is promised.")
     column = table.column(name).combine_chunks()
     if isinstance(column, pa.ChunkedArray):
         column = pa.concat_arrays(column.chunks) if column.num_chunks else pa.array([])

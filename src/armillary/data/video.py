@@ -95,7 +95,7 @@ class VideoReader:
     def __init__(self, path: Path, kind: StreamKind = "rgb") -> None:
         self.path = path
         with decoding(path):
-            self._container = av.open(str(path))
+            self._container = opened(path)
             self._stream = first_video_stream(self._container, path)
             self._stream.codec_context.thread_count = 1
             self._pts, self._key_pts = _packet_times(self._container, self._stream)
@@ -185,6 +185,15 @@ def _luma(frame: av.VideoFrame) -> np.ndarray:
     return rows[: frame.height, : frame.width].copy()
 
 
+def opened(path: Path) -> Any:
+    """Open a video file to read; what it tells in words may be in any encoding.
+
+    Raises:
+        av.error.FFmpegError: it is no video, or damaged.
+    """
+    return av.open(str(path), metadata_encoding="utf-8", metadata_errors="replace")
+
+
 @contextmanager
 def decoding(path: Path) -> Iterator[None]:
     """Turn what FFmpeg says about a file into one sentence.
@@ -208,6 +217,8 @@ def first_video_stream(container: Any, path: Path) -> Any:
     if not container.streams.video:
         raise FormatError(f"{path}: holds no video stream.")
     stream = container.streams.video[0]
+    if stream.codec_context is None:
+        raise FormatError(f"{path}: its video is of a codec that is not known here, or damaged.")
     if not 0 < stream.width * stream.height <= MAX_PIXELS:
         size = f"{stream.width}x{stream.height}"
         raise FormatError(f"{path}: frames of {size} are refused; at most {MAX_PIXELS} pixels.")

@@ -10,6 +10,7 @@ import numpy as np
 from jaxtyping import Int64
 
 from armillary.benchmark.machine import date
+from armillary.core.values import StreamKind
 from armillary.data import Dataset, describe, open_dataset
 from armillary.data.depth import to_metres
 from armillary.data.resize import resized
@@ -41,20 +42,28 @@ def dataset_page(path: Path) -> ReportContents:
 
 def _contact_sheet(dataset: Dataset) -> ContactSheet | None:
     """Return pictures of steps that are evenly spaced over the whole dataset."""
-    if dataset.cameras.get("rgb") != "rgb":
+    cameras = dataset.cameras
+    colour = _first(cameras, "rgb")
+    depth = _first(cameras, "depth")
+    if colour is None and depth is None:
         return None
     total = int(dataset.lengths.sum())
     count = min(_PICTURES, total)
     places = ((np.arange(count) + 0.5) * total / count).astype(np.int64)
-    depths: list[np.ndarray] = []
-    if dataset.cameras.get("depth") == "depth":
-        depths = [to_metres(image) for image in _pictures(dataset, "depth", places)]
+    pictures = _pictures(dataset, colour, places) if colour else []
+    raw = _pictures(dataset, depth, places) if depth else []
+    below = " Below each picture its depth." if pictures and raw else ""
     return ContactSheet(
-        rgb=tuple(_pictures(dataset, "rgb", places)),
-        depth_m=tuple(depths),
-        caption=f"{count} steps, evenly spaced over all episodes"
-        + (". Below each picture its depth." if depths else "."),
+        rgb=tuple(pictures),
+        depth_m=tuple(to_metres(image) for image in raw),
+        caption=f"{count} steps, evenly spaced over all episodes.{below}",
     )
+
+
+def _first(cameras: Mapping[str, StreamKind], kind: str) -> str | None:
+    """Return the camera that is called by its kind, or else the first of it."""
+    found = [name for name, each in cameras.items() if each == kind]
+    return kind if kind in found else next(iter(found), None)
 
 
 def _pictures(dataset: Dataset, name: str, places: Int64[np.ndarray, " K"]) -> list[np.ndarray]:
@@ -65,7 +74,7 @@ def _pictures(dataset: Dataset, name: str, places: Int64[np.ndarray, " K"]) -> l
     for episode in np.unique(episodes).tolist():
         steps = (places[episodes == episode] - starts[episode]).tolist()
         images = dataset.frames(episode, name, steps)
-        found += [_small(image, average=name == "rgb") for image in images]
+        found += [_small(image, average=dataset.cameras[name] == "rgb") for image in images]
     return found
 
 
@@ -86,7 +95,7 @@ def _facts(about: Mapping[str, Any]) -> dict[str, str]:
         if shortest == longest
         else f"{shortest:,}-{longest:,}",
         **{name: _stream(spec) for name, spec in about["streams"].items()},
-        "actions": f"{width} numbers per step" if width else "none: plain video",
+        "actions": f"{width} numbers per step" if width else "none",
         "source of the first": about["source"],
         "licence": about["license"] or "unknown",
         "size": f"{about['bytes'] / 1e6:,.1f} MB",

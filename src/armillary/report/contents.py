@@ -85,7 +85,7 @@ class ContactSheet:
     """What was recorded: pictures and, below each, its depth.
 
     Attributes:
-        rgb: pictures of different episodes.
+        rgb: pictures of different episodes. Empty without colour.
         depth_m: camera z of the same pictures, metres; NaN or 0 is invalid. Empty without depth.
         caption: how much of it there is, e.g. ``400 episodes, 16,000 steps``.
     """

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from itertools import zip_longest
 from pathlib import Path
 
 import numpy as np
@@ -108,8 +109,8 @@ def _numbered(results: Sequence[ResultGroup]) -> tuple[list[_Group], list[tuple[
 def _contact(sheet: ContactSheet) -> dict:
     limits = depth_range(sheet.depth_m)
     depths = [png_uri(depth_picture(d, *limits)) for d in sheet.depth_m] if limits else []
-    depths += [""] * (len(sheet.rgb) - len(depths))
-    pairs = [(png_uri(rgb), depth) for rgb, depth in zip(sheet.rgb, depths, strict=False)]
+    pictures = [png_uri(rgb) for rgb in sheet.rgb]
+    pairs = list(zip_longest(pictures, depths, fillvalue=""))
     return {"caption": sheet.caption, "pairs": pairs, "range": limits}
 
 

@@ -90,7 +90,7 @@ class Changes:
         shift_m: up to so much along x, y, z, to either side.
 
     Raises:
-        ConfigError: a range that is negative, or a scale below one.
+        ConfigError: a range that is negative or not finite, or a scale below one.
     """
 
     yaw_rad: float = math.pi
@@ -98,7 +98,8 @@ class Changes:
     shift_m: tuple[float, float, float] = (0.2, 0.2, 0.0)
 
     def __post_init__(self) -> None:
-        if min(self.yaw_rad, *self.shift_m) < 0 or not (1 <= self.scale < math.inf):
+        far = self.yaw_rad, *self.shift_m
+        if not (all(0 <= most < math.inf for most in far) and 1 <= self.scale < math.inf):
             raise ConfigError(
                 f"Changes go up to a yaw and shifts of 0 or more and a factor of 1 or more, got "
                 f"{self.yaw_rad}, {self.shift_m} and {self.scale}."

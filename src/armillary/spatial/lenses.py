@@ -125,7 +125,8 @@ def unproject_lens(
     """
     distorted = unproject(pixels, torch.ones_like(depth_m), lens.intrinsics)[..., :2]
     normalised = undistort(distorted, lens)
-    return torch.cat([normalised, torch.ones_like(normalised[..., :1])], -1) * depth_m[..., None]
+    seen = torch.where(normalised[..., :1].isnan(), torch.nan, 1.0).to(normalised)
+    return torch.cat([normalised, seen], -1) * depth_m[..., None]
 
 
 def rays(pixels: Float[Tensor, "*B P 2"], lens: Lens) -> Float[Tensor, "*B P 3"]:

@@ -69,7 +69,12 @@ def quaternion_from_pose(pose: Float[Tensor, "*B 4 4"]) -> Float[Tensor, "*B 4"]
 
     Source: Bar-Itzhack 2000: the eigenvector of the largest eigenvalue of a symmetric 4x4; exact
     for every rotation, also by half a turn where shortcuts through the trace lose digits.
+
+    Raises:
+        ShapeError: NaN or infinity.
     """
+    if not torch.isfinite(pose).all():
+        raise ShapeError("The quaternion of a pose with NaN or infinity was asked; leave it out.")
     r = pose[..., :3, :3]
     xx, yy, zz = r[..., 0, 0], r[..., 1, 1], r[..., 2, 2]
     xy, xz, yz = r[..., 0, 1], r[..., 0, 2], r[..., 1, 2]
@@ -117,6 +122,8 @@ def check_pose(pose: Float[Tensor, "*B 4 4"], where: str, tolerance: float = 1e-
     """
     if not torch.isfinite(pose).all():
         raise ShapeError(f"{where}: a pose holds NaN or infinity; leave such steps out.")
+    if not pose.numel():
+        return
     turn = pose[..., :3, :3]
     eye = torch.eye(4, dtype=pose.dtype, device=pose.device)
     if (pose[..., 3, :] - eye[3]).abs().max() > tolerance:

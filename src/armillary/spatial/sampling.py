@@ -76,13 +76,28 @@ def nearest_points(
     if not np.isfinite(queries_m).all():
         raise ShapeError("The nearest points of NaN or infinity were asked for; leave it out.")
     tree = KDTree(points_m, leafsize=_LEAF, compact_nodes=False, balanced_tree=False)
-    distance_m, row = tree.query(queries_m, k=np.arange(1, count + 1))
+    most = min(count + 1, len(points_m))
+    distance_m, row = tree.query(queries_m, k=np.arange(1, most + 1))
     # By distance, then by row: the tree leaves the order of ties open.
     order = np.lexsort((row, distance_m), axis=-1)
-    return (
-        np.take_along_axis(row, order, axis=-1).astype(np.int64),
-        np.take_along_axis(distance_m, order, axis=-1).astype(np.float64),
-    )
+    row = np.take_along_axis(row, order, axis=-1).astype(np.int64)
+    distance_m = np.take_along_axis(distance_m, order, axis=-1).astype(np.float64)
+    # And which of them it returns, where a tie goes on beyond the last that is asked for.
+    for at in np.flatnonzero(distance_m[:, -1] <= distance_m[:, count - 1]) if most > count else ():
+        row[at, :count], distance_m[at, :count] = _ties(
+            tree, queries_m[at], distance_m[at, -1], count
+        )
+    return row[:, :count], distance_m[:, :count]
+
+
+def _ties(
+    tree: KDTree, query_m: np.ndarray, reach_m: float, count: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return the ``count`` nearest within a distance by a look at all of them."""
+    found = np.array(tree.query_ball_point(query_m, reach_m * (1 + 1e-9) + 1e-300), np.int64)
+    squares = np.square(tree.data[found] - query_m).sum(axis=1)
+    order = np.lexsort((found, squares))[:count]
+    return found[order], np.sqrt(squares[order])
 
 
 def patches(points_m: Float[np.ndarray, "P 3"], count: int, near: int) -> Patches:

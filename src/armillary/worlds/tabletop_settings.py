@@ -137,6 +137,8 @@ class TabletopSettings:
                     f"tabletop: {name} is (lowest, highest) within {least:g} to {most:g}, got "
                     f"({low:g}, {high:g})."
                 )
+        if not 0 <= self.camera_gap_deg <= 360:
+            raise ConfigError(f"tabletop: camera_gap_deg is 0 to 360, got {self.camera_gap_deg:g}.")
         if not 1 <= self.num_cameras <= _MOST_CAMERAS:
             raise ConfigError(
                 f"tabletop: num_cameras is 1 to {_MOST_CAMERAS}, got {self.num_cameras}."

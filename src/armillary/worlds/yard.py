@@ -326,7 +326,8 @@ class Yard:
         ranges = cast(world_from_lidar[:2, 3], azimuth, self._layout.segments_m, circles)
         ranges = np.where(ranges <= self._settings.reach_m, ranges, np.nan)
         rng = generator(f"yard.scan.{purpose}", state.seed, state.step)
-        return as_scanned(ranges, rng, self._settings.noise_m, self._settings.dropout)
+        noisy = as_scanned(ranges, rng, self._settings.noise_m, self._settings.dropout)
+        return np.where(noisy <= self._settings.reach_m, noisy, np.float32(np.nan))
 
     def _truth(self, state: YardState) -> dict[str, np.ndarray]:
         mover = self._mover(state.walked_m)

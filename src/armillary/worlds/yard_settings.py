@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, get_type_hints
@@ -67,7 +68,7 @@ class YardSettings:
             ("image_size", 16 <= self.image_size <= 1024, "16 to 1024 pixels"),
             ("beams", 2 <= self.beams <= _MOST_BEAMS, f"2 to {_MOST_BEAMS}"),
             ("field_deg", 0 < self.field_deg <= 360, "above 0 and at most 360"),
-            ("reach_m", self.reach_m > 0, "above 0 m"),
+            ("reach_m", 0 < self.reach_m < math.inf, "above 0 m and finite"),
             ("noise_m", 0 <= self.noise_m < 1, "0 or more and below 1 m"),
             ("dropout", 0 <= self.dropout <= 1, "0 to 1"),
             ("drift", 0 <= self.drift < 1, "0 or more and below 1"),

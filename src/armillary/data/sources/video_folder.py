@@ -19,7 +19,7 @@ import numpy as np
 from armillary.core.errors import FormatError
 from armillary.data.resize import Size, covered
 from armillary.data.sources.source import files_with
-from armillary.data.video import PIXELS, Converter, decoding, first_video_stream
+from armillary.data.video import PIXELS, Converter, decoding, first_video_stream, opened
 
 _MODERN = {".mp4", ".m4v", ".mov", ".mkv", ".webm", ".ts", ".mts", ".m2ts"}
 _OLDER = {".avi", ".mpg", ".mpeg", ".wmv", ".flv", ".3gp", ".ogv", ".gif"}
@@ -72,7 +72,7 @@ def examine(path: Path) -> Clip:
     """
     if path.stat().st_size == 0:
         raise FormatError(f"{path}: the file is empty.")
-    with decoding(path), av.open(str(path)) as container:
+    with decoding(path), opened(path) as container:
         stream = first_video_stream(container, path)
         packets = [packet for packet in container.demux(stream) if packet.size]
         if not packets:
@@ -129,7 +129,7 @@ def resampled(path: Path, fps: float | int, size: Size) -> Iterator[tuple[int, n
 def _upright(path: Path) -> Iterator[tuple[float, np.ndarray]]:
     """Yield seconds from the first frame, ascending, and the upright frame."""
     convert = Converter(PIXELS["rgb"])
-    with decoding(path), av.open(str(path)) as container:
+    with decoding(path), opened(path) as container:
         stream = first_video_stream(container, path)
         stream.codec_context.thread_count = 1
         first_s, last_s = 0.0, -1.0
