@@ -44,9 +44,11 @@ def test_arms_have_the_same_parameters_tokens_and_training(arm):
 
 
 def test_subsets_are_subsets_and_the_fused_model_may_miss_any():
-    recipe = fused_recipe(tabletop(), 0.3)
+    recipe = fused_recipe(tabletop(), 0.3, 0.6)
     assert recipe.model.optional_sensors == FUSED.sensors
     assert recipe.objective.sensor_dropout == 0.3
+    assert recipe.settling.sensor_dropout == 0.6
+    assert recipe.settling.clips == 2 * tabletop().settling.clips
     assert recipe.model.encoder == tabletop().model.encoder
     assert all({*sensors} <= {*FUSED.sensors} for sensors in SUBSETS.values())
 

@@ -112,6 +112,22 @@ def test_a_run_settles_as_it_learned(tmp_path):
         assert same == (left_out is None), left_out
 
 
+def test_sensors_may_be_left_out_more_often_than_the_encoder_learned_with(tmp_path):
+    more = replace(CONFIG.settling, varied=True, sensor_dropout=0.75)
+    run(tmp_path / "whole", **VARIED | {"settling": more})
+    run(tmp_path / "first", **VARIED | {"settling": SettlingConfig()})
+    whole = load_model(tmp_path / "whole" / "model").state_dict()
+    for share in (0.75, 0.5):
+        model = load_model(tmp_path / "first" / "model")
+        settle(
+            model, tiny_windows(), CONFIG.settling, CONFIG.seed, varied=COLOUR, sensor_dropout=share
+        )
+        same = all(torch.equal(value, whole[name]) for name, value in model.state_dict().items())
+        assert same == (share == 0.75)
+    with pytest.raises(ConfigError, match=r"settling\.sensor_dropout must be in \[0, 1\), got 1"):
+        SettlingConfig(sensor_dropout=1.0)
+
+
 @pytest.mark.parametrize("changes", [{}, VARIED], ids=["plain", "varied"])
 def test_a_run_killed_in_it_goes_on_with_another_rate_and_tells_what_was_told(tmp_path, changes):
     first = run(tmp_path / "whole", **changes)
