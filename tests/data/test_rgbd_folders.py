@@ -374,8 +374,26 @@ def test_pictures_called_by_a_time_or_a_number_keep_order_and_time(tmp_path, nam
         lambda step: str(3_000_000_000_000 + 33_333_333 * step),  # nanoseconds since boot, or ms
         lambda step: str(234_567_890 + 33_333 * step),  # microseconds since boot
         lambda step: f"{STAMPS_US[step] // 10**6}-{STAMPS_US[step] % 10**6}",
+        lambda step: f"{step:06d}_{0.05 - 0.003 * step:.3f}",  # frame and exposure
+        lambda step: f"{step // 2 / 30:.6f}_{'lr'[step % 2]}",
+        lambda step: f"{STAMPS_US[step // 2] // 10**6}_900000000_{'lr'[step % 2]}",
+        lambda step: f"scene_0.5_{step:06d}",
+        lambda step: f"{step:07d}-{(step // 2) * 33_333:012d}",
     ],
-    ids=["letters", "too large", "date", "more numbers", "ns of boot", "us of boot", "s-us"],
+    ids=[
+        "letters",
+        "too large",
+        "date",
+        "more numbers",
+        "ns of boot",
+        "us of boot",
+        "s-us",
+        "exposure",
+        "two cameras",
+        "two cameras in ns",
+        "a version",
+        "twice a time",
+    ],
 )
 def test_names_that_tell_no_time_are_said(tmp_path, name):
     folder = renamed(scannet(tmp_path / "in"), name)

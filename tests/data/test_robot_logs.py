@@ -504,10 +504,11 @@ def test_a_picture_of_a_part_of_the_sensor_has_its_middle_elsewhere(
     assert np.allclose([k[0, 0], k[1, 1], k[0, 2], k[1, 2]], lens)
 
 
-def joints(log: Log, step: int, now: int, names: list[str]) -> None:
+def joints(log: Log, step: int, now: int, names: list[str], moving: bool = True) -> None:
     of = {"a": 1.0, "b": 2.0, "c": 3.0, "d": 4.0}
     values = np.array([of[name] for name in names])
-    told = {"name": names, "position": values, "velocity": -values, "effort": np.zeros(0)}
+    velocity = -values if moving else np.zeros(0)
+    told = {"name": names, "position": values, "velocity": velocity, "effort": np.zeros(0)}
     log.put("/joints", "sensor_msgs/msg/JointState", now, header=header(log, now, ""), **told)
 
 
@@ -528,11 +529,36 @@ def test_joints_of_another_bag_keep_their_columns(tmp_path):
         record(tmp_path / f"in/{name}.bag", "bag", extra=extra)
     [(path, why)] = ingest(tmp_path / "in", tmp_path / "out").skipped
     assert path.name == "c.bag"
-    assert "its 'proprio' is ('a', 'b', 'd'), the first recording's is ('a', 'b', 'c')" in why
+    assert "its 'proprio' is ('a', 'b', 'd', 6), the first recording's is ('a', 'b', 'c', 6)" in why
     dataset = open_dataset(tmp_path / "out")
     assert len(dataset) == 2
     for index in range(2):
         assert (dataset.read(index).streams["proprio"].values[:, :3] == [1, 2, 3]).all()
+
+
+def test_bags_that_tell_more_or_others_of_their_joints_are_left_out(tmp_path):
+    """As states and as actions, one after another: the first decides."""
+    (tmp_path / "in").mkdir()
+    for name, names, moving in (("a", "abc", True), ("b", "abc", False), ("c", "abd", True)):
+        extra = functools.partial(joints, names=list(names), moving=moving)
+        record(tmp_path / f"in/{name}.bag", "bag", extra=extra)
+    for topic in ("", "/joints"):
+        options = IngestOptions(action_topic=topic)
+        summary = ingest(tmp_path / "in", tmp_path / f"out{len(topic)}", options=options)
+        assert summary.written == 1
+        assert [path.name for path, _ in summary.skipped] == ["b.bag", "c.bag"]
+        what = "its 'action' is" if topic else "its 'proprio' is"
+        assert all(what in why for _, why in summary.skipped)
+
+
+def test_a_size_that_is_of_a_part_or_of_the_whole_binned_is_asked_about(tmp_path):
+    whole = (slice(None), slice(None))
+    extra = functools.partial(cropped, image_of=whole, binned=2, packed=False)
+    record(tmp_path / "log", "db3", depth="", extra=extra)
+    with pytest.raises(
+        FormatError, match=r"32x24 may be a part of the sensor \(roi\) or all of it"
+    ):
+        ingest(tmp_path / "log", tmp_path / "out", options=IngestOptions(topics=("/part/image",)))
 
 
 def test_a_fixed_camera_that_watches_an_arm_is_as_it_should_be(tmp_path):

@@ -131,6 +131,17 @@ def test_ties_beyond_the_last_neighbour_go_to_the_lower_row_too(count):
     assert np.allclose(distance_m, np.sqrt(np.take_along_axis(squares, order, axis=1)))
 
 
+@pytest.mark.parametrize("count", [2, 7, 19])
+def test_more_neighbours_begin_with_the_fewer_where_squares_are_not_exact(count):
+    axis = np.arange(4) * 0.1
+    grid = np.stack(np.meshgrid(axis, axis, axis, indexing="ij"), -1).reshape(-1, 3)
+    rows, distance_m = nearest_points(grid, grid, count)
+    more, _ = nearest_points(grid, grid, count + 9)
+    assert np.array_equal(rows, more[:, :count])
+    tied = distance_m[:, 1:] == distance_m[:, :-1]
+    assert (rows[:, 1:] > rows[:, :-1])[tied].all()
+
+
 def test_doubled_points_are_neighbours_in_their_order():
     rows, distance_m = nearest_points(np.zeros((400, 3)), np.zeros((2, 3)), 5)
     assert rows.tolist() == [[0, 1, 2, 3, 4]] * 2

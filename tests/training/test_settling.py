@@ -126,6 +126,10 @@ def test_sensors_may_be_left_out_more_often_than_the_encoder_learned_with(tmp_pa
         assert same == (share == 0.75)
     with pytest.raises(ConfigError, match=r"settling\.sensor_dropout must be in \[0, 1\), got 1"):
         SettlingConfig(sensor_dropout=1.0)
+    with pytest.raises(
+        ConfigError, match=r"settling\.sensor_dropout needs model\.optional_sensors"
+    ):
+        run(tmp_path / "none", settling=more)
 
 
 @pytest.mark.parametrize("changes", [{}, VARIED], ids=["plain", "varied"])

@@ -52,7 +52,10 @@ def _contact_sheet(dataset: Dataset) -> ContactSheet | None:
     places = ((np.arange(count) + 0.5) * total / count).astype(np.int64)
     pictures = _pictures(dataset, colour, places) if colour else []
     raw = _pictures(dataset, depth, places) if depth else []
-    below = " Below each picture its depth." if pictures and raw else ""
+    below = ""
+    if colour and depth:
+        own = (colour, depth) == ("rgb", "depth")
+        below = f" Below each picture {'its depth' if own else f'of {colour} that of {depth}'}."
     return ContactSheet(
         rgb=tuple(pictures),
         depth_m=tuple(to_metres(image) for image in raw),

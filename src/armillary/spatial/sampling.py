@@ -95,9 +95,9 @@ def _ties(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Return the ``count`` nearest within a distance by a look at all of them."""
     found = np.array(tree.query_ball_point(query_m, reach_m * (1 + 1e-9) + 1e-300), np.int64)
-    squares = np.square(tree.data[found] - query_m).sum(axis=1)
-    order = np.lexsort((found, squares))[:count]
-    return found[order], np.sqrt(squares[order])
+    distance_m = np.sqrt(np.square(tree.data[found] - query_m).sum(axis=1))
+    order = np.lexsort((found, distance_m))[:count]
+    return found[order], distance_m[order]
 
 
 def patches(points_m: Float[np.ndarray, "P 3"], count: int, near: int) -> Patches:

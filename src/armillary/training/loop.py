@@ -83,13 +83,18 @@ def train(
         progress: called after each step.
 
     Raises:
-        ConfigError: ``out`` holds a run and ``resume`` is off.
+        ConfigError: ``out`` holds a run and ``resume`` is off, or settings that do not go together.
         TrainingError: fewer clips than a batch, or the loss is not a number.
         DatasetError: no episode is long enough for the clips of ``config.settling``.
         CheckpointError: the checkpoint to resume belongs to other settings or data.
         StorageError: the disk is full or not writable.
     """
     _check(config, windows, out, resume)
+    if config.settling.sensor_dropout and not model_config.optional_sensors:
+        raise ConfigError(
+            "settling.sensor_dropout needs model.optional_sensors, which is empty. Leave it out or "
+            "name the sensors that may be missing."
+        )
     with _threads(config.threads), join_processes() as processes:
         model = untrained(model_config, config.seed)
         fit_scales(model, windows, config.seed)

@@ -2,8 +2,8 @@
 
 A name is ``number-microseconds`` (Redwood), or holds a time (seconds with a fraction; seconds and
 nanoseconds, nine digits; whole seconds, milli-, micro- or nanoseconds since 1970), or else the
-number of a frame, 30 a second. What could be read in two ways is refused: a wrong time brings the
-depth of another moment.
+number of a frame, 30 a second. Where numbers of a name tell another order than its time, or two
+pictures have the same, the folder is refused: a wrong time brings the depth of another moment.
 """
 
 from __future__ import annotations
@@ -41,8 +41,8 @@ def times_ns(stems: Sequence[str], where: str) -> Int64[np.ndarray, " T"]:
     odd = next((stem for stem in stems if not re.search(r"\d", stem)), "" if stems else "nothing")
     if odd:
         raise FormatError(f"{where}: numbered pictures (0.png, 1.png) were expected, got {odd}.")
-    told = _redwood(stems, where) or _stamped(stems) or _counted(stems, where)
-    if max(map(abs, told)) >= _LATEST_NS:
+    told = _redwood(stems, where) or _stamped(stems, where) or _counted(stems, where)
+    if max(map(abs, told)) >= _LATEST_NS or len({*told}) < len(told):
         raise _unclear(where, stems)
     return np.array(told, np.int64)
 
@@ -63,20 +63,34 @@ def _redwood(stems: Sequence[str], where: str) -> list[int] | None:
     return [time * 1000 for _, time in parts]
 
 
-def _stamped(stems: Sequence[str]) -> list[int] | None:
+def _stamped(stems: Sequence[str], where: str) -> list[int] | None:
     """Return times where every name holds one in seconds, with what is below a second."""
-    found = [_SECONDS.findall(stem) for stem in stems]
-    if all(len(times) == 1 for times in found):
-        return [nanoseconds(time, stem) for (time,), stem in zip(found, stems, strict=True)]
-    parts = [_PARTS.findall(stem) for stem in stems]
-    if all(len(times) == 1 for times in parts):
-        return [int(seconds) * 1_000_000_000 + int(below) for ((seconds, below),) in parts]
+    for form in (_SECONDS, _PARTS):
+        found = [form.findall(stem) for stem in stems]
+        if not all(len(times) == 1 for times in found):
+            continue
+        told = [_time_ns(times[0], stem) for times, stem in zip(found, stems, strict=True)]
+        others = [_numbers(form.sub(" ", stem)) for stem in stems]
+        ordered = [time for _, time in sorted(zip(others, told, strict=True))]
+        if any(one >= other for one, other in pairwise(ordered)):
+            raise _unclear(where, stems)
+        return told
     return None
+
+
+def _time_ns(time: str | tuple[str, str], stem: str) -> int:
+    if isinstance(time, str):
+        return nanoseconds(time, stem)
+    return int(time[0]) * 1_000_000_000 + int(time[1])
+
+
+def _numbers(text: str) -> list[int]:
+    return [int(number) for number in re.findall(r"\d+", text)]
 
 
 def _counted(stems: Sequence[str], where: str) -> list[int]:
     """Return times by the one number of each name that tells them, a time or a frame."""
-    names = [[int(number) for number in re.findall(r"\d+", stem)] for stem in stems]
+    names = [_numbers(stem) for stem in stems]
     width = len(names[0])
     if any(len(name) != width for name in names):
         raise _unclear(where, stems)

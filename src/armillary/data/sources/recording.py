@@ -60,6 +60,7 @@ class Recording:
         cameras: by stream name.
         others: streams without pictures by name, values [T ...].
         actions: the command that holds from each step on.
+        commanded: names of the joints that these are about, where they are.
         left_out: sentences about what could not be used.
     """
 
@@ -70,6 +71,7 @@ class Recording:
     others: Mapping[str, Stream] = field(default_factory=dict)
     actions: Float[np.ndarray, "T A"] | None = None
     left_out: tuple[str, ...] = ()
+    commanded: tuple[str, ...] = ()
 
 
 Found = Sequence[tuple[Path, Callable[[], Recording]]]
@@ -147,7 +149,7 @@ class _Border:
         self.writer: DatasetWriter | None = None
         self.written = self.frames = 0
         self._rate = 0.0  # steps per second of the first recording
-        self._streams: dict[str, Size | int | tuple[str, ...]] = {}
+        self._streams: dict[str, Size | int | tuple[str | int, ...]] = {}
 
     def write(self, recording: Recording) -> list[str]:
         """Write the stretches of a recording; return sentences about what was left out."""
@@ -196,12 +198,12 @@ class _Border:
 
     def _write_part(self, recording: Recording, steps: np.ndarray, *, whole: bool) -> None:
         cameras = {name: self._frames(cam, steps) for name, cam in recording.cameras.items()}
-        sizes: dict[str, Size | int | tuple[str, ...]] = {
+        sizes: dict[str, Size | int | tuple[str | int, ...]] = {
             n: size for n, (size, _) in cameras.items()
         }
-        sizes |= {
-            n: s.columns or int(np.prod(s.values.shape[1:])) for n, s in recording.others.items()
-        }
+        sizes |= {n: _width(s.values, s.columns) for n, s in recording.others.items()}
+        if recording.actions is not None:
+            sizes["action"] = _width(recording.actions, recording.commanded)
         self._check_same(recording.name, sizes)
         rate = 1e9 / period_ns(recording.time_ns)
         self._check_rate(recording.name, rate)
@@ -237,7 +239,9 @@ class _Border:
             "all episodes of a dataset have one rate. Pass --fps, or ingest it on its own."
         )
 
-    def _check_same(self, name: str, sizes: Mapping[str, Size | int | tuple[str, ...]]) -> None:
+    def _check_same(
+        self, name: str, sizes: Mapping[str, Size | int | tuple[str | int, ...]]
+    ) -> None:
         if self.writer is None or sizes == self._streams:
             return
         odd = sorted(n for n in {*sizes, *self._streams} if sizes.get(n) != self._streams.get(n))
@@ -264,6 +268,12 @@ def _episode(recording: Recording, steps: np.ndarray, license_: str, whole: bool
     stretch = "" if whole else f", steps {steps[0]} to {steps[-1]}"
     source = f"{recording.name}{stretch}"
     return Episode(others, times_ns - times_ns[0], actions, source, license_)
+
+
+def _width(values: np.ndarray, names: tuple[str, ...]) -> int | tuple[str | int, ...]:
+    """Return how many numbers a step has, after the names of what they are about."""
+    width = int(np.prod(values.shape[1:]))
+    return (*names, width) if names else width
 
 
 def _whole(name: str, fps: float) -> float | int:

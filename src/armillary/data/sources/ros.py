@@ -107,8 +107,9 @@ def read(path: Path, options: IngestOptions) -> Recording:
         for _, known in found.values():
             usable &= known
         others = {name: stream for name, (stream, _) in found.items()}
-        actions, known = _actions(bag, times_ns, options, notes)
-    return Recording(path.name, times_ns, usable & known, seen, others, actions, tuple(notes))
+        actions, known, names = _actions(bag, times_ns, options, notes)
+    usable &= known
+    return Recording(path.name, times_ns, usable, seen, others, actions, tuple(notes), names)
 
 
 def _nearest(
@@ -270,22 +271,24 @@ def _whole(
 
 def _actions(
     bag: Bag, times_ns: Int64[np.ndarray, " T"], options: IngestOptions, notes: list[str]
-) -> tuple[Float[np.ndarray, "T A"] | None, Bool[np.ndarray, " T"]]:
-    """Return the command that holds at each step, and where there was one yet."""
+) -> tuple[Float[np.ndarray, "T A"] | None, Bool[np.ndarray, " T"], tuple[str, ...]]:
+    """Return the command that holds at each step, where there was one yet, and of which joints."""
     topic = options.action_topic
     if not topic:
-        return None, np.ones(len(times_ns), bool)
+        return None, np.ones(len(times_ns), bool), ()
     kind = bag.topics[topic].kind
     if kind not in COMMANDS:
         raise FormatError(
             f"{bag.path}: {topic} is of type {kind}, which is no command that is read; known: "
             f"{', '.join(COMMANDS)}."
         )
-    stamps_ns, rows = read_vectors(bag, topic, COMMANDS[kind]())
+    row = COMMANDS[kind]()
+    stamps_ns, rows = read_vectors(bag, topic, row)
     step = held(times_ns, stamps_ns)
     if (step < 0).all():
         matched(times_ns, stamps_ns, 0.0, "commands", f"{bag.path}: {topic}")
-    return rows[step], _whole(bag, topic, rows, step, notes)
+    names = row.names if isinstance(row, JointRows) else ()
+    return rows[step], _whole(bag, topic, rows, step, notes), names
 
 
 def _size(image: np.ndarray) -> Size:

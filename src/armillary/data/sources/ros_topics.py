@@ -54,14 +54,25 @@ class Lenses:
         """Return the lens of pictures of a size.
 
         Raises:
-            FormatError: of no part of the sensor that is told of.
+            FormatError: of no part of the sensor that is told of, or of two.
         """
         told = self.part.size if self.part is not None else None
         if self.part is not None and told is not None:
             binned = told[0] // self.binned[0], told[1] // self.binned[1]
-            if size in (told, binned) and size != self.whole.size:
+            if size in (told, binned) and size not in self._of_the_whole():
                 return self.part.at(size, where)
+            if size in (told, binned) and size != self.whole.size:
+                raise FormatError(
+                    f"{where}: pictures of {size[1]}x{size[0]} may be a part of the sensor (roi) "
+                    "or all of it (binned); pass --intrinsics fx fy cx cy."
+                )
         return self.whole.at(size, where)
+
+    def _of_the_whole(self) -> tuple[Size, ...]:
+        if self.whole.size is None:
+            return ()
+        rows, columns = self.whole.size
+        return self.whole.size, (rows // self.binned[0], columns // self.binned[1])
 
 
 @dataclass(frozen=True)
