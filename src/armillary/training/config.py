@@ -146,8 +146,8 @@ class SettlingConfig:
             cost little here, and what is foreseen far ahead must be learned from them.
         varied: whether clips are varied as those that the encoder learned from (``augment``), each
             once; else they are as recorded. The held-out error is always of clips as recorded.
-        sensor_dropout: probability that an optional sensor is left out of a clip, once for all;
-            None takes the objective's. Of ``clips`` clips each way to see gets a share, and a
+        sensor_dropout: probability that an optional sensor is left out of a clip, once for all; 0
+            takes the objective's. Of ``clips`` clips each way to see gets a share, and a
             predictor that sees few of one knows these by heart.
     """
 
@@ -158,10 +158,10 @@ class SettlingConfig:
     rollout_steps: int = 1
     clip_length: int = 0
     varied: bool = False
-    sensor_dropout: float | None = None
+    sensor_dropout: float = 0.0
 
     def __post_init__(self) -> None:
-        if self.sensor_dropout is not None and not 0 <= self.sensor_dropout < 1:
+        if not 0 <= self.sensor_dropout < 1:
             raise ConfigError(
                 f"settling.sensor_dropout must be in [0, 1), got {self.sensor_dropout}."
             )

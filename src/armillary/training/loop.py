@@ -202,7 +202,7 @@ class _Run:
             config.seed,
             watch,
             varied=config.augment if config.settling.varied else None,
-            sensor_dropout=_settled_dropout(config),
+            sensor_dropout=config.settling.sensor_dropout or config.objective.sensor_dropout,
         )
         if self.held_out_windows is not None and len(self.held_out_windows):
             error = step_ahead_error(model, self.held_out_windows, config.seed)
@@ -239,12 +239,6 @@ class _Run:
     def _frames_per_s(self, done: int) -> float:
         frames = (done - self.resumed_at) * self.config.batch_size * self.config.clip_length
         return frames / max(1e-9, time.perf_counter() - self.began)
-
-
-def _settled_dropout(config: TrainConfig) -> float:
-    """Return how often a sensor is left out while the predictor settles."""
-    chosen = config.settling.sensor_dropout
-    return config.objective.sensor_dropout if chosen is None else chosen
 
 
 def _check(config: TrainConfig, windows: Windows, out: Path, resume: bool) -> None:
