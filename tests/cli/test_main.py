@@ -52,19 +52,26 @@ def test_a_bug_of_ours_keeps_its_traceback(monkeypatch: pytest.MonkeyPatch) -> N
         leave(monkeypatch, ZeroDivisionError(), ["data"])
 
 
-def test_stopping_says_where_things_are(monkeypatch: pytest.MonkeyPatch, capsys) -> None:
-    assert leave(monkeypatch, KeyboardInterrupt(), ["record", "--out", "out/x"]) == 130
-    assert capsys.readouterr() == ("", "stopped; what was finished is kept in out/x\n")
+def test_stopping_says_where_things_are(monkeypatch, capsys, tmp_path) -> None:
+    words = ["record", "--out", str(tmp_path)]
+    assert leave(monkeypatch, KeyboardInterrupt(), words) == 130
+    assert capsys.readouterr() == ("", f"stopped; what was finished is kept in {tmp_path}\n")
 
 
-def test_stopping_says_where_nothing_is_gone_on_with(monkeypatch, capsys) -> None:
+def test_stopping_before_anything_is_there_says_so(monkeypatch, capsys, tmp_path) -> None:
+    words = ["ingest", "--out", str(tmp_path / "x")]
+    assert leave(monkeypatch, KeyboardInterrupt(), words) == 130
+    assert capsys.readouterr() == ("", f"stopped; nothing was written to {tmp_path / 'x'}\n")
+
+
+def test_stopping_says_where_nothing_is_gone_on_with(monkeypatch, capsys, tmp_path) -> None:
     def stop(self: Demo) -> Outcome:
         raise KeyboardInterrupt
 
     monkeypatch.setattr(Demo, "run", stop)
-    assert entry.main(["demo", "--out", "out/x"]) == 130
-    said = "stopped; what was finished is kept in out/x until the next run, which begins anew\n"
-    assert capsys.readouterr() == ("", said)
+    assert entry.main(["demo", "--out", str(tmp_path)]) == 130
+    said = f"what was finished is kept in {tmp_path} until the next run, which begins anew"
+    assert capsys.readouterr() == ("", f"stopped; {said}\n")
 
 
 def test_a_reader_that_goes_away_is_no_error() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -445,17 +446,21 @@ def test_bytes_flipped_anywhere_are_never_a_traceback(tmp_path):
             assert not (tmp_path / f"out{at}").exists()
 
 
+def record_mounted(path: Path, parent: str, *, at: Sequence[int] = range(STEPS), **how) -> None:
+    """A camera fixed to a frame, at these periods; ``how`` as in ``record``, without other tf."""
+    usual = {"encoding": "bgr8", "depth": "", "late_ns": 0, "offset_ns": 0, "tf": False}
+    chosen = SimpleNamespace(**{**usual, "extra": odometry, "info": True, **how})
+    log = Log(path, "db3")
+    with log.writer:
+        mounted = transform(log, START_NS, parent, "optical", BASE_FROM_OPTICAL)
+        log.put("/tf_static", "tf2_msgs/msg/TFMessage", START_NS, transforms=[mounted])
+        for step, periods in enumerate(at):
+            write_step(log, chosen, step, START_NS + periods * PERIOD_NS)
+
+
 def test_a_tree_that_leads_to_nothing_that_moves_is_said(tmp_path):
     """Static transforms of a camera, and an odometry that they are not tied to."""
-    log = Log(tmp_path / "log", "db3")
-    how = SimpleNamespace(
-        encoding="bgr8", depth="16UC1", late_ns=0, offset_ns=0, tf=False, extra=odometry, info=True
-    )
-    with log.writer:
-        mounted = transform(log, START_NS, "camera_link", "optical", BASE_FROM_OPTICAL)
-        log.put("/tf_static", "tf2_msgs/msg/TFMessage", START_NS, transforms=[mounted])
-        for step in range(STEPS):
-            write_step(log, how, step, START_NS + step * PERIOD_NS)
+    record_mounted(tmp_path / "log", "camera_link")
     [(_, why)] = ingest(tmp_path / "log", tmp_path / "out").skipped
     assert "leads from the frame 'optical' to what moves; world_from_camera stands still in" in why
     pose = open_dataset(tmp_path / "out").read(0).streams["world_from_camera"]
@@ -529,7 +534,10 @@ def test_joints_of_another_bag_keep_their_columns(tmp_path):
         record(tmp_path / f"in/{name}.bag", "bag", extra=extra)
     [(path, why)] = ingest(tmp_path / "in", tmp_path / "out").skipped
     assert path.name == "c.bag"
-    assert "its 'proprio' is ('a', 'b', 'd', 6), the first recording's is ('a', 'b', 'c', 6)" in why
+    assert (
+        "its 'proprio' is 6 numbers of a, b, d, the first recording's is 6 numbers of a, b, c"
+        in why
+    )
     dataset = open_dataset(tmp_path / "out")
     assert len(dataset) == 2
     for index in range(2):
@@ -562,20 +570,11 @@ def test_a_size_that_is_of_a_part_or_of_the_whole_binned_is_asked_about(tmp_path
 
 
 def test_a_fixed_camera_that_watches_an_arm_is_as_it_should_be(tmp_path):
-    log = Log(tmp_path / "log", "db3")
-    how = SimpleNamespace(
-        encoding="bgr8", depth="", late_ns=0, offset_ns=0, tf=False, info=True,
-        extra=lambda log, step, now: None,
-    )  # fmt: skip
-    with log.writer:
-        kind = "tf2_msgs/msg/TFMessage"
-        stands = transform(log, START_NS, "world", "optical", BASE_FROM_OPTICAL)
-        log.put("/tf_static", kind, START_NS, transforms=[stands])
-        for step in range(STEPS):
-            now = START_NS + step * PERIOD_NS
-            write_step(log, how, step, now)
-            arm = transform(log, now, "world", "link1", odom_from_base(step))
-            log.put("/tf", kind, now, transforms=[arm])
+    def arm(log, step, now):
+        moved = transform(log, now, "world", "link1", odom_from_base(step))
+        log.put("/tf", "tf2_msgs/msg/TFMessage", now, transforms=[moved])
+
+    record_mounted(tmp_path / "log", "world", extra=arm)
     assert ingest(tmp_path / "log", tmp_path / "out").skipped == ()
 
 
@@ -604,15 +603,7 @@ def test_images_that_are_left_out_are_named(tmp_path):
 
 
 def test_pictures_whose_time_runs_back_are_counted(tmp_path):
-    log = Log(tmp_path / "log", "mcap")
-    how = SimpleNamespace(
-        encoding="bgr8", depth="", late_ns=0, offset_ns=0, tf=False, extra=odometry, info=True
-    )
-    with log.writer:
-        mounted = transform(log, START_NS, "base_link", "optical", BASE_FROM_OPTICAL)
-        log.put("/tf_static", "tf2_msgs/msg/TFMessage", START_NS, transforms=[mounted])
-        for step, at in enumerate([0, 1, 2, 1, 4, 5]):
-            write_step(log, how, step, START_NS + at * PERIOD_NS)
+    record_mounted(tmp_path / "log", "base_link", at=[0, 1, 2, 1, 4, 5])
     summary = ingest(tmp_path / "log", tmp_path / "out")
     assert summary.frames == STEPS - 1
     assert "the time of 1 of its pictures repeats or runs back" in summary.skipped[0][1]

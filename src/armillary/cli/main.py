@@ -66,11 +66,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         show_error(str(error), error.exit_code, as_json)
         return error.exit_code
     except KeyboardInterrupt:
-        kept = _kept(words)
-        anew = (
-            "" if command is None or command.goes_on else " until the next run, which begins anew"
-        )
-        print(f"stopped; what was finished is kept{kept}{anew}", file=sys.stderr)
+        goes_on = command is None or command.goes_on
+        print(f"stopped; {_left(words, goes_on)}", file=sys.stderr)
         return INTERRUPTED
     show(outcome, as_json)
     return outcome.exit_code
@@ -141,7 +138,12 @@ def _everything() -> Any:
     return union
 
 
-def _kept(words: Sequence[str]) -> str:
+def _left(words: Sequence[str], goes_on: bool) -> str:
+    """Say what is there after an interruption; some commands write all at once or nothing."""
+    anew = "" if goes_on else " until the next run, which begins anew"
     if "--out" not in words[:-1]:
-        return ""
-    return f" in {words[words.index('--out') + 1]}"
+        return f"what was finished is kept{anew}"
+    out = words[words.index("--out") + 1]
+    if not os.path.exists(out):  # noqa: PTH110 - pathlib is not imported yet, and need not be
+        return f"nothing was written to {out}"
+    return f"what was finished is kept in {out}{anew}"

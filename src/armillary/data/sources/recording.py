@@ -60,7 +60,8 @@ class Recording:
         cameras: by stream name.
         others: streams without pictures by name, values [T ...].
         actions: the command that holds from each step on.
-        commanded: names of the joints that these are about, where they are.
+        named: names of the joints that a stream's numbers are about, or those of ``action``; they
+            are compared between recordings, and not stored.
         left_out: sentences about what could not be used.
     """
 
@@ -71,9 +72,11 @@ class Recording:
     others: Mapping[str, Stream] = field(default_factory=dict)
     actions: Float[np.ndarray, "T A"] | None = None
     left_out: tuple[str, ...] = ()
-    commanded: tuple[str, ...] = ()
+    named: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
 
+# What must be the same in all episodes: rows and columns, or how many numbers of which joints.
+Layout = Size | tuple[tuple[str, ...], int]
 Found = Sequence[tuple[Path, Callable[[], Recording]]]
 
 
@@ -149,7 +152,7 @@ class _Border:
         self.writer: DatasetWriter | None = None
         self.written = self.frames = 0
         self._rate = 0.0  # steps per second of the first recording
-        self._streams: dict[str, Size | int | tuple[str | int, ...]] = {}
+        self._streams: dict[str, Layout] = {}
 
     def write(self, recording: Recording) -> list[str]:
         """Write the stretches of a recording; return sentences about what was left out."""
@@ -198,12 +201,12 @@ class _Border:
 
     def _write_part(self, recording: Recording, steps: np.ndarray, *, whole: bool) -> None:
         cameras = {name: self._frames(cam, steps) for name, cam in recording.cameras.items()}
-        sizes: dict[str, Size | int | tuple[str | int, ...]] = {
-            n: size for n, (size, _) in cameras.items()
-        }
-        sizes |= {n: _width(s.values, s.columns) for n, s in recording.others.items()}
+        sizes: dict[str, Layout] = {name: size for name, (size, _) in cameras.items()}
+        numbers = {name: stream.values for name, stream in recording.others.items()}
         if recording.actions is not None:
-            sizes["action"] = _width(recording.actions, recording.commanded)
+            numbers["action"] = recording.actions
+        for name, values in numbers.items():
+            sizes[name] = recording.named.get(name, ()), int(np.prod(values.shape[1:]))
         self._check_same(recording.name, sizes)
         rate = 1e9 / period_ns(recording.time_ns)
         self._check_rate(recording.name, rate)
@@ -239,15 +242,13 @@ class _Border:
             "all episodes of a dataset have one rate. Pass --fps, or ingest it on its own."
         )
 
-    def _check_same(
-        self, name: str, sizes: Mapping[str, Size | int | tuple[str | int, ...]]
-    ) -> None:
+    def _check_same(self, name: str, sizes: Mapping[str, Layout]) -> None:
         if self.writer is None or sizes == self._streams:
             return
         odd = sorted(n for n in {*sizes, *self._streams} if sizes.get(n) != self._streams.get(n))
         raise FormatError(
-            f"{name}: its {odd[0]!r} is {sizes.get(odd[0], 'missing')}, the first recording's is "
-            f"{self._streams.get(odd[0], 'missing')}; all episodes of a dataset have the same "
+            f"{name}: its {odd[0]!r} is {_said(sizes.get(odd[0]))}, the first recording's is "
+            f"{_said(self._streams.get(odd[0]))}; all episodes of a dataset have the same "
             "streams and sizes. Ingest it on its own."
         )
 
@@ -270,10 +271,13 @@ def _episode(recording: Recording, steps: np.ndarray, license_: str, whole: bool
     return Episode(others, times_ns - times_ns[0], actions, source, license_)
 
 
-def _width(values: np.ndarray, names: tuple[str, ...]) -> int | tuple[str | int, ...]:
-    """Return how many numbers a step has, after the names of what they are about."""
-    width = int(np.prod(values.shape[1:]))
-    return (*names, width) if names else width
+def _said(layout: Layout | None) -> str:
+    if layout is None:
+        return "missing"
+    first, last = layout
+    if isinstance(first, int):
+        return f"{last}x{first} pixels"
+    return f"{last} numbers" + (f" of {', '.join(first)}" if first else "")
 
 
 def _whole(name: str, fps: float) -> float | int:

@@ -89,6 +89,7 @@ def read(path: Path, options: IngestOptions) -> Recording:
         times_ns = clock.stamps_ns
         usable = np.ones(len(times_ns), bool)
         notes = list(unread(bag, options, [topic.name for topic in topics.values()]))
+        named: dict[str, tuple[str, ...]] = {}
         seen = {}
         for name, topic in topics.items():
             if topic.dropped:
@@ -101,15 +102,15 @@ def read(path: Path, options: IngestOptions) -> Recording:
             seen[name] = _camera(bag, topic, topic.ordinals[step], name, options)
         found = {
             **_poses(bag, _frames(bag, topics), times_ns, options, notes),
-            **_states(bag, times_ns, options, notes),
+            **_states(bag, times_ns, options, notes, named),
             **_scans(bag, times_ns, options, notes),
         }
         for _, known in found.values():
             usable &= known
         others = {name: stream for name, (stream, _) in found.items()}
-        actions, known, names = _actions(bag, times_ns, options, notes)
+        actions, known = _actions(bag, times_ns, options, notes, named)
     usable &= known
-    return Recording(path.name, times_ns, usable, seen, others, actions, tuple(notes), names)
+    return Recording(path.name, times_ns, usable, seen, others, actions, tuple(notes), named)
 
 
 def _nearest(
@@ -217,7 +218,11 @@ def _frames(bag: Bag, topics: dict[str, CameraTopic]) -> dict[str, str]:
 
 
 def _states(
-    bag: Bag, times_ns: Int64[np.ndarray, " T"], options: IngestOptions, notes: list[str]
+    bag: Bag,
+    times_ns: Int64[np.ndarray, " T"],
+    options: IngestOptions,
+    notes: list[str],
+    named: dict[str, tuple[str, ...]],
 ) -> dict[str, Known]:
     """Return odometry and joints; a single one is ``proprio``."""
     topics = [t for kind in (ODOMETRY, JOINTS) for t in of_kind(bag, kind)]
@@ -226,9 +231,10 @@ def _states(
     for name, topic in _named(topics, "proprio").items():
         row = ROWS[bag.topics[topic].kind]()
         stamps_ns, rows = read_vectors(bag, topic, row)
-        columns = row.names if isinstance(row, JointRows) else ()
+        if isinstance(row, JointRows):
+            named[name] = row.names
         step = _nearest(bag, times_ns, stamps_ns, topic, options, notes)
-        stream = Stream("proprio", rows[step], "", _frame(bag, topic), columns=columns)
+        stream = Stream("proprio", rows[step], "", _frame(bag, topic))
         found[name] = stream, _whole(bag, topic, rows, step, notes)
     return found
 
@@ -270,12 +276,16 @@ def _whole(
 
 
 def _actions(
-    bag: Bag, times_ns: Int64[np.ndarray, " T"], options: IngestOptions, notes: list[str]
-) -> tuple[Float[np.ndarray, "T A"] | None, Bool[np.ndarray, " T"], tuple[str, ...]]:
-    """Return the command that holds at each step, where there was one yet, and of which joints."""
+    bag: Bag,
+    times_ns: Int64[np.ndarray, " T"],
+    options: IngestOptions,
+    notes: list[str],
+    named: dict[str, tuple[str, ...]],
+) -> tuple[Float[np.ndarray, "T A"] | None, Bool[np.ndarray, " T"]]:
+    """Return the command that holds at each step, and where there was one yet."""
     topic = options.action_topic
     if not topic:
-        return None, np.ones(len(times_ns), bool), ()
+        return None, np.ones(len(times_ns), bool)
     kind = bag.topics[topic].kind
     if kind not in COMMANDS:
         raise FormatError(
@@ -287,8 +297,9 @@ def _actions(
     step = held(times_ns, stamps_ns)
     if (step < 0).all():
         matched(times_ns, stamps_ns, 0.0, "commands", f"{bag.path}: {topic}")
-    names = row.names if isinstance(row, JointRows) else ()
-    return rows[step], _whole(bag, topic, rows, step, notes), names
+    if isinstance(row, JointRows):
+        named["action"] = row.names
+    return rows[step], _whole(bag, topic, rows, step, notes)
 
 
 def _size(image: np.ndarray) -> Size:

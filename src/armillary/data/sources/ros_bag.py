@@ -159,7 +159,7 @@ class Bag:
             raise self._not_compared(connection)
         try:
             told = self._types_of(text, connection.msgtype)
-        except Exception as error:  # as in ``_reading``
+        except Exception as error:  # on odd text, too, the library raises whatever comes up
             raise self._not_compared(connection) from error
         return all(
             name in self._types.fielddefs and fields == self._types.fielddefs[name][1]
