@@ -265,6 +265,13 @@ def test_other_episodes_are_not_pairs() -> None:
         summarise_task(found, ["lewm"])
 
 
+def test_an_episode_that_broke_before_it_began_is_a_pair_all_the_same() -> None:
+    mine, theirs = records("a", [True] * 4), records("b", [False] * 4)
+    theirs[2] = replace(theirs[2], outcome="crash", distances=(), actions=(), decisions=())
+    test = summarise_task({"armillary": mine, "lewm": theirs}, ["lewm"])["paired"]["lewm"]
+    assert (test["n"], test["only_armillary"], test["only_peer"]) == (4, 4, 0)
+
+
 def test_pooling_adds_the_discordant_pairs() -> None:
     offsets = {name: environment(10, 4)["offsets"]["25"] for name in ("25", "50")}
     test = pool(offsets)["lewm"]

@@ -63,6 +63,15 @@ def test_a_peer_that_dies_is_one_sentence_with_its_last_words(as_python: AsPytho
         peer.ask("steps")
 
 
+def test_a_peer_that_dies_between_two_requests_is_the_same_sentence(as_python: AsPython) -> None:
+    as_python("read -r line; echo '{}'; echo 'out of memory' >&2; exit 7")
+    with PeerProcess(PEER, "lewm_step.py", threads=1) as peer:
+        assert peer.ask("build") == {}
+        peer._process.wait()  # the next request finds nobody
+        with pytest.raises(CheckFailedError, match=r"'steps' \(out of memory\)"):
+            peer.ask("steps")
+
+
 def test_lewm_is_measured_at_its_fastest_batch(as_python: AsPython) -> None:
     # seconds per step fall out of the batch: 16 windows are fastest per frame, 64 are never tried
     as_python("""

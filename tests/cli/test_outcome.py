@@ -60,7 +60,12 @@ def test_no_word_of_a_stranger_moves_what_stands_on_the_terminal(capsys) -> None
     evil = "x\x1b[2K\raccepted \u202e\udcff"
     show(Outcome({}, (evil, "two\nlines ü"), errors=(evil,)), as_json=False)
     show_error(evil, 2, as_json=False)
+    rows = ({"name[b]": f"{evil}[red]", "n": "[/red]"},)
     out, err = capsys.readouterr()
     said = "x\\x1b[2K\\raccepted \\u202e\\udcff"
     assert out == f"{said}\ntwo\nlines ü\n"
     assert err == f"error: {said}\n" * 2
+    show(Outcome({}, (), rows), as_json=False)
+    heading, cells = capsys.readouterr().out.splitlines()
+    assert heading.split() == ["name[b]", "n"]
+    assert "\x1b" not in cells and cells.split() == [*f"{said}[red]".split(), "[/red]"]

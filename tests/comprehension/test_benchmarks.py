@@ -90,6 +90,19 @@ def test_an_oracle_is_right_and_its_inverse_wrong(intphys_tree):
     assert tie["pair"] == 50 and tie["pair_published"] == 0 and tie["single_auroc"] == 0.5
 
 
+def test_neither_the_order_of_steps_nor_what_is_no_number_earns_anything(intphys_tree):
+    movies = LAYOUTS["intphys"](intphys_tree)
+    steps = np.random.default_rng(0).random(40)
+    said = {movie.id: np.roll(steps, number) for number, movie in enumerate(movies)}
+    for row in benchmark_rows(movies, said, begun(movies)).values():
+        assert row["pair"] == row["double"] == 50
+    lost = {movie.id: np.full(3, np.nan, np.float32) for movie in movies}
+    row = benchmark_rows(movies, lost, begun(movies))["permanence"]
+    assert row["pair"] == row["double"] == 0 and row["relative_error_published"] == 1
+    answer = submission(movies, {**said, movies[0].id: lost[movies[0].id]}).split()
+    assert float(answer[1]) == 0 and "nan" not in answer
+
+
 def test_partners_share_the_longest_beginning_and_d_cures_what_an_outcome_is_worth(intphys_tree):
     movies = LAYOUTS["intphys"](intphys_tree)[:4]  # possible, impossible, impossible, possible
     ids = [movie.id for movie in movies]

@@ -121,6 +121,13 @@ def test_an_error_that_shrinks_with_the_foreseen_change_gets_no_credit():
     assert fit_expected_error(1 / change[:, 0], change).slope == 0
 
 
+def test_changes_that_are_nearly_all_the_same_give_no_power_that_overflows():
+    size = np.repeat(1 + 1e-4 * np.random.default_rng(0).normal(size=250), 2)
+    fitted = fit_expected_error(size**3000, (size * np.tile([1.0, -1.0], 250))[:, None])
+    assert fitted.slope == 8
+    assert np.isfinite(fitted.at(np.array([[0.0], [100.0]]))).all()
+
+
 def test_whitening_gives_unit_score_whatever_the_covariance():
     rng = np.random.default_rng(0)
     mixing = rng.normal(size=(6, 6)) * np.array([1, 10, 100, 0.1, 1, 1])

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
+from importlib import import_module
+from threading import Event
+
 import numpy as np
 import pytest
 
@@ -36,6 +40,29 @@ def test_a_complete_cache_is_reused_and_a_changed_dataset_is_not(fresh, counting
     assert prepare(open_dataset(fresh), 16, tmp_path / "c").path != first.path
 
 
+def test_of_two_that_want_the_same_cache_one_makes_it(fresh, tmp_path, monkeypatch):
+    begun, go_on, fills = Event(), Event(), []
+
+    def slowly(*args):
+        fills.append(args)
+        begun.set()
+        assert go_on.wait(20)
+        fill(*args)
+
+    module = import_module("armillary.data.prepare")
+    fill = module._fill
+    monkeypatch.setattr(module, "_fill", slowly)
+    with ThreadPoolExecutor(2) as pool:
+        first = pool.submit(prepare, open_dataset(fresh), 16, tmp_path / "c")
+        assert begun.wait(20)
+        second = pool.submit(prepare, open_dataset(fresh), 16, tmp_path / "c")
+        with pytest.raises(TimeoutError):
+            second.result(timeout=0.3)
+        go_on.set()
+        assert first.result().path == second.result().path
+    assert len(fills) == 1
+
+
 def test_some_episodes_in_the_order_asked_for(counted, counting, tmp_path):
     cache = prepare(open_dataset(counted), 16, tmp_path, episodes=np.array([3, 1]))
     assert cache.episodes.tolist() == [3, 1]
@@ -53,7 +80,7 @@ def test_a_damaged_episode_is_named_and_refused_or_skipped(fresh, counting, tmp_
     video.write_bytes(data)
     with pytest.raises(DatasetError, match=r"episode 1: videos/.*file-001\.mp4 is damaged"):
         prepare(open_dataset(fresh), 16, tmp_path / "c")
-    assert not any((tmp_path / "c").iterdir())
+    assert [path.suffix for path in (tmp_path / "c").iterdir()] == [".lock"]
     cache = prepare(open_dataset(fresh), 16, tmp_path / "c", damaged="skip")
     assert cache.episodes.tolist() == [0, 2, 3]
     assert [index for index, _ in cache.skipped] == [1]

@@ -4,6 +4,7 @@ import json
 import shutil
 import sys
 from dataclasses import replace
+from itertools import islice
 
 import numpy as np
 import pytest
@@ -115,6 +116,23 @@ def test_near_copies_by_jitter_and_jpeg_are_refuted_from_pictures_alone(own, tmp
     said = next(rule for rule in found.rules if rule.name == "frames.likeness").detail
     assert said.startswith("4 episodes have a near copy in the training data")
     assert check(made.written(tmp_path / "clean", clean)).verdict == "accepted"
+
+
+def test_an_episode_too_short_for_a_run_of_pictures_hides_no_other(own, tmp_path):
+    rng = np.random.default_rng(0)
+    pictures = [made.disguised(one, RULES, rng) for one in made.walks(RULES)[:4]]
+    disguised = [made.copied(None, "x.mp4", states=False, pictures=some) for some in pictures]
+    data = open_dataset(made.written(tmp_path / "d", [*map(video_only, own), *disguised]))
+    whole = manifest_evaluation(RULES, HOW.chance, steps=9)
+
+    def with_a_short_one():
+        *others, last = whole.episodes()
+        return [*others, replace(last, pictures=lambda: islice(last.pictures(), 3))]
+
+    found = check_contamination(data, replace(whole, episodes=with_a_short_one), HOW)
+    assert broken(found) == {"frames.likeness"}
+    said = next(rule for rule in found.rules if rule.name == "frames.likeness").detail
+    assert said.endswith("Too short for such a run, and not judged: 1.")
 
 
 def test_pictures_of_a_copy_scattered_over_other_episodes_are_still_found(own, tmp_path):
@@ -267,6 +285,8 @@ def test_what_cannot_be_read_is_malformed_and_one_sentence(honest, tmp_path, cap
     assert (
         code == 2 and "--manifest FILE, --evaluation DATASET or --quadruplets N" in value["error"]
     )
+    few = run(capsys, honest, "--quadruplets", 1, "--independent", tmp_path)
+    assert few[0] == 2 and "--independent says something only beside --eval" in few[1]["error"]
     code, value = run(capsys, tmp_path / "none", "--manifest", tmp_path / "m.json")
     assert code == 2 and "no such folder" in value["error"]
     broken_data = shutil.copytree(honest, tmp_path / "broken")

@@ -146,6 +146,8 @@ def test_cards_of_one_reveal_are_paired_episode_by_episode(tmp_path):
     for name, solved in (("a", (150, 120)), ("b", (120, 120)), ("c", (150, 119))):
         card(tmp_path, name, solved)
     card(tmp_path, "other", value="6" * 64)
+    # by their owners' words alone nobody solves more than another
+    assert not make_leaderboard(tmp_path).boards[0].paired
     [board] = make_leaderboard(tmp_path, believing()).boards
     assert len(board.paired) == 6  # three pairs, two tasks; "other" ran other episodes
     found = {(one.first, one.second, one.task): one for one in board.paired}

@@ -129,6 +129,19 @@ def test_a_full_disk_leaves_the_ledger_as_it_was(book: Book, monkeypatch) -> Non
     assert book.path.read_bytes() == whole
 
 
+def test_a_full_disk_leaves_no_ledger_that_was_never_begun(tmp_path: Path, monkeypatch) -> None:
+    def full(number: int) -> None:
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as broken:
+        broken.setattr(os, "fsync", full)
+        with pytest.raises(StorageError, match="the disk is full"):
+            create_ledger(tmp_path / "ledger.jsonl", STRANGER)
+    assert not any(tmp_path.iterdir())
+    assert create_ledger(tmp_path / "ledger.jsonl", STRANGER).size == 1
+    assert [path.name for path in tmp_path.iterdir()] == ["ledger.jsonl"]
+
+
 def test_who_may_write_and_where(book: Book, tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="kept by another key"):
         append(book.path, STRANGER, "note", {"text": "x"})

@@ -17,11 +17,13 @@ from stages import small_suite, under_portable
 from armillary.cli.main import main
 from armillary.control.records import read_records
 from armillary.core.errors import CheckFailedError, ConfigError, FormatError
+from armillary.core.files import read_json
 from armillary.proof.agent import pack_agent
 from armillary.proof.attack.forge import Forge
 from armillary.proof.attack.paper import crash
 from armillary.proof.attack.stage import OWNER, STRANGER, VALUE, VERIFIER, Stage, set_stage
 from armillary.proof.book import Book
+from armillary.proof.canonical import canonical_bytes
 from armillary.proof.claim import commit_agent, reveal_commit
 from armillary.proof.episodes import RunFolder
 from armillary.proof.keys import make_key
@@ -119,6 +121,15 @@ def test_a_missing_file_is_malformed(stage: Stage, tmp_path: Path, lost: str) ->
         attest(found, VERIFIER)
     with pytest.raises(FormatError, match=r"holds no scorecard\.json"):
         find_submission(tmp_path)
+
+
+def test_a_driver_is_not_named_where_none_draws(stage: Stage, tmp_path: Path) -> None:
+    """It would let actions differ as much as drivers do, and turn what is refuted into unknown."""
+    shutil.copytree(stage.honest.root, tmp_path / "copy")
+    env = tmp_path / "copy" / "run" / "env.json"
+    env.write_bytes(canonical_bytes({**read_json(env), "graphics": "nobody's"}))
+    found = verify(find_submission(tmp_path / "copy"), how(stage), (0,))
+    assert (found.verdict, found.exit_code) == ("malformed", 2)
 
 
 def within(stage: Stage, arithmetic: str, beyond: int, of: int = 200) -> bool | None:

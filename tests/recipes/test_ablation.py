@@ -84,7 +84,8 @@ def test_a_part_is_tested_against_the_whole_episode_by_episode():
     without = [run(0, 0, 0, 0, 0), run(0, 0, 0, 0, 1)]
     rows = compared({WHOLE: whole, "value": without})
     assert rows["value"]["whole_only"] == 9 and rows["value"]["part_only"] == 1
-    assert rows["value"]["p"] == pytest.approx(22 / 1024)  # exact, two-sided: 2 (1 + 10) / 2^10
+    # four episodes that both trainings of the whole solve more, a fifth with one each: 2 / 2^4
+    assert rows["value"]["p"] == pytest.approx(1 / 8)
     assert rows["value"]["seeds"] == [0.0, 0.2] and rows[WHOLE]["success"] == 0.9
     assert "p" in rows[WHOLE] and "p_holm" not in rows[WHOLE]
 

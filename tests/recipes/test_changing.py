@@ -6,6 +6,7 @@ from armillary.core.errors import ConfigError
 from armillary.recipes.changing import changed
 from armillary.recipes.peers import make_config
 from armillary.recipes.two_rooms import two_rooms
+from armillary.training.prior import imitation
 
 
 def test_inner_fields_change_and_nothing_else_does():
@@ -50,6 +51,12 @@ def test_what_cannot_be_gets_a_sentence(name, value, sentence):
 def test_a_bench_of_peers_refuses_nonsense_before_anything_is_made(settings, sentence):
     with pytest.raises(ConfigError, match=sentence):
         make_config("two_room", **settings)
+
+
+def test_fields_that_are_right_together_come_in_any_order():
+    shares = {"goals.same_episode": 0.5, "goals.later": 0.5}
+    assert changed(imitation(), shares) == changed(imitation(), dict(reversed(shares.items())))
+    assert changed(imitation(), shares).goals.later == 0.5
 
 
 def test_an_unknown_environment_is_refused():

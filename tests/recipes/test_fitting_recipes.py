@@ -16,17 +16,18 @@ from armillary.worlds import record
 
 
 @pytest.mark.parametrize(
-    ("mirror", "said"),
+    ("augment", "said"),
     [
         (AugmentConfig(mirror=0.5, mirrored_actions=(3,)), "dimension 3, an action of .* has 2"),
         (AugmentConfig(mirror=0.5, mirror_line="rising"), "say which dimensions of an action"),
+        (AugmentConfig(shift_px=64), "shift_px must be below the pictures' 64 px, got 64"),
     ],
 )
-def test_a_mirror_that_does_not_know_the_actions_leaves_no_run_behind(
-    tmp_path: Path, mirror: AugmentConfig, said: str
+def test_clips_that_cannot_be_varied_so_leave_no_run_behind(
+    tmp_path: Path, augment: AugmentConfig, said: str
 ) -> None:
     record("two_rooms", tmp_path / "data", 2, 12, workers=1)
     with pytest.raises(ConfigError, match=said):
         recipe = changed(two_rooms(), {"model.frame_skip": 2})
-        train_recipe(replace(recipe, augment=mirror), tmp_path / "data", tmp_path / "run")
+        train_recipe(replace(recipe, augment=augment), tmp_path / "data", tmp_path / "run")
     assert not (tmp_path / "run").exists()

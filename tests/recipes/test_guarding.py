@@ -84,6 +84,13 @@ def test_a_study_on_the_tabletop(model: Path, tmp_path: Path) -> None:
 def test_a_world_shows_what_it_can(model: Path, tmp_path: Path) -> None:
     value = guard_study(model, "two_rooms", tmp_path, CONFIG)
     assert value["rows"]["guard"].keys() == {"normal", "stuck"}
+    # in layouts that no training saw, unless asked for others
+    for name in ("calibration", "normal", "stuck"):
+        assert load_manifest(tmp_path / name / "manifest.json").settings["split"] == "held_out"
+    asked = replace(CONFIG, world_settings={"split": "train"})
+    guard_study(model, "two_rooms", tmp_path / "asked", asked)
+    manifest = load_manifest(tmp_path / "asked" / "normal" / "manifest.json")
+    assert manifest.settings["split"] == "train"
 
 
 def test_what_is_seen_does_not_depend_on_the_number_of_workers(model: Path) -> None:

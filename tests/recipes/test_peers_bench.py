@@ -19,8 +19,9 @@ from armillary.core.errors import ArmillaryError, CheckFailedError, ConfigError
 from armillary.recipes.changing import changed
 from armillary.recipes.peers import PeersConfig, bench_peers, make_config
 from armillary.recipes.peers import bench as bench_module
+from armillary.recipes.peers.bench import environment_results
 from armillary.recipes.peers.config import read_config
-from armillary.recipes.peers.stages import run_stage, stages, train_folder
+from armillary.recipes.peers.stages import rows_file, run_stage, stages, train_folder
 from armillary.training.prior import PriorConfig
 
 TINY = {
@@ -132,6 +133,33 @@ def test_other_planning_adds_records_and_trains_nothing(
     assert new <= {"armillary", "still_equal"} and "armillary" in new
 
 
+def test_rows_of_other_settings_are_not_taken_for_these(
+    config: PeersConfig, tmp_path: Path
+) -> None:
+    run_all(tmp_path, config)
+    assert environment_results(tmp_path, config)["offsets"].keys() == {"reach"}
+    for other in (
+        {"seconds": 0.04},
+        {"plannings": ("equal",)},
+        {"act": {**config.act, "replan": 2}},
+    ):
+        new = replace(config, **other)
+        for policy in ("armillary", "still"):
+            copied = train_folder(tmp_path, new, policy)
+            copied.mkdir(parents=True, exist_ok=True)
+            (copied / "trained.json").write_text("{}")
+        assert environment_results(tmp_path, new)["offsets"] == {}
+
+
+def test_an_unknown_task_is_met_before_anything_is_recorded(
+    config: PeersConfig, tmp_path: Path
+) -> None:
+    replace(config, tasks=("reech",), own_episodes={}).save(tmp_path / "settings.json")
+    with pytest.raises(ConfigError, match=r"no task of two_rooms called 'reech'\. Did you mean"):
+        run_stage(tmp_path, "record")
+    assert not (tmp_path / "data").exists()
+
+
 def test_a_policy_that_always_breaks_is_refused_and_run_again(
     config: PeersConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -220,7 +248,7 @@ def test_a_followed_prior_plays_and_the_peers_still_plan(
     assert followed.prior_config.sharpness == 0 and config.prior_config.sharpness > 0
     assert followed.train_key("armillary") != config.train_key("armillary")
     run_all(tmp_path, followed)
-    rows = json.loads((tmp_path / "evaluate/reach/rows.json").read_text())["rows"]
+    rows = json.loads(rows_file(tmp_path, followed, "reach").read_text())["rows"]
     planned = rows["still"]["planning"]
     assert planned["samples"] * planned["iterations"] * planned["horizon"] == 10
     (records,) = (tmp_path / "evaluate/reach/records").glob("armillary-*.jsonl")
@@ -300,6 +328,11 @@ def test_goals_of_push_t_come_from_the_policy_that_recorded() -> None:
         ),
         ({"prior": {"sharpnes": 1.0}}, "no setting called 'sharpnes'. Did you mean 'sharpness'"),
         ({"equal_steps": -1}, "equal_steps is 0 or more"),
+        ({"own_episodes": {"any": 1.5}}, "whole numbers of at least 1"),
+        ({"own_episodes": {"any": "abc"}}, "whole numbers of at least 1"),
+        ({"act": {"replan": 9}}, r"act\.replan is 1 to 5, the plan's length; got 9"),
+        ({"act": {"proposals": -3}}, r"act\.proposals and act\.value_weight must be at least 0"),
+        ({"recipe_changes": {"settling.steps": 8}}, "settling.steps must be 0; got 8"),
     ],
 )
 def test_settings_that_cannot_be_are_sentences(changes: dict[str, Any], said: str) -> None:

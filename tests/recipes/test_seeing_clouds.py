@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import shutil
 from dataclasses import replace
 
 import numpy as np
 import pytest
 
+from armillary.core.files import read_json
 from armillary.core.rng import generator
 from armillary.core.values import Episode, Stream
 from armillary.data import DatasetWriter
@@ -16,6 +18,7 @@ from armillary.recipes.prior import add_prior
 from armillary.recipes.recipe import Recipe, train_recipe
 from armillary.training import ObjectiveConfig
 from armillary.training.prior import PriorConfig
+from armillary.training.trails import trails_of
 
 STEPS = 12
 RECIPE = Recipe(
@@ -70,3 +73,26 @@ def test_it_is_trained_probed_surprised_and_given_a_prior(data, tmp_path):
     assert len(surprise_clip(run, f"{data}:1", normal=data).surprise) == STEPS - 1
     assert {*probe_model(run, data)} == {"thing_xy"}
     assert add_prior(run, data, replace(PriorConfig(), steps=2)).file.is_file()
+
+
+def test_what_judged_the_model_teaches_its_prior_nothing(data, tmp_path, monkeypatch):
+    """The prior's seed would split otherwise; the run says what was held out."""
+    run, taught = tmp_path / "run", []
+
+    def listening(model, windows):
+        taught.append({*windows.cache.episodes[windows.episodes].tolist()})
+        return trails_of(model, windows)
+
+    monkeypatch.setattr("armillary.recipes.prior.trails_of", listening)
+    train_recipe(replace(RECIPE, seed=1, held_out=0.5), data, run)
+    known = read_json(run / "data.json")
+    for seed in (0, 1, 2):
+        add_prior(run, data, replace(PriorConfig(), steps=1, seed=seed))
+        assert [sorted(some) for some in taught[-2:]] == [
+            known["training_episodes"],
+            known["held_out_episodes"],
+        ]
+    # of a model alone nobody knows what it was trained on
+    moved = shutil.copytree(run / "model", tmp_path / "alone")
+    add_prior(moved, data, replace(PriorConfig(), steps=1))
+    assert sum(map(len, taught[-2:])) in (3, 4)

@@ -104,6 +104,10 @@ def test_halves_are_two_parts_of_all(seed):
     one, other = halves(config(), torch_generator("test", seed))
     assert all(one[name] != other[name] for name in SENSORS)
     assert 1 <= sum(one.values()) <= 2
+    # with the camera's pose alone nothing is seen: both have it
+    one, other = halves(config(("rgb", "pose", "points"), ()), torch_generator("test", seed))
+    assert one["pose"] and other["pose"]
+    assert one["rgb"] != other["rgb"] and one["points"] != other["points"]
 
 
 def test_agreement_moves_the_guess_alone():
@@ -153,7 +157,7 @@ def test_the_other_camera_is_seen_from_where_it_stands():
 @pytest.mark.parametrize(
     ("sensors", "terms", "said"),
     [
-        (("rgb",), {"cross_modal": 1.0}, "needs two sensors or more, and the model sees rgb"),
+        (("rgb",), {"cross_modal": 1.0}, "needs two sensors or more, and the model sees with rgb"),
         (("cloud",), {"other_view": 1.0}, "needs a camera"),
         (("rgb",), {"sensor_dropout": 0.5}, "needs model.optional_sensors"),
     ],

@@ -259,6 +259,12 @@ IMPOSSIBLE = {
     "no rate": (OptimizerConfig, {"lr": 0.0}, "lr and clip_norm must be above 0"),
     "all warm-up": (OptimizerConfig, {"warmup": 1.0}, r"warmup in \[0, 1\)"),
     "nan rate": (OptimizerConfig, {"lr": math.nan}, "lr and clip_norm must be above 0"),
+    "no rate at all": (OptimizerConfig, {"lr": math.inf}, "lr and clip_norm must be above 0"),
+    "grows": (OptimizerConfig, {"weight_decay": -1.0}, "weight_decay at least 0"),
+    "averages backwards": (TrainConfig, {"ema_decay": -1.0}, r"ema_decay in \[0, 1\)"),
+    "no direction": (ObjectiveConfig, {"sigreg_directions": 0}, "directions must be at least 1"),
+    "one cell": (ObjectiveConfig, {"bird_view_cells": 1}, "cells must be at least 2"),
+    "learns nothing": (ObjectiveConfig, {"rollout": 0.0, "variance": 0.0}, "nothing would be lear"),
     "foresees nothing": (ObjectiveConfig, {"rollout_steps": 0}, "rollout_steps must be at least"),
 }
 

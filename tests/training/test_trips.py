@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import maze
 import numpy as np
 import pytest
@@ -62,6 +64,12 @@ def test_across_the_wall_it_orders_states_by_the_way_through_the_door(prior):
         learned = spearmanr(prior.steps(*places).numpy(), walk)[0]
     straight = spearmanr(np.linalg.norm(here - goal, axis=-1), walk)[0]
     assert learned > 0.6 and learned > straight + 0.3
+
+
+def test_batches_without_a_trip_leave_all_weights_finite():
+    apart = GoalShares(later=0.0, same_episode=0.0)
+    few = fit_prior(tripping(4, 10), replace(QUICK, steps=3, batch_size=2, goals=apart))
+    assert all(bool(weights.isfinite().all()) for weights in few.parameters())
 
 
 def test_candidates_are_told_what_single_states_are_told(prior):

@@ -13,6 +13,7 @@ import subprocess
 import sys
 import tempfile
 from collections import deque
+from contextlib import suppress
 from importlib import metadata
 from importlib.resources import files
 from pathlib import Path
@@ -160,16 +161,20 @@ class PeerProcess:
         """End the script."""
         for pipe in (self._process.stdin, self._process.stdout):
             if pipe:
-                pipe.close()
+                with suppress(OSError):  # a request that it never read is flushed once more
+                    pipe.close()
+        self._end(10)
+        self._stderr.close()
+
+    def _end(self, patience_s: float) -> None:
         try:
-            self._process.wait(timeout=10)
+            self._process.wait(timeout=patience_s)
         except subprocess.TimeoutExpired:
             self._process.kill()
             self._process.wait()
-        self._stderr.close()
 
     def _last_words(self) -> str:
-        self._process.wait(timeout=60)
+        self._end(60)
         self._stderr.seek(0)
         lines = deque((line.strip() for line in self._stderr if line.strip()), maxlen=1)
         return lines[0] if lines else f"exit code {self._process.returncode}"

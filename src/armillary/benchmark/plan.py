@@ -25,6 +25,7 @@ from armillary.benchmark.timing import medians, ratios, rounded, take_turns
 from armillary.control import ModelPolicy
 from armillary.control.specs import observation_streams
 from armillary.core.cores import core_count
+from armillary.core.errors import ConfigError
 from armillary.core.progress import Progress, silent
 from armillary.core.protocols import Planner
 from armillary.core.rng import generator
@@ -64,6 +65,14 @@ class PlanBench:
     horizon: int = 5
     lewm_size: int = 224
     lewm_patch: int = 14
+
+    def __post_init__(self) -> None:
+        if self.threads < 0 or self.repetitions < 1 or not self.seconds > 0:
+            raise ConfigError(
+                "The planning bench needs threads of 0 (all cores) or more, repetitions of at "
+                f"least 1 and seconds above 0; got {self.threads}, {self.repetitions} and "
+                f"{self.seconds}."
+            )
 
     @property
     def search(self) -> dict[str, int]:

@@ -63,9 +63,10 @@ class Contam(Command):
         seed = secrets.randbits(40) if self.seed is None else self.seed
         how = Thoroughness(seed, self.draws)
         training, evaluation = open_dataset(self.dataset), self._evaluation(seed)
+        behaviour = self._behaviour()
         with bar("comparing") as progress:
             found = check_contamination(training, evaluation, how, progress)
-        found = replace(found, rules=(*found.rules, *self._behaviour()))
+        found = replace(found, rules=(*found.rules, *behaviour))
         value = {"seed": seed, **found.to_dict(), "scorecard": found.for_scorecard()}
         lines = (f"{found.verdict}: {self.dataset} against {evaluation.name}, seed {seed}",)
         lines += tuple(f"  {r.name}: {_SAID[r.ok]}. {r.detail}" for r in found.rules)
@@ -86,6 +87,9 @@ class Contam(Command):
                 "A contamination check needs what is evaluated: --manifest FILE, "
                 "--evaluation DATASET or --quadruplets N, one of the three."
             )
+        for name, needs in (("records", "manifest"), ("independent", "evaluation")):
+            if getattr(self, name) is not None and getattr(self, needs) is None:
+                raise ConfigError(f"--{name} says something only beside --{needs}.")
         if self.quadruplets is not None:
             return quadruplet_evaluation(self.quadruplets, seed)
         if self.evaluation is not None:

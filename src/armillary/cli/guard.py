@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tyro.conf import Positional
+from tyro.conf import Positional, UseAppendAction
 
 from armillary.cli.again import again
 from armillary.cli.outcome import Outcome
-from armillary.cli.parse import Command
+from armillary.cli.parse import Command, settings_of
 from armillary.cli.progress import bar
 
 
@@ -44,6 +44,8 @@ class Guard(Command):
     """Planner that searches the model: cem, icem, mppi, gradient or collocation."""
     task: str = ""
     """Goal task of the world; empty takes its first."""
+    setting: UseAppendAction[tuple[str, ...]] = ()
+    """A setting of the world, e.g. --setting split=train; may be given several times."""
     replan: int = 1
     """Model steps that are executed before the next decision."""
     workers: int = 2
@@ -62,6 +64,7 @@ class Guard(Command):
             within=self.within,
             planner=self.planner,
             task=self.task or None,
+            world_settings=settings_of(self.setting, "--setting"),
             replan=self.replan,
             workers=self.workers,
             seed=self.seed,

@@ -11,7 +11,8 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Annotated, Any
 
 import tyro
@@ -63,13 +64,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except SystemExit as leave:
         return int(leave.code or 0)
     except ArmillaryError as error:
-        show_error(str(error), error.exit_code, as_json)
+        with _whoever_reads():
+            show_error(str(error), error.exit_code, as_json)
         return error.exit_code
     except KeyboardInterrupt:
         goes_on = command is None or command.goes_on
         print(f"stopped; {_left(words, goes_on)}", file=sys.stderr)
         return INTERRUPTED
-    show(outcome, as_json)
+    with _whoever_reads():
+        show(outcome, as_json)
     return outcome.exit_code
 
 
@@ -97,13 +100,10 @@ def read(words: Sequence[str]) -> Command:
 def entry() -> None:
     """Run the command line of this process and leave with its code."""
     signal.signal(signal.SIGINT, interrupts())
-    try:
+    code = 0  # of help and version, which are printed before there is an outcome
+    with _whoever_reads():
         code = main()
         sys.stdout.flush()
-    except BrokenPipeError:
-        # The reader (head, less) went away: not an error, and nothing is left to say.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        code = 0
     if code == INTERRUPTED:
         # Without the exit handlers: a second Ctrl-C while processes are being ended can make these
         # wait for ever. Nothing is lost, for whatever is finished is on disk, and workers end
@@ -111,6 +111,15 @@ def entry() -> None:
         sys.stderr.flush()
         os._exit(code)
     sys.exit(code)
+
+
+@contextmanager
+def _whoever_reads() -> Iterator[None]:
+    """Go on without a reader (head, grep -q) who went away: the exit code stays what it is."""
+    try:
+        yield
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def interrupts() -> Callable[[int, Any], None]:

@@ -109,10 +109,12 @@ def _text(value: Any) -> str:
 def _print_table(rows: Sequence[Mapping[str, str]]) -> None:
     from rich.console import Console
     from rich.table import Table
+    from rich.text import Text
 
     table = Table(box=None, pad_edge=False)
     for column in rows[0]:
-        table.add_column(column, justify="left" if column == next(iter(rows[0])) else "right")
+        side = "left" if column == next(iter(rows[0])) else "right"
+        table.add_column(Text(shown(column)), justify=side)
     for row in rows:
-        table.add_row(*row.values())
+        table.add_row(*(Text(shown(cell)) for cell in row.values()))
     Console().print(table)

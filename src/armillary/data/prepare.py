@@ -1,14 +1,15 @@
 """Prepare: decode a dataset once, at a model's resolution, into a cache that is reused.
 
 The cache's folder is named by a hash of the dataset's identity and the settings, so a changed
-dataset is never read from an old cache; the folder appears complete or not at all.
+dataset is never read from an old cache; the folder appears complete or not at all. Of several
+processes that want the same one, such as those of torchrun, the first makes it and others wait.
 """
 
 from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from dataclasses import asdict
 from itertools import islice
 from pathlib import Path
@@ -16,9 +17,10 @@ from types import TracebackType
 from typing import Any, Literal
 
 import numpy as np
+from filelock import FileLock
 
 from armillary.core.errors import ConfigError, DatasetError
-from armillary.core.files import replacing_folder, write_json
+from armillary.core.files import replacing_folder, storage_errors, write_json
 from armillary.core.hashing import file_sha256, json_sha256
 from armillary.core.progress import Progress, silent
 from armillary.data.cache import (
@@ -75,14 +77,29 @@ def prepare(
     identity = dataset.identity()
     key = json_sha256([identity, settings])[:20]
     folder = Path(cache_root or default_cache_root()) / f"{_safe(dataset.path.name)}-{key}"
-    if (folder / "index.json").is_file():
+    if _is_made(folder):
         return open_cache(folder)
-    with replacing_folder(folder) as beside:
-        about: dict[str, Any] = {"dataset": str(dataset.path.resolve()), "identity": identity}
-        if points is not None:
-            about["points"] = {name: dataset.columns(name) for name in dataset.clouds}
-        _fill(dataset, shape, points, wanted, beside, about, damaged, progress)
+    about: dict[str, Any] = {"dataset": str(dataset.path.resolve()), "identity": identity}
+    if points is not None:
+        about["points"] = {name: dataset.columns(name) for name in dataset.clouds}
+    with _one_at_a_time(folder):
+        if not _is_made(folder):
+            with replacing_folder(folder) as beside:
+                _fill(dataset, shape, points, wanted, beside, about, damaged, progress)
     return open_cache(folder)
+
+
+def _is_made(folder: Path) -> bool:
+    return (folder / "index.json").is_file()
+
+
+@contextmanager
+def _one_at_a_time(folder: Path) -> Iterator[None]:
+    """Wait until no other process makes this folder; a kill lets go of it, too."""
+    with storage_errors(folder):
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        with FileLock(folder.with_name(f".{folder.name}.lock")):
+            yield
 
 
 class NpyAppender:
@@ -242,7 +259,13 @@ def _file(name: str, folder: Path, files: dict[str, NpyAppender], stack: ExitSta
 
 def _check_hashes(dataset: Dataset, index: int, hashes: dict[str, str]) -> None:
     for name, sha256 in hashes.items():
-        if file_sha256(dataset.path / name) != sha256:
+        try:
+            found = file_sha256(dataset.path / name)
+        except OSError as error:
+            raise DatasetError(
+                f"{dataset.path}: episode {index}: {name} cannot be read ({error.strerror})."
+            ) from error
+        if found != sha256:
             raise DatasetError(
                 f"{dataset.path}: episode {index}: {name} is damaged (its hash differs from the "
                 "manifest); record it again or skip it."

@@ -19,6 +19,7 @@ from armillary.objectives.whitening import Whitening, fit_whitening
 # Foreseen change of 1 is ordinary; below a hundredth of that, less says nothing more.
 _LEAST_CHANGE = 0.01
 _LEAST_ERROR = 1e-6
+_STEEPEST = 8.0
 
 
 @dataclass(frozen=True)
@@ -68,5 +69,6 @@ def _floored(change: np.ndarray) -> np.ndarray:
 def _slope(x: np.ndarray, y: np.ndarray) -> float:
     centred = x - x.mean()
     spread = float(centred @ centred)
-    # more change never makes less error likely; a model that foresees no change has slope 0
-    return max(0.0, float(centred @ y) / spread) if spread > 1e-9 else 0.0
+    # more change never makes less error likely; a model that foresees no change has slope 0, and
+    # one that foresees nearly always the same any slope by chance, up to powers that overflow
+    return float(np.clip(centred @ y / spread, 0.0, _STEEPEST)) if spread > 1e-9 else 0.0

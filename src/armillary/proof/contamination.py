@@ -42,7 +42,14 @@ from armillary.proof.likeness import (
     prints,
     run_distance,
 )
-from armillary.proof.neighbours import Judgement, NearestPair, judge, tasks
+from armillary.proof.neighbours import (
+    LEAST_INDEPENDENT,
+    Judgement,
+    NearestPair,
+    check_enough,
+    judge,
+    tasks,
+)
 
 REFUTED, UNDECIDED = 1, 4
 _AT_ONCE = 256  # training pictures that are held against all prints at a time
@@ -155,7 +162,7 @@ def check_contamination(
 
     Raises:
         DatasetError: the training data, or the evaluation's, cannot be read.
-        ConfigError: the evaluation has no episode.
+        ConfigError: the evaluation has no episode, or fewer than 100 independent ones.
     """
     own, others = _Side(how.pictures), _Side(how.pictures)
     for footage in evaluation.acted():
@@ -167,6 +174,8 @@ def check_contamination(
     rng = generator("contamination.copies", how.chance)
     for footage in evaluation.independent(how.independent) if evaluation.independent else ():
         others.keep(footage, rng)
+    if others.footage:
+        check_enough(len(others.footage))  # before all training data pass by
     passing = _Passing(episode_footage(training, 0), own, others)
     for index in range(len(training)):
         passing.see(index, episode_footage(training, index))
@@ -250,8 +259,8 @@ class _Passing:
         self.groups[index] = footage.groups()
         if footage.seed is not None:
             self.seeds[index] = footage.seed
-        if self._pairs is not None and not self._pairs.see(footage):
-            self._pairs = None  # an episode without these states: nothing can be said
+        if self._pairs is not None:
+            self._pairs.see(footage)  # one without these states tells of itself alone
         for exact in self._exact:
             exact.see(footage)
         for picture in footage.pictures():
@@ -282,9 +291,16 @@ class _Passing:
     def judged(self) -> tuple[Judgement | None, Judgement | None]:
         """Return the judgement of each; None where there is nothing to judge by."""
         states, runs = (
-            judge(distances[: self._count], distances[self._count :])
-            if np.isfinite(distances).all()
-            else None
+            _judged(distances[: self._count], distances[self._count :])
             for distances in self.distances()
         )
         return states, runs
+
+
+def _judged(own: np.ndarray, others: np.ndarray) -> Judgement | None:
+    """Judge what has a distance: an episode too short for a run of pictures has none."""
+    which, known = np.flatnonzero(np.isfinite(own)), others[np.isfinite(others)]
+    if not len(which) or len(known) < LEAST_INDEPENDENT <= len(others):
+        return None
+    found = judge(own[which], known)
+    return replace(found, flagged=tuple(which[list(found.flagged)].tolist()))

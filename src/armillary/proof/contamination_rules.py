@@ -216,7 +216,10 @@ def pictures_rule(
         f"near copies here stay within {unit.rmse:.2g} levels and {unit.bits:.0f} of 256 bits, "
         f"the nearest independent run within {judged.smallest[1]:.2g} times that"
     )
-    said = _judged(f"runs of {RUN} pictures", judged, len(distances), f" ({measured})")
+    long = int(np.count_nonzero(np.isfinite(distances)))
+    said = _judged(f"runs of {RUN} pictures", judged, long, f" ({measured})")
+    if long < len(distances):
+        said += f" Too short for such a run, and not judged: {len(distances) - long}."
     if len(copies):
         e_g = names[int(copies[0])]
         said = f"{len(copies)} episodes have a near copy in the training data, e.g. {e_g}. " + said

@@ -113,7 +113,7 @@ def _board(suite: tuple[str, str], cards: Sequence[Card], outcomes: Outcomes) ->
     paired: list[Paired] = []
     unpaired: list[str] = []
     for value in dict.fromkeys(card.value for card in ranked):
-        same = [card for card in ranked if card.value == value and card.verdict.ok]
+        same = [card for card in ranked if card.value == value and card.believed]
         if len(same) > 1:
             solved, problems = _solved(same[:_MOST_COMPARED], outcomes)
             paired += _adjusted(list(_compared(solved)))

@@ -118,12 +118,15 @@ def create_ledger(path: Path, key: SigningKey, name: str = "", now: str = "") ->
     genesis = make_entry(None, "genesis", body, key, now)
     with storage_errors(path):
         path.parent.mkdir(parents=True, exist_ok=True)
+        beside = path.with_name(f".{path.name}.{os.getpid()}.new")
         try:
-            file = path.open("xb", buffering=0)
+            with beside.open("wb", buffering=0) as file:
+                _write(file, genesis.line, 0)
+            os.link(beside, path)  # which, unlike a rename, never takes the place of another
         except FileExistsError as error:
             raise ConfigError(f"{path}: exists already; a ledger is never begun again.") from error
-        with file, locked(file, path):
-            _write(file, genesis.line, 0)
+        finally:
+            beside.unlink(missing_ok=True)
     return Ledger((genesis,), history_of([genesis]))
 
 

@@ -22,6 +22,7 @@ from armillary.proof.footage import Footage
 
 _ABSENT = 6.0  # spreads from the centre: where a thing stands that a scene does not have
 QUANTILE = 0.01  # a task nearer than this share of the independent ones is flagged
+LEAST_INDEPENDENT = round(1 / QUANTILE)
 
 
 @dataclass(frozen=True)
@@ -113,20 +114,30 @@ class Judgement:
     median: tuple[float, float]
 
 
+def check_enough(independent: int) -> None:
+    """Refuse fewer independent episodes than have the quantile.
+
+    Raises:
+        ConfigError: fewer than 100.
+    """
+    if independent < LEAST_INDEPENDENT:
+        raise ConfigError(
+            f"A quantile of 1 % needs {LEAST_INDEPENDENT} independent episodes; there are "
+            f"{independent}."
+        )
+
+
 def judge(found: np.ndarray, independent: np.ndarray) -> Judgement:
     """Judge distances by those of independent episodes.
 
     Args:
-        found: [M] of the evaluation.
+        found: [M] of the evaluation, at least one.
         independent: [n], against the same recording.
 
     Raises:
         ConfigError: fewer than 100 independent ones, which have no 1 % quantile.
     """
-    if len(independent) < round(1 / QUANTILE) or not len(found):
-        raise ConfigError(
-            f"A quantile of 1 % needs 100 independent episodes; there are {len(independent)}."
-        )
+    check_enough(len(independent))
     rank = max(1, int(QUANTILE * (len(independent) + 1)))
     limit = float(np.sort(independent)[rank - 1])
     flagged = np.flatnonzero(found < limit)

@@ -158,7 +158,8 @@ def _since(reached: int, run: Path, name: str, steps: int) -> Iterator[tuple[str
     """Yield the checkpoints after a step, and the end where the training has one."""
     finished = run / "model" / WEIGHTS
     folders = (run / "checkpoints").glob("[0-9]*/pretrained_model")
-    kept = sorted((int(path.parent.name), path / WEIGHTS) for path in folders)
+    numbered = (path for path in folders if path.parent.name.isdecimal())
+    kept = sorted((int(path.parent.name), path / WEIGHTS) for path in numbered)
     for step, weights in kept:
         if reached < step <= steps and weights.is_file():
             yield "ckpt", {"run": name, "step": step, "digest": file_sha256(weights)}

@@ -19,15 +19,18 @@ from typing import Any
 import numpy as np
 
 from armillary.benchmark.machine import date, describe_machine
-from armillary.control import Record, holm, mcnemar, read_records, wilson_interval
+from armillary.control import Record, holm, read_records, wilson_interval
 from armillary.control.processes import map_in_processes
 from armillary.core.errors import ConfigError
 from armillary.core.files import write_json
 from armillary.core.progress import Bars, no_bars
+from armillary.data import open_dataset
 from armillary.planning.experience import AdaptationConfig
 from armillary.recipes.acting import act
 from armillary.recipes.changing import changed
 from armillary.recipes.fine_view import SPREAD
+from armillary.recipes.over_trainings import over_trainings
+from armillary.recipes.recipe import prepared
 from armillary.recipes.two_rooms_eb import EBConfig, learn_rooms, protocol, record_rooms
 
 WHOLE = "whole"
@@ -157,6 +160,8 @@ def run_ablation(
     config = config or AblationConfig()
     with bars("recording") as progress:
         record_rooms(out / "recording", config.base, progress)
+        # once, before several trainings want the same at the same time
+        prepared(open_dataset(out / "recording"), config.base.recipe.model, progress)
     names = (WHOLE, *(name for name in config.parts if name != WHOLE))
     trained = [name for name in names if name == WHOLE or PARTS[name].recipe]
     for told, stage, some in (("training", _Learn, trained), ("acting", _Act, names)):
@@ -177,26 +182,26 @@ def run_ablation(
 
 
 def compared(records: Mapping[str, Sequence[Sequence[Record]]]) -> dict[str, dict[str, Any]]:
-    """Return a row for each part, over all seeds, and its test against the whole.
+    """Return a row for each part, over all seeds, and its test against the whole by episode.
 
     Args:
         records: by part, the whole among them: for every seed the records of the same episodes.
     """
-    whole = np.concatenate([_solved(run) for run in records[WHOLE]])
+    whole = [_solved(run) for run in records[WHOLE]]
     rows: dict[str, dict[str, Any]] = {}
     for name, runs in records.items():
         each = [_solved(run) for run in runs]
         solved = np.concatenate(each)
-        test = mcnemar(whole, solved)
+        test = over_trainings(whole, each)
         rows[name] = {
             "said": PARTS[name].said,
             "n": len(solved),
             "success": float(solved.mean()),
             "wilson95": list(wilson_interval(int(solved.sum()), len(solved))),
             "seeds": [float(one.mean()) for one in each],
-            "whole_only": test.only_a,
-            "part_only": test.only_b,
-            "p": test.p_value,
+            "whole_only": test.only_first,
+            "part_only": test.only_second,
+            "p": test.p,
         }
     others = [name for name in rows if name != WHOLE]
     for name, p in zip(others, holm([rows[name]["p"] for name in others]), strict=True):

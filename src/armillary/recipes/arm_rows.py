@@ -8,9 +8,10 @@ from typing import Any
 
 import numpy as np
 
-from armillary.control import Record, holm, mcnemar, read_records
+from armillary.control import Record, holm, read_records
 from armillary.core.files import read_json
 from armillary.recipes.arms import ARMS
+from armillary.recipes.over_trainings import over_trainings
 
 BEST = "point_map_world"  # the arm that the others are tested against
 USUAL = "in_distribution"
@@ -57,7 +58,9 @@ def paired_tests(
         solved: by arm and shift, for every seed whether each episode was solved.
 
     Returns:
-        ``SHIFT.ARM.{best_only,arm_only,p,p_holm}``; Holm over all of them. Empty without ``BEST``.
+        ``SHIFT.ARM.{best_only,arm_only,p,p_holm}``: pairs (training, episode) that only one of the
+        two solved; p with the episode as what is drawn, Holm over all of them. Empty without
+        ``BEST``.
     """
     if BEST not in solved:
         return {}
@@ -66,9 +69,9 @@ def paired_tests(
         rows[shift] = {}
         for arm in solved:
             if arm != BEST:
-                test = mcnemar(np.concatenate(best), np.concatenate(solved[arm][shift]))
-                counts = {"best_only": test.only_a, "arm_only": test.only_b}
-                rows[shift][arm] = {**counts, "p": test.p_value}
+                test = over_trainings(best, solved[arm][shift])
+                counts = {"best_only": test.only_first, "arm_only": test.only_second}
+                rows[shift][arm] = {**counts, "p": test.p}
     every = [row for arms in rows.values() for row in arms.values()]
     for row, p in zip(every, holm([row["p"] for row in every]), strict=True):
         row["p_holm"] = p

@@ -28,14 +28,22 @@ def changed(settings: Any, dotted: Mapping[str, Any]) -> Any:
     known = [item.name for item in fields(settings)]
     hints = typing.get_type_hints(type(settings))
     values: dict[str, Any] = {}
+    parts: dict[str, dict[str, Any]] = {}
     for name, value in dotted.items():
         head, _, rest = name.partition(".")
         if head not in known:
             raise unknown_name("setting", name, known)
-        now = values.get(head, getattr(settings, head))
-        if rest and not is_dataclass(now):
+        if rest:
+            parts.setdefault(head, {})[rest] = value
+        else:
+            values[head] = _checked(name, value, hints[head])
+    for head, inner in parts.items():
+        whole = values.get(head, getattr(settings, head))
+        if not is_dataclass(whole):
+            name = f"{head}.{next(iter(inner))}"
             raise ConfigError(f"The setting {head!r} has no parts, so there is no {name!r}.")
-        values[head] = changed(now, {rest: value}) if rest else _checked(name, value, hints[head])
+        # all at once: fields that are right together may not be so one after the other
+        values[head] = changed(whole, inner)
     return replace(settings, **values) if values else settings
 
 

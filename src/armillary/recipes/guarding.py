@@ -193,6 +193,8 @@ class _Study:
             skip, kinds = policy(first.spec).frame_skip, possible_kinds(first)
         finally:
             first.close()
+        # as the world wants it for evaluation, e.g. layouts that no training saw
+        settings = {**first.spec.extra.get("evaluation", {}), **settings}
         return cls(policy, world, settings, out, config, progress, kinds, first.spec, skip)
 
     def manifest(self, episodes: int, place: int) -> Manifest:

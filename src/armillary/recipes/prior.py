@@ -1,7 +1,6 @@
 """Prior: train a model with a goal prior, or add one to a model that is there, in minutes.
 
-What is held out is the same share of episodes as in training, so nothing that judged the model
-teaches its prior.
+What was held out while the model was trained judges its prior, too, and teaches it nothing.
 """
 
 from __future__ import annotations
@@ -12,19 +11,26 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
+from jaxtyping import Int
 
 from armillary.core.errors import ShapeError, TrainingError
+from armillary.core.files import read_json
 from armillary.core.progress import Bars, Progress, no_bars, silent
 from armillary.data import Cache, Windows, open_dataset, split_episodes
 from armillary.models import JEPAConfig, load_model, save_prior
 from armillary.models.prior_file import PRIOR_FILE
 from armillary.recipes.claiming import claim
 from armillary.recipes.finding import find_model
-from armillary.recipes.recipe import Recipe, fitted, needed_streams, prepared, train_recipe
+from armillary.recipes.recipe import (
+    RUN_DATA,
+    Recipe,
+    fitted,
+    needed_streams,
+    prepared,
+    train_recipe,
+)
 from armillary.training.prior import PriorConfig, fit_prior, judge_prior
 from armillary.training.trails import trails_of
-
-_HELD_OUT = Recipe().held_out
 
 
 @dataclass(frozen=True)
@@ -71,7 +77,7 @@ def add_prior(
     cache = prepared(open_dataset(data), network.config, progress)
     streams = _streams(network.config, cache)
     _check_length(cache, network.config.frame_skip)
-    training, held_out = split_episodes(cache.num_episodes, _HELD_OUT, config.seed)
+    training, held_out = _split(folder, cache, config.seed)
     trails = trails_of(network, Windows(cache, training, 1, 1, streams))
     prior = fit_prior(trails, config, progress)
     judged: dict[str, float] = {}
@@ -113,6 +119,22 @@ def train_with_prior(
     if not (run / "model" / PRIOR_FILE).is_file():
         with bars("learning the way") as progress:
             add_prior(run, data, config, progress)
+
+
+def _split(
+    model: Path, cache: Cache, seed: int
+) -> tuple[Int[np.ndarray, " E"], Int[np.ndarray, " F"]]:
+    """Return the episodes as they were split when the model was trained on this recording.
+
+    A model without its run, or one trained on another recording, has no say: the usual share of
+    episodes is held out, drawn from the prior's seed.
+    """
+    file = model.parent / RUN_DATA
+    known = read_json(file) if file.is_file() else {}
+    if not isinstance(known, dict) or known.get("dataset") != cache.about.get("dataset"):
+        return split_episodes(cache.num_episodes, Recipe().held_out, seed)
+    judged = np.isin(cache.episodes, known.get("held_out_episodes", ()))
+    return np.flatnonzero(~judged), np.flatnonzero(judged)
 
 
 def _check_length(cache: Cache, skip: int) -> None:

@@ -25,6 +25,8 @@ from armillary.training.augment import mirrored_actions
 from armillary.training.log import Tracker
 from armillary.training.other_sight import OTHER_CAMERA
 
+# file of a run: what it was trained on, and what was held out
+RUN_DATA = "data.json"
 # the names of streams in a cache, by their names in a batch
 _RECORDED = {"depth_m": "depth"}
 
@@ -106,7 +108,7 @@ def train_on(
     judged = Windows(cache, held_out, length, stride, streams) if len(held_out) else None
     summary = train(recipe.model, recipe, windows, judged, out, resume, recipe.tracker, progress)
     write_json(
-        out / "data.json",
+        out / RUN_DATA,
         {
             "dataset": str(cache.about.get("dataset", "")),
             "training_episodes": cache.episodes[training].tolist(),
@@ -121,7 +123,8 @@ def fitted(recipe: Recipe, cache: Cache) -> Recipe:
 
     Raises:
         DatasetError: the data lack a stream that the model sees.
-        ConfigError: they lack actions that a loss needs, or that the mirror names.
+        ConfigError: they lack actions that a loss needs, or that the mirror names, or pictures
+            would be shifted by a whole picture.
     """
     present = {*cache.kinds} | ({"intrinsics"} if cache.intrinsics is not None else set())
     for sensor in recipe.model.sensors:
@@ -132,6 +135,11 @@ def fitted(recipe: Recipe, cache: Cache) -> Recipe:
                 f"{', '.join(missing)}. Record them, or pass --model.sensors with what there is: "
                 f"{', '.join(sorted(present))}."
             )
+    if recipe.augment.shift_px >= min(cache.size):
+        raise ConfigError(
+            f"augment.shift_px must be below the pictures' {min(cache.size)} px, got "
+            f"{recipe.augment.shift_px}."
+        )
     action_width = cache.action_width * recipe.model.frame_skip
     if not action_width and recipe.objective.inverse_dynamics:
         raise ConfigError(

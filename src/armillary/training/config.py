@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 from typing import Literal, get_args
 
@@ -33,10 +34,11 @@ class OptimizerConfig:
     clip_norm: float = 1.0
 
     def __post_init__(self) -> None:
-        if not (self.lr > 0 and self.clip_norm > 0 and 0 <= self.warmup < 1):
+        above_0 = 0 < self.lr < math.inf and self.clip_norm > 0
+        if not (above_0 and self.weight_decay >= 0 and 0 <= self.warmup < 1):
             raise ConfigError(
-                "optimizer.lr and clip_norm must be above 0 and warmup in [0, 1), got "
-                f"{self.lr}, {self.clip_norm}, {self.warmup}."
+                "optimizer.lr and clip_norm must be above 0, weight_decay at least 0 and warmup in "
+                f"[0, 1), got {self.lr}, {self.clip_norm}, {self.weight_decay}, {self.warmup}."
             )
         if self.method not in get_args(Method):
             raise unknown_name("method of optimizer", self.method, get_args(Method))
@@ -101,10 +103,13 @@ class ObjectiveConfig:
     sensor_dropout: float = 0.0
 
     def __post_init__(self) -> None:
-        for name in ("rollout_steps", "picture_view_every", "glimpse_pixels"):
-            if getattr(self, name) < 1:
+        least = {"rollout_steps": 1, "picture_view_every": 1, "glimpse_pixels": 1}
+        for name, bound in (least | {"sigreg_directions": 1, "bird_view_cells": 2}).items():
+            if getattr(self, name) < bound:
                 value = getattr(self, name)
-                raise ConfigError(f"objective.{name} must be at least 1: {value}.")
+                raise ConfigError(f"objective.{name} must be at least {bound}: {value}.")
+        if not self.weights:
+            raise ConfigError("objective: every term has weight 0, so nothing would be learned.")
         if not 0 <= self.sensor_dropout < 1:
             raise ConfigError(
                 f"objective.sensor_dropout must be in [0, 1), got {self.sensor_dropout}."
@@ -215,8 +220,11 @@ class TrainConfig:
         for name, bound in (least | {"eval_every": 1, "checkpoint_every": 1}).items():
             if getattr(self, name) < bound:
                 raise ConfigError(f"{name} must be at least {bound}, got {getattr(self, name)}.")
-        if self.threads < 0:
-            raise ConfigError(f"threads must be at least 0, got {self.threads}.")
+        if self.threads < 0 or not 0 <= self.ema_decay < 1:
+            raise ConfigError(
+                "threads must be at least 0 and ema_decay in [0, 1), got "
+                f"{self.threads} and {self.ema_decay}."
+            )
         if self.objective.rollout_steps >= self.clip_length:
             raise ConfigError(
                 f"objective.rollout_steps ({self.objective.rollout_steps}) must be below "

@@ -178,9 +178,8 @@ class Learner(nn.Module):
         pixels = slice(None, None, _BIRD_PIXEL)
         depth_m, rgb = streams["depth_m"][:, pixels, pixels], streams["rgb"][:, pixels, pixels]
         # every second pixel is kept, so pixel (u, v) is now (u/2, v/2), with no shift of centres
-        lens = (
-            streams["intrinsics"] * torch.tensor([1 / _BIRD_PIXEL, 1 / _BIRD_PIXEL, 1.0])[:, None]
-        )
+        fewer = streams["intrinsics"].new_tensor([1 / _BIRD_PIXEL, 1 / _BIRD_PIXEL, 1.0])
+        lens = streams["intrinsics"] * fewer[:, None]
         camera = points_from_depth(depth_m, lens).flatten(1, 2)
         world = transform_points(streams["world_from_camera"], camera)
         colours = rgb.flatten(1, 2).float() / 255

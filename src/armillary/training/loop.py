@@ -259,10 +259,13 @@ def _check(config: TrainConfig, windows: Windows, out: Path, resume: bool) -> No
 def _what_decides(config: TrainConfig) -> dict[str, Any]:
     """Return the settings that decide what a checkpoint holds.
 
-    How often one looks does not, nor how the predictor settles, which begins after the last.
+    How often one looks does not, nor where numbers go besides the log, nor how the predictor
+    settles, which begins after the last.
     """
     others = ("log_every", "eval_every", "checkpoint_every", "threads", "settling")
-    return {name: value for name, value in asdict(config).items() if name not in others}
+    settings = {name: value for name, value in asdict(config).items() if name not in others}
+    # always as most runs have it, so that runs from before this was left out go on
+    return settings | ({"tracker": "none"} if "tracker" in settings else {})
 
 
 def _told(out: Path, done: int) -> tuple[float, dict[str, float], tuple[str, ...]]:

@@ -21,7 +21,7 @@ from armillary.core.values import Batch
 from armillary.models import JEPA, JEPAConfig
 from armillary.objectives import agreement_loss
 from armillary.spatial import relative
-from armillary.training.sensor_dropout import halves
+from armillary.training.sensor_dropout import halves, seeing
 
 _HIDDEN = 256
 _EVERY = 4  # of a clip's steps every fourth is asked about: neighbours say nearly the same
@@ -43,15 +43,15 @@ class CrossModal(nn.Module):
         config: of the model.
 
     Raises:
-        ConfigError: the model sees a single sensor.
+        ConfigError: the model sees with a single sensor; its camera's pose is none.
     """
 
     def __init__(self, config: JEPAConfig) -> None:
         super().__init__()
-        if len(config.sensors) < 2:
+        if len(eyes := seeing(config)) < 2:
             raise ConfigError(
-                "objective.cross_modal needs two sensors or more, and the model sees "
-                f"{config.sensors[0]} alone. Set it to 0 or add to model.sensors."
+                "objective.cross_modal needs two sensors or more, and the model sees with "
+                f"{''.join(eyes) or 'none'} alone. Set it to 0 or add to model.sensors."
             )
         self.guess = _head(config.latent_width, config.latent_width)
 

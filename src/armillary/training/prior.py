@@ -249,6 +249,8 @@ def _trips(
     """Return the loss of the distance on the samples whose goal the recording reached."""
     reached = samples.known.isfinite()
     here, goal = (trails.latents[rows[reached]] for rows in (samples.here, samples.goal))
+    if not len(here):  # where few goals come later in the same episode, there may be no such trip
+        return prior.trips(trails.latents[:1], trails.latents[:1]).sum() * 0
     return trip_loss(prior.trips(here, goal), samples.known[reached], config.quantile)
 
 

@@ -28,11 +28,15 @@ def fit_scales(model: JEPA, windows: Windows, seed: int) -> None:
     actions = None
     if config.action_width and batch.actions is not None:
         actions = batch.actions.flatten(0, 1)
-    proprio = batch.streams["proprio"].flatten(0, 1) if "proprio" in config.sensors else None
-    model.normalizer.fit(actions, proprio, *_scene(batch, model))
+    streams = batch.streams  # of optional sensors perhaps none
+    proprio = "proprio" in config.sensors and "proprio" in streams
+    depth = hasattr(model.normalizer, "camera_mean_m") and "depth_m" in streams
+    scan = "scan" in config.sensors and "lidar" in streams
+    model.normalizer.fit(
+        actions, streams["proprio"].flatten(0, 1) if proprio else None, *_scene(batch, model)
+    )
     model.normalizer.fit_sensors(
-        _camera_points(batch) if hasattr(model.normalizer, "camera_mean_m") else None,
-        _ranges(batch) if "scan" in config.sensors else None,
+        _camera_points(batch) if depth else None, _ranges(batch) if scan else None
     )
 
 
@@ -40,7 +44,7 @@ def _scene(batch: Batch, model: JEPA) -> tuple[Tensor | None, Tensor | None]:
     """Return world points, all and those in the middle of pictures: of depth, else of clouds."""
     if batch.streams.keys() >= {*STREAMS_OF["points"]}:
         return _points(batch)
-    if "cloud" in model.config.sensors:
+    if "cloud" in model.config.sensors and "points" in batch.streams:
         points_m = batch.streams["points"][:, 0, :, :3]
         return points_m[points_m.isfinite().all(-1)], None
     return None, None

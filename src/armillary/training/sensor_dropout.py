@@ -17,6 +17,11 @@ from armillary.models import JEPAConfig
 _BLIND = ("pose",)
 
 
+def seeing(config: JEPAConfig) -> list[str]:
+    """Return the sensors with which one sees: all but the camera's pose."""
+    return [name for name in config.sensors if name not in _BLIND]
+
+
 def draw_kept(
     config: JEPAConfig, share: float, clips: int, rng: torch.Generator
 ) -> dict[str, Bool[Tensor, " B"]]:
@@ -30,11 +35,11 @@ def draw_kept(
     """
     names = [name for name in config.sensors if name in config.optional_sensors]
     kept = torch.rand(clips, len(names), generator=rng) >= share
-    seeing = [place for place, name in enumerate(names) if name not in _BLIND]
-    always = any(name not in names and name not in _BLIND for name in config.sensors)
-    if seeing and not always:
-        spared = torch.tensor(seeing)[torch.randint(len(seeing), (clips,), generator=rng)]
-        nothing = ~kept[:, seeing].any(1)
+    eyes = [place for place, name in enumerate(names) if name not in _BLIND]
+    always = any(name not in names for name in seeing(config))
+    if eyes and not always:
+        spared = torch.tensor(eyes)[torch.randint(len(eyes), (clips,), generator=rng)]
+        nothing = ~kept[:, eyes].any(1)
         kept[nothing, spared[nothing]] = True
     return dict(zip(names, kept.unbind(1), strict=True))
 
@@ -42,11 +47,14 @@ def draw_kept(
 def halves(config: JEPAConfig, rng: torch.Generator) -> tuple[dict[str, bool], dict[str, bool]]:
     """Return two ways to see, by sensor: with one half of the sensors, and with the others.
 
+    The camera's pose, which is no way to see by itself, is with both.
+
     Args:
-        config: of the model, which sees at least two.
+        config: of the model, which sees with at least two.
         rng: chance.
     """
-    order = torch.randperm(len(config.sensors), generator=rng).tolist()
-    first: set[str] = {config.sensors[place] for place in order[: (len(order) + 1) // 2]}
-    one: dict[str, bool] = {name: name in first for name in config.sensors}
-    return one, {name: not used for name, used in one.items()}
+    eyes = seeing(config)
+    order = torch.randperm(len(eyes), generator=rng).tolist()
+    first = {eyes[place] for place in order[: (len(order) + 1) // 2]}
+    one: dict[str, bool] = {name: name in _BLIND or name in first for name in config.sensors}
+    return one, {name: name in _BLIND or not used for name, used in one.items()}

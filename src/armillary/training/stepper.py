@@ -103,7 +103,8 @@ class Stepper:
     @torch.no_grad()
     def held_out(self, windows: Windows, batches: int) -> dict[str, float]:
         """Return the mean loss terms over fixed held-out clips."""
-        size = min(len(windows), self.config.batch_size)
+        # as many at once as a step brings to this process, so that what fits there fits here
+        size = min(len(windows), self.config.batch_size // self.processes.count)
         order = epoch_order(len(windows), self.config.seed, 0)
         sums: dict[str, float] = {}
         count = max(1, min(batches, len(windows) // size))

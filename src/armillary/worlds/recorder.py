@@ -10,7 +10,7 @@ import os
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
-from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -215,20 +215,15 @@ def _run_pool(job: _Job, missing: list[int], workers: int) -> Iterator[int]:
             while running:
                 done, running = wait(running, return_when=FIRST_COMPLETED)
                 for future in done:
-                    yield _frames(future)
+                    yield future.result()
                     running |= {pool.submit(_work, e) for e in islice(todo, 1)}
+        except BrokenProcessPool as error:
+            raise WorldError(
+                "A recording process died (killed, out of memory, or the world crashed it)."
+            ) from error
         finally:
             for future in running:
                 future.cancel()
-
-
-def _frames(future: Future[int]) -> int:
-    try:
-        return future.result()
-    except BrokenProcessPool as error:
-        raise WorldError(
-            "A recording process died (killed, out of memory, or the world crashed it)."
-        ) from error
 
 
 @contextmanager

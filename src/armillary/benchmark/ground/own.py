@@ -1,6 +1,7 @@
-"""Training of armillary for a number of seconds, everything on the clock.
+"""Training of armillary for a number of seconds, by the clock.
 
 The step is the training loop's own ``Stepper``; fitting scales and gathering clips count too.
+Pictures were prepared before, as the peers' were, and saving the model comes after.
 """
 
 from __future__ import annotations

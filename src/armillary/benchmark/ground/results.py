@@ -41,7 +41,10 @@ def summarise_task(records: Mapping[str, Records], peers: Sequence[str]) -> dict
 
 
 def pool(tasks: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str, Any]]:
-    """Return the tests over the episodes of all tasks together, by peer."""
+    """Return the tests over the episodes of all tasks together, by peer.
+
+    Tasks may share their starts; their pairs are counted as if they did not.
+    """
     peers = dict.fromkeys(name for task in tasks.values() for name in task["paired"])
     return {name: _pooled([task["paired"][name] for task in tasks.values()]) for name in peers}
 
@@ -95,7 +98,7 @@ def _paired(ours: Records, theirs: Records) -> dict[str, Any]:
     pairs = [(known.get(record.id), record) for record in theirs]
     a, b = [], []
     for mine, other in pairs:
-        if mine is None or _episode(mine) != _episode(other):
+        if mine is None or not _same_episode(mine, other):
             raise ConfigError(
                 f"Episode {other.id} of {other.policy[:16]} has no counterpart among armillary's; "
                 "a paired test needs the same episodes under the same rules."
@@ -106,9 +109,11 @@ def _paired(ours: Records, theirs: Records) -> dict[str, Any]:
     return _test(len(pairs), test.only_a, test.only_b)
 
 
-def _episode(record: Record) -> tuple[Any, ...]:
-    start = record.distances[0] if record.distances else None
-    return record.seed, record.goal_seed, record.success_distance, start
+def _same_episode(a: Record, b: Record) -> bool:
+    """Tell whether both began alike; one that crashed before it began has its seeds alone."""
+    rules = [(one.seed, one.goal_seed, one.success_distance) for one in (a, b)]
+    begun = bool(a.distances and b.distances)
+    return rules[0] == rules[1] and (not begun or a.distances[0] == b.distances[0])
 
 
 def _pooled(tests: Sequence[Mapping[str, Any]]) -> dict[str, Any]:

@@ -69,7 +69,8 @@ def _picture(file: Path) -> UInt8[np.ndarray, "H W 3"]:
     try:
         with Image.open(file) as image:
             return np.asarray(image.convert("RGB"))
-    except OSError as error:
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+        # a damaged PNG is a SyntaxError to Pillow
         raise FormatError(f"{file}: is not a picture ({error}).") from error
 
 

@@ -16,6 +16,7 @@ also takes the best of several contexts per property on test labels, which is no
 
 from __future__ import annotations
 
+import math
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from itertools import permutations
@@ -25,6 +26,7 @@ import numpy as np
 from scipy.stats import rankdata
 
 from armillary.comprehension.benchmarks.movies import Movie
+from armillary.comprehension.quadruplets.scoring import TIE
 from armillary.comprehension.statistics import auroc
 from armillary.core.rates import wilson_interval
 
@@ -78,6 +80,7 @@ def submission(movies: Sequence[Movie], surprise: Mapping[str, np.ndarray]) -> s
     It is one minus the rank of the mean surprise among all clips, so that it never leaves 0..1.
     """
     means = np.array([_mean(surprise[movie.id]) for movie in movies])
+    means = np.nan_to_num(means, nan=np.inf)  # what is not a number is as surprising as can be
     shares = 1 - (rankdata(means) - 1) / max(1, len(movies) - 1)
     return "".join(f"{m.id} {share:.6f}\n" for m, share in zip(movies, shares, strict=True))
 
@@ -88,12 +91,11 @@ def _row(
     ours, theirs, double, sums = [], [], [], []
     for group in groups:
         pairs = [(_mean(surprise[a.id]), _mean(surprise[b.id])) for a, b in partners(group, frames)]
-        ours.append(np.mean([0.5 * (a < b) + 0.5 * (a <= b) for a, b in pairs]))
+        ours.append(np.mean([_right([pair]) for pair in pairs]))
         theirs.append(np.mean([a < b for a, b in pairs]))
-        apart = sum(b - a for a, b in pairs)
-        sums.append(apart < 0)
+        sums.append(not sum(b - a for a, b in pairs) >= 0)
         if len(pairs) == 2:
-            double.append(0.5 if apart == 0 else float(apart > 0))
+            double.append(_right(pairs))
     clips = [movie for group in groups for movie in group]
     labels = np.array([not movie.possible for movie in clips])
     largest = np.array([float(np.max(surprise[movie.id])) for movie in clips])
@@ -108,6 +110,19 @@ def _row(
         "single_auroc": single,
         "absolute_error_published": 1 - single,
     }
+
+
+def _right(pairs: Sequence[tuple[float, float]]) -> float:
+    """Return 1 where possible clips (the first of each pair) surprise less, 1/2 for a tie.
+
+    The last bits of a mean depend on the order of its steps, so they decide nothing. What is not
+    finite is wrong.
+    """
+    if not np.isfinite(pairs).all():
+        return 0.0
+    apart = math.fsum(b - a for a, b in pairs)
+    size = math.fsum(abs(value) for pair in pairs for value in pair)
+    return 0.5 if abs(apart) <= TIE * size else float(apart > 0)
 
 
 def _shared(one: Sequence[bytes], other: Sequence[bytes]) -> int:

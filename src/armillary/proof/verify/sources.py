@@ -107,6 +107,11 @@ def load_sources(where: Submission, start: str = "") -> Sources:
     ledger = _ledger(where.ledger)
     env = parse_canonical(read_bytes(where.run.env, 1 << 16), str(where.run.env))
     _ENV.check(env, str(where.run.env))
+    if ("graphics" in env) != suite.drawn:
+        # the word alone would widen what may differ, where no driver draws what is seen
+        raise FormatError(
+            f"{where.run.env}: graphics: is named where, and only where, a driver draws the worlds."
+        )
     if env.get("boundary", NO_BOUNDARY) not in boundary_labels():
         raise FormatError(f"{where.run.env}: boundary: not what a boundary can say of itself.")
     lines = {

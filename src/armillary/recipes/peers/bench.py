@@ -24,21 +24,23 @@ from armillary.core.errors import ArmillaryError, CheckFailedError
 from armillary.core.files import read_json, replacing_folder
 from armillary.core.progress import Progress, silent
 from armillary.recipes.peers.config import OURS, PeersConfig
-from armillary.recipes.peers.stages import SETTINGS, stages, train_folder
+from armillary.recipes.peers.stages import SETTINGS, rows_file, stages, train_folder
 
 _PROTOCOL = (
     "One recording, split by episode; the same seconds and threads of training for each; the same "
     "evaluation episodes, starts and goals for each, none of them recorded. success_final: at the "
     "goal when the budget of steps is over; success_touch: at any step; solved at the start is "
-    "excluded. Peers: their own classes, losses, optimizer, batch, planner. On their clock is the "
-    "update alone (clips, pictures and saving are free); on armillary's everything is. Episodes "
-    "that peer_cache_gib has no room for are left out of a peer's training (prepared_episodes). "
-    "Recording and goals are the world's collection policy's, which record_settings and "
-    "world_settings may name. How often each looks: act.executed, planning.executed. What a "
-    "peer sends beyond the bounds is clipped. equal: the peer with as many model steps per "
-    "decision as armillary took, or with settings.equal_steps where those are more; own: with its "
-    "authors' settings; settings.plannings says which of them bears the peer's name alone. "
-    "paired: McNemar, exact; p_holm over all single tests here."
+    "excluded. Peers: their own classes, losses, optimizer, batch, planner. Preparing pictures and "
+    "saving are on nobody's clock; gathering clips and fitting scales on armillary's alone. "
+    "Episodes that peer_cache_gib has no room for are left out of a peer's training "
+    "(prepared_episodes). Recording and goals are the world's collection policy's, which "
+    "record_settings and world_settings may name. How often each looks: act.executed, "
+    "planning.executed. What a peer sends beyond the bounds is clipped. equal: the peer with as "
+    "many model steps per decision as armillary took, or with settings.equal_steps where those are "
+    "more; own: with its authors' settings; settings.plannings says which of them bears the peer's "
+    "name alone. "
+    "paired: McNemar, exact; p_holm over all single tests here. Tasks share their starts, so the "
+    "pairs that an environment's own paired adds up are not independent: judge by single tests."
 )
 
 
@@ -94,7 +96,7 @@ def environment_results(folder: Path, config: PeersConfig) -> dict[str, Any]:
     """
     offsets: dict[str, Any] = {}
     for task in config.tasks:
-        listed = folder / "evaluate" / task / "rows.json"
+        listed = rows_file(folder, config, task)
         if listed.is_file():
             offsets[task.removeprefix("ahead_")] = _task_results(folder, config, read_json(listed))
     trained = {policy: train_folder(folder, config, policy) for policy in (OURS, *config.variants)}

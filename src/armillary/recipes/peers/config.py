@@ -10,6 +10,7 @@ is ever lost.
     train/POLICY-KEY/trained.json            seconds, frames, updates; written last
     evaluate/TASK/manifest-KEY.json          made before anything is run
     evaluate/TASK/records/ROW-KEY.jsonl      one line per episode
+    evaluate/TASK/rows-KEY.json              which of them belong to these settings; written last
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ from armillary.planning import make_planner
 from armillary.recipes import RECIPES
 from armillary.recipes.acting import NO_PLANNER
 from armillary.recipes.changing import changed
-from armillary.recipes.fine_view import UNSPREAD
+from armillary.recipes.peers.grounds import GROUNDS, Ground
 from armillary.recipes.recipe import Recipe
 from armillary.training.prior import PriorConfig, imitation
 from armillary.worlds import WORLDS
@@ -38,102 +39,6 @@ from armillary.worlds.registry import GYM_PREFIX
 TASKS = ("ahead_25", "ahead_50", "ahead_100", "any")
 OURS = "armillary"
 PLANNINGS = ("own", "equal")
-_SWM = "gym:stable_worldmodel:swm/"
-
-
-@dataclass(frozen=True)
-class Ground:
-    """One environment of the peers.
-
-    Attributes:
-        world: its name for ``make_world``.
-        iterations: of the peers' solver, as their authors set it here.
-        changes: of the recipe, dotted names to values.
-        settings: fields of ``PeersConfig`` that are not as usual here.
-        acting: likewise, those that say how armillary acts and what it learns for it. They belong
-            together: where another planner is asked for, none of them holds.
-        recipe: of armillary, a key of ``RECIPES``; empty for the one called as the environment.
-        acting_changes: of the recipe, which belong to ``acting``.
-    """
-
-    world: str
-    iterations: int
-    changes: Mapping[str, Any] = field(default_factory=dict)
-    settings: Mapping[str, Any] = field(default_factory=dict)
-    acting: Mapping[str, Any] = field(default_factory=lambda: {"act": {"planner": "icem"}})
-    recipe: str = ""
-    acting_changes: Mapping[str, Any] = field(default_factory=dict)
-
-
-_BLOCKS = {"model.frame_skip": 5}  # the peers' own: 25 steps ahead are 5 model steps
-# The T's mark on the floor lies askew, and has one mirror: the diagonal from bottom left to top
-# right. y points down in pictures and in actions: both change places, and signs.
-_ASKEW = {
-    **_BLOCKS,
-    "augment.mirror": 0.5,
-    "augment.mirror_line": "rising",
-    "augment.swapped_actions": (0, 1),
-    "augment.mirrored_actions": (0, 1),
-}
-# Where the policy is followed nothing is foreseen: a step of foresight is enough, and variance and
-# covariance presumably only spread what the policy has to read. Of 300 other goals 25 steps ahead
-# 69 % before, 74 with the mirror, 80 with both; only the first and the last are told apart.
-_LEAN = {f"objective.{name}": value for name, value in UNSPREAD.items()}
-_NO_GLIMPSE = {**_BLOCKS, "objective.glimpse": 0.0}
-_CHEAP = {"quick_pictures": True}
-_QUICK = {"record_settings": _CHEAP, "world_settings": _CHEAP}
-
-
-def _followed(within: int, executed: int, share: float, **prior: Any) -> dict[str, Any]:
-    """Return how armillary acts where its goal prior is followed.
-
-    Args:
-        within: model steps, at most, to the goals that it learns from.
-        executed: world steps until the next look.
-        share: of the seconds, for the prior.
-        prior: other fields of ``PriorConfig`` that are not as usual.
-    """
-    return {
-        "act": {"planner": NO_PLANNER, "prior": True, "executed": executed},
-        "prior": {"goals.within": within, "components": 1, **prior},
-        "prior_share": share,
-        "equal_steps": 320,  # what a search takes in two_room
-    }
-
-
-# A torque decides within a fraction of a model step, and one picture does not show how fast the arm
-# is. Found with true angles (60 goals 25 steps ahead, at the end): goals up to five model steps
-# ahead, eight components and a look at every model step 58 %; up to two, one component and a look
-# at every world step 98 %. A policy that is told how fast the arm moves repeats what it did: 38 %.
-_AT_ONCE = _followed(within=2, executed=1, share=0.3)
-# A push lasts. Found with true places and noise of 4 px (100 goals 25 steps ahead, at the end):
-# eight components and a look at every model step 45 %, at every second world step 67 %; with one
-# component 56 and 78 %. Goals up to seven model steps ahead, 2 px, longer training: 87 %.
-_PUSHING = _followed(within=7, executed=2, share=0.5, distance_every=4)
-_SEARCHED = {
-    "act": {
-        "planner": "icem",
-        "prior": True,
-        "planner_settings": {"length": 5, "samples": 32, "iterations": 2, "elites": 6},
-    },
-    "prior_share": 0.2,
-}
-_PUSHER = {"collection": "strokes"}
-_STROKES = {
-    "record_settings": _PUSHER,
-    "world_settings": _PUSHER,
-    "recorded": 3000,
-    "seconds": 1800.0,
-}
-_CUBE = {**_QUICK, "recorded": 500, "seconds": 450.0}  # a picture of it takes 30 ms
-GROUNDS: dict[str, Ground] = {
-    "two_room": Ground(f"{_SWM}TwoRoom-v1", 10, _BLOCKS, {"seconds": 300.0}, _SEARCHED),
-    "push_t": Ground(f"{_SWM}PushT-v1", 30, _ASKEW, _STROKES, _PUSHING, acting_changes=_LEAN),
-    # recording and goals by the package's own policy, which moves at random; as it was measured
-    "push_t_weak": Ground(f"{_SWM}PushT-v1", 30, _NO_GLIMPSE, {}, _SEARCHED, "push_t"),
-    "reacher": Ground(f"{_SWM}ReacherDMControl-v0", 10, _BLOCKS, _QUICK, _AT_ONCE),
-    "cube": Ground(f"{_SWM}OGBCube-v0", 10, _BLOCKS, _CUBE, _AT_ONCE),
-}
 
 
 @dataclass(frozen=True)
@@ -208,14 +113,21 @@ class PeersConfig:
         self._check_names()
         names = ("threads", "recorded", "steps", "episodes", "workers")
         counts = {name: getattr(self, name) for name in names}
-        if min(*counts.values(), *self.own_episodes.values()) < 1 or not self.seconds > 0:
+        own = self.own_episodes.values()
+        whole = all(isinstance(count, int) for count in own)
+        if not whole or min(*counts.values(), *own) < 1 or not self.seconds > 0:
             raise ConfigError(
-                f"seconds must be above 0 and own_episodes, {', '.join(counts)} at least 1; got "
-                f"{self.seconds}, {dict(self.own_episodes)}, {counts}."
+                f"seconds must be above 0 and own_episodes, {', '.join(counts)} whole numbers of "
+                f"at least 1; got {self.seconds}, {dict(self.own_episodes)}, {counts}."
             )
         if not 0 < self.held_out < 1:
             raise ConfigError(f"held_out must lie between 0 and 1; got {self.held_out}.")
         self._check_act()
+        if self.recipe.settling.steps:
+            raise ConfigError(
+                "recipe: here nothing settles after training, so settling.steps must be 0; got "
+                f"{self.recipe.settling.steps} (--change settling.steps=0)."
+            )
         if not 0 <= self.prior_share < 1 or bool(self.act.get("prior")) > bool(self.prior_share):
             raise ConfigError(
                 "act.prior needs a prior_share between 0 and 1, the time in which it is trained; "
@@ -244,7 +156,7 @@ class PeersConfig:
         """Check policy and prior as far as they can be without the model."""
         spec = self.policy(Path())
         if isinstance(spec, ModelSpec):
-            make_planner(spec.planner, **spec.planner_settings)
+            _check_search(spec)
         elif not self.act.get("prior"):
             raise ConfigError(
                 "Without a planner the goal prior acts, which was not asked for: add --act "
@@ -317,6 +229,12 @@ class PeersConfig:
         rules = [self.picture, self.world_settings, self.planning.model_steps]
         return _key([self.world, task, self.episodes, self.seed, *rules])
 
+    def rows_key(self, task: str) -> str:
+        """Hash of all that decides the rows of a task."""
+        trained = [self.train_key(policy) for policy in (OURS, *self.variants)]
+        plans = [self.act, self.planning, self.plannings, self.equal_steps]
+        return _key([self.manifest_key(task), trained, plans, self.own_episodes.get(task)])
+
 
 def make_config(
     name: str,
@@ -379,6 +297,19 @@ def read_config(path: Path) -> PeersConfig:
     for name in ("tasks", "peers", "peer_sizes", "plannings"):
         value[name] = tuple(value[name])
     return PeersConfig(**value)
+
+
+def _check_search(spec: ModelSpec) -> None:
+    """Refuse what the policy would refuse, which is made only after hours of training."""
+    planner = make_planner(spec.planner, **spec.planner_settings)
+    length = getattr(getattr(planner, "config", None), "length", spec.replan)
+    if not 1 <= spec.replan <= length:
+        raise ConfigError(f"act.replan is 1 to {length}, the plan's length; got {spec.replan}.")
+    if min(spec.proposals, spec.value_weight) < 0:
+        raise ConfigError(
+            "act.proposals and act.value_weight must be at least 0; got "
+            f"{spec.proposals} and {spec.value_weight}."
+        )
 
 
 def _frozen(value: Any) -> Any:

@@ -29,6 +29,7 @@ from armillary.control import (
     OracleSpec,
     RandomSpec,
     Record,
+    WorldFactory,
     evaluate,
     load_manifest,
     make_manifest,
@@ -81,7 +82,12 @@ def run_stage(folder: Path, stage: str, progress: Progress = silent) -> None:
 
 
 def record_stage(folder: Path, config: PeersConfig, progress: Progress = silent) -> None:
-    """Record the one dataset that everybody learns from."""
+    """Record the one dataset that everybody learns from.
+
+    Raises:
+        ConfigError: the world has no such tasks; that is met here, before hours of training.
+    """
+    _check_tasks(config)
     out = data_folder(folder, config)
     done = out.with_suffix(".json")
     if done.is_file():
@@ -118,7 +124,7 @@ def train_stage(
 def evaluate_stage(
     folder: Path, config: PeersConfig, task: str, progress: Progress = silent
 ) -> None:
-    """Run every policy on the same episodes of a task and list the records in ``rows.json``."""
+    """Run every policy on the same episodes of a task and list the records in ``rows_file``."""
     place = folder / "evaluate" / task
     manifest = _manifest(place, config, task)
     rows: dict[str, Any] = {}
@@ -149,7 +155,7 @@ def evaluate_stage(
         "reachable": manifest.reachable,
         "date": date(),
     }
-    write_json(place / "rows.json", about | {"rows": rows})
+    write_json(rows_file(folder, config, task), about | {"rows": rows})
 
 
 def data_folder(folder: Path, config: PeersConfig) -> Path:
@@ -160,6 +166,11 @@ def data_folder(folder: Path, config: PeersConfig) -> Path:
 def train_folder(folder: Path, config: PeersConfig, policy: str) -> Path:
     """Return the folder of a trained policy."""
     return folder / "train" / f"{policy}-{config.train_key(policy)}"
+
+
+def rows_file(folder: Path, config: PeersConfig, task: str) -> Path:
+    """Return the file that lists a task's records; those of other settings have others."""
+    return folder / "evaluate" / task / f"rows-{config.rows_key(task)}.json"
 
 
 def _teach_own(
@@ -216,6 +227,17 @@ def _within_room(
     ends = np.cumsum(np.asarray(data.lengths)[order]) * 3 * size * size
     fits = max(1, int(np.count_nonzero(ends <= config.peer_cache_gib * _GIB)))
     return np.sort(order[:fits])
+
+
+def _check_tasks(config: PeersConfig) -> None:
+    world = WorldFactory(config.world, {"image_size": config.picture, **config.world_settings})()
+    try:
+        known = world.spec.tasks
+    finally:
+        world.close()
+    for task in config.tasks:
+        if task not in known:
+            raise unknown_name(f"task of {config.world}", task, known)
 
 
 def _manifest(place: Path, config: PeersConfig, task: str) -> Manifest:
