@@ -151,6 +151,16 @@ def test_a_decision_above_the_budget_of_the_manifest_is_a_crash():
     assert record.error == "A decision took 1032 model steps; 100 are allowed."
 
 
+def test_looks_between_decisions_are_on_the_clock_of_the_next(monkeypatch):
+    """By this clock every answer takes 1 ms; this policy looks at all steps, decides at a third."""
+    ticks = iter(range(1, 10_000))
+    monkeypatch.setattr("armillary.control.lockstep.time.perf_counter", lambda: next(ticks) / 1e3)
+    (record,) = run(toy.PointModelSpec(history=2, replan=3), rules=manifest(1))
+    places = [decision.step for decision in record.decisions]
+    assert places[:3] == [0, 3, 6]
+    assert record.ms_per_decision[:3] == pytest.approx((1, 3, 3))
+
+
 def test_a_decision_above_its_time_is_a_timeout():
     rules = replace(manifest(2), decision_limit_s=1e-9)
     records = run(RandomSpec(), rules=rules)

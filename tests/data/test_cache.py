@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 
 from armillary.core.errors import ConfigError, DatasetError
-from armillary.data import Cache, open_dataset, prepare
+from armillary.core.values import Episode, Stream
+from armillary.data import Cache, DatasetWriter, open_dataset, prepare
 from armillary.data.resize import resized, resized_lens
 
 
@@ -61,6 +62,18 @@ def test_of_two_that_want_the_same_cache_one_makes_it(fresh, tmp_path, monkeypat
         go_on.set()
         assert first.result().path == second.result().path
     assert len(fills) == 1
+
+
+def test_a_stream_may_be_called_what_no_file_is(tmp_path):
+    writer = DatasetWriter(tmp_path / "set", 10)
+    numbers = np.arange(6, dtype=np.float32)[:, None]
+    streams = {"rgb": Stream("rgb", np.zeros((6, 16, 16, 3), np.uint8))}
+    streams["how far"] = Stream("truth", numbers)
+    writer.write(0, Episode(streams, np.arange(6, dtype=np.int64) * 10**8))
+    writer.finalize()
+    for _ in range(2):
+        cache = prepare(open_dataset(tmp_path / "set"), 16, tmp_path / "c")
+        assert np.array_equal(cache.arrays["how far"], numbers)
 
 
 def test_some_episodes_in_the_order_asked_for(counted, counting, tmp_path):

@@ -287,6 +287,13 @@ def test_an_absurd_picture_is_refused_before_memory_is_taken(folder, side):
     refused(folder, "model|config")
 
 
+def test_what_is_in_no_file_is_bounded_too(tmp_path):
+    """A model of clouds alone has no weight that depends on a picture's size, but rays for it."""
+    save_model(tiny_model(("cloud",), 2), tmp_path / "model")
+    change_config(tmp_path / "model", "config", "encoder", "image_size", value=800_000)
+    refused(tmp_path / "model", "numbers are configured; refused as too many")
+
+
 def test_nothing_in_the_folder_is_imported_or_run(folder, monkeypatch):
     mark = folder / "ran"
     code = f"import os; os.mkdir({str(mark)!r})"

@@ -168,6 +168,7 @@ def test_names_and_fields_get_a_suggestion():
         ("cem", "elites", 64, "elites must be fewer than samples; got 64 of 64"),
         ("cem", "std", 0.0, "std must be above 0"),
         ("icem", "decay", 0.5, "decay must be at least 1"),
+        ("icem", "kept", 62, r"icem: samples must be more than kept \+ 2; got 64 and 62"),
         ("mppi", "temperature", float("nan"), "temperature must be above 0; got nan"),
         ("gradient", "starts", 2, "starts must be at least 4; got 2"),
         ("collocation", "state_rate", 0.0, "state_rate must be above 0"),

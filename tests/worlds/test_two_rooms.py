@@ -100,6 +100,8 @@ def test_wrong_settings_are_one_sentence():
         make_world("two_rooms", split="heldout")
     with pytest.raises(ConfigError, match="unexpected keyword argument 'colour'"):
         make_world("two_rooms", colour=1)
+    with pytest.raises(ConfigError, match="unexpected keyword argument 'name'"):
+        make_world("two_rooms", **{"name": "x"})
     with pytest.raises(ConfigError, match="Did you mean 'two_rooms'"):
         make_world("tworooms")
 

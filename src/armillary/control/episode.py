@@ -37,12 +37,22 @@ class _BrokenError(Exception):
 
 @dataclass
 class _Trace:
-    """What is collected while an episode runs."""
+    """What is collected while an episode runs.
+
+    Attributes:
+        distances: from the goal, at the start and after each step.
+        actions: as sent.
+        decisions: of a policy that tells of them.
+        ms: each decision took, with the looks since the last one.
+        looked_ms: those looks, until the next decision.
+        alarm: that stopped it.
+    """
 
     distances: list[float] = field(default_factory=list)
     actions: list[tuple[float, ...]] = field(default_factory=list)
     decisions: list[Decision] = field(default_factory=list)
     ms: list[float] = field(default_factory=list)
+    looked_ms: float = 0.0
     alarm: Alarm | None = None
 
 
@@ -240,10 +250,16 @@ def _inside(sent: Any, bounds: ActionBounds) -> Float64[np.ndarray, " A"]:
 
 def _note_decision(trace: _Trace, state: Any, step: int, ms: float, manifest: Manifest) -> None:
     """Note what was decided at this step, and hold it against the limits."""
+    limit = manifest.decision_limit_s
+    if limit is not None and ms > 1e3 * limit:
+        raise _BrokenError("timeout", f"The decision at step {step} took longer than {limit:g} s.")
     decision = getattr(state, "decision", None)
     if decision is not None and decision.step != step:
-        return  # it only goes on with an earlier plan
-    trace.ms.append(ms)
+        # it goes on with an earlier plan; a look that it took meanwhile is for the next decision
+        trace.looked_ms += ms
+        return
+    trace.ms.append(trace.looked_ms + ms)
+    trace.looked_ms = 0.0
     if decision is not None:
         trace.decisions.append(decision)
         budget = manifest.planner_budget
@@ -252,9 +268,6 @@ def _note_decision(trace: _Trace, state: Any, step: int, ms: float, manifest: Ma
                 "crash",
                 f"A decision took {decision.model_steps} model steps; {budget} are allowed.",
             )
-    limit = manifest.decision_limit_s
-    if limit is not None and ms > 1e3 * limit:
-        raise _BrokenError("timeout", f"The decision at step {step} took longer than {limit:g} s.")
 
 
 def _distance(world: World, goal: Goal) -> float:

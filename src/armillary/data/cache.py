@@ -121,6 +121,16 @@ class Cache:
         )
 
 
+def file_of(name: str) -> str:
+    """Return the name of an array's file: a stream's own, as far as a file may be called so."""
+    return f"{safe_name(name)}.npy"
+
+
+def safe_name(name: str) -> str:
+    """Return a name with all but letters, digits, dots, underscores and hyphens replaced."""
+    return "".join(c if c.isalnum() or c in "._-" else "_" for c in name)
+
+
 def open_cache(path: Path) -> Cache:
     """Map a prepared folder into memory.
 
@@ -130,7 +140,7 @@ def open_cache(path: Path) -> Cache:
     index = read_json(path / "index.json")
     arrays = {}
     for name, bytes_ in index["arrays"].items():
-        file = path / f"{name}.npy"
+        file = path / file_of(name)
         if not file.is_file() or file.stat().st_size != bytes_:
             raise DatasetError(
                 f"{file}: is missing or cut off; delete the folder to prepare again."

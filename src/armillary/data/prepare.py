@@ -26,9 +26,11 @@ from armillary.core.progress import Progress, silent
 from armillary.data.cache import (
     CACHE_VERSION,
     Cache,
+    file_of,
     low_rows,
     open_cache,
     pictures,
+    safe_name,
     stacked_lenses,
 )
 from armillary.data.dataset import Dataset
@@ -76,7 +78,8 @@ def prepare(
     settings |= {} if points is None else {"points": asdict(points)}
     identity = dataset.identity()
     key = json_sha256([identity, settings])[:20]
-    folder = Path(cache_root or default_cache_root()) / f"{_safe(dataset.path.name)}-{key}"
+    called = safe_name(dataset.path.name) or "dataset"
+    folder = Path(cache_root or default_cache_root()) / f"{called}-{key}"
     if _is_made(folder):
         return open_cache(folder)
     about: dict[str, Any] = {"dataset": str(dataset.path.resolve()), "identity": identity}
@@ -197,7 +200,7 @@ def _fill(
         raise DatasetError(f"{dataset.path}: no episode could be prepared: {skipped[0][1]}")
     stacked = stacked_lenses(lenses)
     index = {
-        "arrays": {name: (folder / f"{_safe(name)}.npy").stat().st_size for name in files},
+        "arrays": {name: (folder / file_of(name)).stat().st_size for name in files},
         "kinds": {name: kind for name, kind in dataset.streams.items() if name in files},
         "starts": starts,
         "episodes": kept,
@@ -253,7 +256,10 @@ def _in_chunks(images: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
 
 def _file(name: str, folder: Path, files: dict[str, NpyAppender], stack: ExitStack) -> NpyAppender:
     if name not in files:
-        files[name] = stack.enter_context(NpyAppender(folder / f"{_safe(name)}.npy"))
+        file = folder / file_of(name)
+        if file.exists():
+            raise DatasetError(f"Two streams would share the file {file.name}; rename {name!r}.")
+        files[name] = stack.enter_context(NpyAppender(file))
     return files[name]
 
 
@@ -287,7 +293,3 @@ def _wanted(dataset: Dataset, episodes: Sequence[int] | np.ndarray | None) -> li
     for index in indices:
         dataset.check_index(index)
     return indices
-
-
-def _safe(name: str) -> str:
-    return "".join(c if c.isalnum() or c in "._-" else "_" for c in name) or "dataset"

@@ -197,14 +197,15 @@ def _expected(config: JEPAConfig, path: Path) -> dict[str, Tensor]:
     """Return the state that a configuration asks for, by name, without taking memory for it."""
     try:
         with torch.device("meta"):
-            state = JEPA(config).state_dict()
+            model = JEPA(config)
     except (ArmillaryError, RuntimeError, TypeError, OverflowError) as error:
         reason = str(error).splitlines()[0]
         raise CheckpointError(f"{path}: no model has this configuration ({reason}).") from error
-    count = sum(tensor.numel() for tensor in state.values())
+    # with what is no weight and not in the file, such as the rays of all pixels
+    count = sum(tensor.numel() for tensor in (*model.parameters(), *model.buffers()))
     if count > _MAX_PARAMETERS:
-        raise CheckpointError(f"{path}: {count:,} parameters are configured; refused as too many.")
-    return state
+        raise CheckpointError(f"{path}: {count:,} numbers are configured; refused as too many.")
+    return model.state_dict()
 
 
 def _refuse_pickles(path: Path) -> None:

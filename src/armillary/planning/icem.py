@@ -14,6 +14,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from armillary.core.errors import ConfigError
 from armillary.planning.checks import at_least, elites_fit
 from armillary.planning.colored import colored_noise
 from armillary.planning.sampling import Sampling, SamplingConfig, refit_to_elites
@@ -46,7 +47,10 @@ class ICEMConfig(SamplingConfig):
         at_least("icem", 1, elites=self.elites, decay=self.decay)
         at_least("icem", 0, kept=self.kept, color=self.color, momentum=self.momentum)
         elites_fit("icem", self.elites, self.samples)
-        elites_fit("icem", self.kept + 2, self.samples)
+        if self.samples <= self.kept + 2:
+            raise ConfigError(
+                f"icem: samples must be more than kept + 2; got {self.samples} and {self.kept}."
+            )
 
     @property
     def sizes(self) -> tuple[int, ...]:

@@ -61,7 +61,7 @@ WORLDS: dict[str, Callable[..., World]] = {
 GYM_PREFIX = "gym:"
 
 
-def make_world(name: str, **settings: Any) -> World:
+def make_world(name: str, /, **settings: Any) -> World:
     """Make a world by name: one of ``WORLDS``, or any Gymnasium id that renders.
 
     Args:
