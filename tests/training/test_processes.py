@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from tiny_run import CONFIG, interrupted, run, tiny_windows, together, weights
+from tiny_run import CONFIG, MODEL, interrupted, run, tiny_windows, together, weights
 
 from armillary.core.errors import ConfigError
 from armillary.models import load_model
@@ -37,6 +37,14 @@ def test_two_processes_train_what_one_trains(tmp_path):
     assert [e["step"] for e in read_log(tmp_path / "two" / "log.jsonl")] == [
         e["step"] for e in read_log(tmp_path / "one" / "log.jsonl")
     ]
+
+
+def test_a_clip_loses_the_same_sensors_in_any_number_of_processes(tmp_path):
+    sees = replace(MODEL, optional_sensors=("rgb", "points"))
+    objective = replace(ALIKE["objective"], sensor_dropout=0.5)
+    run(tmp_path / "one", model=sees, objective=objective)
+    together(2, tmp_path / "two", model=sees, objective=objective)
+    close(tmp_path / "one", tmp_path / "two")
 
 
 def test_two_go_on_where_one_was_interrupted_and_one_where_two_were(tmp_path):

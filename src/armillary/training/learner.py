@@ -5,6 +5,7 @@ Axes: B clips, T steps, Z flattened latent, R = T-K starts, K steps ahead, A act
 
 from __future__ import annotations
 
+import numpy as np
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
@@ -35,6 +36,7 @@ from armillary.training.clean import clean
 from armillary.training.config import ObjectiveConfig
 from armillary.training.foresight import came_after_each, foreseen_from_each
 from armillary.training.other_sight import CrossModal, OtherView
+from armillary.training.processes import Processes
 from armillary.training.sensor_dropout import draw_kept
 
 _INVERSE_HIDDEN = 128
@@ -52,11 +54,19 @@ class Learner(nn.Module):
         model: the model that learns.
         objective: which terms count, and their settings.
         seed: names the weights of the heads and the random directions of SIGReg.
+        processes: where this one stands among those that share a batch; None stands alone.
     """
 
-    def __init__(self, model: JEPA, objective: ObjectiveConfig, seed: int) -> None:
+    def __init__(
+        self,
+        model: JEPA,
+        objective: ObjectiveConfig,
+        seed: int,
+        processes: Processes | None = None,
+    ) -> None:
         super().__init__()
         self.model, self.objective, self.seed = model, objective, seed
+        self.processes = processes or Processes(0, 1, torch.device("cpu"))
         if "inverse_dynamics" in objective.weights and not model.config.action_width:
             raise ConfigError(
                 "objective.inverse_dynamics needs actions, and the model takes none "
@@ -137,9 +147,11 @@ class Learner(nn.Module):
         if not self.objective.sensor_dropout:
             return None
         rng = torch_generator("sensor_dropout", self.seed, step)
-        share, clips = self.objective.sensor_dropout, len(batch.valid)
+        share, clips = self.objective.sensor_dropout, len(batch.valid) * self.processes.count
+        # drawn for the clips of all processes, so that a clip's lot is the same in any of them
         kept = draw_kept(self.model.config, share, clips, rng)
-        return {name: used.to(batch.valid.device) for name, used in kept.items()}
+        own = torch.from_numpy(self.processes.share(np.arange(clips)))
+        return {name: used[own].to(batch.valid.device) for name, used in kept.items()}
 
     def _moving_width(self) -> int:
         encoder = self.model.config.encoder

@@ -4,6 +4,7 @@
 
 One process, or several under ``torchrun``, unchanged. A run killed at any moment and resumed ends
 in the same weights to the bit, because a step depends on nothing but its number and the weights.
+Where clips are varied (``augment``), also on the number of processes: each draws for its own share.
 """
 
 from __future__ import annotations

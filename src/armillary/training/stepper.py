@@ -49,7 +49,8 @@ class Stepper:
         self, model: JEPA, config: TrainConfig, windows: Windows, processes: Processes
     ) -> None:
         self.config, self.windows, self.processes = config, windows, processes
-        self.learner = Learner(model, config.objective, config.seed).to(processes.device)
+        self.learner = Learner(model, config.objective, config.seed, processes)
+        self.learner.to(processes.device)
         self.optimizer = Optimizer(self.learner, config.optimizer)
         self.average = _copy(model) if config.ema_decay else None
         self.dtype = training_dtype(config.precision, processes.device)
