@@ -372,3 +372,6 @@ def test_a_stage_that_dies_says_its_last_words(config: PeersConfig, tmp_path: Pa
     python = python_saying(tmp_path, "echo one >&2; echo 'out of memory' >&2; exit 9")
     with pytest.raises(CheckFailedError, match=r"stage record ended with code 9 \(out of memory\)"):
         bench_peers(config, tmp_path, python=python)
+    python = python_saying(tmp_path, "kill -9 $$")
+    with pytest.raises(CheckFailedError, match=r"ended with code -9 \(killed from outside, as the"):
+        bench_peers(config, tmp_path, python=python)

@@ -27,7 +27,8 @@ class Peers(Command):
 
     All learn from one recording for the same seconds. Can be killed: given again, it goes on.
     Takes hours, nearly all of them the peers': their own planner needs 10 s (30 s in push_t) a
-    decision on one core. --own TASK=N asks it of the first N episodes only.
+    decision on one core. --own TASK=N asks it of the first N episodes only. Training a peer at
+    its 224 px takes 14 GB of memory.
 
     e.g. armillary bench peers two_room --out out/peers
     """

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import signal
 import subprocess
 import tempfile
 from collections.abc import Mapping
@@ -139,7 +140,9 @@ def _run(python: Path, folder: Path, stage: str, threads: int, progress: Progres
         if not last.get("finished"):
             process.wait()
             stderr.seek(0)
-            said = [line.strip() for line in stderr if line.strip()] or ["nothing"]
+            said = [line.strip() for line in stderr if line.strip()] or ["it said nothing"]
+            if process.returncode == -signal.SIGKILL:
+                said.append("killed from outside, as the system does where memory runs out")
             raise CheckFailedError(
                 f"{folder}: the stage {stage} ended with code {process.returncode} ({said[-1]}); "
                 "give the command again to go on."
