@@ -275,12 +275,12 @@ class Tags(HTMLParser):
 
 def test_the_page_loads_nothing_escapes_names_and_greys_the_unproven(tmp_path):
     card(tmp_path, "a")
+    card(tmp_path, "b")
     evil = "<script>alert(1)<"
     card(tmp_path, evil)
     out = tmp_path / "page" / "index.html"
-    build_leaderboard(
-        tmp_path, out, lambda path: Verdict("replayed" if named(path) == "a" else "self", True)
-    )
+    believed = {"a": "replayed", "b": "replayed"}
+    build_leaderboard(tmp_path, out, lambda path: Verdict(believed.get(named(path), "self"), True))
     text = out.read_text()
     tags = Tags()
     tags.feed(text)
