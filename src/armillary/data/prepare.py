@@ -99,10 +99,14 @@ def _is_made(folder: Path) -> bool:
 @contextmanager
 def _one_at_a_time(folder: Path) -> Iterator[None]:
     """Wait until no other process makes this folder; a kill lets go of it, too."""
+    lock = FileLock(folder.with_name(f".{folder.name}.lock"))
     with storage_errors(folder):
         folder.parent.mkdir(parents=True, exist_ok=True)
-        with FileLock(folder.with_name(f".{folder.name}.lock")):
-            yield
+        lock.acquire()
+    try:
+        yield
+    finally:
+        lock.release()
 
 
 class NpyAppender:

@@ -212,7 +212,9 @@ def _rules(
         *group_rules(own.exact, passing.groups),
         states_rule(states, near[:count], near[count:], names),
         pictures_rule(pictures, like[:count], passing.unit, names),
-        evidence_rule((states, pictures)),
+        # training episodes without states could hold anything: copies are still told, but it is
+        # no evidence that none were found
+        evidence_rule((None if passing.stateless else states, pictures)),
     )
 
 
@@ -250,7 +252,7 @@ class _Passing:
         self._ends = np.cumsum([0, *map(len, sought)])
         self._nearest = Nearest(joined(sought), self.unit) if self.unit else None
         self._waiting: list[np.ndarray] = []
-        self.pictures = 0
+        self.pictures = self.stateless = 0
         self.seeds: dict[int, int] = {}
         self.groups: dict[int, dict[str, str]] = {}
 
@@ -259,8 +261,8 @@ class _Passing:
         self.groups[index] = footage.groups()
         if footage.seed is not None:
             self.seeds[index] = footage.seed
-        if self._pairs is not None:
-            self._pairs.see(footage)  # one without these states tells of itself alone
+        if self._pairs is not None and not self._pairs.see(footage):
+            self.stateless += 1
         for exact in self._exact:
             exact.see(footage)
         for picture in footage.pictures():

@@ -8,7 +8,6 @@ from tempfile import TemporaryDirectory
 from armillary.data import open_dataset
 from armillary.proof.contamination import Thoroughness
 from armillary.proof.contamination_report import held_against
-from armillary.proof.contamination_rules import Rule
 from armillary.proof.data_manifest import data_digest, write_data_manifest
 from armillary.proof.verify.case import Case
 from armillary.proof.verify.rules import Check, Said, broken, holds, same, unknown
@@ -20,16 +19,18 @@ def contamination(case: Case) -> Said:
         return holds("No training data were shown; only fresh seeds answer for them.")
     dataset, chance = open_dataset(case.how.data), int(case.how.nonce[:12], 16)
     how = Thoroughness(chance, case.how.draws)
-    said: list[tuple[Rule, str]] = []
+    undecided = ""
     for task, manifest in case.sources.manifests.items():
         records = case.sources.rows[task]["agent"]
         found = held_against(dataset, manifest, records, how, case.how.progress)
-        said += [(rule, f"{task}: {rule.name}: {rule.detail}") for rule in found.rules]
-    # what is refuted anywhere counts, however little could be judged elsewhere
-    for ok, outcome in ((False, broken), (None, unknown)):
-        for rule, sentence in said:
-            if rule.severity == "error" and rule.ok is ok:
-                return outcome(sentence)
+        for rule in found.rules:
+            sentence = f"{task}: {rule.name}: {rule.detail}"
+            if rule.severity == "error" and rule.ok is False:
+                return broken(sentence)
+            if rule.severity == "error" and rule.ok is None:
+                undecided = undecided or sentence  # a later task may be refuted all the same
+    if undecided:
+        return unknown(undecided)
     return holds("The training data hold no episode of the test and none that is nearly one.")
 
 

@@ -25,6 +25,7 @@ from armillary.control import ModelSpec, PriorSpec
 from armillary.core.errors import ConfigError, unknown_name
 from armillary.core.files import read_json, write_json
 from armillary.core.hashing import json_sha256
+from armillary.data.cache import safe_name
 from armillary.models.checkpoint import config_from_dict
 from armillary.planning import make_planner
 from armillary.recipes import RECIPES
@@ -200,7 +201,7 @@ class PeersConfig:
     @property
     def folder(self) -> str:
         """Name of the environment's folder."""
-        return "".join(c if c.isalnum() or c in "._-" else "_" for c in self.name)
+        return safe_name(self.name)
 
     @property
     def suffixes(self) -> dict[str, str]:
