@@ -91,6 +91,36 @@ def test_a_reader_that_goes_away_takes_no_exit_code_with_it(tmp_path, json_too) 
     assert result.returncode == 2
 
 
+_LOUD = """
+import atexit, ctypes, os, subprocess, sys
+from armillary.cli import main as entry
+from armillary.cli.outcome import Outcome
+from armillary.cli.parse import Command
+
+class Loud(Command):
+    def run(self):
+        print("python")
+        sys.__stdout__.write("hook\\n")
+        os.write(1, b"descriptor\\n")
+        ctypes.CDLL(None).printf(b"library\\n")
+        subprocess.run(["echo", "child"], check=True)
+        atexit.register(print, "farewell")
+        return Outcome({"a": 1})
+
+entry.read = lambda words: Loud()
+entry.entry()
+"""
+
+
+def test_under_json_stdout_is_one_object_whoever_prints() -> None:
+    result = subprocess.run(
+        [sys.executable, "-c", _LOUD, "--json"], capture_output=True, text=True, check=True
+    )
+    assert result.stdout == '{"a": 1}\n'
+    said = {"python", "hook", "descriptor", "library", "child", "farewell"}
+    assert set(result.stderr.split()) == said
+
+
 def test_progress_stays_off_stdout(capsys) -> None:
     with bar("working") as progress:
         progress(1, 2, "fast")

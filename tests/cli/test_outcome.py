@@ -56,6 +56,23 @@ def test_people_get_lines_and_a_table(capsys) -> None:
     ]
 
 
+def test_a_column_that_some_rows_have_stands_over_their_cells(capsys) -> None:
+    rows = ({"task": "reach", "steps": "512"}, {"task": "cross", "tuned": "length", "steps": "640"})
+    for order in (rows, rows[::-1]):
+        show(Outcome({}, table=order), as_json=False)
+        heading, *cells = capsys.readouterr().out.splitlines()
+        [cross] = [line for line in cells if line.startswith("cross")]
+        assert sorted(heading.split()) == ["steps", "task", "tuned"]
+        for name, text in (("steps", "640"), ("tuned", "length")):
+            assert cross.index(text) + len(text) == heading.index(name) + len(name)
+
+
+def test_no_name_is_cut_where_there_is_no_terminal(capsys) -> None:
+    rows = ({"name": "n" * 100, "checked": "c" * 70},)
+    show(Outcome({}, table=rows), as_json=False)
+    assert capsys.readouterr().out.splitlines()[1].split() == ["n" * 100, "c" * 70]
+
+
 def test_no_word_of_a_stranger_moves_what_stands_on_the_terminal(capsys) -> None:
     evil = "x\x1b[2K\raccepted \u202e\udcff"
     show(Outcome({}, (evil, "two\nlines ü"), errors=(evil,)), as_json=False)

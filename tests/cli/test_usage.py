@@ -101,6 +101,28 @@ def test_wrong_usage_is_one_sentence(words: list[str], said: str, capsys) -> Non
     assert err.count("\n") == 1
 
 
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        ("--self-test --out x", "--out means nothing with --self-test"),
+        ("--self-test --make-set", "--make-set means nothing with --self-test"),
+        ("--make-set --concepts shape", "--concepts means nothing with --make-set"),
+        ("--ask-people --count 5", "--count means nothing with --ask-people"),
+        ("m --ask-people", "MODELS means nothing with --ask-people"),
+        ("m --suite grasp --data d --fresh 5", "--fresh means nothing with --suite grasp"),
+        ("m --suite grasp --data d --concepts x", "--concepts means nothing with --suite grasp"),
+        ("m --data d", "--data means nothing for the quadruplets"),
+        ("m --workers 3", "--workers means nothing for the quadruplets"),
+        ("{} --fresh 5", "--fresh means nothing for a model that was trained elsewhere"),
+        ("{} --controls 0", "--controls means nothing for a model that was trained elsewhere"),
+    ],
+)
+def test_understand_refuses_what_means_nothing(words: str, said: str, tmp_path, capsys) -> None:
+    (tmp_path / "config.json").write_text('{"model_type": "vjepa2"}')
+    assert main(["understand", *words.format(tmp_path).split()]) == 2
+    assert capsys.readouterr().err == f"error: {said}; leave it out.\n"
+
+
 def test_under_json_the_error_is_the_object(capsys) -> None:
     assert main(["record", "tabletop", "--json"]) == 2
     out, err = capsys.readouterr()

@@ -15,8 +15,10 @@ from armillary.control import (
     read_records,
     summarise,
 )
+from armillary.control.episode import check_actor
 from armillary.control.records import record_line
 from armillary.core.errors import ConfigError
+from armillary.core.values import WorldSpec
 
 
 def manifest(episodes=6, **changes):
@@ -142,6 +144,12 @@ def test_a_process_that_dies_costs_its_own_episode_only():
 def test_a_policy_may_not_see_the_simulators_state():
     with pytest.raises(ConfigError, match="asks to see 'labels', which point does not give"):
         run(toy.Fixed(np.zeros(2), observes=("rgb", "labels")))
+
+
+@pytest.mark.parametrize("kind", ["rgb", "depth", "points", "lidar", "pose", "proprio"])
+def test_a_policy_may_see_what_a_real_sensor_gives(kind):
+    spec = WorldSpec("w", toy.BOUNDS, 0.1, (), 1, 0.1, "m", {"sensor": kind})
+    check_actor(toy.Fixed(np.zeros(2), observes=("sensor",)), spec)
 
 
 def test_a_decision_above_the_budget_of_the_manifest_is_a_crash():

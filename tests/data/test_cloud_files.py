@@ -184,6 +184,22 @@ def test_las_without_a_unit_is_refused_and_taken_with_one(tmp_path):
         read_las(las(tmp_path / "c.las", POINTS, [record(34735, geo_keys([(1024, 2)]))]))
 
 
+@pytest.mark.parametrize("withheld", [(1,), range(4)], ids=["one", "all"])
+def test_points_that_were_deleted_are_left_out(tmp_path, withheld):
+    """LAS marks them as withheld; bit 7 of the class in formats 0 to 5."""
+    path = las(tmp_path / "a.las", POINTS)
+    data = bytearray(path.read_bytes())
+    for point in withheld:
+        data[227 + 26 * point + 15] |= 1 << 7
+    path.write_bytes(data)
+    if len(withheld) == len(POINTS):
+        with pytest.raises(FormatError, match="all of its points are marked as withheld"):
+            read_las(path, "m")
+        return
+    kept = [point for point in range(len(POINTS)) if point not in withheld]
+    assert np.allclose(world_m(read_las(path, "m")), POINTS[kept], atol=1e-3)
+
+
 def test_laz_is_read_like_las(tmp_path):
     laspy = pytest.importorskip("laspy")
     plain = laspy.read(las(tmp_path / "a.las", POINTS + MAP, [METRE_KEYS], offset=MAP))

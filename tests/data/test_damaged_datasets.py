@@ -202,15 +202,43 @@ def test_two_cameras_of_one_file_can_be_read_side_by_side(foreign, counting):
         assert counting.read(a) == counting.read(b) == 200 + step
 
 
-def test_foreign_actions_that_are_not_numbers_are_named_by_episode(foreign):
-    file = foreign / "data/chunk-000/file-000.parquet"
+def rewrite_rows(dataset: Path, key: str, change) -> None:
+    file = dataset / "data/chunk-000/file-000.parquet"
     table = pq.read_table(file)
-    actions = np.array(table["action"].to_pylist(), np.float32)
-    actions[8, 0] = np.inf
-    column = table.column_names.index("action")
-    pq.write_table(table.set_column(column, "action", pa.array(actions.tolist())), file)
+    rows = table[key].to_pylist()
+    change(rows)
+    column = table.column_names.index(key)
+    pq.write_table(table.set_column(column, key, pa.array(rows)), file)
+
+
+@pytest.mark.parametrize(
+    ("key", "what"), [("action", "the action"), ("observation.state", "'proprio'")]
+)
+def test_foreign_numbers_that_are_none_are_named_by_episode(foreign, key, what):
+    rewrite_rows(foreign, key, lambda rows: rows[8].__setitem__(0, np.inf))
     assert len(open_dataset(foreign).read(0)) == 7
-    with pytest.raises(DatasetError, match="episode 1: the action of step 1 is NaN or infinite"):
+    with pytest.raises(DatasetError, match=f"episode 1: {what} of step 1 is NaN or infinite"):
+        open_dataset(foreign).read(1)
+
+
+def slide(rows: list) -> None:
+    """As many numbers as before, one of them in the next row."""
+    rows[8].append(rows[9].pop())
+
+
+@pytest.mark.parametrize(
+    ("change", "sentence"),
+    [
+        (slide, "rows have from 1 to 3 of them"),
+        (lambda rows: rows.__setitem__(8, None), "1 of its rows are null"),
+        (lambda rows: rows[8].__setitem__(0, None), "1 of them are null"),
+        (lambda rows: [row.append(0.0) for row in rows], "has 3 numbers a step, its dataset pro"),
+    ],
+    ids=["ragged", "null-row", "null", "wide"],
+)
+def test_numbers_that_would_slide_into_other_steps_are_refused(foreign, change, sentence):
+    rewrite_rows(foreign, "action", change)
+    with pytest.raises(DatasetError, match=sentence):
         open_dataset(foreign).read(1)
 
 

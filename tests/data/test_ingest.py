@@ -144,6 +144,30 @@ def test_what_is_there_is_never_overwritten(tmp_path, counting):
     ingest(video, tmp_path / "set", options=IngestOptions(replace=True))
 
 
+def test_what_lies_in_the_dataset_that_would_be_replaced_is_refused(tmp_path, counting):
+    """It would be removed with it."""
+    first = make_video(tmp_path / "first.mp4", counting, np.arange(20) / 25)
+    ingest(first, tmp_path / "out")
+    more = make_video(tmp_path / "out/more.mp4", counting, np.arange(20) / 25)
+    with pytest.raises(ConfigError, match=r"lies in .*out, which would be replaced"):
+        ingest(more, tmp_path / "out", options=IngestOptions(replace=True))
+    assert more.is_file()
+
+
+def test_an_earlier_dataset_among_the_videos_is_no_video(tmp_path, counting):
+    make_video(tmp_path / "first.mp4", counting, np.arange(20) / 25)
+    for _ in range(2):
+        options = IngestOptions(replace=True)
+        assert ingest(tmp_path, tmp_path / "mine", "video", options=options).written == 1
+
+
+def test_a_recording_that_was_stopped_for_hours_is_not_filled_with_one_picture(tmp_path, counting):
+    times = [*np.arange(10) / 10, *(7200 + np.arange(10) / 10)]
+    make_video(tmp_path / "camera.mkv", counting, times)
+    with pytest.raises(FormatError, match=r"pauses for 7199 s after 0\.9 s.*cut it there"):
+        ingest(tmp_path / "camera.mkv", tmp_path / "out")
+
+
 def test_unknown_formats_get_a_suggestion(tmp_path):
     with pytest.raises(ConfigError, match="Did you mean 'video'"):
         ingest(tmp_path, tmp_path / "out", fmt="vidoe")

@@ -45,7 +45,7 @@ def edit(folder: Path, change) -> None:
 
 def test_nerfstudio_arrives_in_our_axes(tmp_path):
     summary = ingest(nerfstudio(tmp_path / "in"), tmp_path / "out")
-    assert (summary.written, summary.frames, summary.skipped) == (1, STEPS, ())
+    assert (summary.written, summary.frames, summary.left_out) == (1, STEPS, ())
     episode = open_dataset(tmp_path / "out").read(0)
     scene.check(episode, list(range(STEPS)), 6e-4)
     assert np.allclose(episode.streams["depth"].intrinsics, scene.K)
@@ -193,7 +193,7 @@ def test_colmap_with_a_scale_arrives_in_metres(tmp_path, kind):
     """A model in units of 4 m: its points come back as depth on the planes they lie on."""
     folder = colmap(tmp_path / "in", kind, scale=4.0)
     summary = ingest(folder, tmp_path / "out", options=IngestOptions(depth_scale=4.0))
-    assert (summary.written, summary.frames, summary.skipped) == (1, STEPS, ())
+    assert (summary.written, summary.frames, summary.left_out) == (1, STEPS, ())
     episode = open_dataset(tmp_path / "out").read(0)
     found = episode.streams["world_from_camera"]
     assert (found.unit, found.frame) == ("m", "colmap")

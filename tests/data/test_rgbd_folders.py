@@ -80,7 +80,7 @@ def only(out: Path):
 
 def test_tum_arrives_in_metres(tmp_path):
     summary = ingest(tum(tmp_path / "in"), tmp_path / "out")
-    assert (summary.written, summary.frames, summary.skipped) == (1, STEPS, ())
+    assert (summary.written, summary.frames, summary.left_out) == (1, STEPS, ())
     episode = only(tmp_path / "out")
     scene.check(episode, list(range(STEPS)), 6e-4)
     assert np.allclose(episode.time_ns / 1e9, np.arange(STEPS) / 30, atol=1e-6)
@@ -147,17 +147,26 @@ def test_a_lens_with_distortion_becomes_a_pinhole(tmp_path):
 
 def test_scannet_keeps_both_lenses(tmp_path):
     summary = ingest(scannet(tmp_path / "in"), tmp_path / "out")
-    assert (summary.written, summary.frames, summary.skipped) == (1, STEPS, ())
+    assert (summary.written, summary.frames, summary.left_out) == (1, STEPS, ())
     episode = only(tmp_path / "out")
     scene.check(episode, list(range(STEPS)), 6e-4)
     assert episode.streams["rgb"].values.shape == (STEPS, 96, 128, 3)
+
+
+def test_intrinsics_of_larger_pictures_are_refused(tmp_path):
+    """Colour that was made smaller beside the matrix of the original."""
+    folder = scannet(tmp_path / "in")
+    file = folder / "intrinsic/intrinsic_color.txt"
+    np.savetxt(file, np.diag([2.1, 2.1, 1, 1]) @ np.loadtxt(file), fmt="%.6f")
+    with pytest.raises(FormatError, match="the intrinsics are of larger pictures"):
+        ingest(folder, tmp_path / "out")
 
 
 def test_lost_tracking_skips_a_step_and_cuts_an_episode(tmp_path):
     folder = scannet(tmp_path / "in", steps=12, lost=(2, 5, 6, 7, 11))
     summary = ingest(folder, tmp_path / "out")
     assert (summary.written, summary.frames) == (2, 7)
-    [(_, why)] = summary.skipped
+    [(_, why)] = summary.left_out
     assert "5 of 12 steps (first: step 2)" in why
     dataset = open_dataset(tmp_path / "out")
     first, second = dataset.read(0), dataset.read(1)
@@ -356,7 +365,7 @@ STAMPS_US = [1305031102_866664 + 33_333 * step for step in range(STEPS)]  # acro
 )
 def test_pictures_called_by_a_time_or_a_number_keep_order_and_time(tmp_path, name, period_ns):
     summary = ingest(renamed(scannet(tmp_path / "in"), name), tmp_path / "out")
-    assert (summary.frames, summary.skipped) == (STEPS, ())
+    assert (summary.frames, summary.left_out) == (STEPS, ())
     assert open_dataset(tmp_path / "out").fps == (25 if period_ns == 40_000_000 else 30)
     episode = only(tmp_path / "out")
     scene.check(episode, list(range(STEPS)), 6e-4)
@@ -435,7 +444,7 @@ def test_rates_are_compared_as_they_were_measured(tmp_path):
         folder = tum(tmp_path / "in" / name)
         for listed in ("rgb", "depth", "groundtruth"):
             slower(folder / f"{listed}.txt", 30 / rate)
-    assert ingest(tmp_path / "in", tmp_path / "out").skipped == ()
+    assert ingest(tmp_path / "in", tmp_path / "out").left_out == ()
 
 
 def slower(listed: Path, times: float = 3.0) -> None:

@@ -231,7 +231,7 @@ def test_a_bag_arrives_in_metres(tmp_path, kind, encoding, depth):
     path = tmp_path / ("log.bag" if kind == "bag" else "log")
     record(path, kind, encoding=encoding, depth=depth)
     summary = ingest(path, tmp_path / "out")
-    assert (summary.written, summary.frames, summary.skipped) == (1, STEPS, ())
+    assert (summary.written, summary.frames, summary.left_out) == (1, STEPS, ())
     dataset = open_dataset(tmp_path / "out")
     episode = dataset.read(0)
     scene.check(episode, list(range(STEPS)), 6e-4, colour=14 if encoding == "jpeg" else 8)
@@ -240,6 +240,19 @@ def test_a_bag_arrives_in_metres(tmp_path, kind, encoding, depth):
     assert np.array_equal(episode.time_ns, np.arange(STEPS) * PERIOD_NS)
     assert episode.streams["world_from_camera"].frame == "map"
     assert verify(tmp_path / "out").ok
+
+
+def test_of_odometry_and_joints_the_one_that_is_named_is_proprio(tmp_path):
+    def extra(log, step, now):
+        odometry(log, step, now)
+        joints(log, step, now, list("abc"))
+
+    record(tmp_path / "a.bag", "bag", extra=extra)
+    for topics, names in (((), {"odom", "joints"}), (("/joints",), {"odom", "proprio"})):
+        out = tmp_path / f"out{len(topics)}"
+        ingest(tmp_path / "a.bag", out, options=IngestOptions(topics=topics))
+        kinds = open_dataset(out).streams
+        assert {name for name, kind in kinds.items() if kind == "proprio"} == names
 
 
 def test_a_bare_file_without_its_folder_is_read(tmp_path):
@@ -279,7 +292,7 @@ def test_scans_and_commands_come_along(tmp_path):
     assert ranges.values[0].tolist()[:2] == [2.0, 2.0]
     assert np.isnan(ranges.values[:, 2:4]).all()
     assert np.allclose(ranges.beams_rad, [[a, 0.0] for a in (-1.0, -0.5, 0.0, 0.5, 1.0)])
-    [(_, why)] = summary.skipped[:1]
+    [(_, why)] = summary.left_out[:1]
     assert "where the frame 'laser' is; there is no world_from_lidar" in why
 
 
@@ -293,7 +306,7 @@ def test_a_scanner_that_turns_clockwise_and_is_mounted_somewhere(tmp_path):
         log.put("/tf_static", "tf2_msgs/msg/TFMessage", START_NS, transforms=[static])
 
     record(tmp_path / "a.bag", "bag", extra=extra)
-    assert ingest(tmp_path / "a.bag", tmp_path / "out").skipped == ()
+    assert ingest(tmp_path / "a.bag", tmp_path / "out").left_out == ()
     streams = open_dataset(tmp_path / "out").read(0).streams
     assert np.allclose(streams["lidar"].beams_rad[:, 0], [-1.0, -0.5, 0.0, 0.5, 1.0])
     assert streams["lidar"].values[0, [0, 4]].tolist() == [5.5, 1.0]
@@ -301,10 +314,30 @@ def test_a_scanner_that_turns_clockwise_and_is_mounted_somewhere(tmp_path):
     assert np.allclose(streams["world_from_lidar"].values, bases @ mounted, atol=1e-6)
 
 
-def test_scans_at_changing_angles_are_refused(tmp_path):
+def test_scans_at_changing_angles_are_left_out_and_refused_where_asked_for(tmp_path):
     record(tmp_path / "a.bag", "bag", extra=lambda *a: scan(*a, angle_min=-1.0 - a[1]))
+    [(_, why), *_] = ingest(tmp_path / "a.bag", tmp_path / "out").left_out[::-1]
+    assert "must have beams at the same angles" in why
+    assert why.endswith("; the topic is left out.")
+    assert "lidar" not in open_dataset(tmp_path / "out").read(0).streams
     with pytest.raises(FormatError, match="must have beams at the same angles"):
-        ingest(tmp_path / "a.bag", tmp_path / "out")
+        ingest(
+            tmp_path / "a.bag", tmp_path / "other", options=IngestOptions(topics=("/front/scan",))
+        )
+
+
+def test_a_sensor_that_was_silent_while_pictures_were_taken_is_left_out(tmp_path):
+    """Joint states published once, before the camera."""
+
+    def extra(log, step, now):
+        if step == 0:
+            joints(log, step, now - 10 * PERIOD_NS, list("abc"))
+
+    record(tmp_path / "a.bag", "bag", extra=extra)
+    summary = ingest(tmp_path / "a.bag", tmp_path / "out")
+    assert summary.frames == STEPS
+    [(_, why)] = summary.left_out
+    assert "no messages of /joints within 0.02 s of any picture" in why
 
 
 def test_steps_with_states_or_commands_that_are_nan_are_left_out(tmp_path):
@@ -316,7 +349,7 @@ def test_steps_with_states_or_commands_that_are_nan_are_left_out(tmp_path):
     options = IngestOptions(action_topic="/cmd_vel")
     summary = ingest(tmp_path / "a.bag", tmp_path / "out", options=options)
     assert summary.frames == STEPS - 2
-    said = " ".join(why for _, why in summary.skipped)
+    said = " ".join(why for _, why in summary.left_out)
     assert "/odom: holds NaN or infinity at 1 of the 6 pictures" in said
     assert "/cmd_vel: holds NaN or infinity at 1 of the 6 pictures" in said
     episode = open_dataset(tmp_path / "out").read(0)
@@ -326,7 +359,7 @@ def test_steps_with_states_or_commands_that_are_nan_are_left_out(tmp_path):
 def test_topics_that_are_not_read_are_named(tmp_path):
     record(tmp_path / "a.bag", "bag", extra=command)
     summary = ingest(tmp_path / "a.bag", tmp_path / "out")
-    [(_, why)] = summary.skipped
+    [(_, why)] = summary.left_out
     assert "these topics are not read: /cmd_vel (geometry_msgs/msg/Twist)" in why
     assert not open_dataset(tmp_path / "out").has_actions
 
@@ -387,7 +420,12 @@ def test_a_bent_lens_is_straightened(tmp_path):
         ),
         ({"info": False}, {}, r"has no intrinsics: .*Pass --intrinsics fx fy cx cy"),
         ({"depth": "32FC1"}, {"depth_scale": 1000.0}, "cannot be; the unit was taken as 1000 m"),
-        ({"encoding": "yuv422", "depth": ""}, {}, "holds no image that is read; its topics: /tf"),
+        (
+            {"encoding": "yuv422", "depth": ""},
+            {},
+            r"holds no image that is read; its topics: /tf.*left out: /camera/color/image "
+            r"\(yuv422\)\. Read are one camera of colour",
+        ),
         ({}, {"action_topic": "/tf"}, "which is no command that is read"),
     ],
 )
@@ -461,7 +499,7 @@ def record_mounted(path: Path, parent: str, *, at: Sequence[int] = range(STEPS),
 def test_a_tree_that_leads_to_nothing_that_moves_is_said(tmp_path):
     """Static transforms of a camera, and an odometry that they are not tied to."""
     record_mounted(tmp_path / "log", "camera_link")
-    [(_, why)] = ingest(tmp_path / "log", tmp_path / "out").skipped
+    [(_, why)] = ingest(tmp_path / "log", tmp_path / "out").left_out
     assert "leads from the frame 'optical' to what moves; world_from_camera stands still in" in why
     pose = open_dataset(tmp_path / "out").read(0).streams["world_from_camera"]
     assert pose.frame == "camera_link"
@@ -575,7 +613,7 @@ def test_a_fixed_camera_that_watches_an_arm_is_as_it_should_be(tmp_path):
         log.put("/tf", "tf2_msgs/msg/TFMessage", now, transforms=[moved])
 
     record_mounted(tmp_path / "log", "world", extra=arm)
-    assert ingest(tmp_path / "log", tmp_path / "out").skipped == ()
+    assert ingest(tmp_path / "log", tmp_path / "out").left_out == ()
 
 
 def test_other_joints_on_the_same_topic_are_refused(tmp_path):
@@ -587,7 +625,9 @@ def test_other_joints_on_the_same_topic_are_refused(tmp_path):
         FormatError,
         match="/joints: a message is about the joints a, b, d, the first one about a, b, c; reco",
     ):
-        ingest(tmp_path / "a.bag", tmp_path / "out")
+        ingest(tmp_path / "a.bag", tmp_path / "out", options=IngestOptions(topics=("/joints",)))
+    [(_, why)] = ingest(tmp_path / "a.bag", tmp_path / "out").left_out
+    assert why.endswith("record them as topics of their own; the topic is left out.")
 
 
 def test_images_that_are_left_out_are_named(tmp_path):
@@ -598,15 +638,30 @@ def test_images_that_are_left_out_are_named(tmp_path):
             log.put(topic, "sensor_msgs/msg/Image", now, header=head, **fields)
 
     record(tmp_path / "a.bag", "bag", extra=extra)
-    [(_, why)] = ingest(tmp_path / "a.bag", tmp_path / "out").skipped
+    [(_, why)] = ingest(tmp_path / "a.bag", tmp_path / "out").left_out
     assert "images are left out: /front/raw (bayer_rggb8), /side/grey (mono8). Read are" in why
+
+
+def test_a_grey_camera_that_is_named_is_taken_beside_a_colour_one(tmp_path):
+    def extra(log, step, now):
+        fields = image(np.full((48, 64), 77, np.uint8), "mono8")
+        head = header(log, now, "optical")
+        told = {"height": 48, "width": 64, "k": scene.K.reshape(-1), "header": head}
+        log.put("/side/grey", "sensor_msgs/msg/Image", now, header=head, **fields)
+        log.put("/side/camera_info", "sensor_msgs/msg/CameraInfo", now, **told)
+
+    record(tmp_path / "a.bag", "bag", depth="", extra=extra)
+    options = IngestOptions(topics=("/side/grey",))
+    ingest(tmp_path / "a.bag", tmp_path / "out", options=options)
+    pictures = open_dataset(tmp_path / "out").read(0).streams["rgb"].values
+    assert np.abs(pictures.astype(int) - 77).max() <= 2
 
 
 def test_pictures_whose_time_runs_back_are_counted(tmp_path):
     record_mounted(tmp_path / "log", "base_link", at=[0, 1, 2, 1, 4, 5])
     summary = ingest(tmp_path / "log", tmp_path / "out")
     assert summary.frames == STEPS - 1
-    assert "the time of 1 of its pictures repeats or runs back" in summary.skipped[0][1]
+    assert "the time of 1 of its pictures repeats or runs back" in summary.left_out[0][1]
 
 
 def test_a_definition_in_the_file_that_is_another_is_refused(tmp_path):

@@ -19,6 +19,7 @@ from armillary.core.errors import ConfigError, ShapeError
 from armillary.core.protocols import WorldModel
 from armillary.core.values import Batch, Latent
 from armillary.models import JEPA, EncoderConfig, JEPAConfig, PredictorConfig, untrained
+from armillary.models.normalizer import Normalizer
 from armillary.objectives import decaying_weights
 from armillary.training import Learner, ObjectiveConfig
 
@@ -221,3 +222,12 @@ def test_random_weights_depend_on_the_seed_alone():
     torch.manual_seed(2)
     assert all(map(torch.equal, first, weights(3)))
     assert not all(map(torch.equal, first, weights(4)))
+
+
+def test_a_number_that_never_varied_keeps_its_size():
+    """Divided by no spread at all, a mirror image of it or a live reading would blow up."""
+    normalizer = Normalizer(2, 1)
+    normalizer.fit(torch.tensor([[0.5, 1.0], [0.5, 3.0]]), torch.full((4, 1), 7.0))
+    assert torch.equal(normalizer.action_std, torch.tensor([1.0, 1.0]))
+    assert torch.equal(normalizer.actions(torch.tensor([[-0.5, 2.0]])), torch.tensor([[-1.0, 0.0]]))
+    assert torch.equal(normalizer.proprio(torch.tensor([[7.25]])), torch.tensor([[0.25]]))

@@ -16,22 +16,57 @@ from numeric import normal
 
 from armillary.core.rng import torch_generator
 from armillary.objectives import (
+    bird_view_loss,
     diagnose_collapse,
+    glimpse_loss,
+    glimpses,
     motion_variance_covariance,
+    picture_view,
     sigreg,
     variance_covariance,
 )
+from armillary.objectives.moments import some_rows
 
 CLIPS, STEPS, WIDTH = 6, 4, 3
-TERMS = ("sigreg", "variance", "covariance", "motion_variance", "motion_covariance")
+CELLS, PIXELS, SIDE = 3, 3, 16
+TERMS = (
+    "sigreg",
+    "variance",
+    "covariance",
+    "motion_variance",
+    "motion_covariance",
+    "picture_view",
+    "glimpse",
+    "glimpse_of_nothing",
+)
 
 
-def terms(latents: torch.Tensor) -> dict[str, torch.Tensor]:
-    flat = latents.flatten(0, 1)
+def pictures() -> torch.Tensor:
+    """Things of three colours that move [CLIPS STEPS SIDE SIDE 3], each clip in its own light."""
+    rgb = np.ones((CLIPS, STEPS, SIDE, SIDE, 3)) * (
+        0.2 + 0.1 * np.arange(CLIPS)[:, None, None, None, None]
+    )
+    for clip, step, hue in np.ndindex(CLIPS, STEPS, 3):
+        row, column = (clip * 5 + step * 3) % 12, (clip + step * 2 + hue * 5) % 12
+        rgb[clip, step, row : row + 4, column : column + 4] = np.eye(3)[hue]
+    return torch.tensor(rgb, dtype=torch.float32)
+
+
+def terms(latents: torch.Tensor, rgb: torch.Tensor) -> dict[str, torch.Tensor]:
+    flat, frames = latents.flatten(0, 1), rgb.flatten(0, 1)
+    views = picture_view(frames, CELLS), glimpses(frames, PIXELS)
+    views = *views, torch.zeros_like(views[1])
+    guesses = [
+        flat @ torch.tensor(normal(WIDTH, view.shape[1], seed=2), dtype=torch.float32)
+        for view in views
+    ]
     values = [
         sigreg(flat, 8, torch_generator("test-processes")),
         *variance_covariance(flat, 2.0),
         *motion_variance_covariance(latents, 2.0),
+        bird_view_loss(guesses[0], views[0], CELLS),
+        glimpse_loss(guesses[1], views[1]),
+        glimpse_loss(guesses[2], views[2]),
     ]
     return dict(zip(TERMS, values, strict=True))
 
@@ -42,13 +77,15 @@ def measure(part: slice) -> dict[str, np.ndarray]:
     found = {}
     for name in TERMS:
         weights = torch.tensor(normal(WIDTH, WIDTH, seed=1), dtype=torch.float32).requires_grad_()
-        value = terms(seen @ weights)[name]
+        value = terms(seen @ weights, pictures()[part])[name]
         value.backward()
         found[name] = value.detach().numpy()
         found[f"{name}.gradient"] = weights.grad.numpy()
     diagnosis = diagnose_collapse(seen)
     found["rank"] = np.float64(diagnosis.effective_rank)
     found["motion"] = np.float64(diagnosis.motion_share)
+    for about in (3, 100):  # every eighth row, which the second half does not begin with; and all
+        found[f"rows.{about}"] = some_rows(seen.flatten(0, 1), about).numpy()
     return found
 
 

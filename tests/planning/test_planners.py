@@ -7,7 +7,15 @@ import torch
 from armillary.core.errors import CheckFailedError, ConfigError, ShapeError
 from armillary.core.rng import torch_generator
 from armillary.core.values import ActionBounds, Plan
-from armillary.planning import CEM, PLANNERS, CEMConfig, check_planner, make_planner
+from armillary.planning import (
+    CEM,
+    ICEM,
+    PLANNERS,
+    CEMConfig,
+    ICEMConfig,
+    check_planner,
+    make_planner,
+)
 
 BOX = ActionBounds(np.array([-0.1, -1.0]), np.array([0.3, 1.0]))
 
@@ -145,6 +153,28 @@ def test_advance_shifts_and_lets_the_last_action_go_on():
     assert torch.equal(moved.kept[:, 0, :3], plan.actions[:, 2:])
     with pytest.raises(ConfigError, match="advances by 0 or more steps; got -1"):
         planner.advance(state, -1)
+
+
+class Forgets(ICEM):
+    def advance(self, state, steps):
+        return self.init(BOX, len(state.mean))
+
+
+class Stays(ICEM):
+    def advance(self, state, steps):
+        return state
+
+
+class MovesBack(ICEM):
+    def advance(self, state, steps):
+        back = (torch.arange(state.mean.shape[1]) - steps).clamp(min=0)
+        return state.carry(state.mean[:, back], state.kept[:, :, back])
+
+
+@pytest.mark.parametrize("kind", [Forgets, Stays, MovesBack])
+def test_a_warm_start_that_is_none_is_found(kind):
+    with pytest.raises(CheckFailedError, match="the plan must move up by one step"):
+        check_planner(lambda: kind(ICEMConfig(samples=64, iterations=4)))
 
 
 def test_a_decision_leaves_its_arguments_alone():

@@ -282,6 +282,21 @@ def test_the_command_takes_the_seconds_of_the_environment_unless_told(
     assert seen == [taken]
 
 
+@pytest.mark.parametrize(
+    ("word", "said"),
+    [
+        ("recipe=two_rooms", "recipe has a flag of its own"),
+        ("recipe_changes=1", "recipe_changes has a flag of its own"),
+        ("name=x", "There is no setting for --also called 'name'"),
+        ("world=x", "There is no setting for --also called 'world'"),
+        ("sed=1", "There is no setting called 'sed'"),
+    ],
+)
+def test_also_takes_only_what_nothing_else_says(word: str, said: str) -> None:
+    with pytest.raises(ConfigError, match=said):
+        Peers(environment="two_room", also=(word,)).run()
+
+
 def test_push_t_is_mirrored_over_the_axis_of_its_mark() -> None:
     augment = make_config("push_t").recipe.augment
     assert augment.mirror_line == "rising" and augment.mirror

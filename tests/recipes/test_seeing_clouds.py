@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from armillary.core.files import read_json
+from armillary.core.files import read_json, write_json
 from armillary.core.rng import generator
 from armillary.core.values import Episode, Stream
 from armillary.data import DatasetWriter
@@ -93,6 +93,31 @@ def test_what_judged_the_model_teaches_its_prior_nothing(data, tmp_path, monkeyp
             known["held_out_episodes"],
         ]
     # of a model alone nobody knows what it was trained on
-    moved = shutil.copytree(run / "model", tmp_path / "alone")
-    add_prior(moved, data, replace(PriorConfig(), steps=1))
+    moved = shutil.copytree(run / "model", tmp_path / "alone" / "model")
+    (said,) = add_prior(moved, data, replace(PriorConfig(), steps=1)).warnings
+    assert f"{tmp_path / 'alone' / 'data.json'}: does not tell how this recording was split" in said
     assert sum(map(len, taught[-2:])) in (3, 4)
+
+
+@pytest.mark.parametrize("kept", ["identity", "dataset", "nothing"])
+def test_a_recording_is_known_by_its_content_and_else_by_its_folder(
+    data, tmp_path, monkeypatch, kept
+):
+    run, once = tmp_path / "run", replace(PriorConfig(), steps=1)
+    train_recipe(replace(RECIPE, seed=1, held_out=0.5), data, run)
+    known = read_json(run / "data.json")
+    if kept != "dataset":  # as on another machine, where nothing was prepared yet
+        data = data.rename(tmp_path / "moved")
+        monkeypatch.setenv("ARMILLARY_CACHE", str(tmp_path / "another"))
+    if kept != "identity":  # as runs of before it was written down, and of recordings added to
+        write_json(run / "data.json", {n: v for n, v in known.items() if n != "identity"})
+    judged = []
+
+    def listening(prior, trails, within):
+        judged.append(len(trails.latents) // STEPS)
+        return {"order": 0.5}
+
+    monkeypatch.setattr("armillary.recipes.prior.judge_prior", listening)
+    found = add_prior(run, data, once)
+    assert judged == [1 if kept == "nothing" else len(known["held_out_episodes"])]
+    assert bool(found.warnings) == (kept == "nothing")

@@ -11,11 +11,21 @@ import numpy as np
 import pytest
 
 from armillary.cli.main import main
-from armillary.control import EpisodeSpec, Manifest, Record, read_records, write_records
+from armillary.control import (
+    EpisodeSpec,
+    Manifest,
+    Record,
+    load_manifest,
+    read_records,
+    write_records,
+)
 from armillary.core.errors import ConfigError, FormatError
 from armillary.data import DatasetWriter, open_dataset, verify
 from armillary.data.check import counting_episodes
+from armillary.recipes.view_records import records_page
 from armillary.recipes.viewing import view
+from armillary.report.marks import interval_strip
+from armillary.report.words import write_value
 
 
 @pytest.fixture(scope="module")
@@ -116,6 +126,22 @@ def test_a_run_is_shown_with_its_warnings(run: Path) -> None:
         assert title in said
 
 
+def test_lines_of_a_log_that_no_chart_can_hold_are_passed_over(run: Path) -> None:
+    endless = b"1" + 400 * b"0"
+    log = run / "log.jsonl"
+    whole = log.read_bytes().removesuffix(b'{"st')
+    for line in (
+        b"\xff\xfe\x80",
+        b'{"step": %s}' % endless,
+        b'{"step": 300, "train/loss": "\xe9"}',
+    ):
+        whole += line + b"\n"
+    log.write_bytes(whole + b'{"step": 250, "train/loss": %s}\n' % endless)
+    found = view(run)
+    assert "250 of 300 updates" in text_of(found.page)
+    assert found.facts["last loss"] == "0.25"
+
+
 def test_rows_of_an_evaluation_come_from_its_records(evaluation: Path) -> None:
     page = view(evaluation).page
     assert page == evaluation / "view.html"
@@ -126,6 +152,19 @@ def test_rows_of_an_evaluation_come_from_its_records(evaluation: Path) -> None:
     assert "Success over threshold" in said
     assert "within 0.03 m of the goal" in said
     assert 'role="note"' not in page.read_text()
+
+
+def test_distances_and_differences_are_on_no_scale_of_success(evaluation: Path) -> None:
+    file = evaluation / "manifest.json"
+    replace(load_manifest(file), distance_unit="rad").save(file)
+    rows = {row.name: row for group in records_page(evaluation).results for row in group.rows}
+    for name, said in (
+        ("distance left at the end, median, rad", "0.035"),
+        ("success minus that of random, percentage points", "50.0"),
+    ):
+        assert write_value(rows[name].value, rows[name].form) == said
+        assert interval_strip(rows[name]) == ""
+    assert interval_strip(rows["at the goal when the episode ended"]) != ""
 
 
 def test_the_time_of_a_decision_is_shown_though_nothing_was_foreseen(evaluation: Path) -> None:

@@ -163,6 +163,20 @@ def test_values_that_are_not_finite_or_constant_are_drawn_or_left_out():
     assert not re.search(r'="[^"]*\bnan\b', page)
 
 
+def test_a_curve_has_its_colour_in_the_legend_where_another_is_empty():
+    x = np.arange(1.0, 6.0)
+    ends = {"low": x, "high": x + 1}
+    curves = (Curve("zero", x, 0 * x), Curve("one", x, x), Curve("two", x, 2 * x, **ends))
+    page = render_report(
+        replace(_contents(), surprise=None, charts=(Chart("c", curves, log_y=True),))
+    )
+    legend = dict(re.findall(r'aria-label="(\w+)"><line class="line (s\d)"', page))
+    drawn = re.findall(r'class="line (s\d)" points="[^"]*"><title>(\w+)', page)
+    assert legend == {"zero": "s0", "one": "s1", "two": "s2"}
+    assert drawn == [("s1", "one"), ("s2", "two")]
+    assert set(re.findall(r'class="point (s\d)"', page)) == {"s2"}
+
+
 def test_a_folder_that_cannot_be_written_is_one_sentence(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(StorageError, match="file stands where a folder is wanted"):

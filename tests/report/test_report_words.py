@@ -21,6 +21,8 @@ from armillary.report.words import write_interval, write_seconds, write_value
         (-0.0123, "number", "−0.012"),
         (0.0124, "cm", "1.24 cm"),
         (8421.0, "count", "8,421"),
+        (-12.54, "points", "−12.5"),
+        (-0.04, "points", "0.0"),
         (float("nan"), "number", "not measured"),
     ],
 )
@@ -31,6 +33,7 @@ def test_values(value, form, text):
 def test_intervals_name_their_unit_once():
     assert write_interval((0.833, 0.923), "percent") == "83.3 to 92.3 %"
     assert write_interval((0.0117, 0.0131), "cm") == "1.17 to 1.31 cm"
+    assert write_interval((-0.5, 12.5), "points") == "−0.5 to 12.5"
     assert write_interval(None, "cm") == ""
 
 

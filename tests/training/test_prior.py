@@ -243,6 +243,29 @@ def test_what_cannot_be_learned_from_gets_a_sentence(prior_run):
         maze.trails(torch.zeros(2, 3, 1), torch.zeros(2, 3, 1), skip=3)
 
 
+@pytest.mark.parametrize("distance", ["chains", "trips"])
+@pytest.mark.parametrize("what", ["latents", "actions"])
+def test_numbers_gone_wrong_in_a_recording_leave_no_prior(what, distance):
+    recorded = maze.wandering(10)
+    getattr(recorded, what)[77] = float("nan")
+    with pytest.raises(TrainingError, match=rf"the {what} of 1 of \d+ recorded frames are not"):
+        fit_prior(recorded, replace(QUICK, steps=1, distance=distance))
+
+
+def test_an_action_that_leads_nowhere_may_be_anything():
+    recorded = maze.wandering(10)
+    recorded.actions[recorded.end[0]] = float("nan")
+    assert isinstance(fit_prior(recorded, replace(QUICK, steps=1)), GoalPrior)
+
+
+def test_a_prior_that_comes_to_nothing_is_one_sentence():
+    recorded = maze.wandering(10)
+    with pytest.raises(TrainingError, match=r"in the end a weight is not a number. Lower lr \(inf"):
+        fit_prior(recorded, replace(QUICK, steps=1, lr=float("inf")))
+    with pytest.raises(TrainingError, match="at step 1 the loss is not a number"):
+        fit_prior(recorded, replace(QUICK, steps=3, lr=float("inf")))
+
+
 @pytest.mark.parametrize(
     ("change", "sentence"),
     [

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from dataclasses import replace
 
 import numpy as np
@@ -11,10 +12,7 @@ from tiny_run import CONFIG, MODEL, interrupted, run, tiny_windows, together, we
 
 from armillary.core.errors import ConfigError
 from armillary.models import load_model
-from armillary.training import Processes, read_log
-
-# views and glimpses are scaled by their variance over a process's own clips
-ALIKE = {"objective": replace(CONFIG.objective, bird_view=0.0, picture_view=0.0, glimpse=0.0)}
+from armillary.training import Processes, SettlingConfig, read_log
 
 
 def close(one, other) -> None:
@@ -31,8 +29,8 @@ def close(one, other) -> None:
 
 
 def test_two_processes_train_what_one_trains(tmp_path):
-    run(tmp_path / "one", **ALIKE)
-    together(2, tmp_path / "two", **ALIKE)
+    run(tmp_path / "one")
+    together(2, tmp_path / "two")
     close(tmp_path / "one", tmp_path / "two")
     assert [e["step"] for e in read_log(tmp_path / "two" / "log.jsonl")] == [
         e["step"] for e in read_log(tmp_path / "one" / "log.jsonl")
@@ -41,21 +39,39 @@ def test_two_processes_train_what_one_trains(tmp_path):
 
 def test_a_clip_loses_the_same_sensors_in_any_number_of_processes(tmp_path):
     sees = replace(MODEL, optional_sensors=("rgb", "points"))
-    objective = replace(ALIKE["objective"], sensor_dropout=0.5)
+    objective = replace(CONFIG.objective, sensor_dropout=0.5)
     run(tmp_path / "one", model=sees, objective=objective)
     together(2, tmp_path / "two", model=sees, objective=objective)
     close(tmp_path / "one", tmp_path / "two")
 
 
 def test_two_go_on_where_one_was_interrupted_and_one_where_two_were(tmp_path):
-    run(tmp_path / "whole", **ALIKE)
-    interrupted(tmp_path / "one", 7, **ALIKE)
-    together(2, tmp_path / "one", resume=True, **ALIKE)
+    run(tmp_path / "whole")
+    interrupted(tmp_path / "one", 7)
+    together(2, tmp_path / "one", resume=True)
     close(tmp_path / "whole", tmp_path / "one")
-    together(2, tmp_path / "two", **ALIKE)
+    together(2, tmp_path / "two")
     (tmp_path / "two" / "model" / "model.safetensors").unlink()
-    assert run(tmp_path / "two", resume=True, **ALIKE).resumed_at == CONFIG.steps
+    assert run(tmp_path / "two", resume=True).resumed_at == CONFIG.steps
     close(tmp_path / "whole", tmp_path / "two")
+
+
+def test_three_that_go_on_end_in_the_bits_of_three_that_never_stopped(tmp_path):
+    changes = {"batch_size": 6, "settling": SettlingConfig()}
+    together(3, tmp_path / "whole", **changes)
+    shutil.copytree(tmp_path / "whole", tmp_path / "cut", symlinks=True)
+    for newer in ("model", "checkpoints/000010"):
+        shutil.rmtree(tmp_path / "cut" / newer)
+    together(3, tmp_path / "cut", resume=True, **changes)
+    assert weights(tmp_path / "cut") == weights(tmp_path / "whole")
+
+
+def test_several_processes_need_no_term_that_one_does_not(tmp_path):
+    """Without what the predictor learns from, its weights get no gradient."""
+    objective = replace(CONFIG.objective, rollout=0.0)
+    run(tmp_path / "one", steps=3, objective=objective)
+    together(2, tmp_path / "two", steps=3, objective=objective)
+    close(tmp_path / "one", tmp_path / "two")
 
 
 @pytest.mark.slow

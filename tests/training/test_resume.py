@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from dataclasses import replace
 
 import numpy as np
@@ -148,25 +149,95 @@ def test_a_folder_that_holds_a_run_is_not_overwritten(tmp_path):
     assert (tmp_path / "run" / "log.jsonl").read_bytes() == before
 
 
-def damage_state(out) -> None:
-    (out / "checkpoints/000005/training_state/state.json").write_text("{}")
+def test_two_trainings_in_one_folder_keep_out_of_each_others_way(tmp_path, whole):
+    out, refused = tmp_path / "run", []
+
+    def meddle(done: int, total: int, note: str = "") -> None:
+        if done in (1, 6, 14):  # before and after a checkpoint, and while the predictor settles
+            with pytest.raises(ConfigError, match=r"another training is writing there. Wait until"):
+                run(out, resume=True)
+            refused.append(done)
+
+    run(out, progress=meddle)
+    assert refused == [1, 6, 14]
+    assert weights(out) == weights(whole)
+    assert run(out, resume=True).resumed_at == 12
 
 
-def damage_weights(out) -> None:
-    path = out / "checkpoints/000005/training_state/learner.safetensors"
+def test_a_lock_is_no_run(tmp_path, whole):
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "train.lock").touch()
+    run(tmp_path / "run")
+    assert weights(tmp_path / "run") == weights(whole)
+    assert not [*(tmp_path / "run").glob("*/**/*.lock")]
+
+
+def damage_state(state) -> None:
+    (state / "state.json").write_text("{}")
+
+
+def break_off_state(state) -> None:
+    (state / "state.json").write_text('{"done": ')
+
+
+def damage_weights(state) -> None:
+    path = state / "learner.safetensors"
     path.write_bytes(path.read_bytes()[:-10])
 
 
-def lose_moments(out) -> None:
-    (out / "checkpoints/000005/training_state/optimizer.safetensors").unlink()
+def lose_moments(state) -> None:
+    (state / "optimizer.safetensors").unlink()
 
 
-@pytest.mark.parametrize("damage", [damage_state, damage_weights, lose_moments])
+DAMAGES = pytest.mark.parametrize(
+    "damage", [damage_state, break_off_state, damage_weights, lose_moments]
+)
+
+
+@DAMAGES
 def test_a_damaged_checkpoint_is_one_sentence(tmp_path, damage):
     interrupted(tmp_path / "run", 6)
-    damage(tmp_path / "run")
+    damage(tmp_path / "run/checkpoints/000005/training_state")
     with pytest.raises(CheckpointError, match="000005/training_state/"):
         run(tmp_path / "run", resume=True)
+
+
+@DAMAGES
+def test_where_the_newest_checkpoint_is_damaged_the_one_before_goes_on(tmp_path, whole, damage):
+    interrupted(tmp_path / "run", 11)
+    damage(tmp_path / "run/checkpoints/000010/training_state")
+    found = run(tmp_path / "run", resume=True)
+    assert found.resumed_at == 5
+    assert "000010/training_state/" in found.warnings[0]
+    assert found.warnings[0].endswith("Training went on from step 5.")
+    assert weights(tmp_path / "run") == weights(whole)
+    assert entries(tmp_path / "run") == entries(whole)
+    assert run(tmp_path / "run", resume=True).warnings == found.warnings[1:]
+
+
+def test_a_damaged_checkpoint_does_not_let_other_settings_in(tmp_path):
+    interrupted(tmp_path / "run", 11)
+    damage_weights(tmp_path / "run/checkpoints/000010/training_state")
+    with pytest.raises(CheckpointError, match="made with other settings"):
+        run(tmp_path / "run", resume=True, seed=5)
+    damage_state(tmp_path / "run/checkpoints/000010/training_state")
+    with pytest.raises(CheckpointError, match="000005: was made with other settings"):
+        run(tmp_path / "run", resume=True, seed=5)
+
+
+def test_a_checkpoint_is_on_the_disk_before_it_takes_its_name(tmp_path, monkeypatch):
+    folder, flushed, flush = tmp_path / "run/checkpoints/000005", set(), os.fsync
+
+    def watched(file: int) -> None:
+        flush(file)
+        if not folder.exists():
+            flushed.add(os.fstat(file).st_ino)
+
+    monkeypatch.setattr("os.fsync", watched)
+    interrupted(tmp_path / "run", 6)
+    files = [path for path in folder.rglob("*") if path.is_file()]
+    assert len(files) > 6
+    assert {path.stat().st_ino for path in files} <= flushed
 
 
 def test_a_full_disk_keeps_the_older_checkpoint_and_the_run_goes_on_later(
@@ -197,7 +268,8 @@ def test_a_number_gone_wrong_stops_the_run_and_keeps_the_checkpoint(tmp_path):
     before = {path: path.read_bytes() for path in (tmp_path / "run").rglob("*.safetensors")}
     poisoned = tiny_windows()
     poisoned.cache.arrays["proprio"][:] = np.nan
-    with pytest.raises(TrainingError, match=r"stopped at step 5: .* is not a number .* NaN in the"):
+    sentence = r"stopped at step 5: .* is not a number .* NaN in the .* begin anew with another --"
+    with pytest.raises(TrainingError, match=sentence):
         run(tmp_path / "run", resume=True, windows=poisoned)
     assert before == {path: path.read_bytes() for path in before}
     assert not (tmp_path / "run" / "model").exists()

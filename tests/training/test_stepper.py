@@ -59,7 +59,7 @@ def test_every_clip_comes_once_an_epoch_in_another_order_each_time():
 def test_clips_that_were_gathered_ahead_are_those_of_their_step(monkeypatch):
     taken = {}
     for cores in (1, 2):  # with one, nothing is gathered ahead
-        monkeypatch.setattr("armillary.training.stepper.core_count", lambda cores=cores: cores)
+        monkeypatch.setattr("armillary.training.processes.core_count", lambda cores=cores: cores)
         monkeypatch.setattr("torch.get_num_threads", lambda: 1)
         takes = stepper(batch_size=6)
         batches = [takes.batch(step) for step in (0, 1, 2, 7, 8)]
@@ -285,6 +285,24 @@ def test_the_threads_of_the_caller_come_back(tmp_path):
         assert torch.get_num_threads() == 3 and set(seen) == {1}
     finally:
         torch.set_num_threads(before)
+
+
+@pytest.mark.parametrize(("processes", "threads"), [(1, 6), (2, 3), (4, 1), (8, 1)])
+def test_processes_share_the_cores_of_their_machine(tmp_path, monkeypatch, processes, threads):
+    monkeypatch.setattr("armillary.training.processes.core_count", lambda: 6)
+    monkeypatch.setenv("LOCAL_WORLD_SIZE", str(processes))
+    seen = []
+    run(
+        tmp_path / "run",
+        steps=1,
+        threads=0,
+        progress=lambda *_: seen.append(torch.get_num_threads()),
+    )
+    assert set(seen) == {threads}
+    monkeypatch.setattr("torch.get_num_threads", lambda: 1)
+    takes = stepper()
+    takes.batch(0)
+    assert (takes._ahead is not None) == (threads > 1), "a core of its own gathers clips ahead"
 
 
 def test_bfloat16_learns_what_float32_learns(tmp_path, whole):

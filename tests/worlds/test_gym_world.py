@@ -6,7 +6,8 @@ import pytest
 
 from armillary.core.errors import ConfigError, WorldError
 from armillary.core.rng import generator
-from armillary.worlds import check_world, make_world
+from armillary.data import open_dataset, verify
+from armillary.worlds import check_world, make_world, record
 
 
 class Counting(gymnasium.Env):
@@ -18,7 +19,8 @@ class Counting(gymnasium.Env):
     def __init__(self, render_mode=None, actions="box", raises_at=None):
         self.render_mode = render_mode
         high = np.inf if actions == "unbounded" else 1.0
-        box = gymnasium.spaces.Box(-high, high, (3,), np.float32)
+        dtype = np.int64 if actions == "whole" else np.float32
+        box = gymnasium.spaces.Box(-high, high, (3,), dtype)
         self.action_space = gymnasium.spaces.Discrete(3) if actions == "discrete" else box
         self.raises_at = raises_at
         self.taken = []
@@ -43,6 +45,21 @@ class Counting(gymnasium.Env):
         return np.full((2, 2), self.count / 100, np.float32)
 
 
+class Reusing(Counting):
+    """Gives one array at every step and cannot be closed before it was reset, as many do."""
+
+    def __init__(self, render_mode=None):
+        super().__init__(render_mode)
+        self.state = np.zeros((2, 2), np.float32)
+
+    def close(self):
+        del self.begun
+
+    def _see(self):
+        self.state[:] = super()._see()
+        return self.state
+
+
 class Blind(Counting):
     """Has no rgb_array."""
 
@@ -50,7 +67,7 @@ class Blind(Counting):
         super().__init__(None)
 
 
-for name, entry in (("Counting", Counting), ("Blind", Blind)):
+for name, entry in (("Counting", Counting), ("Reusing", Reusing), ("Blind", Blind)):
     gymnasium.register(f"Armillary{name}-v0", entry_point=entry)
 ID = "gym:ArmillaryCounting-v0"
 
@@ -71,6 +88,41 @@ def test_counts_without_a_gap_and_ends():
         world.step(np.zeros(3))
 
 
+def test_what_was_seen_is_kept_where_the_environment_reuses_its_state(tmp_path):
+    sensors = ("rgb", "proprio")
+    record("gym:ArmillaryReusing-v0", tmp_path / "d", 1, 6, sensors=sensors, workers=1)
+    levels = open_dataset(tmp_path / "d").read(0).streams["proprio"].values[:, 0]
+    assert np.diff(levels) == pytest.approx(0.01, abs=1e-6)
+
+
+def test_an_environment_that_cannot_be_closed_ends_no_recording(tmp_path):
+    make_world("gym:ArmillaryReusing-v0").close()
+    record("gym:ArmillaryReusing-v0", tmp_path / "d", 1, 4, workers=1)
+    assert verify(tmp_path / "d").hashed
+
+
+def test_whose_pictures_they_are_is_said_of_our_own_worlds_alone(tmp_path):
+    record(ID, tmp_path / "theirs", 1, 3, workers=1)
+    record("perturbed", tmp_path / "ours", 1, 3, workers=1, settings={"base": "two_rooms"})
+    licenses = [open_dataset(tmp_path / name).read(0).license for name in ("theirs", "ours")]
+    assert licenses == ["", "CC0-1.0"]
+
+
+def test_a_perturbed_world_ends_with_its_base():
+    world = make_world("perturbed", base=ID, kind="stuck")
+    world.reset(0)
+    for step in range(20):
+        assert not world.ended, step
+        world.step(np.zeros(3))
+    assert world.ended
+    assert not make_world("perturbed", base="two_rooms").ended
+
+
+def test_choices_cannot_be_stuck():
+    with pytest.raises(ConfigError, match="cannot show 'stuck'; possible in it: nothing"):
+        make_world("perturbed", base=ID, env_settings={"actions": "discrete"})
+
+
 def test_discrete_takes_the_largest():
     world = make_world(ID, env_settings={"actions": "discrete"})
     world.reset(0)
@@ -81,6 +133,8 @@ def test_discrete_takes_the_largest():
 def test_what_cannot_be_used_is_one_sentence():
     with pytest.raises(ConfigError, match="no finite bounds"):
         make_world(ID, env_settings={"actions": "unbounded"})
+    with pytest.raises(ConfigError, match="a Box of int64; Box of floats and Discrete are supp"):
+        make_world(ID, env_settings={"actions": "whole"})
     with pytest.raises(ConfigError, match="NoSuchThing"):
         make_world("gym:NoSuchThing-v0")
     with pytest.raises(ConfigError, match="no_such_module"):
@@ -91,9 +145,35 @@ def test_what_cannot_be_used_is_one_sentence():
         make_world(ID).draw_goal("reach", generator("goal", 0))
 
 
+@pytest.mark.parametrize(
+    ("setting", "said"),
+    [
+        ({"env_settings": 5}, "env_settings takes the environment's keyword arguments by name"),
+        ({"sensors": 5}, "sensors takes names, got 5"),
+        ({"sensors": "rbg"}, "no sensor of gym:ArmillaryCounting-v0 called 'rbg'"),
+        ({"image_size": "big"}, "image_size takes a whole number, got 'big'"),
+        ({"imagesize": 5}, "Did you mean 'image_size'"),
+        ({"ground": 5}, "no setting of gym:ArmillaryCounting-v0 called 'ground'"),
+    ],
+)
+def test_a_setting_of_another_kind_is_one_sentence(setting, said):
+    with pytest.raises(ConfigError, match=said):
+        make_world(ID, **setting)
+
+
+def test_one_name_is_one_sensor():
+    assert set(make_world(ID, sensors="rgb").spec.sensors) == {"rgb"}
+
+
 def test_a_world_that_raises_names_the_step():
     world = make_world(ID, env_settings={"raises_at": 3})
     world.reset(5)
     with pytest.raises(WorldError, match=r"ValueError after step 2 .*motor is hot"):
         for _ in range(5):
             world.step(np.zeros(3))
+
+
+def test_an_environment_is_named_once():
+    """As a setting it would silently be another environment than the world's name says."""
+    with pytest.raises(ConfigError, match="is named as the world"):
+        make_world("gym:Counting-v0", env_id="CartPole-v1")

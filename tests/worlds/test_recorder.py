@@ -34,6 +34,13 @@ class Crashing(TwoRooms):
         return super().step(action)
 
 
+class Stubborn(TwoRooms):
+    """Cannot be closed."""
+
+    def close(self):
+        raise AttributeError("'NoneType' object has no attribute 'free'")
+
+
 def tree(folder):
     files = sorted(f for f in folder.rglob("*") if f.is_file())
     return {str(f.relative_to(folder)): hashlib.sha256(f.read_bytes()).hexdigest() for f in files}
@@ -124,6 +131,12 @@ def test_a_world_that_raises_keeps_what_was_done(tmp_path, workers):
     if workers == 1:
         assert "Episode 2, step 3" in sentence
         assert "2 of 8" in sentence
+
+
+def test_a_world_that_cannot_be_closed_keeps_a_whole_recording(tmp_path):
+    with pytest.raises(AttributeError, match="free"):
+        record(Stubborn, tmp_path / "d", 1, 4, workers=1)
+    assert verify(tmp_path / "d").hashed
 
 
 def test_actions_that_are_no_numbers_are_refused(tmp_path, monkeypatch):

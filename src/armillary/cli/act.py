@@ -98,8 +98,7 @@ class Act(Command):
             result = act(self.model, self.world, self.out, config, progress)
         value = as_dict(result)
         said = f"{result.manifest.world}, task {result.manifest.task}: records in {self.out}"
-        rows = [_shown(name, row) for name, row in value["rows"].items()]
-        return Outcome(value, (said,), rows)
+        return Outcome(value, (said,), _table(value["rows"]))
 
     def _prior(self) -> dict[str, Any]:
         given = {"proposals": self.proposals, "value_weight": self.value_weight}
@@ -107,6 +106,15 @@ class Act(Command):
         if chosen and not self.prior:
             raise ConfigError("--proposals and --value-weight need --prior, which was not given.")
         return {"prior": self.prior, **chosen}
+
+
+def _table(rows: Mapping[str, Mapping[str, Any]]) -> list[dict[str, str]]:
+    """Return a line for each policy; crashes are told where there are any."""
+    crashed = any(row["crashes"] for row in rows.values())
+    return [
+        _shown(name, row) | ({"crashed": str(row["crashes"])} if crashed else {})
+        for name, row in rows.items()
+    ]
 
 
 def _shown(name: str, row: Mapping[str, Any]) -> dict[str, str]:

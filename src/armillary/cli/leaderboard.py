@@ -39,11 +39,14 @@ class Leaderboard(Command):
     workers: int = 2
     """Processes; what is found does not depend on it."""
 
-    def run(self) -> Outcome:
-        """Check, rank and write."""
+    def prepare(self) -> None:
+        """Go on under the portable numeric profile."""
         from armillary.proof.profiles import ensure
 
         ensure("portable")
+
+    def run(self) -> Outcome:
+        """Check, rank and write."""
         from armillary.cli.progress import bar
         from armillary.proof.keys import load_public_key
         from armillary.proof.verify.attestation import leaderboard_verdict

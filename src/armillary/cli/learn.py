@@ -105,18 +105,23 @@ class Ingest(Command):
     """Topic of a robot's log whose commands are the actions."""
 
     def run(self) -> Outcome:
-        """Ingest; files that could not be read are named and counted."""
+        """Ingest; what could not be read is named, files are counted."""
         from armillary.data import IngestOptions, ingest
 
         names = (field.name for field in fields(IngestOptions))
         options = IngestOptions(**{name: getattr(self, name) for name in names})
         with bar("ingesting") as progress:
             summary = ingest(self.source, self.out, self.format, progress, options)
-        skipped = [(str(path), why.removeprefix(f"{path}: ")) for path, why in summary.skipped]
-        value = vars(summary) | {"skipped": [{"path": p, "reason": why} for p, why in skipped]}
-        lines = tuple(f"skipped {path}: {why}" for path, why in skipped)
+        found = {"skipped": summary.skipped, "left_out": summary.left_out}
+        told = {
+            name: [{"path": str(path), "reason": why.removeprefix(f"{path}: ")} for path, why in of]
+            for name, of in found.items()
+        }
+        lines = [f"skipped {one['path']}: {one['reason']}" for one in told["skipped"]]
+        lines += [f"left out of {one['path']}: {one['reason']}" for one in told["left_out"]]
         said = f"{summary.written} episodes, {summary.frames} frames written to {summary.out}"
-        return Outcome(value, (*lines, f"{said}; {len(skipped)} files skipped"))
+        lines.append(f"{said}; {len(told['skipped'])} files skipped")
+        return Outcome(vars(summary) | told, tuple(lines))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -155,7 +160,8 @@ class Prior(Command):
         with bar("training") as progress:
             found = add_prior(self.model, self.dataset, config, progress)
         said = f"a goal prior in {found.seconds:.0f} s: {found.file}"
-        return Outcome(vars(found), (*_judged(found.order, found.action_nats), said))
+        told = _judged(found.order, found.action_nats)
+        return Outcome(vars(found), (*found.warnings, *told, said))
 
 
 def _judged(order: float | None, nats: float | None) -> tuple[str, ...]:

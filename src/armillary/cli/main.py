@@ -19,7 +19,7 @@ import tyro
 
 from armillary import __version__
 from armillary.cli import act, bench, data, demo, guard, learn, understand, view
-from armillary.cli.outcome import show, show_error
+from armillary.cli.outcome import end_stdout, show, show_error, stdout_kept
 from armillary.cli.parse import Command, parse
 from armillary.cli.train import Train, train_command
 from armillary.core.errors import ArmillaryError, unknown_name
@@ -60,7 +60,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     command: Command | None = None
     try:
         command = read(words)
-        outcome = command.run()
+        command.prepare()
+        with stdout_kept(as_json):
+            outcome = command.run()
     except SystemExit as leave:
         return int(leave.code or 0)
     except ArmillaryError as error:
@@ -104,6 +106,8 @@ def entry() -> None:
     with _whoever_reads():
         code = main()
         sys.stdout.flush()
+    if "--json" in sys.argv:
+        end_stdout()
     if code == INTERRUPTED:
         # Without the exit handlers: a second Ctrl-C while processes are being ended can make these
         # wait for ever. Nothing is lost, for whatever is finished is on disk, and workers end

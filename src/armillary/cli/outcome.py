@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import json
 import math
+import os
 import sys
 import unicodedata
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+
+_NO_WIDTH = 100_000
+_STDOUT, _STDERR = 1, 2
 
 
 @dataclass(frozen=True)
@@ -20,7 +25,8 @@ class Outcome:
     Attributes:
         value: the facts, as a mapping for ``--json``.
         lines: what a person reads, one entry a line.
-        table: rows of one table under the lines, each a mapping from column to text; may be empty.
+        table: rows of one table under the lines, each a mapping from column to text; may be empty,
+            and so is the cell of a column that a row does not have.
         exit_code: 0 done; else what is wrong stands in ``errors``.
         errors: sentences for stderr.
     """
@@ -50,6 +56,33 @@ def show_error(sentence: str, exit_code: int, as_json: bool) -> None:
     print(f"error: {shown(sentence)}", file=sys.stderr)
     if as_json:
         print(json.dumps({"error": sentence, "exit_code": exit_code}))
+
+
+@contextlib.contextmanager
+def stdout_kept(as_json: bool) -> Iterator[None]:
+    """Keep stdout for the JSON object: what is printed there meanwhile goes to stderr.
+
+    By its descriptor, for what processes and C libraries print does not pass through Python.
+    """
+    if not as_json:
+        yield
+        return
+    stdout = sys.stdout
+    stdout.flush()
+    kept = os.dup(_STDOUT)
+    end_stdout()
+    try:
+        with contextlib.redirect_stdout(sys.stderr):
+            yield
+    finally:
+        stdout.flush()  # of who kept hold of it
+        os.dup2(kept, _STDOUT)
+        os.close(kept)
+
+
+def end_stdout() -> None:
+    """Let the rest of what is printed on stdout go to stderr: C libraries print at exit."""
+    os.dup2(_STDERR, _STDOUT)
 
 
 def shown(text: str) -> str:
@@ -112,9 +145,11 @@ def _print_table(rows: Sequence[Mapping[str, str]]) -> None:
     from rich.text import Text
 
     table = Table(box=None, pad_edge=False)
-    for column in rows[0]:
-        side = "left" if column == next(iter(rows[0])) else "right"
+    columns = list(dict.fromkeys(name for row in rows for name in row))
+    for column in columns:
+        side = "left" if column == columns[0] else "right"
         table.add_column(Text(shown(column)), justify=side)
     for row in rows:
-        table.add_row(*(Text(shown(cell)) for cell in row.values()))
-    Console().print(table)
+        table.add_row(*(Text(shown(row.get(column, ""))) for column in columns))
+    # A file or a pipe has no width; rich would cut names there to fit 80 columns.
+    Console(width=None if sys.stdout.isatty() else _NO_WIDTH).print(table)

@@ -39,6 +39,9 @@ class Command:
     json: bool = False
     """Print one JSON object on stdout, everything else on stderr."""
 
+    def prepare(self) -> None:
+        """See to what must be so before the run; may start the program again."""
+
     def run(self) -> Outcome:
         """Do what the command says and return what is to be shown."""
         raise NotImplementedError

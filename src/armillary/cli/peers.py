@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +13,20 @@ from armillary.cli.again import again
 from armillary.cli.outcome import Outcome
 from armillary.cli.parse import Command, settings_of
 from armillary.cli.progress import bar
-from armillary.core.errors import ConfigError
+from armillary.core.errors import ConfigError, unknown_name
 
-_FLAGS = {"seconds", "threads", "episodes", "act", "training", "planning", "own_episodes"}
+_FLAGS = {
+    "recipe",
+    "recipe_changes",
+    "seconds",
+    "threads",
+    "episodes",
+    "act",
+    "training",
+    "planning",
+    "own_episodes",
+}
+_ENVIRONMENT = {"name", "world"}  # what the word for the environment decides
 _SAID = (
     "{}: records in {}. Per policy: success at the end and at any step; per decision: ms, steps."
 )
@@ -62,11 +73,14 @@ class Peers(Command):
 
     def run(self) -> Outcome:
         """Train and evaluate."""
-        from armillary.recipes.peers import bench_peers, make_config
+        from armillary.recipes.peers import PeersConfig, bench_peers, make_config
 
         also = settings_of(self.also, "--also")
         if own := sorted(also.keys() & _FLAGS):
             raise ConfigError(f"{own[0]} has a flag of its own; use that in place of --also.")
+        if taken := sorted(also.keys() & _ENVIRONMENT):
+            known = {field.name for field in fields(PeersConfig)} - _FLAGS - _ENVIRONMENT
+            raise unknown_name("setting for --also", taken[0], known)
         if self.seconds is not None:
             also["seconds"] = self.seconds
         config = make_config(

@@ -244,11 +244,14 @@ class Run(_OfCommit):
     """Let the agent act in a process of its own, without files and network; --no-boundary is for
     systems that cannot."""
 
-    def run(self) -> Outcome:
-        """Run."""
+    def prepare(self) -> None:
+        """Go on under the suite's numeric profile."""
         from armillary.proof.profiles import ensure, profile_of_suite
 
         ensure(profile_of_suite(self.suite))
+
+    def run(self) -> Outcome:
+        """Run."""
         from armillary.proof.run import run_suite
 
         with bar("running") as progress:

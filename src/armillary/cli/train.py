@@ -7,6 +7,7 @@ imported, which bring torch along.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, field, make_dataclass
 from pathlib import Path
 from typing import Annotated, Any
@@ -18,6 +19,7 @@ from armillary.cli.outcome import Outcome
 from armillary.cli.parse import Command, parse
 from armillary.cli.progress import bar
 from armillary.core.errors import unknown_name
+from armillary.core.progress import silent
 
 _EXAMPLE = "e.g. armillary train tabletop --data out/tabletop --out out/run --optimizer.lr 3e-4"
 
@@ -41,12 +43,19 @@ class Train(Command):
     """Go on where an interrupted run stopped; the weights end up the same to the bit."""
 
     def run(self) -> Outcome:
-        """Train."""
+        """Train.
+
+        Raises:
+            SystemExit: with code 0, of several processes in all but the one that speaks.
+        """
         from armillary.recipes import train_recipe
+        from armillary.training.processes import leads
 
         config = getattr(self, "config", None) or find_recipe(self.recipe)
-        with bar("training") as progress:
+        with bar("training") if leads() else nullcontext(silent) as progress:
             found = train_recipe(config, self.data, self.out, self.resume, progress)
+        if not leads():
+            raise SystemExit(0)
         said = (
             f"trained {found.steps} steps in {found.seconds:.0f} s ({found.frames_per_s:,.0f} "
             f"frames/s), loss {found.loss:.3f}: {self.out / 'model'}"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -80,18 +80,15 @@ class Surprise(Command):
             f"most surprising: step {found.peak_step} ({found.time_s[most]:.2f} s), "
             f"{found.surprise[most]:.1f} where 1 is normal; calibrated on {found.normal}"
         )
-        steps = zip(
-            found.time_s, found.surprise, found.copy_last, found.pixel_difference, strict=True
-        )
         rows = [
-            {
-                "time": f"{time_s:.2f} s",
-                "surprise": f"{own:.2f}",
-                "copy-last": f"{copy:.2f}",
-                "pixel change": f"{pixels:.4f}",
-            }
-            for time_s, own, copy, pixels in steps
+            {"time": f"{time_s:.2f} s", "surprise": f"{own:.2f}", "copy-last": f"{copy:.2f}"}
+            for time_s, own, copy in zip(found.time_s, found.surprise, found.copy_last, strict=True)
         ]
+        if found.pixel_difference:
+            pixels = found.pixel_difference
+            rows = [
+                row | {"pixel change": f"{own:.4f}"} for row, own in zip(rows, pixels, strict=True)
+            ]
         return Outcome({"surprise": found}, (said,), rows)
 
 
@@ -135,16 +132,31 @@ class Understand(Command):
     def run(self) -> Outcome:
         """Ask."""
         if self.self_test:
+            self._refuse_others("with --self-test", "self_test")
             return _self_test()
         if self.make_set:
+            self._refuse_others("with --make-set", "make_set", "count", "workers")
             return self._make_set()
         if self.ask_people:
+            self._refuse_others("with --ask-people", "ask_people", "out")
             return self._ask_people()
         if not self.models:
             raise ConfigError("understand: needs a model, or --self-test to check the suite.")
         if self.suite != "quadruplets":
+            self._refuse_others(f"with --suite {self.suite}", "models", "suite", "data", "out")
             return self._published()
+        meant = ("models", "out", "count", "fresh", "controls", "concepts")
+        self._refuse_others("for the quadruplets", *meant)
         return self._quadruplets()
+
+    def _refuse_others(self, asked: str, *meant: str) -> None:
+        """Refuse what was chosen but means nothing for what is asked."""
+        for option in fields(self):
+            chosen = getattr(self, option.name) != option.default
+            if chosen and option.name not in ("json", *meant):
+                flag = f"--{option.name.replace('_', '-')}"
+                named = "MODELS" if option.name == "models" else flag
+                raise ConfigError(f"{named} means nothing {asked}; leave it out.")
 
     def _quadruplets(self) -> Outcome:
         from armillary.comprehension.quadruplets.pretrained import PretrainedPanel, is_pretrained
@@ -171,6 +183,8 @@ class Understand(Command):
             return Outcome({"understand": found}, _conclusions(found, self.out), _seeds(found))
         model = self.models[0]
         if is_pretrained(Path(model)):
+            asked = "for a model that was trained elsewhere"
+            self._refuse_others(asked, "models", "out", "count", "concepts")
             found = understand_judge(PretrainedPanel(Path(model)), self.out, config, bar, said)
         else:
             found = understand_model(model, self.out, config, bar, said)

@@ -48,11 +48,14 @@ class _Check(Command):
     key: Path | None = None
     """Your private key: signs what was found, into attestations/ of the submission."""
 
-    def _checked(self, levels: tuple[int, ...], **how: Any) -> Outcome:
-        """Verify, attest if a key was given, and show the rules."""
+    def prepare(self) -> None:
+        """Go on under the numeric profile to check under."""
         from armillary.proof.profiles import ensure, profile_of_suite
 
         ensure(self.profile or profile_of_suite(str(_suite_file(self.card))))
+
+    def _checked(self, levels: tuple[int, ...], **how: Any) -> Outcome:
+        """Verify, attest if a key was given, and show the rules."""
         from armillary.proof.keys import load_key
         from armillary.proof.verify.attestation import write_attestation
         from armillary.proof.verify.submission import find_submission
@@ -152,11 +155,14 @@ class Attack(Command):
     out: Path | None = None
     """Folder for what is planted; else it is removed afterwards."""
 
-    def run(self) -> Outcome:
-        """Attack."""
+    def prepare(self) -> None:
+        """Go on under the portable numeric profile."""
         from armillary.proof.profiles import ensure
 
         ensure("portable")
+
+    def run(self) -> Outcome:
+        """Attack."""
         from tempfile import TemporaryDirectory
 
         from armillary.proof.attack.suite import run_attacks

@@ -56,7 +56,7 @@ class SurpriseTrace:
         whitened: [B T-1], whitened squared error, whatever was to be expected.
         plain: [B T-1], mean squared error in the latent.
         copy_last: [B T-1], whitened squared change of the latent.
-        pixel_difference: [B T-1], mean absolute change of RGB, 0 to 1.
+        pixel_difference: [B T-1], mean absolute change of RGB, 0 to 1; NaN without pictures.
     """
 
     values: Float[np.ndarray, "B steps"]
@@ -111,8 +111,13 @@ def surprise(model: WorldModel, calibration: Calibration, clips: Batch) -> Surpr
         whitened,
         (steps.residual.astype(np.float64) ** 2).mean(axis=2),
         _by_step(calibration.copy_last.score, steps.change),
-        pixel_difference(clips.streams["rgb"]),
+        _pixels(clips, steps.residual.shape[:2]),
     )
+
+
+def _pixels(clips: Batch, shape: tuple[int, ...]) -> Float[np.ndarray, "B steps"]:
+    rgb = clips.streams.get("rgb")
+    return np.full(shape, np.nan) if rgb is None else pixel_difference(rgb)
 
 
 def pixel_difference(rgb: Tensor) -> Float[np.ndarray, "B steps"]:

@@ -24,7 +24,8 @@ from armillary.core.protocols import BlindWorld, GlancingPolicy, World
 from armillary.core.rng import key
 from armillary.core.values import ActionBounds, Goal, Observation, WorldSpec
 
-_ALLOWED_KINDS = ("rgb", "depth", "pose", "proprio")
+# What a real sensor gives; segmentation and truth are the simulator's own.
+_ALLOWED_KINDS = ("rgb", "depth", "points", "lidar", "pose", "proprio")
 
 
 class _BrokenError(Exception):

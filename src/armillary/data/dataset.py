@@ -255,6 +255,9 @@ class Dataset:
         for key, (name, kind) in self.names.items():
             if kind in ("proprio", "truth", "lidar"):
                 values = array(table, key).reshape(table.num_rows, -1).astype(np.float32)
+                self._check_width(index, key, values.shape[1])
+                if kind == "proprio":
+                    self._check_finite(index, f"{name!r}", values)
                 spec = described.get(name, {})
                 streams[name] = Stream(kind, values, spec.get("unit", ""), spec.get("frame", ""))
         return streams
@@ -264,10 +267,12 @@ class Dataset:
         if not poses:
             return {}
         table = read_table(self.path / layout.steps_file(index), list(poses))
-        return {
-            name: Stream("pose", array(table, name).reshape(-1, 4, 4), spec["unit"], spec["frame"])
-            for name, spec in poses.items()
-        }
+        found = {}
+        for name, spec in poses.items():
+            matrices = array(table, name).reshape(-1, 4, 4)
+            self._check_finite(index, f"{name!r}", matrices)
+            found[name] = Stream("pose", matrices, spec["unit"], spec["frame"])
+        return found
 
     def _beams(self, index: int, streams: Mapping[str, Stream]) -> dict[str, Stream]:
         """Return the LiDAR streams whose beams are known, with them."""
@@ -297,13 +302,25 @@ class Dataset:
             return None
         with self._naming(index):
             actions = array(table, layout.ACTION).reshape(table.num_rows, -1)[:-1]
-        if not np.isfinite(actions).all():
-            step = int(np.argwhere(~np.isfinite(actions))[0][0])
-            raise DatasetError(
-                f"{self.path}: episode {index}: the action of step {step} is NaN or infinite; "
-                "remove the episode or repair its actions."
-            )
+        self._check_width(index, layout.ACTION, actions.shape[1])
+        self._check_finite(index, "the action", actions)
         return actions.astype(np.float32)
+
+    def _check_width(self, index: int, key: str, width: int) -> None:
+        promised = int(np.prod(self.features[key]["shape"]))
+        if width != promised:
+            raise DatasetError(
+                f"{self.path}: episode {index}: {key!r} has {width} numbers a step, its dataset "
+                f"promises {promised}; remove the episode or repair it."
+            )
+
+    def _check_finite(self, index: int, what: str, values: np.ndarray) -> None:
+        if not np.isfinite(values).all():
+            step = int(np.argwhere(~np.isfinite(values))[0][0])
+            raise DatasetError(
+                f"{self.path}: episode {index}: {what} of step {step} is NaN or infinite; "
+                "remove the episode or repair it."
+            )
 
     def _described(self, index: int) -> Mapping[str, Any]:
         return self.sidecar(index)["streams"] if self.is_ours else {}

@@ -35,10 +35,17 @@ def image_frames(column: pa.ChunkedArray, kind: StreamKind) -> Iterator[np.ndarr
     for row, value in enumerate(column.to_pylist()):
         data = value.get("bytes") if isinstance(value, Mapping) else None
         how = cv2.IMREAD_COLOR_RGB if kind == "rgb" else cv2.IMREAD_UNCHANGED
-        image = cv2.imdecode(np.frombuffer(data, np.uint8), how) if data else None
+        image = _decoded(data, how) if data else None
         if image is None or image.shape[0] * image.shape[1] > MAX_PIXELS:
             raise FormatError(f"The picture of row {row} is missing or cannot be decoded.")
         yield _image_mm(image, row) if kind == "depth" else image
+
+
+def _decoded(data: bytes, how: int) -> np.ndarray | None:
+    try:
+        return cv2.imdecode(np.frombuffer(data, np.uint8), how)
+    except cv2.error:  # a picture that promises more pixels than OpenCV takes
+        return None
 
 
 def to_depth_mm(image: np.ndarray, spec: Mapping[str, Any]) -> np.ndarray:

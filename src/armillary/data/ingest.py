@@ -71,7 +71,7 @@ def ingest(
     Raises:
         FormatError: nothing there, nothing usable, or not the format that was named.
         ConfigError: unknown format, several formats in one folder, an option that means nothing for
-            the format, or ``out`` is in use.
+            the format, ``out`` is in use, or ``source`` lies in what would be replaced.
         StorageError: ``out`` cannot be written; nothing is left there.
     """
     source, out, options = Path(source), Path(out), options or IngestOptions()
@@ -79,7 +79,7 @@ def ingest(
     if chosen not in FORMATS:
         raise unknown_name("format", fmt, ["auto", *FORMATS])
     refuse_others(options, chosen, FORMATS[chosen].OPTIONS)
-    _check_free(out, options.replace)
+    _check_free(source, out, options.replace)
     return FORMATS[chosen].ingest(source, out, progress, options)
 
 
@@ -96,7 +96,7 @@ def _detected(source: Path) -> str:
     return found[0] if found else "video"
 
 
-def _check_free(out: Path, replace: bool) -> None:
+def _check_free(source: Path, out: Path, replace: bool) -> None:
     with storage_errors(out):
         in_use = out.is_file() or (out.is_dir() and any(out.iterdir()))
     ours = (out / layout.MANIFEST).is_file()
@@ -104,4 +104,9 @@ def _check_free(out: Path, replace: bool) -> None:
         raise ConfigError(
             f"{out}: already exists and is not empty; choose another folder with --out"
             + (", or allow to replace this dataset." if ours else ".")
+        )
+    if in_use and source.resolve().is_relative_to(out.resolve()):
+        raise ConfigError(
+            f"{source}: lies in {out}, which would be replaced and it with it; choose another "
+            "folder with --out."
         )

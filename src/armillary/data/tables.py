@@ -13,6 +13,7 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from armillary.core.errors import FormatError
@@ -87,7 +88,8 @@ def array(table: pa.Table, name: str) -> np.ndarray:
     """Return a numeric column as [T] or [T Q].
 
     Raises:
-        FormatError: there is no such column, it holds no numbers, or lists of different lengths.
+        FormatError: there is no such column, it holds no numbers, null, or lists of different
+            lengths.
     """
     if name not in table.column_names:
         raise FormatError(f"There is no column {name!r} in the table, though it is promised.")
@@ -97,13 +99,25 @@ def array(table: pa.Table, name: str) -> np.ndarray:
     try:
         widths = []
         while pa.types.is_nested(column.type):
+            _check_even(column)
             flat = column.flatten()
             widths.append(len(flat) // max(1, len(column)))
             column = flat
+        if column.null_count:
+            raise ValueError(f"{column.null_count} of them are null")
         values = column.to_numpy(zero_copy_only=False)
         return values.reshape(table.num_rows, -1) if widths else values
     except (pa.ArrowException, ValueError, AttributeError) as error:
         raise FormatError(f"Column {name!r} is not a table of numbers ({error}).") from error
+
+
+def _check_even(column: pa.Array) -> None:
+    """Refuse lists of different lengths: flattened, their numbers would slide into other rows."""
+    if column.null_count:
+        raise ValueError(f"{column.null_count} of its rows are null")
+    lengths = np.unique(pc.call_function("list_value_length", [column]))
+    if len(lengths) > 1:
+        raise ValueError(f"rows have from {lengths[0]} to {lengths[-1]} of them")
 
 
 def rows_sha256(table: pa.Table) -> str:

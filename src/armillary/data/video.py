@@ -254,7 +254,8 @@ def _encode_all(container: Any, stream: Any, images: Iterable[np.ndarray], kind:
 
 
 def _packet_times(container: Any, stream: Any) -> tuple[list[int], list[int]]:
-    packets = [packet for packet in container.demux(stream) if packet.pts is not None]
-    keys = sorted(packet.pts for packet in packets if packet.is_keyframe)
-    pts = sorted(packet.pts for packet in packets)
+    # times alone: the packets of a long recording are as large as its file
+    stamps = [(packet.pts, packet.is_keyframe) for packet in container.demux(stream)]
+    pts = sorted(time for time, _ in stamps if time is not None)
+    keys = sorted(time for time, is_key in stamps if is_key and time is not None)
     return pts, keys or pts[:1]

@@ -264,15 +264,21 @@ def _check(index: int, episode: Episode) -> None:
         _check_length(index, name, len(stream.values), len(episode))
         if stream.kind == "lidar":
             _check_lidar(index, name, stream)
+        if stream.kind in ("proprio", "pose"):
+            _check_finite(index, f"{name!r}", stream.values)
     if np.any(np.diff(episode.time_ns) < 0):
         raise DatasetError(f"Episode {index}: its times run backwards; they must ascend.")
     actions = episode.actions
     if actions is None:
         return
     _check_length(index, "actions", len(actions) + 1, len(episode))
-    if not np.isfinite(actions).all():
-        step = int(np.argwhere(~np.isfinite(actions))[0][0])
-        raise DatasetError(f"Episode {index}: the action of step {step} is NaN or infinite.")
+    _check_finite(index, "the action", actions)
+
+
+def _check_finite(index: int, what: str, values: np.ndarray) -> None:
+    if not np.isfinite(values).all():
+        step = int(np.argwhere(~np.isfinite(values))[0][0])
+        raise DatasetError(f"Episode {index}: {what} of step {step} is NaN or infinite.")
 
 
 def _check_lidar(index: int, name: str, stream: Stream) -> None:

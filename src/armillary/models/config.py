@@ -57,7 +57,8 @@ class JEPAConfig:
     """Shape of the whole model.
 
     Attributes:
-        sensors: what it sees; see the top of this file.
+        sensors: what it sees: rgb, depth, points or points_camera, pose, cloud, depth_cloud, scan,
+            filled_cloud, proprio.
         encoder: shape of the encoder.
         predictor: shape of the predictor.
         point_stride: every how many pixels depth becomes a point of a point map.

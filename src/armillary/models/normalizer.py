@@ -9,6 +9,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+_LEAST_SPREAD = 1e-6
+
 
 class Normalizer(nn.Module):
     """Brings actions, proprioception and points to unit scale.
@@ -79,7 +81,9 @@ class Normalizer(nn.Module):
         for name, values in (("action", actions), ("proprio", proprio)):
             if values is not None and values.numel():
                 getattr(self, f"{name}_mean").copy_(values.mean(0))
-                getattr(self, f"{name}_std").copy_(values.std(0, correction=0).clamp_min(1e-6))
+                spread = values.std(0, correction=0)
+                # what never varied has no scale of its own: a mirror or a robot may vary it later
+                getattr(self, f"{name}_std").copy_(spread.where(spread > _LEAST_SPREAD, 1.0))
         if points_m is not None and points_m.numel():
             self._fit_points(points_m, points_m if focus_m is None else focus_m)
 

@@ -17,6 +17,8 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
+from armillary.objectives.moments import mean_over_processes, some_rows, sum_over_processes
+
 BIRD_VIEW_KINDS = 4  # what stands and has no hue, and by share what is reddish, greenish and bluish
 _GROUND = 0.15  # lower than this share of the tallest is ground and noise
 _COLOURED = 0.1  # colour that differs less than this from grey has no hue
@@ -72,7 +74,8 @@ def picture_view(rgb: Float[Tensor, "F H W 3"], cells: int) -> Float[Tensor, "F 
     """Return for each kind of thing what share of it stands out around each place of the picture.
 
     ``bird_view`` where there is no depth: x and y are those of the picture, and what stands is what
-    differs from the median of the pictures given, which are many and of different moments.
+    differs from the median of the pictures given (those of all processes), which are many and of
+    different moments.
 
     Args:
         rgb: pictures, 0..1.
@@ -105,18 +108,22 @@ def unexplained(
 ) -> Float[Tensor, ""]:
     """Return the summed squared error as a share of the variance over frames.
 
+    Under several processes both are those of the whole batch, so the value and its gradient do not
+    depend on how the batch is divided.
+
     Args:
         guessed: by a head.
         came: what there was.
         least: variance, summed over frames, below which it counts as this much.
     """
-    variance = (came - came.mean(0)).square().sum()
-    return (guessed - came).square().sum() / variance.clamp_min(least)
+    usual = mean_over_processes(came.mean(0))
+    variance = sum_over_processes((came - usual).square().sum())
+    return sum_over_processes((guessed - came).square().sum()) / variance.clamp_min(least)
 
 
 def _contrast(rgb: Tensor) -> Tensor:
     """Return by how much each pixel differs from the median picture, summed over colours."""
-    usual = rgb[:: max(1, len(rgb) // _USUAL)].median(0).values
+    usual = some_rows(rgb, _USUAL).median(0).values
     return (rgb - usual).abs().sum(-1)
 
 

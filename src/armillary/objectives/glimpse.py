@@ -18,6 +18,7 @@ from torch import Tensor
 from torch.nn.functional import grid_sample
 
 from armillary.objectives.bird_view import kinds_that_stand_out, unexplained
+from armillary.objectives.moments import process_count
 
 GLIMPSE_HUES = 3  # reddish, greenish and bluish
 GLIMPSE_PIXELS = 14  # a side; most things of the stage are narrower, the largest has 16 pixels
@@ -65,4 +66,4 @@ def glimpse_loss(guessed: Float[Tensor, "F C"], came: Float[Tensor, "F C"]) -> F
     Convention: 1 for a head that says the mean of the batch, 0 for a perfect one. Where less than a
     pixel a frame differs (nothing of these hues), the plain squared error.
     """
-    return unexplained(guessed.float(), came, least=float(len(came)))
+    return unexplained(guessed.float(), came, least=float(len(came) * process_count()))

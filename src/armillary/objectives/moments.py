@@ -1,4 +1,7 @@
-"""Moments of a batch that may be spread over several processes, with gradients through all."""
+"""Moments of a batch that may be spread over several processes, with gradients through all.
+
+Processes hold equally many rows of it, those of rank 0 first.
+"""
 
 from __future__ import annotations
 
@@ -10,16 +13,50 @@ from jaxtyping import Float
 from torch import Tensor
 
 
-def mean_over_processes(value: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
-    """Return the mean over processes of equal batches; the value itself in a single process.
+def process_count() -> int:
+    """Return over how many processes a batch is spread."""
+    return dist.get_world_size() if dist.is_available() and dist.is_initialized() else 1
+
+
+def sum_over_processes(value: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
+    """Return the sum over processes; the value itself in a single process.
 
     The sum's backward sums the gradients of all processes, and data-parallel training averages
     them afterwards, so each process receives the gradient of the loss of the whole batch.
     """
-    if not (dist.is_available() and dist.is_initialized()) or dist.get_world_size() == 1:
+    if process_count() == 1:
         return value
     total: Tensor = _SumOverProcesses.apply(value)
-    return total / dist.get_world_size()
+    return total
+
+
+def mean_over_processes(value: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
+    """Return the mean over processes; the value itself in a single process.
+
+    With the gradient of the whole batch, as ``sum_over_processes``.
+    """
+    count = process_count()
+    return value if count == 1 else sum_over_processes(value) / count
+
+
+@torch.no_grad()
+def some_rows(rows: Float[Tensor, "F ..."], about: int) -> Float[Tensor, "N ..."]:
+    """Return rows of the whole batch, evenly spread: the same in every process, no gradient.
+
+    Args:
+        rows: this process's.
+        about: how many, at least, and fewer than twice as many; all where there are not so many.
+    """
+    own, count = len(rows), process_count()
+    every = max(1, own * count // about)
+    if count == 1:
+        return rows[::every]
+    chosen = torch.arange(0, own * count, every, device=rows.device) - own * dist.get_rank()
+    ours = (chosen >= 0) & (chosen < own)
+    some = rows.new_zeros(len(chosen), *rows.shape[1:])
+    some[ours] = rows[chosen[ours]]
+    dist.all_reduce(some)  # where a row is another process's, ours is 0
+    return some
 
 
 def mean_and_covariance(

@@ -22,13 +22,13 @@ CENTRE = torch.tensor([0.1, -0.15])
 
 @dataclass(frozen=True)
 class Quadratic:
-    """Squared distance to a target action in half-ranges; the state is the action itself.
+    """Squared distance to target actions in half-ranges; the state is the action itself.
 
     Attributes:
-        targets: [B A], one per batch element.
+        targets: of each batch element: one for all steps, or one for each.
     """
 
-    targets: Float[Tensor, "B A"]
+    targets: Float[Tensor, "B A"] | Float[Tensor, "B L A"]
 
     def __call__(self, plans: Float[Tensor, "B S L A"]) -> Float[Tensor, "B S"]:
         """Return the mean over the plan."""
@@ -36,7 +36,7 @@ class Quadratic:
 
     def start(self) -> Float[Tensor, "B N D"]:
         """Return the centre of the box."""
-        return CENTRE.expand_as(self.targets)[:, None]
+        return CENTRE.expand(len(self.targets), 1, -1)
 
     def foresee(self, plans: Float[Tensor, "B S L A"]) -> Float[Tensor, "B S L N D"]:
         """Return the actions."""
@@ -50,7 +50,8 @@ class Quadratic:
 
     def distance(self, states: Float[Tensor, "B S K N D"]) -> Float[Tensor, "B S K"]:
         """Return the squared distance per step."""
-        apart = (states - self.targets[:, None, None, None]) / HALF
+        targets = self.targets if self.targets.ndim == 3 else self.targets[:, None]
+        apart = (states - targets[:, None, :, None]) / HALF
         return apart.square().mean(dim=(-2, -1))
 
 

@@ -35,7 +35,7 @@ class SurpriseOfClip:
         time_s: time of each of these steps.
         surprise: of the model.
         copy_last: of the copy-last baseline, in its own normal units.
-        pixel_difference: mean absolute change of RGB, 0 to 1.
+        pixel_difference: mean absolute change of RGB, 0 to 1; empty where there are no pictures.
         peak_step: the most surprising step.
         normal: what the model was calibrated on, in words.
     """
@@ -105,6 +105,7 @@ def surprise_clip(
     """
     network = load_model(find_model(model))
     cache, position = _clip(clip, network, progress)
+    clip_seen = whole_episode(network, cache, position)
     others = np.delete(np.arange(cache.num_episodes), position)
     if normal is not None:
         calm, said = prepared(open_dataset(normal), network.config, progress), str(normal)
@@ -112,14 +113,14 @@ def surprise_clip(
     elif len(others):
         life, said = _normal_clips(network, cache, others), f"{len(others)} other episodes"
     else:
-        life, said = _whole(network, cache, position), "the clip itself"
-    trace = surprise(network, calibrate(network, life), _whole(network, cache, position))
+        life, said = clip_seen, "the clip itself"
+    trace = surprise(network, calibrate(network, life), clip_seen)
     step_s = network.config.frame_skip / cache.fps
     found = SurpriseOfClip(
         time_s=[(step + 1) * step_s for step in range(trace.values.shape[1])],
         surprise=trace.values[0].tolist(),
         copy_last=trace.copy_last[0].tolist(),
-        pixel_difference=trace.pixel_difference[0].tolist(),
+        pixel_difference=trace.pixel_difference[0].tolist() if "rgb" in clip_seen.streams else [],
         peak_step=int(trace.peak[0]),
         normal=said,
     )
@@ -160,10 +161,25 @@ def _clip(clip: str, model: JEPA, progress: Progress) -> tuple[Cache, int]:
         )
     dataset = open_dataset(folder)
     dataset.check_index(int(number))
-    return prepared(dataset, model.config, progress), int(number)
+    cache = prepared(dataset, model.config, progress)
+    return cache, position_of(cache, int(number))
 
 
-def _whole(model: JEPA, cache: Cache, position: int) -> Batch:
+def position_of(cache: Cache, episode: int) -> int:
+    """Return where an episode of the dataset is in its cache, which leaves damaged ones out.
+
+    Raises:
+        DatasetError: it is one of these.
+    """
+    found = np.flatnonzero(cache.episodes == episode)
+    if not len(found):
+        why = dict(cache.skipped).get(episode, "it was not prepared")
+        raise DatasetError(f"Episode {episode} cannot be used: {why}")
+    return int(found[0])
+
+
+def whole_episode(model: JEPA, cache: Cache, position: int) -> Batch:
+    """Return a whole episode as one clip of model steps."""
     stride = model.config.frame_skip
     length = 1 + (int(cache.lengths[position]) - 1) // stride
     return Windows(cache, np.array([position]), length, stride).gather(np.zeros(1, np.int64))

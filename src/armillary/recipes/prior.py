@@ -42,12 +42,14 @@ class PriorSummary:
         seconds: encoding and training.
         order: as in ``judge_prior``, on held-out episodes; None where none are held out.
         action_nats: likewise.
+        warnings: what keeps these numbers from being what they seem, one sentence each.
     """
 
     file: Path
     seconds: float
     order: float | None
     action_nats: float | None
+    warnings: tuple[str, ...] = ()
 
 
 def add_prior(
@@ -77,7 +79,8 @@ def add_prior(
     cache = prepared(open_dataset(data), network.config, progress)
     streams = _streams(network.config, cache)
     _check_length(cache, network.config.frame_skip)
-    training, held_out = _split(folder, cache, config.seed)
+    known = _known_split(folder, cache)
+    training, held_out = known or split_episodes(cache.num_episodes, Recipe().held_out, config.seed)
     trails = trails_of(network, Windows(cache, training, 1, 1, streams))
     prior = fit_prior(trails, config, progress)
     judged: dict[str, float] = {}
@@ -86,7 +89,8 @@ def add_prior(
         judged = judge_prior(prior, judged_on, within=config.goals.within)
     file = save_prior(prior, folder)
     seconds = time.perf_counter() - began
-    return PriorSummary(file, seconds, judged.get("order"), judged.get("action_nats"))
+    warnings = () if known or not judged else (_split_anew(folder),)
+    return PriorSummary(file, seconds, judged.get("order"), judged.get("action_nats"), warnings)
 
 
 def train_with_prior(
@@ -121,20 +125,31 @@ def train_with_prior(
             add_prior(run, data, config, progress)
 
 
-def _split(
-    model: Path, cache: Cache, seed: int
-) -> tuple[Int[np.ndarray, " E"], Int[np.ndarray, " F"]]:
+def _known_split(
+    model: Path, cache: Cache
+) -> tuple[Int[np.ndarray, " E"], Int[np.ndarray, " F"]] | None:
     """Return the episodes as they were split when the model was trained on this recording.
 
-    A model without its run, or one trained on another recording, has no say: the usual share of
-    episodes is held out, drawn from the prior's seed.
+    A recording that was moved is known by its content, one that was added to by its folder. A model
+    without its run, or one trained on another recording, has no say: None.
     """
     file = model.parent / RUN_DATA
     known = read_json(file) if file.is_file() else {}
-    if not isinstance(known, dict) or known.get("dataset") != cache.about.get("dataset"):
-        return split_episodes(cache.num_episodes, Recipe().held_out, seed)
+    if not isinstance(known, dict) or not any(
+        cache.about.get(name) and known.get(name) == cache.about[name]
+        for name in ("identity", "dataset")
+    ):
+        return None
     judged = np.isin(cache.episodes, known.get("held_out_episodes", ()))
     return np.flatnonzero(~judged), np.flatnonzero(judged)
+
+
+def _split_anew(model: Path) -> str:
+    return (
+        f"{model.parent / RUN_DATA}: does not tell how this recording was split for the model, so "
+        "episodes were held out anew; where the model was trained on it, it may have learned from "
+        "those that judge its prior."
+    )
 
 
 def _check_length(cache: Cache, skip: int) -> None:

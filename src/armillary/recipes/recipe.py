@@ -24,6 +24,7 @@ from armillary.training import TrainConfig, TrainSummary, train
 from armillary.training.augment import mirrored_actions
 from armillary.training.log import Tracker
 from armillary.training.other_sight import OTHER_CAMERA
+from armillary.training.processes import leads
 
 # file of a run: what it was trained on, and what was held out
 RUN_DATA = "data.json"
@@ -101,20 +102,22 @@ def train_on(
     resume: bool = False,
     progress: Progress = silent,
 ) -> TrainSummary:
-    """Train a fitted recipe on chosen episodes of a cache."""
+    """Train a fitted recipe on chosen episodes of a cache, and write down which they were."""
     length, stride = recipe.clip_length, recipe.model.frame_skip
     streams = needed_streams(recipe)
     windows = Windows(cache, training, length, stride, streams)
     judged = Windows(cache, held_out, length, stride, streams) if len(held_out) else None
     summary = train(recipe.model, recipe, windows, judged, out, resume, recipe.tracker, progress)
-    write_json(
-        out / RUN_DATA,
-        {
-            "dataset": str(cache.about.get("dataset", "")),
-            "training_episodes": cache.episodes[training].tolist(),
-            "held_out_episodes": cache.episodes[held_out].tolist(),
-        },
-    )
+    if leads():
+        write_json(
+            out / RUN_DATA,
+            {
+                "dataset": str(cache.about.get("dataset", "")),
+                "identity": str(cache.about.get("identity", "")),
+                "training_episodes": cache.episodes[training].tolist(),
+                "held_out_episodes": cache.episodes[held_out].tolist(),
+            },
+        )
     return summary
 
 

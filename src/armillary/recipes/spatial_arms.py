@@ -120,8 +120,8 @@ class ArmsConfig:
     arms: tuple[str, ...] = tuple(ARMS)
     seeds: tuple[int, ...] = (0, 1, 2)
     fused_seeds: tuple[int, ...] = (0,)
-    fused_longer: int = 3
-    dropout: float = 0.5
+    fused_longer: int = 4
+    dropout: float = 0.65
     settled_dropout: float = 0.65
     subsets: tuple[str, ...] = tuple(SUBSETS)
     world: Mapping[str, Any] = field(default_factory=lambda: {"num_objects": (1, 1)})

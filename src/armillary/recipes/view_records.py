@@ -111,7 +111,7 @@ def _distance(row: Row, beside: Mapping[str, Row], unit: str, record: str) -> li
         ResultRow(
             f"distance left at the end, median{f', {unit}' if unit and unit != 'm' else ''}",
             row.median_final_distance,
-            "cm" if unit == "m" else "number",
+            "cm" if unit == "m" else "units",
             floors=tuple(Floor(name, d) for name, d in others.items() if d is not None),
             n=row.n,
             record=record,
@@ -147,7 +147,7 @@ def _compared(name: str, records: Records) -> list[ResultGroup]:
         row = ResultRow(
             f"success minus that of {other}, percentage points",
             100 * found.difference,
-            "count",  # a difference has no place on a scale from 0 to 1
+            "points",
             (100 * low, 100 * high),
             n=found.n,
             note=f"McNemar's exact test: p = {found.mcnemar.p_value:.2g}.",

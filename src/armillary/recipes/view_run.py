@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -54,7 +55,7 @@ def _read(path: Path) -> list[dict[str, Any]]:
     if not path.is_file():
         raise FormatError(f"{path}: there is no such file; the run has not logged anything yet.")
     log = [entry for entry in read_log(path) if isinstance(entry, dict)]
-    log = [entry for entry in log if isinstance(entry.get("step"), int)]
+    log = [e for e in log if isinstance(e.get("step"), int) and _is_number(e["step"])]
     if not log:
         raise FormatError(f"{path}: holds no entry; the run has not logged anything yet.")
     return [{**entry, "warnings": _texts(entry.get("warnings"))} for entry in log]
@@ -96,9 +97,16 @@ def _chart(log: Log, title: str, names: Sequence[str], log_y: bool = False) -> l
 
 
 def _curve(log: Log, name: str) -> Curve:
-    points = [(e["step"], e[name]) for e in log if isinstance(e.get(name), int | float)]
+    points = [(e["step"], e[name]) for e in log if _is_number(e.get(name))]
     steps, values = np.array(points, np.float64).reshape(-1, 2).T
     return Curve(_short(name), steps, values)
+
+
+def _is_number(value: Any) -> bool:
+    """Tell whether a value fits a float: whole numbers in JSON may be of any length."""
+    if isinstance(value, int):
+        return abs(value) <= sys.float_info.max
+    return isinstance(value, float)
 
 
 def _label(curves: Sequence[Curve]) -> str:

@@ -15,7 +15,7 @@ from typing import Literal
 import numpy as np
 from jaxtyping import Float, UInt8
 
-Form = Literal["percent", "number", "cm", "seconds", "count", "units"]
+Form = Literal["percent", "number", "cm", "seconds", "count", "points", "units"]
 Number = float | int
 Picture = UInt8[np.ndarray, "H W 3"]
 
@@ -42,8 +42,9 @@ class ResultRow:
     Attributes:
         name: what was measured, in words.
         value: the number; NaN where it could not be measured.
-        form: how it is written. ``cm`` takes metres, ``percent`` takes a share of 1;
-            ``units`` are of the row's own kind and on no scale from 0 to 1.
+        form: how it is written. ``cm`` takes metres, ``percent`` takes a share of 1; ``points``
+            are differences of percentages, ``units`` are of the row's own kind, and neither is on
+            a scale from 0 to 1.
         interval: 95 %.
         floors: what it stands beside.
         n: how many episodes, clips or frames.

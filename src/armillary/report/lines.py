@@ -35,14 +35,16 @@ def line_chart(
         shade: range of x that is shaded.
         wide: for the page's whole width, else for half of it.
     """
-    curves = [_clean(curve, chart) for curve in chart.curves]
-    curves = [curve for curve in curves if len(curve.x)]
+    # Numbered with the empty ones, as legends are: a curve keeps its colour.
+    cleaned = enumerate(_clean(curve, chart) for curve in chart.curves)
+    numbered = [(number, curve) for number, curve in cleaned if len(curve.x)]
+    curves = [curve for _, curve in numbered]
     if not curves:
         return tag("p", "Nothing to draw.", class_="muted")
     width = _WIDE if wide else _NARROW
     x, y = _axes(curves, chart, width)
-    lines = [_line(curve, x, y, number) for number, curve in enumerate(curves)]
-    lines += [_dots(curve, x, y, number) for number, curve in enumerate(curves)]
+    lines = [_line(curve, x, y, number) for number, curve in numbered]
+    lines += [_dots(curve, x, y, number) for number, curve in numbered]
     label = f"{chart.title}: {', '.join(curve.name for curve in curves)}"
     below = tag("text", chart.x_label, class_="label end", x=x.stop, y=_HEIGHT - 5)
     parts = [_shade(x, shade), _grid(x, y), below, _event(x, event), *lines]

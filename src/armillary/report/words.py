@@ -19,6 +19,8 @@ def write_value(value: Number, form: Form) -> str:
         return write_seconds(value)
     if form == "count":
         return f"{value:,.0f}"
+    if form == "points":  # + 0.0 makes a zero of what rounds to minus zero
+        return f"{round(value, 1) + 0.0:.1f}".replace("-", "\u2212")
     return f"{value:.3f}".replace("-", "\u2212")
 
 

@@ -194,7 +194,8 @@ class TrainConfig:
         seed: names weights, order of the data and random directions.
         ema_decay: decay of the moving average of the weights that is kept as the model; 0: none.
         precision: bfloat16 autocast or float32; auto takes bfloat16 where the processor has it.
-        threads: threads per process; 0 takes the cores that the machine has.
+        threads: threads per process; 0 takes the cores that the machine has, or under torchrun a
+            process's share of them.
         log_every: steps between lines of the log.
         eval_every: steps between held-out losses.
         checkpoint_every: steps between checkpoints.

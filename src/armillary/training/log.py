@@ -47,9 +47,9 @@ class Log:
 
 
 def read_log(path: Path) -> list[dict[str, Any]]:
-    """Return the entries of a log; a half-written last line is passed over."""
+    """Return the entries of a log; what is no JSON, as a half-written last line, is passed over."""
     entries = []
-    for line in path.read_text().splitlines():
+    for line in path.read_bytes().splitlines():  # a line that is no UTF-8 is no JSON either
         try:
             entries.append(json.loads(line))
         except ValueError:

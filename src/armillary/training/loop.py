@@ -11,14 +11,13 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from armillary.core.cores import core_count
 from armillary.core.errors import ConfigError, TrainingError
 from armillary.core.files import write_json
 from armillary.core.hashing import json_sha256
@@ -27,10 +26,10 @@ from armillary.data import Windows
 from armillary.models import JEPAConfig, save_model, untrained
 from armillary.training.config import TrainConfig
 from armillary.training.log import Log, Tracker, read_log
-from armillary.training.processes import Processes, join_processes
+from armillary.training.processes import Processes, join_processes, leads, own_cores
 from armillary.training.scales import fit_scales
 from armillary.training.settling import settle, settled_on, step_ahead_error
-from armillary.training.state import drop_leftovers, load_state, save_state
+from armillary.training.state import alone_in, drop_leftovers, load_state, save_state
 from armillary.training.stepper import Stepper
 
 _EVAL_BATCHES = 4
@@ -48,7 +47,8 @@ class TrainSummary:
         seconds: of this attempt.
         loss: the last training loss.
         held_out: the last held-out loss terms.
-        warnings: what the collapse diagnosis says of the final latents.
+        warnings: damaged checkpoints that were passed over at resume, and what the collapse
+            diagnosis says of the final latents.
     """
 
     out: Path
@@ -79,15 +79,17 @@ def train(
         windows: training clips, ``config.clip_length`` model steps long.
         held_out: clips of other episodes, for the held-out loss.
         out: folder of the run.
-        resume: go on from the newest checkpoint in ``out``.
+        resume: go on from the newest checkpoint in ``out`` that is not damaged.
         tracker: where numbers go besides ``log.jsonl``.
         progress: called after each step.
 
     Raises:
-        ConfigError: ``out`` holds a run and ``resume`` is off, or settings that do not go together.
+        ConfigError: ``out`` holds a run and ``resume`` is off, another training is writing there,
+            or settings that do not go together.
         TrainingError: fewer clips than a batch, or the loss is not a number.
         DatasetError: no episode is long enough for the clips of ``config.settling``.
-        CheckpointError: the checkpoint to resume belongs to other settings or data.
+        CheckpointError: the checkpoint to resume belongs to other settings or data, or all are
+            damaged.
         StorageError: the disk is full or not writable.
     """
     _check(config, windows, out, resume)
@@ -96,13 +98,15 @@ def train(
             "settling.sensor_dropout needs model.optional_sensors, which is empty. Leave it out or "
             "name the sensors that may be missing."
         )
-    with _threads(config.threads), join_processes() as processes:
+    # before processes join: where the leading one finds another training, none waits in vain
+    alone = alone_in(out) if leads() else nullcontext()
+    with alone, _threads(config.threads), join_processes() as processes:
         model = untrained(model_config, config.seed)
         fit_scales(model, windows, config.seed)
         stepper = Stepper(model, config, windows, processes)
         digest = json_sha256([asdict(model_config), _what_decides(config), _data(windows)])
-        done = load_state(out, stepper, digest) if resume else 0
-        run = _Run(out, config, stepper, held_out, done, digest, tracker, progress)
+        done, damage = load_state(out, stepper, digest) if resume else (0, ())
+        run = _Run(out, config, stepper, held_out, done, digest, tracker, progress, damage)
         run.start(model_config)
         run.steps()
         return run.finish()
@@ -121,10 +125,12 @@ class _Run:
         digest: str,
         tracker: Tracker,
         progress: Progress,
+        damage: tuple[str, ...],
     ) -> None:
         self.out, self.config, self.stepper, self.held_out_windows = out, config, stepper, held_out
         self.resumed_at, self.digest, self.tracker, self.progress = done, digest, tracker, progress
         self.loss, self.held_out, self.warnings = _told(out, done)
+        self.damage = damage
         self.log: Log | None = None
 
     @property
@@ -174,7 +180,7 @@ class _Run:
             seconds=time.perf_counter() - self.began,
             loss=self.loss,
             held_out=self.held_out,
-            warnings=self.warnings,
+            warnings=(*self.damage, *self.warnings),
         )
 
     def _settle(self) -> None:
@@ -295,7 +301,7 @@ def _data(windows: Windows) -> list[Any]:
 @contextmanager
 def _threads(count: int) -> Iterator[None]:
     before = torch.get_num_threads()
-    torch.set_num_threads(count or core_count())
+    torch.set_num_threads(count or own_cores())
     try:
         yield
     finally:

@@ -29,7 +29,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from armillary.core.errors import ConfigError
+from armillary.core.errors import ConfigError, TrainingError
 from armillary.core.progress import Progress, silent
 from armillary.core.rng import generator
 from armillary.data import Windows
@@ -134,7 +134,8 @@ def train_prior(
         progress: called after each step.
 
     Raises:
-        TrainingError: plain video without actions, or episodes too short for one model step.
+        TrainingError: plain video without actions, episodes too short for one model step, or as
+            ``fit_prior``.
     """
     return fit_prior(trails_of(model, windows), config or PriorConfig(), progress)
 
@@ -156,10 +157,12 @@ def fit_prior(
 
     Raises:
         ConfigError: seconds are not above 0.
+        TrainingError: latents or actions, or what came of them, are not finite numbers.
     """
     if seconds is not None and not seconds > 0:
         raise ConfigError(f"A prior needs some seconds to learn in, got {seconds}.")
     begun = time.perf_counter()
+    _check_finite(trails)
     widths = trails.latents.shape[1], trails.actions.shape[1]
     shape = GoalPriorConfig(
         *widths,
@@ -182,6 +185,8 @@ def fit_prior(
         if step % config.distance_every == 0:
             far, force = _distance(prior, trails, samples, config, force)
             loss = loss + far
+        if not loss.isfinite():
+            raise TrainingError(_diverged(f"at step {step} the loss", config))
         optimizer.zero_grad(set_to_none=True)
         loss.backward()
         optimizer.step()
@@ -190,6 +195,8 @@ def fit_prior(
         done = step / config.steps if seconds is None else spent / seconds
         progress(step, config.steps if seconds is None else max(step, round(step / done)))
     _fit_latent_per_step(prior, trails, config.seed)
+    if not all(values.isfinite().all() for values in prior.state_dict().values()):
+        raise TrainingError(_diverged("in the end a weight", config))
     return prior.eval()
 
 
@@ -219,6 +226,24 @@ def judge_prior(
     gain = prior.mixture(here, goal).log_likelihood(actions) - plain
     order = np.corrcoef(_ranks(distance), _ranks(samples.known))[0, 1]
     return {"order": float(order), "action_nats": float(gain.mean())}
+
+
+def _check_finite(trails: Trails) -> None:
+    """Refuse what nothing can be learned from, rather than leave a prior that says nothing.
+
+    Raises:
+        TrainingError: a latent or an action that is used is not a finite number.
+    """
+    for name, values in (("latents", trails.latents), ("actions", trails.actions[trails.starts])):
+        if wrong := int((~values.isfinite()).any(1).sum()):
+            raise TrainingError(
+                f"A goal prior learns from finite numbers, and the {name} of {wrong:,} of "
+                f"{len(values):,} recorded frames are not. Look for NaN in the dataset."
+            )
+
+
+def _diverged(what: str, config: PriorConfig) -> str:
+    return f"The goal prior came to nothing: {what} is not a number. Lower lr ({config.lr:g})."
 
 
 def _distance(

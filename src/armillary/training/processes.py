@@ -1,6 +1,7 @@
 """Processes: one, or several under ``torchrun``; the loop is the same.
 
-``torchrun`` sets RANK, WORLD_SIZE and the rendezvous address; without them there is one process.
+``torchrun`` sets RANK, WORLD_SIZE, LOCAL_WORLD_SIZE and the rendezvous address; without them there
+is one process.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ import numpy as np
 import torch
 import torch.distributed as dist
 
+from armillary.core.cores import core_count
 from armillary.core.errors import ConfigError
 
 # Kept for as long as Python runs. Else the gradients' reducer would be the last to hold a group,
@@ -60,10 +62,21 @@ class Processes:
             dist.barrier()
 
 
+def leads() -> bool:
+    """Return whether this process writes files and speaks, before and after ``join_processes``."""
+    return _count() == 1 or int(os.environ.get("RANK", "0")) == 0
+
+
+def own_cores() -> int:
+    """Return how many cores this process may use: the machine's, shared among those that train."""
+    here = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
+    return max(1, core_count() // here)
+
+
 @contextmanager
 def join_processes() -> Iterator[Processes]:
     """Join the process group that ``torchrun`` announced, if any, and leave it at the end."""
-    count = int(os.environ.get("WORLD_SIZE", "1"))
+    count = _count()
     device = _device()
     if count == 1:
         yield Processes(0, 1, device)
@@ -74,6 +87,10 @@ def join_processes() -> Iterator[Processes]:
         yield Processes(dist.get_rank(), count, device)
     finally:
         dist.destroy_process_group()
+
+
+def _count() -> int:
+    return int(os.environ.get("WORLD_SIZE", "1"))
 
 
 def _device() -> torch.device:

@@ -3,6 +3,7 @@
     checkpoints/000500/pretrained_model/        the model as ``load_model`` reads it
     checkpoints/000500/training_state/          learner, optimizer, average; state.json
     checkpoints/last                            link to the newest
+    train.lock                                  empty; held while a training writes here
 
 Data order, learning rate and random directions are functions of the step, so they need no state.
 A checkpoint is replicated state: it can be read by any number of processes.
@@ -13,22 +14,53 @@ from __future__ import annotations
 import os
 import re
 import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
+from filelock import FileLock, Timeout
 from torch import Tensor, nn
 
-from armillary.core.errors import CheckpointError
+from armillary.core.errors import CheckpointError, ConfigError, FormatError
 from armillary.core.files import read_json, replacing_folder, storage_errors, write_json
 from armillary.models.checkpoint import read_tensors, save_model, write_tensors
 from armillary.training.stepper import Stepper
 
 _KEPT = 2
-_STATE = "state.json"
+_FOLDER, _STATE = "training_state", "state.json"
+_LOCK = "train.lock"
 _LEFTOVER = re.compile(r"\.(.+\.\d+\.(part|old)|last\.\d+)")
+
+
+@contextmanager
+def alone_in(out: Path) -> Iterator[None]:
+    """Keep other trainings out of a run's folder for a while; a kill lets go of it, too.
+
+    Raises:
+        ConfigError: another training writes there.
+        StorageError: the folder is not writable.
+    """
+    lock = FileLock(out / _LOCK)
+    with storage_errors(out):
+        out.mkdir(parents=True, exist_ok=True)
+        try:
+            lock.acquire(timeout=0)
+        except Timeout:
+            raise ConfigError(
+                f"{out}: another training is writing there. Wait until it has ended, or choose a "
+                "new --out."
+            ) from None
+    try:
+        yield
+    finally:
+        lock.release()
 
 
 def save_state(out: Path, done: int, stepper: Stepper, run_digest: str) -> Path:
     """Write a checkpoint in one step, point ``last`` to it, and drop all but the newest two.
+
+    Its files are on the disk before it takes its name, so that a power cut leaves it whole or not
+    at all.
 
     Args:
         out: folder of the run.
@@ -42,7 +74,7 @@ def save_state(out: Path, done: int, stepper: Stepper, run_digest: str) -> Path:
     folder = out / "checkpoints" / f"{done:06d}"
     with replacing_folder(folder) as beside:
         save_model(stepper.best_model(), beside / "pretrained_model")
-        state = beside / "training_state"
+        state = beside / _FOLDER
         state.mkdir()
         write_tensors(state / "learner.safetensors", _weights(stepper.learner))
         write_tensors(state / "optimizer.safetensors", _moments(stepper))
@@ -52,13 +84,14 @@ def save_state(out: Path, done: int, stepper: Stepper, run_digest: str) -> Path:
             state / _STATE,
             {"done": done, "run": run_digest, "processes": stepper.processes.count},
         )
+        _flush_to_disk(beside)
     _point_last(folder)
     _drop_old(folder.parent)
     return folder
 
 
-def load_state(out: Path, stepper: Stepper, run_digest: str) -> int:
-    """Bring a stepper to the newest checkpoint of a run and return the steps already taken.
+def load_state(out: Path, stepper: Stepper, run_digest: str) -> tuple[int, tuple[str, ...]]:
+    """Bring a stepper to the newest whole checkpoint of a run.
 
     Args:
         out: folder of the run.
@@ -66,28 +99,46 @@ def load_state(out: Path, stepper: Stepper, run_digest: str) -> int:
         run_digest: names the run's settings and data.
 
     Returns:
-        0 where the run has no checkpoint yet.
+        The steps already taken, 0 where the run has no checkpoint yet; and what is wrong with
+        newer checkpoints that were passed over, one sentence each.
 
     Raises:
-        CheckpointError: the checkpoint is damaged, or belongs to other settings or data.
+        CheckpointError: all checkpoints are damaged, or one belongs to other settings or data.
     """
-    folders = _checkpoints(out / "checkpoints")
-    if not folders:
-        return 0
-    state = folders[-1] / "training_state"
-    document = read_json(state / _STATE)
-    if not isinstance(document, dict) or not {"done", "run"} <= document.keys():
-        raise CheckpointError(f"{state / _STATE}: says neither steps nor run; it is damaged.")
-    if document["run"] != run_digest:
-        raise CheckpointError(
-            f"{folders[-1]}: was made with other settings or other data; resume with the same, or "
-            "choose a new --out."
-        )
+    damage: list[CheckpointError] = []
+    for folder in reversed(_checkpoints(out / "checkpoints")):
+        try:
+            done, made_with = _told(folder)
+            if made_with == run_digest:
+                _restore(stepper, folder / _FOLDER)
+                return done, tuple(f"{one} Training went on from step {done}." for one in damage)
+        except CheckpointError as error:
+            damage.append(error)
+        else:
+            raise CheckpointError(
+                f"{folder}: was made with other settings or other data; resume with the same, or "
+                "choose a new --out."
+            )
+    if damage:
+        raise damage[0]
+    return 0, ()
+
+
+def _told(folder: Path) -> tuple[int, str]:
+    """Return the steps that a checkpoint's run had taken, and the digest of its settings."""
+    path = folder / _FOLDER / _STATE
+    try:
+        document = read_json(path)
+        return int(document["done"]), str(document["run"])
+    except (FormatError, OSError, KeyError, TypeError, ValueError) as error:
+        raise CheckpointError(f"{path}: says neither steps nor run; it is damaged.") from error
+
+
+def _restore(stepper: Stepper, state: Path) -> None:
     _load(stepper.learner, state / "learner.safetensors")
     if stepper.average is not None:
         _load(stepper.average, state / "average.safetensors")
     _load_moments(stepper, state / "optimizer.safetensors")
-    return int(document["done"])
 
 
 def _weights(module: nn.Module) -> dict[str, Tensor]:
@@ -121,6 +172,13 @@ def _checkpoints(folder: Path) -> list[Path]:
         return []
     found = [path for path in folder.iterdir() if path.name.isdigit() and path.is_dir()]
     return sorted(found, key=lambda path: int(path.name))
+
+
+def _flush_to_disk(folder: Path) -> None:
+    for path in folder.rglob("*"):
+        if path.is_file():
+            with path.open("rb+") as file:
+                os.fsync(file.fileno())
 
 
 def _point_last(folder: Path) -> None:

@@ -16,7 +16,6 @@ import torch
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
-from armillary.core.cores import core_count
 from armillary.core.errors import TrainingError
 from armillary.core.rng import generator
 from armillary.core.values import Batch
@@ -29,7 +28,7 @@ from armillary.training.devices import on_device
 from armillary.training.learner import Learner
 from armillary.training.optimizer import Optimizer
 from armillary.training.precision import training_dtype
-from armillary.training.processes import Processes
+from armillary.training.processes import Processes, own_cores
 from armillary.training.schedule import learning_rate
 
 _FINE = 1_000_000  # places of a schedule that follows the clock
@@ -56,7 +55,11 @@ class Stepper:
         self.dtype = training_dtype(config.precision, processes.device)
         self._parallel = self.learner
         if processes.count > 1:
-            self._parallel = DistributedDataParallel(self.learner)
+            # Looking for parameters without a gradient (a term of weight 0 leaves some) also keeps
+            # the buckets as they are. Else they are built anew after an attempt's first step, and
+            # with them, for three processes and more, the order of sums: a run that goes on would
+            # not end in the same bits.
+            self._parallel = DistributedDataParallel(self.learner, find_unused_parameters=True)
         self._order: tuple[int, np.ndarray] | None = None
         # a thread of its own, where a core is left for it: clips of the next step are gathered
         # while this one is computed. Without, it would hold up the others (2 threads on 2 cores:
@@ -125,7 +128,7 @@ class Stepper:
         """Return this process's clips of a step, and begin on the next with a core to spare."""
         ahead, self._ahead = self._ahead, None
         batch = ahead[1].result() if ahead and ahead[0] == step else self._gather(step)
-        if step + 1 < self.config.steps and torch.get_num_threads() < core_count():
+        if step + 1 < self.config.steps and torch.get_num_threads() < own_cores():
             self._ahead = step + 1, self._gatherer.submit(self._gather, step + 1)
         return on_device(batch, self.processes.device)
 
@@ -167,8 +170,9 @@ class Stepper:
     def _not_a_number(self, step: int, terms: dict[str, Tensor]) -> str:
         values = ", ".join(f"{name} {float(term):.3g}" for name, term in _detached(terms).items())
         return (
-            f"Training stopped at step {step}: the gradient is not a number ({values}). Lower "
-            "optimizer.lr or look for NaN in the data; the last checkpoint is kept."
+            f"Training stopped at step {step}: the gradient is not a number ({values}). Look for "
+            "NaN in the data or lower optimizer.lr, and begin anew with another --out: checkpoints "
+            "stay, but go on with the settings and data alone that they were made with."
         )
 
 

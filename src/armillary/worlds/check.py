@@ -6,7 +6,8 @@ check_world(lambda: MyWorld())
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import NamedTuple, TypeVar
 
 import numpy as np
 
@@ -15,8 +16,11 @@ from armillary.core.protocols import BlindWorld, World
 from armillary.core.rng import generator
 from armillary.core.values import Goal, Observation, StreamKind, WorldSpec
 
+T = TypeVar("T")
+
 _STEPS = 6
 _SEED = 7
+_LONG_SEED = (1 << 53) - 7  # manifests have seeds of 53 bits, recordings of 48
 # NaN is how these say that nothing was hit, or that a step has fewer points.
 _GAPS: tuple[StreamKind, ...] = ("depth", "points", "lidar")
 # Axes and precision of each kind of stream.
@@ -31,8 +35,15 @@ _WANTED: dict[StreamKind, tuple[int, str]] = {
 }
 
 
+class _Moment(NamedTuple):
+    """What was seen and what was true after a step."""
+
+    seen: Observation
+    truth: Mapping[str, np.ndarray]
+
+
 def check_world(factory: Callable[[], World]) -> None:
-    """Try a world: spec, sensors, determinism, goals, bad actions, closing.
+    """Try a world: spec, sensors, determinism, seeds, goals, good and bad actions, closing.
 
     Args:
         factory: makes a fresh world each time it is called.
@@ -43,8 +54,10 @@ def check_world(factory: Callable[[], World]) -> None:
     first, second = factory(), factory()
     try:
         _check_spec(first.spec)
-        _check_runs(first, second)
-        _check_goals(first)
+        _check_long_seed(first)
+        once = _check_runs(first, second)
+        _check_goals(first, second, once)
+        _check_rounded_bounds(first)
         _check_refusals(first)
         _check_no_truth_shown(first)
     finally:
@@ -60,28 +73,35 @@ def _check_spec(spec: WorldSpec) -> None:
     finite = bool(np.isfinite(low).all() and np.isfinite(high).all())
     _hold(finite and bool((low < high).all()), spec, "bounds are finite and low < high")
     _hold(spec.step_s > 0 and spec.budget > 0, spec, "step_s and budget are above zero")
+    _hold(bool(np.isfinite(spec.step_s)), spec, "step_s is finite")
     _hold(len(spec.sensors) > 0, spec, "there is at least one sensor")
     known = all(kind in _WANTED for kind in spec.sensors.values())
     _hold(known, spec, f"sensors are of the kinds {sorted(_WANTED)}")
 
 
-def _check_runs(first: World, second: World) -> None:
+def _check_long_seed(world: World) -> None:
+    taken = _is_quiet(lambda: world.reset(_LONG_SEED))
+    _hold(taken, world.spec, "reset takes a seed of 53 bits")
+
+
+def _check_runs(first: World, second: World) -> list[_Moment]:
     """Same seed and actions, same everything: in another world, and after another episode."""
     spec = first.spec
     once = _run(first, _SEED)
     _run(first, _SEED + 1)
     for name, run in (("the same", _run(first, _SEED)), ("another", _run(second, _SEED))):
-        same = len(run) == len(once) and all(map(_equal, once, run))
+        same = _same(once, run)
         _hold(same, spec, f"{name} world repeats an episode to the bit from its seed")
-    for observation in once:
-        _check_observation(spec, observation)
-    shapes = {name: values.shape for name, values in once[0].streams.items()}
-    for observation in once:
-        now = {name: values.shape for name, values in observation.streams.items()}
-        _hold(now == shapes, spec, "observations keep their streams and shapes")
+    for moment in once:
+        _check_observation(spec, moment.seen)
+    shapes = _shapes(once[0].seen)
+    for moment in once:
+        _hold(_shapes(moment.seen) == shapes, spec, "observations keep their streams and shapes")
     if isinstance(second, BlindWorld) and len(once) > 1:
         last = _run_blind(second, _SEED, len(once) - 1)
-        _hold(_equal(once[-1], last), spec, "advance does what step does, without a look")
+        same = _equal(once[-1].seen.streams, last.streams)
+        _hold(same, spec, "advance does what step does, without a look")
+    return once
 
 
 def _run_blind(world: World, seed: int, steps: int) -> Observation:
@@ -89,17 +109,37 @@ def _run_blind(world: World, seed: int, steps: int) -> Observation:
     assert isinstance(world, BlindWorld)
     world.reset(seed)
     for step in range(steps - 1):
-        world.advance(_action(world, seed, step))
+        _send(world, world.advance, _action(world, seed, step))
     return world.step(_action(world, seed, steps - 1))
 
 
-def _run(world: World, seed: int) -> list[Observation]:
-    seen = [world.reset(seed)]
+def _run(world: World, seed: int) -> list[_Moment]:
+    """Return copies of an episode's moments."""
+    given = [_Moment(world.reset(seed), world.truth())]
+    kept = [_copied(given[0])]
+    for moment in _go_on(world, seed):
+        given.append(moment)
+        kept.append(_copied(moment))
+    fresh = "what reset, step and truth gave stays as it is when the world goes on (new arrays)"
+    _hold(_same(given, kept), world.spec, fresh)
+    return kept
+
+
+def _go_on(world: World, seed: int) -> Iterator[_Moment]:
+    """Step through the rest of an episode that was just begun."""
     for step in range(_STEPS):
         if getattr(world, "ended", False):
-            break
-        seen.append(world.step(_action(world, seed, step)))
-    return seen
+            return
+        seen = _send(world, world.step, _action(world, seed, step))
+        yield _Moment(seen, world.truth())
+
+
+def _send(world: World, move: Callable[[np.ndarray], T], action: np.ndarray) -> T:
+    sent = action.copy()
+    came = move(sent)
+    untouched = np.array_equal(sent, action)
+    _hold(untouched, world.spec, "the action that a world is given is not written into")
+    return came
 
 
 def _action(world: World, seed: int, step: int) -> np.ndarray:
@@ -138,19 +178,16 @@ def _check_gaps(spec: WorldSpec, name: str, kind: StreamKind, values: np.ndarray
         _hold(same, spec, f"spec.beams_rad has azimuth and elevation of each beam of {name!r}")
 
 
-def _check_goals(world: World) -> None:
+def _check_goals(world: World, other: World, once: list[_Moment]) -> None:
     spec = world.spec
     for task in spec.tasks:
-        before = world.reset(_SEED)
-        truth = {name: values.copy() for name, values in world.truth().items()}
-        goal = world.draw_goal(task, generator("check_world.goal", 0))
-        after = world.truth()
-        same = truth.keys() == after.keys() and all(
-            np.array_equal(truth[name], after[name], equal_nan=True) for name in truth
-        )
-        _hold(same, spec, f"drawing a goal of {task!r} leaves the state untouched")
+        before = _copied(_Moment(world.reset(_SEED), world.truth()))
+        goal = _draw(world, task)
+        untouched = _equal(before.truth, world.truth())
+        _hold(untouched, spec, f"drawing a goal of {task!r} leaves the state untouched")
         _hold(goal.task == task, spec, f"a goal of {task!r} says so")
-        _hold(_same_streams(before, goal), spec, f"a goal of {task!r} shows what sensors show")
+        alike = _shapes(before.seen) == _shapes(goal.observation)
+        _hold(alike, spec, f"a goal of {task!r} shows what sensors show")
         far = world.distance(goal)
         _hold(np.isfinite(far) and far > spec.success_distance, spec, f"{task!r} is not yet solved")
         action = world.expert(goal, generator("check_world.expert", 0))
@@ -159,6 +196,32 @@ def _check_goals(world: World) -> None:
             ((action >= bounds.low) & (action <= bounds.high)).all()
         )
         _hold(inside, spec, f"the expert's action for {task!r} is inside the bounds")
+        _check_goal_again(other, goal, once)
+
+
+def _check_goal_again(world: World, goal: Goal, once: list[_Moment]) -> None:
+    """Draw a goal a second time, and go on with the episode that it was drawn in."""
+    spec, task = world.spec, goal.task
+    world.reset(_SEED)
+    again = _draw(world, task)
+    same = _equal(goal.truth, again.truth)
+    same = same and _equal(goal.observation.streams, again.observation.streams)
+    _hold(same, spec, f"the same generator draws the same goal of {task!r}")
+    same = _same(once[1:], [*_go_on(world, _SEED)])
+    _hold(same, spec, f"an episode in which a goal of {task!r} was drawn goes on as without it")
+
+
+def _draw(world: World, task: str) -> Goal:
+    return world.draw_goal(task, generator("check_world.goal", 0))
+
+
+def _check_rounded_bounds(world: World) -> None:
+    """Recordings and planners have actions in float32, which may lie just over a bound."""
+    bounds, spec = world.spec.bounds, world.spec
+    for name, bound in (("low", bounds.low), ("high", bounds.high)):
+        world.reset(_SEED)
+        error = _refusal(world, bound.astype(np.float32))
+        _hold(error is None, spec, f"bounds.{name} is taken when it is rounded to float32")
 
 
 def _check_refusals(world: World) -> None:
@@ -171,12 +234,21 @@ def _check_refusals(world: World) -> None:
     }
     for name, action in bad.items():
         world.reset(_SEED)
-        refused = False
-        try:
-            world.step(action)
-        except ShapeError:
-            refused = True
-        _hold(refused, world.spec, f"an action {name} is refused with ShapeError")
+        error = _refusal(world, action)
+        came = "" if error is None else f", not with {type(error).__name__} ({error})"
+        refused = isinstance(error, ShapeError)
+        _hold(refused, world.spec, f"an action {name} is refused with ShapeError{came}")
+
+
+def _refusal(world: World, action: np.ndarray) -> Exception | None:
+    """Return what a world raises at an action."""
+    try:
+        _send(world, world.step, action)
+    except CheckFailedError:
+        raise
+    except Exception as error:
+        return error
+    return None
 
 
 def _check_no_truth_shown(world: World) -> None:
@@ -184,18 +256,33 @@ def _check_no_truth_shown(world: World) -> None:
     _hold(not shown, world.spec, f"observations show no truth, not {sorted(shown)}")
 
 
-def _equal(a: Observation, b: Observation) -> bool:
-    return a.streams.keys() == b.streams.keys() and all(
-        np.array_equal(a.streams[name], b.streams[name], equal_nan=True) for name in a.streams
+def _copied(moment: _Moment) -> _Moment:
+    streams, truth = ({n: np.array(v) for n, v in part.items()} for part in _parts(moment))
+    return _Moment(Observation(streams), truth)
+
+
+def _same(run: Sequence[_Moment], other: Sequence[_Moment]) -> bool:
+    """Tell whether two runs are the same to the bit."""
+    return len(run) == len(other) and all(
+        all(map(_equal, _parts(a), _parts(b))) for a, b in zip(run, other, strict=True)
     )
 
 
-def _same_streams(observation: Observation, goal: Goal) -> bool:
-    shown = {name: values.shape for name, values in observation.streams.items()}
-    return shown == {name: values.shape for name, values in goal.observation.streams.items()}
+def _parts(moment: _Moment) -> tuple[Mapping[str, np.ndarray], Mapping[str, np.ndarray]]:
+    return moment.seen.streams, moment.truth
 
 
-def _is_quiet(call: Callable[[], None]) -> bool:
+def _equal(a: Mapping[str, np.ndarray], b: Mapping[str, np.ndarray]) -> bool:
+    return a.keys() == b.keys() and all(
+        np.array_equal(a[name], b[name], equal_nan=True) for name in a
+    )
+
+
+def _shapes(observation: Observation) -> dict[str, tuple[int, ...]]:
+    return {name: values.shape for name, values in observation.streams.items()}
+
+
+def _is_quiet(call: Callable[[], object]) -> bool:
     try:
         call()
     except Exception:

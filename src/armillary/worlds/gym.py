@@ -8,6 +8,7 @@ Axes: H W image, A action, Q proprioception.
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Mapping
 from typing import Any
 
@@ -35,8 +36,13 @@ class GymWorld:
         sensors: of rgb and proprio (the flat observation of the environment, if it is a Box).
         env_settings: keyword arguments of the environment.
 
+    Attributes:
+        discrete: whether an action is a choice: the largest of its numbers is taken.
+        ended: whether the environment has ended the episode.
+
     Raises:
-        ConfigError: no such environment, it does not render, or its actions have no bounds.
+        ConfigError: no such environment, it does not render, or its actions are whole numbers or
+            have no bounds.
     """
 
     def __init__(
@@ -48,7 +54,7 @@ class GymWorld:
     ) -> None:
         self._env = self._make(env_id, dict(env_settings or {}))
         self._size = image_size
-        self._discrete = isinstance(self._env.action_space, gymnasium.spaces.Discrete)
+        self.discrete = isinstance(self._env.action_space, gymnasium.spaces.Discrete)
         _check_sensors(env_id, sensors, self._env.observation_space)
         fps = self._env.metadata.get("render_fps")
         self._spec = WorldSpec(
@@ -111,16 +117,16 @@ class GymWorld:
         return rng.uniform(self._spec.bounds.low, self._spec.bounds.high)
 
     def close(self) -> None:
-        """Close the environment; a second call does nothing."""
+        """Close the environment, whatever it raises then; a second call does nothing."""
         if self._env is not None:
-            self._env.close()
+            _close(self._env)
             self._env = None
         self._steps = None
 
     def _make(self, env_id: str, settings: dict[str, Any]) -> Any:
         env = make_env(env_id, settings)
         if env.render_mode != "rgb_array":
-            env.close()
+            _close(env)
             raise ConfigError(
                 f"gym:{env_id}: has no render mode 'rgb_array', so it gives no pictures."
             )
@@ -153,7 +159,7 @@ class GymWorld:
     def _native(self, action: Any) -> Any:
         values = validate_action(self._spec, action)
         space = self._env.action_space
-        if self._discrete:
+        if self.discrete:
             return int(np.argmax(values)) + int(space.start)
         return values.reshape(space.shape).astype(space.dtype)
 
@@ -162,7 +168,8 @@ class GymWorld:
         if "rgb" in self._spec.sensors:
             streams["rgb"] = self._picture()
         if "proprio" in self._spec.sensors:
-            streams["proprio"] = np.asarray(raw, np.float32).ravel()
+            # A copy: many environments write each state into the array that they gave before.
+            streams["proprio"] = np.array(raw, np.float32).ravel()
         return Observation(streams)
 
     def _picture(self) -> np.ndarray:
@@ -209,12 +216,24 @@ def make_env(env_id: str, settings: dict[str, Any]) -> Any:
         ) from error
 
 
+def _close(env: Any) -> None:
+    # Many environments raise where they were never reset, or lost their window; what was done
+    # with them before is whole, and must not end in an error.
+    with contextlib.suppress(Exception):
+        env.close()
+
+
 def _bounds(env_id: str, space: Any) -> ActionBounds:
     if isinstance(space, gymnasium.spaces.Discrete):
         return ActionBounds(np.zeros(int(space.n)), np.ones(int(space.n)))
     if not isinstance(space, gymnasium.spaces.Box):
         raise ConfigError(
             f"gym:{env_id}: its actions are {type(space).__name__}; Box and Discrete are supported."
+        )
+    if not np.issubdtype(space.dtype, np.floating):
+        raise ConfigError(
+            f"gym:{env_id}: its actions are a Box of {space.dtype}; Box of floats and Discrete are "
+            "supported."
         )
     low, high = space.low.ravel().astype(np.float64), space.high.ravel().astype(np.float64)
     if not (np.isfinite(low).all() and np.isfinite(high).all()):

@@ -21,7 +21,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import partial
-from typing import Any
+from typing import Any, get_type_hints
 
 import numpy as np
 from jaxtyping import Float64
@@ -29,6 +29,7 @@ from jaxtyping import Float64
 from armillary.core.errors import ConfigError, WorldError, unknown_name
 from armillary.core.protocols import World
 from armillary.core.rng import generator
+from armillary.core.settings import as_declared
 from armillary.core.values import Goal, Observation, WorldSpec
 from armillary.worlds.gym import GymWorld, make_env
 from armillary.worlds.gym_goals_arms import CubeGround, ReacherGround
@@ -66,15 +67,31 @@ def gym_world(env_id: str, collection: str = "", **settings: Any) -> World:
         settings: of ``GymGoalWorld``, or of ``GymWorld`` where there are no rules.
 
     Raises:
-        ConfigError: no such environment or collection, or a setting that cannot be.
+        ConfigError: no such environment, collection or setting, or one that cannot be.
     """
     grounds = GROUNDS.get(env_id.rpartition(":")[2], {})
     if collection and collection not in grounds:
         raise unknown_name(f"collection of gym:{env_id}", collection, grounds)
     if not grounds:
-        return GymWorld(env_id, **settings)
+        return GymWorld(env_id, **_settings(env_id, GymWorld, settings))
     ground = grounds[collection or next(iter(grounds))]
-    return GymGoalWorld(env_id, ground(), **settings)
+    return GymGoalWorld(env_id, ground(), **_settings(env_id, GymGoalWorld, settings))
+
+
+def _settings(env_id: str, kind: type[GymWorld], chosen: Mapping[str, Any]) -> dict[str, Any]:
+    """Return settings with their declared types."""
+    declared = get_type_hints(kind.__init__)
+    known = declared.keys() - {"env_id", "ground", "return"}
+    for name in chosen:
+        if name not in known:
+            raise unknown_name(f"setting of gym:{env_id}", name, known)
+    given = chosen.get("env_settings")
+    if given is not None and not isinstance(given, Mapping):
+        raise ConfigError(
+            f"gym:{env_id}: env_settings takes the environment's keyword arguments by name, "
+            f'such as {{"size": 5}}, got {given!r}.'
+        )
+    return as_declared(f"gym:{env_id}", declared, chosen)
 
 
 class GymGoalWorld(GymWorld):

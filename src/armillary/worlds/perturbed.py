@@ -88,7 +88,7 @@ class Perturbed:
         if kind not in possible_kinds(base):
             raise ConfigError(
                 f"perturbed: {base.spec.name} cannot show {kind!r}; possible in it: "
-                f"{', '.join(possible_kinds(base))}."
+                f"{', '.join(possible_kinds(base)) or 'nothing'}."
             )
         self._base, self._kind, self._steps = base, kind, (earliest, latest)
 
@@ -96,6 +96,11 @@ class Perturbed:
     def spec(self) -> WorldSpec:
         """What the base world promises."""
         return replace(self._base.spec, name=f"{self._base.spec.name} ({self._kind})")
+
+    @property
+    def ended(self) -> bool:
+        """Whether the base world has ended the episode; some never do."""
+        return getattr(self._base, "ended", False)
 
     @property
     def event(self) -> Event:
@@ -146,7 +151,11 @@ class Perturbed:
 def possible_kinds(world: World) -> tuple[str, ...]:
     """Return the kinds of ``KINDS`` that a world can show."""
     needs: dict[str, type] = {"teleport": Teleports, "camera": MovesCamera}
-    return tuple(kind for kind in KINDS if isinstance(world, needs.get(kind, object)))
+    # Where actions are choices, each of them does something: none stands for no action.
+    lacks = {"stuck"} if getattr(world, "discrete", False) else set()
+    return tuple(
+        kind for kind in KINDS if isinstance(world, needs.get(kind, object)) and kind not in lacks
+    )
 
 
 def _teleport(world: Any, rng: np.random.Generator) -> tuple[Observation, dict[str, float]]:

@@ -158,6 +158,7 @@ def record(
             done += 1
             speed = frames / (time.monotonic() - begun)
             progress(done, total, f"{speed:.0f} frames/s")
+        recorder.writer.finalize()
     except ArmillaryError as error:
         kept = len(recorder.writer.finished())
         raise type(error)(
@@ -165,7 +166,6 @@ def record(
         ) from error
     finally:
         recorder.world.close()
-    recorder.writer.finalize()
     return RecordSummary(done, frames, time.monotonic() - begun, job.out)
 
 

@@ -16,8 +16,10 @@ from armillary.core.rng import generator, key
 from armillary.core.values import Episode, Observation, Stream, WorldSpec
 from armillary.worlds.actions import validate_action
 from armillary.worlds.policies import RecordingPolicy
+from armillary.worlds.registry import WORLDS
 
 _CAMERA_KINDS = ("rgb", "depth", "segmentation")
+_OURS = "CC0-1.0"
 
 
 def episode_seed(seed: int, episode: int) -> int:
@@ -84,8 +86,14 @@ def _assemble(
         time_ns=np.arange(len(seen), dtype=np.int64) * round(spec.step_s * 1e9),
         actions=np.stack(actions) if actions else np.zeros((0, spec.bounds.width), np.float32),
         source=source,
-        license="CC0-1.0",
+        license=_license(spec),
     )
+
+
+def _license(spec: WorldSpec) -> str:
+    """Return under what a recording may be used; only of our own worlds is that known."""
+    own, _, _ = spec.name.partition(" (")  # as in "tabletop (stuck)", which is perturbed
+    return _OURS if own in WORLDS else ""
 
 
 def _sensor(spec: WorldSpec, name: str, seen: list[Observation]) -> Stream:

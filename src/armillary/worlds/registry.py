@@ -76,6 +76,10 @@ def make_world(name: str, /, **settings: Any) -> World:
     if name.startswith(GYM_PREFIX):
         from armillary.worlds.gym_goals import gym_world
 
+        if "env_id" in settings:
+            raise ConfigError(
+                f"{name}: the environment is named as the world (gym:Env-v0); leave env_id out."
+            )
         factory: Callable[..., World] = gym_world
         settings = {"env_id": name.removeprefix(GYM_PREFIX), **settings}
     elif name in WORLDS:

@@ -38,7 +38,8 @@ def read_las(path: Path, unit: str | None = None, origin_m: np.ndarray | None = 
         origin_m: taken off the coordinates; None takes the cloud's corner, in whole metres.
 
     Raises:
-        FormatError: damaged, cut off, too large, or in a unit that nobody told.
+        FormatError: damaged, cut off, too large, without a point that is not withheld, or in a
+            unit that nobody told.
         ConfigError: there is no such unit.
         MissingExtraError: laspy (or lazrs, for LAZ) is not installed.
     """
@@ -80,7 +81,11 @@ def _columns(path: Path, header: LasHeader) -> dict[str, np.ndarray]:
         raise FormatError(
             f"{path}: is cut off: its header promises {header.points:,} points, it holds {found:,}."
         )
-    return columns
+    # "synonymous with deleted" (LAS 1.4, point data record format 0)
+    kept = ~columns.pop("withheld").astype(bool)
+    if found and not kept.any():
+        raise FormatError(f"{path}: all of its points are marked as withheld (deleted).")
+    return {name: values[kept] for name, values in columns.items()}
 
 
 def _apart(path: Path, header: LasHeader) -> dict[str, np.ndarray]:

@@ -21,6 +21,8 @@ _DIMENSIONS = ("intensity", "red", "green", "blue")
 def read_columns(path: Path) -> dict[str, np.ndarray]:
     """Return x, y, z (float64, the file's unit), intensity and colours where there are any, [P].
 
+    Points that are marked as withheld come as well; ``withheld`` says which.
+
     Raises whatever laspy raises at damaged files.
     """
     import laspy
@@ -30,7 +32,7 @@ def read_columns(path: Path) -> dict[str, np.ndarray]:
     with path.open("rb") as file, laspy.LasReader(file, read_evlrs=False) as reader:
         names = [n for n in _DIMENSIONS if n in reader.header.point_format.dimension_names]
         for chunk in reader.chunk_iterator(CHUNK_POINTS):
-            for name in ("x", "y", "z", *names):
+            for name in ("x", "y", "z", "withheld", *names):
                 parts.setdefault(name, []).append(np.array(chunk[name]))
     return {name: np.concatenate(arrays) for name, arrays in parts.items()}
 

@@ -51,8 +51,17 @@ class Lens:
         """Return the lens in the pixels of a picture of another size.
 
         Raises:
-            FormatError: the picture has another shape, so it was cropped somehow.
+            FormatError: the picture has another shape, so it was cropped somehow; or the middle of
+                a lens that was measured on an untold size lies outside of it.
         """
+        if self.size is None:
+            _, _, cx, cy = self.pinhole
+            if not (-0.5 <= cx <= size[1] - 0.5 and -0.5 <= cy <= size[0] - 0.5):
+                raise FormatError(
+                    f"{where}: is {size[1]}x{size[0]}, and the middle of its lens, {cx:g} {cy:g}, "
+                    "lies outside: the intrinsics are of larger pictures. Pass those of these with "
+                    "--intrinsics fx fy cx cy."
+                )
         if self.size is None or self.size == size:
             return replace(self, size=size)
         if abs(self.size[0] * size[1] - self.size[1] * size[0]) > max(*self.size, *size):

@@ -74,6 +74,11 @@ class Recording:
     left_out: tuple[str, ...] = ()
     named: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
+    @property
+    def rate(self) -> float:
+        """Usable steps per second; a sensor slower than the camera leaves out every few."""
+        return 1e9 / period_ns(self.time_ns[self.usable])
+
 
 # What must be the same in all episodes: rows and columns, or how many numbers of which joints.
 Layout = Size | tuple[tuple[str, ...], int]
@@ -127,13 +132,14 @@ def write_recordings(
         FormatError: no recording is usable; says what was wrong with the first.
     """
     skipped: list[tuple[Path, str]] = []
+    left_out: list[tuple[Path, str]] = []
     with replacing_folder(out) as beside:
         border = _Border(beside, options, about)
         for done, (path, load) in enumerate(found):
             try:
                 recording = load()
-                skipped += [(path, sentence) for sentence in recording.left_out]
-                skipped += [(path, sentence) for sentence in border.write(recording)]
+                said = [*recording.left_out, *border.write(recording)]
+                left_out += [(path, sentence) for sentence in said]
             except (FormatError, DatasetError) as error:
                 skipped.append((path, str(error)))
             progress(done + 1, len(found), path.name)
@@ -141,7 +147,9 @@ def write_recordings(
             why = skipped[0][1] if skipped else "there is nothing in it"
             raise FormatError(why if len(found) == 1 else f"Nothing is usable; the first: {why}")
         border.writer.finalize()
-    return IngestSummary(border.written, tuple(skipped), border.frames, out)
+    return IngestSummary(
+        border.written, tuple(skipped), border.frames, out, left_out=tuple(left_out)
+    )
 
 
 class _Border:
@@ -191,10 +199,11 @@ class _Border:
 
     def _taken(self, recording: Recording, part: np.ndarray) -> np.ndarray:
         """Return which steps of a part are taken at the rate that was asked for."""
-        fps, rate = self.options.fps, 1e9 / period_ns(recording.time_ns)
-        if fps is not None and fps > _FASTER * rate:
+        fps = self.options.fps
+        if fps is not None and fps > _FASTER * recording.rate:
             raise FormatError(
-                f"{recording.name}: has {rate:.3g} steps per second, fewer than --fps {fps:g}; "
+                f"{recording.name}: has {recording.rate:.3g} steps per second, fewer than "
+                f"--fps {fps:g}; "
                 "leave it out, or ask for fewer."
             )
         return thinned(recording.time_ns[part], fps)
@@ -208,11 +217,10 @@ class _Border:
         for name, values in numbers.items():
             sizes[name] = recording.named.get(name, ()), int(np.prod(values.shape[1:]))
         self._check_same(recording.name, sizes)
-        rate = 1e9 / period_ns(recording.time_ns)
-        self._check_rate(recording.name, rate)
+        self._check_rate(recording.name, recording.rate)
         if self.writer is None:
-            self._rate = rate
-            fps = self.options.fps or _whole(recording.name, rate)
+            self._rate = recording.rate
+            fps = self.options.fps or _whole(recording.name, recording.rate)
             kind = str(self.about["ingested"])
             self.writer = DatasetWriter(self.path, fps, kind, about=dict(self.about))
             self._streams = sizes

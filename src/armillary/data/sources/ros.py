@@ -4,8 +4,9 @@ Every other topic gives what is nearest to the camera's time within the toleranc
 what holds at that time (the last one sent). Poses come from tf, and from odometry where tf does
 not say where the robot is; they are in the frame of the root of the tree.
 
-A laser scan is the stream ``lidar``; several are named after their topics. Point clouds are not
-read here. A step at which a state or a command is NaN is left out.
+A laser scan is the stream ``lidar``, odometry or joints ``proprio``; several are named after their
+topics, but the one that ``--topics`` names. Point clouds are not read here. A step at which a state
+or a command is NaN is left out.
 
 Axes: T steps, N messages, Q numbers, A action.
 """
@@ -13,6 +14,7 @@ Axes: T steps, N messages, Q numbers, A action.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -40,16 +42,15 @@ from armillary.data.sources.ros_topics import (
 )
 from armillary.data.sources.ros_vectors import (
     COMMANDS,
-    JOINTS,
-    ODOMETRY,
     ROWS,
     SCAN,
     JointRows,
+    UnevenError,
     read_scans,
     read_vectors,
 )
 from armillary.data.sources.source import IngestOptions, IngestSummary
-from armillary.data.sources.stamps import held, matched, period_ns
+from armillary.data.sources.stamps import ApartError, held, matched, period_ns
 from armillary.data.sources.video_folder import SUFFIXES
 
 OPTIONS = (
@@ -101,7 +102,7 @@ def read(path: Path, options: IngestOptions) -> Recording:
             usable &= step >= 0
             seen[name] = _camera(bag, topic, topic.ordinals[step], name, options)
         found = {
-            **_poses(bag, _frames(bag, topics), times_ns, options, notes),
+            **_poses(bag, _frames(bag, topics, options), times_ns, options, notes),
             **_states(bag, times_ns, options, notes, named),
             **_scans(bag, times_ns, options, notes),
         }
@@ -185,6 +186,11 @@ def _poses(
     odometry = odometry_of(bag, options)
     if odometry is not None:
         tree.add_odometry(message for _, message in bag.messages(odometry))
+    notes += [
+        f"{bag.path}: {odometry} does not place {child!r}, as a static transform does; it is a "
+        "stream of numbers."
+        for child in tree.passed_over
+    ]
     found = {}
     for name, frame in frames.items():
         if tree.knows(frame):
@@ -204,7 +210,7 @@ def _poses(
     return found
 
 
-def _frames(bag: Bag, topics: dict[str, CameraTopic]) -> dict[str, str]:
+def _frames(bag: Bag, topics: dict[str, CameraTopic], options: IngestOptions) -> dict[str, str]:
     """Return the frames of cameras and scanners by what their poses are called.
 
     Depth has a pose of its own only if that camera is elsewhere than the one of colour.
@@ -213,7 +219,7 @@ def _frames(bag: Bag, topics: dict[str, CameraTopic]) -> dict[str, str]:
     frames = {"world_from_camera": main.frame}
     if "depth" in topics and topics["depth"].frame != main.frame:
         frames["world_from_depth"] = topics["depth"].frame
-    scans = _named(of_kind(bag, SCAN), "lidar")
+    scans = _named(of_kind(bag, SCAN), "lidar", options)
     return frames | {f"world_from_{n}": _frame(bag, topic) for n, topic in scans.items()}
 
 
@@ -224,37 +230,53 @@ def _states(
     notes: list[str],
     named: dict[str, tuple[str, ...]],
 ) -> dict[str, Known]:
-    """Return odometry and joints; a single one is ``proprio``."""
-    topics = [t for kind in (ODOMETRY, JOINTS) for t in of_kind(bag, kind)]
+    """Return odometry and joints; a single one, or the one that is named, is ``proprio``."""
+    topics = [topic for kind in ROWS for topic in of_kind(bag, kind)]
     topics = [topic for topic in topics if topic != options.action_topic]
     found = {}
-    for name, topic in _named(topics, "proprio").items():
+    for name, topic in _named(topics, "proprio", options).items():
         row = ROWS[bag.topics[topic].kind]()
-        stamps_ns, rows = read_vectors(bag, topic, row)
-        if isinstance(row, JointRows):
-            named[name] = row.names
-        step = _nearest(bag, times_ns, stamps_ns, topic, options, notes)
-        stream = Stream("proprio", rows[step], "", _frame(bag, topic))
-        found[name] = stream, _whole(bag, topic, rows, step, notes)
+        with _left_out(topic, options, notes):
+            stamps_ns, rows = read_vectors(bag, topic, row)
+            step = _nearest(bag, times_ns, stamps_ns, topic, options, notes)
+            stream = Stream("proprio", rows[step], "", _frame(bag, topic))
+            found[name] = stream, _whole(bag, topic, rows, step, notes)
+            if isinstance(row, JointRows):
+                named[name] = row.names
     return found
 
 
 def _scans(
     bag: Bag, times_ns: Int64[np.ndarray, " T"], options: IngestOptions, notes: list[str]
 ) -> dict[str, Known]:
-    """Return laser scans; a single one is ``lidar``."""
+    """Return laser scans; a single one, or the one that is named, is ``lidar``."""
     found = {}
-    for name, topic in _named(of_kind(bag, SCAN), "lidar").items():
-        stamps_ns, ranges_m, beams_rad = read_scans(bag, topic)
-        step = _nearest(bag, times_ns, stamps_ns, topic, options, notes)
-        stream = Stream("lidar", ranges_m[step], "m", _frame(bag, topic), beams_rad=beams_rad)
-        found[name] = stream, step >= 0
+    for name, topic in _named(of_kind(bag, SCAN), "lidar", options).items():
+        with _left_out(topic, options, notes):
+            stamps_ns, ranges_m, beams_rad = read_scans(bag, topic)
+            step = _nearest(bag, times_ns, stamps_ns, topic, options, notes)
+            frame = _frame(bag, topic)
+            stream = Stream("lidar", ranges_m[step], "m", frame, beams_rad=beams_rad)
+            found[name] = stream, step >= 0
     return found
 
 
-def _named(topics: Sequence[str], single: str) -> dict[str, str]:
-    """Return topics by stream name: a single one's is given."""
-    return {single if len(topics) == 1 else stream_name(topic): topic for topic in topics}
+@contextmanager
+def _left_out(topic: str, options: IngestOptions, notes: list[str]) -> Iterator[None]:
+    """Note what is wrong with a topic, which is then left out, unless it was asked for."""
+    try:
+        yield
+    except (UnevenError, ApartError) as error:
+        if topic in options.topics:
+            raise
+        notes.append(f"{str(error).removesuffix('.')}; the topic is left out.")
+
+
+def _named(topics: Sequence[str], single: str, options: IngestOptions) -> dict[str, str]:
+    """Return topics by stream name: that of the only one, or the only one named, is given."""
+    chosen = [topic for topic in topics if topic in options.topics] if len(topics) > 1 else topics
+    main = chosen[0] if len(chosen) == 1 else ""
+    return {single if topic == main else stream_name(topic): topic for topic in topics}
 
 
 def _frame(bag: Bag, topic: str) -> str:
@@ -295,7 +317,8 @@ def _actions(
     row = COMMANDS[kind]()
     stamps_ns, rows = read_vectors(bag, topic, row)
     step = held(times_ns, stamps_ns)
-    if (step < 0).all():
+    if (step < 0).all() or stamps_ns[-1] < times_ns[0]:
+        # a command holds until the next, but one clock that is behind would hold its last for ever
         matched(times_ns, stamps_ns, 0.0, "commands", f"{bag.path}: {topic}")
     if isinstance(row, JointRows):
         named["action"] = row.names

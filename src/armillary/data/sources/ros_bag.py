@@ -18,6 +18,8 @@ from armillary.core.errors import ArmillaryError, FormatError
 from armillary.core.optional import require
 
 SUFFIXES = (".bag", ".db3", ".mcap")
+# Files of a ROS 2 folder; those packed whole are unpacked by the library.
+_PARTS = (".db3", ".mcap", ".db3.zstd", ".mcap.zstd")
 # What the library's store of ROS 1 lacks, though all of its robots publish it
 _TRANSFORMS = "geometry_msgs/TransformStamped[] transforms"
 _MISSING = ("tf2_msgs/msg/TFMessage", "tf/msg/tfMessage")
@@ -38,7 +40,7 @@ def is_bag(path: Path) -> bool:
     """Say whether a path is a bag: a file of it, or the folder of a ROS 2 bag."""
     if path.is_file():
         return path.suffix in SUFFIXES
-    parts = (path.glob(f"*{suffix}") for suffix in SUFFIXES[1:])
+    parts = (path.glob(f"*{suffix}") for suffix in _PARTS)
     return (path / "metadata.yaml").is_file() and any(any(files) for files in parts)
 
 
@@ -179,6 +181,11 @@ class Bag:
             yield
         except ArmillaryError:
             raise
+        except KeyError as error:  # the library looks up what a file says about itself
+            raise FormatError(
+                f"{self.path}: says {error} of its messages, which the library for logs does not "
+                "know: of ROS 1 and 2 (ros1msg in .bag, cdr elsewhere) logs alone are read."
+            ) from error
         except Exception as error:  # on damaged bytes the library raises whatever comes up
             reason = (str(error).splitlines() or [type(error).__name__])[0].rstrip(".")
             raise FormatError(

@@ -45,6 +45,7 @@ class FrameTree:
     def __init__(self, where: str) -> None:
         self._where = where
         self._edges: dict[str, _Edge] = {}
+        self._passed_over: set[str] = set()
 
     def add(self, message: Any, *, moves: bool) -> None:
         """Add the transforms of a TFMessage; ``moves`` is False for static ones."""
@@ -58,6 +59,7 @@ class FrameTree:
         taken = set(self._edges)
         for message in messages:
             if _plain(message.child_frame_id) in taken:
+                self._passed_over.add(_plain(message.child_frame_id))
                 continue
             pose = message.pose.pose
             parent, child = message.header.frame_id, message.child_frame_id
@@ -70,10 +72,19 @@ class FrameTree:
         return _plain(frame) in self._edges
 
     def rests(self, frame: str) -> bool:
-        """Say whether its root has nothing that moves below it, though something does elsewhere."""
+        """Say whether its root has nothing that moves below it, though something does elsewhere.
+
+        What moves elsewhere may be odometry that was passed over, as tf places its child.
+        """
         moving = [name for name, edge in self._edges.items() if edge.moves]
         root = self._root(frame)
-        return bool(moving) and all(self._root(name) != root for name in moving)
+        elsewhere = bool(moving) or bool(self.passed_over)
+        return elsewhere and all(self._root(name) != root for name in moving)
+
+    @property
+    def passed_over(self) -> tuple[str, ...]:
+        """Frames whose odometry is not used, as a transform of tf that stands still places them."""
+        return tuple(sorted(n for n in self._passed_over if not self._edges[n].moves))
 
     def _root(self, frame: str) -> str:
         child, passed = _plain(frame), set()

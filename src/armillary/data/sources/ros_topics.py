@@ -108,11 +108,17 @@ def cameras(bag: Bag, options: IngestOptions) -> dict[str, CameraTopic]:
         role = role_of(bag.first(name), name)
         if role is not None:
             roles[role].append(name)
+    named_grey = [name for name in roles["grey"] if name in options.topics]
+    if named_grey and not any(name in options.topics for name in roles["rgb"]):
+        roles["rgb"] = named_grey
     colour = _one(bag, roles["rgb"] or roles["grey"], "colour cameras", options)
     depth = _one(bag, roles["depth"], "depth cameras", options)
     chosen = {"rgb": colour, "depth": depth}
     if colour is None and depth is None:
-        raise FormatError(f"{bag.path}: holds no image that is read; its topics: {_list(bag)}.")
+        said = "".join(f" {sentence}" for sentence in _images_left_out(bag, ()))
+        raise FormatError(
+            f"{bag.path}: holds no image that is read; its topics: {_list(bag)}.{said}"
+        )
     return {stream: _camera(bag, name, options) for stream, name in chosen.items() if name}
 
 
@@ -140,12 +146,16 @@ def unread(bag: Bag, options: IngestOptions, taken: Collection[str]) -> Iterator
     names = [f"{t.name} ({t.kind})" for t in topics if t.name != options.action_topic]
     if names:
         yield f"{bag.path}: these topics are not read: {', '.join(sorted(names))}."
+    yield from (f"{bag.path}: {sentence}" for sentence in _images_left_out(bag, taken))
+
+
+def _images_left_out(bag: Bag, taken: Collection[str]) -> Iterator[str]:
     others = [name for name in _image_topics(bag) if name not in taken]
     if others:
         said = ", ".join(f"{name} ({encoding_of(bag.first(name))})" for name in others)
         yield (
-            f"{bag.path}: these images are left out: {said}. Read are one camera of colour (of "
-            f"grey where there is none) and one of depth, encoded as {', '.join(ENCODINGS)}."
+            f"these images are left out: {said}. Read are one camera of colour (of grey where "
+            f"there is none) and one of depth, encoded as {', '.join(ENCODINGS)}."
         )
 
 
@@ -233,6 +243,11 @@ def _as_lenses(bag: Bag, topic: str, *, rectified: bool) -> Lenses:
         raise FormatError(
             f"{bag.path}: {topic}: the distortion model {info.distortion_model} is not read; "
             "record the rectified images (image_rect) instead."
+        )
+    if any(distortion[8:]):
+        raise FormatError(
+            f"{bag.path}: {topic}: a lens of {len(distortion)} coefficients (thin prism, tilt) is "
+            "not read; record the rectified images (image_rect) instead."
         )
     width = 8 if len(distortion) > 5 else 5
     padded = (*distortion, *(0.0,) * width)[:width]

@@ -25,30 +25,35 @@ SCAN = "sensor_msgs/msg/LaserScan"
 MAX_WIDTH = 1 << 16
 
 
+class UnevenError(FormatError):
+    """A topic's messages do not make one table."""
+
+
 def read_vectors(
     bag: Bag, topic: str, row: Callable[[Any], np.ndarray]
 ) -> tuple[Int64[np.ndarray, " N"], Float32[np.ndarray, "N Q"]]:
     """Return times, ascending, and rows of a topic.
 
     Raises:
-        FormatError: it has no message, rows of different lengths, or what ``row`` refuses.
+        UnevenError: it has no message, rows of different lengths, or what ``row`` refuses.
+        FormatError: the bag is damaged, or the type is not the known one.
     """
     stamps, rows = [], []
     for stamp_ns, message in bag.messages(topic):
         try:
             values = np.asarray(row(message), np.float32).reshape(-1)
         except FormatError as error:
-            raise FormatError(f"{bag.path}: {topic}: {error}") from error
+            raise UnevenError(f"{bag.path}: {topic}: {error}") from error
         if not 0 < len(values) <= MAX_WIDTH or (rows and len(values) != len(rows[0])):
             before = len(rows[0]) if rows else f"1 to {MAX_WIDTH}"
-            raise FormatError(
+            raise UnevenError(
                 f"{bag.path}: {topic}: message {len(rows)} has {len(values)} numbers, {before} "
                 "were expected."
             )
         stamps.append(stamp_ns)
         rows.append(values)
     if not rows:
-        raise FormatError(f"{bag.path}: the topic {topic} has no message.")
+        raise UnevenError(f"{bag.path}: the topic {topic} has no message.")
     order = np.argsort(np.array(stamps, np.int64), kind="stable")
     return np.array(stamps, np.int64)[order], np.stack(rows)[order]
 
@@ -62,13 +67,14 @@ def read_scans(
     also of a scanner that turns clockwise) and elevation in its frame, radians.
 
     Raises:
-        FormatError: no message, or scans of different lengths or angles.
+        UnevenError: no message, or scans of different lengths or angles.
+        FormatError: the bag is damaged, or the type is not the known one.
     """
     stamps_ns, rows = read_vectors(bag, topic, _scan_row)
     first_rad, step_rad = rows[0, :2].astype(np.float64)
     same = bool((rows[:, :2] == rows[0, :2]).all())  # never so for NaN
     if not same or not np.isfinite(step_rad) or step_rad == 0 or rows.shape[1] < 3:
-        raise FormatError(
+        raise UnevenError(
             f"{bag.path}: {topic}: all scans of a topic must have beams at the same angles, "
             f"angle_increment apart; got {first_rad:g} and {step_rad:g} rad in the first. Record "
             "another setting of the scanner as another bag."

@@ -16,6 +16,7 @@ from typing import Protocol
 
 from armillary.core.errors import ConfigError
 from armillary.core.progress import Progress
+from armillary.data import layout
 from armillary.data.sources.cloud import metres_per
 
 Skipped = tuple[tuple[Path, str], ...]
@@ -27,10 +28,11 @@ class IngestSummary:
 
     Attributes:
         written: number of episodes.
-        skipped: what was not usable, with the reason.
+        skipped: files and folders that were not usable, with the reason.
         frames: steps in all episodes.
         out: the dataset's folder.
         fitted: videos of another size than most: scaled and cropped in the middle to fit.
+        left_out: what was left out of recordings that were written, with the reason.
     """
 
     written: int
@@ -38,6 +40,7 @@ class IngestSummary:
     frames: int
     out: Path
     fitted: tuple[Path, ...] = ()
+    left_out: Skipped = ()
 
 
 @dataclass(frozen=True)
@@ -131,15 +134,21 @@ def refuse_others(options: IngestOptions, fmt: str, meant: Iterable[str]) -> Non
 def files_with(path: Path, suffixes: Iterable[str]) -> Iterator[Path]:
     """Yield the file itself, or the visible files below a folder, that end in one of the suffixes.
 
+    Datasets below the folder are passed over: they are what came of an earlier ingest.
+
     Args:
         path: file or folder.
         suffixes: ends of names in lower case, e.g. ``.ply`` or ``.pcd.bin``.
     """
     ends = tuple(suffixes)
-    found = [path] if path.is_file() else path.rglob("*") if path.is_dir() else []
+    if path.is_file():
+        found, made = iter([path]), set[Path]()
+    else:
+        found, made = path.rglob("*"), {info.parents[1] for info in path.rglob(layout.INFO)}
     for file in found:
         hidden = file != path and any(part[0] == "." for part in file.relative_to(path).parts)
-        if file.name.lower().endswith(ends) and not hidden and file.is_file():
+        wanted = file.name.lower().endswith(ends) and not hidden
+        if wanted and made.isdisjoint(set(file.parents) - {path}) and file.is_file():
             yield file
 
 

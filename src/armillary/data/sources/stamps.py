@@ -17,6 +17,10 @@ GAP_PERIODS = 3
 _MAX_NS = 1 << 62
 
 
+class ApartError(FormatError):
+    """Nothing of a sensor was measured while the pictures were taken."""
+
+
 def nanoseconds(text: str, where: str) -> int:
     """Return seconds written as decimal text in whole nanoseconds.
 
@@ -58,14 +62,14 @@ def matched(
         where: file or topic, for the sentence.
 
     Raises:
-        FormatError: not one of them matches; gives both ranges.
+        ApartError: not one of them matches; gives both ranges.
     """
     if not len(stamps_ns):
-        raise FormatError(f"{where}: holds no {what}.")
+        raise ApartError(f"{where}: holds no {what}.")
     index = nearest(wanted_ns, stamps_ns)
     close = np.abs(stamps_ns[index] - wanted_ns) <= round(tolerance_s * 1e9)
     if not close.any():
-        raise FormatError(
+        raise ApartError(
             f"{where}: no {what} within {tolerance_s:g} s of any picture: pictures "
             f"{_range(wanted_ns)}, {what} {_range(stamps_ns)}. Both must be of one clock; if they "
             "are, allow more with --tolerance-s."
@@ -88,9 +92,9 @@ def period_ns(times_ns: Int64[np.ndarray, " T"]) -> int:
 def stretches(
     times_ns: Int64[np.ndarray, " T"], usable: np.ndarray
 ) -> list[Int64[np.ndarray, " _"]]:
-    """Return the usable steps, cut where more than three periods of time are missing."""
+    """Return the usable steps, cut where more than three of their periods are missing."""
     steps = np.flatnonzero(usable)
-    breaks = np.diff(times_ns[steps]) > GAP_PERIODS * period_ns(times_ns)
+    breaks = np.diff(times_ns[steps]) > GAP_PERIODS * period_ns(times_ns[steps])
     return [part for part in np.split(steps, np.flatnonzero(breaks) + 1) if len(part)]
 
 

@@ -60,11 +60,13 @@ def read(folder: Path, options: IngestOptions) -> Recording:
     """Return the recording of one sequence.
 
     Raises:
-        FormatError: a list, the intrinsics or the trajectory is missing or wrong.
+        FormatError: a list, the intrinsics or the trajectory is missing or wrong, or pictures are
+            counted, not stamped.
     """
     colour, depth = _pictures(folder)
     lens = measured_on(_lens(folder, options), [path for _, path in colour])
     times_ns = np.array([stamp for stamp, _ in colour], np.int64)
+    _no_frame_numbers(folder, times_ns)
     stamps_ns = np.array([stamp for stamp, _ in depth], np.int64)
     where, scale = str(folder), options.depth_scale or DEPTH_SCALE
     pair = matched(times_ns, stamps_ns, options.tolerance_s, "depth pictures", where)
@@ -110,6 +112,16 @@ def _listed(file: Path) -> Listed:
 def _stamped(file: Path, rows: list[list[str]]) -> Listed:
     found = {nanoseconds(row[0], str(file)): below(file.parent, row[1], str(file)) for row in rows}
     return sorted(found.items())
+
+
+def _no_frame_numbers(folder: Path, times_ns: Int64[np.ndarray, " T"]) -> None:
+    """Refuse 0, 1, 2, ... in place of times, as ICL-NUIM lists them: nothing tells their rate."""
+    steps = np.diff(times_ns)
+    if len(steps) and (times_ns % 10**9 == 0).all() and np.median(steps) == 10**9:
+        raise FormatError(
+            f"{folder}: its lists count pictures (0, 1, 2) where stamps in seconds were expected. "
+            "Write number / rate in their place (0.0000, 0.0333), in the trajectory, too."
+        )
 
 
 def _rows(file: Path, width: int, says: str) -> list[list[str]]:

@@ -27,6 +27,8 @@ SUFFIXES = frozenset(_MODERN | _OLDER)
 MAX_FPS = 240
 # Share of a video that may be missing at its end before it counts as cut off; muxers round.
 _MISSING_SHARE = 0.05
+# A recorded screen may rest for long; where longer passes, the recording was stopped.
+_LONGEST_S = 60
 
 
 @dataclass(frozen=True)
@@ -68,24 +70,30 @@ def examine(path: Path) -> Clip:
     """Look through a file's packets: is it a video, is it whole, how fast does it run.
 
     Raises:
-        FormatError: it is empty, no video, damaged or cut off.
+        FormatError: it is empty, no video, damaged, cut off, or pauses for more than a minute.
     """
     if path.stat().st_size == 0:
         raise FormatError(f"{path}: the file is empty.")
     with decoding(path), opened(path) as container:
         stream = first_video_stream(container, path)
-        packets = [packet for packet in container.demux(stream) if packet.size]
-        if not packets:
+        # times alone: the packets of a long recording are as large as its file
+        stamps = [
+            packet.dts if packet.pts is None else packet.pts
+            for packet in container.demux(stream)
+            if packet.size
+        ]
+        if not stamps:
             raise FormatError(f"{path}: holds no video frame.")
-        times_s = _times_s(packets, stream)
+        times_s = _times_s(stamps, stream)
         gap_s = float(np.median(np.diff(times_s))) if len(times_s) > 1 else 0.0
         lasts_s = gap_s or 1.0 / float(stream.guessed_rate or 25)  # one frame lasts, too
         _check_whole(path, container, stream, times_s, lasts_s)
+    _check_pauses(path, times_s)
     fps = min(1.0 / gap_s, MAX_FPS) if gap_s > 0 else 1.0
     _, image = next(_upright(path), (0.0, None))
     if image is None:
         raise FormatError(f"{path}: no frame of it can be decoded.")
-    return Clip(path, fps, len(packets), (image.shape[0], image.shape[1]))
+    return Clip(path, fps, len(stamps), (image.shape[0], image.shape[1]))
 
 
 def common_fps(clips: Sequence[Clip]) -> int:
@@ -147,12 +155,22 @@ def _turned(image: np.ndarray, rotation_deg: float | int) -> np.ndarray:
     return np.ascontiguousarray(np.rot90(image, round(rotation_deg / 90)))
 
 
-def _times_s(packets: Sequence[Any], stream: Any) -> np.ndarray:
-    stamps = [packet.pts if packet.pts is not None else packet.dts for packet in packets]
+def _times_s(stamps: Sequence[int | None], stream: Any) -> np.ndarray:
     known = np.array(sorted(stamp for stamp in stamps if stamp is not None), np.float64)
-    if len(known) < len(packets):  # raw streams carry no times: trust the nominal rate
-        return np.arange(len(packets)) / float(stream.guessed_rate or 25)
+    if len(known) < len(stamps):  # raw streams carry no times: trust the nominal rate
+        return np.arange(len(stamps)) / float(stream.guessed_rate or 25)
     return known * float(stream.time_base)
+
+
+def _check_pauses(path: Path, times_s: np.ndarray) -> None:
+    gaps_s = np.diff(times_s)
+    if not (gaps_s > _LONGEST_S).any():
+        return
+    at = int(np.argmax(gaps_s > _LONGEST_S))
+    raise FormatError(
+        f"{path}: pauses for {gaps_s[at]:.0f} s after {times_s[at] - times_s[0]:.1f} s, which "
+        f"would be as long a still picture; cut it there (more than {_LONGEST_S} s is no still)."
+    )
 
 
 def _check_whole(
