@@ -426,6 +426,29 @@ def test_redwood_goes_by_its_numbers_so_its_clock_may_not_run_back(tmp_path, num
         ingest(folder, tmp_path / "out")
 
 
+@pytest.mark.parametrize("sensor", ["rgb", "depth"])
+def test_a_damaged_picture_is_named_and_left_out(tmp_path, sensor):
+    folder = tum(tmp_path / "in")
+    damaged = sorted((folder / sensor).iterdir())[3]
+    damaged.write_bytes(damaged.read_bytes()[:60])
+    summary = ingest(folder, tmp_path / "out")
+    assert (summary.written, summary.frames, summary.skipped) == (2, STEPS - 1, ())
+    assert damaged.name in summary.left_out[0][1]
+    dataset = open_dataset(tmp_path / "out")
+    for index, steps in enumerate(([0, 1, 2], [4, 5])):
+        scene.check(dataset.read(index), steps, 6e-4)
+    assert verify(tmp_path / "out").ok
+
+
+def test_after_many_damaged_pictures_the_rest_is_left_out(tmp_path):
+    folder = tum(tmp_path / "in", steps=50)
+    for damaged in sorted((folder / "rgb").iterdir())[2:46:2]:
+        damaged.write_bytes(damaged.read_bytes()[:60])
+    summary = ingest(folder, tmp_path / "out")
+    assert (summary.written, summary.frames, summary.skipped) == (1, 2, ())
+    assert "in: more than 20 of its pictures cannot be read" in summary.left_out[-2][1]
+
+
 def test_a_dataset_has_one_rate(tmp_path):
     tum(tmp_path / "in/a")
     slow = tum(tmp_path / "in/b")
@@ -457,8 +480,8 @@ def test_a_first_recording_that_comes_to_nothing_decides_nothing(tmp_path):
     """Its rate and its streams are not those of the dataset."""
     spoiled = tum(tmp_path / "in/a")
     (spoiled / "groundtruth.txt").unlink()  # so it has no poses, as the others have
-    late = sorted((spoiled / "rgb").iterdir())[4]
-    late.write_bytes(late.read_bytes()[:60])
+    for late in sorted((spoiled / "rgb").iterdir())[1:]:
+        late.write_bytes(late.read_bytes()[:60])
     slow = tum(tmp_path / "in/b")
     for name in ("rgb", "depth", "groundtruth"):
         slower(slow / f"{name}.txt")

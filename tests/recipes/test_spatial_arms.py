@@ -44,10 +44,9 @@ def test_arms_have_the_same_parameters_tokens_and_training(arm):
 
 
 def test_subsets_are_subsets_and_the_fused_model_may_miss_any():
-    recipe = fused_recipe(tabletop(), 0.3, 0.6)
+    recipe = fused_recipe(tabletop(), 0.3)
     assert recipe.model.optional_sensors == FUSED.sensors
     assert recipe.objective.sensor_dropout == 0.3
-    assert recipe.settling.sensor_dropout == 0.6
     assert recipe.settling.clips == 2 * tabletop().settling.clips
     assert recipe.model.encoder == tabletop().model.encoder
     assert all({*sensors} <= {*FUSED.sensors} for sensors in SUBSETS.values())
@@ -116,7 +115,7 @@ def test_more_may_be_asked_for_later(tmp_path, monkeypatch):
     first = run_spatial_arms(tmp_path, config)
     assert not first["subsets"] and first["steps"] == {"arms": 2}
     more = run_spatial_arms(tmp_path, whole)
-    assert [*more["arms"]] == [*whole.arms] and more["steps"]["fused"] == 6
+    assert [*more["arms"]] == [*whole.arms] and more["steps"]["fused"] == 2 * whole.fused_longer
     assert {name: more["arms"][name] for name in first["arms"]} == first["arms"]
     monkeypatch.setitem(ARMS, "rgb", ARMS["rgb_depth"])
     with pytest.raises(ConfigError, match="of another shape than its arm"):

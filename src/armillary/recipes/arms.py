@@ -84,7 +84,7 @@ def arm_recipe(arm: Arm, base: Recipe, action_width: int = 2) -> Recipe:
     return replace(base, model=model, augment=augment)
 
 
-def fused_recipe(base: Recipe, dropout: float, settled_dropout: float = 0.0) -> Recipe:
+def fused_recipe(base: Recipe, dropout: float) -> Recipe:
     """Return the recipe of one model for all sensors and any subset of them.
 
     It is as wide as the base's model and has all the tokenizers, so it is larger than an arm: with
@@ -92,17 +92,14 @@ def fused_recipe(base: Recipe, dropout: float, settled_dropout: float = 0.0) -> 
 
     Args:
         base: training, and the model whose width it has.
-        dropout: probability that a sensor is left out of a clip.
-        settled_dropout: the same while the predictor settles, on twice as many clips as an arm's,
-            as these show it many ways to see; 0 for as often.
+        dropout: probability that a sensor is left out of a clip. Its predictor settles on twice as
+            many clips as an arm's, as these show it many ways to see.
     """
     return replace(
         base,
         model=replace(_seeing(FUSED, base.model), optional_sensors=FUSED.sensors),
         objective=replace(base.objective, sensor_dropout=dropout),
-        settling=replace(
-            base.settling, clips=2 * base.settling.clips, sensor_dropout=settled_dropout
-        ),
+        settling=replace(base.settling, clips=2 * base.settling.clips),
     )
 
 

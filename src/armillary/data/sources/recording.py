@@ -1,7 +1,8 @@
 """Recording: what RGB-D folders, posed photographs and robots' logs come to before it is written.
 
 A source says for each step when it was and which pictures and poses belong to it, already in our
-units and axes. Here the recording is cut where time is missing, and written episode by episode.
+units and axes. Here the recording is cut where time is missing or a picture cannot be read, and
+written episode by episode.
 
 Axes: T steps, A action, H W image.
 """
@@ -9,7 +10,7 @@ Axes: T steps, A action, H W image.
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -31,6 +32,15 @@ from armillary.spatial import check_pose, nearest_rotation, pose_from_parts
 _ROTATION_TOLERANCE = 1e-3  # text files round; what is within is made exact
 _MIN_STEPS = 2
 _FASTER = 1.1  # clocks do not tick evenly: 30 may be asked of 29.97
+_MOST_BROKEN = 20  # pictures of a recording; where more are, something else is wrong
+
+
+class _BrokenPictureError(FormatError):
+    """A picture that cannot be read; ``step`` is whose it is."""
+
+    def __init__(self, sentence: str, step: int) -> None:
+        super().__init__(sentence)
+        self.step = step
 
 
 @dataclass(frozen=True)
@@ -182,12 +192,9 @@ class _Border:
         long = [part for part in parts if len(part) >= _MIN_STEPS]
         if not long:
             raise FormatError(f"{_lost(recording, 0)}; no two steps in a row are whole.")
-        thin = [part[self._taken(recording, part)] for part in long]
-        kept = 0
-        for part, steps in zip(long, thin, strict=True):
-            if len(steps) >= _MIN_STEPS:
-                self._write_part(recording, steps, whole=len(long) == 1)
-                kept += len(part)
+        kept, broken = self._write_parts(recording, long)
+        if not kept and broken:
+            raise FormatError(broken[0])
         if not kept:
             raise FormatError(
                 f"{recording.name}: --fps {self.options.fps:g} leaves fewer than two of its steps; "
@@ -195,7 +202,38 @@ class _Border:
             )
         if kept == len(recording.time_ns):
             return []
-        return [f"{_lost(recording, kept)} and were left out; long gaps cut the episode."]
+        lost = f"{_lost(recording, kept)} and were left out; long gaps cut the episode."
+        return [*broken, lost]
+
+    def _write_parts(
+        self, recording: Recording, parts: Sequence[np.ndarray]
+    ) -> tuple[int, list[str]]:
+        """Write stretches; a picture that cannot be read is left out, which cuts its stretch.
+
+        Returns:
+            How many steps were kept, and what is wrong with pictures.
+        """
+        kept, broken, waiting = 0, list[str](), list(parts)
+        while waiting:
+            part = waiting.pop(0)
+            steps = part[self._taken(recording, part)]
+            if len(steps) < _MIN_STEPS:
+                continue
+            try:
+                self._write_part(recording, steps, whole=len(parts) == 1 and not broken)
+            except _BrokenPictureError as error:
+                broken.append(str(error))
+                if len(broken) > _MOST_BROKEN:
+                    broken.append(
+                        f"{recording.name}: more than {_MOST_BROKEN} of its pictures cannot be "
+                        "read; what comes after them is left out."
+                    )
+                    break
+                around = part[part < error.step], part[part > error.step]
+                waiting[:0] = [rest for rest in around if len(rest) >= _MIN_STEPS]
+            else:
+                kept += len(part)
+        return kept, broken
 
     def _taken(self, recording: Recording, part: np.ndarray) -> np.ndarray:
         """Return which steps of a part are taken at the rate that was asked for."""
@@ -232,11 +270,11 @@ class _Border:
 
     def _frames(self, camera: Camera, steps: np.ndarray) -> tuple[Size, Frames]:
         chosen = [int(step) for step in steps]
-        first = next(camera.read(chosen[:1]))
+        first = next(_pictures(camera, chosen[:1]))
         before = (first.shape[0], first.shape[1])
         size = within_side(before, self.options.max_side)
         colour = camera.kind == "rgb"
-        images: Iterable[np.ndarray] = (resized(i, size, colour) for i in camera.read(chosen))
+        images = (resized(image, size, colour) for image in _pictures(camera, chosen))
         lens = resized_lens(camera.intrinsics, before, size)
         unit = "" if colour else "m"
         return size, Frames(camera.kind, images, unit, "camera", lens)
@@ -259,6 +297,17 @@ class _Border:
             f"{_said(self._streams.get(odd[0]))}; all episodes of a dataset have the same "
             "streams and sizes. Ingest it on its own."
         )
+
+
+def _pictures(camera: Camera, steps: Sequence[int]) -> Iterator[np.ndarray]:
+    """Yield the pictures of some steps; what goes wrong says at which of them."""
+    done = 0
+    try:
+        for image in camera.read(steps):
+            yield image
+            done += 1
+    except FormatError as error:
+        raise _BrokenPictureError(str(error), steps[min(done, len(steps) - 1)]) from error
 
 
 def _lost(recording: Recording, kept: int) -> str:
