@@ -75,6 +75,21 @@ def test_it_is_trained_probed_surprised_and_given_a_prior(data, tmp_path):
     assert add_prior(run, data, replace(PriorConfig(), steps=2)).file.is_file()
 
 
+def test_a_model_without_pictures_is_surprised_too(tmp_path, monkeypatch):
+    monkeypatch.setenv("ARMILLARY_CACHE", str(tmp_path / "cache"))
+    writer = DatasetWriter(tmp_path / "set", 10)
+    for index in range(3):
+        whole = episode(index)
+        streams = {name: stream for name, stream in whole.streams.items() if name != "rgb"}
+        writer.write(index, replace(whole, streams=streams))
+    writer.finalize()
+    blind = replace(RECIPE, model=replace(RECIPE.model, sensors=("cloud",)))
+    train_recipe(blind, tmp_path / "set", tmp_path / "run")
+    found = surprise_clip(tmp_path / "run", f"{tmp_path / 'set'}:1", tmp_path / "said")
+    assert len(found.surprise) == STEPS - 1 and found.pixel_difference == []
+    assert read_json(tmp_path / "said" / "surprise.json")["surprise"] == found.surprise
+
+
 def test_what_judged_the_model_teaches_its_prior_nothing(data, tmp_path, monkeypatch):
     """The prior's seed would split otherwise; the run says what was held out."""
     run, taught = tmp_path / "run", []

@@ -161,21 +161,7 @@ def _clip(clip: str, model: JEPA, progress: Progress) -> tuple[Cache, int]:
         )
     dataset = open_dataset(folder)
     dataset.check_index(int(number))
-    cache = prepared(dataset, model.config, progress)
-    return cache, position_of(cache, int(number))
-
-
-def position_of(cache: Cache, episode: int) -> int:
-    """Return where an episode of the dataset is in its cache, which leaves damaged ones out.
-
-    Raises:
-        DatasetError: it is one of these.
-    """
-    found = np.flatnonzero(cache.episodes == episode)
-    if not len(found):
-        why = dict(cache.skipped).get(episode, "it was not prepared")
-        raise DatasetError(f"Episode {episode} cannot be used: {why}")
-    return int(found[0])
+    return prepared(dataset, model.config, progress), int(number)
 
 
 def whole_episode(model: JEPA, cache: Cache, position: int) -> Batch:

@@ -29,7 +29,7 @@ from armillary.data import Cache, Dataset, Windows, open_dataset
 from armillary.data.depth import to_millimetres
 from armillary.models import JEPA, load_model
 from armillary.planning.state import PlannerState, fresh_state
-from armillary.recipes.asking import position_of, surprise_clip, whole_episode
+from armillary.recipes.asking import surprise_clip, whole_episode
 from armillary.recipes.finding import find_model
 from armillary.recipes.recipe import prepared
 from armillary.recipes.viewing import kind_of
@@ -325,8 +325,7 @@ class _Mind:
         self._surprise = list(zip(found.surprise, found.copy_last, strict=True))
         self._pictures = {}
         if "rgb" in cache.arrays:
-            position = position_of(cache, episode)
-            self._pictures = _foreseen_pictures(network, cache, position, progress)
+            self._pictures = _foreseen_pictures(network, cache, episode, progress)
 
     def show(self, out: RerunFile, step: int) -> None:
         """Log what belongs to a world step, if it is a model step."""
