@@ -39,7 +39,7 @@ class Spatial(Command):
     episodes: int = 100
     """Evaluation episodes of each run in each shift."""
     steps: int | None = None
-    """Training steps of each arm; else the recipe's. The model of all sensors takes three times
+    """Training steps of each arm; else the recipe's. The model of all sensors takes four times
     as many."""
     recorded: int = 2000
     """Episodes that all learn from."""
