@@ -27,7 +27,10 @@ HOUR_NS = 3_600_000_000_000
 
 def test_commands_of_a_clock_that_is_behind_are_refused(tmp_path):
     """The last of them would hold at every picture."""
-    extra = lambda log, step, now: command(log, step, now - HOUR_NS)  # noqa: E731
+
+    def extra(log, step, now):
+        command(log, step, now - HOUR_NS)
+
     record(tmp_path / "a.bag", "bag", extra=extra)
     options = IngestOptions(action_topic="/cmd_vel")
     with pytest.raises(FormatError, match=r"no commands within .* Both must be of one clock"):

@@ -16,7 +16,7 @@ from armillary.data.check import counting_episodes
 from armillary.models import JEPAConfig, save_model, untrained
 from armillary.models.encoder import EncoderConfig
 from armillary.recipes.view_rerun import view_rerun
-from armillary.report.rerun_file import RerunFile
+from armillary.report.rerun_file import rerun_file
 
 RERUN = Path(sys.executable).with_name("rerun")
 
@@ -31,6 +31,7 @@ def tabletop(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def entities(file: Path) -> set[str]:
     """Names of what is in a file, by Rerun's own reader."""
+    subprocess.run([RERUN, "rrd", "verify", file], capture_output=True, check=True)
     told = subprocess.run(
         [RERUN, "rrd", "print", "-v", file], capture_output=True, text=True, check=True
     ).stdout
@@ -40,8 +41,11 @@ def entities(file: Path) -> set[str]:
 
 def test_a_missing_rerun_is_named_with_its_command(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "rerun", None)
-    with pytest.raises(MissingExtraError, match=r"pip install 'armillary\[rerun\]'"):
-        RerunFile(tmp_path / "a.rrd", "a")
+    with (
+        pytest.raises(MissingExtraError, match=r"pip install 'armillary\[rerun\]'"),
+        rerun_file(tmp_path / "a.rrd", "a"),
+    ):
+        pass
 
 
 def test_an_episode_of_a_dataset_is_shown_where_its_camera_stands(tabletop, tmp_path):
@@ -71,7 +75,7 @@ def test_clouds_and_sweeps_are_points(tmp_path):
 
 def test_a_file_that_cannot_be_finished_is_not_there(tmp_path):
     pytest.importorskip("rerun")
-    with pytest.raises(KeyboardInterrupt), RerunFile(tmp_path / "a.rrd", "a") as out:
+    with pytest.raises(KeyboardInterrupt), rerun_file(tmp_path / "a.rrd", "a") as out:
         out.at(0, 0.0)
         out.colour("rgb", np.zeros((4, 4, 3), np.uint8))
         raise KeyboardInterrupt

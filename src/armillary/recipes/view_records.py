@@ -27,7 +27,7 @@ from armillary.core.rng import generator
 from armillary.report import Chart, Curve, Floor, ReportContents, ResultGroup, ResultRow
 from armillary.report.words import write_seconds
 
-_BESIDE = ("random", "noop", "oracle")  # what stands beside a model
+BESIDE = ("random", "noop", "oracle")  # what stands beside a model
 _CURVES = 4
 _FARTHEST = 4.0  # times the success distance
 _POINTS = 81
@@ -46,7 +46,7 @@ def records_page(path: Path) -> ReportContents:
     file = path / "manifest.json"
     manifest = load_manifest(file) if file.is_file() else None
     unit = manifest.distance_unit if manifest else ""
-    subjects = [name for name in rows if name not in _BESIDE] or list(rows)
+    subjects = [name for name in rows if name not in BESIDE] or list(rows)
     groups = [_group(name, rows, unit) for name in subjects]
     groups += [group for name in subjects for group in _compared(name, records)]
     return ReportContents(
@@ -58,7 +58,7 @@ def records_page(path: Path) -> ReportContents:
         date=date(),
         command=f"armillary view {path}",
         warning=_warning(records, manifest),
-        charts=_charts([*subjects, *(n for n in _BESIDE if n not in subjects)], records, unit),
+        charts=_charts([*subjects, *(n for n in BESIDE if n not in subjects)], records, unit),
         charts_title="How near it came",
         facts=_facts(records, manifest),
     )
@@ -75,7 +75,7 @@ def _read(folder: Path) -> dict[str, tuple[Record, ...]]:
 
 def _group(name: str, rows: Mapping[str, Row], unit: str) -> ResultGroup:
     row = rows[name]
-    beside = {other: rows[other] for other in _BESIDE if other in rows and other != name}
+    beside = {other: rows[other] for other in BESIDE if other in rows and other != name}
     record = f"records/{name}.jsonl"
     broken = f"{row.crashes} crashes, {row.timeouts} timeouts; both count as failure."
     ends = ResultRow(
@@ -98,7 +98,7 @@ def _group(name: str, rows: Mapping[str, Row], unit: str) -> ResultGroup:
         row.n,
         record=record,
     )
-    speed = [] if name in _BESIDE else _speed(row, record)
+    speed = [] if name in BESIDE else _speed(row, record)
     more = [*_distance(row, beside, unit, record), *speed]
     return ResultGroup(name, (ends, hits, *more))
 
@@ -139,7 +139,7 @@ def _speed(row: Row, record: str) -> list[ResultRow]:
 def _compared(name: str, records: Records) -> list[ResultGroup]:
     """Return the paired differences to those that ran the same episodes."""
     rows = []
-    for other in _BESIDE:
+    for other in BESIDE:
         if other == name or not _same_episodes(records[name], records.get(other, ())):
             continue
         found = compare(records[name], records[other], generator("view.compare", 0))

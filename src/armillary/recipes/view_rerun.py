@@ -26,20 +26,21 @@ from armillary.core.errors import ConfigError, FormatError
 from armillary.core.progress import Progress, silent
 from armillary.core.values import Latent, Observation, Stream, StreamKind
 from armillary.data import Cache, Dataset, Windows, open_dataset
+from armillary.data.dataset import CAMERAS
 from armillary.data.depth import to_millimetres
 from armillary.models import JEPA, load_model
 from armillary.planning.state import PlannerState, fresh_state
 from armillary.recipes.asking import surprise_clip, whole_episode
 from armillary.recipes.finding import find_model
 from armillary.recipes.recipe import prepared
+from armillary.recipes.view_records import BESIDE
 from armillary.recipes.viewing import kind_of
-from armillary.report.rerun_file import RerunFile
+from armillary.report.rerun_file import RerunFile, rerun_file
 from armillary.training.decoding import fit_decoder
 
 _AHEAD = 12  # model steps that are foreseen before the model sees again
 _DECODER_STEPS = 600
 _DECODER_FRAMES = 3000
-_BESIDE = ("random", "noop", "oracle")
 
 
 @dataclass(frozen=True)
@@ -113,7 +114,7 @@ def rerun_dataset(
     for name in dataset.clouds:
         streams[name] = _cloud(dataset, episode, name)
     mind = _Mind(model, dataset, episode, progress) if model else None
-    with RerunFile(file, f"{path.resolve().name} {episode}") as out:
+    with rerun_file(file, f"{path.resolve().name} {episode}") as out:
         scene = _Scene(out, {name: stream.kind for name, stream in streams.items()}, streams)
         out.say("about", f"{low.source}, licence {low.license or 'unknown'}")
         for step, time_ns in enumerate(low.time_ns):
@@ -149,7 +150,7 @@ def rerun_evaluation(path: Path, file: Path, episode: int = 0) -> RerunView:
     world = WorldFactory(manifest.world, manifest.settings)()
     try:
         spec, own = world.spec, _episode_of(record, manifest)
-        with RerunFile(file, f"{path.resolve().name} {name} {record.id}") as out:
+        with rerun_file(file, f"{path.resolve().name} {name} {record.id}") as out:
             seen = world.reset(own.seed)
             goal = draw_goal(world, manifest.task, own)
             streams = {
@@ -201,7 +202,7 @@ class _Scene:
         """
         for name, values in seen.items():
             kind = self._kinds.get(name)
-            if kind in ("rgb", "depth", "segmentation"):
+            if kind in CAMERAS:
                 self._picture(name, values, intrinsics)
             elif kind == "points":
                 self._points(name, values)
@@ -213,12 +214,11 @@ class _Scene:
                 self._out.pose(f"world/{_carried(name)}", values)
 
     def _picture(self, name: str, values: np.ndarray, intrinsics: np.ndarray | None) -> None:
-        camera = self._placed(name)
+        entity = f"{self._placed(name)}/{name}"
         lens = self._streams[name].intrinsics if intrinsics is None else intrinsics
-        if lens is not None and camera not in self._lenses:
-            self._lenses.add(camera)
-            self._out.lens(camera, lens, values.shape[:2])
-        entity = f"{camera}/{name}"
+        if lens is not None and entity not in self._lenses:
+            self._lenses.add(entity)  # of each picture: colour and depth may differ in size
+            self._out.lens(entity, lens, values.shape[:2])
         if self._kinds[name] == "rgb":
             self._out.colour(entity, values)
         elif self._kinds[name] == "depth":
@@ -253,12 +253,11 @@ class _Scene:
 
 def _poses_of(name: str, kind: StreamKind) -> tuple[str, ...]:
     """Return what the pose of a stream may be called, the nearest first."""
-    plain = {"rgb": "", "depth": "", "segmentation": ""}
-    base, _, number = name.partition("_")
-    if kind in plain and base in plain and (not number or number.isdecimal()):
-        own = (f"world_from_{name}",) if kind == "depth" else ()
-        return *own, "world_from_camera" + (f"_{number}" if number else "")
-    return (f"world_from_{name}",)
+    own = f"world_from_{name}"
+    base, line, number = name.partition("_")
+    if base == kind and kind in CAMERAS and (not number or number.isdecimal()):
+        return own, f"world_from_camera{line}{number}"
+    return (own,)
 
 
 def _carried(pose: str) -> str:
@@ -283,7 +282,7 @@ def _on_disk(seen: Observation, kinds: Mapping[str, StreamKind]) -> dict[str, np
 
 def _record(path: Path, episode: int) -> tuple[str, Record]:
     files = sorted((path / "records").glob("*.jsonl"))
-    chosen = next((file for file in files if file.stem not in _BESIDE), files[0])
+    chosen = next((file for file in files if file.stem not in BESIDE), files[0])
     records = read_records(chosen, cut_off=True)
     if not 0 <= episode < len(records):
         raise ConfigError(

@@ -1,6 +1,6 @@
 """Rerun files: sensors, poses and numbers over time, for the Rerun viewer (extra ``rerun``).
 
-    world/CAMERA        where a camera stands, and its lens; below it its pictures
+    world/CAMERA        where a camera stands; below it its pictures, each with its lens
     world/POINTS        points and laser sweeps, in the world where their pose is known
     NAME                numbers, one line each
 
@@ -12,9 +12,10 @@ Source: https://rerun.io, entities and archetypes of version 0.41.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
-from types import TracebackType
+from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -28,8 +29,9 @@ _JPEG_QUALITY = 90  # a file for eyes; a picture takes a tenth of its bytes
 _POINT_M = 0.004
 
 
-class RerunFile:
-    """A file that is being written; it is there complete or not at all.
+@contextmanager
+def rerun_file(path: Path, name: str) -> Iterator[RerunFile]:
+    """Yield a file to log to; it is there complete or not at all.
 
     Args:
         path: the file, usually ``.rrd``.
@@ -39,37 +41,35 @@ class RerunFile:
         MissingExtraError: Rerun is not installed.
         StorageError: the file cannot be written.
     """
+    rerun = require("rerun", "rerun", _WHY)
+    with replacing(path) as beside:
+        stream = rerun.RecordingStream("armillary", recording_id=name)
+        # An episode is held in memory and written by us: on a full disk Rerun's own writer waits
+        # for ever, and what is read in pieces has a table of contents for each of them.
+        encoded = stream.binary_stream()
+        file = RerunFile(rerun, stream)
+        yield file
+        stream.send_blueprint(file.arranged())
+        beside.write_bytes(encoded.read() or b"")
 
-    def __init__(self, path: Path, name: str) -> None:
-        self._rr = require("rerun", "rerun", _WHY)
-        self._blueprint = require("rerun.blueprint", "rerun", _WHY)
+
+class RerunFile:
+    """A file that is being written, by ``rerun_file``.
+
+    Args:
+        rerun: the module.
+        stream: what it logs to.
+    """
+
+    def __init__(self, rerun: ModuleType, stream: Any) -> None:
+        self._rr, self._stream = rerun, stream
         self._pictures: dict[str, None] = {}  # entities, in the order they came
         self._lines: dict[str, None] = {}
-        self._name = name
-        self._replacing = replacing(path)
+        stream.log("world", rerun.ViewCoordinates.RIGHT_HAND_Z_UP, static=True)
 
-    def __enter__(self) -> RerunFile:
-        beside = self._replacing.__enter__()
-        self._stream = self._rr.RecordingStream("armillary", recording_id=self._name)
-        self._stream.save(beside)
-        self._stream.log("world", self._rr.ViewCoordinates.RIGHT_HAND_Z_UP, static=True)
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        if kind is None:
-            self._stream.send_blueprint(self._arranged())
-        self._stream.flush()
-        self._stream.disconnect()
-        self._replacing.__exit__(kind, error, trace)
-
-    def _arranged(self) -> Any:
+    def arranged(self) -> Any:
         """Return how the viewer shows it at first: the world, pictures and lines side by side."""
-        views = self._blueprint
+        views = require("rerun.blueprint", "rerun", _WHY)
         pictures = [views.Spatial2DView(origin=one, name=one) for one in self._pictures]
         lines = [views.TimeSeriesView(origin=one, name=one) for one in self._lines]
         columns = [views.Spatial3DView(origin="world", name="world")]
