@@ -39,5 +39,6 @@ def test_the_result_says_what_depth_costs(tmp_path: Path) -> None:
     speed = result["frames_per_s"]
     assert result["ratio"] == pytest.approx(speed["rgb_points"] / speed["rgb"], rel=0.01)
     assert result["patches_ms"] > 0
-    assert result["ingest_frames_per_s"] > 1
+    assert result["ingest_frames_per_s"] > 1.5 * result["ingest_encoded_frames_per_s"] > 1.5
+    assert result["frame_bytes"]["kept"] > 2 * result["frame_bytes"]["encoded"]
     assert {len(values) for values in result["repetitions"].values()} == {2}

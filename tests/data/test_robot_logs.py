@@ -506,6 +506,21 @@ def test_a_tree_that_leads_to_nothing_that_moves_is_said(tmp_path):
     assert np.allclose(pose.values, BASE_FROM_OPTICAL)
 
 
+def test_compressed_pictures_are_kept_as_they_came(tmp_path):
+    record(tmp_path / "log", "mcap", encoding="jpeg", depth="png")
+    ingest(tmp_path / "log", tmp_path / "kept")
+    ingest(tmp_path / "log", tmp_path / "new", options=IngestOptions(pictures="encoded"))
+    kept, new = (open_dataset(tmp_path / name) for name in ("kept", "new"))
+    key = "observation.images."
+    codecs = [
+        [data.features[key + name]["info"]["video.codec"] for name in ("rgb", "depth")]
+        for data in (kept, new)
+    ]
+    assert codecs == [["mjpeg", "png"], ["h264", "ffv1"]]
+    depths = [np.stack(list(data.frames(0, "depth"))) for data in (kept, new)]
+    assert np.array_equal(*depths)
+
+
 def cropped(
     log: Log, step: int, now: int, image_of: tuple[slice, slice], binned: int, packed: bool
 ) -> None:

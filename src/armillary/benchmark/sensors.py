@@ -27,6 +27,7 @@ from armillary.core.files import storage_errors
 from armillary.core.progress import Progress, silent
 from armillary.core.rng import generator
 from armillary.data.ingest import ingest
+from armillary.data.sources.source import PICTURES, IngestOptions
 from armillary.data.sources.tum import DEPTH_SCALE
 from armillary.models import JEPAConfig
 from armillary.spatial import patches
@@ -78,8 +79,9 @@ def bench_sensors(
 
     Returns:
         ``frames_per_s.{rgb,rgb_points}`` and ``ratio`` of the second to the first; ``patches_ms``
-        of the whole cloud; ``ingest_frames_per_s`` of one core; machine, date, settings, every
-        repetition.
+        of the whole cloud; ``ingest_frames_per_s`` of one core, pictures kept as they came, and
+        ``ingest_encoded_frames_per_s``; ``frame_bytes.{kept,encoded}`` on disk; machine, date,
+        settings, every repetition.
 
     Raises:
         StorageError: the disk is full or not writable.
@@ -99,14 +101,22 @@ def bench_sensors(
         }
         speeds = take_turns(measures, settings.repetitions, progress)
         cutting = [_patches_s(settings, turn) for turn in range(settings.repetitions)]
-    ingesting = [_ingest_s(settings.frames, turn) for turn in range(settings.repetitions)]
+    ingesting = _ingesting(settings)
+    ingest_s = medians({way: [s for s, _ in turns] for way, turns in ingesting.items()})
+    frame_bytes = medians({way: [size for _, size in turns] for way, turns in ingesting.items()})
     middle = medians(speeds)
     return {
         "frames_per_s": rounded(middle),
         "ratio": round(middle["rgb_points"] / middle["rgb"], 3),
         "patches_ms": round(1000 * float(np.median(cutting)), 2),
-        "ingest_frames_per_s": round(settings.frames / float(np.median(ingesting)), 1),
-        "repetitions": {**speeds, "patches_s": cutting, "ingest_s": ingesting},
+        "ingest_frames_per_s": round(settings.frames / ingest_s["kept"], 1),
+        "ingest_encoded_frames_per_s": round(settings.frames / ingest_s["encoded"], 1),
+        "frame_bytes": {way: round(size / settings.frames) for way, size in frame_bytes.items()},
+        "repetitions": {
+            **speeds,
+            "patches_s": cutting,
+            **{f"ingest_{way}_s": [s for s, _ in turns] for way, turns in ingesting.items()},
+        },
         "settings": asdict(settings),
         "machine": machine,
         "date": begun,
@@ -118,11 +128,22 @@ def _patches_s(settings: SensorsBench, seed: int) -> float:
     return _core_s(lambda: patches(cloud, settings.centres, settings.near))
 
 
-def _ingest_s(frames: int, seed: int) -> float:
-    with TemporaryDirectory() as spare:
-        folder = Path(spare) / "tum"
-        write_tum(folder, frames, seed)
-        return _core_s(lambda: ingest(folder, Path(spare) / "out", "tum"))
+def _ingesting(settings: SensorsBench) -> dict[str, list[tuple[float, int]]]:
+    """Return seconds and bytes of each turn by the way that pictures are stored, in turns."""
+    found: dict[str, list[tuple[float, int]]] = {way: [] for way in PICTURES}
+    for turn in range(settings.repetitions):
+        with TemporaryDirectory() as spare:
+            folder = Path(spare) / "tum"
+            write_tum(folder, settings.frames, turn)
+            for way, turns in found.items():
+                turns.append(_ingested(folder, Path(spare) / way, way))
+    return found
+
+
+def _ingested(folder: Path, out: Path, way: str) -> tuple[float, int]:
+    """Return seconds of the core, and bytes on disk."""
+    seconds = _core_s(lambda: ingest(folder, out, "tum", options=IngestOptions(pictures=way)))
+    return seconds, sum(file.stat().st_size for file in out.rglob("*") if file.is_file())
 
 
 def _core_s(work: Callable[[], object]) -> float:

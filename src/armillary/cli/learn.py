@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
+from typing import Literal
 
 from tyro.conf import Positional, UseAppendAction
 
@@ -103,6 +104,9 @@ class Ingest(Command):
     """Topics of a robot's log to take where several would do."""
     action_topic: str = ""
     """Topic of a robot's log whose commands are the actions."""
+    pictures: Literal["kept", "encoded"] = "kept"
+    """kept: PNG and JPEG stay as they came, byte for byte, unless a lens or --max-side changes
+    them; encoded: colour as H.264, much smaller, and depth as FFV1, several times slower."""
 
     def run(self) -> Outcome:
         """Ingest; what could not be read is named, files are counted."""

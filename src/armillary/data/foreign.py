@@ -18,6 +18,7 @@ from armillary.core.errors import FormatError
 from armillary.core.values import StreamKind
 from armillary.data import layout
 from armillary.data.depth import to_millimetres
+from armillary.data.stills import in_millimetres
 from armillary.data.tables import read_table
 from armillary.data.video import MAX_PIXELS
 
@@ -61,6 +62,8 @@ def to_depth_mm(image: np.ndarray, spec: Mapping[str, Any]) -> np.ndarray:
     """
     info = spec.get("info") or {}
     pixels = str(info.get("video.pix_fmt", ""))
+    if (unit := info.get(layout.METRES_PER_UNIT)) is not None:
+        return in_millimetres(image, _unit_m(unit))
     if "16" in pixels or (not pixels and _told(info, "depth_min", None) is None):
         return image
     if pixels and "12" not in pixels:
@@ -70,6 +73,12 @@ def to_depth_mm(image: np.ndarray, spec: Mapping[str, Any]) -> np.ndarray:
         )
     codes = np.asarray(image, np.float64)
     return np.where(codes > 0, to_millimetres(_decoded_m(codes, info)), 0).astype(np.uint16)
+
+
+def _unit_m(told: Any) -> float:
+    if isinstance(told, bool) or not isinstance(told, (int, float)) or not 0 < told < np.inf:
+        raise FormatError(f"the unit of its depth, {told!r} metres, is none.")
+    return float(told)
 
 
 def _image_mm(image: np.ndarray, row: int) -> np.ndarray:

@@ -37,6 +37,7 @@ _STEPS = "meta/armillary/steps/chunk-{chunk_index:03d}/file-{file_index:03d}.par
 ACTION = "action"
 STATE = "observation.state"
 IMAGES = "observation.images."
+METRES_PER_UNIT = "video.metres_per_unit"  # of depth that keeps its own unit; ours
 LIDAR = "observation.lidar"
 TRUTH = "truth."
 BOOKKEEPING: Mapping[str, str] = {
@@ -107,19 +108,37 @@ def stream_names(features: Mapping[str, Any]) -> dict[str, tuple[str, StreamKind
     }
 
 
-def camera_spec(kind: StreamKind, shape: tuple[int, ...], fps: float | int, pixels: str) -> dict:
-    """Return the feature entry of a camera as LeRobot writes it."""
+def camera_spec(
+    kind: StreamKind,
+    shape: tuple[int, ...],
+    fps: float | int,
+    pixels: str,
+    codec: str,
+    metres_per_unit: float = 0.0,
+) -> dict:
+    """Return the feature entry of a camera as LeRobot writes it.
+
+    Args:
+        kind: ``rgb``, ``depth`` or ``segmentation``.
+        shape: of a picture.
+        fps: frames per second.
+        pixels: FFmpeg's name of the pixel format.
+        codec: FFmpeg's name.
+        metres_per_unit: of depth that keeps its own unit; 0 where it is millimetres.
+    """
     channels = 3 if kind == "rgb" else 1
     info = {
         "video.height": shape[0],
         "video.width": shape[1],
-        "video.codec": "h264" if kind == "rgb" else "ffv1",
+        "video.codec": codec,
         "video.pix_fmt": pixels,
         "video.is_depth_map": kind == "depth",
         "video.fps": fps,
         "video.channels": channels,
         "has_audio": False,
     }
+    if metres_per_unit:
+        info[METRES_PER_UNIT] = metres_per_unit
     names = ["height", "width", "channels"]
     spec = {"dtype": "video", "shape": [*shape[:2], channels], "names": names, "info": info}
     return {**spec, "is_depth_map": True} if kind == "depth" else spec

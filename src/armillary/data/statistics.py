@@ -10,6 +10,8 @@ from typing import Any
 
 import numpy as np
 
+from armillary.data.stills import Still
+
 Stats = dict[str, list]
 FRAME_STEP = 10  # pictures vary slowly: every tenth frame is counted, as an estimate
 
@@ -21,9 +23,10 @@ class FrameCounter:
         self._seen = 0
         self._parts: list[tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, int]] = []
 
-    def add(self, image: np.ndarray) -> None:
-        """Count one frame, [H W 3] or [H W]."""
+    def add(self, image: np.ndarray | Still) -> None:
+        """Count one frame, [H W 3] or [H W]; a still is decoded only if it is counted."""
         if self._seen % FRAME_STEP == 0:
+            image = np.asarray(image)
             channels = image.reshape(-1, image.shape[2] if image.ndim == 3 else 1).T
             scale = 255.0 if image.ndim == 3 else 1.0
             parts = zip(*(_moments(channel, scale) for channel in channels), strict=True)

@@ -42,6 +42,7 @@ _H264 = {
     # of the same 32 x 32 pictures a few differed. Without it files are a sixth larger.
     "x264-params": "threads=1:scenecut=0:mbtree=0",
 }
+STILL_CODECS = ("png", "mjpeg")
 _NOTHING = 1 << 62
 _FFV1 = {"level": "3", "slices": "4", "g": "1"}
 _FFV1_TINY = {"level": "1", "g": "1"}  # version 3 cannot cut pictures of a few pixels into slices
@@ -254,6 +255,12 @@ def _encode_all(container: Any, stream: Any, images: Iterable[np.ndarray], kind:
 
 
 def _packet_times(container: Any, stream: Any) -> tuple[list[int], list[int]]:
+    """Return the times of all frames and of the key frames, ascending."""
+    index = getattr(stream, "index_entries", ())  # older versions of av have none
+    if stream.codec_context.name in STILL_CODECS and len(index) == stream.frames > 0:
+        # each is a picture of its own; going through such large packets would read the whole file
+        times = sorted(entry.timestamp for entry in index)
+        return times, times
     # times alone: the packets of a long recording are as large as its file
     stamps = [(packet.pts, packet.is_keyframe) for packet in container.demux(stream)]
     pts = sorted(time for time, _ in stamps if time is not None)

@@ -27,8 +27,9 @@ from armillary.data.clouds import Clouds, Passed, write_clouds
 from armillary.data.depth import to_millimetres
 from armillary.data.finalize import finalize
 from armillary.data.statistics import FrameCounter, column_stats
+from armillary.data.stills import Still, StillForm, write_stills
 from armillary.data.tables import read_table, rows_sha256, vectors, write_table
-from armillary.data.video import encode, pixel_format
+from armillary.data.video import CODECS, encode, pixel_format
 
 CAMERAS = ("rgb", "depth", "segmentation")
 
@@ -41,13 +42,15 @@ class Frames:
         kind: ``rgb``, ``depth`` or ``segmentation``.
         images: rgb uint8 [H W 3], depth uint16 millimetres [H W] (0 invalid), labels uint8 [H W].
         intrinsics: 3x3 K in pixels, where known.
+        form: of the images if they are stills, which are kept as they are.
     """
 
     kind: StreamKind
-    images: Iterable[np.ndarray]
+    images: Iterable[np.ndarray | Still]
     unit: str = ""
     frame: str = ""
     intrinsics: np.ndarray | None = None
+    form: StillForm | None = None
 
 
 @dataclass
@@ -57,7 +60,7 @@ class _Passed:
     counter: FrameCounter = field(default_factory=FrameCounter)
     shape: tuple[int, ...] = ()
 
-    def watch(self, images: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
+    def watch(self, images: Iterable[Any]) -> Iterator[Any]:
         for image in images:
             self.shape = image.shape
             self.counter.add(image)
@@ -158,9 +161,14 @@ class DatasetWriter:
         key = layout.feature_key(name, camera.kind)
         passed = _Passed()
         path = self.path / layout.video_file(index, key)
-        count = encode(path, passed.watch(camera.images), self.fps, camera.kind)
-        pixels = pixel_format(camera.kind, passed.shape)
-        spec = layout.camera_spec(camera.kind, passed.shape, self.fps, pixels)
+        images, form = passed.watch(camera.images), camera.form
+        if form is not None:
+            count = write_stills(path, images, self.fps)
+            about = form.pixels, form.codec, form.metres_per_unit
+        else:
+            count = encode(path, images, self.fps, camera.kind)
+            about = pixel_format(camera.kind, passed.shape), CODECS[camera.kind], 0.0
+        spec = layout.camera_spec(camera.kind, passed.shape, self.fps, *about)
         return spec, count, passed.counter.stats()
 
     def _write_clouds(

@@ -35,7 +35,7 @@ from armillary.data.sources.recording import Camera, Recording, rigid, write_rec
 from armillary.data.sources.source import IngestOptions, IngestSummary
 from armillary.spatial import inverse, pose_from_quaternion
 
-OPTIONS = ("fps", "max_side", "depth_scale", "intrinsics")
+OPTIONS = ("fps", "max_side", "depth_scale", "intrinsics", "pictures")
 MODELS = (".", "sparse/0", "sparse", "colmap/sparse/0")
 PICTURES = ("images", "../images", "../../images", "input")
 _SAYS = "COLMAP's world-to-camera pose, unit quaternion wxyz"
@@ -146,7 +146,7 @@ def _sparse_depth(
         np.minimum.at(picture_m, (v[inside], u[inside]), camera[inside, 2])
         return depth_mm(picture_m / scale, scale, images[step].name)
 
-    def read(steps: Sequence[int]) -> Iterator[np.ndarray]:
+    def read(steps: Sequence[int], encoded: bool) -> Iterator[np.ndarray]:
         return (draw(step) for step in steps)
 
     return Camera("depth", read, colour.intrinsics)

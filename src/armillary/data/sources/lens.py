@@ -136,6 +136,11 @@ class Rectifier:
         """K of the pictures that come out [3 3]."""
         return self._pinhole.intrinsics
 
+    def leaves(self, lens: Lens, size: Size) -> bool:
+        """Say whether pictures of this size, taken with ``lens``, stay as they are."""
+        same = lens.is_pinhole and lens.pinhole == self._pinhole.pinhole
+        return same and size == self._pinhole.size
+
     def __call__(self, image: np.ndarray, lens: Lens, *, average: bool) -> np.ndarray:
         """Return a picture as the pinhole would have seen it.
 
@@ -144,8 +149,7 @@ class Rectifier:
             lens: in the pixels of this picture.
             average: between pixels, for colour; depth takes the nearest.
         """
-        same = lens.is_pinhole and lens.pinhole == self._pinhole.pinhole
-        if same and image.shape[:2] == self._pinhole.size:
+        if self.leaves(lens, (image.shape[0], image.shape[1])):
             return image
         along, down = self._maps_of(lens)
         how = cv2.INTER_LINEAR if average else cv2.INTER_NEAREST

@@ -30,7 +30,7 @@ from armillary.data.sources.recording import Recording, rigid, write_recordings
 from armillary.data.sources.source import IngestOptions, IngestSummary
 from armillary.spatial import opencv_from_opengl
 
-OPTIONS = ("fps", "max_side", "depth_scale", "intrinsics")
+OPTIONS = ("fps", "max_side", "depth_scale", "intrinsics", "pictures")
 FILE = "transforms.json"
 DEPTH_SCALE = 0.001
 _PINHOLES = ("OPENCV", "PINHOLE", "SIMPLE_PINHOLE", "PERSPECTIVE")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +14,9 @@ from armillary.core.errors import FormatError
 from armillary.data.resize import Size
 from armillary.data.sources.lens import Lens, Rectifier
 from armillary.data.sources.pictures import decode_depth, decode_rgb, depth_mm, read_bytes
-from armillary.data.sources.recording import Camera
+from armillary.data.sources.recording import Camera, Picture
+from armillary.data.sources.still_files import colour_form, depth_form
+from armillary.data.stills import Still, StillForm
 from armillary.data.video import MAX_PIXELS
 
 
@@ -29,11 +32,16 @@ def colour_camera(paths: Sequence[Path | None], lenses: Sequence[Lens]) -> Camer
     """
     rectify = Rectifier(_pinhole(paths, lenses, None))
 
-    def read(steps: Sequence[int]) -> Iterator[np.ndarray]:
+    def read(steps: Sequence[int], encoded: bool) -> Iterator[Picture]:
         for step in steps:
-            path = _there(paths[step])
-            image = decode_rgb(read_bytes(path), str(path))
-            yield rectify(image, lenses[step].at(_size(image), str(path)), average=True)
+            path, lens = _there(paths[step]), lenses[step]
+            data, where = read_bytes(path), str(path)
+            form = colour_form(data, where) if encoded else None
+            if form is not None and _as_it_came(rectify, lens, form, where):
+                yield Still(data, form, partial(decode_rgb, data, where))
+            else:
+                image = decode_rgb(data, where)
+                yield rectify(image, lens.at(_size(image), where), average=True)
 
     return Camera("rgb", read, rectify.intrinsics)
 
@@ -53,11 +61,19 @@ def depth_camera(
     """
     rectify = Rectifier(_pinhole(paths, lenses, metres_per_unit))
 
-    def read(steps: Sequence[int]) -> Iterator[np.ndarray]:
+    def decoded(path: Path, data: bytes) -> np.ndarray:
+        return depth_mm(_raw_depth(path, data), metres_per_unit, str(path))
+
+    def read(steps: Sequence[int], encoded: bool) -> Iterator[Picture]:
         for step in steps:
-            path = _there(paths[step])
-            image = depth_mm(_raw_depth(path), metres_per_unit, str(path))
-            yield rectify(image, lenses[step].at(_size(image), str(path)), average=False)
+            path, lens = _there(paths[step]), lenses[step]
+            data, where = read_bytes(path), str(path)
+            form = depth_form(data, metres_per_unit, where) if encoded else None
+            if form is not None and _as_it_came(rectify, lens, form, where):
+                yield Still(data, form, partial(decoded, path, data))
+            else:
+                image = decoded(path, data)
+                yield rectify(image, lens.at(_size(image), where), average=False)
 
     return Camera("depth", read, rectify.intrinsics)
 
@@ -80,12 +96,12 @@ def _pinhole(
     step = next((n for n, path in enumerate(paths) if path is not None), 0)
     path = _there(paths[step])
     depth = metres_per_unit is not None
-    image = _raw_depth(path) if depth else decode_rgb(read_bytes(path), str(path))
+    data = read_bytes(path)
+    image = _raw_depth(path, data) if depth else decode_rgb(data, str(path))
     return replace(lenses[step].at(_size(image), str(path)), distortion=())
 
 
-def _raw_depth(path: Path) -> np.ndarray:
-    data = read_bytes(path)
+def _raw_depth(path: Path, data: bytes) -> np.ndarray:
     if path.suffix != ".npy":
         return decode_depth(data, str(path))
     try:
@@ -98,6 +114,11 @@ def _raw_depth(path: Path) -> np.ndarray:
             f"{path}: depth was expected as numbers [H W], got {raw.dtype} {list(raw.shape)}."
         )
     return raw
+
+
+def _as_it_came(rectify: Rectifier, lens: Lens, form: StillForm, where: str) -> bool:
+    size = form.rows, form.columns
+    return rectify.leaves(lens.at(size, where), size)
 
 
 def _size(image: np.ndarray) -> Size:

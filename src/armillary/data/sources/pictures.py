@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import io
 import warnings
-from functools import lru_cache
 from pathlib import Path
 
 import cv2
@@ -19,6 +18,7 @@ from PIL import Image
 from armillary.core.errors import FormatError
 from armillary.data import layout
 from armillary.data.depth import FARTHEST_MM, to_millimetres
+from armillary.data.stills import in_millimetres
 from armillary.data.video import MAX_PIXELS
 
 MAX_FILE_BYTES = 512 << 20
@@ -101,14 +101,8 @@ def depth_mm(raw: np.ndarray, metres_per_unit: float, where: str) -> UInt16[np.n
             f"{metres_per_unit:g} m. Pass --depth-scale, e.g. 0.001 where depth is in millimetres."
         )
     if raw.dtype == np.uint16:
-        return _millimetres_of(metres_per_unit)[raw]
+        return in_millimetres(raw, metres_per_unit)
     return to_millimetres(np.asarray(raw, np.float64) * metres_per_unit)
-
-
-@lru_cache(maxsize=4)
-def _millimetres_of(metres_per_unit: float) -> UInt16[np.ndarray, " 65536"]:
-    """Return the millimetres of every number that 16 bits hold: five times faster for a picture."""
-    return to_millimetres(np.arange(1 << 16, dtype=np.float64) * metres_per_unit)
 
 
 def _decoded(data: bytes, how: int, where: str) -> np.ndarray:

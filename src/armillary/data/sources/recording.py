@@ -12,6 +12,7 @@ from __future__ import annotations
 import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -24,8 +25,9 @@ from armillary.core.files import replacing_folder, storage_errors
 from armillary.core.progress import Progress
 from armillary.core.values import Episode, Stream, StreamKind
 from armillary.data.resize import Size, resized, resized_lens, within_side
-from armillary.data.sources.source import IngestOptions, IngestSummary
+from armillary.data.sources.source import KEPT, IngestOptions, IngestSummary
 from armillary.data.sources.stamps import period_ns, stretches, thinned
+from armillary.data.stills import Still, StillForm, repacked
 from armillary.data.writer import DatasetWriter, Frames
 from armillary.spatial import check_pose, nearest_rotation, pose_from_parts
 
@@ -43,6 +45,9 @@ class _BrokenPictureError(FormatError):
         self.step = step
 
 
+Picture = np.ndarray | Still
+
+
 @dataclass(frozen=True)
 class Camera:
     """One camera of a recording.
@@ -50,12 +55,13 @@ class Camera:
     Attributes:
         kind: ``rgb`` or ``depth``.
         read: gives the pictures of some steps, ascending: rgb uint8 [H W 3] or depth uint16
-            millimetres [H W], all of one size.
+            millimetres [H W], all of one size. The second argument says whether those that need no
+            change may be stills, encoded as they came.
         intrinsics: K of these pictures [3 3].
     """
 
     kind: StreamKind
-    read: Callable[[Sequence[int]], Iterator[np.ndarray]]
+    read: Callable[[Sequence[int], bool], Iterator[Picture]]
     intrinsics: np.ndarray
 
 
@@ -171,6 +177,7 @@ class _Border:
         self.written = self.frames = 0
         self._rate = 0.0  # steps per second of the first recording
         self._streams: dict[str, Layout] = {}
+        self._forms: dict[str, StillForm | None] = {}  # of each camera's pictures, if kept as such
 
     def write(self, recording: Recording) -> list[str]:
         """Write the stretches of a recording; return sentences about what was left out."""
@@ -182,7 +189,7 @@ class _Border:
             raise
 
     def _begin_anew(self) -> None:
-        self.writer, self._streams = None, {}
+        self.writer, self._streams, self._forms = None, {}, {}
         with storage_errors(self.path):
             for entry in self.path.iterdir():
                 shutil.rmtree(entry) if entry.is_dir() else entry.unlink()
@@ -247,7 +254,7 @@ class _Border:
         return thinned(recording.time_ns[part], fps)
 
     def _write_part(self, recording: Recording, steps: np.ndarray, *, whole: bool) -> None:
-        cameras = {name: self._frames(cam, steps) for name, cam in recording.cameras.items()}
+        cameras = {n: self._frames(n, camera, steps) for n, camera in recording.cameras.items()}
         sizes: dict[str, Layout] = {name: size for name, (size, _) in cameras.items()}
         numbers = {name: stream.values for name, stream in recording.others.items()}
         if recording.actions is not None:
@@ -268,16 +275,19 @@ class _Border:
         self.written += 1
         self.frames += len(steps)
 
-    def _frames(self, camera: Camera, steps: np.ndarray) -> tuple[Size, Frames]:
+    def _frames(self, name: str, camera: Camera, steps: np.ndarray) -> tuple[Size, Frames]:
         chosen = [int(step) for step in steps]
-        first = next(_pictures(camera, chosen[:1]))
+        first = next(_pictures(camera, chosen[:1], self.options.pictures == KEPT))
         before = (first.shape[0], first.shape[1])
         size = within_side(before, self.options.max_side)
+        kept = isinstance(first, Still) and size == before
+        form = self._forms.setdefault(name, first.form if kept else None)
         colour = camera.kind == "rgb"
-        images = (resized(image, size, colour) for image in _pictures(camera, chosen))
+        pictures = _pictures(camera, chosen, form is not None)
+        images = (_fitted(picture, size, colour, form) for picture in pictures)
         lens = resized_lens(camera.intrinsics, before, size)
         unit = "" if colour else "m"
-        return size, Frames(camera.kind, images, unit, "camera", lens)
+        return size, Frames(camera.kind, images, unit, "camera", lens, form)
 
     def _check_rate(self, name: str, rate: float) -> None:
         chosen = self.writer is None or self.options.fps is not None
@@ -299,15 +309,36 @@ class _Border:
         )
 
 
-def _pictures(camera: Camera, steps: Sequence[int]) -> Iterator[np.ndarray]:
+def _pictures(camera: Camera, steps: Sequence[int], encoded: bool) -> Iterator[Picture]:
     """Yield the pictures of some steps; what goes wrong says at which of them."""
     done = 0
     try:
-        for image in camera.read(steps):
-            yield image
+        for picture in camera.read(steps, encoded):
+            if isinstance(picture, Still):
+                yield replace(picture, decode=partial(_decoded, picture, steps[done]))
+            else:
+                yield picture
             done += 1
     except FormatError as error:
         raise _BrokenPictureError(str(error), steps[min(done, len(steps) - 1)]) from error
+
+
+def _decoded(still: Still, step: int) -> np.ndarray:
+    try:
+        return still.decode()
+    except FormatError as error:
+        raise _BrokenPictureError(str(error), step) from error
+
+
+def _fitted(picture: Picture, size: Size, average: bool, form: StillForm | None) -> Picture:
+    """Return a picture of this size; of this form, where those of its camera are kept encoded.
+
+    One that came otherwise than the first of its camera is encoded anew.
+    """
+    if form is not None and isinstance(picture, Still) and picture.form == form:
+        return picture
+    image = resized(np.asarray(picture), size, average)
+    return image if form is None else repacked(image, form)
 
 
 def _lost(recording: Recording, kept: int) -> str:

@@ -29,7 +29,7 @@ from armillary.data.sources.source import IngestOptions, IngestSummary
 from armillary.data.sources.stamps import matched
 from armillary.data.sources.text_files import numbers
 
-OPTIONS = ("fps", "max_side", "tolerance_s", "depth_scale", "intrinsics")
+OPTIONS = ("fps", "max_side", "tolerance_s", "depth_scale", "intrinsics", "pictures")
 DEPTH_SCALE = 0.001
 COLOURS, DEPTHS = ("color", "rgb", "image", "colour"), ("depth",)
 _SAYS = "camera-to-world 4x4 in metres, OpenCV axes (ScanNet pose/*.txt, Redwood *.log)"

@@ -16,6 +16,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -27,10 +28,10 @@ from armillary.core.progress import Progress
 from armillary.core.values import Stream
 from armillary.data.resize import Size
 from armillary.data.sources.lens import Rectifier
-from armillary.data.sources.recording import Camera, Recording, write_recordings
+from armillary.data.sources.recording import Camera, Picture, Recording, write_recordings
 from armillary.data.sources.ros_bag import Bag, find_bags, is_bag
 from armillary.data.sources.ros_frames import FrameTree
-from armillary.data.sources.ros_images import colour_of, depth_of
+from armillary.data.sources.ros_images import colour_of, depth_of, still_of
 from armillary.data.sources.ros_topics import (
     TRANSFORMS,
     CameraTopic,
@@ -52,9 +53,11 @@ from armillary.data.sources.ros_vectors import (
 from armillary.data.sources.source import IngestOptions, IngestSummary
 from armillary.data.sources.stamps import ApartError, held, matched, period_ns
 from armillary.data.sources.video_folder import SUFFIXES
+from armillary.data.stills import Still
 
 OPTIONS = (
     "fps", "max_side", "tolerance_s", "depth_scale", "intrinsics", "topics", "action_topic",
+    "pictures",
 )  # fmt: skip
 
 
@@ -147,9 +150,17 @@ def _camera(
     first = picture(bag.first(topic.name))
     rectify = Rectifier(replace(topic.lenses.at(_size(first), where), distortion=()))
 
-    def read_some(steps: Sequence[int]) -> Iterator[np.ndarray]:
+    def read_some(steps: Sequence[int], encoded: bool) -> Iterator[Picture]:
         with Bag(path) as again:
             for message in _numbered(again, topic.name, [int(ordinals[step]) for step in steps]):
+                depth, scale = name != "rgb", options.depth_scale
+                found = still_of(message, depth, scale, where) if encoded else None
+                if found is not None:
+                    data, form = found
+                    size = form.rows, form.columns
+                    if rectify.leaves(topic.lenses.at(size, where), size):
+                        yield Still(data, form, partial(picture, message))
+                        continue
                 image = picture(message)
                 lens = topic.lenses.at(_size(image), where)
                 yield rectify(image, lens, average=name == "rgb")

@@ -12,6 +12,8 @@ from jaxtyping import UInt8, UInt16
 
 from armillary.core.errors import FormatError
 from armillary.data.sources.pictures import decode_depth, decode_rgb, depth_mm
+from armillary.data.sources.still_files import colour_form, depth_form
+from armillary.data.stills import MILLIMETRE, StillForm
 from armillary.data.video import MAX_PIXELS
 
 IMAGE = "sensor_msgs/msg/Image"
@@ -80,7 +82,8 @@ def depth_of(message: Any, scale: float | None, where: str) -> UInt16[np.ndarray
         FormatError: an unknown encoding, a unit that cannot be, or fewer bytes than needed.
     """
     if hasattr(message, "format"):
-        return depth_mm(_unpacked(message, where), scale or 0.001, where)
+        raw = decode_depth(_depth_file(message, where), where)
+        return depth_mm(raw, scale or MILLIMETRE, where)
     if message.encoding not in _DEPTHS:
         raise _unknown(message.encoding, where)
     kind, unit = _DEPTHS[message.encoding]
@@ -89,13 +92,34 @@ def depth_of(message: Any, scale: float | None, where: str) -> UInt16[np.ndarray
     return depth_mm(raw, scale or unit, where)
 
 
-def _unpacked(message: Any, where: str) -> np.ndarray:
+def still_of(
+    message: Any, depth: bool, scale: float | None, where: str
+) -> tuple[bytes, StillForm] | None:
+    """Return a CompressedImage that can be kept as it came, and its form; None for all others.
+
+    Args:
+        message: of ROS.
+        depth: whether it is depth.
+        scale: metres of one unit; None for millimetres.
+        where: bag and topic, for the sentence.
+
+    Raises:
+        FormatError: an unknown encoding, or damaged.
+    """
+    if not hasattr(message, "format"):
+        return None
+    data = _depth_file(message, where) if depth else bytes(message.data)
+    form = depth_form(data, scale or MILLIMETRE, where) if depth else colour_form(data, where)
+    return None if form is None else (data, form)
+
+
+def _depth_file(message: Any, where: str) -> bytes:
     data = bytes(message.data)
     if "compressedDepth" in message.format:
         if "32FC1" in message.format:
             raise _unknown(message.format, where)
-        data = data[_COMPRESSED_DEPTH_HEADER:]
-    return decode_depth(data, where)
+        return data[_COMPRESSED_DEPTH_HEADER:]
+    return data
 
 
 def _rows(message: Any, pixel_bytes: int, where: str) -> np.ndarray:

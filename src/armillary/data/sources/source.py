@@ -14,11 +14,13 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Protocol
 
-from armillary.core.errors import ConfigError
+from armillary.core.errors import ConfigError, unknown_name
 from armillary.core.progress import Progress
 from armillary.data import layout
 from armillary.data.sources.cloud import metres_per
 
+KEPT = "kept"
+PICTURES = (KEPT, "encoded")
 Skipped = tuple[tuple[Path, str], ...]
 
 
@@ -60,6 +62,8 @@ class IngestOptions:
         intrinsics: fx, fy, cx, cy in pixels (pixel centres at integers), instead of the source's.
         topics: topics of a robot's log to prefer where several would do.
         action_topic: topic of a robot's log whose commands are the actions; empty for none.
+        pictures: ``kept`` keeps PNG and JPEG as they came, in their bytes, where their lens and
+            size allow it; ``encoded`` makes H.264 of colour, much smaller, and FFV1 of depth.
 
     Raises:
         ConfigError: one that cannot be.
@@ -75,6 +79,7 @@ class IngestOptions:
     intrinsics: tuple[float, float, float, float] | None = None
     topics: tuple[str, ...] = ()
     action_topic: str = ""
+    pictures: str = KEPT
 
     def __post_init__(self) -> None:
         fps, side, scale, lens = self.fps, self.max_side, self.depth_scale, self.intrinsics
@@ -91,6 +96,8 @@ class IngestOptions:
                 "--intrinsics are fx fy cx cy in pixels, the focal lengths above 0, got "
                 f"{' '.join(f'{number:g}' for number in lens)}."
             )
+        if self.pictures not in PICTURES:
+            raise unknown_name("way to store pictures", self.pictures, PICTURES)
         metres_per(self.unit)
 
 

@@ -29,7 +29,7 @@ from armillary.data.sources.stamps import matched, nanoseconds
 from armillary.data.sources.text_files import read_text
 from armillary.spatial import pose_from_quaternion
 
-OPTIONS = ("fps", "max_side", "tolerance_s", "depth_scale", "intrinsics")
+OPTIONS = ("fps", "max_side", "tolerance_s", "depth_scale", "intrinsics", "pictures")
 DEPTH_SCALE = 1 / 5000
 POSES = "groundtruth.txt"
 PAIRS = ("associations.txt", "associate.txt", "association.txt")

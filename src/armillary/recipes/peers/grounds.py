@@ -93,7 +93,7 @@ _PUSHER = {"collection": "strokes"}
 _STROKES = {
     "record_settings": _PUSHER,
     "world_settings": _PUSHER,
-    "recorded": 3000,
+    "recorded": 6000,
     "seconds": 1800.0,
 }
 _CUBE = {**_QUICK, "recorded": 500, "seconds": 450.0}  # a picture of it takes 30 ms
