@@ -17,10 +17,12 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from armillary.core.errors import ConfigError, DatasetError, FormatError
-from armillary.data import IngestOptions, ingest, open_dataset, verify
+from armillary.data import IngestOptions, describe, ingest, open_dataset, verify
+from armillary.data.encoded import decode_rgb, in_millimetres
 from armillary.data.layout import INFO, METRES_PER_UNIT, video_file
 from armillary.data.sources.still_files import colour_form, depth_form
 from armillary.data.stills import Still, StillForm, repacked, write_stills
+from armillary.data.writer import DatasetWriter
 
 STEPS, ROWS, COLUMNS = 12, 30, 40  # more pictures than are counted for the statistics
 ENCODED = IngestOptions(pictures="encoded")
@@ -93,7 +95,7 @@ def test_every_byte_of_the_pictures_is_kept_and_nothing_of_them_is_lost(tmp_path
     assert ingest(source, out).frames == STEPS
     for key in ("rgb", "depth"):
         assert packets(out, key) == [(source / f"{key}/{n}.png").read_bytes() for n in range(STEPS)]
-        assert codec(out, key) == "png"
+        assert codec(out, key) == describe(out)["streams"][key]["codec"] == "png"
     assert np.array_equal(pictures(out, "rgb"), [colour(n) for n in range(STEPS)])
     assert np.array_equal(pictures(out, "depth"), [millimetres(depth(n)) for n in range(STEPS)])
     assert verify(out).ok
@@ -206,6 +208,69 @@ def test_a_damaged_picture_cuts_the_recording_and_is_named(tmp_path):
     assert "depth/4.png: cannot be decoded as a picture; it is damaged" in summary.left_out[0][1]
 
 
+@pytest.mark.parametrize("part", ["scan", "quantisation", "code"])
+def test_a_damaged_jpeg_cuts_the_recording_and_is_named(tmp_path, part):
+    whole = jpeg(colour(5))
+    scan, table, code = (whole.index(mark) for mark in (b"\xff\xda", b"\xff\xdb", b"\xff\xc4"))
+    (length,) = struct.unpack_from(">H", whole, table + 2)
+    damaged = {
+        "scan": whole[:scan] + b"\xff\xd9",
+        "quantisation": whole[:table] + whole[table + 2 + length :],
+        "code": whole[: code + 5] + b"\xff" * 16 + whole[code + 21 :],
+    }
+    files = {n: jpeg(colour(n)) for n in range(STEPS)} | {5: damaged[part]}
+    summary = ingest(tum(tmp_path / "in", rgb=files), tmp_path / "out")
+    assert (summary.written, summary.frames) == (2, STEPS - 1)
+    assert "rgb/5.png: cannot be decoded as a picture" in summary.left_out[0][1]
+    assert len(list(open_dataset(tmp_path / "out").frames(0, "rgb"))) == 5
+
+
+def test_a_damaged_first_picture_does_not_decide_the_form(tmp_path):
+    bad = jpeg(colour(0))
+    bad = bad[: bad.index(b"\xff\xda")] + b"\xff\xd9"
+    folder = tum(tmp_path / "in", rgb={1: bad})
+    (folder / "depth.txt").write_text((folder / "depth.txt").read_text().split("\n", 1)[1])
+    assert ingest(folder, tmp_path / "out").frames == STEPS - 2  # the first step has no depth
+    assert codec(tmp_path / "out", "rgb") == "png"
+
+
+def rewritten(picture: bytes, pixels: bytes) -> bytes:
+    """A PNG with another compressed stream, and right checksums: what a bad writer makes."""
+    body = b"IDAT" + pixels
+    chunk = struct.pack(">I", len(pixels)) + body + struct.pack(">I", zlib.crc32(body))
+    return picture[:33] + chunk + picture[-12:]
+
+
+@pytest.mark.parametrize("key", ["rgb", "depth"])
+@pytest.mark.parametrize("stream", ["half", "few rows", "filter", "empty"])
+def test_what_a_bad_writer_made_is_an_error_and_never_another_picture(tmp_path, key, stream):
+    row = COLUMNS * (3 if key == "rgb" else 2) + 1
+    packed = {
+        "half": zlib.compress(bytes(row * ROWS))[:-9],
+        "few rows": zlib.compress(bytes(row * 5)),
+        "filter": zlib.compress(b"\x09" + bytes(row * ROWS - 1)),
+        "empty": b"",
+    }
+    data = rewritten(png(colour(5) if key == "rgb" else depth(5)), packed[stream])
+    ingest(tum(tmp_path / "in", **{key: {5: data}}), tmp_path / "out")
+    with pytest.raises(DatasetError, match=r"episode 0: .*frame 5: cannot be decoded"):
+        pictures(tmp_path / "out", key)
+    assert len(list(open_dataset(tmp_path / "out").frames(0, key, [4, 6]))) == 2
+
+
+@pytest.mark.parametrize(
+    "comment",
+    [b"Intel(R) JPEG Library, version 1", b"Metasoft MJPEG Codec", b"CS=ITU601", b"hello"],
+    ids=["intel", "metasoft", "levels", "any"],
+)
+def test_jpeg_with_a_comment_is_not_kept(comment):
+    """FFmpeg turns such pictures round, or takes their levels otherwise."""
+    data = jpeg(colour(0))
+    segment = b"\xff\xfe" + struct.pack(">H", len(comment) + 2) + comment
+    assert colour_form(data, "x") is not None
+    assert colour_form(data[:2] + segment + data[2:], "x") is None
+
+
 def test_depth_in_the_wrong_unit_is_refused_though_it_could_be_kept(tmp_path):
     options = IngestOptions(depth_scale=1.0)
     with pytest.raises(FormatError, match=r"metres \(median\) cannot be"):
@@ -221,6 +286,15 @@ def test_a_unit_that_is_none_is_refused(tmp_path, unit):
     file.write_text(json.dumps(told))
     with pytest.raises(DatasetError, match=r"the unit of its depth, .* is none"):
         pictures(tmp_path / "out", "depth")
+
+
+def test_a_rate_or_a_side_that_no_video_has_is_refused(tmp_path):
+    with pytest.raises(ConfigError, match=r"0\.001 to 10,000 frames per second, got fps=0\.0004"):
+        DatasetWriter(tmp_path / "slow", 0.0004)
+    wide = png(np.zeros((1, 65536, 3), np.uint8))
+    assert colour_form(wide, "x") is None
+    with pytest.raises(FormatError, match="65536x1 is refused; at most"):
+        decode_rgb(wide, "x")
 
 
 def test_an_unknown_way_to_store_pictures_is_refused():
@@ -283,15 +357,24 @@ def test_png_of_rows_in_turns_and_moving_png_are_not_kept():
     assert _depth_form(plain, "x") is not None
 
 
-def test_depth_is_repacked_exactly_or_refused():
-    form = StillForm("png", "gray16be", ROWS, COLUMNS, 0.0002)
-    millimetres = np.arange(ROWS * COLUMNS, dtype=np.uint16).reshape(ROWS, COLUMNS)
-    still = repacked(millimetres, form)
-    assert depth_form(still.data, 0.0002, "x") == form
-    units = cv2.imdecode(np.frombuffer(still.data, np.uint8), cv2.IMREAD_UNCHANGED)
-    assert np.array_equal(units, millimetres * 5)
-    with pytest.raises(FormatError, match=r"20\.0 m does not fit 16 bits of 0\.0002 m"):
-        repacked(np.full((ROWS, COLUMNS), 20_000, np.uint16), form)
+@pytest.mark.parametrize("unit", [0.0001, 0.0002, 0.00025, 0.0005, 0.001, 0.01], ids=str)
+def test_depth_is_repacked_exactly(unit):
+    """The farthest number, too, whose millimetres may round up beyond it."""
+    form = StillForm("png", "gray16be", ROWS, COLUMNS, unit)
+    units = depth(0) // 2
+    units[0, :3] = 0, 1, min(65535, round(65.535 / unit))
+    wanted = in_millimetres(units, unit)
+    data = repacked(wanted, form).data
+    assert depth_form(data, unit, "x") == form
+    found = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
+    assert np.array_equal(in_millimetres(found, unit), wanted)
+
+
+@pytest.mark.parametrize(("unit", "most"), [(0.0002, 20_000), (0.01, 1234)], ids=["far", "fine"])
+def test_depth_that_a_unit_cannot_hold_is_refused(unit, most):
+    form = StillForm("png", "gray16be", ROWS, COLUMNS, unit)
+    with pytest.raises(FormatError, match=r"does not fit the unit of the pictures before it"):
+        repacked(np.full((ROWS, COLUMNS), most, np.uint16), form)
 
 
 def test_a_video_of_stills_has_one_form_and_at_least_one_picture(tmp_path):

@@ -84,6 +84,9 @@ def test_a_lens_for_each_picture_is_drawn_as_one(tmp_path):
     episode = open_dataset(tmp_path / "out").read(0)
     assert np.allclose(episode.streams["rgb"].intrinsics, scene.K)
     scene.check(episode, list(range(STEPS)), 0.08, colour=None)
+    features = open_dataset(tmp_path / "out").features.values()
+    codecs = {one["info"]["video.codec"] for one in features if one["dtype"] == "video"}
+    assert codecs == {"h264", "ffv1"}  # the first picture alone could have been kept
     error = np.abs(episode.streams["rgb"].values[-1].astype(int) - scene.rgb(STEPS - 1))
     assert error[10:-10, 10:-10].mean() <= 4
     last = episode.streams["depth"].values[-1]  # a longer lens saw less: the rim is invalid

@@ -22,8 +22,9 @@ from armillary.data import layout
 from armillary.data.clouds import padded, read_clouds
 from armillary.data.depth import to_metres
 from armillary.data.foreign import image_frames, license_of, to_depth_mm
+from armillary.data.stills import StillsReader
 from armillary.data.tables import array, read_table
-from armillary.data.video import VideoReader
+from armillary.data.video import STILL_CODECS, VideoReader
 
 MAX_EPISODE_BYTES = 8 << 30  # what ``read`` may hold in memory; ``prepare`` has no such limit
 CAMERAS = ("rgb", "depth", "segmentation")
@@ -348,7 +349,9 @@ class Dataset:
         """Return the open file of a camera; the last one of each camera is kept open."""
         path = self.path / self._file(f"videos/{key}", index)
         if key not in self._shelf or self._shelf[key].path != path:
-            self._shelf[key] = VideoReader(path, self.names[key][1])
+            codec = (self.features[key].get("info") or {}).get("video.codec")
+            reader = StillsReader if self.is_ours and codec in STILL_CODECS else VideoReader
+            self._shelf[key] = reader(path, self.names[key][1])
         return self._shelf[key]
 
 

@@ -18,7 +18,7 @@ from armillary.core.errors import FormatError
 from armillary.core.values import StreamKind
 from armillary.data import layout
 from armillary.data.depth import to_millimetres
-from armillary.data.stills import in_millimetres
+from armillary.data.encoded import in_millimetres
 from armillary.data.tables import read_table
 from armillary.data.video import MAX_PIXELS
 

@@ -8,24 +8,23 @@ Axes: H W image.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 import av
 import cv2
 import numpy as np
-from jaxtyping import UInt16
 
 from armillary.core.errors import FormatError
 from armillary.core.files import replacing
-from armillary.data.depth import to_millimetres
-from armillary.data.video import rate
+from armillary.core.values import StreamKind
+from armillary.data.encoded import MILLIMETRE, decode_depth, decode_rgb, in_millimetres
+from armillary.data.video import VideoReader, decoding, rate
 
-MILLIMETRE = 0.001
 _REPACKED_QUALITY = 95
+_MOST = 65535
 
 
 @dataclass(frozen=True)
@@ -105,6 +104,32 @@ def write_stills(path: Path, stills: Iterable[Still], fps: float | int) -> int:
     return count
 
 
+class StillsReader(VideoReader):
+    """A video of stills, whose pictures are decoded as picture files are.
+
+    So a damaged one is an error, where video decoders may show the picture before it instead.
+    """
+
+    def __init__(self, path: Path, kind: StreamKind) -> None:
+        super().__init__(path, kind)
+        self._decode_file = decode_rgb if kind == "rgb" else decode_depth
+        self._packets: Iterator[Any] = iter(())
+        self._next = -1  # index of the packet that comes next; going on from it needs no seek
+
+    def _picture(self, index: int) -> np.ndarray:
+        self._check_index(index)
+        with decoding(self.path):
+            if index != self._next:
+                self._container.seek(self._pts[index], stream=self._stream, backward=True)
+                self._packets = self._container.demux(self._stream)
+            for packet in self._packets:
+                if packet.pts is not None and packet.pts >= self._pts[index]:
+                    self._next = index + 1
+                    return self._decode_file(bytes(packet), f"{self.path}: frame {index}")
+        self._next = -1
+        raise FormatError(f"{self.path}: frame {index} of {len(self)} cannot be decoded.")
+
+
 def repacked(image: np.ndarray, form: StillForm) -> Still:
     """Return a decoded picture in the form that the others of its video have.
 
@@ -113,42 +138,37 @@ def repacked(image: np.ndarray, form: StillForm) -> Still:
         form: PNG loses nothing; JPEG is written at quality 95.
 
     Raises:
-        FormatError: depth that does not fit 16 bits of the form's unit.
+        FormatError: depth that the form's unit cannot hold exactly.
     """
     if form.metres_per_unit:
-        image = _in_units(image, form.metres_per_unit)
-        _, data = cv2.imencode(".png", image)
+        data = _file(".png", _in_units(image, form.metres_per_unit))
     elif form.codec == "png":
-        _, data = cv2.imencode(".png", cv2.cvtColor(image, cv2.COLOR_RGB2BGR))
+        data = _file(".png", cv2.cvtColor(image, cv2.COLOR_RGB2BGR))
     else:
         sampling = getattr(cv2, f"IMWRITE_JPEG_SAMPLING_FACTOR_{form.pixels[4:7]}")
         how = [cv2.IMWRITE_JPEG_QUALITY, _REPACKED_QUALITY]
         how += [cv2.IMWRITE_JPEG_SAMPLING_FACTOR, sampling]
-        _, data = cv2.imencode(".jpg", cv2.cvtColor(image, cv2.COLOR_RGB2BGR), how)
-    return Still(data.tobytes(), form, lambda: image)
+        data = _file(".jpg", cv2.cvtColor(image, cv2.COLOR_RGB2BGR), how)
+    return Still(data, form, lambda: image)
 
 
-def in_millimetres(
-    units: UInt16[np.ndarray, "H W"], metres_per_unit: float
-) -> UInt16[np.ndarray, "H W"]:
-    """Return stored depth in millimetres; 0 where it is invalid or beyond what 16 bits hold."""
-    return units if metres_per_unit == MILLIMETRE else _table(metres_per_unit)[units]
-
-
-@lru_cache(maxsize=4)
-def _table(metres_per_unit: float) -> UInt16[np.ndarray, " 65536"]:
-    """Return the millimetres of every number that 16 bits hold: five times faster for a picture."""
-    return to_millimetres(np.arange(1 << 16, dtype=np.float64) * metres_per_unit)
+def _file(suffix: str, image: np.ndarray, how: Sequence[int] = ()) -> bytes:
+    done, data = cv2.imencode(suffix, image, how)
+    if not done:
+        raise FormatError(f"A picture of {image.shape} could not be encoded as {suffix}.")
+    return data.tobytes()
 
 
 def _in_units(millimetres: np.ndarray, metres_per_unit: float) -> np.ndarray:
-    units = np.rint(millimetres * (MILLIMETRE / metres_per_unit))
-    if units.max() >= 1 << 16:
+    whole = np.rint(millimetres * (MILLIMETRE / metres_per_unit))
+    units = whole.clip(max=_MOST).astype(np.uint16)  # the farthest number may round up beyond it
+    if not np.array_equal(in_millimetres(units, metres_per_unit), millimetres):
         raise FormatError(
-            f"a depth of {millimetres.max() / 1000:.1f} m does not fit 16 bits of "
-            f"{metres_per_unit:g} m, the unit of the pictures before it."
+            f"a depth of up to {millimetres.max() / 1000:.1f} m does not fit the unit of the "
+            f"pictures before it, {metres_per_unit:g} m; pass --pictures encoded, which makes "
+            "millimetres of all."
         )
-    return units.astype(np.uint16)
+    return units
 
 
 def _add_stream(container: Any, form: StillForm, fps: float | int) -> Any:

@@ -109,6 +109,9 @@ def _described_streams(dataset: Dataset) -> dict[str, dict[str, Any]]:
     }
     for name in dataset.clouds:
         described[name]["columns"] = list(dataset.columns(name))
+    for key, (name, _) in dataset.names.items():
+        if codec := (dataset.features[key].get("info") or {}).get("video.codec"):
+            described[name]["codec"] = codec
     return described
 
 

@@ -3,6 +3,7 @@
 Colour is H.264 with a short group of pictures and no B frames (fast random access); depth and
 labels are FFV1, which loses nothing. Both go into mp4 (FFmpeg writes and reads FFV1 there), so
 LeRobot's one path pattern holds for all cameras. One thread everywhere: same frames, same bytes.
+Pictures that stay as they came are in ``stills``.
 
 Axes: T time, H W image.
 """
@@ -89,8 +90,8 @@ def pixel_format(kind: StreamKind, shape: Sequence[int]) -> str:
 class VideoReader:
     """An open video file from which frames are taken by index, each exactly.
 
-    The file is demuxed once when opened (no decoding) to learn the time of every frame. Not to be
-    shared between threads, nor carried over a fork.
+    The file is demuxed once when opened (no decoding) to learn the time of every frame; of PNG and
+    JPEG the index alone is read. Not to be shared between threads, nor carried over a fork.
     """
 
     def __init__(self, path: Path, kind: StreamKind = "rgb") -> None:
@@ -134,16 +135,22 @@ class VideoReader:
         shown, picture = -1, np.empty(0)
         for index in map(operator.index, indices):
             if index != shown:
-                shown, picture = index, self._convert(self._decode(index))
+                shown, picture = index, self._picture(index)
             yield picture
 
     def close(self) -> None:
         """Close the file."""
         self._container.close()
 
-    def _decode(self, index: int) -> av.VideoFrame:
+    def _picture(self, index: int) -> np.ndarray:
+        return self._convert(self._decode(index))
+
+    def _check_index(self, index: int) -> None:
         if not 0 <= index < len(self._pts):
             raise FormatError(f"{self.path}: frame {index} of {len(self)} does not exist.")
+
+    def _decode(self, index: int) -> av.VideoFrame:
+        self._check_index(index)
         with decoding(self.path):
             if self._decoded >= index or self._key_before(index) > self._decoded + 1:
                 self._seek(index)

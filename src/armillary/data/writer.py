@@ -29,7 +29,7 @@ from armillary.data.finalize import finalize
 from armillary.data.statistics import FrameCounter, column_stats
 from armillary.data.stills import Still, StillForm, write_stills
 from armillary.data.tables import read_table, rows_sha256, vectors, write_table
-from armillary.data.video import CODECS, encode, pixel_format
+from armillary.data.video import CODECS, encode, pixel_format, rate
 
 CAMERAS = ("rgb", "depth", "segmentation")
 
@@ -90,8 +90,8 @@ class DatasetWriter:
         task: str = "",
         about: Mapping[str, Any] | None = None,
     ) -> None:
-        if not 0 < fps < 10_000:
-            raise ConfigError(f"A dataset needs frames per second above 0, got fps={fps}.")
+        if not 0 < fps < 10_000 or not rate(fps):
+            raise ConfigError(f"A dataset needs 0.001 to 10,000 frames per second, got fps={fps}.")
         self.path = Path(path)
         self.fps = int(fps) if float(fps).is_integer() else float(fps)
         settings = {"fps": self.fps, "robot_type": robot_type, "task": task}
@@ -164,11 +164,12 @@ class DatasetWriter:
         images, form = passed.watch(camera.images), camera.form
         if form is not None:
             count = write_stills(path, images, self.fps)
-            about = form.pixels, form.codec, form.metres_per_unit
+            pixels, codec = form.pixels, form.codec
         else:
             count = encode(path, images, self.fps, camera.kind)
-            about = pixel_format(camera.kind, passed.shape), CODECS[camera.kind], 0.0
-        spec = layout.camera_spec(camera.kind, passed.shape, self.fps, *about)
+            pixels, codec = pixel_format(camera.kind, passed.shape), CODECS[camera.kind]
+        unit = form.metres_per_unit if form is not None else 0.0
+        spec = layout.camera_spec(camera.kind, passed.shape, self.fps, pixels, codec, unit)
         return spec, count, passed.counter.stats()
 
     def _write_clouds(

@@ -146,7 +146,7 @@ def _sparse_depth(
         np.minimum.at(picture_m, (v[inside], u[inside]), camera[inside, 2])
         return depth_mm(picture_m / scale, scale, images[step].name)
 
-    def read(steps: Sequence[int], encoded: bool) -> Iterator[np.ndarray]:
+    def read(steps: Sequence[int], _stills: bool) -> Iterator[np.ndarray]:
         return (draw(step) for step in steps)
 
     return Camera("depth", read, colour.intrinsics)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -11,12 +11,14 @@ from pathlib import Path
 import numpy as np
 
 from armillary.core.errors import FormatError
+from armillary.core.values import StreamKind
+from armillary.data.encoded import decode_depth, decode_rgb
 from armillary.data.resize import Size
 from armillary.data.sources.lens import Lens, Rectifier
-from armillary.data.sources.pictures import decode_depth, decode_rgb, depth_mm, read_bytes
+from armillary.data.sources.pictures import depth_mm, read_bytes
 from armillary.data.sources.recording import Camera, Picture
+from armillary.data.sources.seen import Seen
 from armillary.data.sources.still_files import colour_form, depth_form
-from armillary.data.stills import Still, StillForm
 from armillary.data.video import MAX_PIXELS
 
 
@@ -30,20 +32,13 @@ def colour_camera(paths: Sequence[Path | None], lenses: Sequence[Lens]) -> Camer
     Raises:
         FormatError: the first file cannot be read.
     """
-    rectify = Rectifier(_pinhole(paths, lenses, None))
 
-    def read(steps: Sequence[int], encoded: bool) -> Iterator[Picture]:
-        for step in steps:
-            path, lens = _there(paths[step]), lenses[step]
-            data, where = read_bytes(path), str(path)
-            form = colour_form(data, where) if encoded else None
-            if form is not None and _as_it_came(rectify, lens, form, where):
-                yield Still(data, form, partial(decode_rgb, data, where))
-            else:
-                image = decode_rgb(data, where)
-                yield rectify(image, lens.at(_size(image), where), average=True)
+    def seen(path: Path, stills: bool) -> Seen:
+        data, where = read_bytes(path), str(path)
+        form = colour_form(data, where) if stills else None
+        return Seen(partial(decode_rgb, data, where), where, data, form)
 
-    return Camera("rgb", read, rectify.intrinsics)
+    return _camera("rgb", paths, lenses, seen)
 
 
 def depth_camera(
@@ -59,23 +54,16 @@ def depth_camera(
     Raises:
         FormatError: the first file cannot be read.
     """
-    rectify = Rectifier(_pinhole(paths, lenses, metres_per_unit))
 
     def decoded(path: Path, data: bytes) -> np.ndarray:
         return depth_mm(_raw_depth(path, data), metres_per_unit, str(path))
 
-    def read(steps: Sequence[int], encoded: bool) -> Iterator[Picture]:
-        for step in steps:
-            path, lens = _there(paths[step]), lenses[step]
-            data, where = read_bytes(path), str(path)
-            form = depth_form(data, metres_per_unit, where) if encoded else None
-            if form is not None and _as_it_came(rectify, lens, form, where):
-                yield Still(data, form, partial(decoded, path, data))
-            else:
-                image = decoded(path, data)
-                yield rectify(image, lens.at(_size(image), where), average=False)
+    def seen(path: Path, stills: bool) -> Seen:
+        data, where = read_bytes(path), str(path)
+        form = depth_form(data, metres_per_unit, where) if stills else None
+        return Seen(partial(decoded, path, data), where, data, form)
 
-    return Camera("depth", read, rectify.intrinsics)
+    return _camera("depth", paths, lenses, seen)
 
 
 def measured_on(lens: Lens, paths: Sequence[Path | None]) -> Lens:
@@ -89,16 +77,26 @@ def first_size(paths: Sequence[Path | None]) -> Size:
     return _size(decode_rgb(read_bytes(path), str(path)))
 
 
-def _pinhole(
-    paths: Sequence[Path | None], lenses: Sequence[Lens], metres_per_unit: float | None
-) -> Lens:
-    """Return the camera that all pictures are drawn for: the first one's, without distortion."""
-    step = next((n for n, path in enumerate(paths) if path is not None), 0)
-    path = _there(paths[step])
-    depth = metres_per_unit is not None
-    data = read_bytes(path)
-    image = _raw_depth(path, data) if depth else decode_rgb(data, str(path))
-    return replace(lenses[step].at(_size(image), str(path)), distortion=())
+def _camera(
+    kind: StreamKind,
+    paths: Sequence[Path | None],
+    lenses: Sequence[Lens],
+    seen: Callable[[Path, bool], Seen],
+) -> Camera:
+    """Return a camera of files; all pictures are drawn for the first one's pinhole.
+
+    Where each picture has a lens of its own, next to all are drawn anew, so none is a still.
+    """
+    first = next((n for n, path in enumerate(paths) if path is not None), 0)
+    one = seen(_there(paths[first]), False)
+    pinhole = replace(lenses[first].at(_size(one.decode()), one.where), distortion=())
+    rectify, same = Rectifier(pinhole), len({*lenses}) == 1
+
+    def read(steps: Sequence[int], stills: bool) -> Iterator[Picture]:
+        for step in steps:
+            yield seen(_there(paths[step]), stills and same).through(lenses[step], rectify)
+
+    return Camera(kind, read, rectify.intrinsics)
 
 
 def _raw_depth(path: Path, data: bytes) -> np.ndarray:
@@ -114,11 +112,6 @@ def _raw_depth(path: Path, data: bytes) -> np.ndarray:
             f"{path}: depth was expected as numbers [H W], got {raw.dtype} {list(raw.shape)}."
         )
     return raw
-
-
-def _as_it_came(rectify: Rectifier, lens: Lens, form: StillForm, where: str) -> bool:
-    size = form.rows, form.columns
-    return rectify.leaves(lens.at(size, where), size)
 
 
 def _size(image: np.ndarray) -> Size:

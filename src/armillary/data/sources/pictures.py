@@ -1,25 +1,16 @@
-"""Pictures: encoded colour and depth, decoded with their size known before memory is taken.
-
-Convention: depth on disk is uint16 millimetres, 0 where it is invalid; camera z.
-Axes: H W image.
-"""
+"""Pictures: files that sources name, and depth whose unit is looked at."""
 
 from __future__ import annotations
 
-import io
-import warnings
 from pathlib import Path
 
-import cv2
 import numpy as np
-from jaxtyping import UInt8, UInt16
-from PIL import Image
+from jaxtyping import UInt16
 
 from armillary.core.errors import FormatError
 from armillary.data import layout
 from armillary.data.depth import FARTHEST_MM, to_millimetres
-from armillary.data.stills import in_millimetres
-from armillary.data.video import MAX_PIXELS
+from armillary.data.encoded import in_millimetres
 
 MAX_FILE_BYTES = 512 << 20
 _NEAREST_M = 0.01  # closer than any depth camera sees
@@ -54,32 +45,6 @@ def read_bytes(path: Path) -> bytes:
     return path.read_bytes()
 
 
-def decode_rgb(data: bytes, where: str) -> UInt8[np.ndarray, "H W 3"]:
-    """Return an encoded colour or grey picture, its pixels where the camera had them.
-
-    Raises:
-        FormatError: it cannot be decoded, or is too large.
-    """
-    # Intrinsics count pixels as they are stored, so a rotation in the metadata is left alone.
-    return _decoded(data, cv2.IMREAD_COLOR_RGB | cv2.IMREAD_IGNORE_ORIENTATION, where)
-
-
-def decode_depth(data: bytes, where: str) -> np.ndarray:
-    """Return an encoded depth picture in its own unit, uint16 or floating point [H W].
-
-    Raises:
-        FormatError: it cannot be decoded, has 8 bits a pixel, or more than one channel.
-    """
-    image = _decoded(data, cv2.IMREAD_UNCHANGED, where)
-    if image.ndim != 2 or image.dtype == np.uint8:
-        bits, channels = 8 * image.itemsize, 1 if image.ndim == 2 else image.shape[2]
-        raise FormatError(
-            f"{where}: has {channels} channel(s) of {bits} bits; depth was expected as one channel "
-            "of 16 bits. Export the raw depth, not a picture of it."
-        )
-    return image
-
-
 def depth_mm(raw: np.ndarray, metres_per_unit: float, where: str) -> UInt16[np.ndarray, "H W"]:
     """Return depth in millimetres, after a look at whether the unit can be right.
 
@@ -103,29 +68,3 @@ def depth_mm(raw: np.ndarray, metres_per_unit: float, where: str) -> UInt16[np.n
     if raw.dtype == np.uint16:
         return in_millimetres(raw, metres_per_unit)
     return to_millimetres(np.asarray(raw, np.float64) * metres_per_unit)
-
-
-def _decoded(data: bytes, how: int, where: str) -> np.ndarray:
-    _check_size(data, where)
-    try:
-        image = cv2.imdecode(np.frombuffer(data, np.uint8), how)
-    except cv2.error as error:
-        raise FormatError(f"{where}: cannot be decoded as a picture ({error.err}).") from error
-    if image is None:
-        raise FormatError(f"{where}: cannot be decoded as a picture; it is damaged or cut off.")
-    return image
-
-
-def _check_size(data: bytes, where: str) -> None:
-    """Read the header alone: a small file may claim a picture larger than memory."""
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", Image.DecompressionBombWarning)
-            with Image.open(io.BytesIO(data)) as header:
-                columns, rows = header.size
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
-        raise FormatError(f"{where}: is no picture that can be read ({error}).") from error
-    if not 0 < rows * columns <= MAX_PIXELS:
-        raise FormatError(
-            f"{where}: a picture of {columns}x{rows} is refused; at most {MAX_PIXELS} pixels."
-        )

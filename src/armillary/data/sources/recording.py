@@ -56,7 +56,7 @@ class Camera:
         kind: ``rgb`` or ``depth``.
         read: gives the pictures of some steps, ascending: rgb uint8 [H W 3] or depth uint16
             millimetres [H W], all of one size. The second argument says whether those that need no
-            change may be stills, encoded as they came.
+            change may be stills.
         intrinsics: K of these pictures [3 3].
     """
 
@@ -177,7 +177,7 @@ class _Border:
         self.written = self.frames = 0
         self._rate = 0.0  # steps per second of the first recording
         self._streams: dict[str, Layout] = {}
-        self._forms: dict[str, StillForm | None] = {}  # of each camera's pictures, if kept as such
+        self._forms: dict[str, StillForm | None] = {}  # of each camera whose pictures are kept
 
     def write(self, recording: Recording) -> list[str]:
         """Write the stretches of a recording; return sentences about what was left out."""
@@ -254,7 +254,8 @@ class _Border:
         return thinned(recording.time_ns[part], fps)
 
     def _write_part(self, recording: Recording, steps: np.ndarray, *, whole: bool) -> None:
-        cameras = {n: self._frames(n, camera, steps) for n, camera in recording.cameras.items()}
+        name = recording.name
+        cameras = {n: self._frames(name, n, c, steps) for n, c in recording.cameras.items()}
         sizes: dict[str, Layout] = {name: size for name, (size, _) in cameras.items()}
         numbers = {name: stream.values for name, stream in recording.others.items()}
         if recording.actions is not None:
@@ -269,22 +270,29 @@ class _Border:
             kind = str(self.about["ingested"])
             self.writer = DatasetWriter(self.path, fps, kind, about=dict(self.about))
             self._streams = sizes
+            self._forms = {name: camera.form for name, (_, camera) in cameras.items()}
         episode = _episode(recording, steps, self.options.license, whole)
         frames = {name: camera for name, (_, camera) in cameras.items()}
         self.writer.write_frames(self.written, frames, lambda: episode)
         self.written += 1
         self.frames += len(steps)
 
-    def _frames(self, name: str, camera: Camera, steps: np.ndarray) -> tuple[Size, Frames]:
+    def _frames(
+        self, where: str, name: str, camera: Camera, steps: np.ndarray
+    ) -> tuple[Size, Frames]:
         chosen = [int(step) for step in steps]
         first = next(_pictures(camera, chosen[:1], self.options.pictures == KEPT))
         before = (first.shape[0], first.shape[1])
         size = within_side(before, self.options.max_side)
-        kept = isinstance(first, Still) and size == before
-        form = self._forms.setdefault(name, first.form if kept else None)
+        form = first.form if isinstance(first, Still) and size == before else None
+        if self.writer is not None:
+            form = self._forms.get(name)
         colour = camera.kind == "rgb"
         pictures = _pictures(camera, chosen, form is not None)
-        images = (_fitted(picture, size, colour, form) for picture in pictures)
+        if form is None:
+            images = (resized(np.asarray(picture), size, colour) for picture in pictures)
+        else:
+            images = _alike(pictures, size, form, f"{where}: {name}")
         lens = resized_lens(camera.intrinsics, before, size)
         unit = "" if colour else "m"
         return size, Frames(camera.kind, images, unit, "camera", lens, form)
@@ -309,11 +317,11 @@ class _Border:
         )
 
 
-def _pictures(camera: Camera, steps: Sequence[int], encoded: bool) -> Iterator[Picture]:
+def _pictures(camera: Camera, steps: Sequence[int], stills: bool) -> Iterator[Picture]:
     """Yield the pictures of some steps; what goes wrong says at which of them."""
     done = 0
     try:
-        for picture in camera.read(steps, encoded):
+        for picture in camera.read(steps, stills):
             if isinstance(picture, Still):
                 yield replace(picture, decode=partial(_decoded, picture, steps[done]))
             else:
@@ -330,15 +338,16 @@ def _decoded(still: Still, step: int) -> np.ndarray:
         raise _BrokenPictureError(str(error), step) from error
 
 
-def _fitted(picture: Picture, size: Size, average: bool, form: StillForm | None) -> Picture:
-    """Return a picture of this size; of this form, where those of its camera are kept encoded.
-
-    One that came otherwise than the first of its camera is encoded anew.
-    """
-    if form is not None and isinstance(picture, Still) and picture.form == form:
-        return picture
-    image = resized(np.asarray(picture), size, average)
-    return image if form is None else repacked(image, form)
+def _alike(pictures: Iterator[Picture], size: Size, form: StillForm, where: str) -> Iterator[Still]:
+    """Yield stills of one form; a picture that came otherwise is encoded anew."""
+    for picture in pictures:
+        if isinstance(picture, Still) and picture.form == form:
+            yield picture
+            continue
+        try:
+            yield repacked(resized(np.asarray(picture), size, not form.metres_per_unit), form)
+        except FormatError as error:
+            raise FormatError(f"{where}: {error}") from error
 
 
 def _lost(recording: Recording, kept: int) -> str:

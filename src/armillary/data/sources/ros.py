@@ -50,10 +50,10 @@ from armillary.data.sources.ros_vectors import (
     read_scans,
     read_vectors,
 )
+from armillary.data.sources.seen import Seen
 from armillary.data.sources.source import IngestOptions, IngestSummary
 from armillary.data.sources.stamps import ApartError, held, matched, period_ns
 from armillary.data.sources.video_folder import SUFFIXES
-from armillary.data.stills import Still
 
 OPTIONS = (
     "fps", "max_side", "tolerance_s", "depth_scale", "intrinsics", "topics", "action_topic",
@@ -142,30 +142,24 @@ def _camera(
 ) -> Camera:
     path, where = bag.path, f"{bag.path}: {topic.name}"
 
-    def picture(message: Any) -> np.ndarray:
-        if name == "rgb":
-            return colour_of(message, where)
-        return depth_of(message, options.depth_scale, where)
+    depth, scale = name != "rgb", options.depth_scale
 
-    first = picture(bag.first(topic.name))
+    def seen(message: Any, stills: bool) -> Seen:
+        kept = still_of(message, depth, scale, where) if stills else None
+        data, form = kept or (b"", None)
+        if depth:
+            return Seen(partial(depth_of, message, scale, where), where, data, form)
+        return Seen(partial(colour_of, message, where), where, data, form)
+
+    first = seen(bag.first(topic.name), False).decode()
     rectify = Rectifier(replace(topic.lenses.at(_size(first), where), distortion=()))
 
-    def read_some(steps: Sequence[int], encoded: bool) -> Iterator[Picture]:
+    def read(steps: Sequence[int], stills: bool) -> Iterator[Picture]:
         with Bag(path) as again:
             for message in _numbered(again, topic.name, [int(ordinals[step]) for step in steps]):
-                depth, scale = name != "rgb", options.depth_scale
-                found = still_of(message, depth, scale, where) if encoded else None
-                if found is not None:
-                    data, form = found
-                    size = form.rows, form.columns
-                    if rectify.leaves(topic.lenses.at(size, where), size):
-                        yield Still(data, form, partial(picture, message))
-                        continue
-                image = picture(message)
-                lens = topic.lenses.at(_size(image), where)
-                yield rectify(image, lens, average=name == "rgb")
+                yield seen(message, stills).through(topic.lenses, rectify)
 
-    return Camera("rgb" if name == "rgb" else "depth", read_some, rectify.intrinsics)
+    return Camera("depth" if depth else "rgb", read, rectify.intrinsics)
 
 
 def _numbered(bag: Bag, topic: str, wanted: Sequence[int]) -> Iterator[Any]:

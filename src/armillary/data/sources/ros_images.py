@@ -11,9 +11,10 @@ import numpy as np
 from jaxtyping import UInt8, UInt16
 
 from armillary.core.errors import FormatError
-from armillary.data.sources.pictures import decode_depth, decode_rgb, depth_mm
+from armillary.data.encoded import MILLIMETRE, decode_depth, decode_rgb
+from armillary.data.sources.pictures import depth_mm
 from armillary.data.sources.still_files import colour_form, depth_form
-from armillary.data.stills import MILLIMETRE, StillForm
+from armillary.data.stills import StillForm
 from armillary.data.video import MAX_PIXELS
 
 IMAGE = "sensor_msgs/msg/Image"
