@@ -141,7 +141,6 @@ def _camera(
     bag: Bag, topic: CameraTopic, ordinals: np.ndarray, name: str, options: IngestOptions
 ) -> Camera:
     path, where = bag.path, f"{bag.path}: {topic.name}"
-
     depth, scale = name != "rgb", options.depth_scale
 
     def seen(message: Any, stills: bool) -> Seen:
