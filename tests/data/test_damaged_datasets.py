@@ -129,6 +129,7 @@ def test_description_has_what_people_ask_for(counted):
         "unit": "m",
         "frame": "camera",
         "intrinsics": True,
+        "codec": "ffv1",
     }
     assert (told["license"], told["source"]) == ("CC0-1.0", "counting world, seed 0")
     json.dumps(told)
