@@ -258,6 +258,31 @@ def test_what_a_bad_writer_made_is_an_error_and_never_another_picture(tmp_path, 
     assert len(list(open_dataset(tmp_path / "out").frames(0, key, [4, 6]))) == 2
 
 
+def with_chunk(picture: bytes, name: bytes, body: bytes) -> bytes:
+    named = name + body
+    chunk = struct.pack(">I", len(body)) + named + struct.pack(">I", zlib.crc32(named))
+    return picture[:33] + chunk + picture[33:]
+
+
+@pytest.mark.parametrize(
+    ("name", "body"),
+    [
+        (b"zTXt", b"k\0\0" + zlib.compress(bytes(2 << 20))),
+        (b"pHYs", b"\0"),
+        (b"IHDR", png(depth(0))[16:29]),
+        (b"ABCD", b""),
+    ],
+    ids=["much text", "short", "two headers", "unknown"],
+)
+def test_nothing_is_kept_that_the_reader_refuses(tmp_path, name, body):
+    data = with_chunk(png(depth(5)), name, body)
+    summary = ingest(tum(tmp_path / "in", depth={5: data}), tmp_path / "out")
+    assert (summary.written, summary.frames) == (2, STEPS - 1)
+    assert "depth/5.png: " in summary.left_out[0][1]
+    for episode, steps in ((0, 5), (1, 6)):
+        assert len(list(open_dataset(tmp_path / "out").frames(episode, "depth"))) == steps
+
+
 @pytest.mark.parametrize(
     "comment",
     [b"Intel(R) JPEG Library, version 1", b"Metasoft MJPEG Codec", b"CS=ITU601", b"hello"],

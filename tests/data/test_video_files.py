@@ -70,6 +70,13 @@ def test_no_frame_is_one_sentence_and_leaves_nothing(tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
+def test_what_the_encoder_does_not_take_is_one_sentence(tmp_path):
+    wide = [np.zeros((2, 40_000, 3), np.uint8)]
+    with pytest.raises(FormatError, match="h264 cannot encode pictures of 40000x2"):
+        encode(tmp_path / "wide.mp4", wide, 10, "rgb")
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_text_is_not_a_video(tmp_path):
     (tmp_path / "text.mp4").write_text("not a video " * 50)
     with pytest.raises(FormatError, match=r"text\.mp4: cannot be decoded as video"):

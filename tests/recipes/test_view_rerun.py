@@ -82,6 +82,38 @@ def test_a_file_that_cannot_be_finished_is_not_there(tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
+BROKEN = """
+import sys
+from pathlib import Path
+from armillary.core.errors import DatasetError
+from armillary.data.dataset import Dataset
+from armillary.recipes.view_rerun import view_rerun
+
+whole = Dataset.frames
+
+def frames(self, index, name, steps=None):
+    for step, picture in enumerate(whole(self, index, name, steps)):
+        if step == 3:
+            raise DatasetError("frame 3 is damaged")
+        yield picture
+
+Dataset.frames = frames
+try:
+    view_rerun(Path(sys.argv[1]), Path(sys.argv[2]))
+except DatasetError as error:
+    print(error)
+"""
+
+
+def test_a_damaged_picture_ends_it_and_leaves_nothing(tabletop, tmp_path):
+    """In a process of its own: Rerun was seen to wait for ever for a stream that nobody reads."""
+    pytest.importorskip("rerun")
+    words = [sys.executable, "-c", BROKEN, str(tabletop), str(tmp_path / "a.rrd")]
+    done = subprocess.run(words, capture_output=True, text=True, timeout=120, check=True)
+    assert done.stdout == "frame 3 is damaged\n"
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_what_cannot_be_shown_is_said(tabletop, tmp_path, capsys):
     pytest.importorskip("rerun")
     with pytest.raises(ConfigError, match="lies in the dataset, which it would change"):

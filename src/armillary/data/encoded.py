@@ -13,7 +13,7 @@ from functools import lru_cache
 import cv2
 import numpy as np
 from jaxtyping import UInt8, UInt16
-from PIL import Image
+from PIL import Image, UnidentifiedImageError
 
 from armillary.core.errors import FormatError
 from armillary.data.depth import to_millimetres
@@ -63,7 +63,7 @@ def _millimetres_of(metres_per_unit: float) -> UInt16[np.ndarray, " 65536"]:
 
 
 def _decoded(data: bytes, how: int, where: str) -> np.ndarray:
-    _check_size(data, where)
+    check_size(data, where)
     try:
         image = cv2.imdecode(np.frombuffer(data, np.uint8), how)
     except cv2.error as error:
@@ -78,13 +78,19 @@ def damaged(where: str) -> FormatError:
     return FormatError(f"{where}: cannot be decoded as a picture; it is damaged or cut off.")
 
 
-def _check_size(data: bytes, where: str) -> None:
-    """Read the header alone: a small file may claim a picture larger than memory."""
+def check_size(data: bytes, where: str) -> None:
+    """Read the header alone: a small file may claim a picture larger than memory.
+
+    Raises:
+        FormatError: it is no picture, its header is damaged, or it is too large.
+    """
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", Image.DecompressionBombWarning)
             with Image.open(io.BytesIO(data)) as header:
                 columns, rows = header.size
+    except UnidentifiedImageError as error:
+        raise FormatError(f"{where}: is no picture of a format that is known here.") from error
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
         raise FormatError(f"{where}: is no picture that can be read ({error}).") from error
     if not is_possible(rows, columns):

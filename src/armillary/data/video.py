@@ -71,7 +71,13 @@ def encode(path: Path, images: Iterable[np.ndarray], fps: float | int, kind: Str
         raise FormatError(f"{path}: a video needs at least one frame, none came.")
     with replacing(path) as beside, av.open(str(beside), "w", format="mp4") as container:
         stream = _add_stream(container, first.shape, fps, kind)
-        count = _encode_all(container, stream, chain([first], images), kind)
+        try:
+            count = _encode_all(container, stream, chain([first], images), kind)
+        except av.error.ExternalError as error:  # the encoder's own
+            size = f"{first.shape[1]}x{first.shape[0]}"
+            raise FormatError(
+                f"{path}: {CODECS[kind]} cannot encode pictures of {size}."
+            ) from error
     return count
 
 

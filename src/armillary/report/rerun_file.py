@@ -48,9 +48,12 @@ def rerun_file(path: Path, name: str) -> Iterator[RerunFile]:
         # for ever, and what is read in pieces has a table of contents for each of them.
         encoded = stream.binary_stream()
         file = RerunFile(rerun, stream)
-        yield file
-        stream.send_blueprint(file.arranged())
-        beside.write_bytes(encoded.read() or b"")
+        try:
+            yield file
+            stream.send_blueprint(file.arranged())
+        finally:  # a stream that nobody reads is waited for, for ever, where something went wrong
+            data = encoded.read()
+        beside.write_bytes(data or b"")
 
 
 class RerunFile:

@@ -16,12 +16,13 @@ from collections.abc import Iterator
 import cv2
 import numpy as np
 
-from armillary.data.encoded import damaged, is_possible
+from armillary.data.encoded import check_size, damaged, is_possible
 from armillary.data.stills import StillForm
 
 _PNG = b"\x89PNG\r\n\x1a\n"
 _PLAIN = bytes(3)  # compression, filter and interlace methods that all know
 _RGB, _GREY_16 = (8, 2), (16, 0)  # bits and colour type
+_CRITICAL = {b"IHDR", b"PLTE", b"IDAT", b"IEND"}  # of others no reader may guess
 _READ_DIFFERENTLY = {b"tRNS", b"acTL"}  # transparency and animation
 # sampling factors of the three components
 _SUBSAMPLED = {
@@ -47,8 +48,10 @@ def colour_form(data: bytes, where: str) -> StillForm | None:
         size = _png_size(data, _RGB, where)
         return None if size is None else StillForm("png", "rgb24", *size)
     form = _jpeg_form(data)
-    if form is not None and cv2.imdecode(np.frombuffer(data, np.uint8), _EIGHTH) is None:
-        raise damaged(where)
+    if form is not None:
+        check_size(data, where)  # as the reader will
+        if cv2.imdecode(np.frombuffer(data, np.uint8), _EIGHTH) is None:
+            raise damaged(where)
     return form
 
 
@@ -66,19 +69,26 @@ def _png_size(data: bytes, pixels: tuple[int, int], where: str) -> tuple[int, in
     """Return rows and columns if the picture has these pixels and nothing that is read otherwise.
 
     Raises:
-        FormatError: it ends too early, or a checksum is wrong.
+        FormatError: it ends too early, a checksum is wrong, or chunks are where none may be.
     """
-    names, size = set(), None
+    names, size, before = set(), None, b""
     for name, body in _chunks(data, where):
+        again = name in names and (name == b"IHDR" or (name == b"IDAT" and before != name))
+        if again or (name[:1].isupper() and name not in _CRITICAL):
+            raise damaged(where)
         if name == b"IHDR":
             columns, rows, *rest = struct.unpack(">IIBB3s", body)
             if rest != [*pixels, _PLAIN] or not is_possible(rows, columns):
                 return None
             size = rows, columns
         names.add(name)
+        before = name
     if not {b"IHDR", b"IDAT", b"IEND"} <= names:
         raise damaged(where)
-    return None if names & _READ_DIFFERENTLY else size
+    if names & _READ_DIFFERENTLY:
+        return None
+    check_size(data, where)  # as the reader will
+    return size
 
 
 def _chunks(data: bytes, where: str) -> Iterator[tuple[bytes, memoryview]]:
