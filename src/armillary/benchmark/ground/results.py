@@ -71,8 +71,22 @@ def merge_environment(path: Path, name: str, environment: Mapping[str, Any]) -> 
             raise FormatError(f"{path}: not results of format {FORMAT}; choose another file.")
     value["environments"] = {**value["environments"], name: dict(environment)}
     _correct(value["environments"])
+    value |= _origin(value["environments"])
     write_json(path, value)
     return value
+
+
+def _origin(environments: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
+    """Return ``command``, ``commit``, ``date`` and ``machine`` of the whole file.
+
+    The command is that of every environment, one after another. The rest is that of the
+    environment that was measured last; each has its own.
+    """
+    if not all("date" in one for one in environments.values()):
+        return {}
+    latest = max(environments.values(), key=lambda one: str(one["date"]))
+    command = " && ".join(str(one["command"]) for one in environments.values())
+    return {"command": command, **{name: latest[name] for name in ("commit", "date", "machine")}}
 
 
 def _row(records: Records) -> dict[str, Any]:
