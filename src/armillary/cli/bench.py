@@ -194,12 +194,18 @@ class TwoRooms(Command):
 
     out: Path = Path("out/two_rooms_eb")
     """Folder for the recording, the run, the records and result.json."""
+    samples: int = 64
+    """Candidate plans per round of the search."""
 
     def run(self) -> Outcome:
         """Run the protocol."""
-        from armillary.recipes.two_rooms_eb import run_two_rooms_eb
+        from armillary.recipes.two_rooms_eb import EBConfig, run_two_rooms_eb
 
-        value = run_two_rooms_eb(self.out, bars=bar, command=again(self, "bench", "two-rooms"))
+        usual = EBConfig()
+        search = {**usual.act.planner_settings, "samples": self.samples}
+        config = replace(usual, act=replace(usual.act, planner_settings=search))
+        command = again(self, "bench", "two-rooms")
+        value = run_two_rooms_eb(self.out, config, bar, command)
         return Outcome(value, facts(value))
 
 

@@ -2,7 +2,7 @@
 
     record exploring -> train -> imitate it in hindsight -> act without a search
 
-What decides it, found on other episodes than the result's (docs/results.md): how exactly the
+What decides it, found on other episodes than those of the result: how exactly the
 latent tells where pusher and object are, and hence how many scenes it has seen; goals that the
 recording reached soon after, where an action still has to do with them; and a policy
 that is followed, not searched through: the model foresees a push less well than exploring did it.

@@ -57,7 +57,7 @@ def _base() -> Recipe:
     judged: what comes then cannot be foreseen from where the holes are, so the latent need not tell
     it. The predictor has no memory, which planning pays for at every step, and learns on twelve
     steps ahead when the encoder stands still, on clips that are worsened alike, for as long as it
-    took to bring what is hidden from 3.5 to 2.7 cm (2,500 steps and 7,000, docs/results.md).
+    took to bring what is hidden from 3.5 to 2.7 cm (2,500 steps and 7,000).
     """
     usual = tabletop()
     colour = ColourChanges(

@@ -50,7 +50,7 @@ _PRIOR = PriorConfig(
     goals=GoalShares(later=0.75, same_episode=0.25, apart=0.0),
 )
 # What the wall does to a plan is a little wrong in every room, and the same plan fails there for
-# ever: most of the success hangs on what the episode teaches while it runs (docs/results.md).
+# ever: most of the success hangs on what the episode teaches while it runs (results/ablation.json).
 _ACT = ActConfig(
     episodes=200,
     prior=True,
@@ -71,7 +71,7 @@ def two_rooms_eb() -> Recipe:
 
     The loss has two terms, one step of foresight and the view of the picture. The latent does not
     collapse without variance and covariance, with which fewer rooms are solved; inverse dynamics
-    and more steps of foresight solve no more at full length (docs/results.md, ablation).
+    and more steps of foresight solve no more at full length (results/ablation.json).
     """
     base = fine_view(frame_skip=4)
     objective = replace(base.objective, inverse_dynamics=0.0, **UNSPREAD)
