@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# From a model to a folder that a stranger can check: results/proof/NAME, and README's table of it.
+# From a model to a folder that a stranger can check: results/proof/NAME, and the table in docs/results.md.
 #
 #   scripts/prove.sh MODEL SUITE NAME [words for `armillary bench pack`]
 #

@@ -34,12 +34,11 @@ def main() -> int:
     parser.add_argument("--threads", type=int, default=1)
     wanted = parser.parse_args()
     config = RealVideoConfig(replace(video(), threads=wanted.threads))
-    result = real_video(wanted.video, wanted.out, config)
-    command = "python " + shlex.join(sys.argv)
+    result = real_video(wanted.video, wanted.out, config, command="python " + shlex.join(sys.argv))
     for line in table(result):
         sys.stdout.write(line + "\n")
     if wanted.record:
-        write_json(wanted.record, {"command": command, **result, **read_json(NOTES)})
+        write_json(wanted.record, {**result, **read_json(NOTES)})
     whole = f"{len(result['seeds'])} of {len(result['seeds'])} seeds"
     return int(any(said != whole for space in result["holds"].values() for said in space.values()))
 

@@ -50,13 +50,13 @@ def proven() -> Iterator[str]:
     for path in sorted(PROOFS.glob("*/run/scorecard.json")):
         card = read_card(path).value
         suite, attempts, seed = card["suite"]["id"], card["attempts"]["k"], card["seed"]
-        folder = path.parents[1].relative_to(ROOT)
+        name = path.parents[1].name
         for row in card["rows"]:
             low, high = (Decimal(limit) * 100 for limit in row["ci95"])
             limits = f"{_tenths(low, ROUND_FLOOR)} to {_tenths(high, ROUND_CEILING)} %"
             rate = f"{row['succ']} of {row['n']} ({limits})"
             floors = " | ".join(_floor(row["controls"].get(name)) for name in FLOORS)
-            about = f"[{folder.name}]({folder}): attempt {attempts}, {seed['label']} seeds"
+            about = f"`results/proof/{name}`: attempt {attempts}, {seed['label']} seeds"
             about += f"; {tuned(row)}" if tuned(row) else ""
             yield f"| `{suite}`: {row['task']} | {rate} | {floors} | {about} |"
 
@@ -83,7 +83,7 @@ def main() -> int:
     for page, mark, lines in (
         ("docs/how-to/verifying.md", "rules", rules()),
         ("docs/reference/threat-model.md", "attacks", attacks()),
-        ("README.md", "proven", proven()),
+        ("docs/results.md", "proven", proven()),
     ):
         path = ROOT / page
         text = path.read_text()

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import json
+import re
+import subprocess
 from datetime import datetime, timedelta
+from pathlib import Path
 
 import torch
 from torch import nn
 
 from armillary.benchmark.flops import count_flops, matmul_flops_per_s
-from armillary.benchmark.machine import date, describe_machine
+from armillary.benchmark.machine import commit, date, describe_machine, provenance
 from armillary.benchmark.timing import medians, ratios, rounded, take_turns
 from armillary.core.cores import core_count
 
@@ -58,6 +61,43 @@ def test_the_machine_is_described_in_json() -> None:
     assert about["cpu"] and about["torch"] == torch.__version__
     now = datetime.now().astimezone()
     assert abs(datetime.fromisoformat(date()) - now) < timedelta(seconds=5)
+
+
+def test_provenance_has_the_four_fields_of_a_record() -> None:
+    about = provenance("armillary bench loader", threads=1)
+    assert list(about) == ["command", "commit", "date", "machine"]
+    assert about["command"] == "armillary bench loader" and about["machine"]["threads"] == 1
+    assert re.fullmatch(r"[0-9a-f]{40}(-dirty)?|armillary \d+\.\d+\.\d+", about["commit"])
+
+
+def test_the_commit_is_that_of_a_checkout_and_says_whether_files_were_changed(
+    tmp_path: Path,
+) -> None:
+    package = tmp_path / "src" / "armillary"
+    package.mkdir(parents=True)
+    (package / "code.py").write_text("a = 1\n")
+
+    def git(*words: str) -> str:
+        who = ["-c", "user.name=a", "-c", "user.email=a@b"]
+        command = ["git", "-C", str(tmp_path), *who, *words]
+        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+
+    git("init", "--quiet")
+    git("add", ".")
+    git("commit", "--quiet", "--message", "first")
+    git("tag", "v1", "--annotate", "--message", "a tag is no commit")
+    head = git("rev-parse", "HEAD")
+    assert commit(package) == head
+    (package / "code.py").write_text("a = 2\n")
+    assert commit(package) == f"{head}-dirty"
+
+
+def test_without_a_checkout_the_version_stands_for_the_commit(tmp_path: Path) -> None:
+    # an environment's folder inside somebody else's repository
+    package = tmp_path / "lib" / "armillary"
+    package.mkdir(parents=True)
+    subprocess.run(["git", "init", "--quiet", str(tmp_path)], check=True)
+    assert re.fullmatch(r"armillary \d+\.\d+\.\d+", commit(package))
 
 
 def test_counting_leaves_the_result_alone() -> None:

@@ -46,7 +46,7 @@ def test_alone_it_counts_decisions_and_model_steps() -> None:
     }
     # two world steps per model step; by default three model steps are executed per decision
     assert result["world_steps_per_decision"] == {"armillary": 2, "armillary_default": 6}
-    assert {"machine", "date", "settings"} <= result.keys()
+    assert {"command", "commit", "machine", "date", "settings"} <= result.keys()
     assert {len(values) for values in result["repetitions"].values()} == {2}
 
 

@@ -66,7 +66,7 @@ def test_loader_result_has_the_names_that_checks_read(recording: Path, tmp_path:
     assert speed.keys() == {"armillary", "video"}
     assert result["ratio"]["video"] == pytest.approx(speed["armillary"] / speed["video"], rel=0.01)
     assert result["mean_level_difference"] == {"video": 0.0}
-    assert {"machine", "date", "settings"} <= result.keys()
+    assert {"command", "commit", "machine", "date", "settings"} <= result.keys()
     assert {len(values) for values in result["repetitions"].values()} == {2}
     assert sorted(path.name for path in tmp_path.iterdir()) == ["cache"]
 

@@ -301,6 +301,20 @@ def test_merging_an_environment_again_replaces_it(tmp_path: Path) -> None:
     assert merged["two_room"]["offsets"]["25"]["paired"]["lewm"]["only_armillary"] == 3
 
 
+def test_the_file_says_how_to_make_all_of_it_again(tmp_path: Path) -> None:
+    path = tmp_path / "peers.json"
+    made = {
+        name: environment(8, 0)
+        | {"command": f"armillary bench peers {name}", "commit": name, "date": date, "machine": {}}
+        for name, date in (("two_room", "2026-11-28"), ("push_t", "2026-11-25"))
+    }
+    merge_environment(path, "two_room", made["two_room"])
+    value = merge_environment(path, "push_t", made["push_t"])
+    assert value["command"] == "armillary bench peers two_room && armillary bench peers push_t"
+    # measured last, not merged last
+    assert (value["commit"], value["date"]) == ("two_room", "2026-11-28")
+
+
 def test_another_file_is_not_overwritten(tmp_path: Path) -> None:
     path = tmp_path / "demo.json"
     path.write_text("{}")

@@ -47,7 +47,9 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def facts(value: dict) -> dict:
     """Leave out what tells time: the machine, the date, milliseconds."""
-    kept = {name: found for name, found in value.items() if name not in ("machine", "date")}
+    kept = {
+        name: found for name, found in value.items() if name not in ("machine", "date", "commit")
+    }
     calm = {n: v for n, v in value["normal"].items() if not n.startswith("ms_per_decision")}
     return {**kept, "normal": calm}
 

@@ -209,7 +209,7 @@ def test_the_whole_run_beats_persistence_and_a_warp_by_wrong_odometry(tmp_path, 
     result = foresee_sweeps(source, tmp_path / "out", config)
     kept = json.loads((tmp_path / "out" / "lidar.json").read_text())
     assert kept["real_lidar"] == result["real_lidar"]
-    assert {"machine", "date", "settings", "method"} <= kept.keys()
+    assert {"command", "commit", "machine", "date", "settings", "method"} <= kept.keys()
     assert [fold["judged"] for fold in kept["data"]["folds"]] == [[0, 19], [20, 39], [40, 59]]
     for row in kept["real_lidar"]["horizon"].values():
         assert row["n"] == SWEEPS - config.reach

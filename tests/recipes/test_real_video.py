@@ -90,7 +90,7 @@ def test_the_record_holds_floors_diagnosis_and_the_cut(found):
     entry = record["seeds"]["0"]
     assert {"error", "error_copy_last", "error_mean"} <= entry["untrained"]["0.5"]["latent"].keys()
     assert entry["diagnosis"]["trained"]["motion_share"] > 0.3
-    assert {"machine", "date", "config"} <= record.keys()
+    assert {"command", "commit", "machine", "date", "config"} <= record.keys()
 
 
 def test_a_horizon_between_steps_is_refused(tmp_path):

@@ -21,7 +21,7 @@ import numpy as np
 from jaxtyping import Int64, UInt8
 
 from armillary.benchmark.clips import VideoClips, check_same_pictures, draw_clips, window_numbers
-from armillary.benchmark.machine import date, describe_machine
+from armillary.benchmark.machine import provenance
 from armillary.benchmark.peers import PeerProcess
 from armillary.benchmark.recording import open_or_record
 from armillary.benchmark.timing import medians, ratios, rounded, take_turns
@@ -66,6 +66,7 @@ def bench_loader(
     settings: LoaderBench = LoaderBench(),
     peers: bool = True,
     progress: Progress = silent,
+    command: str = "",
 ) -> dict[str, Any]:
     """Measure random clips per second, side by side.
 
@@ -75,26 +76,28 @@ def bench_loader(
         settings: what is read, and how often.
         peers: whether to measure ``stable-worldmodel``'s readers too.
         progress: called after each measurement.
+        command: that does the same again, for the result.
 
     Returns:
         ``clips_per_s.{armillary,lance,hdf5,video}``, ``ratio.{lance,hdf5,video}`` (how many times
-        as fast armillary is), ``machine``, ``date``, settings, every repetition, bytes on disk, and
-        how far each reader's pictures are from armillary's, in levels of 255 on average.
+        as fast armillary is), ``command``, ``commit``, ``date``, ``machine``, settings,
+        every repetition, bytes on disk, and how far each reader's pictures are from armillary's,
+        in levels of 255 on average.
 
     Raises:
         MissingExtraError: the peer could not be installed.
         CheckFailedError: a reader returned other pictures.
     """
-    machine, begun = describe_machine(threads=1), date()
+    origin = provenance(command, 1)
     dataset = open_or_record(data, out, settings.episodes, settings.steps, progress)
     cache = prepare(dataset, settings.size, cache_root=out / "cache")
     with tempfile.TemporaryDirectory(dir=out) as folder:
         bench = _Bench(settings, dataset, cache, Path(folder))
         if not peers:
-            return _result(bench, bench.own_readers(), machine, begun, progress)
+            return _result(bench, bench.own_readers(), origin, progress)
         with PeerProcess("stable-worldmodel", "swm_loader.py", threads=1) as peer:
             readers = bench.own_readers() | bench.peer_readers(peer)
-            return _result(bench, readers, machine, begun, progress)
+            return _result(bench, readers, origin, progress)
 
 
 class _Bench:
@@ -195,8 +198,7 @@ class _Bench:
 def _result(
     bench: _Bench,
     readers: dict[str, Callable[[], float]],
-    machine: dict[str, Any],
-    begun: str,
+    origin: dict[str, Any],
     progress: Progress,
 ) -> dict[str, Any]:
     speeds = take_turns(readers, bench.settings.repetitions, progress)
@@ -205,8 +207,7 @@ def _result(
     return {
         "clips_per_s": rounded(middle),
         "ratio": rounded(ratios(middle, "armillary")),
-        "machine": machine,
-        "date": begun,
+        **origin,
         "settings": asdict(bench.settings),
         "frames": len(array),
         "bytes": {

@@ -1,16 +1,65 @@
-"""Machine: what a measurement ran on, and when."""
+"""Machine: what a measurement ran on, when, and with which code."""
 
 from __future__ import annotations
 
 import os
 import platform
+import subprocess
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import torch
 
+import armillary
 from armillary.core.cores import core_count
+
+_PACKAGE = Path(armillary.__file__).parent
+_GIT_TIMEOUT_S = 10
+
+
+def provenance(command: str, threads: int) -> dict[str, Any]:
+    """Return the four fields that every record of a result has.
+
+    Call it before the measurement, so that the machine's load is what it was at the start.
+
+    Args:
+        command: command line that makes the result again.
+        threads: threads that the measurement uses.
+
+    Returns:
+        ``command``, ``commit`` (as from ``commit``), ``date`` (as from ``date``) and ``machine``
+        (as from ``describe_machine``).
+    """
+    return {
+        "command": command,
+        "commit": commit(),
+        "date": date(),
+        "machine": describe_machine(threads),
+    }
+
+
+def commit(package: Path = _PACKAGE) -> str:
+    """Return which code is running.
+
+    Args:
+        package: folder of the package.
+
+    Returns:
+        The git commit (40 hexadecimal digits, with ``-dirty`` where tracked files were changed) if
+        the package runs from a checkout of this project, else ``armillary VERSION``.
+    """
+    top = package.parents[1]
+    if package != top / "src" / "armillary" or not (top / ".git").exists():
+        return f"armillary {armillary.__version__}"
+    words = ["git", "-C", str(top), "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"]
+    try:
+        found = subprocess.run(
+            words, capture_output=True, text=True, timeout=_GIT_TIMEOUT_S, check=True
+        )
+    except (OSError, subprocess.SubprocessError):  # no git, or a folder that it refuses
+        return f"armillary {armillary.__version__}"
+    return found.stdout.strip()
 
 
 def describe_machine(threads: int) -> dict[str, Any]:

@@ -18,7 +18,7 @@ from typing import Any
 
 import numpy as np
 
-from armillary.benchmark.machine import date, describe_machine
+from armillary.benchmark.machine import provenance
 from armillary.benchmark.peers import PeerProcess
 from armillary.benchmark.threads import threads_of_torch
 from armillary.benchmark.timing import medians, ratios, rounded, take_turns
@@ -88,6 +88,7 @@ def bench_plan(
     settings: PlanBench = PlanBench(),
     peers: bool = True,
     progress: Progress = silent,
+    command: str = "",
 ) -> dict[str, Any]:
     """Measure decisions per second, side by side.
 
@@ -98,19 +99,20 @@ def bench_plan(
         settings: the equal search, how long and how often.
         peers: whether to measure LeWM too.
         progress: called after each measurement.
+        command: that does the same again, for the result.
 
     Returns:
         ``decisions_per_s.{armillary,lewm}`` of the equal search; ``ratio.{equal,default}``, how
         many times as fast armillary decides; by side ``ms_per_decision``,
         ``model_steps_per_decision`` (predictor steps, as counted), ``world_steps_per_decision``
-        (that one decision is good for) and ``ms_per_world_step``; ``machine``, ``date``,
-        settings, every repetition.
+        (that one decision is good for) and ``ms_per_world_step``; ``command``,
+        ``commit``, ``date``, ``machine``, settings, every repetition.
 
     Raises:
         MissingExtraError: the peer could not be installed.
     """
     threads = settings.threads or core_count()
-    machine, begun = describe_machine(threads), date()
+    origin = provenance(command, threads)
     with threads_of_torch(threads), ExitStack() as stack:
         sides = _own_sides(model, default, replan, settings)
         about = None
@@ -119,7 +121,7 @@ def bench_plan(
             sides["lewm"], about = _lewm(peer, settings, threads)
         measures = {name: side.measure for name, side in sides.items()}
         speeds = take_turns(measures, settings.repetitions, progress)
-    result = {"machine": machine, "date": begun, "settings": asdict(settings)}
+    result = {**origin, "settings": asdict(settings)}
     return _numbers(speeds, sides) | result | {"model": asdict(model), "lewm": about}
 
 

@@ -18,7 +18,7 @@ import numpy as np
 from jaxtyping import Float, UInt8
 from PIL import Image
 
-from armillary.benchmark.machine import date, describe_machine
+from armillary.benchmark.machine import provenance
 from armillary.benchmark.recording import open_or_record
 from armillary.benchmark.threads import threads_of_torch
 from armillary.benchmark.timing import medians, rounded, take_turns
@@ -67,6 +67,7 @@ def bench_sensors(
     train: TrainConfig,
     settings: SensorsBench = SensorsBench(),
     progress: Progress = silent,
+    command: str = "",
 ) -> dict[str, Any]:
     """Measure training, tokenising and ingest on one thread.
 
@@ -76,17 +77,18 @@ def bench_sensors(
         train: settings of the training.
         settings: how long and how often.
         progress: called after each measurement.
+        command: that does the same again, for the result.
 
     Returns:
         ``frames_per_s.{rgb,rgb_points}`` and ``ratio`` of the second to the first; ``patches_ms``
         of the whole cloud; ``ingest_frames_per_s`` of one core, pictures kept as they came, and
-        ``ingest_encoded_frames_per_s``; ``frame_bytes.{kept,encoded}`` on disk; machine, date,
-        settings, every repetition.
+        ``ingest_encoded_frames_per_s``; ``frame_bytes.{kept,encoded}`` on disk;
+        ``command``, ``commit``, ``date``, ``machine``, settings, every repetition.
 
     Raises:
         StorageError: the disk is full or not writable.
     """
-    machine, begun = describe_machine(1), date()
+    origin = provenance(command, 1)
     dataset = open_or_record(None, out, settings.episodes, settings.steps, progress)
     # the view from above is a target made of depth, which colour alone does not load
     objective = replace(train.objective, bird_view=0.0)
@@ -118,8 +120,7 @@ def bench_sensors(
             **{f"ingest_{way}_s": [s for s, _ in turns] for way, turns in ingesting.items()},
         },
         "settings": asdict(settings),
-        "machine": machine,
-        "date": begun,
+        **origin,
     }
 
 

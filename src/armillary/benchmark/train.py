@@ -20,7 +20,7 @@ import torch
 
 from armillary.benchmark.flops import count_flops, matmul_flops_per_s
 from armillary.benchmark.lewm import LeWM
-from armillary.benchmark.machine import date, describe_machine
+from armillary.benchmark.machine import provenance
 from armillary.benchmark.peers import PeerProcess
 from armillary.benchmark.recording import open_or_record
 from armillary.benchmark.threads import threads_of_torch
@@ -70,6 +70,7 @@ def bench_train(
     settings: TrainBench = TrainBench(),
     peers: bool = True,
     progress: Progress = silent,
+    command: str = "",
 ) -> dict[str, Any]:
     """Measure training frames per second, side by side.
 
@@ -81,17 +82,18 @@ def bench_train(
         settings: how long and how often.
         peers: whether to measure LeWM too.
         progress: called after each measurement.
+        command: that does the same again, for the result.
 
     Returns:
         ``frames_per_s.{armillary,lewm_224,lewm_64,...}``, ``ratio.{lewm_224,lewm_64,...}`` (how
-        many times as fast armillary is), ``flop_utilisation`` (0..1), ``machine``, ``date``,
-        settings, every repetition.
+        many times as fast armillary is), ``flop_utilisation`` (0..1), ``command``,
+        ``commit``, ``date``, ``machine``, settings, every repetition.
 
     Raises:
         MissingExtraError: the peer could not be installed.
     """
     threads = settings.threads or core_count()
-    machine, begun = describe_machine(threads), date()
+    origin = provenance(command, threads)
     dataset = open_or_record(data, out, settings.episodes, settings.steps, progress)
     with threads_of_torch(threads), ExitStack() as stack:
         ours = OurStep(model, train, dataset, out / "cache", settings.seconds)
@@ -103,7 +105,7 @@ def bench_train(
         measures = {"armillary": ours.measure} | (lewm.measures() if lewm else {})
         measures[_PEAK] = ours.peak
         speeds = take_turns(measures, settings.repetitions, progress)
-    result = {"machine": machine, "date": begun, "settings": asdict(settings)}
+    result = {**origin, "settings": asdict(settings)}
     return _numbers(speeds, ours) | result | {"lewm": lewm.about if lewm else None}
 
 

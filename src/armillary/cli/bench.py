@@ -43,7 +43,13 @@ class Loader(Command):
         from armillary.benchmark import bench_loader
 
         with bar("measuring") as progress:
-            value = bench_loader(self.out, self.data, peers=not self.alone, progress=progress)
+            value = bench_loader(
+                self.out,
+                self.data,
+                peers=not self.alone,
+                progress=progress,
+                command=again(self, "bench", "loader"),
+            )
         return Outcome(value, facts(value))
 
 
@@ -77,6 +83,7 @@ class Training(Command):
                 self.data,
                 peers=not self.alone,
                 progress=progress,
+                command=again(self, "bench", "train"),
             )
         return Outcome(value, facts(value))
 
@@ -111,6 +118,7 @@ class Planning(Command):
                 PlanBench(threads=self.threads),
                 peers=not self.alone,
                 progress=progress,
+                command=again(self, "bench", "plan"),
             )
         return Outcome(value, facts(value))
 
@@ -186,12 +194,18 @@ class TwoRooms(Command):
 
     out: Path = Path("out/two_rooms_eb")
     """Folder for the recording, the run, the records and result.json."""
+    samples: int = 64
+    """Candidate plans per round of the search."""
 
     def run(self) -> Outcome:
         """Run the protocol."""
-        from armillary.recipes.two_rooms_eb import run_two_rooms_eb
+        from armillary.recipes.two_rooms_eb import EBConfig, run_two_rooms_eb
 
-        value = run_two_rooms_eb(self.out, bars=bar)
+        usual = EBConfig()
+        search = {**usual.act.planner_settings, "samples": self.samples}
+        config = replace(usual, act=replace(usual.act, planner_settings=search))
+        command = again(self, "bench", "two-rooms")
+        value = run_two_rooms_eb(self.out, config, bar, command)
         return Outcome(value, facts(value))
 
 
@@ -211,7 +225,7 @@ class Pushing(Command):
         """Run all of it."""
         from armillary.recipes.pushing import run_pushing
 
-        value = run_pushing(self.out, bars=bar)
+        value = run_pushing(self.out, bars=bar, command=again(self, "bench", "push"))
         return Outcome(value, facts(value))
 
 

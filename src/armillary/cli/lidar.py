@@ -45,11 +45,12 @@ class Lidar(Command):
         if self.steps is not None:
             config = replace(config, learning=replace(config.learning, steps=self.steps))
         with bar("foreseeing") as progress:
-            found = foresee_sweeps(self.data, self.out, config, progress)
-        value = {"command": again(self, "bench", "lidar"), **found}
+            value = foresee_sweeps(
+                self.data, self.out, config, progress, again(self, "bench", "lidar")
+            )
         if self.record is not None:
             write_json(self.record, value)
-        said = found["real_lidar"]
+        said = value["real_lidar"]
         held = ", ".join(name for name, holds in said["holds"].items() if holds) or "nothing"
         rows = [row for steps, one in said["horizon"].items() for row in _rows(steps, one)]
         return Outcome(value, (f"Better at every horizon than: {held}.",), rows)

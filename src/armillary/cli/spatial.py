@@ -64,8 +64,8 @@ class Spatial(Command):
             workers=self.workers,
         )
         real = {} if self.lidar is None else {"real_lidar": _real_lidar(self.lidar)}
-        value = {**run_spatial_arms(self.out, config, bar), **real}
-        value["command"] = again(self, "bench", "spatial")
+        command = again(self, "bench", "spatial")
+        value = {**run_spatial_arms(self.out, config, bar, command), **real}
         if self.record is not None:
             write_json(self.record, value)
         rows = [_shown(name, row) for name, row in value["arms"].items()]
@@ -95,7 +95,13 @@ class Sensors(Command):
 
         recipe = find_recipe(self.recipe)
         with bar("measuring") as progress:
-            value = bench_sensors(self.out, recipe.model, recipe, progress=progress)
+            value = bench_sensors(
+                self.out,
+                recipe.model,
+                recipe,
+                progress=progress,
+                command=again(self, "bench", "sensors"),
+            )
         return Outcome(value, facts(value))
 
 

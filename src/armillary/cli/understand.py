@@ -200,7 +200,12 @@ class Understand(Command):
         from armillary.recipes.making_quadruplets import make_set
 
         with bar("making") as progress:
-            found = make_set(self.count, self.workers, progress=progress)
+            found = make_set(
+                self.count,
+                self.workers,
+                progress=progress,
+                command=again(self, "understand"),
+            )
         said = (
             f"{found['quadruplets']:,} quadruplets, {found['quadruplets_per_s']:.0f} a second with "
             f"{self.workers} processes; sha256 {found['sha256']}"

@@ -18,7 +18,7 @@ from typing import Any
 
 import numpy as np
 
-from armillary.benchmark.machine import date, describe_machine
+from armillary.benchmark.machine import provenance
 from armillary.control import Record, holm, read_records, wilson_interval
 from armillary.control.processes import map_in_processes
 from armillary.core.errors import ConfigError
@@ -151,7 +151,7 @@ def run_ablation(
 
     Returns:
         ``parts.NAME.{said,n,success,wilson95,seeds,whole_only,part_only,p,p_holm}``; ``seeds``,
-        ``steps`` of every training, ``machine``, ``date``, ``command``.
+        ``steps`` of every training, and ``command``, ``commit``, ``date``, ``machine``.
 
     Raises:
         ConfigError: ``out`` holds another evaluation.
@@ -175,7 +175,7 @@ def run_ablation(
         "settling": recipe.settling.steps,
         "prior": config.base.prior.steps,
     }
-    about = {"machine": describe_machine(1), "date": date(), "command": command}
+    about = provenance(command, 1)
     result = {"parts": compared(records), "seeds": list(config.seeds), "steps": steps, **about}
     write_json(out / "result.json", result)
     return result

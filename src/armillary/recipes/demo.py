@@ -18,7 +18,7 @@ from typing import Any
 
 import numpy as np
 
-from armillary.benchmark.machine import date, describe_machine
+from armillary.benchmark.machine import date, provenance
 from armillary.comprehension import calibrate, probe_suite, teleport_study
 from armillary.comprehension.teleport import TeleportStudy
 from armillary.core.cores import core_count
@@ -197,8 +197,6 @@ def _numbers(
             "warnings": list(summary.warnings),
         },
         "seconds": dict(seconds),
-        "machine": describe_machine(core_count()),
-        "date": date(),
-        "command": "armillary demo" + (" --quick" if warning else ""),
+        **provenance("armillary demo" + (" --quick" if warning else ""), core_count()),
         "warning": warning,
     }

@@ -24,7 +24,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from armillary.benchmark.machine import date, describe_machine
+from armillary.benchmark.machine import provenance
 from armillary.control import (
     Guard,
     GuardedSpec,
@@ -159,9 +159,7 @@ def guard_study(
         "task": config.task or study.spec.tasks[0],
         "exploring_episodes": config.exploring,
         **study_result(guard, others, normal, perturbed, rules),
-        "machine": describe_machine(config.workers),
-        "date": date(),
-        "command": command,
+        **provenance(command, config.workers),
     }
     write_json(out / "results.json", result)
     return result

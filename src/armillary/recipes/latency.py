@@ -15,8 +15,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from armillary.benchmark import describe_machine
-from armillary.benchmark.machine import date
+from armillary.benchmark.machine import provenance
 from armillary.control import Manifest, Record, Row, compare, holm, summarise
 from armillary.core.errors import ConfigError
 from armillary.core.files import write_json
@@ -109,7 +108,8 @@ def latency_study(
     Returns:
         What stands in ``latency.json``: ``settings.NAME`` with success, its Wilson interval,
         ``ms_per_decision``, ``ms_per_world_step``, ``model_steps_per_decision`` and the paired
-        comparison with the first; ``beside.{random,noop,oracle}``; world, manifest, machine, date.
+        comparison with the first; ``beside.{random,noop,oracle}``; world and manifest,
+        and ``command``, ``commit``, ``date``, ``machine``.
 
     Raises:
         ConfigError: no settings, or as in ``act``.
@@ -118,13 +118,12 @@ def latency_study(
     if not settings or set(settings) & set(_FLOORS):
         raise ConfigError(f"Settings need names other than {', '.join(_FLOORS)}, at least one.")
     config = config or ActConfig()
-    machine = describe_machine(threads=1)
+    origin = provenance(command, 1)
     specs = {name: model_spec(find_model(s.model), s.config) for name, s in settings.items()}
     manifest, records = evaluate_models(specs, world, out, config, progress)
     value = {
         **_about(manifest, config),
-        "command": command,
-        "machine": machine,
+        **origin,
         "settings": _rows(settings, records, config.seed),
         "beside": {name: summarise(records[name]).to_dict() for name in _FLOORS},
     }
@@ -142,7 +141,6 @@ def _about(manifest: Manifest, config: ActConfig) -> dict[str, Any]:
         "distance_unit": manifest.distance_unit,
         "manifest": manifest.sha256,
         "workers": config.workers,
-        "date": date(),
     }
 
 

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from armillary.benchmark.machine import date, describe_machine
+from armillary.benchmark.machine import provenance
 from armillary.comprehension.quadruplets import CONCEPTS, SEEDS, make_quadruplet
 from armillary.control.processes import map_in_processes
 from armillary.core.errors import ConfigError
@@ -27,6 +27,7 @@ def make_set(
     workers: int = 2,
     seed: int = SEEDS["test"],
     progress: Progress = silent,
+    command: str = "",
 ) -> dict[str, Any]:
     """Make and hash a set.
 
@@ -35,6 +36,7 @@ def make_set(
         workers: processes.
         seed: of the set.
         progress: told after each task.
+        command: that does the same again, for the result.
 
     Returns:
         sha256 of the set and of each concept, quadruplets, seconds, quadruplets_per_s.
@@ -68,8 +70,7 @@ def make_set(
         "seconds": round(seconds, 2),
         "quadruplets_per_s": round(total / seconds, 1),
         "workers": workers,
-        "machine": describe_machine(workers),
-        "date": date(),
+        **provenance(command, workers),
     }
 
 

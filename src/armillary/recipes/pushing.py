@@ -2,7 +2,7 @@
 
     record exploring -> train -> imitate it in hindsight -> act without a search
 
-What decides it, found on other episodes than the result's (docs/results.md): how exactly the
+What decides it, found on other episodes than those of the result: how exactly the
 latent tells where pusher and object are, and hence how many scenes it has seen; goals that the
 recording reached soon after, where an action still has to do with them; and a policy
 that is followed, not searched through: the model foresees a push less well than exploring did it.
@@ -14,7 +14,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from armillary.benchmark.machine import date, describe_machine
+from armillary.benchmark.machine import provenance
 from armillary.core.files import write_json
 from armillary.core.progress import Bars, no_bars
 from armillary.recipes.acting import NO_PLANNER, ActConfig, act, headline
@@ -58,7 +58,7 @@ class PushingConfig:
 
 
 def run_pushing(
-    out: Path, config: PushingConfig | None = None, bars: Bars = no_bars
+    out: Path, config: PushingConfig | None = None, bars: Bars = no_bars, command: str = ""
 ) -> dict[str, Any]:
     """Record, train and evaluate; what is finished in ``out`` already is used again.
 
@@ -66,6 +66,7 @@ def run_pushing(
         out: folder for the recording, the run, the records and ``result.json``.
         config: how much of everything.
         bars: makes a progress bar for a stage.
+        command: that does the same again, for the result.
 
     Returns:
         n, success (4 cm, at the last step), wilson95, first_hit_success, ms_per_decision, the
@@ -97,9 +98,7 @@ def run_pushing(
     result = headline(acting) | {
         "ms_per_decision": acting.rows["model"].ms_per_decision,
         "success_distance_m": acting.manifest.success_distance,
-        "machine": describe_machine(config.act.workers),
-        "date": date(),
-        "command": "armillary bench push",
+        **provenance(command, config.act.workers),
     }
     write_json(out / "result.json", result)
     return result

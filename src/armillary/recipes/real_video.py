@@ -23,7 +23,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from armillary.benchmark.machine import date, describe_machine
+from armillary.benchmark.machine import provenance
 from armillary.comprehension import encode_frames, foresight
 from armillary.core.errors import ConfigError
 from armillary.core.files import write_json
@@ -105,6 +105,7 @@ def real_video(
     out: Path,
     config: RealVideoConfig | None = None,
     progress: Progress = silent,
+    command: str = "",
 ) -> dict[str, Any]:
     """Learn from the first part of a video, judge on the rest, and write ``real_video.json``.
 
@@ -113,6 +114,7 @@ def real_video(
         out: folder for dataset, cache, runs and the result; new or empty.
         config: how; None takes the defaults.
         progress: told while frames are read and after each training step.
+        command: that does the same again, for the result.
 
     Returns:
         What was written: data, config, ``seeds`` with one entry per seed, and ``holds``: at which
@@ -139,8 +141,7 @@ def real_video(
     }
     seeds = {str(seed): _one_seed(cache, cut, config, seed, out, progress) for seed in config.seeds}
     result = {
-        "machine": describe_machine(config.recipe.threads or torch.get_num_threads()),
-        "date": date(),
+        **provenance(command, config.recipe.threads or torch.get_num_threads()),
         "data": data,
         "config": asdict(config),
         "holds": {space: _holds(seeds, space) for space in ("latent", "frozen")},

@@ -21,7 +21,7 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from armillary.benchmark.machine import date, describe_machine
+from armillary.benchmark.machine import provenance
 from armillary.comprehension.size_distance import size_distance
 from armillary.control import Manifest, evaluate, make_manifest
 from armillary.control.processes import map_in_processes
@@ -57,7 +57,7 @@ def _base() -> Recipe:
     judged: what comes then cannot be foreseen from where the holes are, so the latent need not tell
     it. The predictor has no memory, which planning pays for at every step, and learns on twelve
     steps ahead when the encoder stands still, on clips that are worsened alike, for as long as it
-    took to bring what is hidden from 3.5 to 2.7 cm (2,500 steps and 7,000, docs/results.md).
+    took to bring what is hidden from 3.5 to 2.7 cm (2,500 steps and 7,000).
     """
     usual = tabletop()
     colour = ColourChanges(
@@ -166,6 +166,7 @@ def run_spatial_arms(
     out: Path,
     config: ArmsConfig | None = None,
     bars: Bars = no_bars,
+    command: str = "",
 ) -> dict[str, Any]:
     """Record, train every arm with every seed, and let all reach and tell places.
 
@@ -173,6 +174,7 @@ def run_spatial_arms(
         out: folder; what is finished there is used again.
         config: how much of everything.
         bars: makes a progress bar for a stage.
+        command: that does the same again, for the result.
 
     Returns:
         ``arms.NAME.{said,seeds,hidden_position_m_10}``, where a seed has, by shift, ``n``,
@@ -209,7 +211,7 @@ def run_spatial_arms(
         steps[FUSED] = config.base.steps * config.fused_longer
     said = ("planner", "planner_settings", "consensus", "together")
     acting = {name: getattr(config.act, name) for name in said}
-    about = {"steps": steps, "acting": acting, "machine": describe_machine(1), "date": date()}
+    about = {"steps": steps, "acting": acting, **provenance(command, 1)}
     result = result_of(
         out, config.arms, config.seeds, tuple(manifests), config.subsets, config.fused_seeds
     )

@@ -18,7 +18,7 @@ from typing import Any
 
 import numpy as np
 
-from armillary.benchmark.machine import date, describe_machine
+from armillary.benchmark.machine import provenance
 from armillary.control import Record
 from armillary.core.files import write_json
 from armillary.core.progress import Bars, Progress, no_bars, silent
@@ -50,7 +50,7 @@ _PRIOR = PriorConfig(
     goals=GoalShares(later=0.75, same_episode=0.25, apart=0.0),
 )
 # What the wall does to a plan is a little wrong in every room, and the same plan fails there for
-# ever: most of the success hangs on what the episode teaches while it runs (docs/results.md).
+# ever: most of the success hangs on what the episode teaches while it runs (results/ablation.json).
 _ACT = ActConfig(
     episodes=200,
     prior=True,
@@ -71,7 +71,7 @@ def two_rooms_eb() -> Recipe:
 
     The loss has two terms, one step of foresight and the view of the picture. The latent does not
     collapse without variance and covariance, with which fewer rooms are solved; inverse dynamics
-    and more steps of foresight solve no more at full length (docs/results.md, ablation).
+    and more steps of foresight solve no more at full length (results/ablation.json).
     """
     base = fine_view(frame_skip=4)
     objective = replace(base.objective, inverse_dynamics=0.0, **UNSPREAD)
@@ -107,6 +107,7 @@ def run_two_rooms_eb(
     out: Path,
     config: EBConfig | None = None,
     bars: Bars = no_bars,
+    command: str = "",
 ) -> dict[str, Any]:
     """Record, train and evaluate; what is finished in ``out`` already is used again.
 
@@ -114,6 +115,7 @@ def run_two_rooms_eb(
         out: folder for the recording, the run, the records and ``result.json``.
         config: how much of everything.
         bars: makes a progress bar for a stage.
+        command: that does the same again, for the result.
 
     Returns:
         n, success, wilson95, seconds_per_episode (of planning, encoding included),
@@ -130,7 +132,7 @@ def run_two_rooms_eb(
     learn_rooms(config, data, run, bars)
     with bars("acting") as progress:
         acting = act(run, "two_rooms", out / "act", protocol(config.act), progress)
-    result = summary(acting) | {"machine": describe_machine(config.act.workers), "date": date()}
+    result = summary(acting) | provenance(command, config.act.workers)
     write_json(out / "result.json", result)
     return result
 

@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from armillary.benchmark.machine import date, describe_machine
+from armillary.benchmark.machine import provenance
 from armillary.comprehension.hidden import hidden_position
 from armillary.comprehension.quadruplets import (
     CONCEPTS,
@@ -208,9 +208,7 @@ def understand_model(
         "suite_sha256": suite_digest(),
         "weights_sha256": file_sha256(weights),
         "counts": _counts(config),
-        "machine": describe_machine(2),
-        "date": date(),
-        "command": command,
+        **provenance(command, 2),
     }
     write_understanding_page(result, out / "page.html")
     write_json(out / "result.json", result)
@@ -262,9 +260,7 @@ def understand_judge(
         "rule_sha256": RULE_SHA256,
         "suite_sha256": suite_digest(),
         "counts": {"count": config.count, "concepts": list(config.concepts)},
-        "machine": describe_machine(2),
-        "date": date(),
-        "command": command,
+        **provenance(command, 2),
     }
     write_json(out / "result.json", result)
     return result

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import UInt8
 
-from armillary.benchmark.machine import date, describe_machine
+from armillary.benchmark.machine import provenance
 from armillary.comprehension.benchmarks import LAYOUTS, Movie, benchmark_rows, submission
 from armillary.comprehension.quadruplets import CONTROLS, JepaJudges, Judges
 from armillary.comprehension.quadruplets.judges import Frames, Pans, Surprise
@@ -97,9 +97,7 @@ def understand_benchmark(
             for name, values in said.items()
             if name != "model"
         },
-        "machine": describe_machine(1),
-        "date": date(),
-        "command": command,
+        **provenance(command, 1),
     }
     write_json(out / "result.json", result)
     return result

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from armillary.benchmark.machine import date, describe_machine
+from armillary.benchmark.machine import provenance
 from armillary.comprehension.quadruplets import mean_headline
 from armillary.core.errors import ConfigError
 from armillary.core.files import write_json
@@ -54,7 +54,7 @@ def understand_seeds(
         own = config if place == 0 else replace(config, controls=0)
         found = understand_model(model, out / name, own, bars)
         seeds.append({"model": name, **found})
-    result = {**combined(seeds), "machine": describe_machine(2), "date": date(), "command": command}
+    result = {**combined(seeds), **provenance(command, 2)}
     write_json(out / "result.json", result)
     return result
 
@@ -82,7 +82,7 @@ def combined(seeds: Sequence[dict[str, Any]]) -> dict[str, Any]:
         {
             key: value
             for key, value in seed.items()
-            if key not in (*shared, "shown", "machine", "date", "command")
+            if key not in (*shared, "shown", "command", "commit", "date", "machine")
         }
         for seed in seeds
     ]

@@ -20,6 +20,10 @@ from armillary.core.errors import ConfigError, FormatError
 from armillary.core.files import read_json, write_json
 
 FORMAT = "armillary.peers/1"
+_READING = (
+    "Each environment has its own command, commit, date and machine. Those of the file are all "
+    "commands, one after another, and what belongs to the environment that was measured last."
+)
 OURS = "armillary"
 Records = Sequence[Record]
 
@@ -71,8 +75,19 @@ def merge_environment(path: Path, name: str, environment: Mapping[str, Any]) -> 
             raise FormatError(f"{path}: not results of format {FORMAT}; choose another file.")
     value["environments"] = {**value["environments"], name: dict(environment)}
     _correct(value["environments"])
+    value |= _origin(value["environments"])
     write_json(path, value)
     return value
+
+
+def _origin(environments: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
+    """Return ``command``, ``commit``, ``date`` and ``machine`` of the whole file."""
+    if not all("date" in one for one in environments.values()):
+        return {}
+    latest = max(environments.values(), key=lambda one: str(one["date"]))
+    command = " && ".join(str(one["command"]) for one in environments.values())
+    shared = {name: latest[name] for name in ("commit", "date", "machine")}
+    return {"command": command, **shared, "reading": _READING}
 
 
 def _row(records: Records) -> dict[str, Any]:

@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from armillary.benchmark.machine import date, describe_machine
+from armillary.benchmark.machine import provenance
 from armillary.benchmark.threads import threads_of_torch
 from armillary.core.errors import ConfigError, DatasetError
 from armillary.core.files import read_json, write_json
@@ -88,7 +88,11 @@ class LidarConfig:
 
 
 def foresee_sweeps(
-    source: Path, out: Path, config: LidarConfig | None = None, progress: Progress = silent
+    source: Path,
+    out: Path,
+    config: LidarConfig | None = None,
+    progress: Progress = silent,
+    command: str = "",
 ) -> dict[str, Any]:
     """Learn, judge, and write ``lidar.json``.
 
@@ -97,9 +101,11 @@ def foresee_sweeps(
         out: folder for the result and what it is made from.
         config: how; None takes the defaults.
         progress: told after each part of the work.
+        command: that does the same again, for the result.
 
     Returns:
-        What was written: ``real_lidar.horizon`` by steps ahead, data, settings, machine, date.
+        What was written: ``real_lidar.horizon`` by steps ahead, data, settings,
+        ``command``, ``commit``, ``date``, ``machine``.
 
     Raises:
         FormatError: not such a rawlog.
@@ -119,8 +125,7 @@ def foresee_sweeps(
         "how_chosen": CHOSEN,
         "data": _data(source, sha256, log, folds, config),
         "settings": asdict(config),
-        "machine": describe_machine(threads=1),
-        "date": date(),
+        **provenance(command, 1),
     }
     write_json(out / "lidar.json", result)
     return result

@@ -19,6 +19,7 @@ from typing import Any
 import armillary
 from armillary.benchmark.ground import merge_environment, summarise_task
 from armillary.benchmark.ground.results import pool
+from armillary.benchmark.machine import provenance
 from armillary.benchmark.peers import peer_environment, peer_python
 from armillary.control import read_records
 from armillary.core.errors import ArmillaryError, CheckFailedError
@@ -75,11 +76,12 @@ def bench_peers(
     python = python or peer_python("ground")
     config.save(folder / SETTINGS)
     _keep_code(folder / "code" / "armillary")
+    origin = provenance(command, config.threads)
     found: dict[str, Any] = {}
     for stage in stages(config):
         _run(python, folder, stage, config.threads, progress)
         if stage.startswith("evaluate:"):
-            found = environment_results(folder, config) | {"command": command}
+            found = environment_results(folder, config) | origin
             merged = merge_environment(results or out / "peers.json", config.name, found)
             found = merged["environments"][config.name]
     return found
