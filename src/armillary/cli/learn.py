@@ -78,7 +78,7 @@ class Ingest(Command):
     """
 
     source: Positional[Path]
-    """A file, a folder of files, or a folder that a format lays out (docs/reference/datasets.md)."""
+    """A file, a folder of files, or a folder that a format lays out (docs/datasets.md)."""
     out: Path
     """Dataset folder to write."""
     format: str = "auto"
