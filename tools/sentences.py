@@ -4,7 +4,8 @@
     python tools/sentences.py docs/index.md       these pages
 
 Counted is prose: paragraphs, list items and the text of notes. Tables, code blocks, headings,
-pictures, HTML comments and API directives are not.
+pictures, HTML comments and API directives are not. A link counts as the words that it shows, code in
+a line as one word.
 """
 
 from __future__ import annotations
@@ -55,23 +56,42 @@ def plain(block: str) -> str:
     return _ABBREVIATIONS.sub(lambda match: match[1].replace(".", ""), block.replace("**", ""))
 
 
+def words(text: str) -> int:
+    """Return how many words a text has, as ``wc -w`` counts them."""
+    return len(text.split())
+
+
+def sentences(text: str) -> list[str]:
+    """Return the sentences of a Markdown text."""
+    every = (one for block in blocks(text) for one in _END.split(plain(block)))
+    return [one for one in every if _WORD.search(one)]
+
+
 def lengths(text: str) -> list[int]:
     """Return the number of words of every sentence of a Markdown text."""
-    sentences = (one for block in blocks(text) for one in _END.split(plain(block)) if one)
-    return [count for one in sentences if (count := len(_WORD.findall(one)))]
+    return [len(_WORD.findall(one)) for one in sentences(text)]
+
+
+def median_sentence(text: str) -> float:
+    """Return the median length of a text's sentences, in words; 0 where there are none."""
+    return median(lengths(text) or [0])
 
 
 def main(names: list[str]) -> int:
     """Print a line for each page; return 1 if a median is above the limit."""
     too_long = False
     for page in [Path(name) for name in names] or PAGES:
-        words = lengths(page.read_text())
-        if not words:
+        text = page.read_text()
+        counts = lengths(text)
+        if not counts:
             sys.exit(f"{page}: has no sentence; name a Markdown page with prose.")
-        middle = median(words)
+        middle = median(counts)
         too_long |= middle > LIMIT
         name = page.relative_to(ROOT) if page.is_relative_to(ROOT) else page
-        print(f"{middle:5.1f} words (median), longest {max(words):3d}, n {len(words):3d}  {name}")  # noqa: T201
+        sys.stdout.write(
+            f"{middle:5.1f} words (median), longest {max(counts):3d}, {len(counts):3d} sentences, "
+            f"{words(text):5d} words  {name}\n"
+        )
     return int(too_long)
 
 

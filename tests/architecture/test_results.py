@@ -141,7 +141,7 @@ def test_the_command_of_a_row_is_the_one_that_made_its_record() -> None:
 
 
 def test_the_readme_is_short_and_plain() -> None:
-    pages = tool("readability")
+    pages = tool("sentences")
     assert pages.words(README) <= 900
     assert pages.median_sentence(README) <= 18
     # the count can tell
