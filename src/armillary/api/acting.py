@@ -48,7 +48,7 @@ def act(
 ) -> Evaluation:
     """Let a model reach goals that it is shown, and count, beside random, no-op and oracle.
 
-    result = arm.act(run, "tabletop", episodes=20, out="out/act")
+        result = arm.act(run, "tabletop", episodes=20, out="out/act")
 
     Args:
         model: a run, a model, a run or model folder, or a Hub repository id.
@@ -167,7 +167,7 @@ def plan(
 ) -> Plan:
     """Plan actions that lead from an observation to a goal, without gradients of the weights.
 
-    found = arm.plan(run, episode.observation(0), episode.observation(-1))
+        found = arm.plan(run, episode.observation(0), episode.observation(-1))
 
     Args:
         model: a run, a model, a run or model folder, or a Hub repository id.

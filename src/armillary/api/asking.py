@@ -35,7 +35,7 @@ def probe(
 ) -> Probe:
     """Read positions and other truths from a model's latents, beside its controls.
 
-    print(arm.probe(run, data))
+        print(arm.probe(run, data))
 
     Args:
         model: a run, a model, a run or model folder, or a Hub repository id.
@@ -68,7 +68,7 @@ def surprise(
 ) -> Surprise:
     """Measure how surprised a model is at every step of a clip.
 
-    found = arm.surprise(run, "out/table:3")
+        found = arm.surprise(run, "out/table:3")
 
     Args:
         model: a run, a model, a run or model folder, or a Hub repository id.
@@ -115,7 +115,7 @@ def rollout(
 ) -> Rollout:
     """Predict a clip from its first steps and its actions, and compare with what it shows.
 
-    arm.rollout(run, "out/table:3")
+        arm.rollout(run, "out/table:3")
 
     Args:
         model: a run, a model, a run or model folder, or a Hub repository id.

@@ -39,7 +39,7 @@ def record(
 ) -> Dataset:
     """Record episodes of a simulated world into a dataset.
 
-    data = arm.record("tabletop", "out/table", episodes=200, steps=12)
+        data = arm.record("tabletop", "out/table", episodes=200, steps=12)
 
     Args:
         world: its name (tabletop, two_rooms, yard), or gym:module:Env-v0 for one that renders.
@@ -92,7 +92,7 @@ def ingest(
 ) -> Dataset:
     """Turn videos, depth, point clouds, poses, robots' logs or LeRobot v3 into a dataset.
 
-    data = arm.ingest("videos", "out/mine", fps=10)
+        data = arm.ingest("videos", "out/mine", fps=10)
 
     Args:
         source: a file, a folder of files, or a folder that a format lays out.
@@ -125,7 +125,7 @@ def ingest(
 def open_dataset(data: AnyPath | Dataset | Cache) -> Dataset:
     """Open a dataset: one of armillary's or any LeRobotDataset v3.
 
-    for episode in arm.open_dataset("out/table"): ...
+        for episode in arm.open_dataset("out/table"): ...
 
     Args:
         data: its folder; a dataset is returned as it is, a cache as what it was prepared from.

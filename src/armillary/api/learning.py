@@ -29,7 +29,7 @@ def train(
 ) -> Run:
     """Train a model on a dataset.
 
-    run = arm.train("tabletop", data, "out/run", steps=150, optimizer={"lr": 3e-4})
+        run = arm.train("tabletop", data, "out/run", steps=150, optimizer={"lr": 3e-4})
 
     Args:
         recipe: its name (tabletop, two_rooms, video, ...), or a ``Recipe``.

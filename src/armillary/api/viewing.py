@@ -13,7 +13,7 @@ from armillary.recipes.viewing import view as write_page
 def view(path: AnyPath | Dataset | Run | Evaluation, out: AnyPath | None = None) -> Path:
     """Write one self-contained HTML page about a dataset, a run or an evaluation.
 
-    page = arm.view(data)
+        page = arm.view(data)
 
     Args:
         path: a dataset, a run, an evaluation that was kept, or the folder of one.
