@@ -108,6 +108,9 @@ def test_the_reference_covers_the_protocols() -> None:
 @pytest.mark.parametrize("page", sorted(path.name for path in PYTHON.glob("*.md")))
 def test_documented_names_have_docstrings(page: str) -> None:
     for name in documented(page):
+        # a name that a module of the package has too would show the module
+        file = ROOT / "src" / name.replace(".", "/")
+        assert not file.is_dir() and not file.with_suffix(".py").exists(), name
         module, _, attribute = name.rpartition(".")
         value = getattr(importlib.import_module(module), attribute)
         if callable(value):
