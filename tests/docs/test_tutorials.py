@@ -13,6 +13,7 @@ PAGES = [DOCS / "quickstart.md", *sorted((DOCS / "tutorials").glob("*.md"))]
 MOST_NOT_RUN = 4  # of all pages together: installing from an address, and the like
 
 
+@pytest.mark.timeout(1200)  # each takes well under a minute of an idle core; machines are shared
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
 def test_the_code_of_the_page_runs(page: Path, tmp_path: Path) -> None:
     run_page(page, tmp_path, Path(sys.executable).parent)
