@@ -81,8 +81,8 @@ def main() -> int:
     """Write or compare."""
     wrong = []
     for page, mark, lines in (
-        ("docs/verifying.md", "rules", rules()),
-        ("docs/threat-model.md", "attacks", attacks()),
+        ("docs/how-to/verifying.md", "rules", rules()),
+        ("docs/reference/threat-model.md", "attacks", attacks()),
         ("docs/results.md", "proven", proven()),
     ):
         path = ROOT / page

@@ -4,8 +4,8 @@
     python tools/sentences.py docs/index.md       these pages
 
 Counted is prose: paragraphs, list items and the text of notes. Tables, code blocks, headings,
-pictures, HTML comments and API directives are not. A link counts as the words that it shows, code in
-a line as one word.
+pictures, HTML comments and API directives are not. A link counts as the words that it shows, code
+in a line as one word.
 """
 
 from __future__ import annotations

@@ -129,7 +129,7 @@ def test_progress_stays_off_stdout(capsys) -> None:
 
 def test_lines_come_now_and_then(monkeypatch: pytest.MonkeyPatch, capsys) -> None:
     now = iter([0.0, 1.0, 11.0, 12.0])
-    monkeypatch.setattr("armillary.cli.progress.time.monotonic", lambda: next(now))
+    monkeypatch.setattr("armillary.api.progress.time.monotonic", lambda: next(now))
     report = lines("recording")
     for done in (1, 2, 3):
         report(done, 3, "5 frames/s")

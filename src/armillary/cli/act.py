@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from tyro.conf import Positional, UseAppendAction
 
+from armillary.api.tables import evaluation_rows
 from armillary.cli.outcome import Outcome
 from armillary.cli.parse import Command, settings_of
 from armillary.cli.progress import bar
@@ -98,7 +98,7 @@ class Act(Command):
             result = act(self.model, self.world, self.out, config, progress)
         value = as_dict(result)
         said = f"{result.manifest.world}, task {result.manifest.task}: records in {self.out}"
-        return Outcome(value, (said,), _table(value["rows"]))
+        return Outcome(value, (said,), evaluation_rows(value["rows"]))
 
     def _prior(self) -> dict[str, Any]:
         given = {"proposals": self.proposals, "value_weight": self.value_weight}
@@ -106,25 +106,3 @@ class Act(Command):
         if chosen and not self.prior:
             raise ConfigError("--proposals and --value-weight need --prior, which was not given.")
         return {"prior": self.prior, **chosen}
-
-
-def _table(rows: Mapping[str, Mapping[str, Any]]) -> list[dict[str, str]]:
-    """Return a line for each policy; crashes are told where there are any."""
-    crashed = any(row["crashes"] for row in rows.values())
-    return [
-        _shown(name, row) | ({"crashed": str(row["crashes"])} if crashed else {})
-        for name, row in rows.items()
-    ]
-
-
-def _shown(name: str, row: Mapping[str, Any]) -> dict[str, str]:
-    low, high = row["wilson95"]
-    ms = row["ms_per_decision"]
-    return {
-        "policy": name,
-        "n": str(row["n"]),
-        "success": f"{100 * row['success']:.0f} %",
-        "95 % interval": f"{100 * low:.0f} to {100 * high:.0f} %",
-        "first hit": f"{100 * row['first_hit_success']:.0f} %",
-        "ms/decision": "" if ms is None else f"{ms:.1f}",
-    }

@@ -12,9 +12,6 @@ from armillary.cli.outcome import Outcome
 from armillary.cli.parse import Command, settings_of
 from armillary.cli.progress import bar
 
-# What ``pose`` means where a world has no camera.
-_POSE_OF = {"yard": "world_from_lidar"}
-
 
 @dataclass(frozen=True, kw_only=True)
 class Record(Command):
@@ -50,8 +47,7 @@ class Record(Command):
         """Record."""
         from armillary.worlds import record
 
-        pose = _POSE_OF.get(self.world, "world_from_camera")
-        names = (pose if n == "pose" else n for n in self.sensors.split(",") if n)
+        names = tuple(name for name in self.sensors.split(",") if name)
         with bar("recording") as progress:
             found = record(
                 self.world,
@@ -59,7 +55,7 @@ class Record(Command):
                 episodes=self.episodes,
                 steps=self.steps,
                 policy=self.policy,
-                sensors=tuple(names) or None,
+                sensors=names or None,
                 workers=self.workers,
                 seed=self.seed,
                 settings={"image_size": self.image_size} | settings_of(self.setting, "--setting"),

@@ -8,6 +8,7 @@ from typing import Any
 
 from tyro.conf import Positional
 
+from armillary.api.tables import probe_rows
 from armillary.cli.again import again
 from armillary.cli.outcome import Outcome
 from armillary.cli.parse import Command
@@ -38,19 +39,8 @@ class Probe(Command):
         targets = tuple(name for name in self.targets.split(",") if name)
         with bar("preparing") as progress:
             found = probe_model(self.model, self.dataset, targets, progress)
-        rows = [
-            {
-                "target": name,
-                "R2": f"{row['r2']:.3f}",
-                "R2 small MLP": f"{row['r2_mlp']:.3f}",
-                "R2 untrained": f"{row['r2_untrained']:.3f}",
-                "R2 shuffled": f"{row['r2_shuffled']:.3f}",
-                "error": f"{row['error_m']:.4f}",
-            }
-            for name, row in found.items()
-        ]
         notes = tuple(f"{name}: {row['note']}" for name, row in found.items() if "note" in row)
-        return Outcome({"probe": found}, notes, rows)
+        return Outcome({"probe": found}, notes, probe_rows(found))
 
 
 @dataclass(frozen=True, kw_only=True)

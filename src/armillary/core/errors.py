@@ -28,6 +28,14 @@ class DatasetError(ArmillaryError, ValueError):
     """A dataset that cannot be used: damaged, empty, or without the streams that are needed."""
 
 
+class MissingEpisodeError(DatasetError, IndexError):
+    """A number for which a dataset has no episode."""
+
+
+class MissingStepError(ArmillaryError, IndexError):
+    """A number for which an episode has no step."""
+
+
 class CheckpointError(ArmillaryError, ValueError):
     """A model folder that cannot be loaded safely and completely."""
 

@@ -15,7 +15,11 @@ import numpy as np
 from jaxtyping import Bool, Float, Int64
 from torch import Tensor
 
+from armillary.core.display import html_of
+from armillary.core.errors import MissingStepError
+
 StreamKind = Literal["rgb", "depth", "points", "lidar", "pose", "proprio", "segmentation", "truth"]
+_NOT_OBSERVED = ("truth", "segmentation")  # the simulator's own
 
 
 @dataclass(frozen=True)
@@ -46,6 +50,10 @@ class Stream:
     columns: tuple[str, ...] = ()
     beams_rad: Float[np.ndarray, "N 2"] | None = None
 
+    def __repr__(self) -> str:
+        unit = f" in {self.unit}" if self.unit else ""
+        return f"Stream({self.kind} {_shape(self.values)} {self.values.dtype}{unit})"
+
 
 @dataclass(frozen=True)
 class Episode:
@@ -68,6 +76,41 @@ class Episode:
 
     def __len__(self) -> int:
         return len(self.time_ns)
+
+    def __repr__(self) -> str:
+        acts = "no actions" if self.actions is None else f"actions of {self.actions.shape[1]}"
+        names = ", ".join(self.streams)
+        return f"Episode({len(self)} steps, {self.seconds:.1f} s, {acts}; {names})"
+
+    def _repr_html_(self) -> str | None:
+        return html_of(self)
+
+    @property
+    def seconds(self) -> float:
+        """Time from the first step to the last, in seconds."""
+        return float(self.time_ns[-1] - self.time_ns[0]) / 1e9 if len(self) else 0.0
+
+    def observation(self, step: int) -> Observation:
+        """Return what the sensors gave at one step; truth and segmentation are left out.
+
+        Args:
+            step: from 0; negative steps count from the end.
+
+        Raises:
+            MissingStepError: the episode has no such step.
+        """
+        if not -len(self) <= step < len(self):
+            raise MissingStepError(
+                f"There is no step {step}; the episode has {len(self)}, from 0 to {len(self) - 1}."
+            )
+        sensors = {n: s for n, s in self.streams.items() if s.kind not in _NOT_OBSERVED}
+        seen = {name: stream.values[step] for name, stream in sensors.items()}
+        lenses = [s for s in sensors.values() if s.intrinsics is not None]
+        # depth first: it is what a lens turns into points
+        for stream in sorted(lenses, key=lambda each: each.kind != "depth")[:1]:
+            assert stream.intrinsics is not None
+            seen["intrinsics"] = stream.intrinsics
+        return Observation(seen)
 
 
 @dataclass(frozen=True)
@@ -154,6 +197,10 @@ class Observation:
         """Return the observation cut down to an allow-list of streams."""
         return Observation({name: self.streams[name] for name in names if name in self.streams})
 
+    def __repr__(self) -> str:
+        parts = (f"{name} {_shape(value)}" for name, value in self.streams.items())
+        return f"Observation({', '.join(parts)})"
+
 
 @dataclass(frozen=True)
 class Goal:
@@ -201,3 +248,7 @@ class WorldSpec:
     units: Mapping[str, tuple[str, str]] = field(default_factory=dict)
     extra: Mapping[str, Any] = field(default_factory=dict)
     beams_rad: Mapping[str, Float[np.ndarray, "_ 2"]] = field(default_factory=dict)
+
+
+def _shape(values: np.ndarray) -> str:
+    return "x".join(map(str, values.shape)) or "1"

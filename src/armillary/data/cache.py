@@ -56,6 +56,14 @@ class Cache:
     about: Mapping[str, Any] = field(default_factory=dict)
     path: Path | None = None
 
+    def __len__(self) -> int:
+        return len(self.episodes)
+
+    def __repr__(self) -> str:
+        size = "x".join(map(str, self.size))
+        names = ", ".join(self.arrays)
+        return f"Cache({len(self)} episodes, {self.num_frames:,} frames of {size}; {names})"
+
     @property
     def num_episodes(self) -> int:
         """Number of episodes E."""

@@ -1,30 +1,34 @@
 """Dataset: a LeRobotDataset v3 on disk, ours or anybody's, read episode by episode.
 
+    dataset[3], dataset[-1], dataset[:5], or a loop over it: episodes with all their pictures
+
 Axes: T time, A action, H W image. Files of foreign datasets may hold many episodes; then an
 episode is a stretch of rows, and a stretch of seconds in each video.
 """
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, overload
 
 import numpy as np
 import pyarrow as pa
 
-from armillary.core.errors import DatasetError, FormatError
+from armillary.core.display import html_of
+from armillary.core.errors import DatasetError, FormatError, MissingEpisodeError
 from armillary.core.files import read_json
 from armillary.core.hashing import file_sha256, json_sha256
 from armillary.core.values import Episode, Stream, StreamKind
 from armillary.data import layout
 from armillary.data.clouds import padded, read_clouds
 from armillary.data.depth import to_metres
-from armillary.data.foreign import image_frames, license_of, to_depth_mm
+from armillary.data.foreign import image_frames, license_of, rows_columns, to_depth_mm
 from armillary.data.stills import StillsReader
 from armillary.data.tables import array, read_table
-from armillary.data.video import STILL_CODECS, VideoReader
+from armillary.data.video import STILL_CODECS, VideoReader, nearest_frames
 
 MAX_EPISODE_BYTES = 8 << 30  # what ``read`` may hold in memory; ``prepare`` has no such limit
 CAMERAS = ("rgb", "depth", "segmentation")
@@ -51,6 +55,29 @@ class Dataset:
 
     def __len__(self) -> int:
         return len(self.lengths)
+
+    @overload
+    def __getitem__(self, index: int) -> Episode: ...
+    @overload
+    def __getitem__(self, index: slice) -> list[Episode]: ...
+    def __getitem__(self, index: int | slice) -> Episode | list[Episode]:
+        if isinstance(index, slice):
+            return [self.read(number) for number in range(len(self))[index]]
+        number = operator.index(index)
+        return self.read(number + len(self) if -len(self) <= number < 0 else number)
+
+    def __iter__(self) -> Iterator[Episode]:
+        return (self.read(number) for number in range(len(self)))
+
+    def __fspath__(self) -> str:
+        return str(self.path)
+
+    def __repr__(self) -> str:
+        steps, names = int(self.lengths.sum()), ", ".join(self.streams)
+        return f"Dataset({str(self.path)!r}: {len(self)} episodes, {steps:,} steps; {names})"
+
+    def _repr_html_(self) -> str | None:
+        return html_of(self)
 
     @property
     def num_episodes(self) -> int:
@@ -212,7 +239,7 @@ class Dataset:
     def picture_size(self, name: str) -> tuple[int, int]:
         """Return rows and columns of a camera's pictures on disk."""
         key = next(key for key, named in self.names.items() if named[0] == name)
-        rows, columns = _rows_columns(self.features[key])
+        rows, columns = rows_columns(self.features[key])
         return rows, columns
 
     def sidecar(self, index: int) -> dict:
@@ -227,7 +254,9 @@ class Dataset:
     def check_index(self, index: int) -> None:
         """Raise unless there is such an episode."""
         if not 0 <= index < len(self):
-            raise DatasetError(f"{self.path}: there is no episode {index}; it has {len(self)}.")
+            raise MissingEpisodeError(
+                f"{self.path}: there is no episode {index}; it has {len(self)}."
+            )
 
     def _naming(self, index: int) -> _Naming:
         return _Naming(self.path, index)
@@ -342,7 +371,7 @@ class Dataset:
         video = self._opened(key, index)
         start_s = float(self.places[f"videos/{key}/from_timestamp"][index])
         wanted_s = start_s + chosen / self.fps
-        for image in video.read(_nearest(video, wanted_s, self.fps)):
+        for image in video.read(nearest_frames(video, wanted_s, self.fps)):
             yield to_depth_mm(image, self.features[key]) if kind == "depth" else image
 
     def _opened(self, key: str, index: int) -> VideoReader:
@@ -368,33 +397,3 @@ class _Naming:
         if isinstance(error, FormatError):
             sentence = str(error).removeprefix(f"{self.path}/")
             raise DatasetError(f"{self.path}: episode {self.index}: {sentence}") from error
-
-
-def _rows_columns(spec: Mapping[str, Any]) -> tuple[int, int]:
-    """Return rows and columns of a camera feature; LeRobot has both [H W C] and [C H W]."""
-    shape, names = spec["shape"], spec.get("names") or ["height", "width", "channels"]
-    if len(shape) == 3 and str(names[0]).startswith("channel"):
-        return shape[1], shape[2]
-    return shape[0], shape[1]
-
-
-def _nearest(video: VideoReader, wanted_s: np.ndarray, fps: float) -> np.ndarray:
-    """Return the frame nearest to each wanted time.
-
-    Raises:
-        FormatError: a wanted time has no frame within half a step.
-    """
-    times = video.times_s
-    after = np.clip(np.searchsorted(times, wanted_s), 1, max(1, len(times) - 1))
-    before = after - 1
-    after = np.minimum(after, len(times) - 1)
-    nearest = np.where(wanted_s - times[before] <= times[after] - wanted_s, before, after)
-    away = np.abs(times[nearest] - wanted_s)
-    lost = away > 0.5 / fps
-    if lost.any():
-        step = int(lost.argmax())
-        raise FormatError(
-            f"{video.path}: has no frame at {wanted_s[step]:.3f} s (step {step}); it holds "
-            f"{len(times)} frames up to {times[-1]:.3f} s."
-        )
-    return nearest

@@ -130,3 +130,11 @@ def license_of(path: Path) -> str:
     front = readme.read_text(errors="replace").split("---", 2)
     found = re.search(r"^license:\s*(\S+)\s*$", front[1], re.M) if len(front) == 3 else None
     return found[1] if found else ""
+
+
+def rows_columns(spec: Mapping[str, Any]) -> tuple[int, int]:
+    """Return rows and columns of a camera feature; LeRobot has both [H W C] and [C H W]."""
+    shape, names = spec["shape"], spec.get("names") or ["height", "width", "channels"]
+    if len(shape) == 3 and str(names[0]).startswith("channel"):
+        return shape[1], shape[2]
+    return shape[0], shape[1]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -18,15 +19,17 @@ from armillary.data.tables import array, read_table
 MAX_EPISODES = 10_000_000
 
 
-def open_dataset(path: Path | str) -> Dataset:
+def open_dataset(path: str | os.PathLike[str]) -> Dataset:
     """Open a LeRobotDataset v3 and check its structure: version, counts, paths, missing files.
 
     Args:
-        path: its folder (the one with ``meta/info.json``).
+        path: its folder (the one with ``meta/info.json``); an opened dataset is returned as it is.
 
     Raises:
         DatasetError: it is not a v3 dataset, was never finished, or files are missing.
     """
+    if isinstance(path, Dataset):
+        return path
     path = Path(path)
     info = _info(path)
     features = _features(path, info)

@@ -279,3 +279,30 @@ def _packet_times(container: Any, stream: Any) -> tuple[list[int], list[int]]:
     pts = sorted(time for time, _ in stamps if time is not None)
     keys = sorted(time for time, is_key in stamps if is_key and time is not None)
     return pts, keys or pts[:1]
+
+
+def nearest_frames(video: VideoReader, wanted_s: np.ndarray, fps: float) -> np.ndarray:
+    """Return the number of the frame nearest to each wanted time.
+
+    Args:
+        video: the open file.
+        wanted_s: times in seconds.
+        fps: steps per second of the dataset.
+
+    Raises:
+        FormatError: a wanted time has no frame within half a step.
+    """
+    times = video.times_s
+    after = np.clip(np.searchsorted(times, wanted_s), 1, max(1, len(times) - 1))
+    before = after - 1
+    after = np.minimum(after, len(times) - 1)
+    nearest = np.where(wanted_s - times[before] <= times[after] - wanted_s, before, after)
+    away = np.abs(times[nearest] - wanted_s)
+    lost = away > 0.5 / fps
+    if lost.any():
+        step = int(lost.argmax())
+        raise FormatError(
+            f"{video.path}: has no frame at {wanted_s[step]:.3f} s (step {step}); it holds "
+            f"{len(times)} frames up to {times[-1]:.3f} s."
+        )
+    return nearest

@@ -48,6 +48,15 @@ class JEPA(nn.Module):
         grid = grid_places(config.encoder.image_size, config.encoder.patch)
         self.register_buffer("grid", grid, persistent=False)
 
+    def __repr__(self) -> str:
+        config, count = self.config, sum(weights.numel() for weights in self.parameters())
+        encoder, sensors = config.encoder, " + ".join(config.sensors)
+        acts = f"actions of {config.action_width}" if config.action_width else "no actions"
+        return (
+            f"JEPA({sensors} at {encoder.image_size} px -> {encoder.tokens} tokens of "
+            f"{encoder.width}; {acts}; {count:,} parameters)"
+        )
+
     def encode(self, batch: Batch, kept: Kept | None = None) -> Latent:
         """Return the latent of every step, each as it looks alone.
 

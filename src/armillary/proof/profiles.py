@@ -4,7 +4,7 @@ The last bits of a product depend on which instructions a library picks. ``porta
 instructions that nearly every machine of today has; ``fast`` lets it choose. ``ensure`` starts the
 program again, once, with the settings in place. Nothing heavy is imported here.
 
-Source: measurements of November 2026 in ``docs/proof-format.md``.
+Source: measurements of November 2026 in ``docs/reference/proof-format.md``.
 """
 
 from __future__ import annotations

@@ -10,7 +10,7 @@ A folder that holds records of the same evaluation is continued.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,7 @@ from armillary.control import (
     Manifest,
     ModelSpec,
     NoOpSpec,
+    Oracle,
     OracleSpec,
     PriorSpec,
     RandomSpec,
@@ -31,6 +32,7 @@ from armillary.control import (
     read_records,
     summarise,
 )
+from armillary.control.specs import PolicyFactory
 from armillary.core.errors import ConfigError, ShapeError, unknown_name
 from armillary.core.files import write_json
 from armillary.core.progress import Progress, silent
@@ -144,12 +146,45 @@ def act(
     """
     config = config or ActConfig()
     spec = actor_spec(find_model(model), config)
-    manifest, records = evaluate_models({"model": spec}, world, out, config, progress)
+    return _summed_up(*evaluate_models({"model": spec}, world, out, config, progress), out, config)
+
+
+def act_with(
+    policy: PolicyFactory,
+    world: str,
+    out: Path,
+    config: ActConfig | None = None,
+    progress: Progress = silent,
+) -> Acting:
+    """Evaluate any policy in a world, beside random, no-op and oracle on the same episodes.
+
+    Args:
+        policy: makes it from what the world promises; its row is called ``policy``.
+        world: name of the world.
+        out: folder for manifest, records and rows.
+        config: episodes, task, world and workers; of planning nothing is read.
+        progress: told after each episode of each policy.
+
+    Raises:
+        ConfigError: an unknown world or task, or ``out`` holds another evaluation.
+        ShapeError: the policy sees what the world does not show.
+        StorageError: ``out`` cannot be written.
+    """
+    config = config or ActConfig()
+    return _summed_up(
+        *evaluate_policies({"policy": policy}, world, out, config, progress), out, config
+    )
+
+
+def _summed_up(
+    manifest: Manifest, records: Mapping[str, tuple[Record, ...]], out: Path, config: ActConfig
+) -> Acting:
+    """Return rows and paired comparisons of the first policy with the others, and write them."""
     rows = {name: summarise(found) for name, found in records.items()}
+    first, *others = records
     comparisons = {
-        name: asdict(compare(records["model"], found, generator("act.compare", config.seed)))
-        for name, found in records.items()
-        if name != "model"
+        name: asdict(compare(records[first], records[name], generator("act.compare", config.seed)))
+        for name in others
     }
     result = Acting(manifest, records, rows, comparisons)
     write_json(out / "rows.json", as_dict(result))
@@ -163,7 +198,7 @@ def as_dict(result: Acting) -> dict[str, Any]:
         "world": result.manifest.world,
         "task": result.manifest.task,
         "rows": {name: row.to_dict() for name, row in result.rows.items()},
-        "model_minus": result.comparisons,
+        f"{next(iter(result.rows))}_minus": result.comparisons,
     }
 
 
@@ -257,8 +292,31 @@ def evaluate_models(
         ArmillaryError: as ``act``.
     """
     size = load_model(next(iter(models.values())).folder).config.encoder.image_size
-    chosen = {"image_size": size, **config.world_settings}
-    wishes = [_check_fit(model, WorldFactory(world, chosen)) for model in models.values()]
+    settings = {"image_size": size, **config.world_settings}
+    return evaluate_policies(models, world, out, replace(config, world_settings=settings), progress)
+
+
+def evaluate_policies(
+    policies: Mapping[str, PolicyFactory],
+    world: str,
+    out: Path,
+    config: ActConfig,
+    progress: Progress = silent,
+) -> tuple[Manifest, dict[str, tuple[Record, ...]]]:
+    """Evaluate policies, and then random, no-op and oracle, on the episodes of one manifest.
+
+    Args:
+        policies: what makes each policy, by name; a record file of that name is written for each.
+        world: name of the world.
+        out: folder for the manifest and the records; what is there already is kept.
+        config: episodes, task, world and workers; of planning nothing is read.
+        progress: told after each episode of each policy.
+
+    Raises:
+        ArmillaryError: as ``act``.
+    """
+    chosen = config.world_settings
+    wishes = [_check_fit(policy, WorldFactory(world, chosen)) for policy in policies.values()]
     manifest = make_manifest(
         world,
         config.task,
@@ -269,21 +327,22 @@ def evaluate_models(
         success_distance=config.success_distance,
     )
     _claim(out, manifest)
-    policies = {**models, "random": RandomSpec(), "noop": NoOpSpec(), "oracle": OracleSpec()}
-    return manifest, _run_all(manifest, policies, config.workers, out, progress)
+    floors = {"random": RandomSpec(), "noop": NoOpSpec(), "oracle": OracleSpec()}
+    return manifest, _run_all(manifest, {**policies, **floors}, config.workers, out, progress)
 
 
-def _check_fit(model: ModelSpec | PriorSpec, factory: WorldFactory) -> Mapping[str, Any]:
+def _check_fit(make: PolicyFactory, factory: WorldFactory) -> Mapping[str, Any]:
     """Meet whatever does not fit before anything is written; return the world's wishes."""
     world = factory()
     try:
-        policy = model(world.spec)
-        missing = set(policy.observes) - {"intrinsics", *world.spec.sensors}
+        policy = make(world.spec)
+        observes = () if isinstance(policy, Oracle) else policy.observes
+        missing = set(observes) - {"intrinsics", *world.spec.sensors}
     finally:
         world.close()
     if missing:
         raise ShapeError(
-            f"The model sees {', '.join(sorted(missing))}, which {world.spec.name} does not show; "
+            f"The policy sees {', '.join(sorted(missing))}, which {world.spec.name} does not show; "
             f"it has {', '.join(world.spec.sensors)}."
         )
     return world.spec.extra.get("evaluation", {})

@@ -5,6 +5,7 @@ Axes: B clips, T steps.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,11 +18,11 @@ from armillary.comprehension import calibrate, probe_suite, surprise
 from armillary.core.errors import DatasetError, FormatError, unknown_name
 from armillary.core.files import write_json
 from armillary.core.progress import Progress, silent
-from armillary.core.values import Batch
-from armillary.data import Cache, Windows, ingest, open_dataset, split_episodes
-from armillary.models import JEPA, load_model, untrained
-from armillary.recipes.finding import find_model
-from armillary.recipes.recipe import prepared
+from armillary.core.values import Batch, Episode
+from armillary.data import Cache, Dataset, Windows, ingest, open_dataset, split_episodes
+from armillary.models import JEPA, untrained
+from armillary.recipes.finding import loaded
+from armillary.recipes.recipe import point_sampling, prepared
 
 _CALIBRATION_CLIPS = 64
 _CALIBRATION_LENGTH = 20
@@ -49,8 +50,8 @@ class SurpriseOfClip:
 
 
 def probe_model(
-    model: str | Path,
-    dataset: Path,
+    model: str | Path | JEPA,
+    dataset: str | Path | Dataset,
     targets: Sequence[str] = (),
     progress: Progress = silent,
     seed: int = 0,
@@ -58,8 +59,8 @@ def probe_model(
     """Read truths from a model's latents, beside an untrained encoder and shuffled labels.
 
     Args:
-        model: model folder, run folder or Hub id.
-        dataset: folder of a dataset with truth streams.
+        model: model folder, run folder, Hub id or a loaded model.
+        dataset: a dataset, or its folder, with truth streams.
         targets: names of truth streams; none takes all whose name ends in ``_xy``.
         progress: told while the dataset is prepared.
         seed: of the split by episode, the permutations and the untrained weights.
@@ -69,29 +70,29 @@ def probe_model(
         DatasetError: not a dataset, or one without truth, or with fewer than two episodes.
         ConfigError: an unknown target.
     """
-    network = load_model(find_model(model))
-    cache = prepared(open_dataset(dataset), network.config, progress)
-    names = _targets(cache, dataset, targets)
+    network, dataset = loaded(model), open_dataset(dataset)
+    cache = prepared(dataset, network.config, progress)
+    names = _targets(cache, dataset.path, targets)
     train, test = split_episodes(cache.num_episodes, seed=seed)
     if not len(test):
-        raise DatasetError(f"{dataset}: a probe needs at least 2 episodes, it has 1.")
+        raise DatasetError(f"{dataset.path}: a probe needs at least 2 episodes, it has 1.")
     return probe_suite(
         network, _untrained_twin(network, seed), cache, train, test, names, seed=seed
     )
 
 
 def surprise_clip(
-    model: str | Path,
-    clip: str,
+    model: str | Path | JEPA,
+    clip: str | Path | Episode,
     out: Path | None = None,
-    normal: Path | None = None,
+    normal: str | Path | Dataset | None = None,
     progress: Progress = silent,
 ) -> SurpriseOfClip:
     """Measure a model's surprise over one clip.
 
     Args:
-        model: model folder, run folder or Hub id.
-        clip: a video file, or ``DATASET:EPISODE``.
+        model: model folder, run folder, Hub id or a loaded model.
+        clip: a video file, ``DATASET:EPISODE``, or an episode.
         out: folder for ``surprise.json``; None writes nothing.
         normal: dataset of normal life to calibrate on; None takes the other episodes of the
             clip's dataset, and for a video file the clip itself.
@@ -103,12 +104,12 @@ def surprise_clip(
         DatasetError: the dataset is damaged or lacks the episode.
         ShapeError: the model needs streams that the clip does not have.
     """
-    network = load_model(find_model(model))
-    cache, position = _clip(clip, network, progress)
+    network = loaded(model)
+    cache, position = clip_cache(clip, network, progress)
     clip_seen = whole_episode(network, cache, position)
     others = np.delete(np.arange(cache.num_episodes), position)
     if normal is not None:
-        calm, said = prepared(open_dataset(normal), network.config, progress), str(normal)
+        calm, said = prepared(open_dataset(normal), network.config, progress), os.fspath(normal)
         life = _normal_clips(network, calm, np.arange(calm.num_episodes))
     elif len(others):
         life, said = _normal_clips(network, cache, others), f"{len(others)} other episodes"
@@ -125,7 +126,9 @@ def surprise_clip(
         normal=said,
     )
     if out is not None:
-        write_json(out / "surprise.json", {"clip": clip, "model": str(model), **vars(found)})
+        named = clip.source if isinstance(clip, Episode) else str(clip)
+        called = repr(model) if isinstance(model, JEPA) else os.fspath(model)
+        write_json(out / "surprise.json", {"clip": named, "model": called, **vars(found)})
     return found
 
 
@@ -147,14 +150,29 @@ def _untrained_twin(model: JEPA, seed: int) -> JEPA:
     return twin.eval()
 
 
-def _clip(clip: str, model: JEPA, progress: Progress) -> tuple[Cache, int]:
-    """Return a cache that holds the clip, and its position there."""
+def clip_cache(
+    clip: str | Path | Episode, model: JEPA, progress: Progress = silent
+) -> tuple[Cache, int]:
+    """Return a cache that holds a clip as the model sees it, and the clip's position there.
+
+    Args:
+        clip: a video file, ``DATASET:EPISODE``, or an episode.
+        model: whose picture size it gets.
+        progress: told while videos are decoded.
+
+    Raises:
+        FormatError: neither a video file nor a dataset and an episode of it.
+        DatasetError: the dataset is damaged or lacks the episode.
+    """
+    if isinstance(clip, Episode):
+        points = point_sampling(model.config)
+        return Cache.from_episodes([clip], model.config.encoder.image_size, points=points), 0
     if Path(clip).is_file():
         with TemporaryDirectory() as scratch:
             ingest(Path(clip), Path(scratch) / "clip", progress=progress)
             episode = open_dataset(Path(scratch) / "clip").read(0)
         return Cache.from_episodes([episode], model.config.encoder.image_size), 0
-    folder, _, number = clip.rpartition(":")
+    folder, _, number = str(clip).rpartition(":")
     if not folder or not number.isdecimal():
         raise FormatError(
             f"{clip}: a video file or DATASET:EPISODE was expected, e.g. out/tabletop:3."

@@ -7,6 +7,7 @@ import re
 from pathlib import Path
 
 from armillary.core.errors import CheckpointError
+from armillary.models import JEPA, load_model
 
 _HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
 _FILES = (
@@ -18,7 +19,16 @@ _FILES = (
 )
 
 
-def find_model(name: str | Path) -> Path:
+def loaded(model: str | os.PathLike[str] | JEPA) -> JEPA:
+    """Return the model itself: read from where ``find_model`` finds it, or as it was given.
+
+    Raises:
+        CheckpointError: no model is there, or it cannot be read safely and completely.
+    """
+    return model if isinstance(model, JEPA) else load_model(find_model(model))
+
+
+def find_model(name: str | os.PathLike[str]) -> Path:
     """Return the model folder for a folder, a run folder (its ``model``), or a Hub repository id.
 
     From the Hub only the files of a model folder are fetched. ``HF_HUB_OFFLINE=1`` is honoured.

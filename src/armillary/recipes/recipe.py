@@ -6,16 +6,19 @@ A recipe is a function that returns a complete ``Recipe``; its fields are the fl
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields, is_dataclass, replace
 from pathlib import Path
+from typing import Any, get_type_hints
 
 import numpy as np
 import torch
 from jaxtyping import Int
 
-from armillary.core.errors import ConfigError, DatasetError
+from armillary.core.errors import ConfigError, DatasetError, unknown_name
 from armillary.core.files import storage_errors, write_json
 from armillary.core.progress import Progress, silent
+from armillary.core.settings import as_declared
 from armillary.data import Cache, Dataset, Windows, open_dataset, prepare, split_episodes
 from armillary.data.point_sampling import PointSampling
 from armillary.models import JEPAConfig
@@ -47,9 +50,38 @@ class Recipe(TrainConfig):
     tracker: Tracker = "none"
 
 
+def changed(recipe: Recipe, **changes: Any) -> Recipe:
+    """Return a recipe with other values, those of a part given as a mapping.
+
+    changed(tabletop(), steps=500, optimizer={"lr": 3e-4})
+
+    Args:
+        recipe: what to start from.
+        changes: new values by the names of its fields.
+
+    Raises:
+        ConfigError: a field that the recipe does not have, or a value that cannot be.
+    """
+    return _changed(recipe, changes, "")
+
+
+def _changed(part: Any, changes: Mapping[str, Any], where: str) -> Any:
+    names = [each.name for each in fields(part)]
+    for name in changes:
+        if name not in names:
+            raise unknown_name("recipe field", f"{where}{name}", [f"{where}{n}" for n in names])
+    parts = {
+        name: _changed(getattr(part, name), value, f"{where}{name}.")
+        for name, value in changes.items()
+        if isinstance(value, Mapping) and is_dataclass(getattr(part, name))
+    }
+    hints = get_type_hints(type(part))
+    return replace(part, **as_declared("recipe", hints, {**changes, **parts}))
+
+
 def train_recipe(
     recipe: Recipe,
-    data: Path,
+    data: str | Path | Dataset,
     out: Path,
     resume: bool = False,
     progress: Progress = silent,
@@ -58,7 +90,7 @@ def train_recipe(
 
     Args:
         recipe: what to train.
-        data: folder of a dataset.
+        data: a dataset, or its folder.
         out: folder of the run.
         resume: go on from the newest checkpoint in ``out``.
         progress: called while preparing and after each step.
@@ -89,8 +121,13 @@ def prepared(dataset: Dataset, model: JEPAConfig, progress: Progress = silent) -
         DatasetError: an episode is damaged.
         StorageError: the disk is full or not writable.
     """
-    clouds = PointSampling(model.cloud_points) if "cloud" in model.sensors else None
+    clouds = point_sampling(model)
     return prepare(dataset, model.encoder.image_size, points=clouds, progress=progress)
+
+
+def point_sampling(model: JEPAConfig) -> PointSampling | None:
+    """Return how many points of a cloud a model sees; None if it sees no clouds."""
+    return PointSampling(model.cloud_points) if "cloud" in model.sensors else None
 
 
 def train_on(

@@ -34,6 +34,10 @@ WorldFactory = Callable[..., World]
 _ONE_THREAD = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 
 
+# What ``pose`` means where a world has no camera.
+_POSE_OF = {"yard": "world_from_lidar"}
+
+
 @dataclass(frozen=True)
 class RecordSummary:
     """What a recording did.
@@ -129,7 +133,8 @@ def record(
         episodes: how many.
         steps: T of each episode: T observations, T-1 actions.
         policy: one of ``POLICIES``.
-        sensors: streams to record; the world's default if None.
+        sensors: streams to record, ``pose`` for that of the world's camera or LiDAR; the world's
+            default if None.
         workers: processes; 1 records in this process.
         seed: of the recording.
         settings: of the world, beside ``sensors``.
@@ -142,7 +147,10 @@ def record(
         StorageError: the disk is full or not writable; finished episodes are kept.
     """
     _check(policy, episodes, steps, workers)
-    chosen = dict(settings or {}) | ({} if sensors is None else {"sensors": tuple(sensors)})
+    chosen = dict(settings or {})
+    if sensors is not None:
+        pose = _POSE_OF.get(str(world), "world_from_camera")
+        chosen["sensors"] = tuple(pose if name == "pose" else name for name in sensors)
     job = _Job(world, chosen, policy, steps, seed, Path(out))
     _check_out(job.out, resume)
     begun = time.monotonic()

@@ -1,0 +1,81 @@
+"""Learning for the API: train a recipe, load a model."""
+
+from __future__ import annotations
+
+import warnings
+from pathlib import Path
+from typing import Any
+
+from armillary.api.data import AnyPath, open_dataset
+from armillary.api.progress import progress_of
+from armillary.api.results import Run
+from armillary.core.errors import unknown_name
+from armillary.core.progress import Progress
+from armillary.data import Cache, Dataset
+from armillary.models import JEPA
+from armillary.recipes import RECIPES, Recipe, train_recipe
+from armillary.recipes.finding import loaded
+from armillary.recipes.recipe import changed
+
+
+def train(
+    recipe: str | Recipe,
+    data: AnyPath | Dataset | Cache,
+    out: AnyPath,
+    *,
+    resume: bool = False,
+    progress: bool | Progress | None = None,
+    **changes: Any,
+) -> Run:
+    """Train a model on a dataset.
+
+        run = arm.train("tabletop", data, "out/run", steps=150, optimizer={"lr": 3e-4})
+
+    Args:
+        recipe: its name (tabletop, two_rooms, video, ...), or a ``Recipe``.
+        data: a dataset or its folder.
+        out: run folder to write: model, checkpoints, log.
+        resume: go on where an interrupted run stopped; the weights end up the same to the bit.
+        progress: as for ``record``.
+        changes: fields of the recipe to change, e.g. ``steps`` (optimizer steps), ``batch_size``
+            (clips), ``clip_length`` (model steps); those of a part as a mapping.
+
+    Returns:
+        The run: its folder, its model, its log.
+
+    Raises:
+        DatasetError: the dataset cannot be read, or lacks a stream that the model sees.
+        ConfigError: an unknown recipe or field, or ``out`` holds a run already.
+        TrainingError: too few clips for a batch, or the loss is not a number.
+        StorageError: ``out`` is not writable.
+    """
+    if isinstance(recipe, str):
+        if recipe not in RECIPES:
+            raise unknown_name("recipe", recipe, RECIPES)
+        recipe = RECIPES[recipe]()
+    recipe, dataset = changed(recipe, **changes), open_dataset(data)
+    with progress_of("training", progress) as told:
+        summary = train_recipe(recipe, dataset, Path(out), resume, told)
+    for sentence in summary.warnings:
+        warnings.warn(sentence, stacklevel=2)
+    return Run(out, summary)
+
+
+def load_model(model: AnyPath | Run | JEPA, *, trainable: bool = False) -> JEPA:
+    """Load a model, ready for evaluation; nothing in its folder is executed.
+
+    Its weights take no gradients unless ``trainable``: ``encode`` and ``rollout`` then keep no
+    graph, and plans that ask for a gradient still get theirs.
+
+    Args:
+        model: a run, a run folder, a model folder, or a Hub repository id such as ``user/name``.
+        trainable: let the weights take gradients.
+
+    Returns:
+        The model: ``encode`` makes latents [B T N D] of clips, ``rollout`` predicts latents
+        [B S L N D] of S plans with L actions each.
+
+    Raises:
+        CheckpointError: no model is there, or its tensors are not those of its configuration.
+    """
+    return loaded(model).requires_grad_(trainable)
