@@ -55,7 +55,7 @@ def probe(
     """
     names = (targets,) if isinstance(targets, str) else tuple(targets)
     with progress_of("preparing", progress) as told:
-        return Probe(probe_model(loaded(model), open_dataset(data), names, told, seed))
+        return Probe(probe_model(model, open_dataset(data), names, told, seed))
 
 
 def surprise(
@@ -92,7 +92,7 @@ def surprise(
     folder = None if out is None else Path(out)
     calm = None if normal is None else open_dataset(normal)
     with progress_of("preparing", progress) as told:
-        found = surprise_clip(loaded(model), shown, folder, calm, told)
+        found = surprise_clip(model, shown, folder, calm, told)
     return Surprise(
         time_s=np.array(found.time_s),
         values=np.array(found.surprise),

@@ -12,7 +12,7 @@ import operator
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, overload
+from typing import Any, SupportsIndex, overload
 
 import numpy as np
 import pyarrow as pa
@@ -57,10 +57,10 @@ class Dataset:
         return len(self.lengths)
 
     @overload
-    def __getitem__(self, index: int) -> Episode: ...
+    def __getitem__(self, index: SupportsIndex) -> Episode: ...
     @overload
     def __getitem__(self, index: slice) -> list[Episode]: ...
-    def __getitem__(self, index: int | slice) -> Episode | list[Episode]:
+    def __getitem__(self, index: SupportsIndex | slice) -> Episode | list[Episode]:
         if isinstance(index, slice):
             return [self.read(number) for number in range(len(self))[index]]
         number = operator.index(index)

@@ -50,7 +50,7 @@ class SurpriseOfClip:
 
 
 def probe_model(
-    model: str | Path | JEPA,
+    model: str | os.PathLike[str] | JEPA,
     dataset: str | Path | Dataset,
     targets: Sequence[str] = (),
     progress: Progress = silent,
@@ -82,7 +82,7 @@ def probe_model(
 
 
 def surprise_clip(
-    model: str | Path | JEPA,
+    model: str | os.PathLike[str] | JEPA,
     clip: str | Path | Episode,
     out: Path | None = None,
     normal: str | Path | Dataset | None = None,
