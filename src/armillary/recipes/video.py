@@ -5,8 +5,9 @@ collapse); see ``armillary.objectives.temporal``. Tuned on the first 556 frames 
 pedestrians under a camera that stands still (learned on 400 of them, judged on the other 156, in
 two folds; results/real_video.json):
 
-- Time: steps of half a second (5 frames of 10 per second) and clips of 8 s. In clips of 4 s,
-  variance within the clip was met by latents that swing once per clip, learned by heart.
+- Time: steps of half a second (5 frames of 10 per second; ``model.frame_skip`` 0 takes as many
+  frames as that is at any rate) and clips of 8 s. In clips of 4 s, variance within the clip was
+  met by latents that swing once per clip, learned by heart.
 - Weight of the rollout: at 1, latents became so slow that copying them was nearly right at 0.5 s,
   at 0.3 prediction and copy drew there; at 0.05 they say more of what moves, and prediction won
   at every horizon in both folds. Smaller was not tried.
@@ -33,7 +34,7 @@ def video() -> Recipe:
             sensors=("rgb",),
             encoder=EncoderConfig(patch_hidden=64, patch_width=8, hidden=128, tokens=4, width=8),
             predictor=PredictorConfig(memory=48, hidden=64),
-            frame_skip=5,
+            frame_skip=0,
             action_width=0,
         ),
         # decoupled decay is lr times this: 1 takes a third of a weight in 400 steps, 0.01 nothing

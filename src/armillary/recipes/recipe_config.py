@@ -1,0 +1,25 @@
+"""Recipe: everything that decides a model but the data, as one frozen value."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from armillary.models import JEPAConfig
+from armillary.training import TrainConfig
+from armillary.training.log import Tracker
+
+
+@dataclass(frozen=True)
+class Recipe(TrainConfig):
+    """A whole training run.
+
+    Attributes:
+        model: shape of the model; action_width and proprio_width are taken from the data, and
+            frame_skip where it is 0.
+        held_out: share of the episodes that is kept for the held-out loss.
+        tracker: where numbers go besides log.jsonl.
+    """
+
+    model: JEPAConfig = field(default_factory=JEPAConfig)
+    held_out: float = 0.1
+    tracker: Tracker = "none"
