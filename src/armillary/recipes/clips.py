@@ -8,18 +8,16 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 from jaxtyping import Int
 
 from armillary.core.errors import ConfigError, TrainingError
-from armillary.data import open_dataset, split_episodes
+from armillary.data import split_episodes
 from armillary.recipes.recipe_config import Recipe
 
 STEP_S = 0.5  # seconds of a model step where a recipe leaves its frame skip to the data
 _FEWEST = 2  # clips of a batch
-_NAMED = 20  # files in one sentence
 
 
 def at_rate(recipe: Recipe, fps: float) -> Recipe:
@@ -79,6 +77,7 @@ def check_clips(recipe: Recipe, lengths: Int[np.ndarray, " E"], fps: float, wher
     """
     count = _count(recipe, lengths)
     if count >= recipe.batch_size:
+        _check_settling(recipe, lengths, where)
         return
     flags = next((said for said, other in _others(recipe, lengths) if _works(other, lengths)), None)
     advice = f"Pass {flags}, or record more." if flags else "Record more or longer episodes."
@@ -96,33 +95,6 @@ def check_clips(recipe: Recipe, lengths: Int[np.ndarray, " E"], fps: float, wher
     )
 
 
-def video_advice(data: Path) -> list[str]:
-    """Say whether ``armillary train video`` can learn from a dataset of videos, and what to do.
-
-    Args:
-        data: folder of the dataset.
-    """
-    from armillary.recipes.video import video
-
-    dataset = open_dataset(data)
-    recipe = at_rate(video(), dataset.fps)
-    short = np.flatnonzero(dataset.lengths < clip_frames(recipe))
-    lines = []
-    if len(short):
-        names = [f"{dataset.read_low(int(index)).source}" for index in short[:_NAMED]]
-        more = f" and {len(short) - _NAMED} more" if len(short) > _NAMED else ""
-        clip_s = clip_frames(recipe) / dataset.fps
-        lines.append(
-            f"too short for a clip of armillary train video ({clip_s:.1f} s): "
-            f"{', '.join(names)}{more}"
-        )
-    try:
-        check_clips(recipe, dataset.lengths, dataset.fps, str(data))
-    except TrainingError as error:
-        lines.append(f"armillary train video would refuse: {error}")
-    return lines
-
-
 def _count(recipe: Recipe, lengths: Int[np.ndarray, " E"]) -> int:
     """Return the number of training clips."""
     if not (lengths >= clip_frames(recipe)).any():
@@ -134,11 +106,27 @@ def _count(recipe: Recipe, lengths: Int[np.ndarray, " E"]) -> int:
 def _works(recipe: Recipe, lengths: Int[np.ndarray, " E"]) -> bool:
     if _count(recipe, lengths) < recipe.batch_size:
         return False
-    longer, skip = recipe.settling.clip_length, recipe.model.frame_skip
-    if not (recipe.settling.steps and longer):
-        return True
+    wanted = recipe.settling.clip_length if recipe.settling.steps else 0
+    return wanted <= _longest_clip(recipe, lengths)
+
+
+def _longest_clip(recipe: Recipe, lengths: Int[np.ndarray, " E"]) -> int:
+    """Return the most model steps that a clip of a training episode may have."""
     training, _ = split(recipe, lengths)
-    return bool((lengths[training] > (longer - 1) * skip).any())
+    return (int(lengths[training].max()) - 1) // recipe.model.frame_skip + 1
+
+
+def _check_settling(recipe: Recipe, lengths: Int[np.ndarray, " E"], where: str) -> None:
+    """Refuse longer clips for the predictor than there are."""
+    wanted, most = recipe.settling.clip_length, _longest_clip(recipe, lengths)
+    if not recipe.settling.steps or wanted <= most:
+        return
+    fits = recipe.settling.rollout_steps < most
+    advice = f"Pass --settling.clip-length {most}, or record" if fits else "Record"
+    raise TrainingError(
+        f"{where}: settling.clip_length asks for clips of {wanted} model steps, the longest "
+        f"training episode has {most}. {advice} longer episodes."
+    )
 
 
 def _others(recipe: Recipe, lengths: Int[np.ndarray, " E"]) -> Iterator[tuple[str, Recipe]]:

@@ -18,9 +18,18 @@ two folds; results/real_video.json):
 
 from __future__ import annotations
 
+from pathlib import Path
+
+import numpy as np
+
+from armillary.core.errors import TrainingError
+from armillary.data import open_dataset
 from armillary.models import EncoderConfig, JEPAConfig, PredictorConfig
+from armillary.recipes.clips import at_rate, check_clips, clip_frames
 from armillary.recipes.recipe import Recipe
 from armillary.training import ObjectiveConfig, OptimizerConfig
+
+_NAMED = 20  # files in one sentence
 
 
 def video() -> Recipe:
@@ -51,3 +60,28 @@ def video() -> Recipe:
             rollout_decay=0.9,
         ),
     )
+
+
+def video_advice(data: Path) -> list[str]:
+    """Say whether ``armillary train video`` can learn from a dataset of videos, and what to do.
+
+    Args:
+        data: folder of the dataset.
+    """
+    dataset = open_dataset(data)
+    recipe = at_rate(video(), dataset.fps)
+    short = np.flatnonzero(dataset.lengths < clip_frames(recipe))
+    lines = []
+    if len(short):
+        names = [f"{dataset.read_low(int(index)).source}" for index in short[:_NAMED]]
+        more = f" and {len(short) - _NAMED} more" if len(short) > _NAMED else ""
+        clip_s = clip_frames(recipe) / dataset.fps
+        lines.append(
+            f"too short for a clip of armillary train video ({clip_s:.1f} s): "
+            f"{', '.join(names)}{more}"
+        )
+    try:
+        check_clips(recipe, dataset.lengths, dataset.fps, str(data))
+    except TrainingError as error:
+        lines.append(f"armillary train video would refuse: {error}")
+    return lines

@@ -78,7 +78,7 @@ class IngestOptions:
         ConfigError: one that cannot be.
     """
 
-    fps: float | None = None
+    fps: float | int | None = None
     max_side: int | None = None
     license: str = ""
     replace: bool = False
