@@ -142,5 +142,5 @@ def test_a_damaged_last_episode_is_told_before_the_first_is_decoded(fresh, tmp_p
     dataset = open_dataset(fresh)
     file = fresh / dataset.files(3)[1]
     file.write_bytes(file.read_bytes()[:-1] + b"?")
-    with pytest.raises(DatasetError, match="episode 3: .* is damaged"):
+    with pytest.raises(DatasetError, match=r"episode 3: .* is damaged"):
         prepare(dataset, 16, tmp_path / "c")
