@@ -19,7 +19,14 @@ from armillary.core.progress import Progress
 from armillary.core.values import Episode, Latent
 from armillary.data import Cache, Dataset
 from armillary.models import JEPA
-from armillary.recipes.asking import clip_cache, probe_model, surprise_clip, whole_episode
+from armillary.recipes.asking import (
+    clip_cache,
+    probe_model,
+    step_of,
+    stride_of,
+    surprise_clip,
+    whole_episode,
+)
 from armillary.recipes.finding import loaded
 
 AnyModel = AnyPath | Run | JEPA
@@ -136,11 +143,13 @@ def rollout(
         ArmillaryError: as ``surprise``.
     """
     network = loaded(model)
+    step_s = step_of(model, network)
     with progress_of("preparing", progress) as told:
         cache, position = clip_cache(
-            clip if isinstance(clip, Episode) else Path(clip), network, told
+            clip if isinstance(clip, Episode) else Path(clip), network, step_s, told
         )
-    batch = whole_episode(network, cache, position)
+    named = clip.source if isinstance(clip, Episode) else str(clip)
+    batch = whole_episode(network, cache, position, stride_of(network, step_s, cache, named))
     steps = batch.valid.shape[1]
     if not 0 <= start < steps:
         raise ConfigError(f"start must be a model step of the clip, 0 to {steps - 1}; got {start}.")

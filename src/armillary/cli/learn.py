@@ -81,9 +81,13 @@ class Ingest(Command):
     """auto, video, lerobot, tum, rgbd, nerfstudio, colmap, ros, rawlog, kitti, nuscenes, las,
     pcd, ply."""
     fps: float | None = None
-    """Steps per second of the dataset; else what the source says, or 10 where it has none."""
+    """Steps per second. Default: those of the source (of most videos, at most 30), or 10."""
     max_side: int | None = None
-    """Longer side of the pictures at most, in pixels; else their own size."""
+    """Longer side of the pictures at most, in pixels. Default: 256 for videos, else their own."""
+    size: str = ""
+    """Size of a video dataset's pictures, WIDTHxHEIGHT. Default: the shape of most videos."""
+    fit: Literal["letterbox", "crop"] = "letterbox"
+    """How a video of another shape is fitted: with black bars, or with two edges cut off."""
     license: str = ""
     """Licence of the recordings; kept with every episode."""
     replace: bool = False
@@ -112,16 +116,28 @@ class Ingest(Command):
         options = IngestOptions(**{name: getattr(self, name) for name in names})
         with bar("ingesting") as progress:
             summary = ingest(self.source, self.out, self.format, progress, options)
-        found = {"skipped": summary.skipped, "left_out": summary.left_out}
+        found = {"skipped": summary.skipped, "left_out": summary.left_out, "files": summary.files}
         told = {
             name: [{"path": str(path), "reason": why.removeprefix(f"{path}: ")} for path, why in of]
             for name, of in found.items()
         }
-        lines = [f"skipped {one['path']}: {one['reason']}" for one in told["skipped"]]
+        lines = _few([f"{path}: {what}" for path, what in summary.files])
+        lines += _few([f"skipped {one['path']}: {one['reason']}" for one in told["skipped"]])
         lines += [f"left out of {one['path']}: {one['reason']}" for one in told["left_out"]]
         said = f"{summary.written} episodes, {summary.frames} frames written to {summary.out}"
         lines.append(f"{said}; {len(told['skipped'])} files skipped")
+        lines += summary.notes
+        if summary.files:
+            from armillary.recipes.video import video_advice
+
+            lines += video_advice(summary.out)
         return Outcome(vars(summary) | told, tuple(lines))
+
+
+def _few(lines: list[str], most: int = 40) -> list[str]:
+    """Return the first lines, and how many more there are (all of them are in --json)."""
+    more = [f"... and {len(lines) - most} more, all listed with --json"]
+    return lines if len(lines) <= most else lines[:most] + more
 
 
 @dataclass(frozen=True, kw_only=True)

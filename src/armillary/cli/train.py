@@ -7,7 +7,6 @@ imported, which bring torch along.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from contextlib import nullcontext
 from dataclasses import dataclass, field, make_dataclass
 from pathlib import Path
 from typing import Annotated, Any
@@ -19,7 +18,7 @@ from armillary.cli.outcome import Outcome
 from armillary.cli.parse import Command, parse
 from armillary.cli.progress import bar
 from armillary.core.errors import unknown_name
-from armillary.core.progress import silent
+from armillary.core.progress import no_bars
 
 _EXAMPLE = "e.g. armillary train tabletop --data out/tabletop --out out/run --optimizer.lr 3e-4"
 
@@ -52,8 +51,8 @@ class Train(Command):
         from armillary.training.processes import leads
 
         config = getattr(self, "config", None) or find_recipe(self.recipe)
-        with bar("training") if leads() else nullcontext(silent) as progress:
-            found = train_recipe(config, self.data, self.out, self.resume, progress)
+        bars = bar if leads() else no_bars
+        found = train_recipe(config, self.data, self.out, self.resume, bars)
         if not leads():
             raise SystemExit(0)
         said = (

@@ -360,8 +360,8 @@ class Dataset:
         size = length * int(np.prod(self.features[key]["shape"])) * 2
         if size > MAX_EPISODE_BYTES:
             raise DatasetError(
-                f"{self.path}: episode {index} would fill {size >> 30} GiB of memory; use it "
-                "through `prepare` at a smaller size."
+                f"{self.path}: episode {index} would fill {size >> 30} GiB of memory. Read it in "
+                "parts with Dataset.frames, or ingest it again with a smaller --max-side."
             )
         return np.stack(list(self.frames(index, name)))
 

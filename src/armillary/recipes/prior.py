@@ -118,8 +118,7 @@ def train_with_prior(
     settings = [asdict(recipe), asdict(config), *recorded]
     claim(run / "settings.json", settings, "a model", made=(run / "run.json").is_file())
     if not (run / "model").is_dir():
-        with bars("training") as progress:
-            train_recipe(recipe, data, run, (run / "run.json").is_file(), progress)
+        train_recipe(recipe, data, run, (run / "run.json").is_file(), bars)
     if not (run / "model" / PRIOR_FILE).is_file():
         with bars("learning the way") as progress:
             add_prior(run, data, config, progress)
