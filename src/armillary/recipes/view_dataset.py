@@ -14,9 +14,11 @@ from armillary.core.values import StreamKind
 from armillary.data import Dataset, describe, open_dataset
 from armillary.data.depth import to_metres
 from armillary.data.resize import resized
-from armillary.report import ContactSheet, ReportContents
+from armillary.recipes.view_episodes import episode_view
+from armillary.report import ContactSheet, ReportContents, spread_steps
 
 _PICTURES = 16
+_EPISODES = 3
 _SIDE_PX = 160  # about what one picture gets on a wide screen; keeps the page small
 
 
@@ -27,6 +29,8 @@ def dataset_page(path: Path) -> ReportContents:
         DatasetError: it is damaged or was never finished.
     """
     about = describe(path)
+    dataset = open_dataset(path)
+    shown = spread_steps(dataset.num_episodes, _EPISODES)
     return ReportContents(
         title=f"Dataset {path.resolve().name}",
         summary=f"{about['episodes']:,} episodes, {about['frames']:,} steps, "
@@ -35,7 +39,10 @@ def dataset_page(path: Path) -> ReportContents:
         machine={},
         date=date(),
         command=f"armillary view {path}",
-        contact=_contact_sheet(open_dataset(path)),
+        contact=_contact_sheet(dataset),
+        episodes=tuple(
+            episode_view(dataset, episode) for episode in shown if dataset.cameras or dataset.clouds
+        ),
         facts=_facts(about),
     )
 
