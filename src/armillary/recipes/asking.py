@@ -22,6 +22,7 @@ from armillary.data import Cache, Windows, ingest, open_dataset, split_episodes
 from armillary.models import JEPA, load_model, untrained
 from armillary.recipes.finding import find_model
 from armillary.recipes.recipe import prepared
+from armillary.recipes.surprise_page import write_surprise_page
 
 _CALIBRATION_CLIPS = 64
 _CALIBRATION_LENGTH = 20
@@ -92,7 +93,7 @@ def surprise_clip(
     Args:
         model: model folder, run folder or Hub id.
         clip: a video file, or ``DATASET:EPISODE``.
-        out: folder for ``surprise.json``; None writes nothing.
+        out: folder for ``surprise.json`` and its page ``surprise.html``; None writes nothing.
         normal: dataset of normal life to calibrate on; None takes the other episodes of the
             clip's dataset, and for a video file the clip itself.
         progress: told while videos are decoded.
@@ -126,6 +127,7 @@ def surprise_clip(
     )
     if out is not None:
         write_json(out / "surprise.json", {"clip": clip, "model": str(model), **vars(found)})
+        write_surprise_page(found, clip, str(model), step_s, out / "surprise.html")
     return found
 
 

@@ -68,15 +68,15 @@ def _view(model: JEPA, cache: Cache, episode: int, readouts: dict[str, Ridge]) -
         tracks.append(Track(words, lens.pixels(predicted, height_m), lens.pixels(true, height_m)))
         curves += [
             Curve(f"{words}, predicted", time_s, _centimetres(predicted, true)),
-            Curve(f"{words}, if it stayed", time_s, _centimetres(true[:1], true)),
+            Curve(f"{words}, had it stayed", time_s, _centimetres(true[:1], true)),
         ]
     return RolloutView(
         frames=clip.streams["rgb"][0].numpy(),
         time_s=time_s,
         tracks=tuple(tracks),
-        errors=Chart("Error of the position", tuple(curves), "time, s", "cm"),
+        errors=Chart("Error of the position", (*curves[:2], *curves[:1:-1]), "time, s", "cm"),
         caption=f"Held-out episode {episode}. The error at 0 s is that of the read-out itself. "
-        "A thing that stayed at its first place would have the error of the dotted curves.",
+        "The curves `had it stayed` show how far each thing moved from its first place.",
     )
 
 

@@ -13,8 +13,7 @@ from armillary.benchmark.machine import date
 from armillary.core.values import StreamKind
 from armillary.data import Dataset, describe, open_dataset
 from armillary.data.depth import to_metres
-from armillary.data.resize import resized
-from armillary.recipes.view_episodes import episode_view
+from armillary.recipes.view_episodes import episode_view, small_picture
 from armillary.report import ContactSheet, ReportContents, spread_steps
 
 _PICTURES = 16
@@ -84,15 +83,9 @@ def _pictures(dataset: Dataset, name: str, places: Int64[np.ndarray, " K"]) -> l
     for episode in np.unique(episodes).tolist():
         steps = (places[episodes == episode] - starts[episode]).tolist()
         images = dataset.frames(episode, name, steps)
-        found += [_small(image, average=dataset.cameras[name] == "rgb") for image in images]
+        colour = dataset.cameras[name] == "rgb"
+        found += [small_picture(image, _SIDE_PX, average=colour) for image in images]
     return found
-
-
-def _small(image: np.ndarray, average: bool) -> np.ndarray:
-    rows, columns = image.shape[:2]
-    share = min(1.0, _SIDE_PX / max(rows, columns))
-    size = max(1, round(rows * share)), max(1, round(columns * share))
-    return resized(image, size, average)
 
 
 def _facts(about: Mapping[str, Any]) -> dict[str, str]:

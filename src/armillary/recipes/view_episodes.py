@@ -70,7 +70,8 @@ def picture_frames(
         side: the longer side at most, in pixels.
     """
     kind = dataset.cameras[name]
-    images = [_small(i, side, kind == "rgb") for i in dataset.frames(episode, name, list(steps))]
+    found = dataset.frames(episode, name, list(steps))
+    images = [small_picture(image, side, average=kind == "rgb") for image in found]
     if kind == "depth":
         depths = tuple(to_metres(image) for image in images)
         near, far = depth_range(depths) or (0.0, 1.0)
@@ -80,6 +81,19 @@ def picture_frames(
     elif kind == "segmentation":
         images = [np.repeat((image * 37)[..., None], 3, axis=2) for image in images]
     return np.stack(images)
+
+
+def small_picture(image: np.ndarray, side: int, average: bool = True) -> np.ndarray:
+    """Return a picture whose longer side is at most ``side`` pixels; never enlarged.
+
+    Args:
+        image: [H W] or [H W 3].
+        side: in pixels.
+        average: mean of the pixels, for colours; else the nearest one, for depth and labels.
+    """
+    rows, columns = image.shape[:2]
+    share = min(1.0, side / max(rows, columns))
+    return resized(image, (max(1, round(rows * share)), max(1, round(columns * share))), average)
 
 
 def scan_frames(
@@ -157,9 +171,3 @@ def _some(count: int, number: int) -> np.ndarray:
     if count <= _MOST_POINTS:
         return np.arange(count)
     return generator("view.points", number).permutation(count)[:_MOST_POINTS]
-
-
-def _small(image: np.ndarray, side: int, average: bool) -> np.ndarray:
-    rows, columns = image.shape[:2]
-    share = min(1.0, side / max(rows, columns))
-    return resized(image, (max(1, round(rows * share)), max(1, round(columns * share))), average)

@@ -30,7 +30,7 @@ from armillary.report.lines import line_chart
 from armillary.report.sprites import packed_clouds, sheets
 
 _LOG_FROM = 20.0  # a peak this many times the ordinary hides everything else on a linear scale
-_COLOURS = ("#2f78c8", "#d2463c", "#8e44ad", "#2d9a5f")  # over pictures, with a white halo
+_COLOURS = ("#2f78c8", "#b8508a", "#a8741a", "#2d9a5f")  # over pictures, with a white halo
 _PLAN, _TAKEN, _GOAL = "#2f78c8", "#d2463c", "#2d9a5f"
 _SHORTEST_MS, _LONGEST_MS = 40, 400
 
@@ -45,6 +45,7 @@ class Player:
         frames: how many there are.
         start: the frame that is shown first.
         title: heading; empty for none.
+        chart_title: what the drawing shows, with its unit.
         curves: of the drawing, for its legend.
         drawing: the chart under the same cursor.
         marks: name, colour and shape of what is drawn over the pictures.
@@ -58,6 +59,7 @@ class Player:
     frames: int
     start: int = 0
     title: str = ""
+    chart_title: str = ""
     curves: tuple[Curve, ...] = ()
     drawing: Markup | None = None
     marks: tuple[tuple[str, str, str], ...] = ()
@@ -141,6 +143,7 @@ def rollout_player(view: RolloutView) -> Player:
         panels=("",),
         frames=len(view.frames),
         start=len(view.frames) - 1,
+        chart_title=_titled(view.errors),
         curves=view.errors.curves,
         drawing=line_chart(view.errors, place="beside"),
         marks=tuple(marks),
@@ -154,8 +157,8 @@ def plan_player(view: PlanView) -> Player:
     taken = [view.taken_px[: step + 1] for step in range(frames)]
     overlays = [
         _overlay("path", _TAKEN, taken),
-        _overlay("dots", _PLAN, list(view.plans_px)),
         _overlay("path", _PLAN, list(view.plans_px)),
+        _overlay("dots", _PLAN, list(view.plans_px)),
     ]
     marks = [("plan at this step", _PLAN, "path"), ("path taken so far", _TAKEN, "path")]
     if view.goal_px is not None:
@@ -168,6 +171,7 @@ def plan_player(view: PlanView) -> Player:
         spec=_spec([panel], _seconds(view.time_s), view.time_s, view.time_s),
         panels=("",),
         frames=frames,
+        chart_title=_titled(chart) if chart else "",
         curves=chart.curves if chart else (),
         drawing=line_chart(chart, place="beside") if chart else None,
         marks=tuple(marks),
@@ -272,6 +276,10 @@ def _overlay(kind: str, colour: str, paths: Sequence[np.ndarray]) -> dict[str, A
     """Return marks by frame: [T] lists of (column, row); those that are not finite are left out."""
     kept = [path[np.isfinite(path).all(axis=1)] for path in paths]
     return {"kind": kind, "colour": colour, "paths": [path.round(2).tolist() for path in kept]}
+
+
+def _titled(chart: Chart) -> str:
+    return f"{chart.title}, {chart.y_label}" if chart.y_label else chart.title
 
 
 def _seconds(time_s: Float[np.ndarray, " T"]) -> list[str]:

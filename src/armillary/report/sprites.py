@@ -48,14 +48,14 @@ def packed_clouds(cloud: CloudFrames) -> dict[str, Any]:
     """Return points for ``player.js``: int16 of one scale, and a colour for each.
 
     Points that are not finite are left out. The view is centred on the middle of all points, and
-    reaches over nine tenths of them.
+    reaches over most of them.
     """
     kept = [np.isfinite(points).all(axis=1) for points in cloud.points]
     points = [each[keep].astype(np.float64) for each, keep in zip(cloud.points, kept, strict=True)]
     every = np.concatenate([*points, np.zeros((0, 3))])
     middle = np.median(every, axis=0) if len(every) else np.zeros(3)
     offsets = np.abs(every - middle)
-    reach = float(np.quantile(np.linalg.norm(offsets, axis=1), 0.9)) if len(every) else 1.0
+    reach = float(np.quantile(np.linalg.norm(offsets, axis=1), 0.6)) if len(every) else 1.0
     largest = max(map(len, points), default=0)
     scale = max(float(offsets.max(initial=0.0)) / 32767, 1e-9)
     if cloud.colours:
