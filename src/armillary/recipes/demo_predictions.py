@@ -76,7 +76,7 @@ def _view(model: JEPA, cache: Cache, episode: int, readouts: dict[str, Ridge]) -
         tracks=tuple(tracks),
         errors=Chart("Error of the position", (*curves[:2], *curves[:1:-1]), "time, s", "cm"),
         caption=f"Held-out episode {episode}. The error at 0 s is that of the read-out itself. "
-        "The curves `had it stayed` show how far each thing moved from its first place.",
+        "The curves named “had it stayed” show how far each thing moved from its first place.",
     )
 
 

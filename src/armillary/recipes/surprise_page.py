@@ -66,7 +66,7 @@ def write_surprise_page(
         facts={
             "clip": named,
             "model": model,
-            "most surprising": f"{found.time_s[most]:.2f} s, {found.surprise[most]:.1f}",
+            "most surprising": f"at {found.time_s[most]:.2f} s: {found.surprise[most]:.2f}",
             "calibrated on": found.normal,
         },
         surprise=SurpriseView(
@@ -147,7 +147,7 @@ def _baselines(found: Any) -> dict[str, np.ndarray]:
 def _caption(moments: int, shown: int, steps: int, pictured: bool) -> str:
     told = "Copy-last predicts that nothing changes."
     if pictured:
-        told += f" Below: the {moments} most surprising moments, each beside the step before it."
+        told += f" The small pictures are the {moments} most surprising moments, each beside the step before it."
     if pictured and shown < steps:
         told += f" {shown:,} of {steps:,} steps have a picture."
     return told

@@ -226,7 +226,7 @@ def _stills(view: SurpriseView, shown: Sequence[int]) -> tuple[dict[str, Any], .
         when = f"step {step:,}" if view.step_s is None else f"{step * view.step_s:.2f} s"
         found.append(
             {
-                "words": f"{rank}. {when}: {view.surprise[step - 1]:.1f}",
+                "words": f"{rank}. {when}: {view.surprise[step - 1]:.2f}",
                 "pictures": [png_uri(picture) for picture in pictures],
                 "frame": place[step],
                 "here": step == view.event,

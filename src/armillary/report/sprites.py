@@ -65,7 +65,7 @@ def packed_clouds(cloud: CloudFrames) -> dict[str, Any]:
     return {
         "scale": scale,
         "reach": max(reach, 1e-6),
-        "dot": 0.4 * max(reach, 1e-6) / max(largest, 16) ** 0.5,
+        "dot": 0.7 * max(reach, 1e-6) / max(largest, 16) ** 0.5,
         "eye": list(cloud.eye),
         "xyz": [_base64(np.rint((each - middle) / scale).astype("<i2")) for each in points],
         "rgb": [_base64(each.astype(np.uint8)) for each in colours],

@@ -171,7 +171,7 @@ function makeCloud(canvas, panel) {
       if (depth < far * 0.05) continue;
       const across = width / 2 + focal * (-sy * x + cy * y) / depth;
       const down = height / 2 - focal * (-sp * cy * x - sp * sy * y + cp * z) / depth;
-      const half = Math.min(4, Math.max(1, Math.round(panel.dot * focal / depth)));
+      const half = Math.min(6, Math.max(1, Math.round(panel.dot * focal / depth)));
       for (let row = Math.round(down) - half; row <= down + half; row++) {
         if (row < 0 || row >= height) continue;
         for (let column = Math.round(across) - half; column <= across + half; column++) {
