@@ -147,7 +147,8 @@ def _baselines(found: Any) -> dict[str, np.ndarray]:
 def _caption(moments: int, shown: int, steps: int, pictured: bool) -> str:
     told = "Copy-last predicts that nothing changes."
     if pictured:
-        told += f" The small pictures are the {moments} most surprising moments, each beside the step before it."
+        told += f" The small pictures are the {moments} most surprising moments"
+        told += ", each beside the step before it."
     if pictured and shown < steps:
         told += f" {shown:,} of {steps:,} steps have a picture."
     return told
