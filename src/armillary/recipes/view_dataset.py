@@ -32,7 +32,7 @@ def dataset_page(path: Path) -> ReportContents:
     shown = spread_steps(dataset.num_episodes, _EPISODES)
     return ReportContents(
         title=f"Dataset {path.resolve().name}",
-        summary=f"{about['episodes']:,} episodes, {about['frames']:,} steps, "
+        summary=f"{_counted(about['episodes'], 'episode')}, {_counted(about['frames'], 'step')}, "
         f"{_duration(about['seconds'])} at {about['fps']:g} steps per second.",
         results=(),
         machine={},
@@ -113,6 +113,10 @@ def _stream(spec: Mapping[str, Any]) -> str:
     words += [f"frame {spec['frame']}"] if spec["frame"] else []
     words += ["lens known"] if spec["intrinsics"] else []
     return ", ".join(words)
+
+
+def _counted(count: int, thing: str) -> str:
+    return f"{count:,} {thing}{'' if count == 1 else 's'}"
 
 
 def _duration(seconds: float) -> str:

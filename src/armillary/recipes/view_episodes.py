@@ -53,7 +53,7 @@ def episode_view(dataset: Dataset, episode: int) -> EpisodeView:
         steps=steps,
         pictures=_pictures(dataset, episode, steps),
         clouds={name: cloud for name, cloud in clouds.items() if cloud is not None},
-        caption=f"{low.source}.{left_out}",
+        caption=f"Source: {low.source}.{left_out}",
     )
 
 

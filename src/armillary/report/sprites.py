@@ -84,7 +84,9 @@ def _tiled(frames: np.ndarray, columns: int) -> np.ndarray:
 
 def _by_height(points: list[np.ndarray], every: Float[np.ndarray, "P 3"]) -> list[np.ndarray]:
     low, high = np.quantile(every[:, 2], [0.02, 0.98]) if len(every) else (0.0, 1.0)
-    shares = [((each[:, 2] - low) / max(high - low, 1e-9)).clip(0, 1) for each in points]
+    span = max(high - low, 1e-9)
+    # the darkest colours are left out: the canvas is dark
+    shares = [0.2 + 0.8 * ((each[:, 2] - low) / span).clip(0, 1) for each in points]
     return [(colormaps["viridis"](s)[:, :3] * 255).round().astype(np.uint8) for s in shares]
 
 
