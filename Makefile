@@ -11,13 +11,14 @@ BIN := $(VENV)/bin
 # Extra words for pip, e.g. an index with the torch build of your machine.
 PIP_ARGS ?=
 PIP_INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check $(PIP_ARGS)
+BROWSERS := chromium chromium-browser google-chrome
 SYSTEM_PACKAGES := libegl1 libegl-mesa0 libgl1-mesa-dri
 RUNTIME := $(VENV)/.installed-runtime
 DEV := $(VENV)/.installed-dev
 DOCS_VENV := .venv-docs
 DOCS := $(DOCS_VENV)/.installed-docs
 
-.PHONY: help system install dev demo test test-runs test-slow check format docs build bench verify attack clean
+.PHONY: help system browser install dev demo test test-runs test-slow check format docs build bench verify attack clean
 
 help:  ## list the tasks
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 20
@@ -31,9 +32,18 @@ system:  ## what pip cannot install: the EGL libraries that draw the simulated w
 	  echo "EGL is missing, which draws the simulated worlds. Install it with: sudo apt-get install $(SYSTEM_PACKAGES)" >&2; \
 	fi
 
+browser:  ## what pip cannot install for the tests of pages: Chromium
+	@for name in $(BROWSERS); do if command -v $$name >/dev/null; then exit 0; fi; done; \
+	if [ "$$(uname -s)" = Linux ] && [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
+	  echo "Chromium is missing; installing it"; \
+	  apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends chromium >/dev/null; \
+	else \
+	  echo "Chromium is missing, so the tests of pages are skipped. On Debian, install it with: sudo apt-get install chromium" >&2; \
+	fi
+
 install: $(RUNTIME)  ## install armillary into .venv (only what it needs to run)
 
-dev: $(DEV)  ## install also what checks and tests need
+dev: $(DEV) browser  ## install also what checks and tests need
 
 $(RUNTIME): pyproject.toml constraints.txt | system
 	@echo "installing armillary into $(VENV)"

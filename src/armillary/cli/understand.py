@@ -55,7 +55,7 @@ class Surprise(Command):
     clip: Positional[str]
     """A video file, or DATASET:EPISODE."""
     out: Path | None = None
-    """Folder for surprise.json; nothing is written without it."""
+    """Folder for surprise.json and a page that plays; nothing is written without it."""
     normal: Path | None = None
     """Dataset of normal life to calibrate on; else the other episodes, or the clip itself."""
 
@@ -79,7 +79,8 @@ class Surprise(Command):
             rows = [
                 row | {"pixel change": f"{own:.4f}"} for row, own in zip(rows, pixels, strict=True)
             ]
-        return Outcome({"surprise": found}, (said,), rows)
+        page = (f"page: {self.out / 'surprise.html'}",) if self.out is not None else ()
+        return Outcome({"surprise": found}, (said, *page), rows)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -33,6 +33,7 @@ from armillary.data import (
 from armillary.models import JEPA, untrained
 from armillary.recipes.finding import find_model, loaded
 from armillary.recipes.recipe import RUN_DATA, point_sampling, prepared
+from armillary.recipes.surprise_page import write_surprise_page
 
 _CALIBRATION_CLIPS = 64
 _CALIBRATION_LENGTH = 20
@@ -105,7 +106,7 @@ def surprise_clip(
     Args:
         model: model folder, run folder, Hub id or a loaded model.
         clip: a video file, ``DATASET:EPISODE``, or an episode.
-        out: folder for ``surprise.json``; None writes nothing.
+        out: folder for ``surprise.json`` and its page ``surprise.html``; None writes nothing.
         normal: dataset of normal life to calibrate on; None takes the other episodes of the
             clip's dataset, and for a video file the clip itself, if it is long enough.
         progress: told while videos are decoded.
@@ -146,6 +147,7 @@ def surprise_clip(
     if out is not None:
         called = repr(model) if isinstance(model, JEPA) else os.fspath(model)
         write_json(out / "surprise.json", {"clip": named, "model": called, **vars(found)})
+        write_surprise_page(found, named, called, step_s, out / "surprise.html")
     return found
 
 

@@ -117,11 +117,11 @@ def understanding_contents(found: Mapping[str, Any]) -> ReportContents:
     """
     headline = found["mean_headline"]
     return ReportContents(
-        title="What it understands",
+        title="Possible or impossible: what the model can tell",
         summary=_SUMMARY,
         results=(
             ResultGroup("Concepts", tuple(_rows(found)), _NOTE),
-            ResultGroup("What its state says", tuple(_probe_rows(found)), _PROBES_NOTE),
+            ResultGroup("Read-outs of the latent", tuple(_probe_rows(found)), _PROBES_NOTE),
         ),
         machine={name: str(value) for name, value in found["machine"].items()},
         date=found["date"],
@@ -134,7 +134,7 @@ def understanding_contents(found: Mapping[str, Any]) -> ReportContents:
             "Single clips": f"AUROC {found['single_clips']['auroc']:.2f}",
         },
         charts=_by_occlusion(found["by_occlusion"]),
-        charts_title="How long it keeps things in mind",
+        charts_title="Accuracy by length of the occlusion",
         quadruplets=tuple(
             _view(name, found["shown"][name], row) for name, row in found["concepts"].items()
         ),
