@@ -29,6 +29,7 @@ T = TypeVar("T")
 _FRAME = re.compile(r"^[╭╮╰╯│|+]|[╭╮╰╯│|+]$", re.MULTILINE)
 _RULE = re.compile(r"[─-]{3,}")
 _STYLE = re.compile(r"\x1b\[[0-9;]*m")
+_GOES_ON = " \\"  # at the end of a line of a shell command
 _MARKERS = (tyro.conf.FlagCreatePairsOff, tyro.conf.PositionalMetavarFromFieldName)
 
 
@@ -43,7 +44,7 @@ class Command:
     goes_on: ClassVar[bool] = True
 
     json: bool = False
-    """Print one JSON object on stdout, everything else on stderr."""
+    """Print the result as one JSON object on stdout. The rest goes to stderr."""
 
     def prepare(self) -> None:
         """See to what must be so before the run; may start the program again."""
@@ -69,7 +70,7 @@ def parse(kind: Any, arguments: Sequence[str], prog: str, description: str | Non
     said = io.StringIO()
     try:
         with contextlib.redirect_stderr(said), _help_that_fits():
-            return tyro.cli(
+            command = tyro.cli(
                 kind,
                 args=list(arguments),
                 prog=prog,
@@ -81,6 +82,22 @@ def parse(kind: Any, arguments: Sequence[str], prog: str, description: str | Non
         if not leave.code:
             raise
         raise ConfigError(sentence(said.getvalue(), prog)) from None
+    _check_least(command)
+    return command
+
+
+# The least value of the flags that many commands have.
+_LEAST = {"seed": 0, "workers": 1}
+
+
+def _check_least(command: Any) -> None:
+    for name, least in _LEAST.items():
+        value = getattr(command, name, None)
+        if isinstance(value, int) and value < least:
+            raise ConfigError(f"--{name} takes a whole number, {least} or more; got {value}.")
+    seeds = getattr(command, "seeds", ())
+    if any(seed < 0 for seed in seeds):
+        raise ConfigError(f"--seeds takes whole numbers, 0 or more; got {min(seeds)}.")
 
 
 class _Help(io.StringIO):
@@ -124,14 +141,23 @@ def fitted(text: str, width: int) -> str:
 
 
 def _wrapped(line: str, width: int) -> str:
-    usage = _STYLE.sub("", line).startswith("usage: ")
-    indent = " " * (len("usage: ") if usage else len(line) - len(line.lstrip()))
+    plain = _STYLE.sub("", line)
+    example, usage = plain.startswith("e.g. "), plain.startswith("usage: ")
+    indent = " " * (4 if example else len("usage: ") if usage else _indent(plain))
     if usage:  # choices without a space between them may be broken at their commas
         line = line.replace("{", "{ ").replace(",", ", ").replace("}", " }")
     rows = textwrap.wrap(
-        line, width, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False
+        line,
+        width - len(_GOES_ON) * example,
+        subsequent_indent=indent,
+        break_long_words=False,
+        break_on_hyphens=False,
     )
-    return "\n".join(rows) + "\n"
+    return (f"{_GOES_ON}\n" if example else "\n").join(rows) + "\n"
+
+
+def _indent(line: str) -> int:
+    return len(line) - len(line.lstrip())
 
 
 def existing(path: Path, wanted: str) -> None:

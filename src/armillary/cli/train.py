@@ -16,7 +16,7 @@ import tyro
 from tyro.conf import Positional
 
 from armillary.cli.outcome import Outcome
-from armillary.cli.parse import Command, parse
+from armillary.cli.parse import Command, existing, parse
 from armillary.cli.progress import bar
 from armillary.core.errors import unknown_name
 from armillary.core.progress import silent
@@ -64,6 +64,7 @@ class Train(Command):
         Raises:
             SystemExit: with code 0, of several processes in all but the one that speaks.
         """
+        existing(self.data, "a dataset folder")
         from armillary.recipes import train_recipe
         from armillary.training.processes import leads
 

@@ -141,7 +141,7 @@ def record(
         WorldError: the world raised; episode and step are named, finished episodes are kept.
         StorageError: the disk is full or not writable; finished episodes are kept.
     """
-    _check(policy, episodes, steps, workers)
+    _check(policy, episodes, steps, workers, seed)
     chosen = dict(settings or {}) | ({} if sensors is None else {"sensors": tuple(sensors)})
     job = _Job(world, chosen, policy, steps, seed, Path(out))
     _check_out(job.out, resume)
@@ -162,23 +162,24 @@ def record(
     except ArmillaryError as error:
         kept = len(recorder.writer.finished())
         raise type(error)(
-            f"{error} {kept} of {episodes} episodes are kept in {job.out}; --resume goes on."
+            f"{error} {kept} of {episodes} episodes are kept in {job.out}; --resume continues."
         ) from error
     finally:
         recorder.world.close()
     return RecordSummary(done, frames, time.monotonic() - begun, job.out)
 
 
-def _check(policy: str, episodes: int, steps: int, workers: int) -> None:
+def _check(policy: str, episodes: int, steps: int, workers: int, seed: int) -> None:
     if policy not in POLICIES:
         raise unknown_name("recording policy", policy, POLICIES)
     for name, value, least in (
         ("episodes", episodes, 1),
         ("steps", steps, 2),
         ("workers", workers, 1),
+        ("seed", seed, 0),
     ):
         if value < least:
-            raise ConfigError(f"A recording needs --{name} of at least {least}, got {value}.")
+            raise ConfigError(f"A recording needs --{name} of {least} or more; got {value}.")
 
 
 def _check_out(out: Path, resume: bool) -> None:
