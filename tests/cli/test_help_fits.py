@@ -42,9 +42,9 @@ def test_a_long_example_can_still_be_copied() -> None:
 
 
 def test_the_train_page_names_the_recipes(capsys) -> None:
-    from armillary.recipes import RECIPES as made
+    from armillary.recipes import RECIPES as MADE
 
     assert main(["train", "--help"]) == 0
     said = capsys.readouterr().out
-    assert RECIPES.keys() == made.keys()
+    assert RECIPES.keys() == MADE.keys()
     assert all(f"  {name} " in said and summary in said for name, summary in RECIPES.items())

@@ -84,7 +84,10 @@ def test_version(capsys) -> None:
         (["record", "tabletop", "--out", "x", "--episodes"], "--episodes needs a value."),
         (["record", "tabletop", "--out", "x", "3"], "'3' was not expected."),
         (["record", "tabletop", "--out", "x", "--seed", "-1"], "--seed takes a whole number, 0"),
-        (["record", "tabletop", "--out", "x", "--workers", "0"], "--workers takes a whole number, 1"),
+        (
+            ["record", "tabletop", "--out", "x", "--workers", "0"],
+            "--workers takes a whole number, 1",
+        ),
         (["bench", "spatial", "--seeds", "0", "-3"], "--seeds takes whole numbers, 0 or more"),
         (["ingest", "v", "--out", "x", "--fps", "ten"], "--fps takes a number; got 'ten'."),
         (["ingest", "v", "--out", "x", "--fps", "nan"], "--fps takes a number; got 'nan'."),
@@ -109,7 +112,10 @@ def test_version(capsys) -> None:
         ),
         (["train", "tabletop", "--data", "x"], "armillary train tabletop needs --out."),
         (["bench"], "A command is missing; there are loader, train,"),
-        (["bench", "verfy", "x"], "There is no bench command called 'verfy'. Did you mean 'verify'?"),
+        (
+            ["bench", "verfy", "x"],
+            "There is no bench command called 'verfy'. Did you mean 'verify'?",
+        ),
         ([], "A command is missing; there are demo, record,"),
     ],
 )

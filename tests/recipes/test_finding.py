@@ -58,5 +58,5 @@ def test_a_name_that_can_be_no_hub_id_asks_nobody(monkeypatch: pytest.MonkeyPatc
 
 
 def test_a_folder_without_a_model(tmp_path: Path) -> None:
-    with pytest.raises(CheckpointError, match="a run folder was expected. Train one with"):
+    with pytest.raises(CheckpointError, match=r"a run folder was expected\. Train one with"):
         find_model(tmp_path)

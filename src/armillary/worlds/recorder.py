@@ -185,7 +185,7 @@ def _check(policy: str, episodes: int, steps: int, workers: int, seed: int) -> N
 def _check_out(out: Path, resume: bool) -> None:
     if not resume and out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise ConfigError(
-            f"{out}: exists already; add --resume to go on with it, or choose another --out."
+            f"{out}: exists already. Add --resume to continue it, or choose another --out."
         )
 
 
@@ -220,7 +220,7 @@ def _run_pool(job: _Job, missing: list[int], workers: int) -> Iterator[int]:
                     running |= {pool.submit(_work, e) for e in islice(todo, 1)}
         except BrokenProcessPool as error:
             raise WorldError(
-                "A recording process died (killed, out of memory, or the world crashed it)."
+                "A recording process ended: it was killed, ran out of memory, or the world crashed."
             ) from error
         finally:
             for future in running:
