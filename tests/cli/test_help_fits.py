@@ -41,6 +41,20 @@ def test_a_long_example_can_still_be_copied() -> None:
     assert first.removesuffix("\\") + second.lstrip() + "\n" == line
 
 
+def test_a_completion_script_is_not_wrapped(capsys) -> None:
+    assert main(["--tyro-print-completion", "bash"]) == 0
+    assert max(map(len, capsys.readouterr().out.splitlines())) > 80
+
+
+def test_empty_defaults_are_not_shown(capsys, monkeypatch) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    assert main(["act", "--help"]) == 0
+    said = " ".join(capsys.readouterr().out.replace("│", " ").split())
+    assert "(default: icem)" in said
+    assert not any(f"(default: {nothing})" in said for nothing in ("None", "False", "''"))
+    assert "{None}" not in said
+
+
 def test_the_train_page_names_the_recipes(capsys) -> None:
     from armillary.recipes import RECIPES as MADE
 

@@ -38,7 +38,7 @@ class Act(Command):
     """Planner: cem, icem, mppi, gradient, collocation, or none.
     With none, the goal-conditioned policy acts alone (--prior)."""
     plan: UseAppendAction[tuple[str, ...]] = ()
-    """A setting of the planner, e.g. --plan length=16. May be repeated."""
+    """A setting of the planner, e.g. --plan length=16."""
     episodes: int = 100
     """Number of held-out episodes."""
     task: str = ""
@@ -52,7 +52,7 @@ class Act(Command):
     seed: int = 0
     """Seed of the episodes."""
     setting: UseAppendAction[tuple[str, ...]] = ()
-    """A setting of the world, e.g. --setting split=train. May be repeated."""
+    """A setting of the world, e.g. --setting split=train."""
     budget: int | None = None
     """World steps per episode. Default: that of the task."""
     success_distance: float | None = None

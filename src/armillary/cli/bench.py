@@ -135,7 +135,7 @@ class Latency(Command):
     planner: str = "icem"
     """Planner: cem, icem, mppi, gradient or collocation."""
     plan: UseAppendAction[tuple[str, ...]] = ()
-    """A setting of the planner, e.g. --plan length=16. May be repeated."""
+    """A setting of the planner, e.g. --plan length=16."""
     samples: tuple[int, ...] = (16, 32, 64, 128)
     """Candidate plans per iteration, to compare. The number of elites scales with it."""
     replan: tuple[int, ...] = (1, 4)
@@ -147,7 +147,7 @@ class Latency(Command):
     task: str = ""
     """Goal task of the world. Default: its first task."""
     setting: UseAppendAction[tuple[str, ...]] = ()
-    """A setting of the world, e.g. --setting split=train. May be repeated."""
+    """A setting of the world, e.g. --setting split=train."""
     workers: int = 1
     """Number of processes. More than there are idle cores distort the times."""
     seed: int = 0

@@ -47,7 +47,7 @@ class Guard(Command):
     task: str = ""
     """Goal task of the world. Default: its first task."""
     setting: UseAppendAction[tuple[str, ...]] = ()
-    """A setting of the world, e.g. --setting split=train. May be repeated."""
+    """A setting of the world, e.g. --setting split=train."""
     replan: int = 1
     """Model steps to execute before planning again."""
     workers: int = 2

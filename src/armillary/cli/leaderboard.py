@@ -34,9 +34,9 @@ class Leaderboard(Command):
     level: Literal[0, 1, 2] = 1
     """Level to check: 0 reads, 1 replays, 2 repeats sampled decisions."""
     trust: UseAppendAction[tuple[Path, ...]] = ()
-    """Public key of a verifier to trust. May be repeated."""
+    """Public key of a verifier to trust."""
     suite: UseAppendAction[tuple[Path, ...]] = ()
-    """A suite.json to trust beside the built-in suites. May be repeated."""
+    """A suite.json to trust beside the built-in suites."""
     workers: int = 2
     """Number of processes. The result does not depend on it."""
 

@@ -44,7 +44,7 @@ class Record(Command):
     seed: int = 0
     """Seed of the episodes."""
     setting: UseAppendAction[tuple[str, ...]] = ()
-    """A setting of the world, e.g. --setting split=held_out. May be repeated."""
+    """A setting of the world, e.g. --setting split=held_out."""
     resume: bool = False
     """Continue an interrupted recording in --out."""
 

@@ -29,6 +29,9 @@ T = TypeVar("T")
 _FRAME = re.compile(r"^[╭╮╰╯│|+]|[╭╮╰╯│|+]$", re.MULTILINE)
 _RULE = re.compile(r"[─-]{3,}")
 _STYLE = re.compile(r"\x1b\[[0-9;]*m")
+# Where a line ends between two words, frame and styles stand between them, too.
+_BETWEEN = rf"{_STYLE.pattern}|[\s│|]"
+_EMPTY_DEFAULT = re.compile(rf"\(default:(?:{_BETWEEN})+(?:None|False|'')?\)")
 _GOES_ON = " \\"  # at the end of a line of a shell command
 _MARKERS = (tyro.conf.FlagCreatePairsOff, tyro.conf.PositionalMetavarFromFieldName)
 
@@ -69,7 +72,8 @@ def parse(kind: Any, arguments: Sequence[str], prog: str, description: str | Non
     """
     said = io.StringIO()
     try:
-        with contextlib.redirect_stderr(said), _help_that_fits():
+        asked = not {"-h", "--help"}.isdisjoint(arguments)
+        with contextlib.redirect_stderr(said), _help_that_fits(asked):
             command = tyro.cli(
                 kind,
                 args=list(arguments),
@@ -118,8 +122,14 @@ class _Help(io.StringIO):
 
 
 @contextlib.contextmanager
-def _help_that_fits() -> Iterator[None]:
-    """Wrap what is printed meanwhile to the width of the terminal."""
+def _help_that_fits(asked: bool) -> Iterator[None]:
+    """Fit what is printed meanwhile to the terminal, if help was asked for.
+
+    Anything else is printed as it is, e.g. a script for shell completion.
+    """
+    if not asked:
+        yield
+        return
     terminal = sys.stdout
     kept = _Help(terminal)
     try:
@@ -132,12 +142,27 @@ def _help_that_fits() -> Iterator[None]:
 def fitted(text: str, width: int) -> str:
     """Return a help text whose lines are at most ``width`` columns wide.
 
-    tyro fits its boxes, but not the usage line and the description above them.
+    tyro fits its boxes, but not the usage line and the description above them. Defaults that say
+    nothing (None, False, no text) are left out.
     """
     return "".join(
         line if len(_STYLE.sub("", line.rstrip("\n"))) <= width else _wrapped(line, width)
-        for line in text.splitlines(keepends=True)
+        for line in _without_empty_defaults(text).splitlines(keepends=True)
     )
+
+
+def _without_empty_defaults(text: str) -> str:
+    """Blank out ``(default: None)`` and its like in the boxes, and drop lines that held no more."""
+    gone = "\0"
+    marked = _EMPTY_DEFAULT.sub(lambda found: _blanked(found.group(), gone), text)
+    lines = marked.splitlines(keepends=True)
+    left = (one for one in lines if gone not in one or re.search(r"[^\s│|\0]", _STYLE.sub("", one)))
+    return "".join(left).replace(gone, " ")
+
+
+def _blanked(text: str, gone: str) -> str:
+    """Return the text with its words replaced, but not its spaces, frame and styles."""
+    return re.sub(rf"({_BETWEEN})|.", lambda found: found.group(1) or gone, text)
 
 
 def _wrapped(line: str, width: int) -> str:

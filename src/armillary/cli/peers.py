@@ -58,9 +58,9 @@ class Peers(Command):
     recipe: str = ""
     """Recipe of armillary. Default: that of the environment, or two_rooms."""
     change: UseAppendAction[tuple[str, ...]] = ()
-    """A field of the recipe, e.g. --change model.frame_skip=5. May be repeated."""
+    """A field of the recipe, e.g. --change model.frame_skip=5."""
     act: UseAppendAction[tuple[str, ...]] = ()
-    """A setting of armillary's planning, e.g. --act replan=2. May be repeated."""
+    """A setting of armillary's planning, e.g. --act replan=2."""
     peer_training: UseAppendAction[tuple[str, ...]] = ()
     """Change a training setting of the baselines, e.g. --peer-training batch_size=32."""
     peer_planning: UseAppendAction[tuple[str, ...]] = ()
@@ -68,7 +68,7 @@ class Peers(Command):
     own: UseAppendAction[tuple[str, ...]] = ()
     """Episodes of a task for the baselines' own planner, e.g. --own any=50. Default: all."""
     also: UseAppendAction[tuple[str, ...]] = ()
-    """Any other setting, e.g. --also recorded=500. May be repeated."""
+    """Any other setting, e.g. --also recorded=500."""
 
     def run(self) -> Outcome:
         """Train and evaluate."""

@@ -56,10 +56,10 @@ class Pack(Command):
     planner: str = "icem"
     """Planner: cem, icem, mppi, gradient or collocation."""
     plan: UseAppendAction[tuple[str, ...]] = ()
-    """A setting of the planner, e.g. --plan length=16. May be repeated."""
+    """A setting of the planner, e.g. --plan length=16."""
     override: UseAppendAction[tuple[str, ...]] = ()
     """A setting for one task of a suite, e.g. --override two_rooms-cross:length=24.
-    The row of that task is marked as tuned. May be repeated."""
+    The row of that task is marked as tuned."""
     history: int = 1
     """Model steps of history for the predictor."""
     replan: int = 1

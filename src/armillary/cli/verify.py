@@ -37,7 +37,7 @@ class _Check(Command):
     owner: Path | None = None
     """Public key that must have signed. Default: that of the ledger."""
     suite: UseAppendAction[tuple[Path, ...]] = ()
-    """A suite.json to trust beside the built-in suites. May be repeated."""
+    """A suite.json to trust beside the built-in suites."""
     arithmetic: Literal["", "same", "other-isa", "other-graphics", "bfloat16"] = ""
     """How far decisions may differ between the two machines. Default: found out."""
     profile: Literal["", "portable", "fast"] = ""
