@@ -154,7 +154,7 @@ def test_settings_are_checked():
     class Alone(toy.PointModel):
         encode_scene = None
 
-    with pytest.raises(ConfigError, match="models with encode_scene, which Alone lacks"):
+    with pytest.raises(ConfigError, match="together needs a model with encode_scene, which Alone"):
         replace(policy, model=Alone(), together=True)
     with pytest.raises(
         ConfigError, match="replan must be at most the length of the plan; got 5 and 4"

@@ -63,7 +63,7 @@ def test_a_missing_model_and_an_unknown_planner_get_a_sentence(folder, tmp_path)
 def test_a_policy_that_sees_too_little_or_another_world_is_told(folder):
     points = replace(CONFIG, sensors=("rgb", "points"))
     assert observation_streams(points) == ("rgb", "depth", "world_from_camera", "intrinsics")
-    with pytest.raises(ConfigError, match="asks to see 'depth', which point does not give"):
+    with pytest.raises(ConfigError, match="asks for 'depth', which point does not give"):
         evaluate(RULES, ModelSpec(folder, observes=("rgb", "depth")), toy.PointWorld)
 
 

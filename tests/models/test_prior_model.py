@@ -188,7 +188,7 @@ def test_what_is_no_prior_is_one_sentence(folder, prior, tmp_path):
     file.write_bytes(b"\x00" * 100)
     with pytest.raises(CheckpointError, match="not a goal prior's safetensors file"):
         load_prior(folder)
-    with pytest.raises(CheckpointError, match=r"holds no model.safetensors; a model folder was"):
+    with pytest.raises(CheckpointError, match=r"contains no model.safetensors; a model"):
         save_prior(prior, tmp_path)
 
 

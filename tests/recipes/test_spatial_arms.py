@@ -149,8 +149,8 @@ def test_arms_are_tested_on_the_same_episodes():
         ({"arms": ("sonar",)}, "sonar"),
         ({"seeds": ()}, "a variant and a seed"),
         ({"shifts": {}}, "a shift 'in_distribution'"),
-        ({"steps": 12}, "at least 13 steps long"),
-        ({"steps": 13}, "at least 14 steps long"),
+        ({"steps": 12}, "at least 14 steps long; got .* and 12 steps"),
+        ({"steps": 13}, "at least 14 steps long; got .* and 13 steps"),
         ({"fused_longer": 0}, "must be at least 1"),
     ],
 )

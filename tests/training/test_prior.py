@@ -248,7 +248,7 @@ def test_what_cannot_be_learned_from_gets_a_sentence(prior_run):
 def test_numbers_gone_wrong_in_a_recording_leave_no_prior(what, distance):
     recorded = maze.wandering(10)
     getattr(recorded, what)[77] = float("nan")
-    with pytest.raises(TrainingError, match=rf"the {what} of 1 of \d+ recorded frames are not"):
+    with pytest.raises(TrainingError, match=rf"The {what} of 1 of \d+ recorded frames are not"):
         fit_prior(recorded, replace(QUICK, steps=1, distance=distance))
 
 
