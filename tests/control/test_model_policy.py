@@ -169,5 +169,5 @@ def test_a_model_of_another_action_width_is_refused():
     class Model:
         config = Config
 
-    with pytest.raises(ShapeError, match="takes 3 action numbers per model step, and the world"):
+    with pytest.raises(ShapeError, match="takes 3 action numbers per model step, and this world"):
         check_action_width(Model, toy.BOUNDS, 1)

@@ -46,7 +46,7 @@ def test_the_identity_is_the_models_content_and_settings_not_its_place(folder, t
 def test_a_model_of_another_action_width_stops_the_evaluation(tmp_path, workers):
     save_model(untrained(replace(CONFIG, action_width=3), 0), tmp_path / "model")
     one = replace(RULES, episodes=RULES.episodes[:1])
-    with pytest.raises(ShapeError, match="takes 3 action numbers per model step, and the world"):
+    with pytest.raises(ShapeError, match="takes 3 action numbers per model step, and this world"):
         evaluate(one, ModelSpec(tmp_path / "model"), toy.PointWorld, workers=workers)
 
 

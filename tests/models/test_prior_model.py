@@ -150,7 +150,7 @@ def test_beside_another_model_it_is_refused(folder, prior, tmp_path):
         load_prior(tmp_path / "other")
     narrow = untrained_prior(GoalPriorConfig(8, 3, hidden=16, embedding=32), 0)
     save_prior(narrow, folder)
-    with pytest.raises(CheckpointError, match="of another model"):
+    with pytest.raises(CheckpointError, match="for another model"):
         load_prior(folder, MODEL)
 
 

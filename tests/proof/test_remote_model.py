@@ -83,8 +83,8 @@ def test_a_model_that_does_not_fit_is_one_sentence(folder):
     with pytest.raises(PolicyProcessError) as caught:
         RemoteSpec(ModelSpec(folder))(world)
     assert str(caught.value) == (
-        "ShapeError: The model takes 2 action numbers per model step, and the world has 3 x 1 "
-        "world steps. Use the world it was trained in."
+        "ShapeError: The model takes 2 action numbers per model step, and this world has 3. "
+        "Use the world it was trained in."
     )
 
 

@@ -200,7 +200,8 @@ def existing(path: Path, wanted: str) -> None:
     except OSError:  # a name that is too long, or with a null character
         there = False
     if not there:
-        raise ConfigError(f"{path}: there is no such file or folder; {wanted} was expected.")
+        kind = "file or folder" if "file" in wanted else "folder"
+        raise ConfigError(f"{path}: there is no such {kind}; {wanted} was expected.")
 
 
 def settings_of(pairs: Sequence[str], flag: str) -> dict[str, Any]:

@@ -219,8 +219,8 @@ def check_action_width(model: Any, bounds: ActionBounds, frame_skip: int) -> Non
     width = getattr(getattr(model, "config", None), "action_width", None)
     if width is not None and width != bounds.width * frame_skip:
         raise ShapeError(
-            f"The model takes {width} action numbers per model step, and the world has "
-            f"{bounds.width} x {frame_skip} world steps. Use the world it was trained in."
+            f"The model takes {width} action numbers per model step, and this world has "
+            f"{bounds.width * frame_skip}. Use the world it was trained in."
         )
 
 
