@@ -91,21 +91,23 @@ def understanding_page(path: Path) -> ReportContents:
     file = path / "result.json"
     found = read_json(file)
     if not isinstance(found, dict) or "suite_sha256" not in found:
-        raise FormatError(f"{file}: is not what `armillary understand` writes.")
+        raise FormatError(f"{file}: is not a result of `armillary understand`.")
     if found["suite_sha256"] != suite_digest():
         raise FormatError(
-            f"{file}: was asked by another version of the suite, which may show other pictures; "
-            "look at the page.html beside it, or ask the model again."
+            f"{file}: was made with another version of the suite. Open the page.html beside it, "
+            "or run armillary understand again."
         )
     if "shown" not in found:
         raise FormatError(
-            f"{file}: is a study of a judge of yours or of a pretrained model, which has no page."
+            f"{file}: is a study of a pretrained model or of your own judge, which has no page."
         )
     try:
         contents = understanding_contents(found)
         render_report(contents)
     except (LookupError, TypeError, ValueError, AttributeError, ArithmeticError) as error:
-        raise FormatError(f"{file}: is damaged ({error!r}); ask the model again.") from error
+        raise FormatError(
+            f"{file}: is damaged ({error!r}). Run armillary understand again."
+        ) from error
     return contents
 
 
