@@ -341,8 +341,8 @@ def _check_fit(make: PolicyFactory, factory: WorldFactory) -> Mapping[str, Any]:
         world.close()
     if missing:
         raise ShapeError(
-            f"The policy needs {', '.join(sorted(missing))}, which {world.spec.name} does not have. "
-            f"It has {', '.join(world.spec.sensors)}."
+            f"The policy needs {', '.join(sorted(missing))}, which {world.spec.name} does not "
+            f"have. It has {', '.join(world.spec.sensors)}."
         )
     return world.spec.extra.get("evaluation", {})
 
