@@ -246,6 +246,6 @@ def test_a_dataset_without_a_colour_camera_called_rgb_shows_what_it_has(tmp_path
     assert shown.count('alt="Depth of picture') == 9
     assert 'alt="Picture' not in shown
     assert (
-        "What was recorded"
+        'id="recorded"'
         not in view(tmp_path / "nothing", tmp_path / "nothing.html").page.read_text()
     )
