@@ -236,7 +236,7 @@ def test_plain_video_learns_without_actions(tmp_path, actions):
 
 def test_more_clips_a_batch_than_there_are_is_one_sentence(tmp_path):
     with pytest.raises(
-        TrainingError, match=r"27 training clips of 4 steps .* a batch of 28\. Reco"
+        TrainingError, match=r"27 training clips of 4 steps .* 28\. Pass --batch-size 27, or"
     ):
         run(tmp_path / "run", batch_size=28)
     assert not (tmp_path / "run").exists()
