@@ -11,29 +11,39 @@ BIN := $(VENV)/bin
 # Extra words for pip, e.g. an index with the torch build of your machine.
 PIP_ARGS ?=
 PIP_INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check $(PIP_ARGS)
+BROWSERS := chromium chromium-browser google-chrome
 SYSTEM_PACKAGES := libegl1 libegl-mesa0 libgl1-mesa-dri
 RUNTIME := $(VENV)/.installed-runtime
 DEV := $(VENV)/.installed-dev
 DOCS_VENV := .venv-docs
 DOCS := $(DOCS_VENV)/.installed-docs
 
-.PHONY: help system install dev demo test test-runs test-slow check format docs build bench verify attack clean
+.PHONY: help system browser install dev demo test test-runs test-slow check format docs build bench verify attack clean
 
 help:  ## list the tasks
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 20
 
-system:  ## what pip cannot install: the EGL libraries that draw the simulated worlds
+system:  ## install the EGL libraries that render the simulated worlds
 	@if [ "$$(uname -s)" != Linux ] || $(PYTHON) tools/egl.py; then exit 0; fi; \
 	if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
 	  echo "EGL is missing; installing $(SYSTEM_PACKAGES)"; \
 	  apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $(SYSTEM_PACKAGES) >/dev/null; \
 	else \
-	  echo "EGL is missing, which draws the simulated worlds. Install it with: sudo apt-get install $(SYSTEM_PACKAGES)" >&2; \
+	  echo "EGL is missing, which renders the simulated worlds. Install it with: sudo apt-get install $(SYSTEM_PACKAGES)" >&2; \
 	fi
 
-install: $(RUNTIME)  ## install armillary into .venv (only what it needs to run)
+browser:  ## install what pip cannot for the tests of pages: Chromium
+	@for name in $(BROWSERS); do if command -v $$name >/dev/null; then exit 0; fi; done; \
+	if [ "$$(uname -s)" = Linux ] && [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
+	  echo "Chromium is missing; installing it"; \
+	  apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends chromium >/dev/null; \
+	else \
+	  echo "Chromium is missing, so the tests of pages are skipped. On Debian, install it with: sudo apt-get install chromium" >&2; \
+	fi
 
-dev: $(DEV)  ## install also what checks and tests need
+install: $(RUNTIME)  ## install armillary into .venv, with what it needs to run
+
+dev: $(DEV) browser  ## install also the tools for checks and tests
 
 $(RUNTIME): pyproject.toml constraints.txt | system
 	@echo "installing armillary into $(VENV)"
@@ -52,10 +62,10 @@ $(DOCS): docs/requirements.txt
 	@$(DOCS_VENV)/bin/python -m pip install --quiet --disable-pip-version-check -r docs/requirements.txt
 	@touch $@
 
-demo: install  ## the whole story on this machine, in minutes: out/demo/report.html
+demo: install  ## run a whole example in minutes: out/demo/report.html
 	$(BIN)/armillary demo --out out/demo
 
-test: dev  ## run the tests, but those of whole runs (minutes)
+test: dev  ## run the tests, without those of whole runs (minutes)
 	OMP_NUM_THREADS=1 $(BIN)/pytest
 
 test-runs: dev  ## run the tests of recipes, benchmarks, proofs and examples (minutes)
@@ -64,41 +74,42 @@ test-runs: dev  ## run the tests of recipes, benchmarks, proofs and examples (mi
 test-slow: dev  ## run the tests that take minutes each
 	OMP_NUM_THREADS=1 $(BIN)/pytest -m slow --timeout 3600
 
-check: dev  ## formatting, lint, types, import contracts, size gates
+check: dev  ## formatting, lint, types, import contracts, docstrings; prints sizes
 	$(BIN)/ruff format --check
 	$(BIN)/ruff check
 	$(BIN)/pyrefly check
 	$(BIN)/lint-imports
 	$(BIN)/pytest -n 0 tests/architecture
+	$(BIN)/python tools/sizes.py
 
-format: dev  ## rewrite the files as `check` wants them
+format: dev  ## format the files as `check` wants them
 	$(BIN)/ruff format
 	$(BIN)/ruff check --fix
 
 docs: $(DOCS)  ## build the documentation into site/
 	$(DOCS_VENV)/bin/zensical build --clean --strict
 
-build: dev  ## build the wheel and try it in an environment of its own
+build: dev  ## build the wheel, install it into a clean environment, and try it
 	rm -rf dist out/wheel-venv
 	$(BIN)/python -m pip wheel --quiet --disable-pip-version-check --no-deps --wheel-dir dist .
 	$(PYTHON) -m venv out/wheel-venv
 	out/wheel-venv/bin/python -m pip install --quiet --disable-pip-version-check $(PIP_ARGS) -c constraints.txt dist/armillary-*.whl
 	cd out && wheel-venv/bin/armillary --help >/dev/null && wheel-venv/bin/python ../tools/smoke.py
 
-bench: install  ## this machine's speed: training, loading and planning
+bench: install  ## measure training, loading and planning on this machine
 	$(BIN)/armillary bench train
 	$(BIN)/armillary bench loader
 	$(BIN)/armillary bench plan
 
 PROOFS := results/proof
 
-verify: install  ## check every result below results/proof as a stranger would: V0 to V2
+verify: install  ## verify every result below results/proof: levels 0 to 2
 	@found=0; for folder in $(PROOFS)/*/; do \
 	  [ -f "$$folder/run/scorecard.json" ] || continue; found=1; \
 	  echo "$$folder"; $(BIN)/armillary bench verify "$$folder" --level 2 || exit $$?; \
 	done; [ $$found = 1 ] || { echo "nothing to verify: no submission below $(PROOFS)" >&2; exit 2; }
 
-attack: install  ## attack the verifier with every known way to fudge, each beside an honest twin
+attack: install  ## test the verifier with every known way to cheat
 	$(BIN)/armillary bench attack
 
 clean:  ## remove what was built (not the recordings and runs in out/)

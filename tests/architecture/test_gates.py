@@ -1,68 +1,24 @@
-"""Size and completeness gates over the syntax tree of ``src``.
+"""Completeness gates over the syntax tree of ``src``: docstrings and annotations.
 
-Length of a function = lines of its body without its docstring: from the first statement after the
-docstring to the last line, blank lines and comments inside included, signature and decorators not.
-Stubs (protocol methods whose body is ``...``) are not counted: they would flatter the median.
-Functions inside functions count on their own and again inside the outer one.
+``tools/sizes.py`` prints how long files and functions are; nothing fails on that.
 """
 
 from __future__ import annotations
 
 import ast
+import subprocess
+import sys
 from pathlib import Path
-from statistics import median, quantiles
 
 import pytest
 
-SRC = Path(__file__).parents[2] / "src" / "armillary"
-MAX_FILE_LINES = 400
-MAX_FUNCTION_LINES = 80
-MAX_P90_LINES = 35
-MAX_MEDIAN_LINES = 10
-
+ROOT = Path(__file__).parents[2]
+SRC = ROOT / "src" / "armillary"
 Function = ast.FunctionDef | ast.AsyncFunctionDef
 
 
 def has_docstring(node: ast.AST) -> bool:
     return ast.get_docstring(node) is not None
-
-
-def body_lines(function: Function) -> int:
-    statements = function.body[1:] if has_docstring(function) else function.body
-    if not statements or (len(statements) == 1 and is_ellipsis(statements[0])):
-        return 0
-    return (statements[-1].end_lineno or 0) - statements[0].lineno + 1
-
-
-def is_ellipsis(statement: ast.stmt) -> bool:
-    return (
-        isinstance(statement, ast.Expr)
-        and isinstance(statement.value, ast.Constant)
-        and statement.value.value is ...
-    )
-
-
-def functions(tree: ast.AST) -> list[Function]:
-    return [node for node in ast.walk(tree) if isinstance(node, Function)]
-
-
-def lengths(tree: ast.AST) -> dict[str, int]:
-    counted = {f"{node.name}:{node.lineno}": body_lines(node) for node in functions(tree)}
-    return {name: length for name, length in counted.items() if length > 0}
-
-
-def too_long(tree: ast.AST) -> list[str]:
-    return [name for name, length in lengths(tree).items() if length > MAX_FUNCTION_LINES]
-
-
-def distribution_problems(all_lengths: list[int]) -> list[str]:
-    problems = []
-    if median(all_lengths) > MAX_MEDIAN_LINES:
-        problems.append(f"median function {median(all_lengths)} lines > {MAX_MEDIAN_LINES}")
-    p90 = quantiles(all_lengths, n=10)[-1]
-    if p90 > MAX_P90_LINES:
-        problems.append(f"90th percentile {p90} lines > {MAX_P90_LINES}")
-    return problems
 
 
 def public_functions(body: list[ast.stmt], prefix: str = "") -> list[tuple[str, Function]]:
@@ -108,30 +64,9 @@ def sources() -> list[Path]:
 
 @pytest.mark.parametrize("path", sources(), ids=lambda path: str(path.relative_to(SRC)))
 def test_every_file_keeps_the_gates(path: Path) -> None:
-    text = path.read_text()
-    tree = ast.parse(text)
-    assert len(text.splitlines()) <= MAX_FILE_LINES
-    assert too_long(tree) == []
+    tree = ast.parse(path.read_text())
     assert completeness_problems(tree) == []
     assert has_docstring(tree), "the first line of a file tells its idea"
-
-
-def test_functions_are_short_on_the_whole() -> None:
-    found = [n for path in sources() for n in lengths(ast.parse(path.read_text())).values()]
-    assert distribution_problems(found) == []
-
-
-def test_gate_on_length_can_fail() -> None:
-    long = ast.parse("def f(x: int) -> int:\n    '''Doc.'''\n" + "    x += 1\n" * 81)
-    fine = ast.parse("def f(x: int) -> int:\n    '''Doc.'''\n" + "    x += 1\n" * 80)
-    assert too_long(long) == ["f:1"]
-    assert too_long(fine) == []
-
-
-def test_gate_on_distribution_can_fail() -> None:
-    assert distribution_problems([11] * 20) == ["median function 11.0 lines > 10"]
-    assert len(distribution_problems([2] * 15 + [60] * 5)) == 1
-    assert distribution_problems([2] * 20) == []
 
 
 @pytest.mark.parametrize(
@@ -154,6 +89,12 @@ def test_private_and_nested_functions_are_free() -> None:
     assert completeness_problems(ast.parse(snippet)) == []
 
 
-def test_stubs_do_not_flatter_the_median() -> None:
-    tree = ast.parse("def f() -> int:\n    '''Doc.'''\n    ...\n\ndef g() -> int:\n    return 1\n")
-    assert lengths(tree) == {"g:5": 1}
+def test_the_sizes_are_printed_and_stubs_are_not_counted(tmp_path: Path) -> None:
+    stub = "def f() -> int:\n    '''Doc.'''\n    ...\n\n"
+    long = "def g(x: int) -> int:\n    '''Doc.'''\n" + "    x += 1\n" * 500
+    (tmp_path / "a.py").write_text(stub + long + "\ndef h() -> int:\n    return 1\n")
+    command = [sys.executable, str(ROOT / "tools" / "sizes.py"), str(tmp_path)]
+    result = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert "   500  a.py: g:5" in result.stdout
+    assert "     1  a.py: h:508" in result.stdout
+    assert "a.py: f" not in result.stdout

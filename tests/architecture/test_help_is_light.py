@@ -1,4 +1,4 @@
-"""``armillary --help`` answers at once: it loads no torch, no simulator, no video library."""
+"""Help and refusals answer at once: they load no torch, no simulator, no video library."""
 
 from __future__ import annotations
 
@@ -27,9 +27,34 @@ def run(arguments: list[str]) -> tuple[str, float]:
     return result.stderr, seconds
 
 
-@pytest.mark.parametrize("arguments", [["--help"], ["record", "--help"], ["bench", "--help"]])
+@pytest.mark.parametrize(
+    "arguments",
+    [["--help"], ["record", "--help"], ["bench", "--help"], ["train", "--help"], ["--version"]],
+)
 def test_help_loads_nothing_heavy_and_is_fast(arguments: list[str]) -> None:
     said, cpu_seconds = run(arguments)
     assert said.strip() == "heavy: [] code: 0"
     # 0.3 s of processor time on two cores; four times that is still "at once".
     assert cpu_seconds < 1.2
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["ingest", "nothere", "--out", "x"],
+        ["data", "show", "nothere"],
+        ["view", "nothere"],
+        ["probe", "m", "nothere"],
+        ["prior", "m", "nothere"],
+        ["bench", "index", "nothere"],
+        ["train", "tabeltop"],
+        ["recrod"],
+        ["record", "tabletop", "--seed", "-1", "--out", "x"],
+    ],
+    ids=" ".join,
+)
+def test_a_refusal_loads_nothing_heavy(arguments: list[str]) -> None:
+    said, _ = run(arguments)
+    sentence, probed = said.strip().splitlines()
+    assert sentence.startswith("error: ")
+    assert probed == "heavy: [] code: 2"

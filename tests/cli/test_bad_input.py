@@ -125,6 +125,15 @@ def test_missing_file(refused, tmp_path: Path) -> None:
     assert "none.mp4" in said
 
 
+def test_a_hub_id_that_nobody_has(refused, dataset: Path, monkeypatch) -> None:
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    said = refused("probe", "no/such", dataset)
+    assert said == (
+        "no/such: there is no folder no/such here, and HF_HUB_OFFLINE forbids asking the Hub."
+    )
+
+
 def test_empty_folder(refused, tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
     said = refused("ingest", tmp_path / "empty", "--out", tmp_path / "out")
@@ -203,7 +212,7 @@ def test_training_on_what_is_not_there(refused, dataset: Path, tmp_path: Path) -
 def test_wrong_action_width(refused, tmp_path: Path) -> None:
     save_model(untrained(replace(config(), action_width=3), 0), tmp_path / "wide")
     said = refused("act", tmp_path / "wide", "tabletop", "--out", tmp_path / "out")
-    assert "takes actions of width 3" in said
+    assert "takes 3 action numbers per model step" in said
 
 
 def test_checkpoint_with_a_missing_tensor(refused, broken_model: Path, dataset: Path) -> None:

@@ -100,8 +100,8 @@ def test_own_videos(capsys, base: Path) -> None:
     assert trained["steps"] == 3
     found = run(capsys, "surprise", out, videos / "a.mp4", "--normal", data)["surprise"]
     assert len(found["surprise"]) == 29
-    alone = run(capsys, "surprise", out, videos / "a.mp4")["surprise"]
-    assert alone["normal"] == "the clip itself"
+    assert main(["surprise", str(out), str(videos / "a.mp4")]) == 2
+    assert "Pass --normal with a dataset" in " ".join(capsys.readouterr().err.split())
 
 
 def moving_square(path: Path) -> None:

@@ -75,22 +75,48 @@ def test_version(capsys) -> None:
         (["train"], "armillary train needs RECIPE and --data and --out."),
         (
             ["record", "tabletop", "--out", "x", "--epsiodes", "3"],
-            "unrecognized options: --epsiodes, 3. Did you mean --episodes?",
+            "There is no option --epsiodes. Did you mean --episodes? See: armillary record --help",
         ),
-        (["record", "tabletop", "--out", "x", "--episodes", "many"], "error parsing --episodes"),
-        (["data", "shwo", "x"], "unrecognized options: shwo, x."),
+        (
+            ["record", "tabletop", "--out", "x", "--episodes", "many"],
+            "--episodes takes a whole number; got 'many'.",
+        ),
+        (["record", "tabletop", "--out", "x", "--episodes"], "--episodes needs a value."),
+        (["record", "tabletop", "--out", "x", "3"], "'3' was not expected."),
+        (["record", "tabletop", "--out", "x", "--seed", "-1"], "--seed takes a whole number, 0"),
+        (
+            ["record", "tabletop", "--out", "x", "--workers", "0"],
+            "--workers takes a whole number, 1",
+        ),
+        (["bench", "spatial", "--seeds", "0", "-3"], "--seeds takes whole numbers, 0 or more"),
+        (["ingest", "v", "--out", "x", "--fps", "ten"], "--fps takes a number; got 'ten'."),
+        (["ingest", "v", "--out", "x", "--fps", "nan"], "--fps takes a number; got 'nan'."),
+        (
+            ["ingest", "v", "--out", "x", "--intrinsics", "1", "2"],
+            "--intrinsics takes FLOAT FLOAT FLOAT FLOAT; got '1', '2'.",
+        ),
+        (
+            ["ingest", "v", "--out", "x", "--pictures", "keep"],
+            "--pictures takes 'kept' or 'encoded'; got 'keep'.",
+        ),
+        (["bench", "latency", "m", "w", "--samples", "a"], "--samples cannot read ['a']."),
+        (["data", "shwo", "x"], "There is no data command called 'shwo'. Did you mean 'show'?"),
         (["train", "tablteop"], "There is no recipe called 'tablteop'. Did you mean 'tabletop'?"),
         (
             ["train", "tabletop", "--data", "x", "--out", "y", "--optimizer.lrr", "1"],
-            "unrecognized options: --optimizer.lrr, 1. Did you mean --optimizer.lr?",
+            "There is no option --optimizer.lrr. Did you mean --optimizer.lr?",
         ),
         (
             ["train", "tabletop", "--data", "x", "--out", "y", "--optimizer.lr", "-1"],
             "optimizer.lr and clip_norm must be above 0",
         ),
         (["train", "tabletop", "--data", "x"], "armillary train tabletop needs --out."),
-        (["bench"], "expected one of {loader, train,"),
-        ([], "expected one of {demo, record,"),
+        (["bench"], "A command is missing; there are loader, train,"),
+        (
+            ["bench", "verfy", "x"],
+            "There is no bench command called 'verfy'. Did you mean 'verify'?",
+        ),
+        ([], "A command is missing; there are demo, record,"),
     ],
 )
 def test_wrong_usage_is_one_sentence(words: list[str], said: str, capsys) -> None:
@@ -104,17 +130,17 @@ def test_wrong_usage_is_one_sentence(words: list[str], said: str, capsys) -> Non
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        ("--self-test --out x", "--out means nothing with --self-test"),
-        ("--self-test --make-set", "--make-set means nothing with --self-test"),
-        ("--make-set --concepts shape", "--concepts means nothing with --make-set"),
-        ("--ask-people --count 5", "--count means nothing with --ask-people"),
-        ("m --ask-people", "MODELS means nothing with --ask-people"),
-        ("m --suite grasp --data d --fresh 5", "--fresh means nothing with --suite grasp"),
-        ("m --suite grasp --data d --concepts x", "--concepts means nothing with --suite grasp"),
-        ("m --data d", "--data means nothing for the quadruplets"),
-        ("m --workers 3", "--workers means nothing for the quadruplets"),
-        ("{} --fresh 5", "--fresh means nothing for a model that was trained elsewhere"),
-        ("{} --controls 0", "--controls means nothing for a model that was trained elsewhere"),
+        ("--self-test --out x", "--out has no effect with --self-test"),
+        ("--self-test --make-set", "--make-set has no effect with --self-test"),
+        ("--make-set --concepts shape", "--concepts has no effect with --make-set"),
+        ("--ask-people --count 5", "--count has no effect with --ask-people"),
+        ("m --ask-people", "MODELS has no effect with --ask-people"),
+        ("m --suite grasp --data d --fresh 5", "--fresh has no effect with --suite grasp"),
+        ("m --suite grasp --data d --concepts x", "--concepts has no effect with --suite grasp"),
+        ("m --data d", "--data has no effect for the quadruplets"),
+        ("m --workers 3", "--workers has no effect for the quadruplets"),
+        ("{} --fresh 5", "--fresh has no effect for a model that was trained elsewhere"),
+        ("{} --controls 0", "--controls has no effect for a model that was trained elsewhere"),
     ],
 )
 def test_understand_refuses_what_means_nothing(words: str, said: str, tmp_path, capsys) -> None:

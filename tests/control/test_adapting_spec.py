@@ -76,7 +76,7 @@ def test_what_it_takes_more_is_counted(spec):
 def test_one_decision_of_it_cannot_be_made_again_and_no_agent_is_packed_of_it(spec, tmp_path):
     adapts = replace(spec, adapt=AdaptationConfig())
     record = evaluate(RULES, adapts, toy.PointWorld)[0]
-    with pytest.raises(ConfigError, match="run the whole episode again"):
+    with pytest.raises(ConfigError, match="Run the whole episode"):
         redecide(record, 0, adapts(toy.PointWorld().spec), RULES, toy.PointWorld)
     more = replace(spec, hold=True), replace(spec, consensus=2), replace(spec, together=True)
     for one in (adapts, *more):

@@ -75,7 +75,7 @@ def test_looks_that_agree_are_counted_and_leave_no_memory():
     assert [step - steps[0] for step in steps] == [0, 1, 3, 3, 3]
     most = {"budget_model_steps": steps[-1]}
     assert replace(policy, **most).consensus == 3
-    with pytest.raises(ConfigError, match="model steps per decision, its budget is"):
+    with pytest.raises(ConfigError, match="model steps per decision, and its budget is"):
         replace(policy, consensus=4, **most)
 
 
@@ -133,7 +133,9 @@ def test_actions_never_leave_bounds_that_float32_cannot_hold():
 
 
 def test_a_budget_that_the_planner_cannot_keep_is_refused_at_once():
-    with pytest.raises(ConfigError, match="takes 1032 model steps per decision, its budget is 500"):
+    with pytest.raises(
+        ConfigError, match="takes 1032 model steps per decision, and its budget is 500"
+    ):
         ModelPolicy(
             toy.PointModel(), make_planner("cem", length=4), toy.BOUNDS, budget_model_steps=500
         )
@@ -143,18 +145,20 @@ def test_settings_are_checked():
     policy = toy.PointModelSpec()(toy.PointWorld().spec)
     with pytest.raises(ConfigError, match="must be at least 1; got history 0, replan 1"):
         replace(policy, history=0)
-    with pytest.raises(ConfigError, match="Either the predictor remembers looks"):
+    with pytest.raises(ConfigError, match="history and consensus cannot both be above 1"):
         replace(policy, consensus=2)
     for more in ({"together": True}, {"consensus": 2}):
-        with pytest.raises(ConfigError, match="use adapt, or consensus and together, not both"):
+        with pytest.raises(ConfigError, match="use it without consensus and together"):
             replace(policy, history=1, adapt=AdaptationConfig(), **more)
 
     class Alone(toy.PointModel):
         encode_scene = None
 
-    with pytest.raises(ConfigError, match="models with encode_scene, which Alone lacks"):
+    with pytest.raises(ConfigError, match="together needs a model with encode_scene, which Alone"):
         replace(policy, model=Alone(), together=True)
-    with pytest.raises(ConfigError, match="replan must not exceed the plan's length; got 5 and 4"):
+    with pytest.raises(
+        ConfigError, match="replan must be at most the length of the plan; got 5 and 4"
+    ):
         replace(policy, replan=5)
 
 
@@ -165,5 +169,5 @@ def test_a_model_of_another_action_width_is_refused():
     class Model:
         config = Config
 
-    with pytest.raises(ShapeError, match="takes actions of width 3 per model step, the world's"):
+    with pytest.raises(ShapeError, match="takes 3 action numbers per model step, and this world"):
         check_action_width(Model, toy.BOUNDS, 1)

@@ -62,7 +62,7 @@ def test_a_batch_of_episodes_is_proposed_to_one_by_one(spec):
 
 
 def test_a_prior_that_is_not_there_or_cannot_be_used_gets_a_sentence(spec):
-    with pytest.raises(CheckpointError, match="holds no goal prior; train one with: arm"):
+    with pytest.raises(CheckpointError, match=r"contains no goal prior\. Train one with: arm"):
         evaluate(RULES, replace(spec, prior=True), toy.PointWorld)
     policy = ModelPolicy(toy.PointModel(), make_planner("cem"), toy.BOUNDS)
     with pytest.raises(ConfigError, match="proposals and value_weight must be at least 0; got -1"):

@@ -46,7 +46,7 @@ def test_the_identity_is_the_models_content_and_settings_not_its_place(folder, t
 def test_a_model_of_another_action_width_stops_the_evaluation(tmp_path, workers):
     save_model(untrained(replace(CONFIG, action_width=3), 0), tmp_path / "model")
     one = replace(RULES, episodes=RULES.episodes[:1])
-    with pytest.raises(ShapeError, match="takes actions of width 3 per model step, the world's"):
+    with pytest.raises(ShapeError, match="takes 3 action numbers per model step, and this world"):
         evaluate(one, ModelSpec(tmp_path / "model"), toy.PointWorld, workers=workers)
 
 
@@ -63,7 +63,7 @@ def test_a_missing_model_and_an_unknown_planner_get_a_sentence(folder, tmp_path)
 def test_a_policy_that_sees_too_little_or_another_world_is_told(folder):
     points = replace(CONFIG, sensors=("rgb", "points"))
     assert observation_streams(points) == ("rgb", "depth", "world_from_camera", "intrinsics")
-    with pytest.raises(ConfigError, match="asks to see 'depth', which point does not give"):
+    with pytest.raises(ConfigError, match="asks for 'depth', which point does not give"):
         evaluate(RULES, ModelSpec(folder, observes=("rgb", "depth")), toy.PointWorld)
 
 

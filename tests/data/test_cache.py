@@ -5,11 +5,12 @@ from __future__ import annotations
 from concurrent.futures import ThreadPoolExecutor
 from importlib import import_module
 from threading import Event
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
-from armillary.core.errors import ConfigError, DatasetError
+from armillary.core.errors import ConfigError, DatasetError, StorageError
 from armillary.core.values import Episode, Stream
 from armillary.data import Cache, DatasetWriter, open_dataset, prepare
 from armillary.data.resize import resized, resized_lens
@@ -123,3 +124,23 @@ def test_colour_is_averaged_and_depth_is_not():
     assert resized(picture, (2, 2), average=True).ravel().tolist() == [100] * 12
     depth = np.where(np.arange(4) < 2, 500, 9000)[None].repeat(4, 0).astype(np.uint16)
     assert set(resized(depth, (2, 2), average=False).ravel()) == {500, 9000}
+
+
+def test_a_disk_without_room_is_told_before_anything_is_decoded(fresh, tmp_path, monkeypatch):
+    module = import_module("armillary.data.prepare")
+    monkeypatch.setattr(module, "_fill", lambda *_: pytest.fail("it decodes"))
+    full = SimpleNamespace(free=1000)
+    monkeypatch.setattr(module.shutil, "disk_usage", lambda _: full)
+    with pytest.raises(StorageError, match=r"takes 0\.\d GB, and the disk has .* ARMILLARY_CACHE"):
+        prepare(open_dataset(fresh), 64, tmp_path / "c")
+    assert not list((tmp_path / "c").glob("set-*"))
+
+
+def test_a_damaged_last_episode_is_told_before_the_first_is_decoded(fresh, tmp_path, monkeypatch):
+    module = import_module("armillary.data.prepare")
+    monkeypatch.setattr(module, "_fill", lambda *_: pytest.fail("it decodes"))
+    dataset = open_dataset(fresh)
+    file = fresh / dataset.files(3)[1]
+    file.write_bytes(file.read_bytes()[:-1] + b"?")
+    with pytest.raises(DatasetError, match=r"episode 3: .* is damaged"):
+        prepare(dataset, 16, tmp_path / "c")

@@ -90,12 +90,13 @@ def test_unusable_files_are_named_skipped_and_counted(tmp_path, counting):
     (folder / "cut.mkv").write_bytes(whole[: len(whole) // 2])
     (folder / "text.mp4").write_text("this is not a video\n" * 100)
     (folder / "empty.avi").write_bytes(b"")
-    (folder / "notes.txt").write_text("ignored")
+    (folder / "notes.txt").write_text("no video")
     summary = ingest(folder, tmp_path / "out")
     assert summary.written == 1
     reasons = {path.name: reason for path, reason in summary.skipped}
-    assert reasons.keys() == {"cut.mp4", "cut.mkv", "text.mp4", "empty.avi"}
+    assert reasons.keys() == {"cut.mp4", "cut.mkv", "text.mp4", "empty.avi", "notes.txt"}
     assert "the file is empty" in reasons["empty.avi"]
+    assert "is not a video file" in reasons["notes.txt"]
     assert "is cut off" in reasons["cut.mkv"]
     assert "cannot be decoded as video" in reasons["text.mp4"]
     assert open_dataset(tmp_path / "out").read(0).source == "deep/good.mp4"

@@ -146,11 +146,11 @@ def test_beside_another_model_it_is_refused(folder, prior, tmp_path):
     file = save_prior(prior, folder)
     save_model(tiny_model(seed=1), tmp_path / "other")
     (tmp_path / "other" / file.name).write_bytes(file.read_bytes())
-    with pytest.raises(CheckpointError, match="trained on the latents of another model; train one"):
+    with pytest.raises(CheckpointError, match=r"trained for another model\. Train one"):
         load_prior(tmp_path / "other")
     narrow = untrained_prior(GoalPriorConfig(8, 3, hidden=16, embedding=32), 0)
     save_prior(narrow, folder)
-    with pytest.raises(CheckpointError, match="of another model"):
+    with pytest.raises(CheckpointError, match="for another model"):
         load_prior(folder, MODEL)
 
 
@@ -183,12 +183,12 @@ def test_a_header_that_does_not_fit_is_one_sentence(folder, prior, change, sente
 def test_what_is_no_prior_is_one_sentence(folder, prior, tmp_path):
     file = save_prior(prior, folder)
     save_file(load_file(file), file)
-    with pytest.raises(CheckpointError, match="does not say what it is"):
+    with pytest.raises(CheckpointError, match="has no description of its content"):
         load_prior(folder)
     file.write_bytes(b"\x00" * 100)
     with pytest.raises(CheckpointError, match="not a goal prior's safetensors file"):
         load_prior(folder)
-    with pytest.raises(CheckpointError, match=r"holds no model.safetensors; a model folder was"):
+    with pytest.raises(CheckpointError, match=r"contains no model.safetensors; a model"):
         save_prior(prior, tmp_path)
 
 

@@ -283,10 +283,10 @@ def test_what_cannot_be_read_is_malformed_and_one_sentence(honest, tmp_path, cap
     assert code == 2 and "not a manifest" in value["error"]
     code, value = run(capsys, honest)
     assert (
-        code == 2 and "--manifest FILE, --evaluation DATASET or --quadruplets N" in value["error"]
+        code == 2 and "--manifest FILE, --evaluation DATASET and --quadruplets N" in value["error"]
     )
     few = run(capsys, honest, "--quadruplets", 1, "--independent", tmp_path)
-    assert few[0] == 2 and "--independent says something only beside --eval" in few[1]["error"]
+    assert few[0] == 2 and "--independent needs --evaluation" in few[1]["error"]
     code, value = run(capsys, tmp_path / "none", "--manifest", tmp_path / "m.json")
     assert code == 2 and "no such folder" in value["error"]
     broken_data = shutil.copytree(honest, tmp_path / "broken")

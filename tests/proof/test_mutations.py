@@ -249,7 +249,7 @@ def test_links_and_paths_that_lead_elsewhere_are_refused(stage: Stage, copy: Pat
         (b'"episodes":3', b'"episodes":100000', "are read here"),
         (b'"image_size":64', b'"image_size":100000', "16 to 1024 pixels"),
         (b'"image_size":64', b'"image_size":"64"', "cannot be made"),
-        (b'"image_size":64', b'"import_me":64', "see its class for the settings"),
+        (b'"image_size":64', b'"import_me":64', "There is no setting of"),
         (b'"task":"reach"', b'"task":"fly"', "has no task 'fly'"),
     ],
 )

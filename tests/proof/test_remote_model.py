@@ -83,8 +83,8 @@ def test_a_model_that_does_not_fit_is_one_sentence(folder):
     with pytest.raises(PolicyProcessError) as caught:
         RemoteSpec(ModelSpec(folder))(world)
     assert str(caught.value) == (
-        "ShapeError: The model takes actions of width 2 per model step, the world's have 3 x 1 "
-        "world steps; use the world it was trained in."
+        "ShapeError: The model takes 2 action numbers per model step, and this world has 3. "
+        "Use the world it was trained in."
     )
 
 

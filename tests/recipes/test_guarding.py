@@ -79,7 +79,7 @@ def test_a_study_on_the_tabletop(model: Path, tmp_path: Path) -> None:
     before = (out / "stuck" / "records.jsonl").read_bytes()
     assert facts(guard_study(model, "tabletop", out, CONFIG, command="again")) == facts(value)
     assert (out / "stuck" / "records.jsonl").read_bytes() == before
-    with pytest.raises(ConfigError, match="holds episodes of another study"):
+    with pytest.raises(ConfigError, match="contains a study with another world"):
         guard_study(model, "tabletop", out, replace(CONFIG, seed=4))
 
 
@@ -109,6 +109,6 @@ def test_what_is_seen_does_not_depend_on_the_number_of_workers(model: Path) -> N
 def test_too_few_calibration_episodes_for_the_promise_are_refused(
     model: Path, tmp_path: Path
 ) -> None:
-    with pytest.raises(ConfigError, match="needs at least 99 of them; got 5"):
+    with pytest.raises(ConfigError, match="needs at least 99 normal episodes; got 5"):
         guard_study(model, "two_rooms", tmp_path / "out", replace(CONFIG, false_alarms=0.01))
     assert not (tmp_path / "out").exists()

@@ -332,10 +332,10 @@ def test_goals_of_push_t_come_from_the_policy_that_recorded() -> None:
         ({"training": {"batch": 3}}, "no setting called 'batch'"),
         ({"planning": {"samples": 1}}, "at least 2 elites"),
         ({"own_episodes": {"anny": 3}}, "no task called 'anny'. Did you mean 'any'"),
-        ({"peer_sizes": (448,)}, "must not be larger than what is recorded"),
+        ({"peer_sizes": (448,)}, "must be at most"),
         ({"seconds": 0.0}, "seconds must be above 0"),
         ({"act": {"prior": True}, "prior_share": 0.0}, r"act\.prior needs a prior_share"),
-        ({"act": {"planner": "none"}}, "the goal prior acts, which was not asked for"),
+        ({"act": {"planner": "none"}}, "act.planner none needs act.prior"),
         ({"act": {"planner": "none", "replan": 2}}, "no setting called 'replan'"),
         (
             {"act": {"planner": "none", "prior": True, "executed": 9}, "prior_share": 0.3},

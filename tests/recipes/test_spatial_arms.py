@@ -56,7 +56,7 @@ def test_a_base_that_is_too_small_gets_a_sentence():
     base = tabletop()
     encoder = replace(base.model.encoder, hidden=1, patch_hidden=1, patch_width=1, keypoints=0)
     small = replace(base.model, encoder=encoder, predictor=PredictorConfig(1, 1))
-    with pytest.raises(ConfigError, match="Take a larger base"):
+    with pytest.raises(ConfigError, match="Use a larger base"):
         arm_recipe(ARMS["points"], replace(base, model=small))
 
 
@@ -118,7 +118,7 @@ def test_more_may_be_asked_for_later(tmp_path, monkeypatch):
     assert [*more["arms"]] == [*whole.arms] and more["steps"]["fused"] == 2 * whole.fused_longer
     assert {name: more["arms"][name] for name in first["arms"]} == first["arms"]
     monkeypatch.setitem(ARMS, "rgb", ARMS["rgb_depth"])
-    with pytest.raises(ConfigError, match="of another shape than its arm"):
+    with pytest.raises(ConfigError, match="of another variant"):
         run_spatial_arms(tmp_path, config)
 
 
@@ -147,10 +147,10 @@ def test_arms_are_tested_on_the_same_episodes():
     ("changes", "said"),
     [
         ({"arms": ("sonar",)}, "sonar"),
-        ({"seeds": ()}, "at least one arm and one seed"),
+        ({"seeds": ()}, "a variant and a seed"),
         ({"shifts": {}}, "a shift 'in_distribution'"),
-        ({"steps": 12}, "no shorter than 13"),
-        ({"steps": 13}, "clips to settle on; got .* where 14 are needed"),
+        ({"steps": 12}, "at least 14 steps long; got .* and 12 steps"),
+        ({"steps": 13}, "at least 14 steps long; got .* and 13 steps"),
         ({"fused_longer": 0}, "must be at least 1"),
     ],
 )

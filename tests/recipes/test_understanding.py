@@ -57,10 +57,10 @@ def test_a_study_that_cannot_be_drawn_is_one_sentence(tmp_path: Path) -> None:
     (tmp_path / "said").mkdir()
     own = {"suite_sha256": suite_digest()}
     sentences = {
-        "is not what `armillary understand` writes": {"concepts": {}},
-        "by another version of the suite, .* look at the page": own | {"suite_sha256": "0"},
-        "a study of a judge of yours": own,
-        "is damaged .* ask the model again": own | {"shown": {}, "mean_headline": "x"},
+        "is not a result of `armillary understand`": {"concepts": {}},
+        "with another version of the suite. Open the page": own | {"suite_sha256": "0"},
+        "a study of a pretrained model": own,
+        "is damaged .* Run armillary understand again": own | {"shown": {}, "mean_headline": "x"},
     }
     for sentence, result in sentences.items():
         (tmp_path / "result.json").write_text(json.dumps(result))

@@ -137,7 +137,7 @@ def test_by_the_clock_it_takes_steps_until_the_time_is_over(monkeypatch):
     assert all(map(torch.equal, by_clock.values(), by_count.values()))
     assert isinstance(fit_prior(recorded, QUICK, seconds=1e-6), GoalPrior)
     for seconds in (0.0, -1.0):
-        with pytest.raises(ConfigError, match="some seconds"):
+        with pytest.raises(ConfigError, match="above 0 s"):
             fit_prior(recorded, QUICK, seconds=seconds)
 
 
@@ -237,7 +237,7 @@ def test_what_cannot_be_learned_from_gets_a_sentence(prior_run):
 
     from armillary.models import untrained
 
-    with pytest.raises(TrainingError, match="learns from actions, and this model or recording has"):
+    with pytest.raises(TrainingError, match="needs actions, and this model or dataset has"):
         trails_of(untrained(VIDEO, 0), tiny_windows(actions=False))
     with pytest.raises(TrainingError, match="No episode lasts 4 steps"):
         maze.trails(torch.zeros(2, 3, 1), torch.zeros(2, 3, 1), skip=3)
@@ -248,7 +248,7 @@ def test_what_cannot_be_learned_from_gets_a_sentence(prior_run):
 def test_numbers_gone_wrong_in_a_recording_leave_no_prior(what, distance):
     recorded = maze.wandering(10)
     getattr(recorded, what)[77] = float("nan")
-    with pytest.raises(TrainingError, match=rf"the {what} of 1 of \d+ recorded frames are not"):
+    with pytest.raises(TrainingError, match=rf"The {what} of 1 of \d+ recorded frames are not"):
         fit_prior(recorded, replace(QUICK, steps=1, distance=distance))
 
 

@@ -149,7 +149,9 @@ def test_a_rate_at_which_it_bursts_is_one_sentence(learned):
     broken = copy.deepcopy(learned)
     with torch.no_grad():
         broken.predictor.change[0].weight.fill_(float("nan"))
-    with pytest.raises(TrainingError, match=r"Settling stopped at step 0: .* Lower settling\.lr"):
+    with pytest.raises(
+        TrainingError, match=r"Fine-tuning the predictor stopped at step 0: .* Lower settling\.lr"
+    ):
         settle(broken, tiny_windows(), SettlingConfig(steps=2), 0)
     with pytest.raises(ConfigError, match=r"settling\.lr above 0, got 1, 64, 4096 and 0.0"):
         replace(CONFIG.settling, steps=1, batch_size=64, lr=0.0)

@@ -236,14 +236,14 @@ def test_plain_video_learns_without_actions(tmp_path, actions):
 
 def test_more_clips_a_batch_than_there_are_is_one_sentence(tmp_path):
     with pytest.raises(
-        TrainingError, match=r"27 training clips of 4 steps .* a batch of 28\. Reco"
+        TrainingError, match=r"27 training clips of 4 steps .* 28\. Pass --batch-size 27, or"
     ):
         run(tmp_path / "run", batch_size=28)
     assert not (tmp_path / "run").exists()
 
 
 def test_actions_that_are_not_there_are_one_sentence(tmp_path):
-    with pytest.raises(ShapeError, match=r"actions of width 2, the data have none"):
+    with pytest.raises(ShapeError, match=r"2 action numbers, and the data have none"):
         run(tmp_path / "run", windows=tiny_windows(actions=False))
     objective = ObjectiveConfig(inverse_dynamics=1.0, rollout_steps=2)
     with pytest.raises(ConfigError, match="inverse_dynamics needs actions, and the model takes no"):

@@ -156,8 +156,9 @@ def test_every_policy_records(tmp_path):
     ("arguments", "sentence"),
     [
         ({"policy": "explor"}, "Did you mean 'explore'"),
-        ({"episodes": 0}, "--episodes of at least 1"),
-        ({"steps": 1}, "--steps of at least 2"),
+        ({"episodes": 0}, "--episodes of 1 or more"),
+        ({"steps": 1}, "--steps of 2 or more"),
+        ({"seed": -1}, "--seed of 0 or more; got -1"),
         ({"world": "tabeltop"}, "Did you mean 'tabletop'"),
         ({"sensors": ("rbg",)}, "Did you mean 'rgb'"),
     ],

@@ -309,7 +309,7 @@ def test_all_of_it_is_recorded_with_beams_and_replayed(tmp_path):
         ({"samples": 65}, "samples is 0 to 64, got 65"),
         ({"samples": '4"/><include file="/etc/passwd"/>'}, "samples takes a whole number"),
         ({"samples": -1}, "samples is 0 to 64, got -1"),
-        ({"colour": 1}, "unexpected keyword argument 'colour'"),
+        ({"colour": 1}, "There is no setting of tabletop called 'colour'"),
     ],
 )
 def test_wrong_settings_are_one_sentence(settings, sentence):

@@ -368,7 +368,7 @@ def test_bad_use_is_one_sentence():
         ({"field_deg": 400}, "field_deg is above 0 and at most 360"),
         ({"dropout": "much"}, "dropout takes a number, got 'much'"),
         ({"num_things": [5, 2]}, "num_things is"),
-        ({"colour": 1}, "unexpected keyword argument 'colour'"),
+        ({"colour": 1}, "There is no setting of yard called 'colour'"),
     ):
         with pytest.raises(ConfigError, match=sentence):
             make_world("yard", **settings_)

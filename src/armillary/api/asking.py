@@ -19,7 +19,14 @@ from armillary.core.progress import Progress
 from armillary.core.values import Episode, Latent
 from armillary.data import Cache, Dataset
 from armillary.models import JEPA
-from armillary.recipes.asking import clip_cache, probe_model, surprise_clip, whole_episode
+from armillary.recipes.asking import (
+    clip_cache,
+    probe_model,
+    step_of,
+    stride_of,
+    surprise_clip,
+    whole_episode,
+)
 from armillary.recipes.finding import loaded
 
 AnyModel = AnyPath | Run | JEPA
@@ -55,7 +62,7 @@ def probe(
     """
     names = (targets,) if isinstance(targets, str) else tuple(targets)
     with progress_of("preparing", progress) as told:
-        return Probe(probe_model(loaded(model), open_dataset(data), names, told, seed))
+        return Probe(probe_model(model, open_dataset(data), names, told, seed))
 
 
 def surprise(
@@ -92,7 +99,7 @@ def surprise(
     folder = None if out is None else Path(out)
     calm = None if normal is None else open_dataset(normal)
     with progress_of("preparing", progress) as told:
-        found = surprise_clip(loaded(model), shown, folder, calm, told)
+        found = surprise_clip(model, shown, folder, calm, told)
     return Surprise(
         time_s=np.array(found.time_s),
         values=np.array(found.surprise),
@@ -136,11 +143,13 @@ def rollout(
         ArmillaryError: as ``surprise``.
     """
     network = loaded(model)
+    step_s = step_of(model, network)
     with progress_of("preparing", progress) as told:
         cache, position = clip_cache(
-            clip if isinstance(clip, Episode) else Path(clip), network, told
+            clip if isinstance(clip, Episode) else Path(clip), network, step_s, told
         )
-    batch = whole_episode(network, cache, position)
+    named = clip.source if isinstance(clip, Episode) else str(clip)
+    batch = whole_episode(network, cache, position, stride_of(network, step_s, cache, named))
     steps = batch.valid.shape[1]
     if not 0 <= start < steps:
         raise ConfigError(f"start must be a model step of the clip, 0 to {steps - 1}; got {start}.")

@@ -7,7 +7,7 @@ import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import fields
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args, get_type_hints
 
 from armillary.api import html  # noqa: F401 - from now on notebooks draw datasets and episodes
 from armillary.api.progress import progress_of
@@ -114,6 +114,10 @@ def ingest(
     for name in options:
         if name not in known:
             raise unknown_name("option of ingest", name, known)
+    # a whole number will do where a float is declared
+    hints = get_type_hints(IngestOptions)
+    floats = [name for name in options if float in (hints[name], *get_args(hints[name]))]
+    options |= {name: float(options[name]) for name in floats if type(options[name]) is int}
     with progress_of("ingesting", progress) as told:
         summary = ingest_source(Path(source), Path(out), format, told, IngestOptions(**options))
     for word, found in (("skipped", summary.skipped), ("left out of", summary.left_out)):

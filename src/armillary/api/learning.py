@@ -15,7 +15,7 @@ from armillary.data import Cache, Dataset
 from armillary.models import JEPA
 from armillary.recipes import RECIPES, Recipe, train_recipe
 from armillary.recipes.finding import loaded
-from armillary.recipes.recipe import changed
+from armillary.recipes.recipe_config import changed
 
 
 def train(
@@ -54,8 +54,9 @@ def train(
             raise unknown_name("recipe", recipe, RECIPES)
         recipe = RECIPES[recipe]()
     recipe, dataset = changed(recipe, **changes), open_dataset(data)
-    with progress_of("training", progress) as told:
-        summary = train_recipe(recipe, dataset, Path(out), resume, told)
+    summary = train_recipe(
+        recipe, dataset, Path(out), resume, lambda stage: progress_of(stage, progress)
+    )
     for sentence in summary.warnings:
         warnings.warn(sentence, stacklevel=2)
     return Run(out, summary)

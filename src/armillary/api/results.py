@@ -222,8 +222,8 @@ class Rollout:
             step, near = self.start + 1 + place, int(self.nearest[place])
             above = [html.image(pictures[step], "recorded")] if self.recorded is not None else []
             below = html.image(pictures[near], "nearest to the prediction")
-            label = f"+{(place + 1) * self.step_s:.1f} s, nearest {near}"
-            columns.append([*above, below, escape(label)])
+            label = Markup("+{:.1f} s<br>step {}").format((place + 1) * self.step_s, near)
+            columns.append([*above, below, label])
         above = "Above: recorded. " if self.recorded is not None else ""
         told = "Below: the step of this clip whose latent is nearest to the prediction."
         return [html.said(above + told), html.row(columns)]

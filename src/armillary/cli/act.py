@@ -1,4 +1,4 @@
-"""Act: let a model reach goals that it is shown, and count, beside its floors and ceiling."""
+"""Act: evaluate a model in a world, beside the baselines random, no-op and oracle."""
 
 from __future__ import annotations
 
@@ -17,58 +17,66 @@ from armillary.core.errors import ConfigError
 
 @dataclass(frozen=True, kw_only=True)
 class Act(Command):
-    """Evaluate a model in a world in closed loop, beside random, no-op and oracle.
+    """Evaluate a model in a world in closed loop.
 
-    Writes the manifest (made before the model runs), a record of every episode, and the rows.
+    The model gets a goal image and acts to reach it. The baselines are a random policy, no action
+    at all, and an oracle. All of them get the same episodes.
+
+    Writes a manifest, a record of every episode, and rows.json. The manifest fixes the episodes
+    before the model runs.
 
     e.g. armillary act out/run/model tabletop --episodes 100 --out out/act
     """
 
     model: Positional[str]
-    """Model folder, or Hub repository id."""
+    """Model folder, run folder, or Hub id."""
     world: Positional[str]
     """Name of the world."""
     out: Path = Path("out/act")
     """Folder for manifest.json, records and rows.json."""
     planner: str = "icem"
-    """Planner that searches the model: cem, icem, mppi, gradient or collocation; none to act as the
-    prior says."""
+    """Planner: cem, icem, mppi, gradient, collocation, or none.
+    With none, the goal-conditioned policy acts alone (--prior)."""
     plan: UseAppendAction[tuple[str, ...]] = ()
-    """A setting of the planner, e.g. --plan length=16; may be given several times."""
+    """A setting of the planner, e.g. --plan length=16."""
     episodes: int = 100
-    """How many held-out episodes."""
+    """Number of held-out episodes."""
     task: str = ""
-    """Goal task of the world; empty takes its first."""
+    """Goal task of the world. Default: its first task."""
     replan: int = 1
-    """Model steps that are executed before the next decision."""
+    """Model steps to execute before planning again."""
     batch: int = 1
-    """Episodes that are decided for at once: faster, and named in the records."""
+    """Episodes to plan for at once. More is faster."""
     workers: int = 2
-    """Processes; the records do not depend on it."""
+    """Number of processes. The result does not depend on it."""
     seed: int = 0
-    """Seed of the manifest."""
+    """Seed of the episodes."""
     setting: UseAppendAction[tuple[str, ...]] = ()
-    """A setting of the world, e.g. --setting split=train; may be given several times."""
+    """A setting of the world, e.g. --setting split=train."""
     budget: int | None = None
-    """World steps per episode; else the task's own."""
+    """World steps per episode. Default: that of the task."""
     success_distance: float | None = None
-    """Solved within this distance of the goal, in the world's unit; else the task's own."""
+    """Distance to the goal that counts as success. Default: that of the task.
+    Its unit is that of the world."""
     prior: bool = False
-    """Plan with the model's goal prior, or follow it (armillary prior trains one)."""
+    """Use the model's goal-conditioned policy (armillary prior trains one)."""
     proposals: int | None = None
-    """Plans of the prior that each decision tries first; 0 leaves them out."""
+    """Plans sampled from the policy for each decision. 0 for none."""
     value_weight: float | None = None
-    """Weight of the prior's goal distance in the cost; 0 leaves it out."""
+    """Weight of the learned goal distance in the cost. 0 for none."""
     executed: int | None = None
-    """Without a planner: world steps from one look to the next; else those of a model step."""
+    """With --planner none: world steps between observations.
+    Default: the world steps of one model step."""
     consensus: int = 1
-    """Looks that the present is taken from, as most of them have it; 3 or more mean something."""
+    """Number of last observations to estimate the present state from.
+    Each is rolled forward to now, and the medoid is used. Useful from 3."""
     together: bool = False
-    """Encode goal and remembered looks as one scene: one may tell what a hole of another hides."""
+    """Encode the goal and the last observations jointly.
+    One observation can fill the missing depth of another."""
     hold: bool = False
-    """Plan one action for all world steps of a model step."""
+    """Repeat one action for all world steps of a model step."""
     adapt: bool = False
-    """Learn from each episode while it runs: where the model was wrong, and what is far."""
+    """Adapt to each episode while it runs, from the errors of the predictions."""
 
     def run(self) -> Outcome:
         """Evaluate."""

@@ -1,4 +1,4 @@
-"""Bench: speed, measured side by side in one run; and results that a stranger can check."""
+"""Bench: measure speed beside other projects, and verify results."""
 
 from __future__ import annotations
 
@@ -26,17 +26,17 @@ from armillary.cli.verify import Attack, Audit, Challenge, Submit, Verify
 
 @dataclass(frozen=True, kw_only=True)
 class Loader(Command):
-    """Measure random training clips per second, beside other readers where they are installed.
+    """Measure data loading in random training clips per second, beside other readers.
 
     e.g. armillary bench loader --json
     """
 
     out: Path = Path("out/bench")
-    """Folder for what the measurement writes; a recording there is used again."""
+    """Folder of the measurement. A recording in it is used again."""
     data: Path | None = None
-    """Dataset to measure with; else a tabletop recording is made."""
+    """Dataset to measure with. Default: a new tabletop recording."""
     alone: bool = False
-    """Leave out the peers (they are installed into an environment of their own when needed)."""
+    """Leave out the baselines. Otherwise they are installed into their own environment."""
 
     def run(self) -> Outcome:
         """Measure loading."""
@@ -55,19 +55,19 @@ class Loader(Command):
 
 @dataclass(frozen=True, kw_only=True)
 class Training(Command):
-    """Measure training frames per second, all counted, beside LeWM's own training step.
+    """Measure training in frames per second, beside LeWM's training step.
 
     e.g. armillary bench train --json
     """
 
     out: Path = Path("out/bench")
-    """Folder for what the measurement writes; a recording there is used again."""
+    """Folder of the measurement. A recording in it is used again."""
     data: Path | None = None
-    """Dataset to measure with; else a tabletop recording is made."""
+    """Dataset to measure with. Default: a new tabletop recording."""
     alone: bool = False
-    """Leave out the peers (they are installed into an environment of their own when needed)."""
+    """Leave out the baselines. Otherwise they are installed into their own environment."""
     recipe: str = "tabletop"
-    """Recipe whose step is measured; the demo's by default."""
+    """Recipe to measure."""
 
     def run(self) -> Outcome:
         """Measure training."""
@@ -90,17 +90,19 @@ class Training(Command):
 
 @dataclass(frozen=True, kw_only=True)
 class Planning(Command):
-    """Measure decisions per second, from picture to action, beside LeWM with its own planner.
+    """Measure planning in decisions per second, beside LeWM with its own planner.
 
-    Takes about five minutes, nearly all of them LeWM's. e.g. armillary bench plan --json
+    A decision goes from image to action. Takes about five minutes, nearly all of them for LeWM.
+
+    e.g. armillary bench plan --json
     """
 
     alone: bool = False
-    """Leave out the peer (it is installed into an environment of its own when needed)."""
+    """Leave out LeWM. Otherwise it is installed into its own environment."""
     threads: int = 0
-    """Threads of either side; 0 takes the cores there are."""
+    """Threads for each side. 0 for all cores."""
     recipe: str = "tabletop"
-    """Recipe whose model decides; the demo's by default."""
+    """Recipe whose model plans."""
 
     def run(self) -> Outcome:
         """Measure planning."""
@@ -125,39 +127,39 @@ class Planning(Command):
 
 @dataclass(frozen=True, kw_only=True)
 class Latency(Command):
-    """Draw success against milliseconds per decision: planning budgets on the same episodes.
+    """Compare planning budgets: success rate against milliseconds per decision.
 
-    Writes the manifest, a record of every episode of every setting, rows and a page.
+    All settings act in the same episodes. Writes a manifest, records, rows and a page.
 
     e.g. armillary bench latency out/run/model tabletop --samples 16 64 --replan 1 4
     """
 
     model: Positional[str]
-    """Model folder, or Hub repository id."""
+    """Model folder, run folder, or Hub id."""
     world: Positional[str]
     """Name of the world."""
     out: Path = Path("out/latency")
     """Folder for manifest.json, records, latency.json and latency.html."""
     planner: str = "icem"
-    """Planner that searches the model."""
+    """Planner: cem, icem, mppi, gradient or collocation."""
     plan: UseAppendAction[tuple[str, ...]] = ()
-    """A setting of the planner, e.g. --plan length=16; may be given several times."""
+    """A setting of the planner, e.g. --plan length=16."""
     samples: tuple[int, ...] = (16, 32, 64, 128)
-    """Candidate plans per round, to be compared; elites follow in proportion."""
+    """Candidate plans per iteration, to compare. The number of elites scales with it."""
     replan: tuple[int, ...] = (1, 4)
-    """Model steps executed per decision, to be compared."""
+    """Model steps to execute per decision, to compare."""
     beside: tuple[str, ...] = ()
-    """More models on the same episodes, e.g. trained with another frame_skip."""
+    """More models for the same episodes, e.g. trained with another frame_skip."""
     episodes: int = 100
-    """How many held-out episodes."""
+    """Number of held-out episodes."""
     task: str = ""
-    """Goal task of the world; empty takes its first."""
+    """Goal task of the world. Default: its first task."""
     setting: UseAppendAction[tuple[str, ...]] = ()
-    """A setting of the world, e.g. --setting split=train; may be given several times."""
+    """A setting of the world, e.g. --setting split=train."""
     workers: int = 1
-    """Processes; more of them than idle cores make decisions look slower than they are."""
+    """Number of processes. More than there are idle cores distort the times."""
     seed: int = 0
-    """Seed of the manifest."""
+    """Seed of the episodes."""
 
     def run(self) -> Outcome:
         """Evaluate every setting."""
@@ -184,16 +186,16 @@ class Latency(Command):
 
 @dataclass(frozen=True, kw_only=True)
 class TwoRooms(Command):
-    """Record, train and act by EB-JEPA's protocol for two rooms with random walls.
+    """Run EB-JEPA's protocol for two rooms with random walls: record, train, act.
 
-    Held-out layouts, bounded actions, judged at the last of 200 steps. Takes about 40 minutes;
-    what is finished in the folder is used again.
+    The layouts are held out and the actions bounded. Success is judged at the last of 200 steps.
+    Takes about 40 minutes. Finished parts in the folder are used again.
 
     e.g. armillary bench two-rooms --out out/two_rooms_eb --json
     """
 
     out: Path = Path("out/two_rooms_eb")
-    """Folder for the recording, the run, the records and result.json."""
+    """Folder for the recording, run, records and result.json."""
     samples: int = 64
     """Candidate plans per round of the search."""
 
@@ -211,15 +213,15 @@ class TwoRooms(Command):
 
 @dataclass(frozen=True, kw_only=True)
 class Pushing(Command):
-    """Record the tabletop, learn to push, and push objects to their place in goal pictures.
+    """Record the tabletop, train on it, and push objects to their place in a goal image.
 
-    Takes about an hour; what is finished in the folder is used again.
+    Takes about an hour. Finished parts in the folder are used again.
 
     e.g. armillary bench push --out out/push --json
     """
 
     out: Path = Path("out/push")
-    """Folder for the recording, the run, the records and result.json."""
+    """Folder for the recording, run, records and result.json."""
 
     def run(self) -> Outcome:
         """Run all of it."""
@@ -231,28 +233,28 @@ class Pushing(Command):
 
 @dataclass(frozen=True, kw_only=True)
 class Ablation(Command):
-    """Leave out parts of the two-rooms recipe, or put them in, and count what each was worth.
+    """Ablate the two-rooms recipe: train without each part, and compare.
 
-    Trains every variant with every seed and lets all act on the same held-out layouts. Takes about
-    half a day; what is finished in the folder is used again.
+    Every variant is trained with every seed. All of them act in the same held-out layouts. Takes
+    about half a day. Finished parts in the folder are used again.
 
     e.g. armillary bench ablation --out out/ablation --json
     """
 
     out: Path = Path("out/ablation")
-    """Folder for the recording, the runs, the records and result.json."""
+    """Folder for the recording, runs, records and result.json."""
     parts: tuple[str, ...] = ()
-    """What is changed, one at a time; else all that is known."""
+    """Parts to change, one at a time. Default: all of them."""
     seeds: tuple[int, ...] = (0, 1)
-    """Seeds of training."""
+    """Training seeds."""
     episodes: int = 100
-    """Evaluation episodes of each run."""
+    """Evaluation episodes per run."""
     share: float = 1.0
-    """Of the steps of every training (model, settling, way to goals), how many are taken."""
+    """Share of the training steps to run, e.g. 0.1 for a quick check."""
     recorded: int = 2000
-    """Episodes that all learn from."""
+    """Episodes to train on, the same for all variants."""
     workers: int = 2
-    """Processes, of one thread each."""
+    """Number of processes, with one thread each."""
 
     def run(self) -> Outcome:
         """Train and evaluate."""

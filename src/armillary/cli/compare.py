@@ -13,15 +13,18 @@ from armillary.cli.parse import Command
 
 @dataclass(frozen=True, kw_only=True)
 class Compare(Command):
-    """Compare policies on the same episodes: McNemar and permutation tests, adjusted by Holm.
+    """Compare policies on the same episodes, with p-values.
+
+    Success is compared by McNemar's exact test, final distances by a permutation test. The p-values
+    are adjusted by Holm's method.
 
     e.g. armillary bench compare out/a/records.jsonl out/b/records.jsonl --json
     """
 
     records: Positional[tuple[Path, ...]]
-    """Record files of the same manifest, two or more."""
+    """Two or more record files of the same manifest."""
     seed: int = 0
-    """Seed of the bootstrap and the permutations."""
+    """Seed of the bootstrap and of the permutations."""
 
     def run(self) -> Outcome:
         """Compare every pair."""
@@ -29,5 +32,5 @@ class Compare(Command):
 
         pairs = compare_files(self.records, self.seed)
         value = {"pairs": [pair.to_dict() for pair in pairs], "seed": self.seed}
-        said = "p: McNemar's exact test, and a permutation test of the final distances."
+        said = "p-values: McNemar's exact test for success, a permutation test for final distances."
         return Outcome(value, (said,), table(pairs))

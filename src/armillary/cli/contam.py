@@ -1,4 +1,4 @@
-"""Contam: did training data hold what is evaluated? And the index that says what they hold."""
+"""Contam: does the training data contain the evaluation? And the index of a dataset."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from tyro.conf import Positional
 
 from armillary.cli.outcome import Outcome, facts
-from armillary.cli.parse import Command
+from armillary.cli.parse import Command, existing
 from armillary.cli.progress import bar
 from armillary.core.errors import ConfigError
 
@@ -22,38 +22,41 @@ _SAID = {True: "holds", False: "does not hold", None: "cannot be decided here"}
 
 @dataclass(frozen=True, kw_only=True)
 class Contam(Command):
-    """Hold training data against an evaluation: exact hashes, seeds, groups, neighbours, likeness.
+    """Check whether training data contains the evaluation.
 
-    Exit code 0: nothing found; 1: contaminated; 2: something cannot be read; 4: cannot be decided
-    here. It cannot show data that nobody lists: only fresh episodes can.
+    It compares exact hashes, seeds, groups, nearest neighbours and similar images. It cannot find
+    training data that is not listed. Only fresh episodes can rule that out.
+
+    The exit code is 0 if nothing was found, 1 if the data is contaminated, 2 if something cannot be
+    read, and 4 if it cannot be decided here.
 
     e.g. armillary bench contam out/recording --manifest out/act/manifest.json --json
     """
 
     dataset: Positional[Path]
-    """Dataset folder that was trained on."""
+    """Training dataset."""
     manifest: Path | None = None
     """Manifest of the evaluation."""
     records: Path | None = None
-    """Records of that manifest: their trajectories are compared too."""
+    """Records of that manifest, to compare their trajectories too."""
     evaluation: Path | None = None
-    """The evaluation as a dataset folder, instead of a manifest."""
+    """Dataset folder of the evaluation, in place of a manifest."""
     quadruplets: int | None = None
-    """So many quadruplets of each concept of `armillary understand`'s TEST, instead of a
-    manifest."""
+    """Number of test quadruplets per concept of `armillary understand`, in place of a manifest."""
     independent: Path | None = None
-    """Dataset folder like the evaluation, recorded since: says how near chance comes."""
+    """Newer dataset like the evaluation, to measure how similar chance alone is."""
     draws: int = 400
-    """Independent episodes that are held against the training data for comparison."""
+    """Number of independent episodes for that comparison."""
     seed: int | None = None
-    """Seed of these draws; else one that nobody could have known. It is told, for repeating."""
+    """Seed of these draws. Default: a random one, which is printed."""
     seen: Path | None = None
-    """Records on seeds that were trained on, to be compared with --fresh."""
+    """Records on training seeds, to compare with --fresh."""
     fresh: Path | None = None
-    """Records on seeds that were not trained on."""
+    """Records on seeds that were not used in training."""
 
     def run(self) -> Outcome:
         """Check, and return named rules."""
+        existing(self.dataset, "a dataset folder")
         import secrets
         from dataclasses import replace
 
@@ -68,7 +71,7 @@ class Contam(Command):
             found = check_contamination(training, evaluation, how, progress)
         found = replace(found, rules=(*found.rules, *behaviour))
         value = {"seed": seed, **found.to_dict(), "scorecard": found.for_scorecard()}
-        lines = (f"{found.verdict}: {self.dataset} against {evaluation.name}, seed {seed}",)
+        lines = (f"{found.verdict}: {self.dataset} compared with {evaluation.name}, seed {seed}",)
         lines += tuple(f"  {r.name}: {_SAID[r.ok]}. {r.detail}" for r in found.rules)
         errors = tuple(f"{r.name}: {r.detail}" for r in found.rules if _decides(r))
         return Outcome(value, lines, exit_code=found.exit_code, errors=errors)
@@ -84,12 +87,12 @@ class Contam(Command):
         given = (self.manifest, self.evaluation, self.quadruplets)
         if sum(one is not None for one in given) != 1:
             raise ConfigError(
-                "A contamination check needs what is evaluated: --manifest FILE, "
-                "--evaluation DATASET or --quadruplets N, one of the three."
+                "A contamination check needs one of --manifest FILE, --evaluation DATASET and "
+                "--quadruplets N."
             )
         for name, needs in (("records", "manifest"), ("independent", "evaluation")):
             if getattr(self, name) is not None and getattr(self, needs) is None:
-                raise ConfigError(f"--{name} says something only beside --{needs}.")
+                raise ConfigError(f"--{name} needs --{needs}, which was not given.")
         if self.quadruplets is not None:
             return quadruplet_evaluation(self.quadruplets, seed)
         if self.evaluation is not None:
@@ -105,13 +108,13 @@ class Contam(Command):
         if self.seen is None and self.fresh is None:
             return ()
         if self.seen is None or self.fresh is None:
-            raise ConfigError("Behaviour is compared on both: give --seen and --fresh records.")
+            raise ConfigError("--seen and --fresh need each other: give both, or neither.")
         return (behaviour_rule(read_records(self.seen), read_records(self.fresh)),)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Index(Command):
-    """Write what a dataset holds as Merkle roots of exact hashes: data.json, and as Croissant.
+    """Write an index of a dataset: Merkle roots of its hashes, and Croissant metadata.
 
     e.g. armillary bench index out/recording --out out/index
     """
@@ -121,10 +124,11 @@ class Index(Command):
     out: Path = Path("out/index")
     """Folder for data.json, data-episodes.jsonl and croissant.json."""
     url: str = ""
-    """Where the dataset can be fetched, for Croissant; else its place on this disk."""
+    """Download address for Croissant. Default: the path on this disk."""
 
     def run(self) -> Outcome:
         """Hash the dataset."""
+        existing(self.dataset, "a dataset folder")
         from armillary.proof.data_manifest import data_digest, write_data_manifest
 
         with bar("hashing") as progress:

@@ -1,4 +1,4 @@
-"""Data: look at a dataset, and check that it is whole."""
+"""Data: describe a dataset, and check that it is intact."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from typing import Annotated
 from tyro.conf import Positional, subcommand
 
 from armillary.cli.outcome import Outcome, facts
-from armillary.cli.parse import Command
+from armillary.cli.parse import Command, existing
 from armillary.cli.progress import bar
 
 
 @dataclass(frozen=True, kw_only=True)
 class Show(Command):
-    """Say what a dataset holds.
+    """Print what a dataset contains.
 
     e.g. armillary data show out/tabletop
     """
@@ -25,6 +25,7 @@ class Show(Command):
 
     def run(self) -> Outcome:
         """Describe the dataset."""
+        existing(self.dataset, "a dataset folder")
         from armillary.data import describe
 
         value = describe(self.dataset)
@@ -33,7 +34,10 @@ class Show(Command):
 
 @dataclass(frozen=True, kw_only=True)
 class Verify(Command):
-    """Check every byte against the hash manifest and every episode against its format.
+    """Check a dataset for damage.
+
+    Every file is compared with its recorded hash, and every episode is read. Exit code 2 means
+    damage; what is damaged is named.
 
     e.g. armillary data verify out/tabletop
     """
@@ -43,13 +47,14 @@ class Verify(Command):
 
     def run(self) -> Outcome:
         """Verify; exit code 2 if anything is damaged, which is named."""
+        existing(self.dataset, "a dataset folder")
         from armillary.data import verify
 
         with bar("verifying") as progress:
             report = verify(self.dataset, progress)
         errors = tuple(f"{self.dataset}: {problem}" for problem in report.problems)
-        hashed = "every file hashed" if report.hashed else "no manifest to compare hashes with"
-        said = f"{self.dataset}: {report.episodes} episodes, whole ({hashed})"
+        hashed = "every file matches its hash" if report.hashed else "no hashes to compare with"
+        said = f"{self.dataset}: {report.episodes} episodes, intact ({hashed})"
         lines = (said,) if report.ok else ()
         return Outcome(vars(report), lines, exit_code=0 if report.ok else 2, errors=errors)
 

@@ -1,4 +1,4 @@
-"""Demo: the whole story on this machine, in minutes."""
+"""Demo: a whole example on this machine, in minutes."""
 
 from __future__ import annotations
 
@@ -10,12 +10,14 @@ from armillary.cli.outcome import Outcome
 from armillary.cli.parse import Command
 from armillary.cli.progress import bar, note
 
-_QUICK = "This was a quick run: everything is far too short, and its numbers mean nothing."
+_QUICK = "This was a quick run. It trained too briefly, so its numbers mean nothing."
 
 
 @dataclass(frozen=True, kw_only=True)
 class Demo(Command):
-    """Record a simulated table, train on it, question it, let it act, write a page about it.
+    """Run a whole example in minutes and write a page about it.
+
+    It records a simulated table, trains a model, questions it, and lets it act.
 
     e.g. armillary demo --out out/demo
     """
@@ -23,9 +25,9 @@ class Demo(Command):
     goes_on: ClassVar[bool] = False
 
     out: Path = Path("out/demo")
-    """Folder to write; report.html and results.json are in it. What is there is replaced."""
+    """Folder for report.html and results.json. Its content is replaced."""
     quick: bool = False
-    """Everything in under two minutes, with numbers that mean nothing."""
+    """Check in under two minutes that everything runs. The numbers mean nothing."""
 
     def run(self) -> Outcome:
         """Run the demo."""

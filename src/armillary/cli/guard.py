@@ -1,4 +1,4 @@
-"""Guard: let a policy stop when the world no longer does what its model foresees."""
+"""Guard: stop a policy when the world no longer does what its model predicts."""
 
 from __future__ import annotations
 
@@ -17,41 +17,43 @@ from armillary.cli.progress import bar
 
 @dataclass(frozen=True, kw_only=True)
 class Guard(Command):
-    """Calibrate a stop for a model's policy, and measure what it catches and how often it errs.
+    """Calibrate a stop for a model's policy, and measure how well it works.
 
-    Its limits come from normal episodes of the same policy; it is measured on others, and on
-    episodes in which the world goes wrong: an object teleported, the actuator stuck, the camera
-    knocked. Writes guard.json, manifests, records and results.json.
+    The policy stops when prediction errors exceed their limits. The limits come from normal
+    episodes of the same policy. Other episodes measure false stops and detections. In some of them
+    an object jumps, the actuator sticks, or the camera moves.
+
+    Writes guard.json, manifests, records and results.json.
 
     e.g. armillary guard out/run/model tabletop --out out/guard
     """
 
     model: Positional[str]
-    """Model folder, or Hub repository id."""
+    """Model folder, run folder, or Hub id."""
     world: Positional[str]
     """Name of the world."""
     out: Path = Path("out/guard")
     """Folder for guard.json, records and results.json."""
     episodes: int = 100
-    """Normal episodes, and episodes of each perturbation, to measure on."""
+    """Test episodes: so many normal ones, and so many of each perturbation."""
     calibration: int = 399
-    """Normal episodes that set the limits, such that 1 % of new ones stop for nothing."""
+    """Normal episodes that set the limits, for 1 % false stops."""
     exploring: int = 200
-    """Exploring episodes that say what is normal."""
+    """Exploration episodes that set the normal level of prediction error."""
     within: int = 5
-    """Steps in which an event must be caught."""
+    """Steps within which an event must be detected."""
     planner: str = "icem"
-    """Planner that searches the model: cem, icem, mppi, gradient or collocation."""
+    """Planner: cem, icem, mppi, gradient or collocation."""
     task: str = ""
-    """Goal task of the world; empty takes its first."""
+    """Goal task of the world. Default: its first task."""
     setting: UseAppendAction[tuple[str, ...]] = ()
-    """A setting of the world, e.g. --setting split=train; may be given several times."""
+    """A setting of the world, e.g. --setting split=train."""
     replan: int = 1
-    """Model steps that are executed before the next decision."""
+    """Model steps to execute before planning again."""
     workers: int = 2
-    """Processes; the result does not depend on it."""
+    """Number of processes. The result does not depend on it."""
     seed: int = 0
-    """Names all episodes."""
+    """Seed of all episodes."""
 
     def run(self) -> Outcome:
         """Calibrate and measure."""
@@ -74,7 +76,7 @@ class Guard(Command):
             value = guard_study(self.model, self.world, self.out, config, progress, command)
         said = (
             f"{self.out / 'guard.json'}: at most {100 * value['false_stops_at_most']:.2g} % false "
-            f"stops promised; events caught within {self.within} steps:"
+            f"stops guaranteed. Events detected within {self.within} steps:"
         )
         return Outcome(value, (said,), [_shown(*row) for row in value["rows"].items()])
 

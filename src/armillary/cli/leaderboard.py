@@ -1,4 +1,4 @@
-"""Leaderboard: a folder of submissions as one page, each of them checked while it is made."""
+"""Leaderboard: check a folder of submissions, and rank them on one page."""
 
 from __future__ import annotations
 
@@ -18,26 +18,27 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class Leaderboard(Command):
-    """Check every submission of a folder and rank them on one static page.
+    """Check every submission of a folder, and rank them on one static page.
 
-    A card's level is that of the check made here, or what a key that you trust attested. What is
-    not replayed stands in grey, what is refuted last. Exit code 0, whatever the cards are worth.
+    The level of a card comes from the check made here, or from the attestation of a key that you
+    trust. Cards that were not replayed are grey. Refuted cards come last. The exit code is 0 in
+    every case.
 
     e.g. armillary bench leaderboard results/proof --out out/leaderboard.html
     """
 
     folder: Positional[Path]
-    """Folder with submissions, as NAME/run/scorecard.json, or runs, as NAME/scorecard.json."""
+    """Folder with NAME/run/scorecard.json or NAME/scorecard.json."""
     out: Path = Path("out/leaderboard.html")
-    """The page."""
+    """File of the page."""
     level: Literal[0, 1, 2] = 1
-    """Checked here: 0 reads, 1 replays, 2 makes sampled decisions again."""
+    """Level to check: 0 reads, 1 replays, 2 repeats sampled decisions."""
     trust: UseAppendAction[tuple[Path, ...]] = ()
-    """Public key of a verifier whose attestations count; may be given several times."""
+    """Public key of a verifier to trust."""
     suite: UseAppendAction[tuple[Path, ...]] = ()
-    """A suite.json whose rules you trust, beside the built-in ones."""
+    """A suite.json to trust beside the built-in suites."""
     workers: int = 2
-    """Processes; what is found does not depend on it."""
+    """Number of processes. The result does not depend on it."""
 
     def prepare(self) -> None:
         """Go on under the portable numeric profile."""

@@ -1,4 +1,4 @@
-"""Learn: record a world, or take in what was recorded elsewhere."""
+"""Learn: record a world, ingest other recordings, train a goal-conditioned policy."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Literal
 from tyro.conf import Positional, UseAppendAction
 
 from armillary.cli.outcome import Outcome
-from armillary.cli.parse import Command, settings_of
+from armillary.cli.parse import Command, existing, settings_of
 from armillary.cli.progress import bar
 
 
@@ -21,27 +21,29 @@ class Record(Command):
     """
 
     world: Positional[str]
-    """Name of the world (tabletop, two_rooms), or gym:module:Env-v0 for any that renders."""
+    """World: tabletop, two_rooms, stage or yard.
+    gym:module:Env-v0 for any Gymnasium environment that renders."""
     out: Path
     """Dataset folder to write."""
     episodes: int = 100
-    """How many episodes."""
+    """Number of episodes."""
     steps: int = 100
     """Steps per episode."""
     policy: str = "explore"
-    """Who acts: explore (the world's own way), smooth, random or expert."""
+    """Policy that acts: explore, smooth, random or expert.
+    explore is the world's own exploration."""
     sensors: str = ""
-    """Streams to keep, separated by commas, e.g. rgb,depth,pose; empty takes the world's own."""
+    """Streams to record, e.g. rgb,depth,pose. Default: those of the world."""
     image_size: int = 64
-    """Height and width of the pictures, in pixels."""
+    """Height and width of the images, in pixels."""
     workers: int = 2
-    """Processes; the bytes written do not depend on it."""
+    """Number of processes. The data does not depend on it."""
     seed: int = 0
     """Seed of the episodes."""
     setting: UseAppendAction[tuple[str, ...]] = ()
-    """A setting of the world, e.g. --setting split=held_out; may be given several times."""
+    """A setting of the world, e.g. --setting split=held_out."""
     resume: bool = False
-    """Go on with a recording that was interrupted here."""
+    """Continue an interrupted recording in --out."""
 
     def run(self) -> Outcome:
         """Record."""
@@ -68,87 +70,114 @@ class Record(Command):
 
 @dataclass(frozen=True, kw_only=True)
 class Ingest(Command):
-    """Turn videos, depth, point clouds, poses, robots' logs or LeRobot v3 into a dataset.
+    """Turn videos, depth, point clouds, poses, robot logs or LeRobot v3 into a dataset.
+
+    What could not be read is skipped and listed with the reason.
 
     e.g. armillary ingest ~/videos --out out/mine
     """
 
     source: Positional[Path]
-    """A file, a folder of files, or a folder that a format lays out (docs/datasets.md)."""
+    """File, folder of files, or folder in one of the formats."""
     out: Path
     """Dataset folder to write."""
     format: str = "auto"
-    """auto, video, lerobot, tum, rgbd, nerfstudio, colmap, ros, rawlog, kitti, nuscenes, las,
-    pcd, ply."""
+    """auto, video, lerobot, tum, rgbd, nerfstudio, colmap, ros, rawlog, kitti,
+    nuscenes, las, pcd or ply."""
     fps: float | None = None
-    """Steps per second of the dataset; else what the source says, or 10 where it has none."""
+    """Steps per second.
+    Default: those of the source (of most videos, at most 30), or 10."""
     max_side: int | None = None
-    """Longer side of the pictures at most, in pixels; else their own size."""
+    """Largest side of the images, in pixels.
+    Default: 256 for videos, their own size for all else."""
+    size: str = ""
+    """Image size of a video dataset, WIDTHxHEIGHT.
+    Default: the shape of most videos."""
+    fit: Literal["letterbox", "crop"] = "letterbox"
+    """How a video of another shape is fitted.
+    letterbox adds black bars. crop cuts two edges off."""
     license: str = ""
-    """Licence of the recordings; kept with every episode."""
+    """Licence of the recordings, stored with every episode."""
     replace: bool = False
-    """Replace the dataset that is at --out."""
+    """Replace an existing dataset at --out."""
     unit: str | None = None
-    """Unit of point clouds: m, mm, ft or us-ft; else what the file says, or metres."""
+    """Unit of point clouds: m, mm, ft or us-ft.
+    Default: the unit that the file names, or metres."""
     tolerance_s: float = 0.02
-    """How far apart in time what belongs to one step may be, in seconds."""
+    """Largest time difference within one step, in seconds."""
     depth_scale: float | None = None
-    """Metres of one unit of the stored depth (of COLMAP's unit of length); else the format's."""
+    """Metres per unit of stored depth, or per unit of length for COLMAP.
+    Default: that of the format."""
     intrinsics: tuple[float, float, float, float] | None = None
-    """fx fy cx cy in pixels, where the source has none."""
+    """fx fy cx cy in pixels, in place of those of the source."""
     topics: tuple[str, ...] = ()
-    """Topics of a robot's log to take where several would do."""
+    """Topics of a robot log to prefer where several fit."""
     action_topic: str = ""
-    """Topic of a robot's log whose commands are the actions."""
+    """Topic of a robot log whose commands are the actions."""
     pictures: Literal["kept", "encoded"] = "kept"
-    """kept: PNG and JPEG stay as they came, byte for byte, unless a lens or --max-side changes
-    them; encoded: colour as H.264, much smaller, and depth as FFV1, several times slower."""
+    """kept: PNG and JPEG files are stored byte for byte where possible.
+    encoded: colour becomes H.264 and depth FFV1, which is smaller but slower."""
 
     def run(self) -> Outcome:
         """Ingest; what could not be read is named, files are counted."""
+        existing(self.source, "a file or folder to ingest")
         from armillary.data import IngestOptions, ingest
 
         names = (field.name for field in fields(IngestOptions))
         options = IngestOptions(**{name: getattr(self, name) for name in names})
         with bar("ingesting") as progress:
             summary = ingest(self.source, self.out, self.format, progress, options)
-        found = {"skipped": summary.skipped, "left_out": summary.left_out}
+        found = {"skipped": summary.skipped, "left_out": summary.left_out, "files": summary.files}
         told = {
             name: [{"path": str(path), "reason": why.removeprefix(f"{path}: ")} for path, why in of]
             for name, of in found.items()
         }
-        lines = [f"skipped {one['path']}: {one['reason']}" for one in told["skipped"]]
+        lines = _few([f"{path}: {what}" for path, what in summary.files])
+        lines += _few([f"skipped {one['path']}: {one['reason']}" for one in told["skipped"]])
         lines += [f"left out of {one['path']}: {one['reason']}" for one in told["left_out"]]
         said = f"{summary.written} episodes, {summary.frames} frames written to {summary.out}"
         lines.append(f"{said}; {len(told['skipped'])} files skipped")
+        lines += summary.notes
+        if summary.files:
+            from armillary.recipes.video import video_advice
+
+            lines += video_advice(summary.out)
         return Outcome(vars(summary) | told, tuple(lines))
+
+
+def _few(lines: list[str], most: int = 40) -> list[str]:
+    """Return the first lines, and how many more there are (all of them are in --json)."""
+    more = [f"... and {len(lines) - most} more, all listed with --json"]
+    return lines if len(lines) <= most else lines[:most] + more
 
 
 @dataclass(frozen=True, kw_only=True)
 class Prior(Command):
-    """Teach a model which way goals lie: a policy and a goal distance, from its own latents.
+    """Train a goal-conditioned policy and a goal distance on a model's latents.
 
-    Takes about two minutes. They are left in the model's folder; armillary act --prior uses them.
+    Takes about two minutes. Both are stored in the model folder. armillary act --prior uses them.
 
     e.g. armillary prior out/run out/two_rooms
     """
 
     model: Positional[str]
-    """Model folder, or run folder."""
+    """Model folder or run folder."""
     dataset: Positional[Path]
-    """Dataset with actions, as a rule the one that the model was trained on."""
+    """Dataset with actions, usually the one that the model was trained on."""
     steps: int = 3000
-    """Optimizer steps."""
+    """Number of optimizer steps."""
     within: int = 0
-    """Most model steps to the goals that it learns from; 0 for any later one, and others."""
+    """Largest number of model steps to a training goal.
+    0 for any later state of the episode, and states of other episodes."""
     imitate: bool = False
-    """Learn to act without a search: repeat what was recorded, with a larger policy (as bench push
-    does)."""
+    """Imitate the recorded actions with a larger policy, to act without planning.
+    bench push does so."""
     seed: int = 0
-    """Seed of weights, samples and split."""
+    """Seed of the weights, samples and split."""
 
     def run(self) -> Outcome:
         """Train the prior."""
+        existing(self.dataset, "a dataset folder")
         from armillary.recipes.prior import add_prior
         from armillary.training.prior import PriorConfig, imitation
         from armillary.training.trails import GoalShares
@@ -159,15 +188,15 @@ class Prior(Command):
         config = replace(config, steps=self.steps, seed=self.seed)
         with bar("training") as progress:
             found = add_prior(self.model, self.dataset, config, progress)
-        said = f"a goal prior in {found.seconds:.0f} s: {found.file}"
+        said = f"trained a goal-conditioned policy in {found.seconds:.0f} s: {found.file}"
         told = _judged(found.order, found.action_nats)
         return Outcome(vars(found), (*found.warnings, *told, said))
 
 
 def _judged(order: float | None, nats: float | None) -> tuple[str, ...]:
     if order is None or nats is None:
-        return ("no episode was held out, so nothing is said of how good it is",)
+        return ("no episode was held out, so its quality is unknown",)
     return (
-        f"held out: rank correlation of its distance with recorded steps {order:.2f}; it foretells "
-        f"actions towards a goal {nats:.2f} nats better than their mean and spread do",
+        f"held-out episodes: rank correlation of learned distance and recorded steps {order:.2f}",
+        f"held-out actions: log-likelihood {nats:.2f} nats above that of their mean and spread",
     )

@@ -1,4 +1,4 @@
-"""Ledger: enter trainings into it, check it, list it, and prove what is in it."""
+"""Ledger: enter trainings, check and list the ledger, and print proofs."""
 
 from __future__ import annotations
 
@@ -15,24 +15,24 @@ from armillary.cli.proof import KEY, LEDGER
 
 @dataclass(frozen=True, kw_only=True)
 class EnterTraining(Command):
-    """Enter a training into the ledger: its start, its checkpoints, its end.
+    """Enter a training into the ledger: its start, checkpoints and end.
 
-    Call it when the training has begun, and again at any time: it enters what is new. A commit can
-    name the training then (--train), if its agent has the weights that the training ended with.
+    Start it when the training has begun, and again at any time: it enters what is new. A commit can
+    then name the training with --train. Its agent must have the final weights of the training.
 
     e.g. armillary bench training out/run --name first --data out/index/data.json
     """
 
     run_folder: Positional[Path]
-    """Folder of the training (run.json, checkpoints, model)."""
+    """Run folder of the training."""
     name: str
     """Name of the training in the ledger."""
     data: tuple[Path, ...] = ()
-    """data.json of what it learns from (armillary bench index makes one)."""
+    """data.json of the training data (armillary bench index writes it)."""
     rule: Literal["last", "best-val", "none"] = "none"
-    """How its checkpoint will be chosen."""
+    """Rule by which its checkpoint will be chosen."""
     ledger: Path = LEDGER
-    """The ledger; begun where there is none."""
+    """File of the ledger. A missing one is created."""
     key: Path = KEY
     """Your private key."""
 
@@ -55,23 +55,23 @@ class EnterTraining(Command):
 
 @dataclass(frozen=True, kw_only=True)
 class Ledger(Command):
-    """Check a ledger and list it, or prove something about it.
+    """Check and list a ledger, or print proofs about it.
 
     e.g. armillary bench ledger out/proof/ledger.jsonl --prove 2
     """
 
     ledger: Positional[Path] = LEDGER
-    """The ledger."""
+    """File of the ledger."""
     prove: int | None = None
-    """Print the proof that the entry of this number is in it."""
+    """Print the inclusion proof of the entry with this number."""
     consistency: int | None = None
-    """Print the proof that it only grew since it had so many entries."""
+    """Print the proof that the ledger has only grown since it had this many entries."""
     checkpoint: Path | None = None
-    """Write size and root as a signed note into this file; needs --key."""
+    """Write size and root to this file, as a note signed with --key."""
     key: Path = KEY
     """Your private key."""
     cut: bool = False
-    """Cut off a last line without its end, which a killed process left."""
+    """Remove an incomplete last line, left by an interrupted process."""
 
     def run(self) -> Outcome:
         """Check and list."""
@@ -99,7 +99,7 @@ class Ledger(Command):
             {"seq": str(e.seq), "time": e.t, "type": e.type, "hash": e.hash[:16]}
             for e in ledger.entries
         ]
-        said = (f"{ledger.size} entries by {ledger.owner.id[:16]}; chain and order hold.",)
+        said = (f"{ledger.size} entries by {ledger.owner.id[:16]}. The hash chain is valid.",)
         named = (value.get(name, {"proof": ()}) for name in ("inclusion", "consistency"))
         proofs = [part for one in named for part in one["proof"]]
         return Outcome({**value, "entries": rows}, (*said, *proofs), rows)

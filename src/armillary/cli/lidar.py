@@ -1,4 +1,4 @@
-"""Bench lidar: foreseen laser sweeps beside the last one, and beside the last one moved."""
+"""Bench lidar: predicted laser sweeps beside the last sweep and the last sweep moved."""
 
 from __future__ import annotations
 
@@ -17,24 +17,25 @@ from armillary.cli.progress import bar
 
 @dataclass(frozen=True, kw_only=True)
 class Lidar(Command):
-    """Learn from parts of a recorded loop of laser sweeps and foresee the sweeps of the others.
+    """Predict laser sweeps of a recorded drive, and compare with simple baselines.
 
-    Needs a rawlog of flat sweeps with odometry; scripts/fetch_lidar.py gets a real one. Takes about
-    five minutes on an idle core; what is finished in the folder is used again.
+    It trains on some parts of the drive and predicts the others. It needs a rawlog of flat sweeps
+    with odometry; scripts/fetch_lidar.py downloads a real one. Takes about five minutes on an idle
+    core. Finished parts in the folder are used again.
 
     e.g. armillary bench lidar out/lidar/loop.rawlog --json
     """
 
     data: Positional[Path]
-    """Rawlog (MRPT) of laser sweeps and odometry."""
+    """Rawlog (MRPT) with laser sweeps and odometry."""
     out: Path = Path("out/lidar")
-    """Folder for lidar.json and the errors of every sweep."""
+    """Folder for lidar.json and the error of every sweep."""
     seeds: tuple[int, ...] = (0, 1, 2)
-    """Seeds of training; all are reported."""
+    """Seeds of training. All are reported."""
     steps: int | None = None
-    """Training steps of each network; else the recipe's."""
+    """Training steps of each network. Default: those of the recipe."""
     record: Path | None = None
-    """File that gets a copy of the result, with the command."""
+    """File for a copy of the result with the command."""
 
     def run(self) -> Outcome:
         """Learn and judge."""
@@ -44,7 +45,7 @@ class Lidar(Command):
         config = LidarConfig(seeds=self.seeds)
         if self.steps is not None:
             config = replace(config, learning=replace(config.learning, steps=self.steps))
-        with bar("foreseeing") as progress:
+        with bar("predicting") as progress:
             value = foresee_sweeps(
                 self.data, self.out, config, progress, again(self, "bench", "lidar")
             )
@@ -53,7 +54,7 @@ class Lidar(Command):
         said = value["real_lidar"]
         held = ", ".join(name for name, holds in said["holds"].items() if holds) or "nothing"
         rows = [row for steps, one in said["horizon"].items() for row in _rows(steps, one)]
-        return Outcome(value, (f"Better at every horizon than: {held}.",), rows)
+        return Outcome(value, (f"Better than these baselines at every horizon: {held}.",), rows)
 
 
 def _rows(steps: str, row: Mapping[str, Any]) -> list[dict[str, str]]:

@@ -11,9 +11,9 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Annotated, Any
+from typing import Annotated, Any, get_args
 
 import tyro
 
@@ -25,23 +25,25 @@ from armillary.cli.train import Train, train_command
 from armillary.core.errors import ArmillaryError, unknown_name
 
 COMMANDS: dict[str, tuple[Any, str]] = {
-    "demo": (demo.Demo, "the whole story on this machine, in minutes"),
+    "demo": (demo.Demo, "run a whole example in minutes: record, train, question, act"),
     "record": (learn.Record, "record episodes of a simulated world"),
-    "ingest": (learn.Ingest, "turn your videos or point clouds into a dataset"),
-    "data": (data.Data, "look at a dataset, or check that it is whole"),
-    "train": (Train, "train a model on a dataset"),
-    "prior": (learn.Prior, "teach a model which way goals lie"),
-    "probe": (understand.Probe, "does the model know where things are?"),
-    "surprise": (understand.Surprise, "does it notice what cannot be?"),
-    "understand": (understand.Understand, "does it know what is possible, and what is not?"),
-    "act": (act.Act, "can it reach a goal that it is shown?"),
-    "guard": (guard.Guard, "does it stop when the world is not as foreseen?"),
-    "view": (view.View, "what is in there? a page about a dataset, a run or an evaluation"),
-    "bench": (bench.Bench, "how fast is it beside others, and can a stranger check the number?"),
+    "ingest": (learn.Ingest, "turn videos, depth, point clouds or robot logs into a dataset"),
+    "data": (data.Data, "describe a dataset, or check that it is intact"),
+    "train": (Train, "train a world model on a dataset"),
+    "prior": (learn.Prior, "train a goal-conditioned policy in a model's latent space"),
+    "probe": (understand.Probe, "test which quantities can be read from a model's latents"),
+    "surprise": (understand.Surprise, "measure a model's prediction error at every step"),
+    "understand": (understand.Understand, "test whether a model tells possible from impossible"),
+    "act": (act.Act, "evaluate a model in a world: how often does it reach its goals?"),
+    "guard": (guard.Guard, "stop a policy when the model's predictions fail"),
+    "view": (view.View, "write a page about a dataset, a run or an evaluation"),
+    "bench": (bench.Bench, "measure speed, compare with others, and verify results"),
 }
-DESCRIPTION = """World models that you can train, question, use and verify.
+DESCRIPTION = """Train world models on video and spatial data, question them, and act with them.
 
-e.g. armillary demo"""
+e.g. armillary demo
+
+armillary COMMAND --help explains a command. armillary --version prints the version."""
 INTERRUPTED = 130
 _SAME_INTERRUPT_S = 1.0
 
@@ -85,7 +87,7 @@ def read(words: Sequence[str]) -> Command:
         ConfigError: an unknown command, or arguments that the command cannot read.
         SystemExit: with code 0, after help or the version was printed.
     """
-    if list(words) == ["--version"]:
+    if list(words[:1]) == ["--version"]:
         print(f"armillary {__version__}")
         raise SystemExit(0)
     if words and not words[0].startswith("-") and words[0] not in COMMANDS:
@@ -94,9 +96,21 @@ def read(words: Sequence[str]) -> Command:
         return train_command(words[1:])
     if words and words[0] in COMMANDS:
         kind, summary = COMMANDS[words[0]]
-        about = None if isinstance(kind, type) else summary
-        return parse(kind, words[1:], f"armillary {words[0]}", about)
-    return parse(_everything(), words, "armillary", DESCRIPTION)
+        if isinstance(kind, type):
+            return parse(kind, words[1:], f"armillary {words[0]}")
+        below = subcommands(kind)
+        if len(words) == 1 or words[1].startswith("-"):
+            listed = _union({name: (one, _first_line(one)) for name, one in below.items()})
+            return parse(listed, words[1:], f"armillary {words[0]}", _sentence(summary))
+        if words[1] not in below:
+            raise unknown_name(f"{words[0]} command", words[1], below)
+        return parse(below[words[1]], words[2:], f"armillary {words[0]} {words[1]}")
+    return parse(_union(COMMANDS), words, "armillary", DESCRIPTION)
+
+
+def subcommands(kind: Any) -> dict[str, type[Command]]:
+    """Return the subcommands of a command by name; empty for one that has none."""
+    return {one.__metadata__[0].name: get_args(one)[0] for one in get_args(kind)}
 
 
 def entry() -> None:
@@ -143,12 +157,20 @@ def interrupts() -> Callable[[int, Any], None]:
     return answer
 
 
-def _everything() -> Any:
+def _union(commands: Mapping[str, tuple[Any, str]]) -> Any:
     union: Any = None
-    for name, (kind, summary) in COMMANDS.items():
+    for name, (kind, summary) in commands.items():
         one = Annotated[kind, tyro.conf.subcommand(name, description=summary)]
         union = one if union is None else union | one
     return union
+
+
+def _first_line(kind: type[Command]) -> str:
+    return (kind.__doc__ or "").partition("\n")[0]
+
+
+def _sentence(summary: str) -> str:
+    return f"{summary[0].upper()}{summary[1:]}."
 
 
 def _left(words: Sequence[str], goes_on: bool) -> str:

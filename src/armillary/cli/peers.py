@@ -1,4 +1,4 @@
-"""Peers: the command that lets LeWM, PLDM and armillary learn and act alike."""
+"""Peers: train and evaluate LeWM, PLDM and armillary under the same conditions."""
 
 from __future__ import annotations
 
@@ -28,48 +28,47 @@ _FLAGS = {
 }
 _ENVIRONMENT = {"name", "world"}  # what the word for the environment decides
 _SAID = (
-    "{}: records in {}. Per policy: success at the end and at any step; per decision: ms, steps."
+    "{}: records in {}. end, touch: success at the last step, and at any step. ms: per decision."
 )
 
 
 @dataclass(frozen=True, kw_only=True)
 class Peers(Command):
-    """Train LeWM, PLDM and armillary alike, and let them reach the same goals in one environment.
+    """Compare armillary with LeWM and PLDM: same data, same training time, same goals.
 
-    All learn from one recording for the same seconds. Can be killed: given again, it goes on.
-    Takes hours, nearly all of them the peers': their own planner needs 10 s (30 s in push_t) a
-    decision on one core. --own TASK=N asks it of the first N episodes only. Training a peer at
-    its 224 px takes 14 GB of memory.
+    Takes hours, nearly all of them for the baselines. Their planner needs 10 s per decision on one
+    core (30 s in push_t). --own TASK=N runs it on the first N episodes only. A baseline at its 224
+    pixels takes 14 GB of memory to train. An interrupted run continues when it is started again.
 
     e.g. armillary bench peers two_room --out out/peers
     """
 
     environment: Positional[str]
-    """two_room, push_t, push_t_weak, reacher, cube, or any world with goal tasks."""
+    """two_room, push_t, push_t_weak, reacher, cube, or a world with goal tasks."""
     out: Path = Path("out/peers")
-    """Folder for recording, models and records, one folder in it per environment."""
+    """Folder for recordings, models and records."""
     results: Path | None = None
-    """File that the environment's results are merged into; else peers.json in the folder."""
+    """File to merge the results into. Default: peers.json in the folder."""
     seconds: float | None = None
-    """Training time of each, by the clock; else as long as the results were made with."""
+    """Training time of each model, in seconds. Default: that of the published results."""
     threads: int = 1
-    """Threads of training."""
+    """Threads for training."""
     episodes: int = 200
     """Evaluation episodes per task."""
     recipe: str = ""
-    """Recipe of armillary; else the environment's own, or two_rooms."""
+    """Recipe of armillary. Default: that of the environment, or two_rooms."""
     change: UseAppendAction[tuple[str, ...]] = ()
-    """A field of the recipe, e.g. --change model.frame_skip=5; may be given several times."""
+    """A field of the recipe, e.g. --change model.frame_skip=5."""
     act: UseAppendAction[tuple[str, ...]] = ()
-    """How armillary plans, e.g. --act replan=2 or --act 'planner_settings={"length": 8}'."""
+    """A setting of armillary's planning, e.g. --act replan=2."""
     peer_training: UseAppendAction[tuple[str, ...]] = ()
-    """A setting of the peers' training that is not theirs, e.g. --peer-training batch_size=32."""
+    """Change a training setting of the baselines, e.g. --peer-training batch_size=32."""
     peer_planning: UseAppendAction[tuple[str, ...]] = ()
-    """A setting of the peers' planner that is not theirs, e.g. --peer-planning iterations=10."""
+    """Change a planner setting of the baselines, e.g. --peer-planning iterations=10."""
     own: UseAppendAction[tuple[str, ...]] = ()
-    """Episodes of a task that peers run with their own planner, e.g. --own any=50; else all."""
+    """Episodes of a task for the baselines' own planner, e.g. --own any=50. Default: all."""
     also: UseAppendAction[tuple[str, ...]] = ()
-    """Anything else, e.g. --also recorded=500 --also 'peer_sizes=[224, 64]' --also seed=1."""
+    """Any other setting, e.g. --also recorded=500."""
 
     def run(self) -> Outcome:
         """Train and evaluate."""
@@ -77,7 +76,7 @@ class Peers(Command):
 
         also = settings_of(self.also, "--also")
         if own := sorted(also.keys() & _FLAGS):
-            raise ConfigError(f"{own[0]} has a flag of its own; use that in place of --also.")
+            raise ConfigError(f"{own[0]} has its own flag; use that in place of --also.")
         if taken := sorted(also.keys() & _ENVIRONMENT):
             known = {field.name for field in fields(PeersConfig)} - _FLAGS - _ENVIRONMENT
             raise unknown_name("setting for --also", taken[0], known)

@@ -1,4 +1,4 @@
-"""Proof: commit, reveal, run and score, so that a stranger can check every step."""
+"""Proof: commit, reveal, run and score, so that others can check every step."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ LEDGER, KEY = Path("out/proof/ledger.jsonl"), Path("out/proof/key")
 
 @dataclass(frozen=True, kw_only=True)
 class Keygen(Command):
-    """Draw an Ed25519 key: PATH (only you can read it) and PATH.pub.
+    """Make an Ed25519 key pair: PATH is private, PATH.pub is public.
 
     e.g. armillary bench keygen out/proof/key
     """
@@ -38,36 +38,36 @@ class Keygen(Command):
         from armillary.proof.keys import make_key, public_path
 
         key = make_key(self.path).public
-        said = f"Key {key.id[:16]}: {self.path} (keep it), {public_path(self.path)} (give it away)."
+        said = f"Key {key.id[:16]}: {self.path} (private), {public_path(self.path)} (public)."
         return Outcome({"id": key.id, "public": key.hex, "path": self.path}, (said,))
 
 
 @dataclass(frozen=True, kw_only=True)
 class Pack(Command):
-    """Pack a model and a way to plan into an agent: one folder with one digest.
+    """Pack a model and its planner settings into an agent folder with one digest.
 
     e.g. armillary bench pack out/run/model --out out/agent --plan length=16
     """
 
     model: Positional[str]
-    """Model folder, or Hub repository id."""
+    """Model folder, run folder, or Hub id."""
     out: Path
-    """The agent's folder; it must not exist."""
+    """New folder of the agent."""
     planner: str = "icem"
-    """Planner that searches the model: cem, icem, mppi, gradient or collocation."""
+    """Planner: cem, icem, mppi, gradient or collocation."""
     plan: UseAppendAction[tuple[str, ...]] = ()
-    """A setting of the planner, e.g. --plan length=16; may be given several times."""
+    """A setting of the planner, e.g. --plan length=16."""
     override: UseAppendAction[tuple[str, ...]] = ()
-    """A setting for one task of a suite, e.g. --override two_rooms-cross:length=24 for rooms-2; it
-    marks the task's row."""
+    """A setting for one task of a suite, e.g. --override two_rooms-cross:length=24.
+    The row of that task is marked as tuned."""
     history: int = 1
-    """Model steps the predictor remembers."""
+    """Model steps of history for the predictor."""
     replan: int = 1
-    """Model steps that are executed before the next decision."""
+    """Model steps to execute before planning again."""
     last: bool = False
-    """The cost is that of a plan's last state; else the sum over the plan."""
+    """Use the cost of the last state of a plan. Default: the sum over the plan."""
     prior: bool = False
-    """Plan with the model's goal prior."""
+    """Use the model's goal-conditioned policy (armillary prior trains one)."""
 
     def run(self) -> Outcome:
         """Pack it."""
@@ -86,9 +86,9 @@ class Pack(Command):
 
 @dataclass(frozen=True, kw_only=True)
 class Commit(Command):
-    """Enter into the ledger which agent will be run on which suite, before its seeds exist.
+    """Commit an agent to a suite in the ledger, before the test seeds exist.
 
-    Every commit counts as an attempt. A ledger is begun where there is none.
+    Every commit counts as an attempt. A missing ledger is created.
 
     e.g. armillary bench commit out/agent --suite rooms-1
     """
@@ -96,15 +96,15 @@ class Commit(Command):
     agent: Positional[Path]
     """Folder of the agent (armillary bench pack makes one)."""
     suite: str = "tiny"
-    """Name of a built-in suite (tiny, rooms-1, rooms-2, table-1), or a suite.json."""
+    """Built-in suite (tiny, rooms-1, rooms-2, table-1), or a suite.json."""
     ledger: Path = LEDGER
-    """The ledger."""
+    """File of the ledger."""
     key: Path = KEY
     """Your private key."""
     rule: Literal["last", "best-val", "none"] = "none"
-    """How the checkpoint was chosen."""
+    """Rule by which the checkpoint was chosen."""
     data: str = ""
-    """Digest of the training data's manifest."""
+    """Digest of the manifest of the training data."""
     train: str = ""
     """Name of the training in the ledger."""
 
@@ -127,17 +127,17 @@ class Commit(Command):
 
 @dataclass(frozen=True, kw_only=True)
 class Nonce(Command):
-    """Draw and sign a nonce for somebody else's commit, so that its seeds are fresh.
+    """Draw and sign a nonce for the commit of another person. It makes their seeds fresh.
 
     e.g. armillary bench nonce COMMIT --key mine --out nonce.json
     """
 
     commit: Positional[str]
-    """Whole hash of the commit."""
+    """Full hash of the commit."""
     out: Path = Path("nonce.json")
-    """File to hand back."""
+    """File to send back."""
     key: Path = KEY
-    """Your private key: the verifier's."""
+    """Private key of the verifier."""
 
     def run(self) -> Outcome:
         """Draw it."""
@@ -153,23 +153,24 @@ class Nonce(Command):
 
 @dataclass(frozen=True, kw_only=True)
 class Reveal(Command):
-    """Enter the value that a commit's test seeds come from, once.
+    """Reveal, once, the value from which the test seeds of a commit are derived.
 
-    A nonce that somebody else signed is fresh; your own secret is weak, and is shown as such.
+    A nonce signed by another person gives fresh seeds. Your own secret gives weak seeds, and the
+    scorecard says so.
 
     e.g. armillary bench reveal COMMIT --nonce nonce.json
     """
 
     commit: Positional[str]
-    """Hash of the commit, or its beginning."""
+    """Hash of the commit, or the start of it."""
     nonce: Path | None = None
-    """File of a verifier's nonce; else the local secret of the commit is revealed."""
+    """Nonce file of a verifier. Default: the local secret of the commit."""
     beacon: Path | None = None
-    """File with a drand round, as its servers give it; needs --chain."""
+    """File with a drand round, as its servers send it. Needs --chain."""
     chain: str = ""
     """Hash of the drand chain."""
     ledger: Path = LEDGER
-    """The ledger."""
+    """File of the ledger."""
     key: Path = KEY
     """Your private key."""
 
@@ -191,7 +192,7 @@ class Reveal(Command):
         from armillary.proof.reveal import read_round
 
         if self.nonce is not None and self.beacon is not None:
-            raise ConfigError("--nonce and --beacon were both given; a commit has one value.")
+            raise ConfigError("--nonce and --beacon were both given; use one of them.")
         if self.nonce is not None:
             return read_nonce(self.nonce)
         if self.beacon is None:
@@ -201,18 +202,18 @@ class Reveal(Command):
 
 @dataclass(frozen=True, kw_only=True)
 class _OfCommit(Command):
-    """What all commands about a commit's run have."""
+    """The options of all commands about the run of a commit."""
 
     commit: Positional[str]
-    """Hash of the commit, or its beginning."""
+    """Hash of the commit, or the start of it."""
     agent: Path
     """Folder of the committed agent."""
     suite: str = "tiny"
-    """The committed suite."""
+    """Suite of the commit."""
     out: Path = Path("out/proof/run")
     """Folder of the run: manifests, records and scorecard.json."""
     ledger: Path = LEDGER
-    """The ledger."""
+    """File of the ledger."""
     key: Path = KEY
     """Your private key."""
 
@@ -232,17 +233,17 @@ class _OfCommit(Command):
 class Run(_OfCommit):
     """Run a committed agent and the controls on the revealed episodes.
 
-    A run that was killed goes on where it was, as the same attempt. Starts itself again under the
-    suite's numeric profile where that is not in force.
+    An interrupted run continues as the same attempt. The program restarts itself under the numeric
+    profile of the suite if needed.
 
     e.g. armillary bench run COMMIT --agent out/agent --suite rooms-1 --out out/proof/run
     """
 
     workers: int = 2
-    """Processes; the records do not depend on it."""
+    """Number of processes. The records do not depend on it."""
     boundary: bool = True
-    """Let the agent act in a process of its own, without files and network; --no-boundary is for
-    systems that cannot."""
+    """Isolate the agent in a process without files and network.
+    --no-boundary is for systems that cannot do this."""
 
     def prepare(self) -> None:
         """Go on under the suite's numeric profile."""
@@ -265,19 +266,19 @@ class Run(_OfCommit):
 
 @dataclass(frozen=True, kw_only=True)
 class Score(_OfCommit):
-    """Compute a finished run's scorecard from its records and sign it.
+    """Compute the scorecard of a finished run from its records, and sign it.
 
     e.g. armillary bench score COMMIT --agent out/agent --suite rooms-1 --out out/proof/run
     """
 
     data: Path | None = None
-    """Dataset folder that was trained on: held against the episodes, and told in the card."""
+    """Training dataset. The card says whether it contains the test episodes."""
 
     def run(self) -> Outcome:
         """Score."""
         from armillary.proof.scorecard import score_run
 
-        with bar("comparing") as progress:
+        with bar("scoring") as progress:
             value = score_run(*self._opened(), self.data, progress).value
         said = (
             f"{self.out / 'scorecard.json'}: level {value['level']}, "
@@ -285,7 +286,7 @@ class Score(_OfCommit):
             f"attempt {value['attempts']['k']} at {value['suite']['id']}.",
         )
         for name, found in value.get("contamination", {"tasks": {}})["tasks"].items():
-            said += (f"Training data against {name}: {found['verdict']}.",)
+            said += (f"Training data compared with {name}: {found['verdict']}.",)
         return Outcome(value, said, [_shown(row) for row in value["rows"]])
 
 
@@ -311,6 +312,6 @@ def _overrides(words: Sequence[str]) -> dict[str, dict[str, Any]]:
     for word in words:
         task, colon, setting = word.partition(":")
         if not colon:
-            raise ConfigError(f"--override {word}: TASK:NAME=VALUE was expected.")
+            raise ConfigError(f"--override takes TASK:NAME=VALUE; got {word!r}.")
         by_task.setdefault(task, []).append(setting)
     return {task: settings_of(tuple(own), "--override") for task, own in by_task.items()}

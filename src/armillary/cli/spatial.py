@@ -1,4 +1,4 @@
-"""Spatial: the commands that ask what depth, points and poses buy, and what they cost."""
+"""Spatial: what depth, points and poses improve, and what they cost."""
 
 from __future__ import annotations
 
@@ -15,36 +15,36 @@ from armillary.cli.progress import bar
 
 @dataclass(frozen=True, kw_only=True)
 class Spatial(Command):
-    """Train six ways to see the tabletop, equal in all else, and let them reach from new views.
+    """Compare six sensor variants on the tabletop, from known and new views.
 
-    Colour; with pose; with depth; with points in the camera's frame, or in the world; points alone.
-    Then one model of all sensors is asked to do with some of them. Takes hours; what is finished in
-    the folder is used again.
+    The variants are colour; colour and pose; colour and depth; colour and points, in the camera
+    frame or the world frame; and points alone. Then one model with all sensors is tested with
+    subsets of them. Takes hours. Finished parts in the folder are used again.
 
     e.g. armillary bench spatial --out out/spatial --json
     """
 
     out: Path = Path("out/spatial")
-    """Folder for the recordings, the runs, the records and spatial.json."""
+    """Folder for the recordings, runs, records and spatial.json."""
     record: Path | None = None
-    """File that gets a copy of the result, with the command."""
+    """File for a copy of the result with the command."""
     lidar: Path | None = None
-    """Record of `armillary bench lidar`, which the result then holds too, as real_lidar."""
+    """Result of `armillary bench lidar` to include as real_lidar."""
     arms: tuple[str, ...] = ()
-    """Which ways to see; else all six."""
+    """Sensor variants. Default: all six."""
     seeds: tuple[int, ...] = (0, 1, 2)
-    """Seeds of training."""
+    """Training seeds."""
     arms_only: bool = False
-    """Leave out the model of all sensors."""
+    """Leave out the model with all sensors."""
     episodes: int = 100
-    """Evaluation episodes of each run in each shift."""
+    """Evaluation episodes per run and shift."""
     steps: int | None = None
-    """Training steps of each arm; else the recipe's. The model of all sensors takes four times
-    as many."""
+    """Training steps of each variant. Default: those of the recipe.
+    The model with all sensors takes four times as many."""
     recorded: int = 2000
-    """Episodes that all learn from."""
+    """Episodes to train on, the same for all variants."""
     workers: int = 2
-    """Processes, of one thread each."""
+    """Number of processes, with one thread each."""
 
     def run(self) -> Outcome:
         """Train and evaluate."""
@@ -71,22 +71,23 @@ class Spatial(Command):
         rows = [_shown(name, row) for name, row in value["arms"].items()]
         said = (
             f"Records in {self.out}.",
-            "Goals reached in %, error of the object's place in cm; hidden: ten steps unseen.",
+            "Goals reached in %, and error of the object position in cm.",
+            "hidden: error in cm after ten steps without a view.",
         )
         return Outcome(value, said, rows)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Sensors(Command):
-    """Measure what depth costs: training with point maps beside colour, large clouds, ingest.
+    """Measure the speed of depth: training with point maps, large clouds, ingest.
 
     e.g. armillary bench sensors --json
     """
 
     out: Path = Path("out/bench")
-    """Folder for what the measurement writes; a recording there is used again."""
+    """Folder of the measurement. A recording in it is used again."""
     recipe: str = "tabletop"
-    """Recipe whose step is measured, with and without points."""
+    """Recipe to measure, with and without points."""
 
     def run(self) -> Outcome:
         """Measure."""
@@ -112,14 +113,16 @@ def _real_lidar(path: Path) -> Any:
 
     value = read_json(path)
     if not isinstance(value, Mapping) or "real_lidar" not in value:
-        raise FormatError(f"{path}: is no record of `armillary bench lidar` (no real_lidar in it).")
+        raise FormatError(
+            f"{path}: a result of `armillary bench lidar` was expected; it has no real_lidar."
+        )
     return value["real_lidar"]
 
 
 def _shown(name: str, row: Mapping[str, Any]) -> dict[str, str]:
     shifts = row["seeds"][0]
     return {
-        "sees": name,
+        "sensors": name,
         **{_heading(shift): _mean(row["seeds"], shift) for shift in shifts},
         "hidden": f"{100 * row['hidden_position_m_10']:.1f}",
     }
@@ -127,7 +130,7 @@ def _shown(name: str, row: Mapping[str, Any]) -> dict[str, str]:
 
 def _heading(shift: str) -> str:
     """Return a short name, so that a whole row fits into a terminal."""
-    return {"in_distribution": "usual", "appearance": "looks"}.get(shift, shift)
+    return {"in_distribution": "usual", "appearance": "appearance"}.get(shift, shift)
 
 
 def _mean(seeds: list[Mapping[str, Any]], shift: str) -> str:

@@ -7,7 +7,6 @@ imported, which bring torch along.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from contextlib import nullcontext
 from dataclasses import dataclass, field, make_dataclass
 from pathlib import Path
 from typing import Annotated, Any
@@ -16,31 +15,47 @@ import tyro
 from tyro.conf import Positional
 
 from armillary.cli.outcome import Outcome
-from armillary.cli.parse import Command, parse
+from armillary.cli.parse import Command, existing, parse
 from armillary.cli.progress import bar
 from armillary.core.errors import unknown_name
-from armillary.core.progress import silent
+from armillary.core.progress import no_bars
 
+# The names of ``armillary.recipes.RECIPES``, without importing torch; a test compares them.
+RECIPES = {
+    "cube": "a robot arm and a cube, from pictures",
+    "intuition": "objects behind screens, from pictures, without actions",
+    "push_t": "a disc that pushes a T, from pictures",
+    "pushing": "the tabletop, trained longer, to push objects",
+    "reacher": "an arm of two links, from pictures",
+    "tabletop": "a pusher on a table, from colour and depth; the demo's recipe",
+    "two_rooms": "an agent in two rooms with a door, from pictures",
+    "two_rooms_eb": "two rooms with random walls, as EB-JEPA has them",
+    "video": "your own videos, without actions",
+}
 _EXAMPLE = "e.g. armillary train tabletop --data out/tabletop --out out/run --optimizer.lr 3e-4"
+_LISTED = "\n".join(f"  {name:<13} {summary}" for name, summary in RECIPES.items())
+_DESCRIPTION = f"""Train a model on a dataset.
+
+Recipes:
+{_LISTED}
+
+Every field of the recipe is a flag. armillary train RECIPE --help lists them.
+
+{_EXAMPLE}"""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Train(Command):
-    """Train a model on a dataset.
-
-    Every field of the recipe is a flag: armillary train RECIPE --help lists them.
-
-    e.g. armillary train tabletop --data out/tabletop --out out/run --optimizer.lr 3e-4
-    """
+    """Train a model on a dataset. The fields of the recipe are flags."""
 
     recipe: Positional[str]
     """Name of the recipe."""
     data: Path
-    """Dataset folder to learn from."""
+    """Dataset folder to train on."""
     out: Path
-    """Run folder to write: model, checkpoints, log."""
+    """Run folder to write. It holds the model, checkpoints and the log."""
     resume: bool = False
-    """Go on where an interrupted run stopped; the weights end up the same to the bit."""
+    """Continue an interrupted run. The final weights are bit-identical."""
 
     def run(self) -> Outcome:
         """Train.
@@ -48,12 +63,13 @@ class Train(Command):
         Raises:
             SystemExit: with code 0, of several processes in all but the one that speaks.
         """
+        existing(self.data, "a dataset folder")
         from armillary.recipes import train_recipe
         from armillary.training.processes import leads
 
         config = getattr(self, "config", None) or find_recipe(self.recipe)
-        with bar("training") if leads() else nullcontext(silent) as progress:
-            found = train_recipe(config, self.data, self.out, self.resume, progress)
+        bars = bar if leads() else no_bars
+        found = train_recipe(config, self.data, self.out, self.resume, bars)
         if not leads():
             raise SystemExit(0)
         said = (
@@ -69,11 +85,11 @@ def find_recipe(name: str) -> Any:
     Raises:
         ConfigError: there is none.
     """
-    from armillary.recipes import RECIPES
-
     if name not in RECIPES:
         raise unknown_name("recipe", name, RECIPES)
-    return RECIPES[name]()
+    from armillary.recipes import RECIPES as MADE
+
+    return MADE[name]()
 
 
 def train_command(words: Sequence[str]) -> Train:
@@ -84,7 +100,7 @@ def train_command(words: Sequence[str]) -> Train:
         SystemExit: with code 0, after the help was printed.
     """
     if not words or words[0].startswith("-"):
-        return parse(Train, words, "armillary train")
+        return parse(Train, words, "armillary train", _DESCRIPTION)
     name = words[0]
     return parse(_with_flags_of(name, find_recipe(name)), words[1:], f"armillary train {name}")
 

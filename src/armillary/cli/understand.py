@@ -1,4 +1,4 @@
-"""Understand: ask a model where things are, and what surprises it."""
+"""Understand: probe a model, measure its surprise, and test its intuitive physics."""
 
 from __future__ import annotations
 
@@ -11,29 +11,31 @@ from tyro.conf import Positional
 from armillary.api.tables import probe_rows
 from armillary.cli.again import again
 from armillary.cli.outcome import Outcome
-from armillary.cli.parse import Command
+from armillary.cli.parse import Command, existing
 from armillary.cli.progress import bar
 from armillary.core.errors import ConfigError
 
 
 @dataclass(frozen=True, kw_only=True)
 class Probe(Command):
-    """Read positions and other truths from a model's latents, beside its controls.
+    """Read positions and other ground truth from a model's latents.
 
-    The controls are an untrained encoder and shuffled labels; the split is by episode.
+    A linear probe and a small MLP are fitted. The controls are an untrained encoder and shuffled
+    labels. Training and test episodes are separate.
 
     e.g. armillary probe out/run/model out/tabletop
     """
 
     model: Positional[str]
-    """Model folder, or Hub repository id."""
+    """Model folder, run folder, or Hub id."""
     dataset: Positional[Path]
-    """Dataset with truth streams (a recording of a simulated world)."""
+    """Dataset with ground truth, i.e. a recording of a simulated world."""
     targets: str = ""
-    """Truth streams, separated by commas; empty takes all that end in _xy."""
+    """Ground-truth streams, separated by commas. Default: all that end in _xy."""
 
     def run(self) -> Outcome:
         """Probe."""
+        existing(self.dataset, "a dataset folder")
         from armillary.recipes.asking import probe_model
 
         targets = tuple(name for name in self.targets.split(",") if name)
@@ -45,19 +47,21 @@ class Probe(Command):
 
 @dataclass(frozen=True, kw_only=True)
 class Surprise(Command):
-    """Say how surprised a model is at every step of a clip, and where most.
+    """Measure how surprised a model is at every step of a clip.
+
+    Surprise is the model's prediction error. 1 is normal.
 
     e.g. armillary surprise out/run/model out/tabletop:3 --out out/surprise
     """
 
     model: Positional[str]
-    """Model folder, or Hub repository id."""
+    """Model folder, run folder, or Hub id."""
     clip: Positional[str]
     """A video file, or DATASET:EPISODE."""
     out: Path | None = None
-    """Folder for surprise.json; nothing is written without it."""
+    """Folder for surprise.json and a page that plays. Without it, nothing is written."""
     normal: Path | None = None
-    """Dataset of normal life to calibrate on; else the other episodes, or the clip itself."""
+    """Dataset of normal recordings to calibrate on."""
 
     def run(self) -> Outcome:
         """Measure surprise."""
@@ -79,45 +83,48 @@ class Surprise(Command):
             rows = [
                 row | {"pixel change": f"{own:.4f}"} for row, own in zip(rows, pixels, strict=True)
             ]
-        return Outcome({"surprise": found}, (said,), rows)
+        page = (f"page: {self.out / 'surprise.html'}",) if self.out is not None else ()
+        return Outcome({"surprise": found}, (said, *page), rows)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Understand(Command):
-    """Ask a model what is possible and what is not, beside judges that know nothing of physics.
+    """Test whether a model tells possible from impossible clips.
 
-    A quadruplet is two contexts by two outcomes; a model is right where the two clips that cannot
-    be surprise it more than the two that can. 50 % is chance.
+    A quadruplet combines two contexts and two outcomes. Two of its clips are possible, two are not.
+    The model is right if the impossible clips surprise it more. Chance is 50 %. Baselines without
+    any physics are tested on the same clips.
 
     e.g. armillary understand runs/intuition --out out/understand
     """
 
     models: Positional[tuple[str, ...]] = ()
-    """Model folders, run folders or Hub ids (several are seeds of one recipe), or one folder of
-    V-JEPA 2 or VideoMAE; none with --self-test, --make-set or --ask-people."""
+    """Model folders, run folders or Hub ids. Several are seeds of one recipe.
+    Or one folder of V-JEPA 2 or VideoMAE.
+    None with --self-test, --make-set or --ask-people."""
     self_test: bool = False
-    """Check the suite itself: judges whose scores are known, and flaws planted on purpose."""
+    """Test the suite itself, with known scores and planted errors."""
     make_set: bool = False
-    """Make and hash all of TEST: whoever prints the same hash was asked the same."""
+    """Generate the test set and print its hash."""
     workers: int = 2
-    """Processes of --make-set; the hash does not depend on them."""
+    """With --make-set: number of processes. The hash does not depend on it."""
     ask_people: bool = False
-    """Write a page that asks a person the same: two clips, which one cannot be?"""
+    """Write a page that tests a person on the same clips."""
     out: Path = Path("out/understand")
-    """Folder for what was said of every clip, and result.json."""
+    """Folder for result.json and the scores of every clip."""
     count: int = 500
-    """Quadruplets of each concept; the fixed set TEST has 500."""
+    """Test quadruplets per concept. The fixed test set has 500."""
     fresh: int = 200
-    """Quadruplets of each concept of FRESH, whose seed is the hash of the weights and the suite."""
+    """Fresh quadruplets per concept. Their seed is the hash of weights and suite."""
     controls: int = 100
-    """Quadruplets of each concept that the controls are asked; 0 for none."""
+    """Quadruplets per concept for the controls. 0 for none."""
     concepts: str = ""
-    """Concepts, separated by commas; empty for all."""
+    """Concepts, separated by commas. Default: all."""
     suite: str = "quadruplets"
-    """quadruplets, or a published benchmark that lies in --data: intphys, intphys2, grasp, inflevel
-    or physical_concepts."""
+    """quadruplets, or a published benchmark in --data:
+    intphys, intphys2, grasp, inflevel or physical_concepts."""
     data: Path | None = None
-    """Folder of that benchmark, as it is published."""
+    """Folder of that benchmark, as published."""
 
     def run(self) -> Outcome:
         """Ask."""
@@ -131,7 +138,9 @@ class Understand(Command):
             self._refuse_others("with --ask-people", "ask_people", "out")
             return self._ask_people()
         if not self.models:
-            raise ConfigError("understand: needs a model, or --self-test to check the suite.")
+            raise ConfigError(
+                "armillary understand needs a model, or --self-test to test the suite."
+            )
         if self.suite != "quadruplets":
             self._refuse_others(f"with --suite {self.suite}", "models", "suite", "data", "out")
             return self._published()
@@ -146,7 +155,7 @@ class Understand(Command):
             if chosen and option.name not in ("json", *meant):
                 flag = f"--{option.name.replace('_', '-')}"
                 named = "MODELS" if option.name == "models" else flag
-                raise ConfigError(f"{named} means nothing {asked}; leave it out.")
+                raise ConfigError(f"{named} has no effect {asked}; leave it out.")
 
     def _quadruplets(self) -> Outcome:
         from armillary.comprehension.quadruplets.pretrained import PretrainedPanel, is_pretrained
@@ -197,8 +206,8 @@ class Understand(Command):
                 command=again(self, "understand"),
             )
         said = (
-            f"{found['quadruplets']:,} quadruplets, {found['quadruplets_per_s']:.0f} a second with "
-            f"{self.workers} processes; sha256 {found['sha256']}"
+            f"{found['quadruplets']:,} quadruplets, {found['quadruplets_per_s']:.0f} per second "
+            f"with {self.workers} processes; sha256 {found['sha256']}"
         )
         return Outcome({"set": found}, (said,))
 
@@ -240,11 +249,11 @@ def _self_test() -> Outcome:
     with bar("self-test") as progress:
         checks = self_test(progress=progress)
     rows = [
-        {"check": name, "held": "yes" if found["ok"] else "NO", "found": found["detail"]}
+        {"check": name, "passed": "yes" if found["ok"] else "NO", "found": found["detail"]}
         for name, found in checks.items()
     ]
     broken = sum(not found["ok"] for found in checks.values())
-    said = f"{len(checks) - broken} of {len(checks)} checks held"
+    said = f"{len(checks) - broken} of {len(checks)} checks passed"
     return Outcome({"checks": checks}, (said,), rows, exit_code=1 if broken else 0)
 
 
@@ -283,18 +292,21 @@ def _seeds(found: dict[str, Any]) -> list[dict[str, str]]:
 
 def _conclusions(found: dict[str, Any], out: Path) -> tuple[str, ...]:
     headline = found["mean_headline"]
-    told = "no concept counts" if headline is None else f"{headline:.1f} % (mean of D, chance 50)"
+    told = (
+        "no concept qualifies" if headline is None else f"{headline:.1f} % (mean of D, chance 50)"
+    )
     said = [f"headline: {told}"]
     if gap := found.get("fresh_minus_test"):
-        verdict = "TEST is known too well" if gap["suspicious"] else "as it should be"
+        verdict = "the model may have seen the test set" if gap["suspicious"] else "as expected"
         said.append(
-            f"FRESH minus TEST: {gap['mean']:+.1f} points (error {gap['se']:.1f}), {verdict}"
+            f"fresh minus test set: {gap['mean']:+.1f} points (error {gap['se']:.1f}), {verdict}"
         )
     if single := found.get("single_clips"):
-        said.append(f"single clips: AUROC {single['auroc']:.2f}, {single['right']:.1f} % right")
+        said.append(f"single clips: AUROC {single['auroc']:.2f}, {single['right']:.1f} % correct")
     if hidden := found.get("hidden_position"):
         said.append(
-            f"hidden for {hidden['steps_hidden']} steps: off by {hidden['model']:.1f} units; last "
-            f"seen {hidden['last_seen']:.1f}, constant velocity {hidden['constant_velocity']:.1f}"
+            f"position error after {hidden['steps_hidden']} hidden steps: {hidden['model']:.1f} "
+            f"units (last seen position: {hidden['last_seen']:.1f}, "
+            f"constant velocity: {hidden['constant_velocity']:.1f})"
         )
     return (*said, f"written to {out}")

@@ -1,4 +1,4 @@
-"""Verify: check somebody's result, level by level; attack the checks; hand in a result."""
+"""Verify: check a result level by level, attack the verifier, submit a result."""
 
 from __future__ import annotations
 
@@ -24,29 +24,29 @@ _HEX = set("0123456789abcdef")
 
 @dataclass(frozen=True, kw_only=True)
 class _Check(Command):
-    """What all checks of a submission have."""
+    """The options of all checks of a submission."""
 
     card: Positional[Path]
-    """Folder of a submission or of a run, or a scorecard.json."""
+    """Folder of a submission or a run, or a scorecard.json."""
     nonce: str = ""
-    """64 hexadecimal digits that choose the samples; else they are drawn, and told."""
+    """64 hexadecimal digits that select the samples. Default: drawn and printed."""
     agent: Path | None = None
-    """The agent's folder, where it is not agent/ beside the run."""
+    """Folder of the agent. Default: agent/ beside the run."""
     ledger: Path | None = None
-    """The ledger, where it is not ledger.jsonl beside the run."""
+    """File of the ledger. Default: ledger.jsonl beside the run."""
     owner: Path | None = None
-    """Public key that must have signed; else the ledger's own."""
+    """Public key that must have signed. Default: that of the ledger."""
     suite: UseAppendAction[tuple[Path, ...]] = ()
-    """A suite.json whose rules you trust, beside the built-in ones."""
+    """A suite.json to trust beside the built-in suites."""
     arithmetic: Literal["", "same", "other-isa", "other-graphics", "bfloat16"] = ""
-    """How far decisions may differ; empty: by what the claim's machine and this one share."""
+    """How far decisions may differ between the two machines. Default: found out."""
     profile: Literal["", "portable", "fast"] = ""
-    """Numeric profile to check under; empty: the suite's own. Under another, decisions may differ
-    a little."""
+    """Numeric profile of the check. Default: that of the suite.
+    Under another profile, decisions may differ slightly."""
     workers: int = 2
-    """Processes; what is found does not depend on it."""
+    """Number of processes. The result does not depend on it."""
     key: Path | None = None
-    """Your private key: signs what was found, into attestations/ of the submission."""
+    """Private key that signs the result, in attestations/ of the submission."""
 
     def prepare(self) -> None:
         """Go on under the numeric profile to check under."""
@@ -83,44 +83,47 @@ class _Check(Command):
 
 @dataclass(frozen=True, kw_only=True)
 class Verify(_Check):
-    """Check a result without trusting who made it.
+    """Check a result without trusting its author.
 
-    Level 0 reads, 1 replays all recorded actions in the world, 2 makes sampled decisions again
-    with the agent, 3 runs sampled episodes again, 4 runs fresh ones. Exit code 0: it holds; 1:
-    refuted; 2: damaged; 4: cannot be decided here.
+    Level 0 reads the files. Level 1 replays all recorded actions in the world. Level 2 repeats
+    sampled decisions of the agent. Level 3 repeats sampled episodes. Level 4 runs fresh episodes.
+
+    The exit code is 0 if the result holds, 1 if it is refuted, 2 if files are damaged, and 4 if it
+    cannot be decided here.
 
     e.g. armillary bench verify results/proof/tabletop --level 2
     """
 
     level: int = 1
-    """The highest level: 0 to 4; those below are checked first."""
+    """Highest level to check, 0 to 4. Lower levels are checked first."""
     data: Path | None = None
-    """Dataset that was trained on: it must not hold the test."""
+    """Training dataset. It must not contain the test episodes."""
 
     def run(self) -> Outcome:
         """Verify."""
         if not 0 <= self.level <= 4:
-            raise ConfigError(f"There are levels 0 to 4; got {self.level}.")
+            raise ConfigError(f"--level takes 0 to 4; got {self.level}.")
         return self._checked(tuple(range(self.level + 1)), data=self.data)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Audit(_Check):
-    """Make sampled decisions again with the agent, and run sampled episodes again.
+    """Repeat sampled decisions and sampled episodes with the agent.
 
     e.g. armillary bench audit results/proof/tabletop --steps 200 --key verifier
     """
 
     steps: int = 40
-    """Decisions that are made again."""
+    """Number of decisions to repeat."""
     episodes: int = 30
-    """Episodes that are run again, from start to end; 0 leaves that out."""
+    """Number of whole episodes to repeat. 0 for none."""
 
     def run(self) -> Outcome:
         """Audit."""
         if self.steps < 1 or self.episodes < 0:
             raise ConfigError(
-                f"An audit makes at least 1 decision again; got {self.steps} and {self.episodes}."
+                "--steps takes 1 or more, and --episodes 0 or more; got "
+                f"{self.steps} and {self.episodes}."
             )
         levels = (0, 1, 2, 3) if self.episodes else (0, 1, 2)
         return self._checked(levels, decisions=self.steps, episodes=self.episodes)
@@ -128,32 +131,32 @@ class Audit(_Check):
 
 @dataclass(frozen=True, kw_only=True)
 class Challenge(_Check):
-    """Run the agent on episodes that do not exist before you draw your nonce.
+    """Run the agent on fresh episodes, which your own nonce selects.
 
     e.g. armillary bench challenge results/proof/tabletop --n 200
     """
 
     n: int = 200
-    """Fresh episodes per task."""
+    """Number of fresh episodes per task."""
 
     def run(self) -> Outcome:
         """Challenge."""
         if not 1 <= self.n <= 100_000:
-            raise ConfigError(f"A challenge has 1 to 100000 episodes per task; got {self.n}.")
+            raise ConfigError(f"--n takes 1 to 100000 episodes per task; got {self.n}.")
         return self._checked((0, 4), fresh=self.n)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Attack(Command):
-    """Attack the installed verifier with every known way to fudge, each beside an honest twin.
+    """Test the verifier with every known way to cheat, each beside an honest control.
 
-    Takes a minute or two. Exit code 1: an attack passed, or an honest twin did not.
+    Takes a minute or two. The exit code is 1 if an attack passed or an honest control failed.
 
     e.g. armillary bench attack --json
     """
 
     out: Path | None = None
-    """Folder for what is planted; else it is removed afterwards."""
+    """Folder to keep the forged files in. Default: they are deleted."""
 
     def prepare(self) -> None:
         """Go on under the portable numeric profile."""
@@ -168,12 +171,12 @@ class Attack(Command):
         from armillary.proof.attack.suite import run_attacks
 
         if self.out is not None and self.out.exists() and any(self.out.iterdir()):
-            raise ConfigError(f"{self.out}: is not empty; name a new folder.")
+            raise ConfigError(f"{self.out}: this folder is not empty; choose a new one with --out.")
         with TemporaryDirectory() as spare, bar("attacking") as progress:
             outcomes = run_attacks(self.out or Path(spare), progress=progress)
         passed = [one for one in outcomes if not one.held]
         value = {one.attack.name: one.to_dict() for one in outcomes}
-        said = (f"{len(outcomes) - len(passed)} of {len(outcomes)} attacks ended as they must.",)
+        said = (f"{len(outcomes) - len(passed)} of {len(outcomes)} attacks ended as expected.",)
         errors = tuple(f"{one.attack.name}: {_failed(one)}" for one in passed)
         rows = [_row(one) for one in outcomes]
         return Outcome(
@@ -183,19 +186,19 @@ class Attack(Command):
 
 @dataclass(frozen=True, kw_only=True)
 class Submit(Command):
-    """Put agent, run, ledger and public key into one folder that a stranger can check.
+    """Collect agent, run, ledger and public key in one folder that others can verify.
 
     e.g. armillary bench submit results/proof/mine --agent out/agent --run-folder out/proof/run
     """
 
     out: Positional[Path]
-    """The new folder."""
+    """New folder of the submission."""
     agent: Path
     """Folder of the agent."""
     run_folder: Path = Path("out/proof/run")
-    """Folder of the run, with its scorecard."""
+    """Folder of the run with its scorecard."""
     ledger: Path = LEDGER
-    """The ledger."""
+    """File of the ledger."""
 
     def run(self) -> Outcome:
         """Put it together."""
@@ -206,7 +209,7 @@ class Submit(Command):
         report = make_submission(where, self.out)
         said = (
             f"{self.out}: {report.verdict} at level 0.",
-            f"Check it with: sh {self.out}/verify.sh",
+            f"Verify it with: sh {self.out}/verify.sh",
         )
         return Outcome({"path": self.out, **report.to_dict()}, said)
 
@@ -230,12 +233,12 @@ def _lines(report: Report) -> tuple[str, ...]:
         f"{report.seconds:.1f} s, nonce {report.nonce}",
     )
     claims = tuple(
-        f"  {row['task']}: {row['succ']} of {row['n']} are claimed, 95 % {row['ci95'][0]} to "
+        f"  {row['task']}: {row['succ']} of {row['n']} claimed, 95 % interval {row['ci95'][0]} to "
         f"{row['ci95'][1]}{_mark(row)}"
         for row in report.rows
     )
     if boundary := report.about.get("boundary"):
-        claims += (f"  the agent's process, by its owner's word: {boundary}",)
+        claims += (f"  isolation of the agent, as its owner states it: {boundary}",)
     shown = (rule for rule in report.rules if rule.ok is not True or rule.level > 0)
     return (
         head
@@ -254,8 +257,8 @@ def _mark(row: Mapping[str, Any]) -> str:
 
 def _failed(one: Any) -> str:
     if not one.caught:
-        return f"ended as {one.report.verdict}; {one.attack.expected} was to be."
-    return f"is caught, but its honest twin was {one.twin.verdict}."
+        return f"ended as {one.report.verdict}; {one.attack.expected} was expected."
+    return f"was caught, but its honest control was {one.twin.verdict}."
 
 
 def _row(one: Any) -> dict[str, str]:
@@ -265,5 +268,5 @@ def _row(one: Any) -> dict[str, str]:
         "verdict": "exposed" if found["exposed_by"] else found["verdict"],
         "level": "" if found["level"] is None else str(found["level"]),
         "by": ", ".join(found["caught_by"][:3]) or found["exposed_by"][:60],
-        "honest twin": one.twin.verdict,
+        "honest control": one.twin.verdict,
     }

@@ -1,4 +1,4 @@
-"""View: a page about what lies in a folder."""
+"""View: a page about a dataset, a run, an evaluation or a study."""
 
 from __future__ import annotations
 
@@ -8,43 +8,43 @@ from pathlib import Path
 from tyro.conf import Positional
 
 from armillary.cli.outcome import Outcome, facts
-from armillary.cli.parse import Command
+from armillary.cli.parse import Command, existing
 from armillary.cli.progress import bar
 from armillary.core.errors import ConfigError
 
 
 @dataclass(frozen=True, kw_only=True)
 class View(Command):
-    """Write one self-contained HTML page about a dataset, a run, an evaluation or a study.
+    """Write one self-contained HTML page about a folder.
 
-    A dataset shows its pictures and depth, a run its curves and warnings, an evaluation its rows
-    and the success over the distance that counts as success, a study of `armillary understand` its
-    concepts with the model's surprise.
+    A dataset is shown by its images and depth, a run by its curves and warnings. An evaluation is
+    shown by its rows and its success rate. A study of `armillary understand` is shown by its
+    concepts.
 
-    With --rerun one episode of a dataset or an evaluation becomes a file for the Rerun viewer
-    instead (extra `rerun`): sensors, poses and points over time; with --model what it foresaw and
-    how surprised it was; of an evaluation the goal and what the planner meant to do.
+    With --rerun, one episode becomes a file for the Rerun viewer instead (extra `rerun`). With
+    --model, the file also holds the model's predictions and surprise.
 
     e.g. armillary view out/tabletop
     """
 
     path: Positional[Path]
-    """Folder of a dataset, a run, an evaluation (with records) or of what understand found."""
+    """Folder of a dataset, a run, an evaluation or a study."""
     out: Path | None = None
-    """The page; else PATH/view.html, and PATH-view.html beside a dataset, which stays as it is."""
+    """File of the page. Default: PATH/view.html, or PATH-view.html for a dataset."""
     rerun: Path | None = None
-    """File for the Rerun viewer (`rerun FILE.rrd` opens it), in place of the page."""
+    """Write this file for the Rerun viewer in place of the page."""
     episode: int | None = None
-    """Number of the episode in it; else the first."""
+    """With --rerun: number of the episode. Default: the first."""
     model: str = ""
-    """Model folder, run folder or Hub id that sees the dataset's episode in it."""
+    """With --rerun: model folder, run folder or Hub id that predicts the episode."""
 
     def run(self) -> Outcome:
         """Write the page, or the file for Rerun."""
+        existing(self.path, "the folder of a dataset, a run, an evaluation or a study")
         if self.rerun is not None:
             return self._rerun(self.rerun)
         if self.episode is not None or self.model:
-            raise ConfigError("--episode and --model are for --rerun FILE; add it, or leave them.")
+            raise ConfigError("--episode and --model need --rerun FILE. Add it, or leave them out.")
         from armillary.recipes.viewing import view
 
         found = view(self.path, self.out)
@@ -53,7 +53,9 @@ class View(Command):
 
     def _rerun(self, file: Path) -> Outcome:
         if self.out is not None:
-            raise ConfigError("--out is the page's file and --rerun another; name one of them.")
+            raise ConfigError(
+                "--out and --rerun were both given. --out is for a page, --rerun for a Rerun file."
+            )
         from armillary.recipes.view_rerun import view_rerun
 
         with bar("reading") as progress:

@@ -32,7 +32,9 @@ _JUDGES |= {"_copy_last": "copy_last", "_pixel_difference": "pixel_difference"}
 
 @dataclass(frozen=True)
 class Example:
-    """One clip for the eyes: the first teleport clip, whatever its score.
+    """One clip to look at: the first teleport clip whose surprise is largest at the event.
+
+    Where there is none, it is the first teleport clip; ``at_event`` tells which.
 
     Attributes:
         rgb: uint8 [T H W 3].
@@ -40,6 +42,8 @@ class Example:
         copy_last: [T-1].
         pixel_difference: [T-1].
         event: the step of the teleport.
+        at_event: how many teleport clips are most surprising at their event.
+        clips: how many teleport clips there are.
     """
 
     rgb: np.ndarray
@@ -47,6 +51,8 @@ class Example:
     copy_last: Float[np.ndarray, " steps"]
     pixel_difference: Float[np.ndarray, " steps"]
     event: int
+    at_event: int
+    clips: int
 
 
 @dataclass(frozen=True)
@@ -182,10 +188,14 @@ def _localisation(trace: SurpriseTrace, event: np.ndarray) -> dict[str, float]:
 
 
 def _example(rgb: torch.Tensor, trace: SurpriseTrace, event: np.ndarray) -> Example:
+    right = trace.values[: len(event)].argmax(axis=1) + 1 == event
+    chosen = int(right.argmax())  # the first that is right, or 0
     return Example(
-        rgb[0].numpy(),
-        trace.values[0],
-        trace.copy_last[0],
-        trace.pixel_difference[0],
-        int(event[0]),
+        rgb[chosen].numpy(),
+        trace.values[chosen],
+        trace.copy_last[chosen],
+        trace.pixel_difference[chosen],
+        int(event[chosen]),
+        int(right.sum()),
+        len(event),
     )

@@ -116,8 +116,8 @@ def check_calibration(episodes: int, share: float) -> None:
     needed = math.ceil(1 / share - 1e-9) - 1
     if episodes < needed:
         raise ConfigError(
-            f"A limit that {100 * share:g} % of normal episodes may pass needs at least {needed} "
-            f"of them; got {episodes}."
+            f"A limit for {100 * share:g} % false stops needs at least {needed} normal episodes; "
+            f"got {episodes}."
         )
 
 

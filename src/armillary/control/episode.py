@@ -98,8 +98,8 @@ def check_actor(actor: Actor, spec: WorldSpec) -> None:
     for name in actor.observes:
         if name not in allowed and name != "intrinsics":
             raise ConfigError(
-                f"The policy asks to see {name!r}, which {spec.name} does not give to policies; "
-                f"allowed here: {', '.join(sorted(allowed))}."
+                f"The policy asks for {name!r}, which {spec.name} does not give to policies. "
+                f"Allowed here: {', '.join(sorted(allowed))}."
             )
 
 

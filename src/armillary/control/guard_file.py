@@ -74,7 +74,7 @@ def load_guard(path: Path) -> Guard:
         )
     except (AttributeError, KeyError, TypeError, ValueError, binascii.Error) as error:
         raise FormatError(
-            f"{path}: not a guard of format {FORMAT} ({error}); calibrate one with: "
+            f"{path}: not a guard of format {FORMAT} ({error}). Calibrate one with: "
             "armillary guard MODEL WORLD"
         ) from error
     return guard
@@ -109,8 +109,8 @@ class GuardedSpec:
             raise ConfigError("A guard needs a policy that plans through a world model.")
         if guard.policy != identity_of(self.base):
             raise ConfigError(
-                f"{self.guard}: was calibrated for another policy (model, planner or settings), "
-                "whose normal life may differ; calibrate again with: armillary guard MODEL WORLD"
+                f"{self.guard}: was calibrated for another policy (model, planner or settings). "
+                "Calibrate again with: armillary guard MODEL WORLD"
             )
         watcher = watcher_of(policy, guard.history)
         return GuardedPolicy(policy, watcher, guard, self.reaction, self.slow_factor)

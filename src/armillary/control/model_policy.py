@@ -112,23 +112,22 @@ class ModelPolicy:
         given = {name: getattr(self, name) for name in counts}
         if min(given.values()) < 1:
             got = ", ".join(f"{name} {value}" for name, value in given.items())
-            raise ConfigError(f"What a policy counts must be at least 1; got {got}.")
+            raise ConfigError(f"The counts of a policy must be at least 1; got {got}.")
         if min(self.history, self.consensus) > 1:
             raise ConfigError(
-                "Either the predictor remembers looks (history) or the present is what they agree "
-                f"on (consensus), not both; got {self.history} and {self.consensus}."
+                "history and consensus cannot both be above 1; got "
+                f"{self.history} and {self.consensus}."
             )
         if self.together:
             scene_model(self.model)
         if self.adapt is not None and (self.together or self.consensus > 1):
             raise ConfigError(
-                "An episode teaches by what each look says alone: use adapt, or consensus and "
-                "together, not both."
+                "adapt needs single observations; use it without consensus and together."
             )
         settings = getattr(self.planner, "config", None)
         if self.replan > getattr(settings, "length", self.replan):
             raise ConfigError(
-                f"replan must not exceed the plan's length; got {self.replan} and "
+                f"replan must be at most the length of the plan; got {self.replan} and "
                 f"{getattr(settings, 'length', 0)}."
             )
         self._check_prior()
@@ -389,12 +388,13 @@ class ModelPolicy:
         if not (kept and isinstance(self.model, StepModel)):
             raise ConfigError(
                 "Proposals need a model with start and step, and a planner whose state is a "
-                "PlannerState; use 0 proposals with others."
+                "PlannerState. Set proposals to 0 with others."
             )
 
     def _check_budget(self, model_steps: int) -> None:
         if self.budget_model_steps is not None and model_steps > self.budget_model_steps:
             raise ConfigError(
-                f"The planner takes {model_steps} model steps per decision, its budget is "
-                f"{self.budget_model_steps}; use fewer samples, rounds or looks, or a shorter plan."
+                f"The planner takes {model_steps} model steps per decision, and its budget is "
+                f"{self.budget_model_steps}. Use fewer samples, iterations or observations, or a "
+                "shorter plan."
             )

@@ -103,8 +103,8 @@ def redecide(
         )
     if policy.adapt is not None:
         raise ConfigError(
-            "A policy that adapts decides by all that its episode has taught; run the whole "
-            "episode again (evaluate, with the same manifest) in place of one decision."
+            "One decision of a policy that adapts cannot be repeated alone. Run the whole episode "
+            "again, with evaluate and the same manifest."
         )
     decision, actions = record.decisions[index], actions_of(record)
     goal, seen = _observations(record, manifest, decision.step, world_factory)

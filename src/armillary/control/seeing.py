@@ -61,7 +61,6 @@ def scene_model(model: WorldModel) -> SceneModel:
     """
     if not isinstance(model, SceneModel):
         raise ConfigError(
-            f"Looks are seen together by models with encode_scene, which {type(model).__name__} "
-            "lacks."
+            f"together needs a model with encode_scene, which {type(model).__name__} lacks."
         )
     return model

@@ -51,7 +51,7 @@ class Situation:
         if len(parts) == 1:
             return parts[0]
         if len({(one.step, one.latent.tokens.shape[1]) for one in parts}) > 1:
-            raise ConfigError("Decisions that are made together must be at the same step.")
+            raise ConfigError("Batched decisions must be at the same step.")
         actions = [one.latent.actions for one in parts if one.latent.actions is not None]
         return cls(
             Latent(
@@ -82,8 +82,8 @@ def _stacked(states: Sequence[Any]) -> PlannerState:
     for state in states:
         if not isinstance(state, PlannerState):
             raise ConfigError(
-                "Decisions can be made together by planners whose state is a PlannerState; this "
-                f"one's is {type(state).__name__}. Use batch 1."
+                "Batched decisions need a planner whose state is a PlannerState, not "
+                f"{type(state).__name__}. Set batch to 1."
             )
     kept = min(state.kept.shape[1] for state in states)
     return replace(

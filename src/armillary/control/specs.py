@@ -219,8 +219,8 @@ def check_action_width(model: Any, bounds: ActionBounds, frame_skip: int) -> Non
     width = getattr(getattr(model, "config", None), "action_width", None)
     if width is not None and width != bounds.width * frame_skip:
         raise ShapeError(
-            f"The model takes actions of width {width} per model step, the world's have "
-            f"{bounds.width} x {frame_skip} world steps; use the world it was trained in."
+            f"The model takes {width} action numbers per model step, and this world has "
+            f"{bounds.width * frame_skip}. Use the world it was trained in."
         )
 
 
@@ -228,7 +228,7 @@ def _prior_of(folder: Path, model: JEPA) -> GoalPrior:
     found = load_prior(Path(folder), model)
     if found is None:
         raise CheckpointError(
-            f"{folder}: holds no goal prior; train one with: armillary prior {folder} DATASET"
+            f"{folder}: contains no goal prior. Train one with: armillary prior {folder} DATASET"
         )
     return found
 

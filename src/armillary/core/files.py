@@ -7,7 +7,7 @@ import json
 import os
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -51,6 +51,25 @@ def replacing_folder(path: Path) -> Iterator[Path]:
             _swap_folder(beside, path)
         finally:
             _remove(beside)
+
+
+@contextmanager
+def claimed_folder(path: Path) -> Iterator[None]:
+    """Make a folder, which goes again if an error leaves it empty.
+
+    Raises:
+        StorageError: it cannot be made.
+    """
+    made = [folder for folder in (path, *path.parents) if not folder.exists()]
+    with storage_errors(path):
+        path.mkdir(parents=True, exist_ok=True)
+    try:
+        yield
+    except BaseException:
+        with suppress(OSError):  # it holds something
+            for folder in made:
+                folder.rmdir()
+        raise
 
 
 @contextmanager

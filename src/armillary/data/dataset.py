@@ -12,7 +12,7 @@ import operator
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, overload
+from typing import Any, SupportsIndex, overload
 
 import numpy as np
 import pyarrow as pa
@@ -57,10 +57,10 @@ class Dataset:
         return len(self.lengths)
 
     @overload
-    def __getitem__(self, index: int) -> Episode: ...
+    def __getitem__(self, index: SupportsIndex) -> Episode: ...
     @overload
     def __getitem__(self, index: slice) -> list[Episode]: ...
-    def __getitem__(self, index: int | slice) -> Episode | list[Episode]:
+    def __getitem__(self, index: SupportsIndex | slice) -> Episode | list[Episode]:
         if isinstance(index, slice):
             return [self.read(number) for number in range(len(self))[index]]
         number = operator.index(index)
@@ -360,8 +360,8 @@ class Dataset:
         size = length * int(np.prod(self.features[key]["shape"])) * 2
         if size > MAX_EPISODE_BYTES:
             raise DatasetError(
-                f"{self.path}: episode {index} would fill {size >> 30} GiB of memory; use it "
-                "through `prepare` at a smaller size."
+                f"{self.path}: episode {index} would fill {size >> 30} GiB of memory. Read it in "
+                "parts with Dataset.frames, or ingest it again with a smaller --max-side."
             )
         return np.stack(list(self.frames(index, name)))
 

@@ -8,6 +8,7 @@ processes that want the same one, such as those of torchrun, the first makes it 
 from __future__ import annotations
 
 import os
+import shutil
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict
@@ -19,7 +20,7 @@ from typing import Any, Literal
 import numpy as np
 from filelock import FileLock
 
-from armillary.core.errors import ConfigError, DatasetError
+from armillary.core.errors import ConfigError, DatasetError, StorageError
 from armillary.core.files import replacing_folder, storage_errors, write_json
 from armillary.core.hashing import file_sha256, json_sha256
 from armillary.core.progress import Progress, silent
@@ -38,6 +39,7 @@ from armillary.data.manifest import read_manifest
 from armillary.data.point_sampling import PointSampling, sampled
 from armillary.data.resize import Size, as_size, resized_lens
 
+_PIXEL_BYTES = {"rgb": 3, "depth": 2, "segmentation": 1}
 CHUNK_FRAMES = 256  # pictures held at once while decoding
 
 
@@ -69,7 +71,7 @@ def prepare(
 
     Raises:
         DatasetError: an episode is damaged (its name is in the sentence), or none is left.
-        StorageError: the disk is full or not writable.
+        StorageError: the disk has too little room, which is found out first, or is not writable.
     """
     shape = as_size(size)
     wanted = _wanted(dataset, episodes)
@@ -87,6 +89,9 @@ def prepare(
         about["points"] = {name: dataset.columns(name) for name in dataset.clouds}
     with _one_at_a_time(folder):
         if not _is_made(folder):
+            if damaged == "refuse":
+                _check_all(dataset, wanted)
+            _check_room(dataset, wanted, shape, folder)
             with replacing_folder(folder) as beside:
                 _fill(dataset, shape, points, wanted, beside, about, damaged, progress)
     return open_cache(folder)
@@ -187,7 +192,8 @@ def _fill(
         files: dict[str, NpyAppender] = {}
         for done, index in enumerate(wanted):
             try:
-                _check_hashes(dataset, index, hashes.get(index, {}))
+                if damaged == "skip":  # else all were checked before
+                    _check_hashes(dataset, index, hashes.get(index, {}))
                 lens, length = _append(dataset, index, size, points, folder, files, stack)
             except DatasetError as error:
                 if damaged == "refuse":
@@ -265,6 +271,27 @@ def _file(name: str, folder: Path, files: dict[str, NpyAppender], stack: ExitSta
             raise DatasetError(f"Two streams would share the file {file.name}; rename {name!r}.")
         files[name] = stack.enter_context(NpyAppender(file))
     return files[name]
+
+
+def _check_all(dataset: Dataset, wanted: Sequence[int]) -> None:
+    """Refuse a damaged dataset before anything of it is decoded."""
+    hashes = read_manifest(dataset.path) if dataset.is_ours else {}
+    for index in wanted:
+        _check_hashes(dataset, index, hashes.get(index, {}))
+
+
+def _check_room(dataset: Dataset, wanted: Sequence[int], size: Size, folder: Path) -> None:
+    """Refuse what the disk has no room for, by the pictures alone."""
+    pixels = sum(_PIXEL_BYTES[kind] for kind in dataset.cameras.values()) * size[0] * size[1]
+    needed = pixels * int(sum(dataset.lengths[index] for index in wanted))
+    with storage_errors(folder):
+        free = shutil.disk_usage(folder.parent).free
+    if needed > free:
+        raise StorageError(
+            f"{folder}: preparing {dataset.path} takes {needed / 1e9:.1f} GB, and the disk has "
+            f"{free / 1e9:.1f} GB left. Set ARMILLARY_CACHE to a folder with more room, or take "
+            "smaller pictures or fewer episodes."
+        )
 
 
 def _check_hashes(dataset: Dataset, index: int, hashes: dict[str, str]) -> None:

@@ -15,6 +15,7 @@ from jaxtyping import Float
 from armillary.core.errors import ConfigError
 
 MAX_SIDE = 4096
+LETTERBOX, CROP = FITS = ("letterbox", "crop")
 Size = tuple[int, int]
 
 
@@ -58,18 +59,35 @@ def within_side(shape: tuple[int, int], max_side: int | None) -> Size:
     return rows, columns
 
 
-def is_proportional(before: Size, after: Size) -> bool:
-    """Say whether a picture can be made smaller to a size without losing an edge (to a pixel)."""
-    return within_side(before, max(after)) == after
+def scaled_to_fit(before: Size, size: Size, fit: str) -> Size:
+    """Return the size to which a picture is scaled, in proportion, before ``placed``.
+
+    Args:
+        before: rows and columns of the picture.
+        size: rows and columns of the frame that it goes into.
+        fit: ``letterbox`` scales it to lie within the frame, ``crop`` to cover it.
+    """
+    ratios = size[0] / before[0], size[1] / before[1]
+    scale = min(ratios) if fit == LETTERBOX else max(ratios)
+    limit = min if fit == LETTERBOX else max
+    rows, columns = (
+        limit(target, max(1, round(side * scale)))
+        for side, target in zip(before, size, strict=True)
+    )
+    return rows, columns
 
 
-def covered(image: np.ndarray, size: Size) -> np.ndarray:
-    """Return a colour picture scaled in proportion to cover ``size``, cropped in the middle."""
-    scale = max(size[0] / image.shape[0], size[1] / image.shape[1])
-    rows, columns = (max(1, round(side * scale)) for side in image.shape[:2])
-    large = resized(image, (max(rows, size[0]), max(columns, size[1])), average=True)
-    top, left = (large.shape[0] - size[0]) // 2, (large.shape[1] - size[1]) // 2
-    return np.ascontiguousarray(large[top : top + size[0], left : left + size[1]])
+def placed(image: np.ndarray, size: Size) -> np.ndarray:
+    """Return a colour picture in the middle of ``size``: black bars added, or what is over cut."""
+    for axis, want in enumerate(size):
+        over = image.shape[axis] - want
+        if over > 0:
+            image = np.take(image, range(over // 2, over // 2 + want), axis=axis)
+        elif over < 0:
+            bars = [(0, 0)] * image.ndim
+            bars[axis] = (-over // 2, -over - -over // 2)
+            image = np.pad(image, bars)
+    return np.ascontiguousarray(image)
 
 
 def _nearest(before: int, after: int) -> np.ndarray:

@@ -184,12 +184,28 @@ class Converter:
         self._pixels = pixels
         self._scaler = VideoReformatter()
 
-    def __call__(self, frame: av.VideoFrame) -> np.ndarray:
-        """Return rgb uint8 [H W 3], depth uint16 [H W] or labels uint8 [H W]."""
+    def __call__(self, frame: av.VideoFrame, size: Sequence[int] | None = None) -> np.ndarray:
+        """Return rgb uint8 [H W 3], depth uint16 [H W] or labels uint8 [H W].
+
+        Args:
+            frame: as decoded.
+            size: rows and columns of the result, for colour; None keeps those of the frame. A
+                large frame is then never held in RGB.
+        """
         if self._pixels == PIXELS["depth"] and "12le" in frame.format.name:
             return _luma(frame)
         # threads=1: letting the scaler start threads for each small frame is 5-80 times slower.
-        return self._scaler.reformat(frame, format=self._pixels, threads=1).to_ndarray()
+        if size is None or tuple(size) == (frame.height, frame.width):
+            return self._scaler.reformat(frame, format=self._pixels, threads=1).to_ndarray()
+        smaller = size[0] <= frame.height
+        return self._scaler.reformat(
+            frame,
+            height=size[0],
+            width=size[1],
+            format=self._pixels,
+            interpolation="AREA" if smaller else "BICUBIC",
+            threads=1,
+        ).to_ndarray()
 
 
 def _luma(frame: av.VideoFrame) -> np.ndarray:
@@ -202,10 +218,22 @@ def _luma(frame: av.VideoFrame) -> np.ndarray:
 def opened(path: Path) -> Any:
     """Open a video file to read; what it tells in words may be in any encoding.
 
+    A file that names others, such as a playlist, cannot reach the network.
+
     Raises:
         av.error.FFmpegError: it is no video, or damaged.
+        FormatError: it is text, which FFmpeg would draw as a picture.
     """
-    return av.open(str(path), metadata_encoding="utf-8", metadata_errors="replace")
+    container = av.open(
+        str(path),
+        options={"protocol_whitelist": "file"},
+        metadata_encoding="utf-8",
+        metadata_errors="replace",
+    )
+    if container.format.name == "tty":
+        container.close()
+        raise FormatError(f"{path}: is text, not a video; give a video file or a folder of them.")
+    return container
 
 
 @contextmanager

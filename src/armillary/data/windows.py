@@ -65,7 +65,7 @@ class Windows:
             raise DatasetError(
                 f"No episode is long enough: a window needs {(length - 1) * stride + 1} steps, the "
                 f"longest of {len(chosen)} episodes has {cache.lengths[chosen].max(initial=0)}. "
-                "Take shorter clips (--clip-length, --model.frame-skip) or longer recordings."
+                "Take a shorter length, a smaller stride or longer recordings."
             )
 
     def __len__(self) -> int:

@@ -2,7 +2,8 @@
 
     model.safetensors       weights
     normalizer.safetensors  the scales it was trained with
-    config.json             {"architecture": a name of ``ARCHITECTURES``, "config": its arguments}
+    config.json             {"architecture": a name of ``ARCHITECTURES``, "config": its arguments,
+                             "step_s": seconds of a model step, where known}
     README.md               model card
     prior.safetensors       a goal prior, where one was trained (``models/prior_file.py``)
 
@@ -60,7 +61,8 @@ def save_model(model: JEPA, path: Path, card: str = "") -> None:
             },
         )
         config = {"architecture": "jepa", "config": dataclasses.asdict(model.config)}
-        write_json(beside / "config.json", config)
+        step = {} if model.step_s is None else {"step_s": model.step_s}
+        write_json(beside / "config.json", config | step)
         (beside / "README.md").write_text(card or "# A world model trained with armillary\n")
 
 
@@ -88,6 +90,7 @@ def load_model(path: Path) -> JEPA:
     state |= {_NORMALIZER + name: value for name, value in loaded_scales.items()}
     model = untrained(config, 0)  # and not JEPA(config), which would draw from the global state
     model.load_state_dict(state)
+    model.step_s = _read_step(path / "config.json")
     return model.eval()
 
 
@@ -191,6 +194,15 @@ def _read_config(path: Path) -> JEPAConfig:
             f"{path}: unknown architecture {name!r}; known: {', '.join(ARCHITECTURES)}."
         )
     return config_from_dict(ARCHITECTURES[name][1], document.get("config"), f"{path}: config")
+
+
+def _read_step(path: Path) -> float | None:
+    step_s = read_json(path).get("step_s")
+    if step_s is None:
+        return None
+    if isinstance(step_s, bool) or not isinstance(step_s, int | float) or not 0 < step_s < 1e9:
+        raise CheckpointError(f"{path}: step_s must be seconds above 0, got {step_s!r}.")
+    return float(step_s)
 
 
 def _expected(config: JEPAConfig, path: Path) -> dict[str, Tensor]:

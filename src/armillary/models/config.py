@@ -62,7 +62,8 @@ class JEPAConfig:
         encoder: shape of the encoder.
         predictor: shape of the predictor.
         point_stride: every how many pixels depth becomes a point of a point map.
-        frame_skip: world steps per model step; actions in between are concatenated.
+        frame_skip: world steps per model step; actions in between are concatenated. 0 leaves it
+            to training, which takes half a second of the data.
         action_width: A of one model step; 0 for plain video.
         proprio_width: Q; 0 without proprioception.
         optional_sensors: those of ``sensors`` that a batch may lack, and that training leaves out
@@ -110,9 +111,9 @@ class JEPAConfig:
 
     def _check_sizes(self) -> None:
         stride = self.point_stride
-        if self.frame_skip < 1 or stride < 1 or self.encoder.patch % stride:
+        if self.frame_skip < 0 or stride < 1 or self.encoder.patch % stride:
             raise ConfigError(
-                "model.frame_skip must be at least 1 and model.point_stride must divide "
+                "model.frame_skip must be at least 0 and model.point_stride must divide "
                 f"encoder.patch, got {self.frame_skip}, {stride}, {self.encoder.patch}."
             )
         if min(self.action_width, self.proprio_width, self.cloud_features) < 0:

@@ -13,7 +13,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from armillary.core.errors import ShapeError
+from armillary.core.errors import ConfigError, ShapeError
 from armillary.core.values import Batch, Latent
 from armillary.models.config import STREAMS_OF, JEPAConfig
 from armillary.models.encoder import Encoder
@@ -29,13 +29,22 @@ class JEPA(nn.Module):
 
     Args:
         config: its shape.
+
+    Attributes:
+        step_s: seconds of a model step in the data that it learned from; None where unknown.
+
+    Raises:
+        ConfigError: ``config.frame_skip`` is 0.
     """
 
     grid: Tensor
 
     def __init__(self, config: JEPAConfig) -> None:
         super().__init__()
+        if config.frame_skip < 1:
+            raise ConfigError("A model needs model.frame_skip of at least 1; only a recipe has 0.")
         self.config = config
+        self.step_s: float | None = None
         self.tokenizers = Senses(config)
         self.encoder = Encoder(config.encoder, config.on_grid, config.loose)
         self.predictor = Predictor(config.predictor, config.latent_width, config.action_width)

@@ -74,7 +74,7 @@ def load_prior(folder: Path, model: JEPA | None = None) -> GoalPrior | None:
     config = config_from_dict(PRIORS[name][1], about.get("config"), f"{path}: config")
     if about.get("model_sha256") != _model_sha256(folder) or _differs(config, model):
         raise CheckpointError(
-            f"{path}: was trained on the latents of another model; train one for this model with: "
+            f"{path}: was trained for another model. Train one for this model with: "
             f"armillary prior {folder} DATASET"
         )
     state = read_tensors(path, _expected(config, path))
@@ -90,13 +90,13 @@ def _about(path: Path) -> dict[str, Any]:
     except (SafetensorError, OSError, ValueError, RecursionError) as error:
         raise CheckpointError(f"{path}: not a goal prior's safetensors file ({error}).") from error
     if not isinstance(about, dict):
-        raise CheckpointError(f"{path}: does not say what it is; it is not a goal prior.")
+        raise CheckpointError(f"{path}: has no description of its content; it is not a goal prior.")
     return about
 
 
 def _model_sha256(folder: Path) -> str:
     if not (folder / _MODEL_FILE).is_file():
-        raise CheckpointError(f"{folder}: holds no {_MODEL_FILE}; a model folder was expected.")
+        raise CheckpointError(f"{folder}: contains no {_MODEL_FILE}; a model folder was expected.")
     return file_sha256(folder / _MODEL_FILE)
 
 
@@ -117,5 +117,5 @@ def _expected(config: GoalPriorConfig, path: Path) -> dict[str, torch.Size]:
         raise CheckpointError(f"{path}: no prior has this configuration ({reason}).") from error
     count = sum(tensor.numel() for tensor in state.values())
     if count > _MAX_PARAMETERS:
-        raise CheckpointError(f"{path}: {count:,} parameters are configured; refused as too many.")
+        raise CheckpointError(f"{path}: asks for {count:,} parameters, which are too many.")
     return {name: tensor.shape for name, tensor in state.items()}

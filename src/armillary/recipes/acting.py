@@ -229,19 +229,18 @@ def actor_spec(folder: Path, config: ActConfig) -> ModelSpec | PriorSpec:
     if config.planner == NO_PLANNER:
         if not config.prior:
             raise ConfigError(
-                "Without a planner the goal prior acts, which was not asked for: add --prior, or "
-                "choose a planner."
+                "--planner none needs --prior, as the goal-conditioned policy acts then. Add "
+                "--prior, or choose a planner."
             )
         if unused := [name for name in _OF_PLANNING if getattr(config, name) != _default(name)]:
             raise ConfigError(
-                f"Without a planner nothing is planned, so {', '.join(unused)} would mean nothing; "
-                "leave them out, or choose a planner."
+                f"Without a planner, {', '.join(unused)} has no effect. Leave it out, or choose a "
+                "planner."
             )
         return PriorSpec(folder, config.executed)
     if config.executed is not None:
         raise ConfigError(
-            "executed counts world steps of what the prior means to do; a planner's are counted "
-            "in model steps, by replan."
+            "--executed is for --planner none. With a planner, use --replan, in model steps."
         )
     if config.planner not in PLANNERS:
         raise unknown_name("planner", config.planner, [*PLANNERS, NO_PLANNER])
@@ -342,8 +341,8 @@ def _check_fit(make: PolicyFactory, factory: WorldFactory) -> Mapping[str, Any]:
         world.close()
     if missing:
         raise ShapeError(
-            f"The policy sees {', '.join(sorted(missing))}, which {world.spec.name} does not show; "
-            f"it has {', '.join(world.spec.sensors)}."
+            f"The policy needs {', '.join(sorted(missing))}, which {world.spec.name} does not "
+            f"have. It has {', '.join(world.spec.sensors)}."
         )
     return world.spec.extra.get("evaluation", {})
 
@@ -353,8 +352,8 @@ def _claim(out: Path, manifest: Manifest) -> None:
     path = out / "manifest.json"
     if path.is_file() and load_manifest(path).sha256 != manifest.sha256:
         raise ConfigError(
-            f"{out}: holds an evaluation with another manifest (world, task, episodes or seed); "
-            "choose another folder with --out or remove it."
+            f"{out}: contains an evaluation with another world, task, number of episodes or seed. "
+            "Choose another --out, or remove it."
         )
     manifest.save(path)
 

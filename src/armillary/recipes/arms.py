@@ -138,8 +138,8 @@ def _of_size(model: JEPAConfig, wanted: int, action_width: int) -> JEPAConfig:
     nearest = min((low, high), key=lambda hidden: abs(count(hidden) - wanted))
     if abs(count(nearest) - wanted) > TOLERANCE * wanted:
         raise ConfigError(
-            f"A model that sees {', '.join(model.sensors)} cannot have {wanted:,} parameters up to "
-            f"{TOLERANCE:.0%}; the nearest has {count(nearest):,}. Take a larger base."
+            f"A model with {', '.join(model.sensors)} cannot have {wanted:,} parameters within "
+            f"{TOLERANCE:.0%}; the nearest has {count(nearest):,}. Use a larger base."
         )
     return sized(nearest)
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -16,16 +16,29 @@ import numpy as np
 
 from armillary.comprehension import calibrate, probe_suite, surprise
 from armillary.core.errors import DatasetError, FormatError, unknown_name
-from armillary.core.files import write_json
+from armillary.core.files import read_json, write_json
 from armillary.core.progress import Progress, silent
 from armillary.core.values import Batch, Episode
-from armillary.data import Cache, Dataset, Windows, ingest, open_dataset, split_episodes
+from armillary.data import (
+    Cache,
+    Dataset,
+    IngestOptions,
+    Windows,
+    ingest,
+    layout,
+    open_dataset,
+    prepare,
+    split_episodes,
+)
 from armillary.models import JEPA, untrained
-from armillary.recipes.finding import loaded
-from armillary.recipes.recipe import point_sampling, prepared
+from armillary.recipes.finding import find_model, loaded
+from armillary.recipes.recipe import RUN_DATA, point_sampling, prepared
+from armillary.recipes.surprise_page import write_surprise_page
 
 _CALIBRATION_CLIPS = 64
 _CALIBRATION_LENGTH = 20
+# how far a model step may be off in time
+_RATE_TOLERANCE = 0.05
 
 
 @dataclass(frozen=True)
@@ -50,7 +63,7 @@ class SurpriseOfClip:
 
 
 def probe_model(
-    model: str | Path | JEPA,
+    model: str | os.PathLike[str] | JEPA,
     dataset: str | Path | Dataset,
     targets: Sequence[str] = (),
     progress: Progress = silent,
@@ -82,41 +95,47 @@ def probe_model(
 
 
 def surprise_clip(
-    model: str | Path | JEPA,
+    model: str | os.PathLike[str] | JEPA,
     clip: str | Path | Episode,
     out: Path | None = None,
     normal: str | Path | Dataset | None = None,
     progress: Progress = silent,
 ) -> SurpriseOfClip:
-    """Measure a model's surprise over one clip.
+    """Measure a model's surprise over one clip, in steps as long as those that it learned.
 
     Args:
         model: model folder, run folder, Hub id or a loaded model.
         clip: a video file, ``DATASET:EPISODE``, or an episode.
-        out: folder for ``surprise.json``; None writes nothing.
+        out: folder for ``surprise.json`` and its page ``surprise.html``; None writes nothing.
         normal: dataset of normal life to calibrate on; None takes the other episodes of the
-            clip's dataset, and for a video file the clip itself.
+            clip's dataset, and for a video file the clip itself, if it is long enough.
         progress: told while videos are decoded.
 
     Raises:
         CheckpointError: not a model.
         FormatError: neither a video file nor a dataset and an episode of it.
-        DatasetError: the dataset is damaged or lacks the episode.
+        DatasetError: the dataset is damaged or lacks the episode, the clip is too short, or its
+            steps do not fit the model's.
         ShapeError: the model needs streams that the clip does not have.
     """
-    network = loaded(model)
-    cache, position = clip_cache(clip, network, progress)
-    clip_seen = whole_episode(network, cache, position)
+    network, named = loaded(model), clip.source if isinstance(clip, Episode) else str(clip)
+    step_s = step_of(model, network)
+    cache, position = clip_cache(clip, network, step_s, progress)
+    stride = stride_of(network, step_s, cache, named)
+    clip_seen = whole_episode(network, cache, position, stride)
+    _check_steps(named, clip_seen, stride / cache.fps)
     others = np.delete(np.arange(cache.num_episodes), position)
     if normal is not None:
         calm, said = prepared(open_dataset(normal), network.config, progress), os.fspath(normal)
-        life = _normal_clips(network, calm, np.arange(calm.num_episodes))
+        calm_stride = stride_of(network, step_s, calm, said)
+        life = _normal_clips(calm, np.arange(calm.num_episodes), calm_stride)
     elif len(others):
-        life, said = _normal_clips(network, cache, others), f"{len(others)} other episodes"
+        life, said = _normal_clips(cache, others, stride), f"{len(others)} other episodes"
     else:
+        _check_calibration(named, clip_seen, stride / cache.fps, network, model)
         life, said = clip_seen, "the clip itself"
     trace = surprise(network, calibrate(network, life), clip_seen)
-    step_s = network.config.frame_skip / cache.fps
+    step_s = stride / cache.fps
     found = SurpriseOfClip(
         time_s=[(step + 1) * step_s for step in range(trace.values.shape[1])],
         surprise=trace.values[0].tolist(),
@@ -126,9 +145,9 @@ def surprise_clip(
         normal=said,
     )
     if out is not None:
-        named = clip.source if isinstance(clip, Episode) else str(clip)
         called = repr(model) if isinstance(model, JEPA) else os.fspath(model)
         write_json(out / "surprise.json", {"clip": named, "model": called, **vars(found)})
+        write_surprise_page(found, named, called, step_s, out / "surprise.html")
     return found
 
 
@@ -151,27 +170,37 @@ def _untrained_twin(model: JEPA, seed: int) -> JEPA:
 
 
 def clip_cache(
-    clip: str | Path | Episode, model: JEPA, progress: Progress = silent
+    clip: str | Path | Episode,
+    model: JEPA,
+    step_s: float | None = None,
+    progress: Progress = silent,
 ) -> tuple[Cache, int]:
     """Return a cache that holds a clip as the model sees it, and the clip's position there.
+
+    A video file is brought to the rate of the data that the model learned from, by time.
 
     Args:
         clip: a video file, ``DATASET:EPISODE``, or an episode.
         model: whose picture size it gets.
+        step_s: seconds of a model step; None where they are unknown.
         progress: told while videos are decoded.
 
     Raises:
         FormatError: neither a video file nor a dataset and an episode of it.
         DatasetError: the dataset is damaged or lacks the episode.
     """
+    size = model.config.encoder.image_size
     if isinstance(clip, Episode):
-        points = point_sampling(model.config)
-        return Cache.from_episodes([clip], model.config.encoder.image_size, points=points), 0
+        return Cache.from_episodes([clip], size, points=point_sampling(model.config)), 0
     if Path(clip).is_file():
+        fps = model.config.frame_skip / step_s if step_s else None
         with TemporaryDirectory() as scratch:
-            ingest(Path(clip), Path(scratch) / "clip", progress=progress)
-            episode = open_dataset(Path(scratch) / "clip").read(0)
-        return Cache.from_episodes([episode], model.config.encoder.image_size), 0
+            options = IngestOptions(fps=fps)
+            ingest(Path(clip), Path(scratch) / "clip", progress=progress, options=options)
+            cache = prepare(open_dataset(Path(scratch) / "clip"), size, Path(scratch) / "cache")
+            # the files go, so what is mapped into memory is copied; it is small now
+            arrays = {name: np.array(rows) for name, rows in cache.arrays.items()}
+        return replace(cache, arrays=arrays), 0
     folder, _, number = str(clip).rpartition(":")
     if not folder or not number.isdecimal():
         raise FormatError(
@@ -182,15 +211,88 @@ def clip_cache(
     return prepared(dataset, model.config, progress), int(number)
 
 
-def whole_episode(model: JEPA, cache: Cache, position: int) -> Batch:
-    """Return a whole episode as one clip of model steps."""
-    stride = model.config.frame_skip
+def step_of(model: str | os.PathLike[str] | JEPA, network: JEPA) -> float | None:
+    """Return the seconds of a model step, from the model or the dataset of its run."""
+    if network.step_s or isinstance(model, JEPA):
+        return network.step_s
+    dataset = _learned_from(model)
+    return None if dataset is None else network.config.frame_skip / open_dataset(dataset).fps
+
+
+def _learned_from(model: str | os.PathLike[str] | JEPA) -> Path | None:
+    """Return the dataset that a model was trained on, if it is known and still there."""
+    if isinstance(model, JEPA):
+        return None
+    file = find_model(model).parent / RUN_DATA
+    known = read_json(file) if file.is_file() else {}
+    dataset = known.get("dataset") if isinstance(known, dict) else None
+    there = isinstance(dataset, str) and dataset and (Path(dataset) / layout.INFO).is_file()
+    return Path(dataset) if there and isinstance(dataset, str) else None
+
+
+def stride_of(model: JEPA, step_s: float | None, cache: Cache, where: str) -> int:
+    """Return how many recorded steps are one model step, by time where that is known.
+
+    Raises:
+        DatasetError: no whole number is, or the recording has actions at another rate.
+    """
+    skip = model.config.frame_skip
+    if step_s is None:
+        return skip
+    wanted = step_s * cache.fps
+    stride = max(1, round(wanted))
+    if abs(stride - wanted) > _RATE_TOLERANCE * wanted or (stride != skip and cache.action_width):
+        raise DatasetError(
+            f"{where}: has {cache.fps:g} steps per second, the model learned from "
+            f"{skip / step_s:g}. Ingest or record it again at that rate (--fps {skip / step_s:g} "
+            "for videos)."
+        )
+    return stride
+
+
+def _check_steps(clip: str, seen: Batch, step_s: float) -> None:
+    steps = seen.valid.shape[1]
+    if steps < 2:
+        raise DatasetError(
+            f"{clip}: is shorter than two steps of the model, which are {step_s:.3g} s apart. Give "
+            f"a clip of more than {step_s:.3g} s."
+        )
+
+
+def _check_calibration(
+    clip: str, seen: Batch, step_s: float, network: JEPA, model: str | os.PathLike[str] | JEPA
+) -> None:
+    """Refuse a clip from which its own normal life cannot be told.
+
+    A covariance of fewer steps than twice its dimensions is mostly chance.
+    """
+    steps, needed = seen.valid.shape[1] - 1, 2 * network.config.latent_width
+    if steps >= needed:
+        return
+    known = _learned_from(model)
+    example = f", e.g. the one that the model learned from ({known})" if known else ""
+    raise DatasetError(
+        f"{clip}: has {steps} model steps ({steps * step_s:.1f} s); to say what is normal from the "
+        f"clip alone takes {needed} ({needed * step_s:.0f} s). Pass --normal with a dataset of "
+        f"normal recordings{example}."
+    )
+
+
+def whole_episode(model: JEPA, cache: Cache, position: int, stride: int = 0) -> Batch:
+    """Return a whole episode as one clip of model steps.
+
+    Args:
+        model: whose frame skip is taken.
+        cache: prepared episodes.
+        position: of the episode.
+        stride: recorded steps of a model step; 0 takes the model's frame skip.
+    """
+    stride = stride or model.config.frame_skip
     length = 1 + (int(cache.lengths[position]) - 1) // stride
     return Windows(cache, np.array([position]), length, stride).gather(np.zeros(1, np.int64))
 
 
-def _normal_clips(model: JEPA, cache: Cache, episodes: np.ndarray) -> Batch:
-    stride = model.config.frame_skip
+def _normal_clips(cache: Cache, episodes: np.ndarray, stride: int) -> Batch:
     longest = 1 + (int(cache.lengths[episodes].max()) - 1) // stride
     windows = Windows(cache, episodes, min(_CALIBRATION_LENGTH, longest), stride)
     count = min(_CALIBRATION_CLIPS, len(windows))

@@ -29,7 +29,7 @@ def ask_people(out: Path, each: int = 2, seed: int = 0) -> Path:
         StorageError: not writable.
     """
     if not 1 <= each <= 48:
-        raise ConfigError(f"A person gets 1 to 48 pairs of each concept, got {each}.")
+        raise ConfigError(f"The page has 1 to 48 pairs per concept, got {each}.")
     rng = generator("asking people", seed)
     questions = []
     # how the camera is moved cannot be seen, so a person cannot be asked about ``spatial``

@@ -25,7 +25,9 @@ def claim(file: Path, settings: Any, what: str, made: bool = False) -> None:
     """
     key = json_sha256(settings)
     if (read_json(file) != key) if file.is_file() else made:
-        raise ConfigError(f"{file.parent}: holds {what} of other settings; choose another --out.")
+        raise ConfigError(
+            f"{file.parent}: contains {what} with other settings; choose another --out."
+        )
     with storage_errors(file.parent):
         file.parent.mkdir(parents=True, exist_ok=True)
     write_json(file, key)

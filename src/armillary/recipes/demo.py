@@ -116,11 +116,11 @@ def _claim(out: Path, say: Say) -> None:
     with storage_errors(out):
         if (out / _MARKER).is_file():
             made = read_json(out / _MARKER).get("date", "unknown date")
-            say(f"{out}: holds the demo of {made}; it is replaced, nothing of it is reused.")
+            say(f"{out}: the demo of {made} is replaced.")
             shutil.rmtree(out)
         elif out.exists() and (not out.is_dir() or any(out.iterdir())):
             raise ConfigError(
-                f"{out}: holds something that is not a demo; choose another --out or empty it."
+                f"{out}: contains something that is not a demo. Choose another --out, or empty it."
             )
         out.mkdir(parents=True, exist_ok=True)
     write_json(out / _MARKER, {"date": date()})

@@ -20,7 +20,6 @@ class DemoConfig:
         act: how it is evaluated on reaching a goal picture.
         push_episodes: episodes of pushing an object to its place in the goal picture.
         teleports: clips with an impossible step.
-        decoder_steps: training of the decoder for the eyes.
         seed: names everything.
     """
 
@@ -30,7 +29,6 @@ class DemoConfig:
     act: ActConfig = field(default_factory=lambda: ActConfig(episodes=100, replan=1))
     push_episodes: int = 16
     teleports: int = 100
-    decoder_steps: int = 400
     seed: int = 0
 
 
@@ -43,5 +41,4 @@ def quick(config: DemoConfig) -> DemoConfig:
         act=replace(config.act, episodes=6),
         push_episodes=4,
         teleports=10,
-        decoder_steps=120,
     )

@@ -1,4 +1,4 @@
-"""Pictures of a demo: contact sheet, curves, what was foreseen, and a plan drawn over the scene."""
+"""Pictures of a demo: contact sheet, curves, and plans drawn over the scene."""
 
 from __future__ import annotations
 
@@ -7,22 +7,20 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from jaxtyping import Float32, Float64
 
 from armillary.control import ModelSpec, WorldFactory
 from armillary.core.rng import generator
-from armillary.data import Cache, Windows
-from armillary.models import JEPA
-from armillary.models.decoder import Decoder
-from armillary.report import Chart, ContactSheet, Curve, PlanView, RolloutStrip, smoothed
+from armillary.data import Cache
+from armillary.report import Chart, ContactSheet, Curve, PlanView, smoothed
 from armillary.training import read_log
 
 _CONTACT = 12
-_AHEAD = (1, 2, 4, 6, 8, 10, 12)
-_PUSHER_HEIGHT_M = 0.035
+PUSHER_HEIGHT_M = 0.035
 _TERMS = {
     "train/rollout": "rollout",
     "train/inverse_dynamics": "inverse dynamics",
-    "train/bird_view": "view from above",
+    "train/bird_view": "top view",
     "train/variance": "variance",
 }
 
@@ -42,7 +40,7 @@ def contact_sheet(cache: Cache) -> ContactSheet:
 
 
 def training_charts(run: Path) -> tuple[Chart, ...]:
-    """Return curves of the losses and of how much the latent says, from the run's log."""
+    """Return curves of the losses and of the latent's effective rank, from the run's log."""
     log = read_log(run / "log.jsonl")
     losses = tuple(
         curve for name, label in _TERMS.items() if (curve := _curve(log, name, label)) is not None
@@ -50,77 +48,85 @@ def training_charts(run: Path) -> tuple[Chart, ...]:
     rank = _curve(log, "latent/effective_rank", "effective rank")
     charts = [Chart("Loss terms, unweighted", losses, y_label="loss", log_y=True)]
     if rank is not None:
-        charts.append(Chart("Dimensions that the latent uses", (rank,), y_label="of its width"))
+        charts.append(Chart("Effective rank of the latent", (rank,), y_label="dimensions"))
     return tuple(charts)
 
 
-@torch.no_grad()
-def rollout_strip(model: JEPA, decoder: Decoder, cache: Cache, episode: int) -> RolloutStrip:
-    """Foresee a held-out episode from its first frame and its actions, and draw both."""
-    length = int(min(cache.lengths[episode], max(_AHEAD) + 1))
-    clip = Windows(cache, np.array([episode]), length).gather(np.zeros(1, np.int64))
-    latent = model.encode(clip)
-    first = type(latent)(latent.tokens[:, :1], None)
-    assert clip.actions is not None
-    foreseen = model.rollout(first, clip.actions[:, None])[0, 0].flatten(1)
-    steps = [step for step in _AHEAD if step < length]
-    pictures = decoder.pictures(foreseen)
-    rgb = clip.streams["rgb"][0]
-    return RolloutStrip(
-        labels=tuple(f"+{step / cache.fps:.1f} s" for step in steps),
-        came=tuple(rgb[step].numpy() for step in steps),
-        foreseen=tuple(pictures[step - 1].numpy() for step in steps),
-        caption="Held-out episode: what the camera saw, and what was foreseen from the first "
-        "frame and the actions alone, drawn by a small decoder trained on frozen latents.",
-    )
-
-
 @dataclass(frozen=True)
-class _Lens:
-    """A camera of the tabletop, to draw places of the world on its picture."""
+class Lens:
+    """A camera, to draw places of the world on its picture.
+
+    Attributes:
+        intrinsics: K [3 3], pixels.
+        world_from_camera: [4 4], metres.
+    """
 
     intrinsics: np.ndarray
     world_from_camera: np.ndarray
 
-    def pixels(self, places_xy: np.ndarray) -> np.ndarray:
-        """Return (column, row) of places at half the pusher's height: [K 2]."""
-        height = np.full((len(places_xy), 1), _PUSHER_HEIGHT_M)
+    def pixels(
+        self, places_xy: Float64[np.ndarray, "K 2"], height_m: float
+    ) -> Float64[np.ndarray, "K 2"]:
+        """Return (column, row) of places at one height above the table."""
+        height = np.full((len(places_xy), 1), height_m)
         world = np.concatenate([places_xy, height, np.ones_like(height)], 1)
         camera = world @ np.linalg.inv(self.world_from_camera).T
         image = camera[:, :3] @ self.intrinsics.T
-        return image[:, :2] / image[:, 2:]
+        return (image[:, :2] / image[:, 2:]).astype(np.float64)
 
 
 @torch.no_grad()
 def plan_view(model_folder: Path, spec: ModelSpec, seed: int, steps: int) -> PlanView:
-    """Act one episode and draw the first plan and the way that was then taken."""
+    """Act one episode, and return each plan beside the path that was taken."""
     world = WorldFactory("tabletop", {"image_size": 64})()
     try:
         observation = world.reset(seed)
         goal = world.draw_goal("reach", generator("demo.plan", seed))
         policy = spec(world.spec)
-        seen = observation.streams
-        lens = _Lens(seen["intrinsics"], seen["world_from_camera"])
+        first = observation.streams
         state = policy.init(goal.observation.only(policy.observes), seed)
-        places, plan = [world.truth()["pusher_xy"]], None
+        frames, places, plans = [first["rgb"]], [world.truth()["pusher_xy"]], []
         for _ in range(steps):
             action, state = policy.act(observation.only(policy.observes), state)
-            plan = state.plan.numpy() if plan is None else plan
+            plans.append(_expected(places[-1], state.plan.numpy(), world.spec.step_s))
             observation = world.step(action)
+            frames.append(observation.streams["rgb"])
             places.append(world.truth()["pusher_xy"])
-        assert plan is not None
-        expected = places[0] + np.concatenate([np.zeros((1, 2)), np.cumsum(plan, 0)])
-        expected = places[0] + (expected - places[0]) * world.spec.step_s
-        return PlanView(
-            scene=seen["rgb"],
-            goal=goal.observation.streams["rgb"],
-            plan_px=lens.pixels(expected).astype(np.float64),
-            taken_px=lens.pixels(np.array(places)).astype(np.float64),
-            goal_px=tuple(lens.pixels(goal.truth["pusher_xy"][None])[0].tolist()),
-            caption="The first plan, and the way that was then taken while replanning.",
-        )
+        step_s = world.spec.step_s
     finally:
         world.close()
+    lens = Lens(first["intrinsics"], first["world_from_camera"])
+    target = np.asarray(goal.truth["pusher_xy"], np.float64)
+    nothing = np.zeros((0, 2))
+    return PlanView(
+        frames=np.stack(frames),
+        time_s=np.arange(steps + 1) * step_s,
+        goal=goal.observation.streams["rgb"],
+        plans_px=(*(lens.pixels(plan, PUSHER_HEIGHT_M) for plan in plans), nothing),
+        taken_px=lens.pixels(np.array(places, np.float64), PUSHER_HEIGHT_M),
+        goal_px=tuple(lens.pixels(target[None], PUSHER_HEIGHT_M)[0].tolist()),
+        distance=_distances(plans[0], np.array(places), target, step_s),
+        caption=f"Episode with seed {seed}: the model plans anew at every step. The goal is the "
+        "small picture.",
+    )
+
+
+def _expected(
+    start: np.ndarray, plan: Float32[np.ndarray, "L 2"], step_s: float
+) -> Float64[np.ndarray, "K 2"]:
+    """Return the places that velocities lead to, from where the pusher is."""
+    moves = np.concatenate([np.zeros((1, 2)), np.cumsum(plan, 0, dtype=np.float64)])
+    return np.asarray(start, np.float64) + moves * step_s
+
+
+def _distances(
+    plan: np.ndarray, taken: np.ndarray, target: Float64[np.ndarray, " 2"], step_s: float
+) -> Chart:
+    curves = [
+        Curve(name, np.arange(len(way)) * step_s, 100 * np.linalg.norm(way - target, axis=1))
+        for name, way in (("first plan", plan), ("what happened", taken))
+    ]
+    return Chart("Distance to the goal", tuple(curves), "time, s", "cm")
 
 
 def _curve(log: list[dict], name: str, label: str) -> Curve | None:

@@ -1,4 +1,4 @@
-"""Finding: the model that a person means, as a folder on this machine."""
+"""Finding: the model folder for a path or a Hub id."""
 
 from __future__ import annotations
 
@@ -42,23 +42,38 @@ def find_model(name: str | os.PathLike[str]) -> Path:
         return path
     if (path / "model" / "config.json").is_file():
         return path / "model"
-    if path.exists() or not _HUB_ID.fullmatch(str(name)):
+    if path.exists():
         raise CheckpointError(
-            f"{name}: a model folder (with config.json and model.safetensors) or a run folder was "
-            "expected; train one with: armillary train RECIPE --data DATASET --out RUN"
+            f"{name}: a model folder (config.json and model.safetensors) or a run folder was "
+            "expected. Train one with: armillary train RECIPE --data DATASET --out RUN"
+        )
+    if not _HUB_ID.fullmatch(str(name)):
+        raise CheckpointError(
+            f"{name}: there is no folder {name} here; a model folder, a run folder or a Hub id "
+            "(owner/name) was expected."
         )
     return _from_hub(str(name))
 
 
 def _from_hub(repository: str) -> Path:
     from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
+    from huggingface_hub.errors import (
+        HfHubHTTPError,
+        HFValidationError,
+        LocalEntryNotFoundError,
+        RepositoryNotFoundError,
+    )
 
     try:
         return Path(snapshot_download(repository, allow_patterns=list(_FILES)))
-    except (HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, OSError) as error:
-        offline = " (HF_HUB_OFFLINE is set)" if os.environ.get("HF_HUB_OFFLINE") else ""
-        raise CheckpointError(
-            f"{repository}: there is no such folder here, and it could not be had from the Hub"
-            f"{offline}: {type(error).__name__}."
-        ) from error
+    except (RepositoryNotFoundError, HFValidationError) as error:
+        why = f"the Hub has no repository {repository}"
+        raise _not_found(repository, why) from error
+    except (HfHubHTTPError, LocalEntryNotFoundError, OSError) as error:
+        offline = os.environ.get("HF_HUB_OFFLINE")
+        why = "HF_HUB_OFFLINE forbids asking the Hub" if offline else "the Hub cannot be reached"
+        raise _not_found(repository, why) from error
+
+
+def _not_found(repository: str, why: str) -> CheckpointError:
+    return CheckpointError(f"{repository}: there is no folder {repository} here, and {why}.")

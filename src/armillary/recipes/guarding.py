@@ -239,8 +239,8 @@ def _claim(path: Path, manifest: Manifest) -> None:
     """Write a manifest, unless the folder belongs to another study."""
     if path.is_file() and load_manifest(path).sha256 != manifest.sha256:
         raise ConfigError(
-            f"{path.parent}: holds episodes of another study (world, task, episodes or seed); "
-            "choose another folder with --out or remove it."
+            f"{path.parent}: contains a study with another world, task, number of episodes or "
+            "seed. Choose another --out, or remove it."
         )
     manifest.save(path)
 

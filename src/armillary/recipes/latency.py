@@ -116,7 +116,9 @@ def latency_study(
         ArmillaryError: as ``act``.
     """
     if not settings or set(settings) & set(_FLOORS):
-        raise ConfigError(f"Settings need names other than {', '.join(_FLOORS)}, at least one.")
+        raise ConfigError(
+            f"At least one setting is needed, with a name other than {', '.join(_FLOORS)}."
+        )
     config = config or ActConfig()
     origin = provenance(command, 1)
     specs = {name: model_spec(find_model(s.model), s.config) for name, s in settings.items()}

@@ -118,8 +118,7 @@ def train_with_prior(
     settings = [asdict(recipe), asdict(config), *recorded]
     claim(run / "settings.json", settings, "a model", made=(run / "run.json").is_file())
     if not (run / "model").is_dir():
-        with bars("training") as progress:
-            train_recipe(recipe, data, run, (run / "run.json").is_file(), progress)
+        train_recipe(recipe, data, run, (run / "run.json").is_file(), bars)
     if not (run / "model" / PRIOR_FILE).is_file():
         with bars("learning the way") as progress:
             add_prior(run, data, config, progress)
@@ -172,7 +171,7 @@ def _streams(config: JEPAConfig, cache: Cache) -> tuple[str, ...]:
     width = fitted(recipe, cache).model.action_width
     if width not in (0, config.action_width):
         raise ShapeError(
-            f"The model takes actions of width {config.action_width}, the data have {width} per "
-            "model step; use recordings of the world that it was trained in."
+            f"The model takes {config.action_width} action numbers per model step, and the data "
+            f"have {width}. Use recordings of the world that it was trained in."
         )
     return needed_streams(recipe)

@@ -31,9 +31,11 @@ from armillary.core.hashing import file_sha256
 from armillary.core.progress import Progress, silent
 from armillary.core.protocols import WorldModel
 from armillary.core.values import Batch, Latent
-from armillary.data import Cache, ingest, open_dataset, prepare
+from armillary.data import Cache, IngestOptions, ingest, open_dataset, prepare
+from armillary.data.resize import MAX_SIDE
 from armillary.models import JEPA, EncoderConfig, JEPAConfig, load_model, untrained
 from armillary.objectives import diagnose_collapse
+from armillary.recipes.clips import at_rate
 from armillary.recipes.recipe import Recipe, fitted
 from armillary.recipes.splice import SplicedWindows
 from armillary.recipes.video import video
@@ -126,8 +128,10 @@ def real_video(
         ConfigError: a horizon that is not a whole number of steps, or ``out`` is in use.
     """
     config = config or RealVideoConfig()
-    ingest(source, out / "dataset", "video", progress)
+    own_size = IngestOptions(max_side=MAX_SIDE)
+    ingest(source, out / "dataset", "video", progress, own_size)
     dataset = open_dataset(out / "dataset")
+    config = replace(config, recipe=at_rate(config.recipe, dataset.fps))
     size = config.recipe.model.encoder.image_size
     cache = prepare(dataset, size, out / "cache", progress)
     cut = round(config.learn_share * cache.num_frames)

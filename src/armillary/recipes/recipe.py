@@ -1,31 +1,29 @@
-"""Recipe: everything that decides a model but the data, as one frozen value.
+"""Train a recipe on a dataset: check, prepare, split by episode, learn.
 
 A recipe is a function that returns a complete ``Recipe``; its fields are the flags of
-``armillary train``. Widths that only the data know are filled in when training starts.
+``armillary train``. What only the data know is filled in when training starts.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field, fields, is_dataclass, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import Any, get_type_hints
 
 import numpy as np
 import torch
 from jaxtyping import Int
 
-from armillary.core.errors import ConfigError, DatasetError, unknown_name
-from armillary.core.files import storage_errors, write_json
-from armillary.core.progress import Progress, silent
-from armillary.core.settings import as_declared
-from armillary.data import Cache, Dataset, Windows, open_dataset, prepare, split_episodes
+from armillary.core.errors import ConfigError, DatasetError
+from armillary.core.files import claimed_folder, write_json
+from armillary.core.progress import Bars, Progress, no_bars, silent
+from armillary.data import Cache, Dataset, Windows, open_dataset, prepare
 from armillary.data.point_sampling import PointSampling
 from armillary.models import JEPAConfig
 from armillary.models.config import STREAMS_OF
-from armillary.training import TrainConfig, TrainSummary, train
+from armillary.recipes.clips import at_rate, check_clips, split, too_short
+from armillary.recipes.recipe_config import Recipe
+from armillary.training import TrainSummary, check_free, train
 from armillary.training.augment import mirrored_actions
-from armillary.training.log import Tracker
 from armillary.training.other_sight import OTHER_CAMERA
 from armillary.training.processes import leads
 
@@ -35,78 +33,43 @@ RUN_DATA = "data.json"
 _RECORDED = {"depth_m": "depth"}
 
 
-@dataclass(frozen=True)
-class Recipe(TrainConfig):
-    """A whole training run.
-
-    Attributes:
-        model: shape of the model; action_width and proprio_width are taken from the data.
-        held_out: share of the episodes that is kept for the held-out loss.
-        tracker: where numbers go besides log.jsonl.
-    """
-
-    model: JEPAConfig = field(default_factory=JEPAConfig)
-    held_out: float = 0.1
-    tracker: Tracker = "none"
-
-
-def changed(recipe: Recipe, **changes: Any) -> Recipe:
-    """Return a recipe with other values, those of a part given as a mapping.
-
-    changed(tabletop(), steps=500, optimizer={"lr": 3e-4})
-
-    Args:
-        recipe: what to start from.
-        changes: new values by the names of its fields.
-
-    Raises:
-        ConfigError: a field that the recipe does not have, or a value that cannot be.
-    """
-    return _changed(recipe, changes, "")
-
-
-def _changed(part: Any, changes: Mapping[str, Any], where: str) -> Any:
-    names = [each.name for each in fields(part)]
-    for name in changes:
-        if name not in names:
-            raise unknown_name("recipe field", f"{where}{name}", [f"{where}{n}" for n in names])
-    parts = {
-        name: _changed(getattr(part, name), value, f"{where}{name}.")
-        for name, value in changes.items()
-        if isinstance(value, Mapping) and is_dataclass(getattr(part, name))
-    }
-    hints = get_type_hints(type(part))
-    return replace(part, **as_declared("recipe", hints, {**changes, **parts}))
-
-
 def train_recipe(
     recipe: Recipe,
     data: str | Path | Dataset,
     out: Path,
     resume: bool = False,
-    progress: Progress = silent,
+    bars: Bars = no_bars,
 ) -> TrainSummary:
-    """Train a recipe on a dataset: prepare it, split it by episode, learn.
+    """Train a recipe on a dataset: check it, prepare it, split it by episode, learn.
+
+    What can be refused is refused before anything is prepared, and leaves nothing in ``out``.
 
     Args:
         recipe: what to train.
         data: a dataset, or its folder.
         out: folder of the run.
         resume: go on from the newest checkpoint in ``out``.
-        progress: called while preparing and after each step.
+        bars: makes a progress bar for each stage: preparing, training.
 
     Raises:
         DatasetError: the dataset cannot be read, or lacks a stream that the model sees.
+        TrainingError: its episodes do not give one batch of clips.
         ConfigError: ``out`` holds a run already.
         StorageError: ``out`` is not writable.
     """
     dataset = open_dataset(data)
-    cache = prepared(dataset, recipe.model, progress)
-    recipe = fitted(with_fan(recipe, dataset), cache)
-    with storage_errors(out):
-        out.mkdir(parents=True, exist_ok=True)
-    training, held_out = split_episodes(cache.num_episodes, recipe.held_out, recipe.seed)
-    return train_on(cache, training, held_out, recipe, out, resume, progress)
+    recipe = at_rate(recipe, dataset.fps)
+    check_clips(recipe, dataset.lengths, dataset.fps, str(data))
+    check_free(out, resume)
+    with claimed_folder(out):
+        with bars("preparing") as progress:
+            cache = prepared(dataset, recipe.model, progress)
+        recipe = fitted(with_fan(recipe, dataset), cache)
+        training, held_out = split(recipe, cache.lengths)
+        with bars("training") as progress:
+            summary = train_on(cache, training, held_out, recipe, out, resume, progress)
+    left_out = too_short(recipe, cache.lengths, dataset.fps)
+    return replace(summary, warnings=(left_out, *summary.warnings)) if left_out else summary
 
 
 def prepared(dataset: Dataset, model: JEPAConfig, progress: Progress = silent) -> Cache:

@@ -145,10 +145,10 @@ class ArmsConfig:
         for name, known in ((self.arms, ARMS), (self.subsets, SUBSETS)):
             for one in name:
                 if one not in known:
-                    raise unknown_name("arm" if known is ARMS else "subset", one, known)
+                    raise unknown_name("sensor variant" if known is ARMS else "subset", one, known)
         if not (self.arms and self.seeds) or USUAL not in self.shifts or HIDDEN in self.shifts:
             raise ConfigError(
-                f"Spatial arms need at least one arm and one seed, a shift {USUAL!r} and none "
+                f"bench spatial needs a variant and a seed, a shift {USUAL!r} and none "
                 f"called {HIDDEN!r}; got {self.arms}, {self.seeds} and {tuple(self.shifts)}."
             )
         episodes = self.judged, self.probed, self.episodes, self.act.episodes
@@ -156,9 +156,9 @@ class ArmsConfig:
         least = max(13, self.base.settling.clip_length)
         if min(amounts) < 1 or self.base.model.frame_skip * least > self.steps:
             raise ConfigError(
-                "Workers, fused_longer, episodes and pairs must be at least 1, and episodes no "
-                f"shorter than 13 model steps (3 seen, 10 not) and the clips to settle on; got "
-                f"{amounts} and {self.steps} steps where {least} are needed."
+                "Workers, fused_longer, episodes and pairs must be at least 1, and episodes at "
+                f"least {self.base.model.frame_skip * least} steps long; got {amounts} and "
+                f"{self.steps} steps."
             )
 
 
@@ -275,9 +275,7 @@ class _Learn:
 def _check_shape(folder: Path, recipe: Recipe) -> None:
     """Refuse a model that was made when its arm saw something else."""
     if _shape(load_model(folder).config) != _shape(recipe.model):
-        raise ConfigError(
-            f"{folder}: is a model of another shape than its arm has; choose another --out."
-        )
+        raise ConfigError(f"{folder}: contains a model of another variant; choose another --out.")
 
 
 def _shape(model: JEPAConfig) -> tuple[Any, ...]:
@@ -377,8 +375,8 @@ def _manifests(out: Path, config: ArmsConfig) -> dict[str, Manifest]:
     listed = [[episode.seed for episode in one.episodes] for one in manifests.values()]
     if any(seeds != listed[0] for seeds in listed):
         raise ConfigError(
-            "The shifts differ in their episodes, so they cannot be paired: a setting of theirs "
-            "changes where things start. Use settings that change only how they look."
+            "The shifts have different episodes, so they cannot be paired. Use settings that "
+            "change the appearance only, not where things start."
         )
     return manifests
 

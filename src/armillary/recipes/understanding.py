@@ -317,10 +317,10 @@ def _check(model: JEPA) -> None:
     sees = tuple(config.sensors) == ("rgb",) and config.encoder.image_size == size
     if not sees or config.action_width not in (0, 2) or config.frame_skip != 1:
         raise ShapeError(
-            f"The quadruplets are pictures of {size}x{size} pixels with a camera that moves (2 "
-            f"numbers a step); the model sees {', '.join(config.sensors)} of "
-            f"{config.encoder.image_size} pixels, takes {config.action_width} numbers and skips "
-            f"{config.frame_skip - 1} steps. Train one with the recipe 'intuition'."
+            f"The quadruplets have images of {size}x{size} pixels, 2 action numbers a step and "
+            f"frame_skip 1. The model has {', '.join(config.sensors)} of "
+            f"{config.encoder.image_size} pixels, {config.action_width} action numbers and "
+            f"frame_skip {config.frame_skip}. Train one with the recipe 'intuition'."
         )
 
 

@@ -91,21 +91,23 @@ def understanding_page(path: Path) -> ReportContents:
     file = path / "result.json"
     found = read_json(file)
     if not isinstance(found, dict) or "suite_sha256" not in found:
-        raise FormatError(f"{file}: is not what `armillary understand` writes.")
+        raise FormatError(f"{file}: is not a result of `armillary understand`.")
     if found["suite_sha256"] != suite_digest():
         raise FormatError(
-            f"{file}: was asked by another version of the suite, which may show other pictures; "
-            "look at the page.html beside it, or ask the model again."
+            f"{file}: was made with another version of the suite. Open the page.html beside it, "
+            "or run armillary understand again."
         )
     if "shown" not in found:
         raise FormatError(
-            f"{file}: is a study of a judge of yours or of a pretrained model, which has no page."
+            f"{file}: is a study of a pretrained model or of your own judge, which has no page."
         )
     try:
         contents = understanding_contents(found)
         render_report(contents)
     except (LookupError, TypeError, ValueError, AttributeError, ArithmeticError) as error:
-        raise FormatError(f"{file}: is damaged ({error!r}); ask the model again.") from error
+        raise FormatError(
+            f"{file}: is damaged ({error!r}). Run armillary understand again."
+        ) from error
     return contents
 
 
@@ -117,11 +119,11 @@ def understanding_contents(found: Mapping[str, Any]) -> ReportContents:
     """
     headline = found["mean_headline"]
     return ReportContents(
-        title="What it understands",
+        title="Possible or impossible: what the model can tell",
         summary=_SUMMARY,
         results=(
             ResultGroup("Concepts", tuple(_rows(found)), _NOTE),
-            ResultGroup("What its state says", tuple(_probe_rows(found)), _PROBES_NOTE),
+            ResultGroup("Read-outs of the latent", tuple(_probe_rows(found)), _PROBES_NOTE),
         ),
         machine={name: str(value) for name, value in found["machine"].items()},
         date=found["date"],
@@ -134,7 +136,7 @@ def understanding_contents(found: Mapping[str, Any]) -> ReportContents:
             "Single clips": f"AUROC {found['single_clips']['auroc']:.2f}",
         },
         charts=_by_occlusion(found["by_occlusion"]),
-        charts_title="How long it keeps things in mind",
+        charts_title="Accuracy by length of the occlusion",
         quadruplets=tuple(
             _view(name, found["shown"][name], row) for name, row in found["concepts"].items()
         ),

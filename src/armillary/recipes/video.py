@@ -5,8 +5,9 @@ collapse); see ``armillary.objectives.temporal``. Tuned on the first 556 frames 
 pedestrians under a camera that stands still (learned on 400 of them, judged on the other 156, in
 two folds; results/real_video.json):
 
-- Time: steps of half a second (5 frames of 10 per second) and clips of 8 s. In clips of 4 s,
-  variance within the clip was met by latents that swing once per clip, learned by heart.
+- Time: steps of half a second (5 frames of 10 per second; ``model.frame_skip`` 0 takes as many
+  frames as that is at any rate) and clips of 8 s. In clips of 4 s, variance within the clip was
+  met by latents that swing once per clip, learned by heart.
 - Weight of the rollout: at 1, latents became so slow that copying them was nearly right at 0.5 s,
   at 0.3 prediction and copy drew there; at 0.05 they say more of what moves, and prediction won
   at every horizon in both folds. Smaller was not tried.
@@ -17,9 +18,18 @@ two folds; results/real_video.json):
 
 from __future__ import annotations
 
+from pathlib import Path
+
+import numpy as np
+
+from armillary.core.errors import TrainingError
+from armillary.data import open_dataset
 from armillary.models import EncoderConfig, JEPAConfig, PredictorConfig
+from armillary.recipes.clips import at_rate, check_clips, clip_frames
 from armillary.recipes.recipe import Recipe
 from armillary.training import ObjectiveConfig, OptimizerConfig
+
+_NAMED = 20  # files in one sentence
 
 
 def video() -> Recipe:
@@ -33,7 +43,7 @@ def video() -> Recipe:
             sensors=("rgb",),
             encoder=EncoderConfig(patch_hidden=64, patch_width=8, hidden=128, tokens=4, width=8),
             predictor=PredictorConfig(memory=48, hidden=64),
-            frame_skip=5,
+            frame_skip=0,
             action_width=0,
         ),
         # decoupled decay is lr times this: 1 takes a third of a weight in 400 steps, 0.01 nothing
@@ -50,3 +60,28 @@ def video() -> Recipe:
             rollout_decay=0.9,
         ),
     )
+
+
+def video_advice(data: Path) -> list[str]:
+    """Say whether ``armillary train video`` can learn from a dataset of videos, and what to do.
+
+    Args:
+        data: folder of the dataset.
+    """
+    dataset = open_dataset(data)
+    recipe = at_rate(video(), dataset.fps)
+    short = np.flatnonzero(dataset.lengths < clip_frames(recipe))
+    lines = []
+    if len(short):
+        names = [f"{dataset.read_low(int(index)).source}" for index in short[:_NAMED]]
+        more = f" and {len(short) - _NAMED} more" if len(short) > _NAMED else ""
+        clip_s = clip_frames(recipe) / dataset.fps
+        lines.append(
+            f"too short for a clip of armillary train video ({clip_s:.1f} s): "
+            f"{', '.join(names)}{more}"
+        )
+    try:
+        check_clips(recipe, dataset.lengths, dataset.fps, str(data))
+    except TrainingError as error:
+        lines.append(f"armillary train video would refuse: {error}")
+    return lines

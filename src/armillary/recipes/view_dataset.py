@@ -13,10 +13,11 @@ from armillary.benchmark.machine import date
 from armillary.core.values import StreamKind
 from armillary.data import Dataset, describe, open_dataset
 from armillary.data.depth import to_metres
-from armillary.data.resize import resized
-from armillary.report import ContactSheet, ReportContents
+from armillary.recipes.view_episodes import episode_view, small_picture
+from armillary.report import ContactSheet, ReportContents, spread_steps
 
 _PICTURES = 16
+_EPISODES = 3
 _SIDE_PX = 160  # about what one picture gets on a wide screen; keeps the page small
 
 
@@ -27,15 +28,20 @@ def dataset_page(path: Path) -> ReportContents:
         DatasetError: it is damaged or was never finished.
     """
     about = describe(path)
+    dataset = open_dataset(path)
+    shown = spread_steps(dataset.num_episodes, _EPISODES)
     return ReportContents(
         title=f"Dataset {path.resolve().name}",
-        summary=f"{about['episodes']:,} episodes, {about['frames']:,} steps, "
+        summary=f"{_counted(about['episodes'], 'episode')}, {_counted(about['frames'], 'step')}, "
         f"{_duration(about['seconds'])} at {about['fps']:g} steps per second.",
         results=(),
         machine={},
         date=date(),
         command=f"armillary view {path}",
-        contact=_contact_sheet(open_dataset(path)),
+        contact=_contact_sheet(dataset),
+        episodes=tuple(
+            episode_view(dataset, episode) for episode in shown if dataset.cameras or dataset.clouds
+        ),
         facts=_facts(about),
     )
 
@@ -77,15 +83,9 @@ def _pictures(dataset: Dataset, name: str, places: Int64[np.ndarray, " K"]) -> l
     for episode in np.unique(episodes).tolist():
         steps = (places[episodes == episode] - starts[episode]).tolist()
         images = dataset.frames(episode, name, steps)
-        found += [_small(image, average=dataset.cameras[name] == "rgb") for image in images]
+        colour = dataset.cameras[name] == "rgb"
+        found += [small_picture(image, _SIDE_PX, average=colour) for image in images]
     return found
-
-
-def _small(image: np.ndarray, average: bool) -> np.ndarray:
-    rows, columns = image.shape[:2]
-    share = min(1.0, _SIDE_PX / max(rows, columns))
-    size = max(1, round(rows * share)), max(1, round(columns * share))
-    return resized(image, size, average)
 
 
 def _facts(about: Mapping[str, Any]) -> dict[str, str]:
@@ -113,6 +113,10 @@ def _stream(spec: Mapping[str, Any]) -> str:
     words += [f"frame {spec['frame']}"] if spec["frame"] else []
     words += ["lens known"] if spec["intrinsics"] else []
     return ", ".join(words)
+
+
+def _counted(count: int, thing: str) -> str:
+    return f"{count:,} {thing}{'' if count == 1 else 's'}"
 
 
 def _duration(seconds: float) -> str:

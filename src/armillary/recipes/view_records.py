@@ -59,7 +59,7 @@ def records_page(path: Path) -> ReportContents:
         command=f"armillary view {path}",
         warning=_warning(records, manifest),
         charts=_charts([*subjects, *(n for n in BESIDE if n not in subjects)], records, unit),
-        charts_title="How near it came",
+        charts_title="Distance to the goal",
         facts=_facts(records, manifest),
     )
 
@@ -124,14 +124,14 @@ def _speed(row: Row, record: str) -> list[ResultRow]:
         return []
     slowest = (row.ms_per_decision_p95 or row.ms_per_decision) / 1000
     steps = row.model_steps_per_decision
-    foreseen = f"{steps:,.0f} model steps each" if steps else "Nothing is foreseen"
+    predicted = f"{steps:,.0f} model steps each" if steps else "Nothing is predicted"
     return [
         ResultRow(
             "time per decision, median",
             row.ms_per_decision / 1000,
             "seconds",
             record=record,
-            note=f"{foreseen}; 95 % within {write_seconds(slowest)}.",
+            note=f"{predicted}; 95 % within {write_seconds(slowest)}.",
         )
     ]
 

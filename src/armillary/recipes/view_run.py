@@ -74,7 +74,7 @@ def _charts(log: Log) -> tuple[Chart, ...]:
         *_chart(log, "Loss, weighted", ["train/loss"], log_y=True),
         *_chart(log, "Loss terms, unweighted", terms, log_y=True),
         *_chart(log, "Loss terms on held-out episodes", held_out, log_y=True),
-        *_chart(log, "Dimensions that the latent uses", ["latent/effective_rank"]),
+        *_chart(log, "Effective rank of the latent", ["latent/effective_rank"]),
         *_chart(log, "Spread of the latent", spread),
         *_chart(log, "Learning rate", ["train/lr"]),
         *_chart(log, "Norm of the gradient", ["train/grad_norm"], log_y=True),

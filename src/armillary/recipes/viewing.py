@@ -59,11 +59,11 @@ def view(path: Path, out: Path | None = None) -> Viewing:
     folder = path.resolve()
     page = _page(folder, kind) if out is None else out
     if page.is_dir():
-        raise ConfigError(f"{page}: is a folder; name a file for the page, e.g. {page}/view.html.")
+        raise ConfigError(f"{page}: is a folder; a file was expected, e.g. --out {page}/view.html.")
     if kind == "dataset" and page.resolve().is_relative_to(folder):
         raise ConfigError(
-            f"{page}: lies in the dataset, which a page would change; choose a file elsewhere "
-            "with --out."
+            f"{page}: is inside the dataset, which must not change. Choose a file elsewhere with "
+            "--out."
         )
     contents = _PAGES[kind](path)
     write_report(contents, page)
@@ -84,10 +84,15 @@ def kind_of(path: Path) -> Kind:
     kind = _kind(path)
     if kind is None:
         within = sorted(child.name for child in path.iterdir() if child.is_dir() and _kind(child))
-        hint = f"; in it there are {', '.join(within[:_MOST_HINTS])}" if within else ""
+        hint = (
+            f". Its folders with something to view: {', '.join(within[:_MOST_HINTS])}"
+            if within
+            else ""
+        )
         raise FormatError(
-            f"{path}: holds no dataset ({layout.INFO}), no training run (run.json), no evaluation "
-            f"(records/*.jsonl) and no study of one model (result.json beside said/){hint}."
+            f"{path}: contains no dataset ({layout.INFO}), no training run (run.json), no "
+            "evaluation (records/*.jsonl) and no study of one model (result.json beside said/)"
+            f"{hint}."
         )
     return kind
 

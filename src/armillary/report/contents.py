@@ -3,7 +3,7 @@
 Whoever makes a report measures first and fills these in; the page only shows. A section that is
 left out (None or empty) is not drawn.
 
-Axes: T steps, H W image, K plan points. Images are uint8 RGB.
+Axes: T steps, H W image, K plan points, P points of a cloud. Images are uint8 RGB.
 """
 
 from __future__ import annotations
@@ -134,61 +134,125 @@ class Chart:
 
 
 @dataclass(frozen=True)
-class RolloutStrip:
-    """What came and what was foreseen from the first step, picture by picture.
+class CloudFrames:
+    """Points in 3-D over time, drawn so that they can be turned.
 
     Attributes:
-        labels: one per column, e.g. ``+0.5 s``.
-        came: [columns] pictures.
-        foreseen: [columns] pictures from the small decoder.
+        points: [T] clouds, float32 [P 3] metres, z up; P may differ from step to step.
+        colours: [T], uint8 [P 3] each. Empty: coloured by height.
+        eye: direction from the middle of the points to where one looks from at first.
+    """
+
+    points: tuple[Float[np.ndarray, "_ 3"], ...]
+    colours: tuple[UInt8[np.ndarray, "_ 3"], ...] = ()
+    eye: tuple[Number, Number, Number] = (-1.0, 0.0, 0.6)
+
+
+@dataclass(frozen=True)
+class EpisodeView:
+    """Pictures and points of one episode, which play together.
+
+    Attributes:
+        title: e.g. ``Episode 3``.
+        time_s: [T] of the steps that are shown.
+        steps: [T] their numbers in the episode.
+        pictures: [T H W 3] by camera.
+        clouds: points over the same steps, by sensor.
         caption: one sentence.
     """
 
-    labels: tuple[str, ...]
-    came: tuple[Picture, ...]
-    foreseen: tuple[Picture, ...]
+    title: str
+    time_s: Float[np.ndarray, " T"]
+    steps: tuple[int, ...]
+    pictures: Mapping[str, UInt8[np.ndarray, "T _ _ 3"]] = field(default_factory=dict)
+    clouds: Mapping[str, CloudFrames] = field(default_factory=dict)
+    caption: str = ""
+
+
+@dataclass(frozen=True)
+class Track:
+    """A place that moves over the pictures of a clip, as predicted and as it was.
+
+    Attributes:
+        name: of the thing.
+        predicted_px: [T 2] (column, row); NaN where there is nothing to draw.
+        true_px: [T 2].
+    """
+
+    name: str
+    predicted_px: Float[np.ndarray, "T 2"]
+    true_px: Float[np.ndarray, "T 2"]
+
+
+@dataclass(frozen=True)
+class RolloutView:
+    """A rollout from the first step of a clip: predicted positions on the true pictures.
+
+    Attributes:
+        frames: [T] true pictures.
+        time_s: [T].
+        tracks: at most four.
+        errors: curves of the error over time, x in seconds.
+        caption: one sentence.
+    """
+
+    frames: UInt8[np.ndarray, "T H W 3"]
+    time_s: Float[np.ndarray, " T"]
+    tracks: tuple[Track, ...]
+    errors: Chart
     caption: str = ""
 
 
 @dataclass(frozen=True)
 class SurpriseView:
-    """Surprise over a clip, with the impossible step marked.
+    """Surprise over a clip; the curves are drawn as they are given, 1 is normal.
 
     Attributes:
-        frames: [T] pictures.
-        surprise: [T-1], of steps 1 to T-1.
-        baselines: by name, [T-1] each.
+        surprise: [steps], of steps 1 to steps.
+        frames: pictures of ``shown``; None without pictures.
+        baselines: by name, [steps] each.
         event: the impossible step, or None.
         caption: one sentence.
+        step_s: seconds from one step to the next; None: steps are numbered instead.
+        shown: numbers of the steps that have a picture, ascending; empty: 0 to ``steps``.
+        moments: the most surprising steps, most surprising first; each is shown with the step
+            before it.
     """
 
-    frames: UInt8[np.ndarray, "T H W 3"]
     surprise: Float[np.ndarray, " steps"]
+    frames: UInt8[np.ndarray, "_ _ _ 3"] | None = None
     baselines: Mapping[str, Float[np.ndarray, " steps"]] = field(default_factory=dict)
     event: int | None = None
     caption: str = ""
+    step_s: float | None = None
+    shown: tuple[int, ...] = ()
+    moments: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True)
 class PlanView:
-    """A plan drawn over the scene it was made for.
+    """The plans of an episode drawn over its pictures, beside what happened.
 
     Attributes:
-        scene: the picture at the moment of the decision.
+        frames: [T] pictures, one at each decision and one at the end.
+        time_s: [T].
         goal: the picture of the goal.
-        plan_px: [K 2] (column, row), the path the plan expects, from where it starts.
-        taken_px: [K 2], the path that was then taken; empty where unknown.
-        candidates_px: some other plans that were weighed.
+        plans_px: [T] paths [K 2] (column, row) that the plan at each step expects; empty at the
+            end.
+        taken_px: [T 2], where the agent was.
         goal_px: (column, row) of the goal, where it is a place.
+        distance: the distance to the goal over time, of the first plan and as it happened; x in
+            seconds.
         caption: one sentence.
     """
 
-    scene: Picture
+    frames: UInt8[np.ndarray, "T H W 3"]
+    time_s: Float[np.ndarray, " T"]
     goal: Picture
-    plan_px: Float[np.ndarray, "K 2"]
-    taken_px: Float[np.ndarray, "J 2"] | None = None
-    candidates_px: tuple[Float[np.ndarray, "_ 2"], ...] = ()
+    plans_px: tuple[Float[np.ndarray, "_ 2"], ...]
+    taken_px: Float[np.ndarray, "T 2"]
     goal_px: tuple[Number, Number] | None = None
+    distance: Chart | None = None
     caption: str = ""
 
 
@@ -228,10 +292,11 @@ class ReportContents:
         charts: curves.
         charts_title: heading of the section with the curves.
         facts: what is to be known first, by name, in words; stands under the summary.
-        rollouts: what came against what was foreseen.
+        episodes: episodes that play, with points in 3-D.
+        rollouts: predicted positions on the true pictures.
         surprise: a clip with its surprise.
         plans: plans drawn over scenes.
-        quadruplets: what can be and what cannot, by concept.
+        quadruplets: possible and impossible clips, by concept.
     """
 
     title: str
@@ -244,9 +309,10 @@ class ReportContents:
     seconds: Mapping[str, Number] = field(default_factory=dict)
     contact: ContactSheet | None = None
     charts: tuple[Chart, ...] = ()
-    rollouts: tuple[RolloutStrip, ...] = ()
+    episodes: tuple[EpisodeView, ...] = ()
+    rollouts: tuple[RolloutView, ...] = ()
     surprise: SurpriseView | None = None
     plans: tuple[PlanView, ...] = ()
     quadruplets: tuple[QuadrupletView, ...] = ()
-    charts_title: str = "How it was learned"
+    charts_title: str = "Training"
     facts: Mapping[str, str] = field(default_factory=dict)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import hashlib
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -17,14 +19,18 @@ def fill(template: str, **values: Any) -> str:
     """Return a template with its values.
 
     Args:
-        template: a file in ``templates``; it has ``style`` and ``emblem`` besides.
+        template: a file in ``templates``; it has ``style``, ``script``, ``script_hash`` (what a
+            content security policy calls the script) and ``emblem`` besides.
         values: what it names; text among them is escaped, ``Markup`` is not.
     """
     environment = Environment(
         autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
-    style = Markup(_template("style.css"))  # our own file, not text from outside
-    return environment.from_string(_template(template)).render(style=style, emblem=emblem, **values)
+    # our own files, not text from outside
+    own = {"style": Markup(_template("style.css")), "script": Markup(_template("player.js"))}
+    digest = hashlib.sha256(own["script"].encode()).digest()
+    own["script_hash"] = Markup(base64.b64encode(digest).decode())
+    return environment.from_string(_template(template)).render(**own, emblem=emblem, **values)
 
 
 def write_html(text: str, out: Path) -> Path:

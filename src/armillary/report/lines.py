@@ -5,9 +5,11 @@ Axes: T points of a curve.
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 from markupsafe import Markup
@@ -15,8 +17,11 @@ from markupsafe import Markup
 from armillary.report.contents import Chart, Curve, Number
 from armillary.report.svg import drawing, tag
 
+Place = Literal["wide", "beside", "narrow"]
+
 _HEIGHT = 250
-_WIDE, _NARROW = 720, 400  # units are pixels at the page's full and half width: text keeps its size
+# Units are pixels at full width, beside a picture, and at half width: text keeps its size.
+_WIDTHS = {"wide": 840, "beside": 560, "narrow": 400}
 _LEFT, _RIGHT, _TOP, _BOTTOM = 50, 14, 12, 40
 _MOST_POINTS = 400  # more than a screen shows; keeps the page small
 
@@ -25,7 +30,7 @@ def line_chart(
     chart: Chart,
     event: Number | None = None,
     shade: tuple[Number, Number] | None = None,
-    wide: bool = False,
+    place: Place = "narrow",
 ) -> Markup:
     """Return curves over common axes.
 
@@ -33,7 +38,7 @@ def line_chart(
         chart: curves and labels; points that are not finite are left out.
         event: x of a vertical line that marks the impossible step.
         shade: range of x that is shaded.
-        wide: for the page's whole width, else for half of it.
+        place: for the page's whole width, beside a picture, or for half of the page.
     """
     # Numbered with the empty ones, as legends are: a curve keeps its colour.
     cleaned = enumerate(_clean(curve, chart) for curve in chart.curves)
@@ -41,15 +46,14 @@ def line_chart(
     curves = [curve for _, curve in numbered]
     if not curves:
         return tag("p", "Nothing to draw.", class_="muted")
-    width = _WIDE if wide else _NARROW
+    width = _WIDTHS[place]
     x, y = _axes(curves, chart, width)
     lines = [_line(curve, x, y, number) for number, curve in numbered]
     lines += [_dots(curve, x, y, number) for number, curve in numbered]
     label = f"{chart.title}: {', '.join(curve.name for curve in curves)}"
     below = tag("text", chart.x_label, class_="label end", x=x.stop, y=_HEIGHT - 5)
     parts = [_shade(x, shade), _grid(x, y), below, _event(x, event), *lines]
-    kind = "chart wide" if wide else "chart"
-    return drawing(width, _HEIGHT, kind, label, *parts)
+    return drawing(width, _HEIGHT, f"chart {place}", label, *parts, chart=_data(x, y, numbered))
 
 
 def smoothed(curve: Curve, window: int) -> Curve:
@@ -113,6 +117,28 @@ def _axes(curves: Sequence[Curve], chart: Chart, width: int) -> tuple[_Axis, _Ax
     x_high = x_high if x_high > x_low else x_low + 1.0
     x = _Axis(x_low, x_high, _LEFT, width - _RIGHT, chart.log_x)
     return x, _Axis(low, high, _HEIGHT - _BOTTOM, _TOP, chart.log_y)
+
+
+def _data(x: _Axis, y: _Axis, numbered: Sequence[tuple[int, Curve]]) -> str:
+    """Return the axes and the values of a chart as JSON: what hovering over it shows."""
+    curves = [
+        {
+            "name": curve.name,
+            "colour": number % 4,
+            "x": [_rounded(value) for value in curve.x],
+            "y": [_rounded(value) for value in curve.y],
+        }
+        for number, curve in numbered
+    ]
+    axes = {
+        name: [axis.low, axis.high, axis.start, axis.stop, int(axis.log)]
+        for name, axis in (("x", x), ("y", y))
+    }
+    return json.dumps(axes | {"curves": curves}, separators=(",", ":"))
+
+
+def _rounded(value: Number) -> float:
+    return float(f"{value:.5g}")
 
 
 def _grid(x: _Axis, y: _Axis) -> Markup:

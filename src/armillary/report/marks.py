@@ -1,15 +1,12 @@
-"""Small drawings: a number on its scale, a plan over its scene, the page's emblem."""
+"""Small drawings: a number on its scale, a legend's marks, the page's emblem."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 
-import numpy as np
 from markupsafe import Markup
 
-from armillary.report.contents import Number, PlanView, ResultRow
-from armillary.report.images import png_uri
+from armillary.report.contents import Number, ResultRow
 from armillary.report.svg import drawing, tag
 
 _RAIL = (5.0, 155.0)
@@ -39,23 +36,22 @@ def interval_strip(row: ResultRow) -> Markup:
     return drawing(160, 24, "strip", f"{row.name}, on a scale from 0 to 1", *parts)
 
 
-def plan_overlay(plan: PlanView) -> Markup:
-    """Return the scene with the plan, what was weighed, and what was done drawn over it."""
-    height, width = plan.scene.shape[:2]
-    unit = width / 64
-    picture = tag("image", href=png_uri(plan.scene), width=width, height=height, class_="pixels")
-    marks = [_path("candidate", path, unit * 0.35) for path in plan.candidates_px]
-    if plan.taken_px is not None and len(plan.taken_px):
-        marks += [_path("halo", plan.taken_px, unit * 1.6)]
-        marks += [_path("taken", plan.taken_px, unit * 0.8)]
-    marks += [_path("halo", plan.plan_px, unit * 1.8), _path("plan", plan.plan_px, unit)]
-    marks += [_spot("plan-spot", point, unit * 1.1) for point in plan.plan_px]
-    if plan.goal_px is not None:
-        marks.append(_spot("goal-halo", plan.goal_px, unit * 3, unit * 1.6))
-        marks.append(_spot("goal-ring", plan.goal_px, unit * 3, unit * 0.8))
-    # pixel (0, 0) has its centre at (0, 0)
-    over = tag("g", *marks, transform="translate(0.5 0.5)")
-    return drawing(width, height, "scene", "The plan drawn over the scene", picture, over)
+def mark_sample(name: str, colour: str, shape: str) -> Markup:
+    """Return how a mark over a picture looks, for a legend.
+
+    Args:
+        name: what it marks.
+        colour: CSS colour.
+        shape: ``ring``, ``cross`` or ``path``.
+    """
+    style = f"fill:none;stroke:{colour};stroke-width:2.4"
+    if shape == "ring":
+        drawn = tag("circle", cx=16, cy=8, r=5.5, style=style)
+    elif shape == "cross":
+        drawn = tag("path", d="M11 3L21 13M21 3L11 13", style=style)
+    else:
+        drawn = tag("line", x1=2, x2=30, y1=8, y2=8, style=style)
+    return drawing(32, 16, "sample", name, drawn)
 
 
 def emblem() -> Markup:
@@ -83,22 +79,4 @@ def _tick(name: str, value: Number, reach: float, title: str) -> Markup:
     x = _place(value)
     return tag(
         "line", tag("title", title), class_=name, x1=x, x2=x, y1=_MIDDLE - reach, y2=_MIDDLE + reach
-    )
-
-
-def _path(name: str, points: np.ndarray, width: float) -> Markup:
-    text = " ".join(f"{column:.2f},{row:.2f}" for column, row in points)
-    return tag("polyline", class_=name, points=text, stroke_width=width)
-
-
-def _spot(
-    name: str, point: Sequence[Number] | np.ndarray, radius: float, width: float = 0.0
-) -> Markup:
-    return tag(
-        "circle",
-        class_=name,
-        cx=float(point[0]),
-        cy=float(point[1]),
-        r=radius,
-        stroke_width=width,
     )

@@ -1,12 +1,13 @@
 """The page: one self-contained HTML file, readable on a phone, on paper, in light and in dark.
 
-No script, no font, no picture is loaded from anywhere; all text is escaped.
+No font, no picture and no script is loaded from anywhere. The one script is ``player.js``; the
+page's content security policy names it by its hash. All text is escaped.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import zip_longest
 from pathlib import Path
 
@@ -17,23 +18,25 @@ from armillary.report.contents import (
     Chart,
     ContactSheet,
     Curve,
-    PlanView,
     QuadrupletView,
     ReportContents,
     ResultGroup,
     ResultRow,
-    RolloutStrip,
-    SurpriseView,
 )
 from armillary.report.html import fill, write_html
-from armillary.report.images import depth_picture, depth_range, frames_around, png_uri
+from armillary.report.images import depth_picture, depth_range, png_uri
 from armillary.report.lines import line_chart
-from armillary.report.marks import interval_strip, plan_overlay
+from armillary.report.marks import interval_strip, mark_sample
+from armillary.report.players import (
+    episode_player,
+    plan_player,
+    rollout_player,
+    surprise_player,
+)
 from armillary.report.svg import drawing, tag
 from armillary.report.words import write_interval, write_value, write_verdict
 
 _CELLS = ("possible, first", "possible, second", "impossible, first", "impossible, second")
-_LOG_FROM = 20.0  # a peak this many times the ordinary hides everything else on a linear scale
 
 
 def write_report(contents: ReportContents, out: Path) -> Path:
@@ -67,9 +70,10 @@ def render_report(contents: ReportContents) -> str:
         total=contents.seconds.get("total", sum(contents.seconds.values())),
         contact=contents.contact and _contact(contents.contact),
         charts=[(chart, line_chart(chart)) for chart in contents.charts],
-        rollouts=[_rollout(strip) for strip in contents.rollouts],
-        surprise=contents.surprise and _surprise(contents.surprise),
-        plans=[_plan(plan) for plan in contents.plans],
+        episodes=[episode_player(view) for view in contents.episodes],
+        rollouts=[rollout_player(view) for view in contents.rollouts],
+        surprise=contents.surprise and surprise_player(contents.surprise),
+        plans=[plan_player(view) for view in contents.plans],
         quadruplets=[_quadruplet(view) for view in contents.quadruplets],
     )
 
@@ -81,6 +85,7 @@ def _writers() -> dict[str, Callable]:
         "verdict": write_verdict,
         "strip": interval_strip,
         "legend": _legend,
+        "mark": mark_sample,
     }
 
 
@@ -114,34 +119,6 @@ def _contact(sheet: ContactSheet) -> dict:
     return {"caption": sheet.caption, "pairs": pairs, "range": limits}
 
 
-def _rollout(strip: RolloutStrip) -> dict:
-    pictures = [[png_uri(picture) for picture in row] for row in (strip.came, strip.foreseen)]
-    columns = list(zip(strip.labels, *pictures, strict=True))
-    return {"caption": strip.caption, "columns": columns}
-
-
-def _surprise(view: SurpriseView) -> dict:
-    steps = np.arange(1, len(view.surprise) + 1, dtype=np.float64)
-    series = {"model": view.surprise, **view.baselines}
-    curves = tuple(Curve(n, steps, _ordinary(v, view.event)) for n, v in series.items())
-    highest = max(float(np.nanmax(curve.y)) for curve in curves)
-    chart = Chart("Surprise", curves, "step", log_y=highest > _LOG_FROM)
-    if chart.log_y:  # a step of no change at all (0) would stretch the scale to nothing
-        curves = tuple(replace(curve, y=np.maximum(curve.y, 0.05)) for curve in curves)
-        chart = replace(chart, curves=curves)
-    shown = frames_around(len(view.frames), view.event)
-    together = shown[-1] - shown[0] == len(shown) - 1
-    shade = (max(shown[0] - 0.5, 1.0), shown[-1] + 0.5) if together else None
-    event = None if view.event is None else float(view.event)
-    return {
-        "curves": curves,
-        "drawing": line_chart(chart, event, shade, wide=True),
-        "frames": [(step, png_uri(view.frames[step])) for step in shown],
-        "event": view.event,
-        "caption": view.caption,
-    }
-
-
 def _quadruplet(view: QuadrupletView) -> dict:
     """Return four rows of every third frame as one picture, and four curves."""
     shown = np.arange(1, view.frames.shape[1], 3)
@@ -157,20 +134,9 @@ def _quadruplet(view: QuadrupletView) -> dict:
         "name": view.name,
         "picture": png_uri(np.concatenate(rows)),
         "curves": curves,
-        "drawing": line_chart(chart, float(view.event), wide=True),
+        "drawing": line_chart(chart, float(view.event), place="wide"),
         "caption": view.caption,
     }
-
-
-def _ordinary(values: np.ndarray, event: int | None) -> np.ndarray:
-    """Return values in units of their own median over the steps that are not the event."""
-    others = values if event is None else np.delete(values, event - 1)
-    middle = float(np.nanmedian(others)) if len(others) else 1.0
-    return values.astype(np.float64) / (middle if middle > 0 else 1.0)
-
-
-def _plan(plan: PlanView) -> dict:
-    return {"drawing": plan_overlay(plan), "goal": png_uri(plan.goal), "caption": plan.caption}
 
 
 def _legend(curves: Sequence[Curve]) -> Markup:

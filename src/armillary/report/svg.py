@@ -22,12 +22,21 @@ def tag(name: str, *inside: str | Markup, **attributes: str | float | int) -> Ma
 
 
 def drawing(
-    width: float | int, height: float | int, class_: str, label: str, *inside: Markup
+    width: float | int,
+    height: float | int,
+    class_: str,
+    label: str,
+    *inside: Markup,
+    chart: str = "",
 ) -> Markup:
-    """Return an ``svg`` element that scales with its box and says what it shows."""
+    """Return an ``svg`` element that scales with its box and says what it shows.
+
+    ``chart`` is what ``player.js`` has to know of a chart, as JSON; empty for other drawings.
+    """
     box = f"0 0 {width:g} {height:g}"
-    return Markup('<svg class="{}" viewBox="{}" role="img" aria-label="{}">{}</svg>').format(
-        class_, box, label, Markup("").join(inside)
+    data = Markup(' data-chart="{}"').format(chart) if chart else Markup("")
+    return Markup('<svg class="{}" viewBox="{}" role="img" aria-label="{}"{}>{}</svg>').format(
+        class_, box, label, data, Markup("").join(inside)
     )
 
 

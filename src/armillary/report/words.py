@@ -49,4 +49,4 @@ def write_verdict(row: ResultRow) -> str:
     """Return whether the bar of a row was reached, in a word."""
     if row.held is None:
         return ""
-    return "held" if row.held else "not reached"
+    return "reached" if row.held else "not yet"

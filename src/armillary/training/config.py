@@ -229,7 +229,8 @@ class TrainConfig:
         if self.objective.rollout_steps >= self.clip_length:
             raise ConfigError(
                 f"objective.rollout_steps ({self.objective.rollout_steps}) must be below "
-                f"clip_length ({self.clip_length})."
+                f"clip_length ({self.clip_length}). Pass --clip-length "
+                f"{self.objective.rollout_steps + 1} or more, or fewer --objective.rollout-steps."
             )
         settling = self.settling
         settled = settling.clip_length or self.clip_length

@@ -203,8 +203,8 @@ class Learner(nn.Module):
         if self.model.config.action_width:
             if batch.actions is None:
                 raise ShapeError(
-                    f"The model takes actions of width {self.model.config.action_width}, the data "
-                    "have none. Set model.action_width to 0 to learn from plain video."
+                    f"The model takes {self.model.config.action_width} action numbers, and the "
+                    "data have none. Set model.action_width to 0 to train on plain video."
                 )
             return self.model.normalizer.actions(batch.actions)
         return latents.new_zeros(len(latents), latents.shape[1] - 1, 0)

@@ -170,7 +170,9 @@ class _Run:
         if self.config.settling.steps:
             self._settle()
         if self.processes.leads:
-            save_model(self.stepper.best_model(), self.out / "model")
+            model, windows = self.stepper.best_model(), self.stepper.windows
+            model.step_s = windows.stride / windows.cache.fps
+            save_model(model, self.out / "model")
         self.processes.wait()
         return TrainSummary(
             out=self.out,
@@ -248,17 +250,28 @@ class _Run:
         return frames / max(1e-9, time.perf_counter() - self.began)
 
 
-def _check(config: TrainConfig, windows: Windows, out: Path, resume: bool) -> None:
-    if len(windows) < config.batch_size:
-        raise TrainingError(
-            f"{len(windows)} training clips of {config.clip_length} steps are fewer than a batch "
-            f"of {config.batch_size}. Record more, or lower batch_size or clip_length."
-        )
+def check_free(out: Path, resume: bool) -> None:
+    """Refuse a folder that holds a run, unless that run is to be continued.
+
+    Raises:
+        ConfigError: it does.
+    """
     if (out / "run.json").exists() and not resume:
         raise ConfigError(
             f"{out}: holds a training run already. Continue it with --resume, or choose a new "
             "--out."
         )
+
+
+def _check(config: TrainConfig, windows: Windows, out: Path, resume: bool) -> None:
+    count = len(windows)
+    if count < config.batch_size:
+        smaller = f"Pass --batch-size {count}, or record more." if count > 1 else "Record more."
+        raise TrainingError(
+            f"{count} training clips of {config.clip_length} steps are fewer than a batch "
+            f"of {config.batch_size}. {smaller}"
+        )
+    check_free(out, resume)
     if config.settling.steps:
         settled_on(windows, config.settling)  # an episode too short is told now, not in the end
 

@@ -50,8 +50,8 @@ class CrossModal(nn.Module):
         super().__init__()
         if len(eyes := seeing(config)) < 2:
             raise ConfigError(
-                "objective.cross_modal needs two sensors or more, and the model sees with "
-                f"{''.join(eyes) or 'none'} alone. Set it to 0 or add to model.sensors."
+                "objective.cross_modal needs two sensors or more, and the model has "
+                f"{''.join(eyes) or 'none'}. Set it to 0, or add to model.sensors."
             )
         self.guess = _head(config.latent_width, config.latent_width)
 

@@ -160,7 +160,7 @@ def fit_prior(
         TrainingError: latents or actions, or what came of them, are not finite numbers.
     """
     if seconds is not None and not seconds > 0:
-        raise ConfigError(f"A prior needs some seconds to learn in, got {seconds}.")
+        raise ConfigError(f"The training time of a prior must be above 0 s, got {seconds}.")
     begun = time.perf_counter()
     _check_finite(trails)
     widths = trails.latents.shape[1], trails.actions.shape[1]
@@ -237,8 +237,8 @@ def _check_finite(trails: Trails) -> None:
     for name, values in (("latents", trails.latents), ("actions", trails.actions[trails.starts])):
         if wrong := int((~values.isfinite()).any(1).sum()):
             raise TrainingError(
-                f"A goal prior learns from finite numbers, and the {name} of {wrong:,} of "
-                f"{len(values):,} recorded frames are not. Look for NaN in the dataset."
+                f"The {name} of {wrong:,} of {len(values):,} recorded frames are not finite. "
+                "Look for NaN in the dataset."
             )
 
 

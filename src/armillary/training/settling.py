@@ -79,8 +79,8 @@ def settle(
         norm = nn.utils.clip_grad_norm_(predictor.parameters(), rates.clip_norm)
         if not math.isfinite(float(norm)):
             raise TrainingError(
-                f"Settling stopped at step {step}: the gradient is not a number. Lower settling.lr "
-                "and go on with --resume; what came before is kept."
+                f"Fine-tuning the predictor stopped at step {step}: the gradient is not a number. "
+                "Lower settling.lr and continue with --resume; the training before it is kept."
             )
         optimizer.step()
         watch(step + 1, float(error.detach()))

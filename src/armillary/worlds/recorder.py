@@ -146,7 +146,7 @@ def record(
         WorldError: the world raised; episode and step are named, finished episodes are kept.
         StorageError: the disk is full or not writable; finished episodes are kept.
     """
-    _check(policy, episodes, steps, workers)
+    _check(policy, episodes, steps, workers, seed)
     chosen = dict(settings or {})
     if sensors is not None:
         pose = _POSE_OF.get(str(world), "world_from_camera")
@@ -170,29 +170,30 @@ def record(
     except ArmillaryError as error:
         kept = len(recorder.writer.finished())
         raise type(error)(
-            f"{error} {kept} of {episodes} episodes are kept in {job.out}; --resume goes on."
+            f"{error} {kept} of {episodes} episodes are kept in {job.out}; --resume continues."
         ) from error
     finally:
         recorder.world.close()
     return RecordSummary(done, frames, time.monotonic() - begun, job.out)
 
 
-def _check(policy: str, episodes: int, steps: int, workers: int) -> None:
+def _check(policy: str, episodes: int, steps: int, workers: int, seed: int) -> None:
     if policy not in POLICIES:
         raise unknown_name("recording policy", policy, POLICIES)
     for name, value, least in (
         ("episodes", episodes, 1),
         ("steps", steps, 2),
         ("workers", workers, 1),
+        ("seed", seed, 0),
     ):
         if value < least:
-            raise ConfigError(f"A recording needs --{name} of at least {least}, got {value}.")
+            raise ConfigError(f"A recording needs --{name} of {least} or more; got {value}.")
 
 
 def _check_out(out: Path, resume: bool) -> None:
     if not resume and out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise ConfigError(
-            f"{out}: exists already; add --resume to go on with it, or choose another --out."
+            f"{out}: exists already. Add --resume to continue it, or choose another --out."
         )
 
 
@@ -227,7 +228,7 @@ def _run_pool(job: _Job, missing: list[int], workers: int) -> Iterator[int]:
                     running |= {pool.submit(_work, e) for e in islice(todo, 1)}
         except BrokenProcessPool as error:
             raise WorldError(
-                "A recording process died (killed, out of memory, or the world crashed it)."
+                "A recording process ended: it was killed, ran out of memory, or the world crashed."
             ) from error
         finally:
             for future in running:

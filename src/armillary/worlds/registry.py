@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from importlib import import_module
+from inspect import signature
 from typing import Any, get_type_hints
 
 from armillary.core.errors import ConfigError, unknown_name
@@ -58,6 +60,13 @@ WORLDS: dict[str, Callable[..., World]] = {
     "yard": _yard,
     "perturbed": _perturbed,
 }
+# What lists a world's settings as its parameters.
+_SETTINGS = {
+    "tabletop": "armillary.worlds.tabletop_settings:TabletopSettings",
+    "two_rooms": "armillary.worlds.two_rooms:TwoRooms",
+    "stage": "armillary.worlds.stage:Stage",
+    "yard": "armillary.worlds.yard_settings:YardSettings",
+}
 GYM_PREFIX = "gym:"
 
 
@@ -92,4 +101,15 @@ def make_world(name: str, /, **settings: Any) -> World:
     except TypeError as error:
         if "unexpected keyword argument" not in str(error):
             raise
-        raise ConfigError(f"World {name!r}: {error}; see its class for the settings.") from error
+        unknown = str(error).rpartition("argument ")[2].strip("'")
+        raise _unknown_setting(name, unknown, settings) from error
+
+
+def _unknown_setting(world: str, name: str, settings: Mapping[str, Any]) -> ConfigError:
+    """Return the error for a setting that a world does not have, with those that it has."""
+    home = _SETTINGS.get(str(settings.get("base", "tabletop")) if world == "perturbed" else world)
+    if home is None:
+        return ConfigError(f"There is no setting of {world} called {name!r}.")
+    module, _, made = home.partition(":")
+    known = list(signature(getattr(import_module(module), made)).parameters)
+    return unknown_name(f"setting of {world}", name, known)

@@ -17,8 +17,10 @@ from typing import Protocol
 from armillary.core.errors import ConfigError, unknown_name
 from armillary.core.progress import Progress
 from armillary.data import layout
+from armillary.data.resize import FITS, LETTERBOX, MAX_SIDE, Size
 from armillary.data.sources.cloud import metres_per
 
+LEAST_SIDE = 16  # pixels; smaller pictures cannot be encoded well, nor learned from
 KEPT = "kept"
 PICTURES = (KEPT, "encoded")
 Skipped = tuple[tuple[Path, str], ...]
@@ -33,7 +35,8 @@ class IngestSummary:
         skipped: files and folders that were not usable, with the reason.
         frames: steps in all episodes.
         out: the dataset's folder.
-        fitted: videos of another size than most: scaled and cropped in the middle to fit.
+        files: files that were written, with what was done to each.
+        notes: what holds for all of them, in sentences.
         left_out: what was left out of recordings that were written, with the reason.
     """
 
@@ -41,7 +44,8 @@ class IngestSummary:
     skipped: Skipped
     frames: int
     out: Path
-    fitted: tuple[Path, ...] = ()
+    files: Skipped = ()
+    notes: tuple[str, ...] = ()
     left_out: Skipped = ()
 
 
@@ -51,8 +55,13 @@ class IngestOptions:
 
     Attributes:
         fps: steps per second of the dataset; None takes what the source says (most of the videos,
-            the times of the sweeps), or 10 for clouds without times.
-        max_side: longer side of the pictures at most, in pixels; None keeps their size.
+            but at most 30; the times of the sweeps), or 10 for clouds without times.
+        max_side: longer side of the pictures at most, in pixels; None takes 256 for videos and
+            keeps the size of all others.
+        size: width and height of a video dataset's pictures, e.g. ``256x144``; empty takes the
+            shape of most videos.
+        fit: how a video of another shape is brought to that size: ``letterbox`` adds black bars,
+            ``crop`` cuts two edges.
         license: licence of the recordings, kept with every episode.
         replace: whether an existing dataset at ``out`` may be replaced.
         unit: unit of coordinates (``m``, ``mm``, ``ft``, ``us-ft``); None takes what the file says.
@@ -69,7 +78,7 @@ class IngestOptions:
         ConfigError: one that cannot be.
     """
 
-    fps: float | None = None
+    fps: float | int | None = None
     max_side: int | None = None
     license: str = ""
     replace: bool = False
@@ -80,13 +89,20 @@ class IngestOptions:
     topics: tuple[str, ...] = ()
     action_topic: str = ""
     pictures: str = KEPT
+    size: str = ""
+    fit: str = LETTERBOX
 
     def __post_init__(self) -> None:
         fps, side, scale, lens = self.fps, self.max_side, self.depth_scale, self.intrinsics
         if fps is not None and not 0 < fps < math.inf:
             raise ConfigError(f"--fps is steps per second, above 0, got {fps}.")
-        if side is not None and side < 1:
-            raise ConfigError(f"--max-side is pixels, 1 or more, got {side}.")
+        if side is not None and side < LEAST_SIDE:
+            raise ConfigError(f"--max-side is pixels, {LEAST_SIDE} or more, got {side}.")
+        if self.fit not in FITS:
+            raise unknown_name("way to fit a video", self.fit, FITS)
+        if self.size and side is not None:
+            raise ConfigError("--size and --max-side both choose the pictures' size; pass one.")
+        self.rows_columns  # noqa: B018 - refuses what is no size
         if not 0 <= self.tolerance_s < math.inf:
             raise ConfigError(f"--tolerance-s is seconds of at least 0, got {self.tolerance_s}.")
         if scale is not None and not 0 < scale < math.inf:
@@ -99,6 +115,24 @@ class IngestOptions:
         if self.pictures not in PICTURES:
             raise unknown_name("way to store pictures", self.pictures, PICTURES)
         metres_per(self.unit)
+
+    @property
+    def rows_columns(self) -> Size | None:
+        """Rows and columns of ``size``; None where it is empty.
+
+        Raises:
+            ConfigError: it is no size.
+        """
+        if not self.size:
+            return None
+        match = re.fullmatch(r"([0-9]{1,5})x([0-9]{1,5})", self.size)
+        columns, rows = (int(match[1]), int(match[2])) if match else (0, 0)
+        if not (min(rows, columns) >= LEAST_SIDE and max(rows, columns) <= MAX_SIDE):
+            raise ConfigError(
+                f"--size is WIDTHxHEIGHT, each {LEAST_SIDE} to {MAX_SIDE} pixels, e.g. 256x144; "
+                f"got {self.size!r}."
+            )
+        return rows, columns
 
 
 class Source(Protocol):

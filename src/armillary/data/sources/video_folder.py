@@ -17,7 +17,7 @@ import av
 import numpy as np
 
 from armillary.core.errors import FormatError
-from armillary.data.resize import Size, covered
+from armillary.data.resize import LETTERBOX, Size, placed, scaled_to_fit, within_side
 from armillary.data.sources.source import files_with
 from armillary.data.video import PIXELS, Converter, decoding, first_video_stream, opened
 
@@ -25,6 +25,9 @@ _MODERN = {".mp4", ".m4v", ".mov", ".mkv", ".webm", ".ts", ".mts", ".m2ts"}
 _OLDER = {".avi", ".mpg", ".mpeg", ".wmv", ".flv", ".3gp", ".ogv", ".gif"}
 SUFFIXES = frozenset(_MODERN | _OLDER)
 MAX_FPS = 240
+# What a dataset of videos has unless somebody asks for more; models see 64 to 256 pixels.
+DEFAULT_MAX_SIDE = 256
+DEFAULT_MAX_FPS = 30
 # Share of a video that may be missing at its end before it counts as cut off; muxers round.
 _MISSING_SHARE = 0.05
 # A recorded screen may rest for long; where longer passes, the recording was stopped.
@@ -90,31 +93,53 @@ def examine(path: Path) -> Clip:
         _check_whole(path, container, stream, times_s, lasts_s)
     _check_pauses(path, times_s)
     fps = min(1.0 / gap_s, MAX_FPS) if gap_s > 0 else 1.0
-    _, image = next(_upright(path), (0.0, None))
-    if image is None:
+    _, first = next(_decoded(path), (0.0, None))
+    if first is None:
         raise FormatError(f"{path}: no frame of it can be decoded.")
-    return Clip(path, fps, len(stamps), (image.shape[0], image.shape[1]))
+    return Clip(path, fps, len(stamps), _upright_size(first))
+
+
+def find_others(source: Path) -> list[Path]:
+    """Return the visible files below a folder that have no video's suffix, sorted."""
+    if source.is_file():
+        return []
+    return sorted({*files_with(source, ("",))} - {*files_with(source, SUFFIXES)})
 
 
 def common_fps(clips: Sequence[Clip]) -> int:
-    """Return the whole frame rate that most of the clips run at (the lower one of two)."""
-    rates = [max(1, round(clip.fps)) for clip in clips]
+    """Return the whole frame rate that most of the clips run at (the lower one of two).
+
+    It is at most ``DEFAULT_MAX_FPS``.
+    """
+    rates = [min(DEFAULT_MAX_FPS, max(1, round(clip.fps))) for clip in clips]
     return min(set(rates), key=lambda rate: (-rates.count(rate), rate))
 
 
-def common_size(clips: Sequence[Clip]) -> Size:
-    """Return the size that most of the clips have (the smaller one of two)."""
-    sizes = [clip.size for clip in clips]
-    return min(set(sizes), key=lambda size: (-sizes.count(size), size))
+def common_size(clips: Sequence[Clip], max_side: int) -> Size:
+    """Return the size that most of the clips have once they are small enough.
+
+    Of two that are as frequent the larger one is taken.
+
+    Args:
+        clips: all videos.
+        max_side: longer side at most, in pixels.
+    """
+    sizes = [within_side(clip.size, max_side) for clip in clips]
+    return max(set(sizes), key=lambda size: (sizes.count(size), size[0] * size[1], size[1]))
 
 
-def resampled(path: Path, fps: float | int, size: Size) -> Iterator[tuple[int, np.ndarray]]:
+def resampled(
+    path: Path, fps: float | int, size: Size, fit: str = LETTERBOX
+) -> Iterator[tuple[int, np.ndarray]]:
     """Yield the frame nearest to each time of a grid, with the time it was taken.
+
+    Only frames that are yielded are converted, at the size that is asked for.
 
     Args:
         path: a video file.
         fps: frames per second of the grid, which begins with the first frame.
-        size: rows and columns of the frames; others are scaled to cover it, and cropped.
+        size: rows and columns of the frames; others are scaled in proportion.
+        fit: ``letterbox`` adds black bars to what has another shape, ``crop`` cuts it.
 
     Yields:
         Nanoseconds from the first frame, and rgb uint8 [H W 3].
@@ -123,20 +148,42 @@ def resampled(path: Path, fps: float | int, size: Size) -> Iterator[tuple[int, n
         FormatError: the file is damaged.
     """
     step = 0
-    held: tuple[float, np.ndarray] | None = None
-    for time_s, image in _upright(path):
+    held: tuple[float, _Frame] | None = None
+    for time_s, frame in _frames(path, size, fit):
         while held is not None and step / fps <= (held[0] + time_s) / 2:
-            yield round(held[0] * 1e9), covered(held[1], size)
+            yield round(held[0] * 1e9), held[1].picture()
             step += 1
-        held = (time_s, image)
+        held = (time_s, frame)
     while held is not None and step / fps <= held[0] + 0.5 / fps:
-        yield round(held[0] * 1e9), covered(held[1], size)
+        yield round(held[0] * 1e9), held[1].picture()
         step += 1
 
 
-def _upright(path: Path) -> Iterator[tuple[float, np.ndarray]]:
-    """Yield seconds from the first frame, ascending, and the upright frame."""
+class _Frame:
+    """A decoded frame that becomes a picture when it is first asked for."""
+
+    def __init__(self, frame: av.VideoFrame, convert: Converter, size: Size, fit: str) -> None:
+        self._frame, self._convert, self._size, self._fit = frame, convert, size, fit
+        self._picture: np.ndarray | None = None
+
+    def picture(self) -> np.ndarray:
+        """Return the upright picture, rgb uint8 [H W 3] of the size that is wanted."""
+        if self._picture is None:
+            rows, columns = scaled_to_fit(_upright_size(self._frame), self._size, self._fit)
+            lies = _quarters(self._frame) % 2
+            image = self._convert(self._frame, (columns, rows) if lies else (rows, columns))
+            self._picture = placed(np.rot90(image, _quarters(self._frame)), self._size)
+        return self._picture
+
+
+def _frames(path: Path, size: Size, fit: str) -> Iterator[tuple[float, _Frame]]:
+    """Yield seconds from the first frame, ascending, and the frame."""
     convert = Converter(PIXELS["rgb"])
+    for time_s, frame in _decoded(path):
+        yield time_s, _Frame(frame, convert, size, fit)
+
+
+def _decoded(path: Path) -> Iterator[tuple[float, av.VideoFrame]]:
     with decoding(path), opened(path) as container:
         stream = first_video_stream(container, path)
         stream.codec_context.thread_count = 1
@@ -144,15 +191,19 @@ def _upright(path: Path) -> Iterator[tuple[float, np.ndarray]]:
         for count, frame in enumerate(container.decode(stream)):
             time_s = frame.time if frame.time is not None else count / float(stream.guessed_rate)
             first_s = time_s if count == 0 else first_s
-            image = _turned(convert(frame), frame.rotation)
             if time_s - first_s > last_s:  # a time that repeats or runs back is no new moment
                 last_s = time_s - first_s
-                yield last_s, image
+                yield last_s, frame
 
 
-def _turned(image: np.ndarray, rotation_deg: float | int) -> np.ndarray:
-    """Turn a frame upright; players turn by quarters, counted anticlockwise."""
-    return np.ascontiguousarray(np.rot90(image, round(rotation_deg / 90)))
+def _quarters(frame: av.VideoFrame) -> int:
+    """Return the quarter turns, anticlockwise, after which a frame is upright."""
+    return round(frame.rotation / 90)
+
+
+def _upright_size(frame: av.VideoFrame) -> Size:
+    rows, columns = frame.height, frame.width
+    return (columns, rows) if _quarters(frame) % 2 else (rows, columns)
 
 
 def _times_s(stamps: Sequence[int | None], stream: Any) -> np.ndarray:

@@ -49,8 +49,8 @@ def make_folds(count: int, blocks: int, gap: int) -> tuple[Fold, ...]:
         learned = np.minimum(apart, count - apart).min(axis=1, initial=count) > gap
         if not len(judged) or not learned.any():
             raise DatasetError(
-                f"{count} sweeps cannot be cut into {blocks} blocks with gaps of {gap}; record "
-                "more, or look less far back and ahead."
+                f"{count} sweeps cannot be cut into {blocks} blocks with gaps of {gap}. Record "
+                "more, or use shorter horizons."
             )
         folds.append(Fold(judged, learned))
     return tuple(folds)

@@ -69,9 +69,7 @@ def lessons(track: Track, poses: Float[Tensor, "T 4 4"], fold: Fold, farthest: i
                 chosen = torch.from_numpy(targets)
                 parts.append(make_views(track, poses, chosen, horizon, direction))
     if not parts:
-        raise DatasetError(
-            "No stretch that may be learned from is long enough for a window; record more sweeps."
-        )
+        raise DatasetError("No part for training is long enough for a window. Record more sweeps.")
     return joined(parts)
 
 

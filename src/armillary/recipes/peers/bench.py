@@ -144,10 +144,10 @@ def _run(python: Path, folder: Path, stage: str, threads: int, progress: Progres
             stderr.seek(0)
             said = [line.strip() for line in stderr if line.strip()] or ["it said nothing"]
             if process.returncode == -signal.SIGKILL:
-                said.append("killed from outside, as the system does where memory runs out")
+                said.append("killed from outside, perhaps because memory ran out")
             raise CheckFailedError(
                 f"{folder}: the stage {stage} ended with code {process.returncode} ({said[-1]}); "
-                "give the command again to go on."
+                "run the command again to continue."
             )
 
 

@@ -118,7 +118,7 @@ class PeersConfig:
         whole = all(isinstance(count, int) for count in own)
         if not whole or min(*counts.values(), *own) < 1 or not self.seconds > 0:
             raise ConfigError(
-                f"seconds must be above 0 and own_episodes, {', '.join(counts)} whole numbers of "
+                f"seconds must be above 0, and own_episodes, {', '.join(counts)} whole numbers of "
                 f"at least 1; got {self.seconds}, {dict(self.own_episodes)}, {counts}."
             )
         if not 0 < self.held_out < 1:
@@ -126,20 +126,20 @@ class PeersConfig:
         self._check_act()
         if self.recipe.settling.steps:
             raise ConfigError(
-                "recipe: here nothing settles after training, so settling.steps must be 0; got "
-                f"{self.recipe.settling.steps} (--change settling.steps=0)."
+                "The predictor is not fine-tuned here, so settling.steps must be 0; got "
+                f"{self.recipe.settling.steps}. Add --change settling.steps=0."
             )
         if not 0 <= self.prior_share < 1 or bool(self.act.get("prior")) > bool(self.prior_share):
             raise ConfigError(
-                "act.prior needs a prior_share between 0 and 1, the time in which it is trained; "
+                "act.prior needs a prior_share between 0 and 1, its share of the training time; "
                 f"got {self.prior_share}."
             )
         if self.equal_steps < 0:
             raise ConfigError(f"equal_steps is 0 or more, got {self.equal_steps}.")
         if not self.peer_sizes or max(self.peer_sizes) > self.picture:
             raise ConfigError(
-                f"The peers' pictures must not be larger than what is recorded ({self.picture} "
-                f"pixels); got {self.peer_sizes}."
+                f"peer_sizes must be at most {self.picture} pixels, the recorded size; got "
+                f"{self.peer_sizes}."
             )
 
     def _check_names(self) -> None:
@@ -160,8 +160,8 @@ class PeersConfig:
             _check_search(spec)
         elif not self.act.get("prior"):
             raise ConfigError(
-                "Without a planner the goal prior acts, which was not asked for: add --act "
-                "prior=true, or choose a planner."
+                "act.planner none needs act.prior, as the goal-conditioned policy acts then. Add "
+                "--act prior=true, or choose a planner."
             )
         elif spec.executed is not None and not 1 <= spec.executed <= self.recipe.model.frame_skip:
             raise ConfigError(

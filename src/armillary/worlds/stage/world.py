@@ -133,7 +133,7 @@ class Stage:
         Raises:
             ConfigError: always.
         """
-        raise ConfigError(f"stage: is a world to watch; there is no goal {task!r} to reach.")
+        raise ConfigError(f"stage: this world has no goal tasks; there is no goal {task!r}.")
 
     def distance(self, goal: Goal) -> float:
         """Refuse, as ``draw_goal``.
@@ -141,7 +141,7 @@ class Stage:
         Raises:
             ConfigError: always.
         """
-        raise ConfigError(f"stage: is a world to watch; there is no goal {goal.task!r} to reach.")
+        raise ConfigError(f"stage: this world has no goal tasks; there is no goal {goal.task!r}.")
 
     def close(self) -> None:
         """Hold nothing, give nothing back."""
