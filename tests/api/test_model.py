@@ -53,9 +53,9 @@ def test_a_model_says_what_it_is_in_one_line(model: JEPA) -> None:
 @pytest.mark.parametrize(
     ("changes", "sentence"),
     [
-        ({"step": 3}, "no recipe field called 'step'. Did you mean 'steps'"),
-        ({"optimizer": {"lrr": 1.0}}, "no recipe field called 'optimizer.lrr'"),
-        ({"steps": "many"}, "steps takes a whole number, got 'many'"),
+        ({"step": 3}, "no setting called 'step'. Did you mean 'steps'"),
+        ({"optimizer": {"lrr": 1.0}}, "no setting called 'lrr'"),
+        ({"steps": "many"}, "'steps' takes a whole number; got 'many'"),
         ({"optimizer": {"lr": -1.0}}, "lr and clip_norm must be above 0"),
     ],
 )

@@ -165,8 +165,9 @@ def test_good_videos_are_taken_and_bad_ones_counted(capsys, tmp_path: Path) -> N
     (videos / "bad.mp4").write_text("not a video")
     assert main(["ingest", str(videos), "--out", str(tmp_path / "out")]) == 0
     lines = capsys.readouterr().out.splitlines()
-    assert lines[0].startswith(f"skipped {videos / 'bad.mp4'}: cannot be decoded as video")
-    assert lines[1] == f"1 episodes, 60 frames written to {tmp_path / 'out'}; 1 files skipped"
+    assert lines[0] == f"{videos / 'good.mp4'}: 64x64 at 30 per second; 60 steps, 2.0 s"
+    assert lines[1].startswith(f"skipped {videos / 'bad.mp4'}: cannot be decoded as video")
+    assert f"1 episodes, 60 frames written to {tmp_path / 'out'}; 1 files skipped" in lines
 
 
 def test_a_flipped_byte_names_the_episode(refused, broken: Path) -> None:

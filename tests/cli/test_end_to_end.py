@@ -85,7 +85,7 @@ def test_act_writes_manifest_records_and_rows(capsys, trained: Path, base: Path)
     # Again: the records are there, so the same rows come out of them.
     assert run(capsys, *words, "--out", out) == found
     assert main([*map(str, words), "--seed", "1", "--out", str(out)]) == 2
-    assert "another manifest" in capsys.readouterr().err
+    assert "an evaluation with another world, task" in capsys.readouterr().err
 
 
 def test_own_videos(capsys, base: Path) -> None:

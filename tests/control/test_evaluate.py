@@ -142,7 +142,9 @@ def test_a_process_that_dies_costs_its_own_episode_only():
 
 
 def test_a_policy_may_not_see_the_simulators_state():
-    with pytest.raises(ConfigError, match="asks to see 'labels', which point does not give"):
+    with pytest.raises(
+        ConfigError, match="asks for 'labels', which point does not give to policies"
+    ):
         run(toy.Fixed(np.zeros(2), observes=("rgb", "labels")))
 
 

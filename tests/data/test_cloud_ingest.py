@@ -220,7 +220,7 @@ def test_options_that_mean_nothing_are_refused(tmp_path):
         ({"unit": "inch"}, r"no unit called 'inch'.*Known: ft, m, mm, us-ft"),
         ({"fps": 0.0}, "--fps is steps per second, above 0, got 0"),
         ({"fps": float("nan")}, "--fps is steps per second"),
-        ({"max_side": 0}, "--max-side is pixels, 1 or more, got 0"),
+        ({"max_side": 0}, "--max-side is pixels, 16 or more, got 0"),
         ({"tolerance_s": float("nan")}, "--tolerance-s is seconds of at least 0"),
         ({"intrinsics": (0.0, 1.0, 2.0, 3.0)}, "--intrinsics are fx fy cx cy in pixels, .*0 1 2 3"),
         ({"intrinsics": (1.0, 1.0, float("inf"), 3.0)}, "got 1 1 inf 3"),

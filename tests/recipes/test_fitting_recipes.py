@@ -26,16 +26,16 @@ from armillary.worlds import record
 def test_clips_that_cannot_be_varied_so_leave_no_run_behind(
     tmp_path: Path, augment: AugmentConfig, said: str
 ) -> None:
-    record("two_rooms", tmp_path / "data", 2, 12, workers=1)
+    record("two_rooms", tmp_path / "data", 2, 24, workers=1)
     with pytest.raises(ConfigError, match=said):
-        recipe = changed(two_rooms(), {"model.frame_skip": 2})
+        recipe = changed(two_rooms(), {"model.frame_skip": 2, "batch_size": 2})
         train_recipe(replace(recipe, augment=augment), tmp_path / "data", tmp_path / "run")
     assert not (tmp_path / "run").exists()
 
 
 def test_a_predictor_that_asks_for_longer_clips_says_how_long_they_can_be(tmp_path: Path) -> None:
     record("two_rooms", tmp_path / "data", 3, 12, workers=1)
-    few = {"steps": 1, "batch_size": 2, "clip_length": 6, "threads": 1}
+    few = {"steps": 1, "batch_size": 2, "clip_length": 8, "threads": 1}
     recipe = changed(two_rooms(), few | {"settling.steps": 1, "settling.clip_length": 40})
     with pytest.raises(TrainingError, match=r"has 12\. Pass --settling\.clip-length 12, or record"):
         train_recipe(recipe, tmp_path / "data", tmp_path / "run")

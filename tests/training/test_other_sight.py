@@ -157,7 +157,7 @@ def test_the_other_camera_is_seen_from_where_it_stands():
 @pytest.mark.parametrize(
     ("sensors", "terms", "said"),
     [
-        (("rgb",), {"cross_modal": 1.0}, "needs two sensors or more, and the model sees with rgb"),
+        (("rgb",), {"cross_modal": 1.0}, "needs two sensors or more, and the model has rgb"),
         (("cloud",), {"other_view": 1.0}, "needs a camera"),
         (("rgb",), {"sensor_dropout": 0.5}, "needs model.optional_sensors"),
     ],

@@ -108,7 +108,7 @@ def run(path: Path, told: str) -> str:
         page = run_page(path)
     except FormatError as error:
         return fragment(_title("Run", path), said(str(error)))
-    chosen = [c for c in page.charts if c.title.startswith(("Loss, weighted", "Dimensions"))]
+    chosen = [c for c in page.charts if c.title.startswith(("Loss, weighted", "Effective rank"))]
     warning = (
         (Markup('<div class="warning">{}</div>').format(page.warning),) if page.warning else ()
     )

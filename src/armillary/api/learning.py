@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +15,8 @@ from armillary.core.progress import Progress
 from armillary.data import Cache, Dataset
 from armillary.models import JEPA
 from armillary.recipes import RECIPES, Recipe, train_recipe
+from armillary.recipes.changing import changed
 from armillary.recipes.finding import loaded
-from armillary.recipes.recipe_config import changed
 
 
 def train(
@@ -53,7 +54,7 @@ def train(
         if recipe not in RECIPES:
             raise unknown_name("recipe", recipe, RECIPES)
         recipe = RECIPES[recipe]()
-    recipe, dataset = changed(recipe, **changes), open_dataset(data)
+    recipe, dataset = changed(recipe, _dotted(changes)), open_dataset(data)
     summary = train_recipe(
         recipe, dataset, Path(out), resume, lambda stage: progress_of(stage, progress)
     )
@@ -80,3 +81,12 @@ def load_model(model: AnyPath | Run | JEPA, *, trainable: bool = False) -> JEPA:
         CheckpointError: no model is there, or its tensors are not those of its configuration.
     """
     return loaded(model).requires_grad_(trainable)
+
+
+def _dotted(changes: Mapping[str, Any], before: str = "") -> dict[str, Any]:
+    """Return nested changes as one mapping by dotted name."""
+    flat: dict[str, Any] = {}
+    for name, value in changes.items():
+        inside = isinstance(value, Mapping)
+        flat |= _dotted(value, f"{before}{name}.") if inside else {f"{before}{name}": value}
+    return flat

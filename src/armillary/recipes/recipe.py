@@ -59,6 +59,8 @@ def train_recipe(
     """
     dataset = open_dataset(data)
     recipe = at_rate(recipe, dataset.fps)
+    # whether lenses are known shows when the dataset is prepared
+    _check_sensors(recipe.model, {*dataset.streams, "intrinsics"})
     check_clips(recipe, dataset.lengths, dataset.fps, str(data))
     check_free(out, resume)
     with claimed_folder(out):
@@ -129,15 +131,8 @@ def fitted(recipe: Recipe, cache: Cache) -> Recipe:
         ConfigError: they lack actions that a loss needs, or that the mirror names, or pictures
             would be shifted by a whole picture.
     """
-    present = {*cache.kinds} | ({"intrinsics"} if cache.intrinsics is not None else set())
-    for sensor in recipe.model.sensors:
-        wanted = [_RECORDED.get(name, name) for name in STREAMS_OF[sensor]]
-        if missing := [name for name in wanted if name not in present]:
-            raise DatasetError(
-                f"The recipe's model sees {sensor!r}, for which the dataset lacks "
-                f"{', '.join(missing)}. Record them, or pass --model.sensors with what there is: "
-                f"{', '.join(sorted(present))}."
-            )
+    lens = {"intrinsics"} if cache.intrinsics is not None else set()
+    _check_sensors(recipe.model, {*cache.kinds} | lens)
     if recipe.augment.shift_px >= min(cache.size):
         raise ConfigError(
             f"augment.shift_px must be below the pictures' {min(cache.size)} px, got "
@@ -155,6 +150,17 @@ def fitted(recipe: Recipe, cache: Cache) -> Recipe:
     proprio = cache.arrays["proprio"].shape[1] if "proprio" in recipe.model.sensors else 0
     model = replace(recipe.model, action_width=action_width, proprio_width=proprio)
     return replace(recipe, model=model)
+
+
+def _check_sensors(model: JEPAConfig, present: set[str]) -> None:
+    for sensor in model.sensors:
+        wanted = [_RECORDED.get(name, name) for name in STREAMS_OF[sensor]]
+        if missing := [name for name in wanted if name not in present]:
+            raise DatasetError(
+                f"The recipe's model sees {sensor!r}, for which the dataset lacks "
+                f"{', '.join(missing)}. Record them, or pass --model.sensors with what there is: "
+                f"{', '.join(sorted(present - {'intrinsics'}))}."
+            )
 
 
 def with_fan(recipe: Recipe, dataset: Dataset) -> Recipe:
