@@ -18,7 +18,7 @@ from typing import Annotated, Any
 import tyro
 
 from armillary import __version__
-from armillary.cli import act, bench, data, demo, guard, learn, understand, view
+from armillary.cli import act, bench, data, demo, diagnose, guard, learn, understand, view
 from armillary.cli.outcome import end_stdout, show, show_error, stdout_kept
 from armillary.cli.parse import Command, parse
 from armillary.cli.train import Train, train_command
@@ -31,6 +31,7 @@ COMMANDS: dict[str, tuple[Any, str]] = {
     "data": (data.Data, "look at a dataset, or check that it is whole"),
     "train": (Train, "train a model on a dataset"),
     "prior": (learn.Prior, "teach a model which way goals lie"),
+    "diagnose": (diagnose.Diagnose, "what does it predict, and what does it ignore?"),
     "probe": (understand.Probe, "does the model know where things are?"),
     "surprise": (understand.Surprise, "does it notice what cannot be?"),
     "understand": (understand.Understand, "does it know what is possible, and what is not?"),

@@ -20,6 +20,7 @@ from armillary.data import Cache, Dataset, Windows, open_dataset, prepare, split
 from armillary.data.point_sampling import PointSampling
 from armillary.models import JEPAConfig
 from armillary.models.config import STREAMS_OF
+from armillary.recipes.diagnosis_record import diagnose_run
 from armillary.training import TrainConfig, TrainSummary, train
 from armillary.training.augment import mirrored_actions
 from armillary.training.log import Tracker
@@ -53,8 +54,9 @@ def train_recipe(
     out: Path,
     resume: bool = False,
     progress: Progress = silent,
+    diagnosed: bool = True,
 ) -> TrainSummary:
-    """Train a recipe on a dataset: prepare it, split it by episode, learn.
+    """Train a recipe on a dataset: prepare it, split it by episode, learn, diagnose the model.
 
     Args:
         recipe: what to train.
@@ -62,6 +64,7 @@ def train_recipe(
         out: folder of the run.
         resume: go on from the newest checkpoint in ``out``.
         progress: called while preparing and after each step.
+        diagnosed: whether ``diagnose.json`` is left in ``out``, which takes seconds.
 
     Raises:
         DatasetError: the dataset cannot be read, or lacks a stream that the model sees.
@@ -74,7 +77,11 @@ def train_recipe(
     with storage_errors(out):
         out.mkdir(parents=True, exist_ok=True)
     training, held_out = split_episodes(cache.num_episodes, recipe.held_out, recipe.seed)
-    return train_on(cache, training, held_out, recipe, out, resume, progress)
+    summary = train_on(cache, training, held_out, recipe, out, resume, progress)
+    if diagnosed and leads():
+        progress(summary.steps, summary.steps, "diagnosing")
+        diagnose_run(out, cache, training, held_out, needed_streams(recipe))
+    return summary
 
 
 def prepared(dataset: Dataset, model: JEPAConfig, progress: Progress = silent) -> Cache:

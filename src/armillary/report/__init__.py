@@ -10,6 +10,7 @@ from armillary.report.contents import (
     ReportContents,
     ResultGroup,
     ResultRow,
+    RetrievalView,
     RolloutStrip,
     SurpriseView,
 )
@@ -38,6 +39,7 @@ __all__ = [
     "ReportContents",
     "ResultGroup",
     "ResultRow",
+    "RetrievalView",
     "RolloutStrip",
     "Standing",
     "StandingsPage",

@@ -22,6 +22,7 @@ from armillary.report.contents import (
     ReportContents,
     ResultGroup,
     ResultRow,
+    RetrievalView,
     RolloutStrip,
     SurpriseView,
 )
@@ -67,6 +68,7 @@ def render_report(contents: ReportContents) -> str:
         total=contents.seconds.get("total", sum(contents.seconds.values())),
         contact=contents.contact and _contact(contents.contact),
         charts=[(chart, line_chart(chart)) for chart in contents.charts],
+        retrievals=[_retrieval(view) for view in contents.retrievals],
         rollouts=[_rollout(strip) for strip in contents.rollouts],
         surprise=contents.surprise and _surprise(contents.surprise),
         plans=[_plan(plan) for plan in contents.plans],
@@ -112,6 +114,12 @@ def _contact(sheet: ContactSheet) -> dict:
     pictures = [png_uri(rgb) for rgb in sheet.rgb]
     pairs = list(zip_longest(pictures, depths, fillvalue=""))
     return {"caption": sheet.caption, "pairs": pairs, "range": limits}
+
+
+def _retrieval(view: RetrievalView) -> list[tuple[str, list[str]]]:
+    rows = (view.true, view.predicted, view.best)
+    columns = zip(*[[png_uri(picture) for picture in row] for row in rows], strict=True)
+    return [(label, list(column)) for label, column in zip(view.labels, columns, strict=True)]
 
 
 def _rollout(strip: RolloutStrip) -> dict:
