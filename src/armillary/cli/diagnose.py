@@ -131,4 +131,4 @@ def _number(value: float | None) -> str:
 
 
 def _between(interval: list[float] | None) -> str:
-    return "" if not interval or None in interval else "-".join(_number(end) for end in interval)
+    return "" if not interval or None in interval else " to ".join(_number(end) for end in interval)

@@ -2,7 +2,8 @@
 
 Error is the sum of squared errors over the sum of squares of the targets about their mean: 0 is
 perfect, 1 is as good as the mean of the very targets. Baselines are copy-last, the training mean,
-linear extrapolation of the last two steps, and ridge from both of them and the actions.
+linear extrapolation of the last two steps, and ridge from both of them and the actions (or from
+the present alone where that serves better, see ``chosen_ridge``).
 
 Axes: W windows, F model steps, X numbers of a target, L horizons, G groups, R draws.
 """
@@ -16,7 +17,7 @@ import numpy as np
 import torch
 from jaxtyping import Float, Int
 
-from armillary.comprehension.ridge import Ridge, fit_ridge
+from armillary.comprehension.chosen_ridge import ChosenRidge, Form, choose_ridge
 from armillary.comprehension.statistics import Interval, group_draws, quantile_interval
 from armillary.comprehension.stretches import Projection, Steps
 from armillary.core.errors import DatasetError
@@ -27,6 +28,9 @@ from armillary.core.values import Latent
 HORIZONS = (1, 2, 4, 8, 16)
 BASELINES = ("copy_last", "mean", "linear", "ridge")
 _AT_ONCE = 512  # rollouts
+# What ridge may read a later step from, and how. The present alone keeps it from being beaten by
+# a model that merely has fewer inputs to overfit.
+_RIDGE: Mapping[str, tuple[Form, ...]] = {"all": ("direct", "change"), "present": ("change",)}
 # Below this share of their mean square, the spread of targets is rounding: nothing to predict.
 _LEAST_SPREAD = 1e-10
 
@@ -113,20 +117,21 @@ class Baselines:
 
     horizon: int
     mean: Float[np.ndarray, " X"]
-    ridge: Ridge
+    ridge: ChosenRidge
 
     @classmethod
     def fit(
         cls, values: Float[np.ndarray, "F X"], steps: Steps, horizon: int, most: int, seed: int
     ) -> Baselines:
-        """Fit on at most ``most`` training windows; the penalty is chosen on a fifth of the groups.
+        """Fit on at most ``most`` training windows; a fifth of the groups chooses ridge's form.
 
         Raises:
             DatasetError: fewer than two training groups reach that far.
         """
         now = steps.windows(1, horizon, most, seed)
         held = validation_groups(steps.groups[now], seed)
-        ridge = fit_ridge(_inputs(values, steps, now, horizon), values[now + horizon], held)
+        inputs = _inputs(values, steps, now, horizon)
+        ridge = choose_ridge(_RIDGE, inputs, values[now], values[now + horizon], held)
         return cls(horizon, values.mean(axis=0), ridge)
 
     def predict(
@@ -138,7 +143,7 @@ class Baselines:
             "copy_last": present,
             "mean": np.broadcast_to(self.mean, present.shape),
             "linear": present + self.horizon * change,
-            "ridge": self.ridge.predict(_inputs(values, steps, now, self.horizon)),
+            "ridge": self.ridge.predict(_inputs(values, steps, now, self.horizon), present),
         }
 
 
@@ -199,9 +204,12 @@ def validation_groups(groups: Int[np.ndarray, " F"], seed: int) -> np.ndarray:
     return np.isin(groups, names[: max(1, len(names) // 5)])
 
 
-def _inputs(values: np.ndarray, steps: Steps, now: np.ndarray, horizon: int) -> np.ndarray:
+def _inputs(
+    values: np.ndarray, steps: Steps, now: np.ndarray, horizon: int
+) -> dict[str, np.ndarray]:
     actions = steps.plans(now, horizon).reshape(len(now), -1)
-    return np.concatenate([values[now], values[now - 1], actions], axis=1)
+    both = np.concatenate([values[now], values[now - 1], actions], axis=1)
+    return {"all": both, "present": values[now]}
 
 
 def _sums(values: np.ndarray, group_of: np.ndarray, groups: int) -> np.ndarray:

@@ -89,7 +89,7 @@ def _prediction(prediction: list[dict[str, Any]]) -> list[Line]:
     for row in judged_rows(prediction):
         margin = row["intervals"]["margin"]
         held = None if margin is None else margin[0] > 0
-        best = min(("copy_last", "mean", "linear", "ridge"), key=lambda name: row[name])
+        best = "" if held is None else min(_NAMES, key=lambda name: row[name])
         lines.append(
             Line(
                 f"prediction error, {row['steps']} steps, {_SPACES[row['space']]}",
@@ -108,7 +108,7 @@ def _prediction(prediction: list[dict[str, Any]]) -> list[Line]:
 
 def _prediction_advice(space: str, best: str, held: bool | None) -> str:
     if held is None:
-        return "Nothing varies here, so nothing can be predicted: see the scale of the latent."
+        return "The targets never change, so nothing is predicted: see the scale of the latent."
     if space == "features":
         return (
             f"{_NAMES[best]} says as much about the later picture: train longer or on more steps "
@@ -246,17 +246,19 @@ def _moved(moved: Mapping[str, Any]) -> list[Line]:
             )
         )
     if moved["false_motion"] is not None:
-        most = REST_SHARE * moved["range"]
-        held = moved["false_motion"] <= most
+        extent = moved["range"]
+        value = moved["false_motion"] / extent
+        held = value <= REST_SHARE
+        ends = _pair(moved["intervals"]["false_motion"])
         lines.append(
             Line(
-                f"false motion of resting things ({moved['stream']}), {first} steps",
-                moved["false_motion"],
-                f"at most {most:.3g}",
+                f"false motion at rest ({moved['stream']}), share of its range, {first} steps",
+                value,
+                f"at most {REST_SHARE}",
                 SOURCES["false_motion"],
-                _pair(moved["intervals"]["false_motion"]),
-                {"true later latent": moved["bound_false_motion"]},
-                most,
+                None if ends is None else (ends[0] / extent, ends[1] / extent),
+                {"true later latent": moved["bound_false_motion"] / extent},
+                REST_SHARE,
                 held,
                 ""
                 if held
