@@ -8,7 +8,8 @@ import torch
 from drifting_points import STEPS, Constant, Copier, Oracle, toy
 
 from armillary.comprehension.action_rank import action_rank
-from armillary.comprehension.diagnosis import Limits, diagnose
+from armillary.comprehension.diagnosis import diagnose
+from armillary.comprehension.evidence import Limits
 from armillary.comprehension.goal_progress import spearman
 from armillary.comprehension.prediction_error import Baselines, relative_errors
 from armillary.comprehension.stretches import LONGEST, Projection, chosen, cut, see
@@ -126,7 +127,7 @@ def test_plain_video_has_no_rank_and_no_actions():
     video = toy(actions=False)
     found = diagnosed(Copier(), video, acts=False)
     assert found.ranks is None
-    assert found.evidence.held_out.actions.shape[1] == 0
+    assert found.evidence.held_out.steps.actions.shape[1] == 0
     assert rows(found)[0]["model"] == rows(found)[0]["copy_last"]
 
 

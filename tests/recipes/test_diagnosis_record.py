@@ -9,7 +9,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from armillary.comprehension.diagnosis import Limits, diagnose
+from armillary.comprehension.diagnosis import diagnose
+from armillary.comprehension.evidence import Limits
 from armillary.comprehension.stretches import cut
 from armillary.recipes.diagnosis_page import diagnosis_contents
 from armillary.recipes.diagnosis_record import diagnosis_record

@@ -41,7 +41,7 @@ class Diagnose(Command):
 
     def run(self) -> Outcome:
         """Diagnose."""
-        from armillary.comprehension.diagnosis import Limits
+        from armillary.comprehension.evidence import Limits
         from armillary.recipes.diagnosing import PAGE, diagnose_model
 
         command = again(self, "diagnose")

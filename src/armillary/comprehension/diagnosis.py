@@ -15,9 +15,9 @@ from the present features gets, which the baseline may use as well, so collapse 
 How sure: one recording and one model; the order was the same 2, 4 and 8 steps ahead. One step
 ahead ridge is level with the read-out of a good model, so short horizons say little here.
 
-A space of metres (depth, range) belongs into ``_spaces``, beside these two.
+A space of metres (depth, range) belongs into ``spaces``, beside these two.
 
-Axes: F model steps, W windows, Z numbers of a latent, X numbers in a space, Y coordinates.
+Axes: F model steps, W windows, Z numbers of a latent, X numbers in a space.
 """
 
 from __future__ import annotations
@@ -28,104 +28,33 @@ from typing import Any
 
 import numpy as np
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Float
 
 from armillary.comprehension.action_rank import CANDIDATES, ActionRank, action_rank
 from armillary.comprehension.action_rank import STEPS as RANKED_STEPS
 from armillary.comprehension.chosen_ridge import Form, choose_ridge
+from armillary.comprehension.evidence import Evidence, Limits, Side, gather_evidence
 from armillary.comprehension.goal_progress import GoalProgress, goal_progress
-from armillary.comprehension.latents import encode
-from armillary.comprehension.motion_skill import (
-    AHEAD,
-    LEAST_WINDOWS,
-    MOVED_SHARE,
-    RESTED_SHARE,
-    Displacements,
-    displacements,
-    false_motion,
-    skills,
-    stream_range,
-)
 from armillary.comprehension.prediction_error import (
-    HORIZONS,
     Baselines,
     Errors,
     relative_errors,
-    roll_out,
     validation_groups,
 )
-from armillary.comprehension.probe import probe
-from armillary.comprehension.ridge import Ridge, fit_ridge
-from armillary.comprehension.stretches import (
-    WIDEST,
-    Projection,
-    Steps,
-    Stretch,
-    check_enough,
-    chosen,
-    project,
-    room_for,
-    see,
-)
-from armillary.core.errors import DatasetError
+from armillary.comprehension.recorded_places import judge_places
+from armillary.comprehension.stretches import Steps, Stretch
 from armillary.core.progress import Progress, silent
 from armillary.core.protocols import WorldModel
-from armillary.core.values import Batch
-from armillary.data import Cache, Windows
+from armillary.data import Cache
 from armillary.objectives.collapse import CollapseDiagnosis, diagnose_collapse
 
-_FEATURE_WIDTH = 128  # 95 % of the features' variance on the demo's recording
+# What a space may be read from, and how.
 _READ: Mapping[str, tuple[Form, ...]] = {
     "latent": ("direct",),
     "latent and features": ("direct",),
     "both latents and features": ("change",),
 }
 _CLIP = 8  # steps over which motion is told from differences between clips
-
-
-@dataclass(frozen=True)
-class Limits:
-    """How much is looked at; what is beyond is left out by a draw of fixed seed.
-
-    Attributes:
-        training_steps: model steps of training episodes, for read-outs and baselines.
-        held_out_steps: model steps of held-out episodes.
-        windows: held-out windows that are predicted from, and as many of training.
-        ranked: windows in which actions are ranked.
-        draws: bootstrap replicates.
-        history: most steps that the model sees before it predicts.
-        seed: of every draw.
-    """
-
-    training_steps: int = 6000
-    held_out_steps: int = 3000
-    windows: int = 2000
-    ranked: int = 300
-    draws: int = 1000
-    history: int = 4
-    seed: int = 0
-
-
-LIGHT = Limits(training_steps=2400, held_out_steps=1200, windows=800, ranked=100, draws=500)
-
-
-@dataclass(frozen=True)
-class Evidence:
-    """What the numbers were made from, for those who draw it.
-
-    Attributes:
-        training: steps of training episodes.
-        held_out: steps of held-out episodes.
-        now: the present of each held-out window [W].
-        predicted: latents at each horizon; NaN beyond the stretch [W L Z].
-        horizons: model steps ahead [L].
-    """
-
-    training: Steps
-    held_out: Steps
-    now: Int[np.ndarray, " W"]
-    predicted: Float[np.ndarray, "W L Z"]
-    horizons: tuple[int, ...]
 
 
 @dataclass(frozen=True)
@@ -183,173 +112,71 @@ def diagnose(
         DatasetError: the episodes are too few or too short.
     """
     limits = limits or Limits()
-    work = _Work(model, limits, progress)
-    fit, judge, projection = work.see(cache, training, held_out, skip, streams, acts)
-    reached = _horizons(fit, judge, limits)
-    now, predicted = work.roll(judge, reached, projection)
-    own_now, own_predicted = work.roll(fit, reached, projection)
-    rows, latent_ridges = _prediction(fit, judge, now, predicted, reached, limits)
-    progress(85, 100, "actions")
+    evidence = gather_evidence(
+        model, cache, training, held_out, limits, skip, streams, acts, progress
+    )
+    judge = evidence.held_out.steps
+    prediction, ridges = _prediction(evidence, limits)
+    progress(90, 100, "actions")
     ranks = action_rank(model, judge, limits.history, limits.ranked, limits.draws, limits.seed)
-    progress(95, 100, "truth")
-    read_out, moved = _truth(cache, fit, judge, now, predicted, reached, latent_ridges, limits)
+    progress(97, 100, "truth")
+    read_out, moved = judge_places(cache, evidence, ridges, limits)
     progress(100, 100)
     return Diagnosis(
-        prediction=rows,
-        by_heart=_by_heart(fit, own_now, own_predicted, judge, now, predicted, reached, limits),
+        prediction=prediction,
+        by_heart=tuple(_by_heart(evidence, horizon, limits) for horizon in evidence.horizons),
         ranks=ranks,
         scale=diagnose_collapse(_clips(judge)),
         progress=goal_progress(judge, limits.draws, limits.seed),
         read_out=read_out,
         moved=moved,
-        counts={
-            "training_groups": len(np.unique(fit.groups)),
-            "held_out_groups": len(np.unique(judge.groups)),
-            "training_steps": len(fit.frames),
-            "held_out_steps": len(judge.frames),
-            "windows": len(now),
-            "ranked": 0 if ranks is None else ranks.n,
-            "candidates": CANDIDATES,
-            "ranked_steps": RANKED_STEPS,
-            "latent_width": int(np.prod(judge.tokens.shape[1:])),
-            "latent_width_judged": judge.latents.shape[1],
-        },
-        evidence=Evidence(fit, judge, now, predicted, reached),
+        counts=_counts(evidence, ranks),
+        evidence=evidence,
     )
 
 
-@dataclass(frozen=True)
-class _Work:
-    """The parts that run the model, which say how far they are."""
-
-    model: WorldModel
-    limits: Limits
-    progress: Progress
-
-    def see(
-        self,
-        cache: Cache,
-        training: Sequence[Stretch],
-        held_out: Sequence[Stretch],
-        skip: int,
-        streams: tuple[str, ...] | None,
-        acts: bool,
-    ) -> tuple[Steps, Steps, Projection]:
-        """Encode both sides, and bring latents and features to a width that ridge can take."""
-        limits = self.limits
-        width = _latent_width(self.model, cache, streams)
-        wanted = (limits.training_steps, limits.held_out_steps)
-        sides, done = [], 0
-        for which, parts, most in zip(
-            ("training", "held-out"), (training, held_out), wanted, strict=True
-        ):
-            if not parts:
-                raise DatasetError(
-                    f"A diagnosis needs at least two {which} episodes of three model steps or "
-                    "more; there are none. Record more episodes."
-                )
-            some = chosen(parts, room_for(width, most), limits.seed)
-            share = 60 * most // sum(wanted)
-            report = _within(self.progress, done, share)
-            steps = see(self.model, cache, some, skip, streams, acts, report)
-            check_enough(steps, which)
-            sides.append(steps)
-            done += share
-        fit, judge = sides
-        latents = Projection.fit(fit.latents, WIDEST)
-        features = None
-        if fit.features is not None:
-            features = Projection.fit(fit.features, _FEATURE_WIDTH)
-        return project(fit, latents, features), project(judge, latents, features), latents
-
-    def roll(
-        self, steps: Steps, horizons: tuple[int, ...], projection: Projection
-    ) -> tuple[np.ndarray, np.ndarray]:
-        """Return windows of these steps, and what the model predicts from there."""
-        now = steps.windows(1, 1, self.limits.windows, self.limits.seed)
-        history = self.limits.history
-        self.progress(65, 100, "predicting")
-        return now, roll_out(self.model, steps, now, horizons, history, projection)
-
-
-def _within(progress: Progress, start: int, share: int) -> Progress:
-    """Return a progress that fills a share of another's hundred, from ``start`` on."""
-
-    def report(done: int, total: int, note: str = "") -> None:
-        progress(start + share * done // total, 100, "encoding")
-
-    return report
-
-
-def _latent_width(model: WorldModel, cache: Cache, streams: tuple[str, ...] | None) -> int:
-    one = Windows(cache, None, 1, 1, streams).gather(np.zeros(1, np.int64))
-    return encode(model, Batch(one.streams, None, one.valid)).numel()
-
-
-def _horizons(fit: Steps, judge: Steps, limits: Limits) -> tuple[int, ...]:
-    """Return the horizons that at least two groups on either side reach."""
-
-    def groups(steps: Steps, horizon: int) -> int:
-        return len(np.unique(steps.groups[steps.windows(1, horizon, limits.windows, limits.seed)]))
-
-    return tuple(h for h in HORIZONS if min(groups(fit, h), groups(judge, h)) >= 2)
-
-
-def _spaces(steps: Steps) -> dict[str, Float[np.ndarray, "F X"]]:
+def spaces(steps: Steps) -> dict[str, Float[np.ndarray, "F _"]]:
     """Return the spaces in which predictions are judged, by name."""
-    spaces = {"latent": steps.latents}
+    found = {"latent": steps.latents}
     if steps.features is not None:
-        spaces["features"] = steps.features
-    return spaces
+        found["features"] = steps.features
+    return found
 
 
 def _prediction(
-    fit: Steps,
-    judge: Steps,
-    now: np.ndarray,
-    predicted: np.ndarray,
-    horizons: tuple[int, ...],
-    limits: Limits,
+    evidence: Evidence, limits: Limits
 ) -> tuple[tuple[dict[str, Any], ...], dict[int, np.ndarray]]:
     """Return the rows of all spaces, and what ridge predicts of latents by horizon."""
     rows, ridges = [], {}
-    own, spaces = _spaces(fit), _spaces(judge)
-    for space, values in spaces.items():
-        for place, horizon in enumerate(horizons):
-            there = judge.after[now] >= horizon
-            some, target = now[there], values[now[there] + horizon]
-            baselines = Baselines.fit(own[space], fit, horizon, limits.training_steps, limits.seed)
-            guesses: dict[str, np.ndarray] = baselines.predict(values, judge, some)
-            latent = predicted[there, place]
+    fit, judge = evidence.training.steps, evidence.held_out.steps
+    for space in spaces(judge):
+        own, values = spaces(fit)[space], spaces(judge)[space]
+        for horizon in evidence.horizons:
+            now, predicted = evidence.held_out.at(horizon)
+            baselines = Baselines.fit(own, fit, horizon, limits.training_steps, limits.seed)
+            guesses: dict[str, np.ndarray] = baselines.predict(values, judge, now)
             if space == "latent":
                 ridges[horizon] = guesses["ridge"]
-                guesses["model"] = latent
+                guesses["model"] = predicted
             else:
-                present = judge.latents[some]
-                guesses["model"] = _read(
-                    own[space], fit, values, some, present, latent, horizon, limits
-                )
-            errors = relative_errors(guesses, target, judge.groups[some], limits.draws, limits.seed)
-            rows.append(_row(horizon, space, len(some), errors))
+                guesses["model"] = _read(space, evidence, horizon, limits)
+            errors = relative_errors(
+                guesses, values[now + horizon], judge.groups[now], limits.draws, limits.seed
+            )
+            rows.append(_row(horizon, space, len(now), errors))
     return tuple(rows), ridges
 
 
-def _read(
-    own: np.ndarray,
-    fit: Steps,
-    values: np.ndarray,
-    now: np.ndarray,
-    present: np.ndarray,
-    predicted: np.ndarray,
-    horizon: int,
-    limits: Limits,
-) -> np.ndarray:
+def _read(space: str, evidence: Evidence, horizon: int, limits: Limits) -> np.ndarray:
     """Read a space from predicted latents, with what is seen now beside them where that helps."""
+    fit, judge = evidence.training.steps, evidence.held_out.steps
+    own, values = spaces(fit)[space], spaces(judge)[space]
     start = fit.windows(1, horizon, limits.training_steps, limits.seed)
     held = validation_groups(fit.groups[start], limits.seed)
     inputs = _read_from(fit.latents[start + horizon], fit.latents[start], own[start])
     reader = choose_ridge(_READ, inputs, own[start], own[start + horizon], held)
-    return reader.predict(_read_from(predicted, present, values[now]), values[now])
+    now, predicted = evidence.held_out.at(horizon)
+    return reader.predict(_read_from(predicted, judge.latents[now], values[now]), values[now])
 
 
 def _read_from(later: np.ndarray, latent: np.ndarray, seen: np.ndarray) -> dict[str, np.ndarray]:
@@ -366,36 +193,18 @@ def _row(horizon: int, space: str, n: int, errors: Errors) -> dict[str, Any]:
     return {"steps": horizon, "space": space, "n": n, **errors.values, "intervals": intervals}
 
 
-def _by_heart(
-    fit: Steps,
-    own_now: np.ndarray,
-    own_predicted: np.ndarray,
-    judge: Steps,
-    now: np.ndarray,
-    predicted: np.ndarray,
-    horizons: tuple[int, ...],
-    limits: Limits,
-) -> tuple[dict[str, Any], ...]:
+def _by_heart(evidence: Evidence, horizon: int, limits: Limits) -> dict[str, Any]:
     """Return the model's error in its latent on training and on held-out windows."""
-    rows = []
-    for place, horizon in enumerate(horizons):
-        row: dict[str, Any] = {"steps": horizon, "intervals": {}}
-        sides = {"training": (fit, own_now, own_predicted), "held_out": (judge, now, predicted)}
-        for name, (steps, starts, guesses) in sides.items():
-            there = steps.after[starts] >= horizon
-            some = starts[there]
-            errors = relative_errors(
-                {"model": guesses[there, place]},
-                steps.latents[some + horizon],
-                steps.groups[some],
-                limits.draws,
-                limits.seed,
-            )
-            row[name] = errors.values["model"]
-            row["intervals"][name] = list(errors.intervals["model"])
-        row["ratio"] = row["held_out"] / row["training"] if row["training"] > 0 else float("nan")
-        rows.append(row)
-    return tuple(rows)
+    row: dict[str, Any] = {"steps": horizon, "intervals": {}}
+    sides: dict[str, Side] = {"training": evidence.training, "held_out": evidence.held_out}
+    for name, side in sides.items():
+        now, predicted = side.at(horizon)
+        target, groups = side.steps.latents[now + horizon], side.steps.groups[now]
+        errors = relative_errors({"model": predicted}, target, groups, limits.draws, limits.seed)
+        row[name] = errors.values["model"]
+        row["intervals"][name] = list(errors.intervals["model"])
+    row["ratio"] = row["held_out"] / row["training"] if row["training"] > 0 else float("nan")
+    return row
 
 
 def _clips(steps: Steps) -> torch.Tensor:
@@ -405,114 +214,17 @@ def _clips(steps: Steps) -> torch.Tensor:
     return torch.from_numpy(steps.latents[starts[:, None] + np.arange(length)])
 
 
-def _truth(
-    cache: Cache,
-    fit: Steps,
-    judge: Steps,
-    now: np.ndarray,
-    predicted: np.ndarray,
-    horizons: tuple[int, ...],
-    ridges: Mapping[int, np.ndarray],
-    limits: Limits,
-) -> tuple[dict[str, dict[str, Any]], dict[str, dict[str, Any]]]:
-    """Return read-outs and motion skill of every recorded place."""
-    read_out, moved = {}, {}
-    for name in place_streams(cache):
-        truth = [np.asarray(cache.arrays[name][steps.frames], np.float64) for steps in (fit, judge)]
-        known = [np.asarray(np.isfinite(values).all(axis=1)) for values in truth]
-        groups = [steps.groups[keep] for steps, keep in zip((fit, judge), known, strict=True)]
-        if any(len(np.unique(group)) < 2 for group in groups):
-            continue  # a thing that is hardly ever there
-        seen = [steps.latents[keep] for steps, keep in zip((fit, judge), known, strict=True)]
-        labels = [values[keep] for values, keep in zip(truth, known, strict=True)]
-        read = probe(seen[0], labels[0], groups[0], seen[1], labels[1], groups[1], seed=limits.seed)
-        read_out[name] = {
-            "r2": read.r2,
-            "error": read.error,
-            "n": len(labels[1]),
-            "intervals": {"r2": list(read.r2_interval), "error": list(read.error_interval)},
-        }
-        reader = fit_ridge(seen[0], labels[0], validation_groups(groups[0], limits.seed))
-        moved[name] = _motion(
-            reader,
-            stream_range(labels[0]),
-            truth[1],
-            judge,
-            now,
-            predicted,
-            horizons,
-            ridges,
-            limits,
-        )
-    return read_out, moved
-
-
-def place_streams(cache: Cache) -> list[str]:
-    """Return the names of the truth streams that hold places: pairs of x and y."""
-    return [
-        name
-        for name, kind in cache.kinds.items()
-        if kind == "truth" and name.endswith("_xy") and cache.arrays[name].shape[1] % 2 == 0
-    ]
-
-
-def _motion(
-    reader: Ridge,
-    extent: float,
-    truth: np.ndarray,
-    judge: Steps,
-    now: np.ndarray,
-    predicted: np.ndarray,
-    horizons: tuple[int, ...],
-    ridges: Mapping[int, np.ndarray],
-    limits: Limits,
-) -> dict[str, Any]:
-    """Return skill and false motion; windows are told apart by their first four model steps."""
-    found: dict[str, Any] = {"skill": {}, "bound": {}, "ridge": {}, "intervals": {}}
-    found |= {"range": extent, "n": {}, "false_motion": None, "moved_share": None}
-    first = AHEAD[0]
-    for horizon in (h for h in AHEAD if h in horizons):
-        there = judge.after[now] >= horizon
-        some = now[there]
-        later = {
-            "model": predicted[there, horizons.index(horizon)],
-            "bound": judge.latents[some + horizon],
-            "ridge": ridges[horizon],
-        }
-        known = np.isfinite(truth[[some, some + first, some + horizon]]).all(axis=(0, 2))
-        points = truth.shape[1] // 2
-        went = np.nan_to_num(truth[some + first] - truth[some]).reshape(-1, 2)
-        far = np.linalg.norm(went, axis=1) / max(extent, 1e-12)
-        moves = displacements(
-            reader, judge.latents[some], later, truth[some], truth[some + horizon],
-            judge.groups[some],
-        )  # fmt: skip
-        seen = np.repeat(known, points)
-        far_enough = moves.where(seen & (far > MOVED_SHARE))
-        still = moves.where(seen & (far < RESTED_SHARE))
-        _add_skill(found, str(horizon), far_enough, limits)
-        if horizon == first:
-            found["moved_share"] = float((far[seen] > MOVED_SHARE).mean()) if seen.any() else None
-            _add_rest(found, still, limits)
-    return found
-
-
-def _add_skill(found: dict[str, Any], horizon: str, moves: Displacements, limits: Limits) -> None:
-    found["n"][horizon] = len(moves.true)
-    if len(moves.true) < LEAST_WINDOWS:
-        return
-    values, intervals = skills(moves, limits.draws, limits.seed)
-    found["skill"][horizon] = values["model"]
-    for name in ("bound", "ridge"):
-        found[name][horizon] = values[name]
-    found["intervals"][horizon] = {name: list(pair) for name, pair in intervals.items()}
-
-
-def _add_rest(found: dict[str, Any], rest: Displacements, limits: Limits) -> None:
-    found["n"]["resting"] = len(rest.true)
-    if len(rest.true) < LEAST_WINDOWS:
-        return
-    values, intervals = false_motion(rest, limits.draws, limits.seed)
-    found["false_motion"] = values["model"]
-    found["bound_false_motion"] = values["bound"]
-    found["intervals"]["false_motion"] = list(intervals["model"])
+def _counts(evidence: Evidence, ranks: ActionRank | None) -> dict[str, int]:
+    fit, judge = evidence.training.steps, evidence.held_out.steps
+    return {
+        "training_groups": len(np.unique(fit.groups)),
+        "held_out_groups": len(np.unique(judge.groups)),
+        "training_steps": len(fit.frames),
+        "held_out_steps": len(judge.frames),
+        "windows": len(evidence.held_out.now),
+        "ranked": 0 if ranks is None else ranks.n,
+        "candidates": CANDIDATES,
+        "ranked_steps": RANKED_STEPS,
+        "latent_width": int(np.prod(judge.tokens.shape[1:])),
+        "latent_width_judged": judge.latents.shape[1],
+    }

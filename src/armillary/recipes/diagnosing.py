@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 
 from armillary.benchmark.machine import date
-from armillary.comprehension.diagnosis import Diagnosis, Limits, diagnose
+from armillary.comprehension.diagnosis import Diagnosis, diagnose
+from armillary.comprehension.evidence import Limits
 from armillary.comprehension.stretches import Stretch, cut
 from armillary.core.errors import ConfigError, DatasetError
 from armillary.core.files import storage_errors, write_json

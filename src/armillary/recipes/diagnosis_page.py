@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from armillary.benchmark.machine import describe_machine
-from armillary.comprehension.diagnosis import Evidence
+from armillary.comprehension.evidence import Evidence
 from armillary.core.cores import core_count
 from armillary.data import Cache
 from armillary.recipes.diagnosis_lines import Line, diagnosis_lines
@@ -115,17 +115,17 @@ def _retrievals(evidence: Evidence, cache: Cache, step_s: float) -> tuple[Retrie
     if not names:
         return ()
     rgb = cache.arrays["rgb" if "rgb" in names else names[0]]
-    judge = evidence.held_out
-    reach = np.isfinite(evidence.predicted[:, :, 0]).sum(axis=1)
+    side, judge = evidence.held_out, evidence.held_out.steps
+    reach = np.isfinite(side.predicted[:, :, 0]).sum(axis=1)
     farthest = np.flatnonzero(reach == reach.max())
     picked = np.linspace(0, len(farthest) - 1, min(_SHOWN, len(farthest))).astype(np.int64)
     views = []
     for window in farthest[np.unique(picked)]:
         horizons = evidence.horizons[: reach[window]]
-        later = evidence.now[window] + np.array([0, *horizons])
+        later = side.now[window] + np.array([0, *horizons])
         # the present was not predicted: there its own latent is looked up
         guesses = np.concatenate(
-            [judge.latents[later[:1]], evidence.predicted[window, : len(horizons)]]
+            [judge.latents[later[:1]], side.predicted[window, : len(horizons)]]
         )
         looked_up = (_nearest(evidence, rows) for rows in (guesses, judge.latents[later]))
         views.append(
@@ -141,9 +141,9 @@ def _retrievals(evidence: Evidence, cache: Cache, step_s: float) -> tuple[Retrie
 
 def _nearest(evidence: Evidence, latents: np.ndarray) -> np.ndarray:
     """Return the cache's number of the training frame that is nearest to each latent."""
-    known = evidence.training.latents
+    known = evidence.training.steps.latents
     away = (known**2).sum(axis=1) - 2 * latents @ known.T
-    return evidence.training.frames[np.argmin(away, axis=1)]
+    return evidence.training.steps.frames[np.argmin(away, axis=1)]
 
 
 def _label(steps: int, step_s: float) -> str:

@@ -16,7 +16,8 @@ from jaxtyping import Int
 
 from armillary.comprehension.action_rank import CANDIDATES
 from armillary.comprehension.action_rank import STEPS as RANKED_STEPS
-from armillary.comprehension.diagnosis import LIGHT, Diagnosis, diagnose
+from armillary.comprehension.diagnosis import Diagnosis, diagnose
+from armillary.comprehension.evidence import LIGHT
 from armillary.comprehension.motion_skill import AHEAD
 from armillary.comprehension.stretches import cut
 from armillary.core.errors import ArmillaryError, StorageError
