@@ -64,7 +64,11 @@ def of_run(run: Path) -> tuple[dict[str, Any], tuple[str, ...], list[dict[str, s
     record = read_json(run / _FILE)
     if "not_measured" in record:
         return {"diagnosis": record}, (f"not diagnosed: {record['not_measured']}",), []
-    told = f"diagnosed on {record['n']['judged_on']}; armillary diagnose says more and draws it"
+    counts = record["n"]
+    told = (
+        f"diagnosed on {counts['held_out_steps']:,} model steps of {counts['judged_on']}; "
+        "armillary diagnose looks at more and draws it"
+    )
     return {"diagnosis": record}, (told, *_advice(record), ""), bar_rows(record)
 
 

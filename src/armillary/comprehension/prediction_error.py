@@ -27,6 +27,7 @@ from armillary.core.values import Latent
 
 HORIZONS = (1, 2, 4, 8, 16)
 BASELINES = ("copy_last", "mean", "linear", "ridge")
+WITHOUT_LATENT = "no_latent"  # what a read-out gets from all but the latent; where there is one
 _AT_ONCE = 512  # rollouts
 # What ridge may read a later step from, and how. The present alone keeps it from being beaten by
 # a model that merely has fewer inputs to overfit.
@@ -129,7 +130,7 @@ class Baselines:
             DatasetError: fewer than two training groups reach that far.
         """
         now = steps.windows(1, horizon, most, seed)
-        held = validation_groups(steps.groups[now], seed)
+        held = validation_groups(steps.groups[now])
         inputs = _inputs(values, steps, now, horizon)
         ridge = choose_ridge(_RIDGE, inputs, values[now], values[now + horizon], held)
         return cls(horizon, values.mean(axis=0), ridge)
@@ -189,19 +190,21 @@ def relative_errors(
     )
 
 
-def validation_groups(groups: Int[np.ndarray, " F"], seed: int) -> np.ndarray:
-    """Return True for the samples of a fifth of the groups, on which a penalty is chosen.
+def validation_groups(groups: Int[np.ndarray, " F"]) -> np.ndarray:
+    """Return True for the samples of the last fifth of the groups, on which a penalty is chosen.
+
+    The last, not any: blocks of one long recording are judged by what comes after them, too.
 
     Raises:
         DatasetError: there are fewer than two groups.
     """
-    names = generator("diagnosis validation", seed).permutation(np.unique(groups))
+    names = np.unique(groups)
     if len(names) < 2:
         raise DatasetError(
             "A ridge read-out needs at least two training episodes that are long enough; record "
             "more or longer ones."
         )
-    return np.isin(groups, names[: max(1, len(names) // 5)])
+    return np.isin(groups, names[-max(1, len(names) // 5) :])
 
 
 def _inputs(
@@ -217,7 +220,7 @@ def _sums(values: np.ndarray, group_of: np.ndarray, groups: int) -> np.ndarray:
 
 
 def _margin(drawn: Mapping[str, np.ndarray]) -> Interval | None:
-    others = [values for name, values in drawn.items() if name in BASELINES]
+    others = [values for name, values in drawn.items() if name in (*BASELINES, WITHOUT_LATENT)]
     if not others or "model" not in drawn:
         return None
     return quantile_interval(np.min(others, axis=0) - drawn["model"])

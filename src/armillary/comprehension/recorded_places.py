@@ -65,7 +65,7 @@ def judge_places(
             "n": len(labels[1]),
             "intervals": {"r2": list(read.r2_interval), "error": list(read.error_interval)},
         }
-        reader = fit_ridge(seen[0], labels[0], validation_groups(groups[0], limits.seed))
+        reader = fit_ridge(seen[0], labels[0], validation_groups(groups[0]))
         moved[name] = _motion(reader, stream_range(labels[0]), truth[1], evidence, ridges, limits)
     return read_out, moved
 

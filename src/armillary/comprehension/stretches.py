@@ -27,9 +27,9 @@ from armillary.core.values import Batch
 from armillary.data import Cache, Windows
 
 LONGEST = 128  # model steps of a stretch: gaps of 100 fit in, and a cap does not take one episode
-_FEW = 8  # episodes; below that, intervals are drawn over parts of episodes
-_SHORTEST_PART = 20
-_PARTS = 16
+_FEW = 8  # episodes; below that, intervals are drawn over blocks of consecutive steps
+_SHORTEST_BLOCK = 20  # model steps, more than the farthest horizon
+_BLOCKS = 32
 WIDEST = 512  # numbers of a latent that are judged as they are
 _FIT_ROWS = 1024
 _MOST_NUMBERS = 2**28  # of all latents together: 1 GiB
@@ -42,12 +42,14 @@ class Stretch:
     Attributes:
         first: its first frame in the cache.
         steps: model steps.
-        group: what an interval draws together: the episode, or this part of it.
+        group: what an interval draws together: the episode, or else this part of it.
+        block: model steps that are drawn together, where the whole part is not; else 0.
     """
 
     first: int
     steps: int
     group: int
+    block: int = 0
 
 
 @dataclass(frozen=True)
@@ -122,23 +124,43 @@ class Projection:
 def cut(cache: Cache, episodes: Int[np.ndarray, " E"], skip: int) -> list[Stretch]:
     """Return episodes as stretches of at most ``LONGEST`` model steps, in their order.
 
-    With fewer than eight episodes the stretches are shorter, and each is a group of its own.
+    With fewer than eight episodes, intervals draw blocks of at least 20 consecutive steps.
 
     Args:
         cache: prepared episodes.
         episodes: positions in the cache.
         skip: frames in a model step.
     """
-    steps = [int(-(-cache.lengths[episode] // skip)) for episode in episodes]
-    whole = len(episodes) >= _FEW
-    longest = LONGEST if whole else min(LONGEST, max(_SHORTEST_PART, sum(steps) // _PARTS))
-    parts = []
-    for episode, count in zip(episodes.tolist(), steps, strict=True):
-        start = int(cache.starts[episode])
-        for at in range(0, count, longest):
-            first = start + at * skip
-            parts.append(Stretch(first, min(longest, count - at), start if whole else first))
-    return parts
+    counts = [int(-(-cache.lengths[episode] // skip)) for episode in episodes]
+    starts = cache.starts[episodes].tolist()
+    if len(episodes) < _FEW:
+        block = max(_SHORTEST_BLOCK, sum(counts) // _BLOCKS)
+        pieces = (_pieces(*one, skip, block) for one in zip(starts, counts, strict=True))
+    else:
+        pieces = (_pieces(*one, skip) for one in zip(starts, counts, strict=True))
+    return [part for parts in pieces for part in parts]
+
+
+def cut_in_time(cache: Cache, skip: int, held_out: float) -> tuple[list[Stretch], list[Stretch]]:
+    """Return the first part of a recording's only episode and the rest, both as stretches.
+
+    Args:
+        cache: with one episode.
+        skip: frames in a model step.
+        held_out: share of the steps that is in the rest.
+    """
+    count = int(-(-cache.lengths[0] // skip))
+    first = count - max(1, round(held_out * count))
+    block = max(_SHORTEST_BLOCK, count // _BLOCKS)
+    start = int(cache.starts[0])
+    rest = _pieces(start + first * skip, count - first, skip, block)
+    return _pieces(start, first, skip, block), rest
+
+
+def _pieces(start: int, count: int, skip: int, block: int = 0) -> list[Stretch]:
+    """Return stretches from a frame on; without a block they are one group together."""
+    firsts = [(start + at * skip, min(LONGEST, count - at)) for at in range(0, count, LONGEST)]
+    return [Stretch(first, steps, first if block else start, block) for first, steps in firsts]
 
 
 def chosen(parts: Sequence[Stretch], most_steps: int, seed: int) -> list[Stretch]:
@@ -200,7 +222,7 @@ def see(
         frames=frames,
         before=before,
         after=after,
-        groups=np.repeat([part.group for part in parts], counts),
+        groups=_groups(parts, before),
     )
 
 
@@ -224,6 +246,14 @@ def check_enough(steps: Steps, which: str) -> None:
             f"A diagnosis needs at least two {which} episodes of three model steps or more; there "
             f"are {groups}, the longest of {longest} model steps. Record more or longer episodes."
         )
+
+
+def _groups(parts: Sequence[Stretch], before: np.ndarray) -> np.ndarray:
+    """Return the group of each step; a block is named by a frame of its own stretch."""
+    counts = [part.steps for part in parts]
+    own, block = (np.repeat([getattr(part, name) for part in parts], counts)
+                  for name in ("group", "block"))  # fmt: skip
+    return own + np.where(block > 0, before // np.maximum(block, 1), 0)
 
 
 def _camera(cache: Cache) -> str | None:

@@ -7,12 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from armillary.benchmark.machine import date
 from armillary.comprehension.diagnosis import Diagnosis, diagnose
 from armillary.comprehension.evidence import Limits
-from armillary.comprehension.stretches import Stretch, cut
+from armillary.comprehension.stretches import Stretch, cut, cut_in_time
 from armillary.core.errors import ConfigError, DatasetError
 from armillary.core.files import storage_errors, write_json
 from armillary.core.progress import Bars, no_bars
@@ -26,7 +24,7 @@ from armillary.recipes.recipe import Recipe, prepared
 from armillary.report import write_report
 
 PAGE = "diagnose.html"
-_HELD_OUT_PART = 0.2  # the end of a recording that is one episode
+_HELD_OUT_PART = 0.3  # the end of a recording that is one episode
 
 
 @dataclass(frozen=True)
@@ -106,7 +104,7 @@ def diagnose_model(
 def split_for(model: Path, cache: Cache, skip: int, seed: int) -> Split:
     """Return the split that a model's run has written down, or another by episode.
 
-    A recording that is one episode is split in time: its last fifth judges.
+    A recording that is one episode is split in time: its last 30 % judge.
 
     Args:
         model: folder of the model.
@@ -124,10 +122,9 @@ def split_for(model: Path, cache: Cache, skip: int, seed: int) -> Split:
         "the model was trained on it, some of the episodes that judge may be known to it."
     )
     if cache.num_episodes == 1:
-        parts = cut(cache, np.zeros(1, np.int64), skip)
-        last = max(1, round(_HELD_OUT_PART * len(parts)))
-        told = f"the last {last} of {len(parts)} stretches of the only episode"
-        return Split(parts[:-last], parts[-last:], told, warning)
+        parts = cut_in_time(cache, skip, _HELD_OUT_PART)
+        told = f"the last {_HELD_OUT_PART:.0%} of the only episode"
+        return Split(*parts, told, warning)
     share = Recipe().held_out
     episodes = split_episodes(cache.num_episodes, share, seed)
     training, held_out = (cut(cache, side, skip) for side in episodes)

@@ -29,7 +29,13 @@ SOURCES = {
     "skill": "0.45 at 4 model steps, on things that moved by 5 % of their range (project issue 28)",
     "false_motion": "2.5 % of the range, 1.0 cm on the tabletop (project issue 28)",
 }
-_NAMES = {"copy_last": "copy-last", "mean": "mean", "linear": "linear", "ridge": "ridge"}
+_NAMES = {
+    "copy_last": "copy-last",
+    "mean": "mean",
+    "linear": "linear",
+    "ridge": "ridge",
+    "no_latent": "no latent",
+}
 _SPACES = {"latent": "own latent", "features": "frozen features"}
 
 
@@ -89,7 +95,8 @@ def _prediction(prediction: list[dict[str, Any]]) -> list[Line]:
     for row in judged_rows(prediction):
         margin = row["intervals"]["margin"]
         held = None if margin is None else margin[0] > 0
-        best = "" if held is None else min(_NAMES, key=lambda name: row[name])
+        beside = {name: row[name] for name in _NAMES if name in row}
+        best = "" if held is None else min(beside, key=lambda name: row[name])
         lines.append(
             Line(
                 f"prediction error, {row['steps']} steps, {_SPACES[row['space']]}",
@@ -97,7 +104,7 @@ def _prediction(prediction: list[dict[str, Any]]) -> list[Line]:
                 "below all baselines",
                 SOURCES["prediction"],
                 _pair(row["intervals"]["model"]),
-                {_NAMES[name]: row[name] for name in _NAMES},
+                {_NAMES[name]: value for name, value in beside.items()},
                 held=held,
                 advice="" if held else _prediction_advice(row["space"], best, held),
                 n=row["n"],
@@ -111,12 +118,12 @@ def _prediction_advice(space: str, best: str, held: bool | None) -> str:
         return "The targets never change, so nothing is predicted: see the scale of the latent."
     if space == "features":
         return (
-            f"{_NAMES[best]} says as much about the later picture: train longer or on more steps "
-            "ahead, and see the read-outs for what the latent leaves out."
+            f"The baseline {_NAMES[best]} predicts later pictures as well: train longer, or on "
+            "more steps ahead, and see the read-outs for what the latent leaves out."
         )
     return (
-        f"{_NAMES[best]} predicts as well: raise the number of predicted steps in training "
-        "(objective.rollout_steps) or the predictor's size."
+        f"The baseline {_NAMES[best]} predicts as well: raise the number of predicted steps in "
+        "training (objective.rollout_steps) or the predictor's size."
     )
 
 
