@@ -79,7 +79,7 @@ def train_recipe(
     training, held_out = split_episodes(cache.num_episodes, recipe.held_out, recipe.seed)
     summary = train_on(cache, training, held_out, recipe, out, resume, progress)
     if diagnosed and leads():
-        progress(summary.steps, summary.steps, "diagnosing")
+        progress(recipe.steps, recipe.steps, "diagnosing")
         diagnose_run(out, cache, training, held_out, needed_streams(recipe))
     return summary
 
