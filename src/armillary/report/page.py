@@ -108,18 +108,18 @@ def _numbered(results: Sequence[ResultGroup]) -> tuple[list[_Group], list[tuple[
     return groups, sources
 
 
+def _retrieval(view: RetrievalView) -> list[tuple[str, list[str]]]:
+    rows = (view.true, view.predicted, view.best)
+    columns = zip(*[[png_uri(picture) for picture in row] for row in rows], strict=True)
+    return [(label, list(column)) for label, column in zip(view.labels, columns, strict=True)]
+
+
 def _contact(sheet: ContactSheet) -> dict:
     limits = depth_range(sheet.depth_m)
     depths = [png_uri(depth_picture(d, *limits)) for d in sheet.depth_m] if limits else []
     pictures = [png_uri(rgb) for rgb in sheet.rgb]
     pairs = list(zip_longest(pictures, depths, fillvalue=""))
     return {"caption": sheet.caption, "pairs": pairs, "range": limits}
-
-
-def _retrieval(view: RetrievalView) -> list[tuple[str, list[str]]]:
-    rows = (view.true, view.predicted, view.best)
-    columns = zip(*[[png_uri(picture) for picture in row] for row in rows], strict=True)
-    return [(label, list(column)) for label, column in zip(view.labels, columns, strict=True)]
 
 
 def _rollout(strip: RolloutStrip) -> dict:
