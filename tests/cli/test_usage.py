@@ -17,6 +17,7 @@ LEAVES = [
     ["data", "verify"],
     ["train"],
     ["prior"],
+    ["diagnose"],
     ["probe"],
     ["surprise"],
     ["act"],

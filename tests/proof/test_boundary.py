@@ -185,7 +185,7 @@ def test_a_process_that_does_not_start_is_one_sentence(mode, sentence):
 
 
 def test_what_may_not_be_seen_is_refused_before_anything_is_played():
-    with pytest.raises(ConfigError, match="asks to see 'state', which w does not give to policies"):
+    with pytest.raises(ConfigError, match="asks for 'state', which w does not give to policies"):
         naughty("peeping")(world())
 
 

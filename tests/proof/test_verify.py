@@ -242,7 +242,7 @@ def test_a_leaderboard_shows_what_nobody_can_refute_or_decide(stage: Stage, tmp_
 def test_an_agent_that_sees_what_policies_may_not_is_not_asked(stage: Stage) -> None:
     agent = replace(stage.agent, spec=replace(stage.agent.spec, observes=("truth",)))
     manifest = load_case(stage.honest, how(stage)).sources.manifests[TASK]
-    with pytest.raises(ConfigError, match="asks to see 'truth'"):
+    with pytest.raises(ConfigError, match="asks for 'truth'"):
         Redoing(manifest, agent)()
 
 

@@ -105,7 +105,7 @@ def test_a_tiny_run_from_end_to_end_is_used_again(tmp_path):
     assert len(models) >= 6
     assert run_spatial_arms(tmp_path, config)["arms"] == first["arms"]
     assert all(path.stat().st_mtime_ns == when for path, when in models.items())
-    with pytest.raises(ConfigError, match="holds arms of other settings"):
+    with pytest.raises(ConfigError, match="contains arms with other settings"):
         run_spatial_arms(tmp_path, replace(config, episodes=5))
 
 

@@ -101,7 +101,7 @@ def test_a_dataset_is_shown_and_left_as_it_is(dataset: Path) -> None:
     assert "31" in found.facts["steps"]
     assert found.page.read_text().count("<img") == 32  # 16 pictures and their depths
     assert "3 episodes, 31 steps" in text_of(found.page)
-    with pytest.raises(ConfigError, match="lies in the dataset"):
+    with pytest.raises(ConfigError, match="is inside the dataset"):
         view(dataset, dataset / "view.html")
 
 
@@ -214,7 +214,7 @@ def test_the_command(capsys, dataset: Path, run: Path, tmp_path: Path) -> None:
     (run / "log.jsonl").write_text("")
     wrong = {
         tmp_path / "none": "there is no such folder",
-        tmp_path / "empty": "holds no dataset (meta/info.json), no training run",
+        tmp_path / "empty": "contains no dataset (meta/info.json), no training run",
         tmp_path: "in it there are run.",
         run: "has not logged anything yet",
     }

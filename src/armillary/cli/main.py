@@ -18,7 +18,7 @@ from typing import Annotated, Any, get_args
 import tyro
 
 from armillary import __version__
-from armillary.cli import act, bench, data, demo, guard, learn, understand, view
+from armillary.cli import act, bench, data, demo, diagnose, guard, learn, understand, view
 from armillary.cli.outcome import end_stdout, show, show_error, stdout_kept
 from armillary.cli.parse import Command, parse
 from armillary.cli.train import Train, train_command
@@ -31,6 +31,7 @@ COMMANDS: dict[str, tuple[Any, str]] = {
     "data": (data.Data, "describe a dataset, or check that it is intact"),
     "train": (Train, "train a world model on a dataset"),
     "prior": (learn.Prior, "train a goal-conditioned policy in a model's latent space"),
+    "diagnose": (diagnose.Diagnose, "measure a model's predictions beside simple baselines"),
     "probe": (understand.Probe, "test which quantities can be read from a model's latents"),
     "surprise": (understand.Surprise, "measure a model's prediction error at every step"),
     "understand": (understand.Understand, "test whether a model tells possible from impossible"),

@@ -64,6 +64,7 @@ class Train(Command):
             SystemExit: with code 0, of several processes in all but the one that speaks.
         """
         existing(self.data, "a dataset folder")
+        from armillary.cli.diagnose import of_run
         from armillary.recipes import train_recipe
         from armillary.training.processes import leads
 
@@ -76,7 +77,8 @@ class Train(Command):
             f"trained {found.steps} steps in {found.seconds:.0f} s ({found.frames_per_s:,.0f} "
             f"frames/s), loss {found.loss:.3f}: {self.out / 'model'}"
         )
-        return Outcome(vars(found), (*found.warnings, said))
+        diagnosis, lines, rows = of_run(self.out)
+        return Outcome(vars(found) | diagnosis, (*found.warnings, said, *lines), rows)
 
 
 def find_recipe(name: str) -> Any:

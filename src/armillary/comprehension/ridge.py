@@ -29,12 +29,14 @@ class Ridge:
         weights: [kept Y].
         offset: [Y].
         penalty: lambda per sample, in units of the standardised features.
+        held_out_error: mean squared error where the penalty was chosen, before the last fit.
     """
 
     scaler: Scaler
     weights: Float[np.ndarray, "kept Y"]
     offset: Float[np.ndarray, " Y"]
     penalty: float
+    held_out_error: float = float("nan")
 
     def predict(self, features: np.ndarray) -> Float[np.ndarray, "F Y"]:
         """Return the targets read out from features [F X]."""
@@ -69,7 +71,7 @@ def fit_ridge(
     penalty = penalties[int(np.argmin(errors))]
     scaler = Scaler.fit(features)
     path = _Path.of(scaler.apply(features), targets)
-    return Ridge(scaler, path.weights(penalty), path.offset, penalty)
+    return Ridge(scaler, path.weights(penalty), path.offset, penalty, min(errors))
 
 
 @dataclass(frozen=True)

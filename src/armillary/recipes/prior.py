@@ -77,9 +77,9 @@ def add_prior(
     folder = find_model(model)
     network = load_model(folder)
     cache = prepared(open_dataset(data), network.config, progress)
-    streams = _streams(network.config, cache)
+    streams = model_streams(network.config, cache)
     _check_length(cache, network.config.frame_skip)
-    known = _known_split(folder, cache)
+    known = known_split(folder, cache)
     training, held_out = known or split_episodes(cache.num_episodes, Recipe().held_out, config.seed)
     trails = trails_of(network, Windows(cache, training, 1, 1, streams))
     prior = fit_prior(trails, config, progress)
@@ -118,19 +118,23 @@ def train_with_prior(
     settings = [asdict(recipe), asdict(config), *recorded]
     claim(run / "settings.json", settings, "a model", made=(run / "run.json").is_file())
     if not (run / "model").is_dir():
-        train_recipe(recipe, data, run, (run / "run.json").is_file(), bars)
+        train_recipe(recipe, data, run, (run / "run.json").is_file(), bars, diagnosed=False)
     if not (run / "model" / PRIOR_FILE).is_file():
         with bars("learning the way") as progress:
             add_prior(run, data, config, progress)
 
 
-def _known_split(
+def known_split(
     model: Path, cache: Cache
 ) -> tuple[Int[np.ndarray, " E"], Int[np.ndarray, " F"]] | None:
     """Return the episodes as they were split when the model was trained on this recording.
 
     A recording that was moved is known by its content, one that was added to by its folder. A model
     without its run, or one trained on another recording, has no say: None.
+
+    Args:
+        model: its folder, in the folder of the run.
+        cache: the recording.
     """
     file = model.parent / RUN_DATA
     known = read_json(file) if file.is_file() else {}
@@ -165,7 +169,7 @@ def _check_length(cache: Cache, skip: int) -> None:
         )
 
 
-def _streams(config: JEPAConfig, cache: Cache) -> tuple[str, ...]:
+def model_streams(config: JEPAConfig, cache: Cache) -> tuple[str, ...]:
     """Return the streams that a model sees, after checking that data and model fit."""
     recipe = Recipe(model=config)
     width = fitted(recipe, cache).model.action_width

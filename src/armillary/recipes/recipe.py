@@ -21,6 +21,7 @@ from armillary.data.point_sampling import PointSampling
 from armillary.models import JEPAConfig
 from armillary.models.config import STREAMS_OF
 from armillary.recipes.clips import at_rate, check_clips, split, too_short
+from armillary.recipes.diagnosis_record import diagnose_run
 from armillary.recipes.recipe_config import Recipe
 from armillary.training import TrainSummary, check_free, train
 from armillary.training.augment import mirrored_actions
@@ -39,8 +40,9 @@ def train_recipe(
     out: Path,
     resume: bool = False,
     bars: Bars = no_bars,
+    diagnosed: bool = True,
 ) -> TrainSummary:
-    """Train a recipe on a dataset: check it, prepare it, split it by episode, learn.
+    """Train a recipe on a dataset: check it, prepare it, split it by episode, learn, diagnose.
 
     What can be refused is refused before anything is prepared, and leaves nothing in ``out``.
 
@@ -49,7 +51,8 @@ def train_recipe(
         data: a dataset, or its folder.
         out: folder of the run.
         resume: go on from the newest checkpoint in ``out``.
-        bars: makes a progress bar for each stage: preparing, training.
+        bars: makes a progress bar for each stage: preparing, training, diagnosing.
+        diagnosed: whether ``diagnose.json`` is written to ``out``, which takes seconds.
 
     Raises:
         DatasetError: the dataset cannot be read, or lacks a stream that the model sees.
@@ -70,6 +73,9 @@ def train_recipe(
         training, held_out = split(recipe, cache.lengths)
         with bars("training") as progress:
             summary = train_on(cache, training, held_out, recipe, out, resume, progress)
+    if diagnosed and leads():
+        with bars("diagnosing"):
+            diagnose_run(out, cache, training, held_out, needed_streams(recipe))
     left_out = too_short(recipe, cache.lengths, dataset.fps)
     return replace(summary, warnings=(left_out, *summary.warnings)) if left_out else summary
 

@@ -258,7 +258,7 @@ class _Learn:
                 _check_shape(self.work.model(*task), recipe)
             else:
                 begun = (run / "run.json").is_file()
-                train_recipe(recipe, self.work.out / "recording", run, begun)
+                train_recipe(recipe, self.work.out / "recording", run, begun, diagnosed=False)
             if task[1] != FUSED:
                 return
             whole = load_model(self.work.model(*task))

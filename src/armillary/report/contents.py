@@ -276,6 +276,23 @@ class QuadrupletView:
 
 
 @dataclass(frozen=True)
+class RetrievalView:
+    """A held-out window, and the training frames whose latents are nearest to what was predicted.
+
+    Attributes:
+        labels: one per column, e.g. ``+4 steps, 0.4 s``.
+        true: [columns] pictures that were seen.
+        predicted: [columns] training frames nearest to the predicted latents.
+        best: [columns] training frames nearest to the true latents: what retrieval could show.
+    """
+
+    labels: tuple[str, ...]
+    true: tuple[Picture, ...]
+    predicted: tuple[Picture, ...]
+    best: tuple[Picture, ...]
+
+
+@dataclass(frozen=True)
 class ReportContents:
     """A whole report.
 
@@ -291,6 +308,7 @@ class ReportContents:
         contact: what was recorded.
         charts: curves.
         charts_title: heading of the section with the curves.
+        retrievals: held-out windows beside the training frames nearest to what was predicted.
         facts: what is to be known first, by name, in words; stands under the summary.
         episodes: episodes that play, with points in 3-D.
         rollouts: predicted positions on the true pictures.
@@ -316,3 +334,4 @@ class ReportContents:
     quadruplets: tuple[QuadrupletView, ...] = ()
     charts_title: str = "Training"
     facts: Mapping[str, str] = field(default_factory=dict)
+    retrievals: tuple[RetrievalView, ...] = ()

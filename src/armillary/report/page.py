@@ -22,6 +22,7 @@ from armillary.report.contents import (
     ReportContents,
     ResultGroup,
     ResultRow,
+    RetrievalView,
 )
 from armillary.report.html import fill, write_html
 from armillary.report.images import depth_picture, depth_range, png_uri
@@ -71,6 +72,7 @@ def render_report(contents: ReportContents) -> str:
         contact=contents.contact and _contact(contents.contact),
         charts=[(chart, line_chart(chart)) for chart in contents.charts],
         episodes=[episode_player(view) for view in contents.episodes],
+        retrievals=[_retrieval(view) for view in contents.retrievals],
         rollouts=[rollout_player(view) for view in contents.rollouts],
         surprise=contents.surprise and surprise_player(contents.surprise),
         plans=[plan_player(view) for view in contents.plans],
@@ -109,6 +111,12 @@ def _numbered(results: Sequence[ResultGroup]) -> tuple[list[_Group], list[tuple[
                 sources.append(rows[-1])
         groups.append(_Group(group.title, group.note, tuple(rows)))
     return groups, sources
+
+
+def _retrieval(view: RetrievalView) -> list[tuple[str, list[str]]]:
+    rows = (view.true, view.predicted, view.best)
+    columns = zip(*[[png_uri(picture) for picture in row] for row in rows], strict=True)
+    return [(label, list(column)) for label, column in zip(view.labels, columns, strict=True)]
 
 
 def _contact(sheet: ContactSheet) -> dict:

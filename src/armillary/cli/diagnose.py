@@ -1,0 +1,138 @@
+"""Diagnose: a model's predictions on held-out episodes, beside baselines and bars."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from tyro.conf import Positional
+
+from armillary.cli.again import again
+from armillary.cli.outcome import Outcome
+from armillary.cli.parse import Command
+from armillary.cli.progress import bar
+from armillary.core.files import read_json
+
+_FILE = "diagnose.json"
+_PREDICTION = ("model", "copy_last", "mean", "linear", "ridge")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Diagnose(Command):
+    """Measure what a model predicts on held-out episodes, beside baselines and bars.
+
+    Prediction error at 1 to 16 model steps, rank of the true actions, scale of the latent, distance
+    as progress, what is known by heart, and, where truth is recorded, read-outs and motion. Errors
+    are squared errors over the variance of the target. The exit code is 0 whatever the bars say.
+
+    e.g. armillary diagnose out/run out/tabletop --out out/diagnose
+    """
+
+    model: Positional[str]
+    """Model folder, run folder, or Hub repository id. A run folder knows what was held out."""
+    dataset: Positional[Path]
+    """Dataset, as a rule the one that the model was trained on."""
+    out: Path | None = None
+    """Folder for diagnose.json and diagnose.html; nothing is written without it."""
+    seed: int = 0
+    """Seed of every draw: windows, candidates, intervals, and a split that is made here."""
+
+    def run(self) -> Outcome:
+        """Diagnose."""
+        from armillary.comprehension.evidence import Limits
+        from armillary.recipes.diagnosing import PAGE, diagnose_model
+
+        command = again(self, "diagnose")
+        limits = Limits(seed=self.seed)
+        record = diagnose_model(self.model, self.dataset, self.out, limits, bar, command)
+        lines = [*prediction_lines(record), "", *_told(record)]
+        if self.out is not None:
+            lines.append(f"written: {self.out / PAGE}")
+        return Outcome(record, (*lines, ""), bar_rows(record))
+
+
+def of_run(run: Path) -> tuple[dict[str, Any], tuple[str, ...], list[dict[str, str]]]:
+    """Return what a training has left of its diagnosis: for ``--json``, lines, and a short table.
+
+    Args:
+        run: folder of the run.
+    """
+    if not (run / _FILE).is_file():
+        return {}, (), []
+    record = read_json(run / _FILE)
+    if "not_measured" in record:
+        return {"diagnosis": record}, (f"not diagnosed: {record['not_measured']}",), []
+    counts = record["n"]
+    told = (
+        f"diagnosed on {counts['held_out_steps']:,} model steps of {counts['judged_on']}; "
+        "armillary diagnose looks at more and draws it"
+    )
+    return {"diagnosis": record}, (told, *_advice(record), ""), bar_rows(record)
+
+
+def prediction_lines(record: Mapping[str, Any]) -> list[str]:
+    """Return the prediction errors as lines of text, one table for each space."""
+    lines = []
+    for space in dict.fromkeys(row["space"] for row in record["prediction"]):
+        called = {"latent": "in its own latent", "features": "in frozen features"}[space]
+        lines.append(f"prediction error {called} (squared error over variance)")
+        heads = ("steps", "model", "95 %", *(name.replace("_", "-") for name in _PREDICTION[1:]))
+        rows = [heads, *(_cells(row) for row in record["prediction"] if row["space"] == space)]
+        widths = [max(len(row[at]) for row in rows) for at in range(len(heads))]
+        lines += ["  ".join(f"{c:>{w}}" for c, w in zip(row, widths, strict=True)) for row in rows]
+    return lines
+
+
+def bar_rows(record: Mapping[str, Any]) -> list[dict[str, str]]:
+    """Return a row of text for each measure and its bar."""
+    return [
+        {
+            "measure": line["name"],
+            "value": _number(line["value"]),
+            "95 %": _between(line["interval"]),
+            "beside it": "" if line["name"].startswith("prediction") else _beside(line["beside"]),
+            "bar": line["bar"],
+            "verdict": {True: "held", False: "NOT REACHED", None: "not measured"}[line["held"]],
+        }
+        for line in record["lines"]
+    ]
+
+
+def _beside(values: Mapping[str, float]) -> str:
+    return ", ".join(f"{name} {_number(value)}" for name, value in values.items())
+
+
+def _cells(row: Mapping[str, Any]) -> tuple[str, ...]:
+    numbers = (_number(row[name]) for name in _PREDICTION[1:])
+    model = _number(row["model"])
+    return (str(row["steps"]), model, _between(row["intervals"]["model"]), *numbers)
+
+
+def _told(record: Mapping[str, Any]) -> list[str]:
+    counts = record["n"]
+    told = [
+        f"judged on {counts['judged_on']}: {counts['held_out_steps']:,} model steps, "
+        f"{counts['windows']:,} windows; fitted on {counts['training_steps']:,} training steps",
+        *(
+            f"{name.replace('_', ' ')}: not measured, {record[name]['reason']}"
+            for name in ("action_rank", "progress", "moved")
+            if "reason" in record[name]
+        ),
+    ]
+    return [*told, *([record["warning"]] if record["warning"] else []), *_advice(record)]
+
+
+def _advice(record: Mapping[str, Any]) -> list[str]:
+    return [f"- {line['name']}: {line['advice']}" for line in record["lines"] if line["advice"]]
+
+
+def _number(value: float | None) -> str:
+    if value is None:
+        return "-"
+    return f"{value:.3f}" if abs(value) < 100 else f"{value:,.0f}"
+
+
+def _between(interval: list[float] | None) -> str:
+    return "" if not interval or None in interval else " to ".join(_number(end) for end in interval)

@@ -1,0 +1,123 @@
+"""Motion skill: does a model predict that things move, and that others rest?
+
+Places are read from latents by ridge, fitted on training steps. The predicted displacement is the
+read-out of the predicted latent minus the read-out of the present one. Skill is 1 minus squared
+error over squared true displacement, where a thing really moved: 1 is perfect, 0 is "it stays".
+False motion is the mean length of the predicted displacement where the thing rested.
+
+The same read-out of the true later latent is the bound: what is lost there is the encoder's or the
+read-out's fault, not the predictor's.
+
+Axes: W windows, F model steps, Y coordinates (pairs x y), P points.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Float, Int
+
+from armillary.comprehension.ridge import Ridge
+from armillary.comprehension.statistics import Interval, group_draws, quantile_interval
+from armillary.core.rng import generator
+
+AHEAD = (4, 8)
+MOVED_SHARE = 0.05  # of the range; the tabletop's 2 cm of 0.4 m
+RESTED_SHARE = 0.002
+LEAST_WINDOWS = 20
+
+
+@dataclass(frozen=True)
+class Displacements:
+    """True and read displacements of points over some model steps.
+
+    Attributes:
+        true: [W 2].
+        read: by source (``model``, ``bound`` ...) [W 2].
+        groups: what an interval draws together [W].
+    """
+
+    true: Float[np.ndarray, "W 2"]
+    read: Mapping[str, Float[np.ndarray, "W 2"]]
+    groups: Int[np.ndarray, " W"]
+
+    def where(self, kept: np.ndarray) -> Displacements:
+        """Return those that are kept."""
+        read = {name: values[kept] for name, values in self.read.items()}
+        return Displacements(self.true[kept], read, self.groups[kept])
+
+
+def displacements(
+    ridge: Ridge,
+    present: Float[np.ndarray, "W Z"],
+    later: Mapping[str, np.ndarray],
+    truth_now: Float[np.ndarray, "W Y"],
+    truth_later: Float[np.ndarray, "W Y"],
+    groups: Int[np.ndarray, " W"],
+) -> Displacements:
+    """Return the displacements of all points, one row each, in the order of windows.
+
+    Args:
+        ridge: reads places from latents.
+        present: latents now.
+        later: latents of the later step by source [W Z].
+        truth_now: places now.
+        truth_later: places then.
+        groups: of the windows.
+    """
+    here = ridge.predict(present)
+    read = {name: (ridge.predict(values) - here).reshape(-1, 2) for name, values in later.items()}
+    points = truth_now.shape[1] // 2
+    return Displacements(
+        (truth_later - truth_now).astype(np.float64).reshape(-1, 2),
+        read,
+        np.repeat(groups, points),
+    )
+
+
+def skills(
+    moved: Displacements, draws: int, seed: int
+) -> tuple[dict[str, float], dict[str, Interval]]:
+    """Return the skill of each source, and its 95 % interval over groups; NaN without windows."""
+    if not len(moved.true):
+        nothing = dict.fromkeys(moved.read, float("nan"))
+        return nothing, dict.fromkeys(moved.read, (float("nan"),) * 2)
+    names, group_of = np.unique(moved.groups, return_inverse=True)
+    motion = _sums((moved.true**2).sum(axis=1), group_of, len(names))
+    weights = group_draws(len(names), draws, generator("skill bootstrap", seed))
+    values, intervals = {}, {}
+    for name, read in moved.read.items():
+        error = _sums(((read - moved.true) ** 2).sum(axis=1), group_of, len(names))
+        values[name] = float(1 - error.sum() / motion.sum())
+        intervals[name] = quantile_interval(1 - (weights @ error) / (weights @ motion))
+    return values, intervals
+
+
+def false_motion(
+    rested: Displacements, draws: int, seed: int
+) -> tuple[dict[str, float], dict[str, Interval]]:
+    """Return the mean length of what was read where nothing moved; NaN without windows."""
+    if not len(rested.true):
+        nothing = dict.fromkeys(rested.read, float("nan"))
+        return nothing, dict.fromkeys(rested.read, (float("nan"),) * 2)
+    names, group_of = np.unique(rested.groups, return_inverse=True)
+    counts = np.bincount(group_of, minlength=len(names)).astype(np.float64)
+    weights = group_draws(len(names), draws, generator("rest bootstrap", seed))
+    values, intervals = {}, {}
+    for name, read in rested.read.items():
+        length = _sums(np.linalg.norm(read, axis=1), group_of, len(names))
+        values[name] = float(length.sum() / counts.sum())
+        intervals[name] = quantile_interval((weights @ length) / (weights @ counts))
+    return values, intervals
+
+
+def stream_range(truth: Float[np.ndarray, "F Y"]) -> float:
+    """Return the range of a stream of places: the longer side of the box that holds all points."""
+    points = truth.reshape(-1, 2)
+    return float((points.max(axis=0) - points.min(axis=0)).max())
+
+
+def _sums(values: np.ndarray, group_of: np.ndarray, groups: int) -> np.ndarray:
+    return np.bincount(group_of, weights=values, minlength=groups)

@@ -1,0 +1,121 @@
+"""Recorded places: read-outs and motion skill of every truth stream that holds places.
+
+Axes: F model steps, W windows, Y coordinates (pairs x y), P points.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from armillary.comprehension.evidence import Evidence, Limits
+from armillary.comprehension.motion_skill import (
+    AHEAD,
+    LEAST_WINDOWS,
+    MOVED_SHARE,
+    RESTED_SHARE,
+    Displacements,
+    displacements,
+    false_motion,
+    skills,
+    stream_range,
+)
+from armillary.comprehension.prediction_error import validation_groups
+from armillary.comprehension.probe import probe
+from armillary.comprehension.ridge import Ridge, fit_ridge
+from armillary.data import Cache
+
+
+def place_streams(cache: Cache) -> list[str]:
+    """Return the names of the truth streams that hold places: pairs of x and y."""
+    return [
+        name
+        for name, kind in cache.kinds.items()
+        if kind == "truth" and name.endswith("_xy") and cache.arrays[name].shape[1] % 2 == 0
+    ]
+
+
+def judge_places(
+    cache: Cache, evidence: Evidence, ridges: Mapping[int, np.ndarray], limits: Limits
+) -> tuple[dict[str, dict[str, Any]], dict[str, dict[str, Any]]]:
+    """Return, by stream, how well it is read from the latent, and how its motion is predicted.
+
+    Args:
+        cache: where truth is recorded.
+        evidence: latents and predictions.
+        ridges: by horizon, latents that the ridge baseline predicts in the held-out windows.
+        limits: draws and seed.
+    """
+    read_out, moved = {}, {}
+    sides = (evidence.training.steps, evidence.held_out.steps)
+    for name in place_streams(cache):
+        truth = [np.asarray(cache.arrays[name][steps.frames], np.float64) for steps in sides]
+        known = [np.asarray(np.isfinite(values).all(axis=1)) for values in truth]
+        groups = [steps.groups[keep] for steps, keep in zip(sides, known, strict=True)]
+        if any(len(np.unique(group)) < 2 for group in groups):
+            continue  # a thing that is hardly ever there
+        seen = [steps.latents[keep] for steps, keep in zip(sides, known, strict=True)]
+        labels = [values[keep] for values, keep in zip(truth, known, strict=True)]
+        read = probe(seen[0], labels[0], groups[0], seen[1], labels[1], groups[1], seed=limits.seed)
+        read_out[name] = {
+            "r2": read.r2,
+            "error": read.error,
+            "n": len(labels[1]),
+            "intervals": {"r2": list(read.r2_interval), "error": list(read.error_interval)},
+        }
+        reader = fit_ridge(seen[0], labels[0], validation_groups(groups[0]))
+        moved[name] = _motion(reader, stream_range(labels[0]), truth[1], evidence, ridges, limits)
+    return read_out, moved
+
+
+def _motion(
+    reader: Ridge,
+    extent: float,
+    truth: np.ndarray,
+    evidence: Evidence,
+    ridges: Mapping[int, np.ndarray],
+    limits: Limits,
+) -> dict[str, Any]:
+    """Return skill and false motion; windows are told apart by their first four model steps."""
+    found: dict[str, Any] = {"skill": {}, "bound": {}, "ridge": {}, "intervals": {}}
+    found |= {"range": extent, "n": {}, "false_motion": None, "bound_false_motion": None}
+    found |= {"moved_share": None}
+    judge, first = evidence.held_out.steps, AHEAD[0]
+    for horizon in (h for h in AHEAD if h in evidence.horizons):
+        now, predicted = evidence.held_out.at(horizon)
+        bound = judge.latents[now + horizon]
+        later = {"model": predicted, "bound": bound, "ridge": ridges[horizon]}
+        there, groups = truth[now + horizon], judge.groups[now]
+        moves = displacements(reader, judge.latents[now], later, truth[now], there, groups)
+        went = (truth[now + first] - truth[now]).reshape(-1, 2)
+        far = np.linalg.norm(went, axis=1) / max(extent, 1e-12)
+        # NaN where a thing is not there is neither far nor near
+        known = np.isfinite(moves.true).all(axis=1) & np.isfinite(far)
+        _add_skill(found, str(horizon), moves.where(known & (far > MOVED_SHARE)), limits)
+        if horizon == first and known.any():
+            found["moved_share"] = float((far[known] > MOVED_SHARE).mean())
+            _add_rest(found, moves.where(known & (far < RESTED_SHARE)), limits)
+    return found
+
+
+def _add_skill(found: dict[str, Any], horizon: str, moves: Displacements, limits: Limits) -> None:
+    found["n"][horizon] = len(moves.true)
+    if len(moves.true) < LEAST_WINDOWS:
+        return
+    values, intervals = skills(moves, limits.draws, limits.seed)
+    found["skill"][horizon] = values["model"]
+    for name in ("bound", "ridge"):
+        found[name][horizon] = values[name]
+    found["intervals"][horizon] = {name: list(pair) for name, pair in intervals.items()}
+
+
+def _add_rest(found: dict[str, Any], rest: Displacements, limits: Limits) -> None:
+    found["n"]["resting"] = len(rest.true)
+    if len(rest.true) < LEAST_WINDOWS:
+        return
+    values, intervals = false_motion(rest, limits.draws, limits.seed)
+    found["false_motion"] = values["model"]
+    found["bound_false_motion"] = values["bound"]
+    found["intervals"]["false_motion"] = list(intervals["model"])
