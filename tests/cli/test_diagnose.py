@@ -142,7 +142,7 @@ def test_one_long_episode_is_judged_by_its_end(capsys, base) -> None:
     ("words", "told"),
     [
         (["{agent}", "{none}"], "none: "),
-        (["{none}", "{data}"], "a model folder (with config.json"),
+        (["{none}", "{data}"], "a model folder, a run folder or a Hub id"),
         (["{agent}", "{few}"], "A diagnosis needs at least two training episodes of three model"),
         (["{agent}", "{video2}"], "has no actions, and the model takes 2 numbers"),
         (["{agent}", "{data}", "--out", "{data}/x"], "lies in the dataset, whose files are hashed"),

@@ -78,7 +78,7 @@ def test_all_seeds_are_shown(tmp_path: Path) -> None:
     assert [seed["model"] for seed in found["seeds"]] == ["seed_0", "seed_1"]
     shares = [seed["concepts"]["colour"]["d_accuracy"] for seed in found["seeds"]]
     assert found["concepts"]["colour"] == sum(shares) / 2
-    assert any("hidden for 10 steps" in line for line in _conclusions(found, tmp_path))
+    assert any("after 10 hidden steps" in line for line in _conclusions(found, tmp_path))
     with pytest.raises(ConfigError, match="need different names; got seed_0, seed_0"):
         understand_seeds([models[0]] * 2, tmp_path / "out", few)
 

@@ -215,7 +215,7 @@ def test_the_command(capsys, dataset: Path, run: Path, tmp_path: Path) -> None:
     wrong = {
         tmp_path / "none": "there is no such folder",
         tmp_path / "empty": "contains no dataset (meta/info.json), no training run",
-        tmp_path: "in it there are run.",
+        tmp_path: "Its folders with something to view: run.",
         run: "has not logged anything yet",
     }
     for path, sentence in wrong.items():
