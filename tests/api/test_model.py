@@ -104,7 +104,8 @@ def test_surprise_says_what_the_recipe_says(run: Run, data: Dataset, tmp_path: P
     assert found.values.tolist() == told.surprise and found.peak_step == told.peak_step
     assert len(found) == 13 and found.peak == max(told.surprise)
     assert json.loads((tmp_path / "surprise.json").read_text())["model"] == str(run.path)
-    own = arm.surprise(run, data[1], normal=data)
+    own = arm.surprise(run, data[1], tmp_path / "own", normal=data)
+    assert (tmp_path / "own" / "surprise.html").is_file()
     assert own.pixel_difference == pytest.approx(found.pixel_difference)
     assert "<svg" in found._repr_html_()
 

@@ -273,7 +273,7 @@ def test_stages_have_their_names(run: Path, tmp_path: Path) -> None:
 
     recipe = changed(video(), {"steps": 1, "batch_size": 4, "threads": 1})
     train_recipe(recipe, run / "set", tmp_path / "run", bars=bars)
-    assert stages == ["preparing", "training"]
+    assert stages == ["preparing", "training", "diagnosing"]
     with pytest.raises(TrainingError, match=r"Pass --.*, or record more\."):
         train_recipe(changed(recipe, {"clip_length": 99}), run / "set", tmp_path / "no")
     assert not (tmp_path / "no").exists()

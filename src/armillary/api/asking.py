@@ -149,7 +149,8 @@ def rollout(
             clip if isinstance(clip, Episode) else Path(clip), network, step_s, told
         )
     named = clip.source if isinstance(clip, Episode) else str(clip)
-    batch = whole_episode(network, cache, position, stride_of(network, step_s, cache, named))
+    stride = stride_of(network, step_s, cache, named)
+    batch = whole_episode(network, cache, position, stride)
     steps = batch.valid.shape[1]
     if not 0 <= start < steps:
         raise ConfigError(f"start must be a model step of the clip, 0 to {steps - 1}; got {start}.")
@@ -167,7 +168,7 @@ def rollout(
         predicted = network.rollout(shown, plans)[0, 0]
     after = slice(start + 1, start + 1 + count)
     apart = torch.cdist(predicted.detach().flatten(1), seen.tokens[0].detach().flatten(1))
-    pictures = batch.streams.get("rgb", cache_pictures(network, cache, position))
+    pictures = batch.streams.get("rgb", cache_pictures(cache, position, stride))
     return Rollout(
         predicted=predicted,
         recorded=seen.tokens[0, after] if actions is None else None,
@@ -175,16 +176,16 @@ def rollout(
         nearest=apart.argmin(1).numpy(),
         pictures=None if pictures is None else pictures[0].numpy(),
         start=start,
-        step_s=network.config.frame_skip / cache.fps,
+        step_s=stride / cache.fps,
     )
 
 
-def cache_pictures(model: JEPA, cache: Cache, position: int) -> Tensor | None:
+def cache_pictures(cache: Cache, position: int, stride: int) -> Tensor | None:
     """Return the colour pictures of a clip's model steps [1 T H W 3], seen by the model or not."""
     if "rgb" not in cache.arrays:
         return None
     begin, end = int(cache.starts[position]), int(cache.starts[position + 1])
-    rgb = np.asarray(cache.arrays["rgb"][begin : end : model.config.frame_skip])
+    rgb = np.asarray(cache.arrays["rgb"][begin:end:stride])
     return torch.from_numpy(rgb.copy())[None]
 
 

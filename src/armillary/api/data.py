@@ -103,7 +103,8 @@ def ingest(
             ``max_side`` (pixels), ``license``, ``replace``.
 
     Returns:
-        The dataset. What could not be read is named in a Python warning, with its reason.
+        The dataset. One Python warning names what could not be read, with its reason, and which
+        videos were letterboxed or cropped.
 
     Raises:
         FormatError: nothing there, or nothing usable.
@@ -120,9 +121,15 @@ def ingest(
     options |= {name: float(options[name]) for name in floats if type(options[name]) is int}
     with progress_of("ingesting", progress) as told:
         summary = ingest_source(Path(source), Path(out), format, told, IngestOptions(**options))
-    for word, found in (("skipped", summary.skipped), ("left out of", summary.left_out)):
-        for path, reason in found:
-            warnings.warn(f"{word} {path}: {reason.removeprefix(f'{path}: ')}", stacklevel=2)
+    lines = [
+        f"{word} {path}: {reason.removeprefix(f'{path}: ')}"
+        for word, found in (("skipped", summary.skipped), ("left out of", summary.left_out))
+        for path, reason in found
+    ]
+    reshaped = ("letterboxed", "cropped")
+    lines += [f"{path}: {what}" for path, what in summary.files if any(r in what for r in reshaped)]
+    if lines:
+        warnings.warn("\n".join(lines), stacklevel=2)
     return open_folder(summary.out)
 
 

@@ -70,7 +70,8 @@ def load_model(model: AnyPath | Run | JEPA, *, trainable: bool = False) -> JEPA:
     graph, and plans that ask for a gradient still get theirs.
 
     Args:
-        model: a run, a run folder, a model folder, or a Hub repository id such as ``user/name``.
+        model: a run, a run folder, a model folder, or a Hub repository id such as ``user/name``;
+            a loaded model is returned as it is.
         trainable: let the weights take gradients.
 
     Returns:
@@ -80,6 +81,8 @@ def load_model(model: AnyPath | Run | JEPA, *, trainable: bool = False) -> JEPA:
     Raises:
         CheckpointError: no model is there, or its tensors are not those of its configuration.
     """
+    if isinstance(model, JEPA) and not trainable:
+        return model
     return loaded(model).requires_grad_(trainable)
 
 

@@ -11,7 +11,7 @@ from tyro.conf import Positional
 
 from armillary.cli.again import again
 from armillary.cli.outcome import Outcome
-from armillary.cli.parse import Command
+from armillary.cli.parse import Command, existing
 from armillary.cli.progress import bar
 from armillary.core.files import read_json
 
@@ -23,9 +23,10 @@ _PREDICTION = ("model", "copy_last", "mean", "linear", "ridge")
 class Diagnose(Command):
     """Measure what a model predicts on held-out episodes, beside baselines and bars.
 
-    Prediction error at 1 to 16 model steps, rank of the true actions, scale of the latent, distance
-    as progress, what is known by heart, and, where truth is recorded, read-outs and motion. Errors
-    are squared errors over the variance of the target. The exit code is 0 whatever the bars say.
+    It measures prediction error at 1 to 16 model steps, the rank of the true actions, the scale of
+    the latent, distance as progress, and memorisation. Where truth is recorded, it adds read-outs
+    and motion. Errors are squared errors over the variance of the target. The exit code is 0
+    whatever the bars say.
 
     e.g. armillary diagnose out/run out/tabletop --out out/diagnose
     """
@@ -33,14 +34,15 @@ class Diagnose(Command):
     model: Positional[str]
     """Model folder, run folder, or Hub repository id. A run folder knows what was held out."""
     dataset: Positional[Path]
-    """Dataset, as a rule the one that the model was trained on."""
+    """Dataset, usually the one that the model was trained on."""
     out: Path | None = None
-    """Folder for diagnose.json and diagnose.html; nothing is written without it."""
+    """Folder for diagnose.json and diagnose.html. Without it, nothing is written."""
     seed: int = 0
-    """Seed of every draw: windows, candidates, intervals, and a split that is made here."""
+    """Seed of all random choices."""
 
     def run(self) -> Outcome:
         """Diagnose."""
+        existing(self.dataset, "a dataset folder")
         from armillary.comprehension.evidence import Limits
         from armillary.recipes.diagnosing import PAGE, diagnose_model
 

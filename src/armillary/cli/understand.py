@@ -67,8 +67,11 @@ class Surprise(Command):
         """Measure surprise."""
         from armillary.recipes.asking import surprise_clip
 
+        if self.normal is not None:
+            existing(self.normal, "a dataset folder")
+        command = again(self, "surprise")
         with bar("preparing") as progress:
-            found = surprise_clip(self.model, self.clip, self.out, self.normal, progress)
+            found = surprise_clip(self.model, self.clip, self.out, self.normal, progress, command)
         most = found.peak_step - 1
         said = (
             f"most surprising: step {found.peak_step} ({found.time_s[most]:.2f} s), "

@@ -100,6 +100,7 @@ def surprise_clip(
     out: Path | None = None,
     normal: str | Path | Dataset | None = None,
     progress: Progress = silent,
+    command: str = "",
 ) -> SurpriseOfClip:
     """Measure a model's surprise over one clip, in steps as long as those that it learned.
 
@@ -110,6 +111,7 @@ def surprise_clip(
         normal: dataset of normal life to calibrate on; None takes the other episodes of the
             clip's dataset, and for a video file the clip itself, if it is long enough.
         progress: told while videos are decoded.
+        command: the command line that makes the page, which shows it; empty for none.
 
     Raises:
         CheckpointError: not a model.
@@ -146,8 +148,8 @@ def surprise_clip(
     )
     if out is not None:
         called = repr(model) if isinstance(model, JEPA) else os.fspath(model)
+        write_surprise_page(found, clip, called, step_s, out / "surprise.html", command)
         write_json(out / "surprise.json", {"clip": named, "model": called, **vars(found)})
-        write_surprise_page(found, named, called, step_s, out / "surprise.html")
     return found
 
 

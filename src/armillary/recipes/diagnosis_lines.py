@@ -217,9 +217,9 @@ def _read_outs(read_outs: Mapping[str, Any]) -> list[Line]:
             _pair(row["intervals"]["r2"]),
             {"mean": 0.0},
             READ_OUT_BAR,
-            row["r2"] is not None and row["r2"] >= READ_OUT_BAR,
+            None if row["r2"] is None else row["r2"] >= READ_OUT_BAR,
             ""
-            if row["r2"] is not None and row["r2"] >= READ_OUT_BAR
+            if row["r2"] is None or row["r2"] >= READ_OUT_BAR
             else f"The latent does not hold {name}: larger pictures, more capacity, or a loss "
             "that needs it.",
             row["n"],

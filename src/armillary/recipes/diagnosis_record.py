@@ -65,6 +65,9 @@ def diagnose_run(
         raise
     except ArmillaryError as error:
         record = {"not_measured": str(error)}
+    except (np.linalg.LinAlgError, MemoryError, RuntimeError) as error:
+        # the model is saved: what goes wrong from here on must not cost the training
+        record = {"not_measured": f"the diagnosis failed: {type(error).__name__}: {error}"}
     write_json(run / DIAGNOSIS, record)
 
 

@@ -32,7 +32,12 @@ _MOMENTS = 5
 
 
 def write_surprise_page(
-    found: Any, clip: str | Path | Episode, model: str, step_s: float, out: Path
+    found: Any,
+    clip: str | Path | Episode,
+    model: str,
+    step_s: float,
+    out: Path,
+    command: str = "",
 ) -> Path:
     """Write the page, in one step, and return its file.
 
@@ -42,6 +47,7 @@ def write_surprise_page(
         model: how the model was named.
         step_s: seconds from one model step to the next.
         out: the file.
+        command: the command line that makes it; empty for none.
 
     Raises:
         DatasetError: the dataset is damaged.
@@ -62,7 +68,7 @@ def write_surprise_page(
         results=(),
         machine={},
         date=date(),
-        command=f"armillary surprise {model} {named} --out {out.parent}",
+        command=command,
         facts={
             "clip": named,
             "model": model,
