@@ -9,7 +9,7 @@ from hypothesis import settings
 
 # Folders of `make test-runs`: most of their tests are whole runs, from a recording or a claim to a
 # result. Shapes are checked where the parts are tested; here that would double the time.
-WHOLE_RUNS = ("benchmark", "docs", "examples", "proof", "recipes")
+WHOLE_RUNS = ("benchmark", "browser", "docs", "examples", "proof", "recipes")
 
 # Machines are shared: how long one example takes says nothing about the code.
 settings.register_profile("house", deadline=None)
