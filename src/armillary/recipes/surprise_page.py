@@ -15,6 +15,7 @@ from jaxtyping import UInt8
 from armillary.benchmark.machine import date
 from armillary.core.values import Episode
 from armillary.data import Dataset, open_dataset
+from armillary.data.resize import within_side
 from armillary.data.sources.video_folder import examine, resampled
 from armillary.recipes.view_episodes import picture_frames, small_picture
 from armillary.report import (
@@ -119,15 +120,16 @@ def _of_episode(clip: Episode, times_s: np.ndarray) -> np.ndarray | None:
 
 
 def _of_file(path: Path, times_s: np.ndarray) -> np.ndarray:
-    """Return the frame nearest to each time; the file is decoded once, and few frames are kept."""
+    """Return the frame nearest to each time; the file is decoded once, few small ones kept."""
+    size = within_side(examine(path).size, _SIDE_PX)
     gaps = np.diff(times_s)
     step_s = float(gaps.min()) if len(gaps) else 1.0
     wanted = np.rint(times_s / step_s).astype(int)
     kept: dict[int, np.ndarray] = {}
     last = -1
-    for step, (_, image) in enumerate(resampled(path, 1 / step_s, examine(path).size)):
+    for step, (_, image) in enumerate(resampled(path, 1 / step_s, size)):
         if step in wanted or last < 0:
-            kept[step], last = small_picture(image, _SIDE_PX), step
+            kept[step], last = image, step
     return np.stack([kept.get(step, kept[last]) for step in wanted.tolist()])
 
 
