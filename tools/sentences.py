@@ -72,11 +72,6 @@ def lengths(text: str) -> list[int]:
     return [len(_WORD.findall(one)) for one in sentences(text)]
 
 
-def median_sentence(text: str) -> float:
-    """Return the median length of a text's sentences, in words; 0 where there are none."""
-    return median(lengths(text) or [0])
-
-
 def main(names: list[str]) -> int:
     """Print a line for each page; return 1 if a median is above the limit."""
     too_long = False

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -255,6 +256,61 @@ def test_act_writes_rows_and_takes_a_model_as_it_is(run: Run, model: JEPA, tmp_p
 def test_act_refuses_an_unknown_option(run: Run) -> None:
     with pytest.raises(ConfigError, match="no option of act called 'horizon'"):
         arm.act(run, "tabletop", horizon=3)
+
+
+def tree(folder: Path) -> dict[str, bytes]:
+    return {str(p.relative_to(folder)): p.read_bytes() for p in folder.rglob("*") if p.is_file()}
+
+
+def test_a_model_object_replaces_nothing_that_is_there(
+    run: Run, model: JEPA, tmp_path: Path
+) -> None:
+    trained = tmp_path / "run"
+    shutil.copytree(run.path, trained)
+    (trained / "model" / "prior.safetensors").write_bytes(b"a prior")
+    before = tree(trained)
+    with pytest.raises(ConfigError, match="holds a training run"):
+        arm.act(model, "tabletop", episodes=1, out=trained, budget=2, **SMALL)
+    assert tree(trained) == before
+
+    out = tmp_path / "act"
+    arm.act(model, "tabletop", episodes=1, out=out, budget=2, **SMALL)
+    before = tree(out)
+    assert "model/config.json" in before
+    other = arm.load_model(run)
+    with torch.no_grad():
+        next(other.parameters()).add_(1)
+    with pytest.raises(ConfigError, match="is another model than the one to be evaluated"):
+        arm.act(other, "tabletop", episodes=1, out=out, budget=2, **SMALL)
+    with pytest.raises(ConfigError, match="contains an evaluation with another world"):
+        arm.act(model, "tabletop", episodes=2, out=out, budget=2, **SMALL)
+    assert tree(out) == before
+    # the same model goes on, and what was added to its folder stays
+    (out / "model" / "prior.safetensors").write_bytes(b"a prior")
+    arm.act(model, "tabletop", episodes=1, out=out, budget=2, **SMALL)
+    assert tree(out) == before | {"model/prior.safetensors": b"a prior"}
+
+
+def test_records_of_another_model_keep_a_model_object_away(
+    run: Run, model: JEPA, tmp_path: Path
+) -> None:
+    other = arm.load_model(run)
+    with torch.no_grad():
+        next(other.parameters()).add_(1)
+    arm.act(run, "tabletop", episodes=1, out=tmp_path, budget=2, **SMALL)
+    before = tree(tmp_path)
+    with pytest.raises(ConfigError, match="holds records of another manifest or policy"):
+        arm.act(other, "tabletop", episodes=1, out=tmp_path, budget=2, **SMALL)
+    assert tree(tmp_path) == before and not (tmp_path / "model").exists()
+
+
+def test_a_model_object_that_cannot_act_leaves_nothing(model: JEPA, tmp_path: Path) -> None:
+    out = tmp_path / "act"
+    with pytest.raises(ArmillaryError, match="tabeltop"):
+        arm.act(model, "tabeltop", out=out)
+    with pytest.raises(ConfigError, match="prior=True needs the goal prior in a model's folder"):
+        arm.act(model, "tabletop", out=out, prior=True)
+    assert list(tmp_path.iterdir()) == []
 
 
 class Still:

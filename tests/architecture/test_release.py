@@ -40,4 +40,6 @@ def test_the_workflow_runs_ci_with_pinned_actions_and_few_rights() -> None:
     assert text.count("permissions:") == 1
     runs = re.findall(r"- run: (.+)", text)
     assert ".ci/run" in runs and "make test" in runs
+    linux = text.partition("\n  linux:\n")[2].partition("\n  macos:\n")[0]
+    assert "fetch-depth: 0" in linux  # else test_results.py skips the commits of the records
     assert "secrets." not in text and "pull_request_target" not in text

@@ -140,18 +140,9 @@ def test_the_command_of_a_row_is_the_one_that_made_its_record() -> None:
         assert plain in [one[: len(plain)] for one in kept]
 
 
-def test_the_readme_is_short_and_plain() -> None:
-    pages = tool("sentences")
-    assert pages.words(README) <= 900
-    assert pages.median_sentence(README) <= 18
-    # the count can tell
-    long = "This sentence goes on and on " * 5 + "until it ends."
-    assert pages.median_sentence(f"# Title\n\n{long}\n\n| a | table. |\n") == 33
-    assert pages.sentences("One. [Two](a.md) words!\n\n```\ncode. here.\n```\n- three 3.5 m\n") == [
-        "One.",
-        "Two words!",
-        "three 3.5 m",
-    ]
+def test_the_readme_is_short() -> None:
+    """How long its sentences are is tested in ``test_sentences.py``."""
+    assert tool("sentences").words(README) <= 900
 
 
 def test_the_moving_picture_moves_and_is_small() -> None:

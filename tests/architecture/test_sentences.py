@@ -49,6 +49,11 @@ def test_readme_and_tutorials_are_at_most_18_words_in_the_middle() -> None:
 
 def test_sentences_are_counted_as_a_reader_would() -> None:
     assert tool.lengths(PAGE) == [3, 7, 6, 8, 3]
+    assert tool.sentences("One. [Two](a.md) words!\n\n```\ncode. here.\n```\n- three 3.5 m\n") == [
+        "One.",
+        "Two words!",
+        "three 3.5 m",
+    ]
 
 
 def test_a_page_of_long_sentences_fails(tmp_path: Path) -> None:

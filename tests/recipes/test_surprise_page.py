@@ -6,9 +6,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
+import pytest
 
 from armillary.core.values import Episode, Stream
 from armillary.data import DatasetWriter
+from armillary.data.sources.video_folder import resampled
 from armillary.data.video import encode
 from armillary.recipes.surprise_page import clip_pictures, write_surprise_page
 
@@ -45,6 +47,24 @@ def test_of_a_file_a_dataset_and_an_episode(tmp_path: Path) -> None:
     writer.finalize()
     check(clip_pictures(f"{tmp_path / 'set'}:0", TIMES_S))
     check(clip_pictures(episode(), TIMES_S))
+
+
+def test_large_frames_of_a_file_are_converted_small(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sizes = []
+
+    def noted(path, fps, size):
+        sizes.append(tuple(size))
+        return resampled(path, fps, size)
+
+    monkeypatch.setattr("armillary.recipes.surprise_page.resampled", noted)
+    large = np.repeat(SHADES, 320 * 640 * 3).reshape(-1, 320, 640, 3)
+    encode(tmp_path / "clip.mp4", large, 10, "rgb")
+    pictures = clip_pictures(tmp_path / "clip.mp4", TIMES_S)
+    assert sizes == [(128, 256)]
+    assert pictures is not None and pictures.shape == (4, 128, 256, 3)
+    assert np.abs(pictures.mean(axis=(1, 2, 3)) - WANTED).max() < 3
 
 
 def test_the_page_names_the_most_surprising_moments_first(tmp_path: Path) -> None:

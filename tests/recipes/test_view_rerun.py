@@ -1,4 +1,4 @@
-"""What an episode becomes in a Rerun file: poses, lenses, points, numbers and what was foreseen."""
+"""What an episode becomes in a Rerun file: poses, lenses, points, numbers and predictions."""
 
 from __future__ import annotations
 
@@ -11,11 +11,13 @@ import pytest
 
 from armillary.cli.main import main
 from armillary.core.errors import ConfigError, FormatError, MissingExtraError
-from armillary.data import DatasetWriter, verify
+from armillary.core.progress import silent
+from armillary.core.values import Episode, Stream
+from armillary.data import DatasetWriter, open_dataset, verify
 from armillary.data.check import counting_episodes
 from armillary.models import JEPAConfig, save_model, untrained
 from armillary.models.encoder import EncoderConfig
-from armillary.recipes.view_rerun import view_rerun
+from armillary.recipes.view_rerun import _Mind, view_rerun
 from armillary.report.rerun_file import rerun_file
 
 RERUN = Path(sys.executable).with_name("rerun")
@@ -87,7 +89,7 @@ import sys
 from pathlib import Path
 from armillary.core.errors import DatasetError
 from armillary.data.dataset import Dataset
-from armillary.recipes.view_rerun import view_rerun
+from armillary.recipes.view_rerun import _Mind, view_rerun
 
 whole = Dataset.frames
 
@@ -138,8 +140,46 @@ def test_what_a_model_makes_of_it_is_there_too(tabletop, model, tmp_path, monkey
     pytest.importorskip("rerun")
     monkeypatch.setattr("armillary.recipes.view_rerun._DECODER_STEPS", 2)
     view_rerun(tabletop, tmp_path / "a.rrd", 0, str(model))
-    wanted = {"/foreseen/rgb", "/surprise/model", "/surprise/copy_last", "/world/camera/rgb"}
+    wanted = {"/predicted/rgb", "/surprise/model", "/surprise/copy_last", "/world/camera/rgb"}
     assert wanted <= entities(tmp_path / "a.rrd")
+
+
+class Noted:
+    """A Rerun file that notes the world steps at which something was logged."""
+
+    def __init__(self) -> None:
+        self.step, self.logged = 0, {}
+
+    def numbers(self, name: str, values: object) -> None:
+        self.logged.setdefault(name, []).append(self.step)
+
+    colour = numbers
+
+
+@pytest.mark.parametrize(("step_s", "stride"), [(0.2, 2), (0.3, 3)])
+def test_surprise_and_predictions_stand_at_the_model_s_steps_in_time(
+    step_s, stride, tmp_path, monkeypatch
+):
+    """Ten frames a second, and a model whose step is not one frame."""
+    monkeypatch.setattr("armillary.recipes.view_rerun._DECODER_STEPS", 2)
+    writer = DatasetWriter(tmp_path / "film", 10)
+    pictures = np.random.default_rng(0).integers(0, 255, (2, 31, 64, 64, 3), np.uint8)
+    for index, frames in enumerate(pictures):
+        time_ns = np.arange(31) * 100_000_000
+        writer.write(index, Episode({"rgb": Stream("rgb", frames)}, time_ns, source="noise"))
+    writer.finalize()
+    encoder = EncoderConfig(image_size=64, hidden=16, tokens=2, width=8)
+    network = untrained(JEPAConfig(("rgb",), encoder, action_width=0), 0).eval()
+    network.step_s = step_s
+    save_model(network, tmp_path / "model")
+    mind = _Mind(tmp_path / "model", open_dataset(tmp_path / "film"), 0, silent)
+    out = Noted()
+    for out.step in range(31):
+        mind.show(out, out.step)
+    wanted = list(range(stride, 31, stride))
+    assert out.logged == dict.fromkeys(
+        ["predicted/rgb", "surprise/model", "surprise/copy_last"], wanted
+    )
 
 
 def test_an_evaluated_episode_is_done_again_beside_its_goal(model, tmp_path):

@@ -20,12 +20,13 @@ from armillary.api.results import Evaluation, Plan
 from armillary.control import ModelPolicy
 from armillary.control.specs import identity_of, observation_streams
 from armillary.core.errors import ConfigError, ShapeError, unknown_name
+from armillary.core.files import claimed_folder, storage_errors
 from armillary.core.progress import Progress
 from armillary.core.protocols import Policy
 from armillary.core.values import ActionBounds, Latent, Observation, WorldSpec
 from armillary.models import JEPA, save_model
 from armillary.planning import make_planner
-from armillary.recipes.acting import ActConfig, Acting, act_with
+from armillary.recipes.acting import ActConfig, Acting, act_with, actor_spec, claim_evaluation
 from armillary.recipes.acting import act as act_in
 from armillary.recipes.finding import find_model, loaded
 
@@ -71,7 +72,9 @@ def act(
 
     Raises:
         CheckpointError: not a model.
-        ConfigError: an unknown world, task, planner or option, or ``out`` holds another evaluation.
+        ConfigError: an unknown world, task, planner or option; ``out`` holds another evaluation;
+            or, for a model that came as an object, ``out`` holds a run or another model, or the
+            goal prior is asked for, which only a folder has.
         ShapeError: the model's actions or pictures are not the world's.
         StorageError: ``out`` cannot be written.
     """
@@ -81,8 +84,7 @@ def act(
     )
     with _folder(out) as folder, progress_of("acting", progress) as told:
         if isinstance(model, JEPA):
-            save_model(model, folder / "model")
-            place = folder / "model"
+            place = _model_folder(model, world, folder, config)
         else:
             place = find_model(model)
         return _evaluation(act_in(place, world, folder, config, told), out)
@@ -237,6 +239,37 @@ def _folder(out: AnyPath | None) -> Iterator[Path]:
         return
     with TemporaryDirectory() as scratch:
         yield Path(scratch)
+
+
+def _model_folder(model: JEPA, world: str, out: Path, config: ActConfig) -> Path:
+    """Write a model into the folder of its evaluation, once nothing speaks against either."""
+    if config.prior:
+        raise ConfigError(
+            "prior=True needs the goal prior in a model's folder, and the model came as an object; "
+            "pass the folder of its run."
+        )
+    if (out / "run.json").exists():
+        raise ConfigError(
+            f"{out}: holds a training run, whose model would be replaced; choose another folder "
+            "with out=."
+        )
+    place = out / "model"
+    with claimed_folder(out), storage_errors(out), TemporaryDirectory(dir=out) as scratch:
+        beside = Path(scratch) / "model"
+        save_model(model, beside)
+        if place.exists() and not _same_model(place, beside, config):
+            raise ConfigError(
+                f"{place}: is another model than the one to be evaluated; choose another folder "
+                "with out=."
+            )
+        claim_evaluation(beside, world, out, config)
+        if not place.exists():
+            beside.replace(place)
+    return place
+
+
+def _same_model(one: Path, other: Path, config: ActConfig) -> bool:
+    return actor_spec(one, config).identity() == actor_spec(other, config).identity()
 
 
 def _evaluation(found: Acting, out: AnyPath | None) -> Evaluation:

@@ -22,7 +22,7 @@ from torch import Tensor
 from armillary.api import html
 from armillary.api.tables import evaluation_rows, probe_rows, text_table
 from armillary.control import Manifest, Record, Row
-from armillary.core.values import Observation
+from armillary.core.values import Observation, first_of_kind
 from armillary.models import JEPA, load_model
 from armillary.recipes.finding import find_model
 from armillary.report import Chart, Curve
@@ -342,6 +342,6 @@ def _rms(latents: Tensor, others: Tensor) -> np.ndarray:
 
 
 def _colour(seen: Observation) -> np.ndarray | None:
-    names = [name for name in ("rgb", *seen.streams) if name in seen.streams]
-    pictures = (seen.streams[name] for name in names)
-    return next((p for p in pictures if p.dtype == np.uint8 and p.ndim == 3), None)
+    shown = {name: p for name, p in seen.streams.items() if p.dtype == np.uint8 and p.ndim == 3}
+    name = first_of_kind(dict.fromkeys(shown, "rgb"))
+    return None if name is None else shown[name]

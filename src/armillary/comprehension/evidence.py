@@ -34,6 +34,12 @@ from armillary.data import Cache, Windows
 
 _FEATURE_WIDTH = 128  # 95 % of the features' variance on the demo's recording
 
+_ADVICE = {
+    "training": "Record more or longer episodes.",
+    "held-out": "Hold some out, or run armillary diagnose: it draws some of all episodes, and "
+    "splits the only one in time.",
+}
+
 
 @dataclass(frozen=True)
 class Limits:
@@ -137,7 +143,7 @@ def gather_evidence(
         if not parts:
             raise DatasetError(
                 f"A diagnosis needs at least two {which} episodes of three model steps or more; "
-                "there are none. Record more episodes."
+                f"there are none. {_ADVICE[which]}"
             )
         some = chosen(parts, room_for(width, most), limits.seed)
         report = _within(progress, done, share)

@@ -20,7 +20,7 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from armillary.comprehension.ridge import Ridge
-from armillary.comprehension.statistics import Interval, group_draws, quantile_interval
+from armillary.comprehension.statistics import Interval, group_draws, group_sums, quantile_interval
 from armillary.core.rng import generator
 
 AHEAD = (4, 8)
@@ -85,11 +85,11 @@ def skills(
         nothing = dict.fromkeys(moved.read, float("nan"))
         return nothing, dict.fromkeys(moved.read, (float("nan"),) * 2)
     names, group_of = np.unique(moved.groups, return_inverse=True)
-    motion = _sums((moved.true**2).sum(axis=1), group_of, len(names))
+    motion = group_sums((moved.true**2).sum(axis=1), group_of, len(names))
     weights = group_draws(len(names), draws, generator("skill bootstrap", seed))
     values, intervals = {}, {}
     for name, read in moved.read.items():
-        error = _sums(((read - moved.true) ** 2).sum(axis=1), group_of, len(names))
+        error = group_sums(((read - moved.true) ** 2).sum(axis=1), group_of, len(names))
         values[name] = float(1 - error.sum() / motion.sum())
         intervals[name] = quantile_interval(1 - (weights @ error) / (weights @ motion))
     return values, intervals
@@ -107,7 +107,7 @@ def false_motion(
     weights = group_draws(len(names), draws, generator("rest bootstrap", seed))
     values, intervals = {}, {}
     for name, read in rested.read.items():
-        length = _sums(np.linalg.norm(read, axis=1), group_of, len(names))
+        length = group_sums(np.linalg.norm(read, axis=1), group_of, len(names))
         values[name] = float(length.sum() / counts.sum())
         intervals[name] = quantile_interval((weights @ length) / (weights @ counts))
     return values, intervals
@@ -117,7 +117,3 @@ def stream_range(truth: Float[np.ndarray, "F Y"]) -> float:
     """Return the range of a stream of places: the longer side of the box that holds all points."""
     points = truth.reshape(-1, 2)
     return float((points.max(axis=0) - points.min(axis=0)).max())
-
-
-def _sums(values: np.ndarray, group_of: np.ndarray, groups: int) -> np.ndarray:
-    return np.bincount(group_of, weights=values, minlength=groups)

@@ -18,7 +18,7 @@ import torch
 from jaxtyping import Float, Int
 
 from armillary.comprehension.chosen_ridge import ChosenRidge, Form, choose_ridge
-from armillary.comprehension.statistics import Interval, group_draws, quantile_interval
+from armillary.comprehension.statistics import Interval, group_draws, group_sums, quantile_interval
 from armillary.comprehension.stretches import Projection, Steps
 from armillary.core.errors import DatasetError
 from armillary.core.protocols import WorldModel
@@ -167,12 +167,12 @@ def relative_errors(
     names, group_of = np.unique(groups, return_inverse=True)
     exact = target.astype(np.float64)
     centred = exact - exact.mean(axis=0)
-    own = _sums((centred**2).sum(axis=1), group_of, len(names))
+    own = group_sums((centred**2).sum(axis=1), group_of, len(names))
     first = np.zeros((len(names), target.shape[1]))
     np.add.at(first, group_of, centred)
     counts = np.bincount(group_of, minlength=len(names)).astype(np.float64)
     errors = {
-        name: _sums(((guess - exact) ** 2).sum(axis=1), group_of, len(names))
+        name: group_sums(((guess - exact) ** 2).sum(axis=1), group_of, len(names))
         for name, guess in predicted.items()
     }
     weights = group_draws(len(names), draws, generator("prediction bootstrap", seed))
@@ -213,10 +213,6 @@ def _inputs(
     actions = steps.plans(now, horizon).reshape(len(now), -1)
     both = np.concatenate([values[now], values[now - 1], actions], axis=1)
     return {"all": both, "present": values[now]}
-
-
-def _sums(values: np.ndarray, group_of: np.ndarray, groups: int) -> np.ndarray:
-    return np.bincount(group_of, weights=values, minlength=groups)
 
 
 def _margin(drawn: Mapping[str, np.ndarray]) -> Interval | None:

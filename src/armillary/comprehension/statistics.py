@@ -78,6 +78,13 @@ def group_draws(
     return rng.multinomial(groups, np.full(groups, 1 / groups), size=draws).astype(float)
 
 
+def group_sums(
+    values: Float[np.ndarray, " F"], group_of: Int[np.ndarray, " F"], groups: int
+) -> Float[np.ndarray, " groups"]:
+    """Return the sum of the values of each of ``groups`` groups, which are numbered from 0."""
+    return np.bincount(group_of, weights=values, minlength=groups)
+
+
 def block_bootstrap_interval(
     values: Float[np.ndarray, " F"],
     block: int,

@@ -23,7 +23,7 @@ from armillary.core.errors import DatasetError
 from armillary.core.progress import Progress, silent
 from armillary.core.protocols import WorldModel
 from armillary.core.rng import generator
-from armillary.core.values import Batch
+from armillary.core.values import Batch, first_of_kind
 from armillary.data import Cache, Windows
 
 LONGEST = 128  # model steps of a stretch: gaps of 100 fit in, and a cap does not take one episode
@@ -199,7 +199,7 @@ def see(
         progress: called with steps done and in all.
     """
     frames = np.concatenate([part.first + skip * np.arange(part.steps) for part in parts])
-    camera = _camera(cache)
+    camera = first_of_kind(cache.kinds)
     singles = Windows(cache, None, 1, 1, streams)
     pictures = None if camera is None else cache.arrays[camera]
     tokens, features = [], []
@@ -254,11 +254,6 @@ def _groups(parts: Sequence[Stretch], before: np.ndarray) -> np.ndarray:
     own, block = (np.repeat([getattr(part, name) for part in parts], counts)
                   for name in ("group", "block"))  # fmt: skip
     return own + np.where(block > 0, before // np.maximum(block, 1), 0)
-
-
-def _camera(cache: Cache) -> str | None:
-    names = [name for name, kind in cache.kinds.items() if kind == "rgb"]
-    return "rgb" if "rgb" in names else next(iter(names), None)
 
 
 def _actions(

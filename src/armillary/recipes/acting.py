@@ -32,6 +32,7 @@ from armillary.control import (
     read_records,
     summarise,
 )
+from armillary.control.evaluate import resume_records
 from armillary.control.specs import PolicyFactory
 from armillary.core.errors import ConfigError, ShapeError, unknown_name
 from armillary.core.files import write_json
@@ -147,6 +148,24 @@ def act(
     config = config or ActConfig()
     spec = actor_spec(find_model(model), config)
     return _summed_up(*evaluate_models({"model": spec}, world, out, config, progress), out, config)
+
+
+def claim_evaluation(model: Path, world: str, out: Path, config: ActConfig) -> None:
+    """Check what ``act`` checks and write the manifest to ``out``, without running an episode.
+
+    Args:
+        model: folder of the model.
+        world: name of the world.
+        out: folder of the evaluation.
+        config: how.
+
+    Raises:
+        ArmillaryError: as ``act``; or the records in ``out`` are of another model.
+    """
+    spec = actor_spec(model, config)
+    manifest = _checked_manifest({"model": spec}, world, _sized(spec, config))
+    _claim(out, manifest)
+    resume_records(out / "records" / "model.jsonl", manifest, spec.identity())
 
 
 def act_with(
@@ -290,9 +309,8 @@ def evaluate_models(
     Raises:
         ArmillaryError: as ``act``.
     """
-    size = load_model(next(iter(models.values())).folder).config.encoder.image_size
-    settings = {"image_size": size, **config.world_settings}
-    return evaluate_policies(models, world, out, replace(config, world_settings=settings), progress)
+    sized = _sized(next(iter(models.values())), config)
+    return evaluate_policies(models, world, out, sized, progress)
 
 
 def evaluate_policies(
@@ -314,9 +332,25 @@ def evaluate_policies(
     Raises:
         ArmillaryError: as ``act``.
     """
+    manifest = _checked_manifest(policies, world, config)
+    _claim(out, manifest)
+    floors = {"random": RandomSpec(), "noop": NoOpSpec(), "oracle": OracleSpec()}
+    return manifest, _run_all(manifest, {**policies, **floors}, config.workers, out, progress)
+
+
+def _sized(model: ModelSpec | PriorSpec, config: ActConfig) -> ActConfig:
+    """Return the config with pictures of the model's size, unless it names a size."""
+    size = load_model(model.folder).config.encoder.image_size
+    return replace(config, world_settings={"image_size": size, **config.world_settings})
+
+
+def _checked_manifest(
+    policies: Mapping[str, PolicyFactory], world: str, config: ActConfig
+) -> Manifest:
+    """Return the manifest of an evaluation, after checking that policies and world fit."""
     chosen = config.world_settings
     wishes = [_check_fit(policy, WorldFactory(world, chosen)) for policy in policies.values()]
-    manifest = make_manifest(
+    return make_manifest(
         world,
         config.task,
         config.episodes,
@@ -325,9 +359,6 @@ def evaluate_policies(
         budget=config.budget,
         success_distance=config.success_distance,
     )
-    _claim(out, manifest)
-    floors = {"random": RandomSpec(), "noop": NoOpSpec(), "oracle": OracleSpec()}
-    return manifest, _run_all(manifest, {**policies, **floors}, config.workers, out, progress)
 
 
 def _check_fit(make: PolicyFactory, factory: WorldFactory) -> Mapping[str, Any]:

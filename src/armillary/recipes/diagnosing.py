@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from armillary.benchmark.machine import date
 from armillary.comprehension.diagnosis import Diagnosis, diagnose
 from armillary.comprehension.evidence import Limits
@@ -15,7 +17,8 @@ from armillary.core.errors import ConfigError, DatasetError
 from armillary.core.files import storage_errors, write_json
 from armillary.core.progress import Bars, no_bars
 from armillary.data import Cache, open_dataset, split_episodes
-from armillary.models import JEPA, load_model
+from armillary.models import load_model
+from armillary.recipes.asking import step_of, stride_of
 from armillary.recipes.diagnosis_page import diagnosis_contents
 from armillary.recipes.diagnosis_record import DIAGNOSIS, diagnosis_record
 from armillary.recipes.finding import find_model
@@ -67,8 +70,8 @@ def diagnose_model(
 
     Raises:
         CheckpointError: not a model.
-        DatasetError: the dataset cannot be read, lacks what the model sees or takes, or its
-            episodes are too few or too short.
+        DatasetError: the dataset cannot be read, lacks what the model sees or takes, has steps
+            that do not fit the model's in time, or its episodes are too few or too short.
         ShapeError: its actions are not the model's.
         ConfigError: ``out`` is the dataset's folder.
         StorageError: ``out`` is not writable.
@@ -80,12 +83,13 @@ def diagnose_model(
     with bars("preparing") as progress:
         cache = prepared(open_dataset(data), network.config, progress)
     streams = model_streams(network.config, cache)
-    skip, acts = network.config.frame_skip, network.config.action_width > 0
+    acts = network.config.action_width > 0
     if acts and not cache.action_width:
         raise DatasetError(
             f"{data}: has no actions, and the model takes {network.config.action_width} numbers "
             "per model step; diagnose it on a recording with actions."
         )
+    skip = stride_of(network, step_of(model, network), cache, str(data))
     limits = limits or Limits()
     split = split_for(folder, cache, skip, limits.seed)
     with bars("diagnosing") as progress:
@@ -97,14 +101,15 @@ def diagnose_model(
     record |= {"warning": split.warning, "seconds": round(time.perf_counter() - began, 1)}
     if out is not None:
         with bars("drawing"):
-            _write(out, record, found, cache, network)
+            _write(out, record, found, cache, skip)
     return record
 
 
 def split_for(model: Path, cache: Cache, skip: int, seed: int) -> Split:
     """Return the split that a model's run has written down, or another by episode.
 
-    A recording that is one episode is split in time: its last 30 % judge.
+    Where nothing was held out, or nobody knows, episodes are drawn here, and the warning says so. A
+    recording that is one episode is split in time: its last 30 % judge.
 
     Args:
         model: folder of the model.
@@ -113,14 +118,11 @@ def split_for(model: Path, cache: Cache, skip: int, seed: int) -> Split:
         seed: of a split that is made here.
     """
     known = known_split(model, cache)
-    if known is not None and len(known[0]) and len(known[1]):
+    if known is not None and len(known[1]):
         training, held_out = (cut(cache, episodes, skip) for episodes in known)
-        told = f"{len(known[1])} episodes that were held out of the training"
+        told = f"{_counted(len(known[1]))} that were held out of the training"
         return Split(training, held_out, told)
-    warning = (
-        f"{model}: no record (data.json of its run) says what was held out of this dataset; where "
-        "the model was trained on it, some of the episodes that judge may be known to it."
-    )
+    warning = _warning(model, cache, known)
     if cache.num_episodes == 1:
         parts = cut_in_time(cache, skip, _HELD_OUT_PART)
         told = f"the last {_HELD_OUT_PART:.0%} of the only episode"
@@ -128,8 +130,27 @@ def split_for(model: Path, cache: Cache, skip: int, seed: int) -> Split:
     share = Recipe().held_out
     episodes = split_episodes(cache.num_episodes, share, seed)
     training, held_out = (cut(cache, side, skip) for side in episodes)
-    told = f"{len(episodes[1])} episodes drawn here (seed {seed}, a share of {share:g})"
+    told = f"{_counted(len(episodes[1]))} drawn here (seed {seed}, a share of {share:g})"
     return Split(training, held_out, told, warning)
+
+
+def _warning(model: Path, cache: Cache, known: tuple[np.ndarray, np.ndarray] | None) -> str:
+    """Say why episodes that judge may be known to the model."""
+    if known is None:
+        return (
+            f"{model}: no record (data.json of its run) says what was held out of this dataset; "
+            "where the model was trained on it, some of the episodes that judge may be known to it."
+        )
+    if len(known[0]) == cache.num_episodes:
+        return "The run trained on all episodes, so nothing here is held out."
+    return (
+        f"The run held out no episodes and trained on {len(known[0])} of the "
+        f"{cache.num_episodes} here, so some of those that judge may be known to it."
+    )
+
+
+def _counted(episodes: int) -> str:
+    return f"{episodes} episode{'' if episodes == 1 else 's'}"
 
 
 def _check_out(out: Path | None, data: Path) -> None:
@@ -143,12 +164,10 @@ def _check_out(out: Path | None, data: Path) -> None:
         raise ConfigError(f"{out}: a folder is wanted for --out, and a file stands there.")
 
 
-def _write(
-    out: Path, record: dict[str, Any], found: Diagnosis, cache: Cache, network: JEPA
-) -> None:
+def _write(out: Path, record: dict[str, Any], found: Diagnosis, cache: Cache, skip: int) -> None:
     with storage_errors(out):
         out.mkdir(parents=True, exist_ok=True)
-    seconds = network.config.frame_skip / cache.fps if cache.fps > 0 else 0.0
+    seconds = skip / cache.fps if cache.fps > 0 else 0.0
     contents = diagnosis_contents(record, found.evidence, cache, seconds)
     write_report(contents, out / PAGE)
     write_json(out / DIAGNOSIS, record)

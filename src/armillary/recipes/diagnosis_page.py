@@ -14,6 +14,7 @@ import numpy as np
 from armillary.benchmark.machine import describe_machine
 from armillary.comprehension.evidence import Evidence
 from armillary.core.cores import core_count
+from armillary.core.values import first_of_kind
 from armillary.data import Cache
 from armillary.recipes.diagnosis_lines import Line, diagnosis_lines
 from armillary.report import (
@@ -111,10 +112,10 @@ def _charts(prediction: list[dict[str, Any]]) -> list[Chart]:
 
 def _retrievals(evidence: Evidence, cache: Cache, step_s: float) -> tuple[RetrievalView, ...]:
     """Return windows that are evenly spaced, not picked, of those that reach farthest."""
-    names = [name for name, kind in cache.kinds.items() if kind == "rgb"]
-    if not names:
+    camera = first_of_kind(cache.kinds)
+    if camera is None:
         return ()
-    rgb = cache.arrays["rgb" if "rgb" in names else names[0]]
+    rgb = cache.arrays[camera]
     side, judge = evidence.held_out, evidence.held_out.steps
     reach = np.isfinite(side.predicted[:, :, 0]).sum(axis=1)
     farthest = np.flatnonzero(reach == reach.max())

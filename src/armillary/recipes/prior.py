@@ -127,9 +127,10 @@ def train_with_prior(
 def known_split(
     model: Path, cache: Cache
 ) -> tuple[Int[np.ndarray, " E"], Int[np.ndarray, " F"]] | None:
-    """Return the episodes as they were split when the model was trained on this recording.
+    """Return the episodes that a model was trained on, and those that were held out meanwhile.
 
-    A recording that was moved is known by its content, one that was added to by its folder. A model
+    A recording that was moved is known by its content, one that was added to by its folder; what
+    was added, and episodes that were too short, are in neither. Nothing may be held out. A model
     without its run, or one trained on another recording, has no say: None.
 
     Args:
@@ -143,8 +144,11 @@ def known_split(
         for name in ("identity", "dataset")
     ):
         return None
-    judged = np.isin(cache.episodes, known.get("held_out_episodes", ()))
-    return np.flatnonzero(~judged), np.flatnonzero(judged)
+    training, held_out = (
+        np.flatnonzero(np.isin(cache.episodes, known.get(name, ())))
+        for name in ("training_episodes", "held_out_episodes")
+    )
+    return (training, held_out) if len(training) else None
 
 
 def _split_anew(model: Path) -> str:

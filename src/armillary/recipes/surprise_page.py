@@ -13,8 +13,9 @@ import numpy as np
 from jaxtyping import UInt8
 
 from armillary.benchmark.machine import date
-from armillary.core.values import Episode
-from armillary.data import Dataset, open_dataset
+from armillary.core.values import Episode, first_of_kind
+from armillary.data import open_dataset
+from armillary.data.resize import within_side
 from armillary.data.sources.video_folder import examine, resampled
 from armillary.recipes.view_episodes import picture_frames, small_picture
 from armillary.report import (
@@ -107,7 +108,7 @@ def clip_pictures(
         return _of_file(Path(clip), np.asarray(times_s))
     folder, _, number = str(clip).rpartition(":")
     dataset = open_dataset(folder)
-    name = _colour(dataset)
+    name = first_of_kind(dataset.cameras)
     if name is None:
         return None
     wanted = np.rint(np.asarray(times_s) * dataset.fps).astype(int)
@@ -116,30 +117,27 @@ def clip_pictures(
 
 
 def _of_episode(clip: Episode, times_s: np.ndarray) -> np.ndarray | None:
-    rgb = next((stream for stream in clip.streams.values() if stream.kind == "rgb"), None)
-    if rgb is None:
+    name = first_of_kind({name: stream.kind for name, stream in clip.streams.items()})
+    if name is None:
         return None
+    pictures = clip.streams[name].values
     since_s = (clip.time_ns - clip.time_ns[0]) / 1e9
     nearest = np.abs(since_s[None] - times_s[:, None]).argmin(axis=1)
-    return np.stack([small_picture(rgb.values[step], _SIDE_PX) for step in nearest])
+    return np.stack([small_picture(pictures[step], _SIDE_PX) for step in nearest])
 
 
 def _of_file(path: Path, times_s: np.ndarray) -> np.ndarray:
-    """Return the frame nearest to each time; the file is decoded once, and few frames are kept."""
+    """Return the frame nearest to each time; the file is decoded once, few small ones kept."""
+    size = within_side(examine(path).size, _SIDE_PX)
     gaps = np.diff(times_s)
     step_s = float(gaps.min()) if len(gaps) else 1.0
     wanted = np.rint(times_s / step_s).astype(int)
     kept: dict[int, np.ndarray] = {}
     last = -1
-    for step, (_, image) in enumerate(resampled(path, 1 / step_s, examine(path).size)):
+    for step, (_, image) in enumerate(resampled(path, 1 / step_s, size)):
         if step in wanted or last < 0:
-            kept[step], last = small_picture(image, _SIDE_PX), step
+            kept[step], last = image, step
     return np.stack([kept.get(step, kept[last]) for step in wanted.tolist()])
-
-
-def _colour(dataset: Dataset) -> str | None:
-    names = [name for name, kind in dataset.cameras.items() if kind == "rgb"]
-    return "rgb" if "rgb" in names else next(iter(names), None)
 
 
 def _baselines(found: Any) -> dict[str, np.ndarray]:

@@ -10,7 +10,7 @@ import numpy as np
 from jaxtyping import Int64
 
 from armillary.benchmark.machine import date
-from armillary.core.values import StreamKind
+from armillary.core.values import first_of_kind
 from armillary.data import Dataset, describe, open_dataset
 from armillary.data.depth import to_metres
 from armillary.recipes.view_episodes import episode_view, small_picture
@@ -49,8 +49,8 @@ def dataset_page(path: Path) -> ReportContents:
 def _contact_sheet(dataset: Dataset) -> ContactSheet | None:
     """Return pictures of steps that are evenly spaced over the whole dataset."""
     cameras = dataset.cameras
-    colour = _first(cameras, "rgb")
-    depth = _first(cameras, "depth")
+    colour = first_of_kind(cameras, "rgb")
+    depth = first_of_kind(cameras, "depth")
     if colour is None and depth is None:
         return None
     total = int(dataset.lengths.sum())
@@ -67,12 +67,6 @@ def _contact_sheet(dataset: Dataset) -> ContactSheet | None:
         depth_m=tuple(to_metres(image) for image in raw),
         caption=f"{count} steps, evenly spaced over all episodes.{below}",
     )
-
-
-def _first(cameras: Mapping[str, StreamKind], kind: str) -> str | None:
-    """Return the camera that is called by its kind, or else the first of it."""
-    found = [name for name, each in cameras.items() if each == kind]
-    return kind if kind in found else next(iter(found), None)
 
 
 def _pictures(dataset: Dataset, name: str, places: Int64[np.ndarray, " K"]) -> list[np.ndarray]:

@@ -8,6 +8,8 @@ Axes: T steps that are shown, H W image, P points.
 
 from __future__ import annotations
 
+from itertools import repeat
+
 import numpy as np
 import torch
 from jaxtyping import Float32, UInt8
@@ -18,7 +20,7 @@ from armillary.data.depth import to_metres
 from armillary.data.resize import resized
 from armillary.report import CloudFrames, EpisodeView, depth_picture, spread_steps
 from armillary.report.images import depth_range
-from armillary.spatial.cameras import pixel_grid, unproject
+from armillary.spatial.cameras import unproject
 
 _MOST_STEPS = 120
 _MOST_CLOUDS = 40
@@ -131,34 +133,36 @@ def _pictures(
 def _depth_frames(
     dataset: Dataset, episode: int, name: str, steps: tuple[int, ...]
 ) -> CloudFrames | None:
-    """Return the points of a depth camera, coloured by the colour camera of the same size."""
+    """Return the points of a depth camera, coloured by the colour camera of the same size.
+
+    One picture at a time is in memory, and only the pixels that are drawn become points.
+    """
     lens = torch.from_numpy(np.asarray(dataset.camera(episode, name).intrinsics, np.float32))
-    depths = [to_metres(image) for image in dataset.frames(episode, name, list(steps))]
-    colours = _beside(dataset, episode, name, steps)
+    colour = _beside(dataset, name)
+    colours = repeat(None) if colour is None else dataset.frames(episode, colour, list(steps))
     points, shades = [], []
-    for number, depth in enumerate(depths):
-        grid = pixel_grid(*depth.shape).reshape(-1, 2)
-        placed = unproject(grid, torch.from_numpy(depth).flatten(), lens).numpy()
-        seen = np.flatnonzero(np.isfinite(depth).flatten())
-        chosen = seen[_some(len(seen), number)]
-        points.append(_z_up(placed[chosen]).astype(np.float32))
-        if colours is not None:
-            shades.append(colours[number].reshape(-1, 3)[chosen])
+    images = dataset.frames(episode, name, list(steps))
+    for number, (image, picture) in enumerate(zip(images, colours, strict=colour is not None)):
+        seen = np.flatnonzero(image)  # 0 is invalid
+        rows, columns = np.divmod(seen[_some(len(seen), number)], image.shape[1])
+        pixels = torch.from_numpy(np.stack([columns, rows], axis=1).astype(np.float32))
+        placed = unproject(pixels, torch.from_numpy(to_metres(image[rows, columns])), lens).numpy()
+        points.append(_z_up(placed).astype(np.float32))
+        if picture is not None:
+            shades.append(picture[rows, columns])
     if not any(map(len, points)):
         return None
     return CloudFrames(tuple(points), tuple(shades), eye=(-1.0, -0.25, 0.25))
 
 
-def _beside(
-    dataset: Dataset, episode: int, name: str, steps: tuple[int, ...]
-) -> list[np.ndarray] | None:
-    """Return the pictures of the colour camera that looks where a depth camera does, or None."""
+def _beside(dataset: Dataset, name: str) -> str | None:
+    """Return the colour camera that looks where a depth camera does, or None."""
     colour = name.replace("depth", "rgb", 1)
     if dataset.cameras.get(colour) != "rgb":
         return None
     if dataset.picture_size(colour) != dataset.picture_size(name):
         return None
-    return list(dataset.frames(episode, colour, list(steps)))
+    return colour
 
 
 def _z_up(points: Float32[np.ndarray, "P 3"]) -> Float32[np.ndarray, "P 3"]:

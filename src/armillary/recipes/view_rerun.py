@@ -1,6 +1,6 @@
 """Rerun views: an episode of a dataset or of an evaluation as a file for the Rerun viewer.
 
-Of a dataset: all that came, and of a model's what it foresaw and how surprised it was.
+Of a dataset: all that was recorded, and of a model what it predicted and how surprised it was.
 Of an evaluation: the recorded actions are done again in the world, and shown with the goal, the
 distance to it and what the planner meant to do next.
 
@@ -30,7 +30,7 @@ from armillary.data.dataset import CAMERAS
 from armillary.data.depth import to_millimetres
 from armillary.models import JEPA, load_model
 from armillary.planning.state import PlannerState, fresh_state
-from armillary.recipes.asking import surprise_clip, whole_episode
+from armillary.recipes.asking import step_of, stride_of, surprise_clip, whole_episode
 from armillary.recipes.finding import find_model
 from armillary.recipes.recipe import prepared
 from armillary.recipes.view_records import BESIDE
@@ -38,7 +38,7 @@ from armillary.recipes.viewing import kind_of
 from armillary.report.rerun_file import RerunFile, rerun_file
 from armillary.training.decoding import fit_decoder
 
-_AHEAD = 12  # model steps that are foreseen before the model sees again
+_AHEAD = 12  # model steps that are predicted before the model sees again
 _DECODER_STEPS = 600
 _DECODER_FRAMES = 3000
 
@@ -94,9 +94,9 @@ def rerun_dataset(
         path: the dataset.
         file: to be written.
         episode: number of it.
-        model: model folder, run folder or Hub id; empty for none. What it foresees is drawn by a
-            small decoder that learns on the spot, in a minute or less.
-        progress: told while the dataset is prepared and the decoder learns.
+        model: model folder, run folder or Hub id; empty for none. What it predicts is drawn by a
+            small decoder that is trained on the spot, in a minute or less.
+        progress: told while the dataset is prepared and the decoder is trained.
 
     Raises:
         DatasetError: no dataset, no such episode, or a damaged one.
@@ -309,7 +309,7 @@ def _show_plan(out: RerunFile, decision: Decision, fresh: PlannerState) -> None:
 
 
 class _Mind:
-    """What a model makes of an episode: surprise, and pictures of what it foresees.
+    """What a model makes of an episode: surprise, and pictures of what it predicts.
 
     It sees every ``_AHEAD`` model steps, and in between is told the actions alone.
     """
@@ -319,12 +319,13 @@ class _Mind:
     ) -> None:
         network = load_model(find_model(model))
         cache = prepared(dataset, network.config, progress)
-        self._stride = network.config.frame_skip
+        # the steps that surprise_clip takes
+        self._stride = stride_of(network, step_of(model, network), cache, str(dataset.path))
         found = surprise_clip(model, f"{dataset.path}:{episode}", progress=progress)
         self._surprise = list(zip(found.surprise, found.copy_last, strict=True))
         self._pictures = {}
         if "rgb" in cache.arrays:
-            self._pictures = _foreseen_pictures(network, cache, episode, progress)
+            self._pictures = _predicted_pictures(network, cache, episode, self._stride, progress)
 
     def show(self, out: RerunFile, step: int) -> None:
         """Log what belongs to a world step, if it is a model step."""
@@ -332,7 +333,7 @@ class _Mind:
         if rest:
             return
         if at in self._pictures:
-            out.colour("foreseen/rgb", self._pictures[at])
+            out.colour("predicted/rgb", self._pictures[at])
         if 0 < at <= len(self._surprise):
             own, copy = self._surprise[at - 1]
             out.numbers("surprise/model", [own])
@@ -340,11 +341,11 @@ class _Mind:
 
 
 @torch.no_grad()
-def _foreseen_pictures(
-    model: JEPA, cache: Cache, position: int, progress: Progress
+def _predicted_pictures(
+    model: JEPA, cache: Cache, position: int, stride: int, progress: Progress
 ) -> dict[int, np.ndarray]:
-    """Return the pictures of the model steps that are foreseen, rgb uint8 [H W 3] each."""
-    clip = whole_episode(model, cache, position)
+    """Return the pictures of the model steps that are predicted, rgb uint8 [H W 3] each."""
+    clip = whole_episode(model, cache, position, stride)
     tokens = model.encode(clip).tokens
     others = np.delete(np.arange(cache.num_episodes), position)
     frames = Windows(cache, others if len(others) else np.array([position]), 1)
@@ -356,7 +357,7 @@ def _foreseen_pictures(
     found = {}
     for start in range(0, steps - 1, _AHEAD):
         plan = actions[:, None, start : start + _AHEAD]
-        foreseen = model.rollout(Latent(tokens[:, start : start + 1]), plan)[0, 0].flatten(1)
-        pictures = decoder.pictures(foreseen).numpy()
+        predicted = model.rollout(Latent(tokens[:, start : start + 1]), plan)[0, 0].flatten(1)
+        pictures = decoder.pictures(predicted).numpy()
         found |= {start + 1 + ahead: picture for ahead, picture in enumerate(pictures)}
     return found
