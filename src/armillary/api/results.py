@@ -22,7 +22,8 @@ from torch import Tensor
 from armillary.api import html
 from armillary.api.tables import evaluation_rows, probe_rows, text_table
 from armillary.control import Manifest, Record, Row
-from armillary.core.values import Observation, first_of_kind
+from armillary.core.values import Observation
+from armillary.data.layout import first_of_kind
 from armillary.models import JEPA, load_model
 from armillary.recipes.finding import find_model
 from armillary.report import Chart, Curve

@@ -23,8 +23,9 @@ from armillary.core.errors import DatasetError
 from armillary.core.progress import Progress, silent
 from armillary.core.protocols import WorldModel
 from armillary.core.rng import generator
-from armillary.core.values import Batch, first_of_kind
+from armillary.core.values import Batch
 from armillary.data import Cache, Windows
+from armillary.data.layout import first_of_kind
 
 LONGEST = 128  # model steps of a stretch: gaps of 100 fit in, and a cap does not take one episode
 _FEW = 8  # episodes; below that, intervals are drawn over blocks of consecutive steps

@@ -22,17 +22,6 @@ StreamKind = Literal["rgb", "depth", "points", "lidar", "pose", "proprio", "segm
 _NOT_OBSERVED = ("truth", "segmentation")  # the simulator's own
 
 
-def first_of_kind(kinds: Mapping[str, StreamKind], kind: StreamKind = "rgb") -> str | None:
-    """Return the stream that is called by its kind, or else the first of that kind, or None.
-
-    Args:
-        kinds: kind of each stream by its name, e.g. ``Dataset.cameras`` or ``Cache.kinds``.
-        kind: which is wanted.
-    """
-    names = [name for name, each in kinds.items() if each == kind]
-    return kind if kind in names else next(iter(names), None)
-
-
 @dataclass(frozen=True)
 class Stream:
     """One sensor over an episode.

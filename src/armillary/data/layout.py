@@ -208,3 +208,14 @@ def _plain_name(key: str) -> str:
     if key.startswith(("observation.images.", "observation.image")):
         return key.rsplit(".", 1)[-1]
     return key.removeprefix(f"{LIDAR}.").removeprefix("observation.")
+
+
+def first_of_kind(kinds: Mapping[str, StreamKind], kind: StreamKind = "rgb") -> str | None:
+    """Return the stream that is called by its kind, or else the first of that kind, or None.
+
+    Args:
+        kinds: kind of each stream by its name, e.g. ``Dataset.cameras`` or ``Cache.kinds``.
+        kind: which is wanted.
+    """
+    names = [name for name, each in kinds.items() if each == kind]
+    return kind if kind in names else next(iter(names), None)

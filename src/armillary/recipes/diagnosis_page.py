@@ -14,8 +14,8 @@ import numpy as np
 from armillary.benchmark.machine import describe_machine
 from armillary.comprehension.evidence import Evidence
 from armillary.core.cores import core_count
-from armillary.core.values import first_of_kind
 from armillary.data import Cache
+from armillary.data.layout import first_of_kind
 from armillary.recipes.diagnosis_lines import Line, diagnosis_lines
 from armillary.report import (
     Chart,

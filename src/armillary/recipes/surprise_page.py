@@ -13,8 +13,9 @@ import numpy as np
 from jaxtyping import UInt8
 
 from armillary.benchmark.machine import date
-from armillary.core.values import Episode, first_of_kind
+from armillary.core.values import Episode
 from armillary.data import open_dataset
+from armillary.data.layout import first_of_kind
 from armillary.data.resize import within_side
 from armillary.data.sources.video_folder import examine, resampled
 from armillary.recipes.view_episodes import picture_frames, small_picture

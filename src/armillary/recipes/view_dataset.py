@@ -10,9 +10,9 @@ import numpy as np
 from jaxtyping import Int64
 
 from armillary.benchmark.machine import date
-from armillary.core.values import first_of_kind
 from armillary.data import Dataset, describe, open_dataset
 from armillary.data.depth import to_metres
+from armillary.data.layout import first_of_kind
 from armillary.recipes.view_episodes import episode_view, small_picture
 from armillary.report import ContactSheet, ReportContents, spread_steps
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from armillary.core.values import first_of_kind
+from armillary.data.layout import first_of_kind
 
 
 @pytest.mark.parametrize(
