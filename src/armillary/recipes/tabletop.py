@@ -8,6 +8,10 @@ own, the view from above: as a map of heights and colours it brought the object 
 density per hue to 0.98, and reaching from 76-88 % to 97 % (two weights of it, one seed each).
 With variance weights of 1 the latents shrank to 3 effective dimensions, and plans ended 3 to 5 cm
 beside the goal; hence 4.
+
+Of 1,000 and 1,650 steps on the demo's recording (one training each), the read-outs differ by less
+than their intervals (pusher 0.971 and 0.979, object 0.938 and 0.951). The shorter training reached
+53 of 60 development goals with a search of 48 plans and 4 rounds.
 """
 
 from __future__ import annotations
@@ -20,7 +24,7 @@ from armillary.training import AugmentConfig, ObjectiveConfig, OptimizerConfig
 def tabletop() -> Recipe:
     """Return the recipe that the demo trains."""
     return Recipe(
-        steps=1650,
+        steps=1000,
         batch_size=64,
         clip_length=8,
         ema_decay=0.998,
