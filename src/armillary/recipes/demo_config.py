@@ -9,12 +9,6 @@ from armillary.recipes.recipe import Recipe
 from armillary.recipes.tabletop import tabletop
 
 
-def _acting() -> ActConfig:
-    """Return a search of two fifths of the planner's default, which reaches as many goals here."""
-    search = {"samples": 48, "iterations": 4}
-    return ActConfig(episodes=100, replan=1, planner_settings=search)
-
-
 @dataclass(frozen=True)
 class DemoConfig:
     """How much of everything.
@@ -32,8 +26,8 @@ class DemoConfig:
     episodes: int = 2000
     steps: int = 12
     recipe: Recipe = field(default_factory=tabletop)
-    act: ActConfig = field(default_factory=_acting)
-    push_episodes: int = 8
+    act: ActConfig = field(default_factory=lambda: ActConfig(episodes=100, replan=1))
+    push_episodes: int = 16
     teleports: int = 100
     seed: int = 0
 
