@@ -9,8 +9,8 @@ density per hue to 0.98, and reaching from 76-88 % to 97 % (two weights of it, o
 With variance weights of 1 the latents shrank to 3 effective dimensions, and plans ended 3 to 5 cm
 beside the goal; hence 4.
 
-Steps: of 1,000 and 1,650, the read-outs differ by less than their intervals (one training each), but
-1,000 steps and a search of 48 plans and 4 rounds reached 75 of 100 goals, where this reached 85.
+Steps: of 1,000 and 1,650, the read-outs differ by less than their intervals (one training each).
+But 1,000 steps, with a search of 48 plans and 4 rounds, reached 75 of 100 goals; this reached 85.
 """
 
 from __future__ import annotations
