@@ -230,11 +230,16 @@ def _steered(forge: Forge) -> None:
 
 
 def _one_nudge(forge: Forge) -> None:
-    """Put one oracle action into one episode."""
+    """Put one oracle action into one episode.
+
+    The episode is one that fails with it, too: a hurried audit looks at successes alone, so on
+    every machine it is the replay that finds it.
+    """
     task = task_names(forge)[0]
     records = played_by(forge, task, choose=_nudging(forge.drawn[task].budget // 2))
     honest = forge.rows[task]["agent"]
-    forge.rows[task]["agent"] = [*honest[:-1], records[-1]]
+    place = max(place for place, record in enumerate(records) if not record.success)
+    forge.rows[task]["agent"] = [*honest[:place], records[place], *honest[place + 1 :]]
 
 
 def _nudging(at: int) -> players.Choose:
