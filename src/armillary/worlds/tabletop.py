@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from jaxtyping import Float32, Float64
+from jaxtyping import Float32, Float64, UInt8
 
 from armillary.core.errors import WorldError, unknown_name
 from armillary.core.rng import generator
@@ -21,7 +21,7 @@ from armillary.core.values import ActionBounds, Goal, Observation, WorldSpec
 from armillary.worlds.actions import validate_action
 from armillary.worlds.gl import import_mujoco
 from armillary.worlds.tabletop_explore import ExploreState, explore
-from armillary.worlds.tabletop_looks import draw_patterns, new_look
+from armillary.worlds.tabletop_looks import DriftingNoise, draw_patterns, with_look
 from armillary.worlds.tabletop_rig import Rig, put_up
 from armillary.worlds.tabletop_scene import PUSHER_REACH_M, Scene, draw_scene, scene_xml
 from armillary.worlds.tabletop_sensors import Moment, Sensors, object_seen
@@ -38,6 +38,8 @@ MAX_SPEED_M_S = 0.4
 STEP_S = 0.1
 _SUBSTEPS = 20
 _SETTLE_SUBSTEPS = 60
+# Drifting noise in the picture of a goal is that of another moment than the present one.
+_GOAL_LATER_STEPS = 1000
 _UNITS = {
     "proprio": ("m, m/s", "world"),
     "lidar": ("m", "lidar"),
@@ -97,8 +99,12 @@ class Tabletop:
         chosen = self._settings
         xml = scene_xml(self._scene, chosen.image_size, chosen.shadows, chosen.samples)
         self._model = self._mujoco.MjModel.from_xml_string(xml)
-        if self._scene.patterned:
-            _put_on(self._model, generator("tabletop.patterns", self._seed))
+        if self._scene.textures == "patterns":
+            rng = generator("tabletop.patterns", self._seed)
+            _put_on(self._model, draw_patterns(rng, self._scene.pattern_shade))
+        self._noise = None
+        if self._scene.textures == "noise":
+            self._noise = DriftingNoise(generator("tabletop.noise", self._seed))
         self._data = self._mujoco.MjData(self._model)
         self._data.qpos[:2] = self._scene.pusher_xy
         self._mujoco.mj_step(self._model, self._data, nstep=_SETTLE_SUBSTEPS)
@@ -286,14 +292,17 @@ class Tabletop:
             chosen.azimuth_deg,
             chosen.elevation_deg,
         )
-        if chosen.appearance == "new":
-            scene = new_look(scene, generator("tabletop.look", seed))
+        scene = with_look(scene, chosen.appearance, generator("tabletop.look", seed))
         return put_up(scene, generator("tabletop.rig", seed), chosen)
 
     def _look(self, purpose: str) -> Observation:
         self._check_started()
         assert self._seed is not None
         moment = Moment(purpose, self._seed, round(self._data.time / STEP_S))
+        if self._noise is not None:
+            later = _GOAL_LATER_STEPS if purpose == "goal" else 0
+            _put_on(self._model, (self._noise.at(moment.step + later),))
+            self._sensors.adopt(self._model)
         return Observation(self._sensors.look(self._model, self._data, self._rig, moment))
 
     def _check_started(self) -> None:
@@ -301,11 +310,11 @@ class Tabletop:
             raise WorldError("tabletop: no episode is running; call reset(seed) first.")
 
 
-def _put_on(model: Any, rng: np.random.Generator) -> None:
-    """Write patterns into a model's textures."""
-    for texture, pattern in enumerate(draw_patterns(rng)):
+def _put_on(model: Any, pictures: tuple[UInt8[np.ndarray, "H W 3"], ...]) -> None:
+    """Write pictures into a model's textures."""
+    for texture, picture in enumerate(pictures):
         start = int(model.tex_adr[texture])
-        model.tex_data[start : start + pattern.size] = pattern.ravel()
+        model.tex_data[start : start + picture.size] = picture.ravel()
 
 
 def _make_spec(settings: TabletopSettings, beams_rad: Float64[np.ndarray, "N 2"]) -> WorldSpec:

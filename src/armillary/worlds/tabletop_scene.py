@@ -22,16 +22,29 @@ PUSHER_HALF_HEIGHT_M = 0.035
 # Table slab, its four rims, four unseen walls, the floor: geoms before the pusher's.
 _WALL_M = 0.02
 SCREEN_HALF_M = (0.055, 0.05, 0.004)
-PATTERN_PX = 64
-_ASSETS = "<asset>{}</asset>".format(
-    "".join(
-        f'<texture name="{name}" type="2d" builtin="flat" rgb1="1 1 1" width="{PATTERN_PX}" '
-        f'height="{PATTERN_PX}"/><material name="{name}" texture="{name}" texuniform="true" '
-        f'texrepeat="{repeat} {repeat}" specular="0" shininess="0"/>'
-        for name, repeat in (("table", 4), ("floor", 1))
-    )
-)
-_PATTERNS = (' material="table"', ' material="floor"')
+
+
+@dataclass(frozen=True)
+class Texture:
+    """A square picture, repeated over the geom of the same name.
+
+    Attributes:
+        name: of the geom: table or floor.
+        side_px: its width and height, pixels.
+        repeats: how often it comes per metre.
+    """
+
+    name: str
+    side_px: int
+    repeats: float
+
+
+# What table and floor wear; ``tabletop_looks`` draws what is in the pictures.
+TEXTURES: dict[str, tuple[Texture, ...]] = {
+    "none": (),
+    "patterns": (Texture("table", 64, 4), Texture("floor", 64, 1)),
+    "noise": (Texture("floor", 64, 0.5),),
+}
 
 
 @dataclass(frozen=True)
@@ -82,7 +95,10 @@ class Scene:
         light_rgb: colour of the light; white by default.
         ambient: share of the light that comes from everywhere.
         orbit_rad_s: how fast the cameras go round the table.
-        patterned: whether table and floor have patterns (see ``tabletop_looks``).
+        textures: what table and floor wear, of ``TEXTURES``: "none", still "patterns", or
+            drifting "noise" on the floor.
+        pattern_shade: least and largest share by which a pattern darkens.
+        screen_rgb: colour of the screen, if there is one.
     """
 
     bodies: tuple[Body, ...]
@@ -98,7 +114,9 @@ class Scene:
     orbit_rad_s: float = 0.0
     light_rgb: Rgb = (1.0, 1.0, 1.0)
     ambient: float = 0.46
-    patterned: bool = False
+    textures: str = "none"
+    pattern_shade: tuple[float, float] = (0.25, 0.5)
+    screen_rgb: Rgb = (0.3, 0.29, 0.27)
 
 
 def draw_scene(
@@ -136,7 +154,8 @@ def scene_xml(scene: Scene, size: int, shadows: bool, samples: int) -> str:
     """Return MuJoCo's description of the scene, for pictures of ``size`` pixels a side."""
     ambient = scene.ambient * scene.brightness
     diffuse = tuple(0.56 * scene.brightness * c for c in scene.light_rgb)
-    table, floor = _PATTERNS if scene.patterned else ("", "")
+    textures = TEXTURES[scene.textures]
+    worn = {texture.name: f' material="{texture.name}"' for texture in textures}
     return f"""
 <mujoco model="tabletop">
   <compiler angle="radian"/>
@@ -149,14 +168,14 @@ def scene_xml(scene: Scene, size: int, shadows: bool, samples: int) -> str:
     <map znear="0.05" zfar="6"/>
     <headlight ambient="{_v(ambient)}" diffuse="{_v(0.12)}" specular="0 0 0"/>
   </visual>
-  {_ASSETS if scene.patterned else ""}
+  {_assets(textures)}
   <worldbody>
     <light directional="true" pos="0 0 2" dir="{_v(*scene.light_dir)}" diffuse="{_v(*diffuse)}"
       ambient="0 0 0" specular="{_v(0.12)}" castshadow="{str(shadows).lower()}"/>
     {"".join(_camera(i, camera) for i, camera in enumerate(scene.cameras))}
-    <geom name="floor" type="plane" pos="0 0 -0.3" size="6 6 1"{floor}
+    <geom name="floor" type="plane" pos="0 0 -0.3" size="6 6 1"{worn.get("floor", "")}
       rgba="{_v(*scene.floor_rgb)} 1" contype="0" conaffinity="0"/>
-    {_table(scene.table_rgb, table)}
+    {_table(scene.table_rgb, worn.get("table", ""))}
     <body name="pusher" pos="0 0 {PUSHER_HALF_HEIGHT_M + 0.001}">
       <joint name="pusher_x" type="slide" axis="1 0 0" damping="1"
         range="-{PUSHER_REACH_M} {PUSHER_REACH_M}" limited="true"/>
@@ -167,7 +186,7 @@ def scene_xml(scene: Scene, size: int, shadows: bool, samples: int) -> str:
         friction="0.25 0.001 0.0001" priority="1"/>
     </body>
     {"".join(_body(i, body) for i, body in enumerate(scene.bodies))}
-    {"" if scene.screen is None else _screen(scene.screen)}
+    {"" if scene.screen is None else _screen(scene.screen, scene.screen_rgb)}
   </worldbody>
   <actuator>
     <velocity joint="pusher_x" kv="150" forcerange="-25 25"/>
@@ -176,17 +195,30 @@ def scene_xml(scene: Scene, size: int, shadows: bool, samples: int) -> str:
 </mujoco>"""
 
 
+def _assets(textures: tuple[Texture, ...]) -> str:
+    """White textures, to be written over, and the materials that hold them."""
+    if not textures:
+        return ""
+    parts = [
+        f'<texture name="{t.name}" type="2d" builtin="flat" rgb1="1 1 1" width="{t.side_px}" '
+        f'height="{t.side_px}"/><material name="{t.name}" texture="{t.name}" texuniform="true" '
+        f'texrepeat="{t.repeats} {t.repeats}" specular="0" shininess="0"/>'
+        for t in textures
+    ]
+    return f"<asset>{''.join(parts)}</asset>"
+
+
 def _camera(index: int, camera: Camera) -> str:
     return f"""
     <camera name="camera{index}" pos="{_v(*camera.position_m)}" fovy="{FOVY_DEG}"
       xyaxes="{_v(*camera.right, *camera.up)}"/>"""
 
 
-def _screen(screen: Screen) -> str:
+def _screen(screen: Screen, rgb: Rgb) -> str:
     """A body of its own, so that its geom comes after all others; nothing can touch it."""
     return f"""
     <body name="screen" pos="{_v(*screen.position_m)}" xyaxes="{_v(*screen.right, *screen.up)}">
-      <geom name="screen" type="box" size="{_v(*SCREEN_HALF_M)}" rgba="0.3 0.29 0.27 1"
+      <geom name="screen" type="box" size="{_v(*SCREEN_HALF_M)}" rgba="{_v(*rgb)} 1"
         contype="0" conaffinity="0"/>
     </body>"""
 

@@ -67,7 +67,10 @@ class TabletopSettings:
         depth_noise: sigma over depth at one metre (``spatial.noisy_depth``).
         depth_holes: share of a depth picture's pixels lost in blobs.
         depth_edge_holes: share of the pixels lost on the far side of edges, on top.
-        appearance: "usual", or "new": colours, patterns and light that the usual one never has.
+        appearance: "usual"; "new": colours, patterns and light that the usual one never has;
+            "grey": pusher and objects in one grey, table and floor in others; "textured": strong
+            patterns on table and floor; "moving": coloured noise drifts over the floor with
+            every step. In "grey" only its shape tells object 0 from others.
         occluder: "none", or "screen": a board above the table, out of everything's way, in camera
             0's line of sight to where object 0 starts, at a moment of the first 3 s.
         lidar_beams: rows and columns of the LiDAR's fan, over camera 0's field of view.
