@@ -303,6 +303,7 @@ def test_all_of_it_is_recorded_with_beams_and_replayed(tmp_path):
         ({"depth_holes": 1.5}, "depth_holes is 0 to 1, got 1.5"),
         ({"depth_noise": -0.1}, "depth_noise is 0 or more"),
         ({"appearance": "nwe"}, "Did you mean 'new'"),
+        ({"appearance": "gray"}, "no appearance of tabletop called 'gray'. Did you mean 'grey'"),
         ({"occluder": "scren"}, "Did you mean 'screen'"),
         ({"lidar_beams": (0, 4)}, "lidar_beams is"),
         ({"shadows": "true"}, "shadows takes true or false"),

@@ -42,7 +42,7 @@ class Texture:
 # What table and floor wear; ``tabletop_looks`` draws what is in the pictures.
 TEXTURES: dict[str, tuple[Texture, ...]] = {
     "none": (),
-    "patterns": (Texture("table", 64, 4), Texture("floor", 64, 1)),
+    "patterns": (Texture("table", 64, 4.0), Texture("floor", 64, 1.0)),
     "noise": (Texture("floor", 64, 0.5),),
 }
 
