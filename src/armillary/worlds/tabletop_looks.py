@@ -25,7 +25,7 @@ from armillary.worlds.tabletop_scene import TEXTURES, Rgb, Scene
 _PATTERN_PX = TEXTURES["patterns"][0].side_px
 _NOISE_PX = TEXTURES["noise"][0].side_px
 # The greys of the grey look: of things and table, and of things and floor, at least so far apart.
-LEAST_GREY_GAP = 0.2
+_LEAST_TABLE_GAP = 0.2
 _LEAST_FLOOR_GAP = 0.1
 _DARKEST, _LIGHTEST = 0.05, 0.95
 # Blur of each layer of noise and its share of the contrast: patches of about 5, 14 and 40 cm.
@@ -35,7 +35,7 @@ _DRIFT_PX_STEP = (1.5, 2.0)
 
 
 def _new(scene: Scene, rng: np.random.Generator) -> Scene:
-    """Return the scene with another look; whatever stands somewhere stays there."""
+    """Hues that the usual look never has, patterns, low and tinted light."""
     turn, tilt = rng.uniform(0, 2 * np.pi), rng.uniform(1.1, 1.7)
     table_value = rng.uniform(0.45, 0.95)
     warm = rng.uniform(-1.0, 1.0)
@@ -67,7 +67,7 @@ def _new(scene: Scene, rng: np.random.Generator) -> Scene:
 def _grey(scene: Scene, rng: np.random.Generator) -> Scene:
     """Without any hue; so dim that no grey is cut off at white, where greys would meet."""
     table = rng.uniform(0.3, 0.85)
-    thing = _grey_beside(rng, ((table, LEAST_GREY_GAP),))
+    thing = _grey_beside(rng, ((table, _LEAST_TABLE_GAP),))
     floor = _grey_beside(rng, ((table, _LEAST_FLOOR_GAP), (thing, _LEAST_FLOOR_GAP)))
     return replace(
         scene,
@@ -113,7 +113,7 @@ def with_look(scene: Scene, appearance: str, rng: np.random.Generator) -> Scene:
 
 
 class DriftingNoise:
-    """Coloured noise of several scales, each of which drifts its own way.
+    """Coloured noise of several scales, each of which drifts in its own direction.
 
     A function of the episode's chance and the time alone. It has no edges: it continues on its
     opposite side.

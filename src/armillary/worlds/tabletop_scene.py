@@ -39,7 +39,7 @@ class Texture:
     repeats: float
 
 
-# What table and floor wear; ``tabletop_looks`` draws what is in the pictures.
+# Textures of table and floor; ``tabletop_looks`` draws their pictures.
 TEXTURES: dict[str, tuple[Texture, ...]] = {
     "none": (),
     "patterns": (Texture("table", 64, 4.0), Texture("floor", 64, 1.0)),
@@ -95,7 +95,7 @@ class Scene:
         light_rgb: colour of the light; white by default.
         ambient: share of the light that comes from everywhere.
         orbit_rad_s: how fast the cameras go round the table.
-        textures: what table and floor wear, of ``TEXTURES``: "none", still "patterns", or
+        textures: of table and floor, a key of ``TEXTURES``: "none", still "patterns", or
             drifting "noise" on the floor.
         pattern_shade: least and largest share by which a pattern darkens.
         screen_rgb: colour of the screen, if there is one.
@@ -155,7 +155,7 @@ def scene_xml(scene: Scene, size: int, shadows: bool, samples: int) -> str:
     ambient = scene.ambient * scene.brightness
     diffuse = tuple(0.56 * scene.brightness * c for c in scene.light_rgb)
     textures = TEXTURES[scene.textures]
-    worn = {texture.name: f' material="{texture.name}"' for texture in textures}
+    materials = {texture.name: f' material="{texture.name}"' for texture in textures}
     return f"""
 <mujoco model="tabletop">
   <compiler angle="radian"/>
@@ -173,9 +173,9 @@ def scene_xml(scene: Scene, size: int, shadows: bool, samples: int) -> str:
     <light directional="true" pos="0 0 2" dir="{_v(*scene.light_dir)}" diffuse="{_v(*diffuse)}"
       ambient="0 0 0" specular="{_v(0.12)}" castshadow="{str(shadows).lower()}"/>
     {"".join(_camera(i, camera) for i, camera in enumerate(scene.cameras))}
-    <geom name="floor" type="plane" pos="0 0 -0.3" size="6 6 1"{worn.get("floor", "")}
+    <geom name="floor" type="plane" pos="0 0 -0.3" size="6 6 1"{materials.get("floor", "")}
       rgba="{_v(*scene.floor_rgb)} 1" contype="0" conaffinity="0"/>
-    {_table(scene.table_rgb, worn.get("table", ""))}
+    {_table(scene.table_rgb, materials.get("table", ""))}
     <body name="pusher" pos="0 0 {PUSHER_HALF_HEIGHT_M + 0.001}">
       <joint name="pusher_x" type="slide" axis="1 0 0" damping="1"
         range="-{PUSHER_REACH_M} {PUSHER_REACH_M}" limited="true"/>
