@@ -12,7 +12,7 @@ Meta-World needs a MuJoCo below 4, and armillary uses the newest: make an enviro
     python3.11 -m venv gymvenv
     gymvenv/bin/pip install -e . 'mujoco<4' gymnasium-robotics metaworld
     gymvenv/bin/python scripts/record_gym_worlds.py out/gym
-    gymvenv/bin/python scripts/record_gym_worlds.py out/gym --only pointmaze --episodes 20
+    gymvenv/bin/python scripts/record_gym_worlds.py out/gym --only pointmaze --episodes 400 --resume
 
 Each dataset is ``OUT/NAME``, with eight of its episodes as pictures in ``OUT/NAME.png``. The same
 arguments give the same episodes. One core needs about twelve minutes for all four.
@@ -346,6 +346,7 @@ def main() -> None:
     parser.add_argument("--only", choices=RECORDINGS, nargs="+", default=list(RECORDINGS))
     parser.add_argument("--episodes", type=int, help="of each dataset")
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--resume", action="store_true", help="go on with what was begun")
     asked = parser.parse_args()
     for name in asked.only:
         world, episodes, steps = RECORDINGS[name]
@@ -356,6 +357,7 @@ def main() -> None:
             steps,
             workers=1,
             seed=asked.seed,
+            resume=asked.resume,
             settings={"image_size": _SIZE_PX},
         )
         draw_sheet(done.out, asked.out / f"{name}.png")
