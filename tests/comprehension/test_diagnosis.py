@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
-from drifting_points import STEPS, Constant, Copier, Oracle, toy
+from drifting_points import SIDE, STEPS, Constant, Copier, Oracle, episode, toy
 
 from armillary.comprehension.action_rank import action_rank
 from armillary.comprehension.diagnosis import diagnose
@@ -15,6 +17,8 @@ from armillary.comprehension.prediction_error import Baselines, relative_errors
 from armillary.comprehension.stretches import LONGEST, Projection, chosen, cut, cut_in_time, see
 from armillary.core.errors import DatasetError
 from armillary.core.rng import generator
+from armillary.core.values import Stream
+from armillary.data import Cache
 
 LIMITS = Limits(draws=200, ranked=60)
 TRAINING, HELD_OUT = np.arange(28), np.arange(28, 40)
@@ -63,6 +67,26 @@ def test_an_oracle_predicts_all_motion_and_no_other(oracle):
     assert 0 < moved["moved_share"] < oracle.moved["point_xy"]["moved_share"]
     assert min(moved["n"].values()) >= 20
     assert oracle.read_out["thing_xy"]["r2"] > 0.999
+
+
+def in_space(number):
+    """An episode of the toy in which the thing's place has a height, which never changes."""
+    made = episode(number)
+    flat = made.streams["thing_xy"].values
+    place = np.column_stack([flat, np.full(len(flat), 7, np.float32)])
+    names = {"thing_xyz": place, "things_xyz": np.hstack([place, place]), "speed": flat}
+    truth = {name: Stream("truth", values) for name, values in names.items()}
+    return replace(made, streams={**made.streams, **truth})
+
+
+def test_a_place_in_space_is_judged_as_one_point(oracle):
+    cache = Cache.from_episodes([in_space(number) for number in range(40)], SIDE)
+    found = diagnosed(Oracle(), cache)
+    assert set(found.moved) == set(found.read_out) == {"point_xy", "thing_xy", "thing_xyz"}
+    flat, space = oracle.moved["thing_xy"], found.moved["thing_xyz"]
+    assert space["skill"] == pytest.approx({"4": 1.0, "8": 1.0}, abs=1e-3)
+    for same in ("range", "moved_share", "n"):  # the height adds nothing, and no point of its own
+        assert space[same] == flat[same]
 
 
 def test_model_steps_of_two_frames_hold_both_actions(cache):

@@ -60,6 +60,30 @@ class Reusing(Counting):
         return self.state
 
 
+class Telling(Counting):
+    """Tells where a ball is; ``tells`` chooses what is wrong with that."""
+
+    metadata = {**Counting.metadata, "truth_units": {"ball_xy": ("m", "world")}}  # noqa: RUF012
+
+    def __init__(self, render_mode=None, tells="ball_xy"):
+        super().__init__(render_mode)
+        self.tells, self.place = tells, np.zeros(2)
+
+    def reset(self, *, seed=None, options=None):
+        raw, _ = super().reset(seed=seed)
+        self.place[:] = 0
+        return raw, {"truth": {self.tells.removesuffix(" late"): self.place}}
+
+    def step(self, action):
+        self.place += np.asarray(action)[:2]
+        truth = {
+            "nothing late": {},
+            "sentence": {"ball_xy": "in the corner"},
+            "list": [("ball_xy", self.place)],
+        }.get(self.tells, {self.tells: self.place})
+        return *super().step(action)[:4], {"truth": truth}
+
+
 class Blind(Counting):
     """Has no rgb_array."""
 
@@ -67,7 +91,12 @@ class Blind(Counting):
         super().__init__(None)
 
 
-for name, entry in (("Counting", Counting), ("Reusing", Reusing), ("Blind", Blind)):
+for name, entry in (
+    ("Counting", Counting),
+    ("Reusing", Reusing),
+    ("Telling", Telling),
+    ("Blind", Blind),
+):
     gymnasium.register(f"Armillary{name}-v0", entry_point=entry)
 ID = "gym:ArmillaryCounting-v0"
 
@@ -93,6 +122,40 @@ def test_what_was_seen_is_kept_where_the_environment_reuses_its_state(tmp_path):
     record("gym:ArmillaryReusing-v0", tmp_path / "d", 1, 6, sensors=sensors, workers=1)
     levels = open_dataset(tmp_path / "d").read(0).streams["proprio"].values[:, 0]
     assert np.diff(levels) == pytest.approx(0.01, abs=1e-6)
+
+
+def test_what_an_environment_tells_as_truth_is_recorded_and_not_shown(tmp_path):
+    check_world(lambda: make_world("gym:ArmillaryTelling-v0", image_size=32))
+    record("gym:ArmillaryTelling-v0", tmp_path / "d", 1, 6, workers=1)
+    episode = open_dataset(tmp_path / "d").read(0)
+    ball = episode.streams["ball_xy"]
+    assert (ball.kind, ball.unit, ball.frame) == ("truth", "m", "world")
+    wanted = np.cumsum(np.vstack([np.zeros(2), episode.actions[:, :2]]), axis=0)
+    assert ball.values == pytest.approx(wanted, abs=1e-6)
+    assert set(episode.observation(0).streams) == {"rgb"}
+
+
+@pytest.mark.parametrize(
+    ("tells", "said"),
+    [
+        ("rgb", "info.'truth'. holds 'rgb', which is a sensor's name; choose another"),
+        ("nothing late", "holds {} after step 1 and {'nothing': 2} before; give the same names"),
+        ("sentence", "no mapping of names to numbers .*write for example {'ball_xy'"),
+        ("list", "no mapping of names to numbers"),
+    ],
+)
+def test_a_truth_that_cannot_be_recorded_is_one_sentence(tells, said):
+    world = make_world("gym:ArmillaryTelling-v0", env_settings={"tells": tells})
+    with pytest.raises(WorldError, match=said):
+        world.reset(0)
+        world.step(np.zeros(3))
+
+
+@pytest.mark.parametrize("units", [{"ball_xy": "m"}, {"ball_xy": ("m",)}, "m", {"ball_xy": (1, 2)}])
+def test_units_that_are_none_are_one_sentence(units, monkeypatch):
+    monkeypatch.setitem(Telling.metadata, "truth_units", units)
+    with pytest.raises(ConfigError, match="names a unit and a frame for each truth, such as"):
+        make_world("gym:ArmillaryTelling-v0")
 
 
 def test_an_environment_that_cannot_be_closed_ends_no_recording(tmp_path):

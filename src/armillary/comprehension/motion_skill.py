@@ -8,7 +8,8 @@ False motion is the mean length of the predicted displacement where the thing re
 The same read-out of the true later latent is the bound: what is lost there is the encoder's or the
 read-out's fault, not the predictor's.
 
-Axes: W windows, F model steps, Y coordinates (pairs x y), P points.
+Axes: W windows, F model steps, Y coordinates (x y or x y z of each point), P points, C coordinates
+of one point (2 or 3).
 """
 
 from __future__ import annotations
@@ -34,13 +35,13 @@ class Displacements:
     """True and read displacements of points over some model steps.
 
     Attributes:
-        true: [W 2].
-        read: by source (``model``, ``bound`` ...) [W 2].
+        true: [W C].
+        read: by source (``model``, ``bound`` ...) [W C].
         groups: what an interval draws together [W].
     """
 
-    true: Float[np.ndarray, "W 2"]
-    read: Mapping[str, Float[np.ndarray, "W 2"]]
+    true: Float[np.ndarray, "W C"]
+    read: Mapping[str, Float[np.ndarray, "W C"]]
     groups: Int[np.ndarray, " W"]
 
     def where(self, kept: np.ndarray) -> Displacements:
@@ -56,6 +57,7 @@ def displacements(
     truth_now: Float[np.ndarray, "W Y"],
     truth_later: Float[np.ndarray, "W Y"],
     groups: Int[np.ndarray, " W"],
+    coordinates: int = 2,
 ) -> Displacements:
     """Return the displacements of all points, one row each, in the order of windows.
 
@@ -66,12 +68,13 @@ def displacements(
         truth_now: places now.
         truth_later: places then.
         groups: of the windows.
+        coordinates: C of one point.
     """
-    here = ridge.predict(present)
-    read = {name: (ridge.predict(values) - here).reshape(-1, 2) for name, values in later.items()}
-    points = truth_now.shape[1] // 2
+    here, row = ridge.predict(present), (-1, coordinates)
+    read = {name: (ridge.predict(values) - here).reshape(row) for name, values in later.items()}
+    points = truth_now.shape[1] // coordinates
     return Displacements(
-        (truth_later - truth_now).astype(np.float64).reshape(-1, 2),
+        (truth_later - truth_now).astype(np.float64).reshape(row),
         read,
         np.repeat(groups, points),
     )
@@ -113,7 +116,7 @@ def false_motion(
     return values, intervals
 
 
-def stream_range(truth: Float[np.ndarray, "F Y"]) -> float:
-    """Return the range of a stream of places: the longer side of the box that holds all points."""
-    points = truth.reshape(-1, 2)
+def stream_range(truth: Float[np.ndarray, "F Y"], coordinates: int = 2) -> float:
+    """Return the range of a stream of places: the longest side of the box that holds all points."""
+    points = truth.reshape(-1, coordinates)
     return float((points.max(axis=0) - points.min(axis=0)).max())

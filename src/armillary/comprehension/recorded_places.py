@@ -1,6 +1,6 @@
 """Recorded places: read-outs and motion skill of every truth stream that holds places.
 
-Axes: F model steps, W windows, Y coordinates (pairs x y), P points.
+Axes: F model steps, W windows, Y coordinates, P points.
 """
 
 from __future__ import annotations
@@ -29,12 +29,16 @@ from armillary.data import Cache
 
 
 def place_streams(cache: Cache) -> list[str]:
-    """Return the names of the truth streams that hold places: pairs of x and y."""
-    return [
-        name
-        for name, kind in cache.kinds.items()
-        if kind == "truth" and name.endswith("_xy") and cache.arrays[name].shape[1] % 2 == 0
-    ]
+    """Return the names of the truth streams that hold places.
+
+    ``NAME_xy`` holds pairs of x and y, ``NAME_xyz`` one place in space.
+    """
+    truths = [name for name, kind in cache.kinds.items() if kind == "truth"]
+    return [name for name in truths if _holds_places(name, cache.arrays[name].shape[1])]
+
+
+def _holds_places(name: str, width: int) -> bool:
+    return (name.endswith("_xy") and width % 2 == 0) or (name.endswith("_xyz") and width == 3)
 
 
 def judge_places(
@@ -66,7 +70,9 @@ def judge_places(
             "intervals": {"r2": list(read.r2_interval), "error": list(read.error_interval)},
         }
         reader = fit_ridge(seen[0], labels[0], validation_groups(groups[0]))
-        moved[name] = _motion(reader, stream_range(labels[0]), truth[1], evidence, ridges, limits)
+        coordinates = 3 if name.endswith("_xyz") else 2
+        extent = stream_range(labels[0], coordinates)
+        moved[name] = _motion(reader, extent, truth[1], coordinates, evidence, ridges, limits)
     return read_out, moved
 
 
@@ -74,6 +80,7 @@ def _motion(
     reader: Ridge,
     extent: float,
     truth: np.ndarray,
+    coordinates: int,
     evidence: Evidence,
     ridges: Mapping[int, np.ndarray],
     limits: Limits,
@@ -88,8 +95,10 @@ def _motion(
         bound = judge.latents[now + horizon]
         later = {"model": predicted, "bound": bound, "ridge": ridges[horizon]}
         there, groups = truth[now + horizon], judge.groups[now]
-        moves = displacements(reader, judge.latents[now], later, truth[now], there, groups)
-        went = (truth[now + first] - truth[now]).reshape(-1, 2)
+        moves = displacements(
+            reader, judge.latents[now], later, truth[now], there, groups, coordinates
+        )
+        went = (truth[now + first] - truth[now]).reshape(-1, coordinates)
         far = np.linalg.norm(went, axis=1) / max(extent, 1e-12)
         # NaN where a thing is not there is neither far nor near
         known = np.isfinite(moves.true).all(axis=1) & np.isfinite(far)

@@ -3,6 +3,10 @@
 Discrete actions become one number per choice in 0..1, of which the largest is taken. When an
 environment ends its episode, ``ended`` is True and a further ``step`` is refused.
 
+An environment, or a wrapper around it, that gives places by name in ``info["truth"]`` has them
+recorded as truth: for probes and judges, hidden from training. ``metadata["truth_units"]`` may name
+the unit and the frame of each.
+
 Axes: H W image, A action, Q proprioception.
 """
 
@@ -41,8 +45,8 @@ class GymWorld:
         ended: whether the environment has ended the episode.
 
     Raises:
-        ConfigError: no such environment, it does not render, or its actions are whole numbers or
-            have no bounds.
+        ConfigError: no such environment, it does not render, its actions are whole numbers or
+            have no bounds, or ``truth_units`` have another form.
     """
 
     def __init__(
@@ -66,7 +70,9 @@ class GymWorld:
             success_distance=0.0,
             distance_unit="",
             sensors={name: _SENSORS[name] for name in sensors},
+            units=_units(env_id, self._env.metadata.get("truth_units", {})),
         )
+        self._truth: dict[str, np.ndarray] = {}
         self._steps: int | None = None
         self._seed = 0
         self.ended = False
@@ -99,8 +105,8 @@ class GymWorld:
         self._advance(action)
 
     def truth(self) -> Mapping[str, np.ndarray]:
-        """Return nothing: Gymnasium has no name for an environment's state."""
-        return {}
+        """Return what the environment gave as ``info["truth"]``; nothing where it gave none."""
+        return {name: values.copy() for name, values in self._truth.items()}
 
     def draw_goal(self, task: str, rng: np.random.Generator) -> Goal:
         """Refuse: there are no goal tasks."""
@@ -136,9 +142,10 @@ class GymWorld:
         """Start an episode without a picture; return the environment's own observation."""
         self._seed, self._steps, self.ended = int(seed), 0, False
         options = self._reset_options()
-        raw, _ = self._call(
+        raw, info = self._call(
             self._env.reset, seed=key("gym.reset", int(seed)) >> 97, options=options
         )
+        self._truth = self._read_truth(info)
         return raw
 
     def _reset_options(self) -> dict[str, Any] | None:
@@ -148,8 +155,16 @@ class GymWorld:
         """Step without a picture; return the environment's own observation."""
         if self._steps is None or self.ended:
             raise WorldError(f"{self._spec.name}: no episode is running; call reset(seed) first.")
-        raw, _, terminated, truncated, _ = self._call(self._env.step, self._native(action))
+        raw, _, terminated, truncated, info = self._call(self._env.step, self._native(action))
         self._steps += 1
+        truth = self._read_truth(info)
+        if _shapes(truth) != _shapes(self._truth):
+            raise WorldError(
+                f"{self._spec.name}: info['truth'] holds {_shapes(truth)} after step {self._steps} "
+                f"and {_shapes(self._truth)} before; give the same names and shapes at every step "
+                "and at reset, NaN for what is not there."
+            )
+        self._truth = truth
         self.ended = self._is_over(bool(terminated), bool(truncated))
         return raw
 
@@ -171,6 +186,24 @@ class GymWorld:
             # A copy: many environments write each state into the array that they gave before.
             streams["proprio"] = np.array(raw, np.float32).ravel()
         return Observation(streams)
+
+    def _read_truth(self, info: Mapping[str, Any]) -> dict[str, np.ndarray]:
+        """Return ``info["truth"]`` as new arrays, flat."""
+        given = info.get("truth", {})
+        try:
+            truth = {str(n): np.array(values, np.float32).ravel() for n, values in given.items()}
+        except (AttributeError, TypeError, ValueError) as error:
+            raise WorldError(
+                f"{self._spec.name}: info['truth'] is no mapping of names to numbers ({error}); "
+                "write for example {'ball_xy': [0.1, 0.2]}."
+            ) from error
+        taken = sorted(truth.keys() & self._spec.sensors.keys())
+        if taken:
+            raise WorldError(
+                f"{self._spec.name}: info['truth'] holds {taken[0]!r}, which is a sensor's name; "
+                "choose another."
+            )
+        return truth
 
     def _picture(self) -> np.ndarray:
         frame = np.asarray(self._call(self._env.render))
@@ -214,6 +247,21 @@ def make_env(env_id: str, settings: dict[str, Any]) -> Any:
             f"gym:{env_id}: Gymnasium could not make it ({error}); check the id, that its package "
             "is installed, and write gym:module:Env-v0 where a module registers it."
         ) from error
+
+
+def _units(env_id: str, given: Any) -> dict[str, tuple[str, str]]:
+    """Return units and frames by name, as the environment's metadata say."""
+    pairs = given.values() if isinstance(given, Mapping) else [None]
+    if not all(isinstance(p, tuple | list) and list(map(type, p)) == [str, str] for p in pairs):
+        raise ConfigError(
+            f"gym:{env_id}: metadata['truth_units'] names a unit and a frame for each truth, such "
+            f"as {{'ball_xy': ('m', 'world')}}, got {given!r}."
+        )
+    return {str(name): (unit, frame) for name, (unit, frame) in given.items()}
+
+
+def _shapes(truth: Mapping[str, np.ndarray]) -> dict[str, int]:
+    return {name: len(values) for name, values in truth.items()}
 
 
 def _close(env: Any) -> None:
