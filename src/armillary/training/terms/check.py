@@ -39,26 +39,20 @@ def check_term(factory: Callable[[], tuple[Term, EncodedClips]]) -> None:
     """
     term, clips = factory()
     shape = clips.model.config
-    needed, optional = term.streams(shape), term.optional_streams(shape)
-    _check_example(clips, (*needed, *optional))
+    _check_example(clips, (*term.streams(shape), *term.optional_streams(shape)))
     _hold(bool(type(term).__doc__), "docstring: the class says what the term is")
     before, chance = _copies(clips), _chance()
     loss = term(clips)
     _check_value(loss)
-    _check_gradient(term, clips, loss)
-    _same(term(_afresh(clips)), loss, "repeat: the same clips, seed and step give the same bits")
-    declared = {*shape.streams, *needed, *optional}
-    alone = _only(clips, declared)
-    _same(_computed(term, alone), loss, "streams: the term reads none that it does not declare")
-    for name in needed:
-        _check_refusal(term, _only(clips, declared - {name}), name)
-    if more := {*optional} - {*needed, *shape.streams}:
-        _check_value(_computed(term, _only(clips, declared - more)))
-    promise = "chance: the term draws from clips.generator, from no global generator"
-    _hold(_chance() == chance, promise)
     now = _copies(clips)
     kept = all(_equal(now[name], value) for name, value in before.items())
     _hold(kept, "arguments: the term writes into no clips")
+    _check_gradient(term, clips, loss)
+    afresh = replace(clips)  # without what was shared
+    _same(term(afresh), loss, "repeat: the same clips, seed and step give the same bits")
+    _check_streams(term, clips, loss)
+    promise = "chance: the term draws from clips.generator, from no global generator"
+    _hold(_chance() == chance, promise)
 
 
 def _check_example(clips: EncodedClips, declared: Iterable[str]) -> None:
@@ -75,7 +69,7 @@ def _check_example(clips: EncodedClips, declared: Iterable[str]) -> None:
 
 def _check_value(loss: Tensor) -> None:
     _hold(loss.shape == (), f"scalar: a term gives one number (got {list(loss.shape)})")
-    _hold(bool(loss.isfinite()), f"finite: a term gives a finite number (got {float(loss)})")
+    _hold(bool(loss.isfinite()), f"finite: a term gives a finite number (got {loss.item()})")
 
 
 def _check_gradient(term: Term, clips: EncodedClips, loss: Tensor) -> None:
@@ -98,6 +92,18 @@ def _check_gradient(term: Term, clips: EncodedClips, loss: Tensor) -> None:
 
 def _moves(gradient: Tensor | None) -> bool:
     return gradient is not None and bool(gradient.isfinite().all() and gradient.any())
+
+
+def _check_streams(term: Term, clips: EncodedClips, loss: Tensor) -> None:
+    shape = clips.model.config
+    needed, optional = term.streams(shape), term.optional_streams(shape)
+    declared = {*shape.streams, *needed, *optional}
+    promise = "streams: the term reads none that it does not declare"
+    _same(_computed(term, _only(clips, declared)), loss, promise)
+    for name in needed:
+        _check_refusal(term, _only(clips, declared - {name}), name)
+    if more := {*optional} - {*needed, *shape.streams}:
+        _check_value(_computed(term, _only(clips, declared - more)))
 
 
 def _check_refusal(term: Term, clips: EncodedClips, name: str) -> None:
@@ -123,7 +129,7 @@ def _computed(term: Term, clips: EncodedClips) -> Tensor:
 
 
 def _same(one: Tensor, other: Tensor, promise: str) -> None:
-    _hold(_equal(one, other), f"{promise} (got {float(one):.9g} and {float(other):.9g})")
+    _hold(_equal(one, other), f"{promise} (got {one.item():.9g} and {other.item():.9g})")
 
 
 def _only(clips: EncodedClips, names: Iterable[str]) -> EncodedClips:
@@ -131,11 +137,6 @@ def _only(clips: EncodedClips, names: Iterable[str]) -> EncodedClips:
     kept = {*names} | {clean_name(name) for name in names}
     streams = {name: values for name, values in clips.batch.streams.items() if name in kept}
     return replace(clips, batch=Batch(streams, clips.batch.actions, clips.batch.valid))
-
-
-def _afresh(clips: EncodedClips) -> EncodedClips:
-    """Return the same clips, not yet computed with."""
-    return replace(clips)
 
 
 def _copies(clips: EncodedClips) -> dict[str, Tensor]:
