@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import pytest
 
-from armillary.core.errors import ConfigError, TrainingError
+from armillary.core.errors import ConfigError, DatasetError, TrainingError
+from armillary.data import open_dataset
+from armillary.models.checkpoint import config_from_dict
 from armillary.recipes.changing import changed
-from armillary.recipes.recipe import train_recipe
+from armillary.recipes.recipe import fitted, needed_streams, prepared, train_recipe
 from armillary.recipes.two_rooms import two_rooms
-from armillary.training import AugmentConfig
+from armillary.training import TERMS, AugmentConfig, ObjectiveConfig
+from armillary.training.terms.smoothness import Smoothness
 from armillary.worlds import record
 
 
@@ -55,3 +58,61 @@ def test_a_run_that_is_there_is_refused_before_anything_is_prepared(
     with pytest.raises(ConfigError, match="holds a training run already"):
         train_recipe(recipe, tmp_path / "data", tmp_path / "run")
     assert not (tmp_path / "cache").exists()
+
+
+def test_a_loss_that_reads_what_was_not_recorded_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ARMILLARY_CACHE", str(tmp_path / "cache"))
+    record("two_rooms", tmp_path / "data", 3, 12, workers=1)
+    few = {"steps": 1, "batch_size": 2, "clip_length": 8, "threads": 1}
+    for term, missing in (("bird_view", "depth"), ("other_view", "world_from_camera")):
+        recipe = changed(two_rooms(), few | {f"objective.{term}": 1.0})
+        said = rf"objective\.{term} reads {missing}, .* lacks\. .*, or pass --objective\."
+        with pytest.raises(DatasetError, match=said + f"{term.replace('_', '-')} 0"):
+            train_recipe(recipe, tmp_path / "data", tmp_path / "run")
+    assert not (tmp_path / "run").exists() and not (tmp_path / "cache").exists()
+    # a dataset without actions, for a loss that needs them
+    cache = prepared(open_dataset(tmp_path / "data"), two_rooms().model)
+    with pytest.raises(
+        ConfigError, match=r"needs them\. .* or pass --objective\.inverse-dynamics 0"
+    ):
+        fitted(two_rooms(), replace(cache, actions=None))
+
+
+def test_streams_are_what_the_model_and_the_losses_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ARMILLARY_CACHE", str(tmp_path / "cache"))
+    record("tabletop", tmp_path / "data", 1, 12, workers=1)
+    recipe = changed(two_rooms(), {"objective.smoothness": 1.0})
+    cache = prepared(open_dataset(tmp_path / "data"), recipe.model)
+    assert needed_streams(recipe, cache) == ("rgb",)
+    seen = changed(recipe, {"objective.bird_view": 1.0})
+    above = ("rgb", "depth", "world_from_camera", "intrinsics")
+    assert needed_streams(seen, cache) == above
+
+    class Deep(Smoothness):
+        """Reads depth, and a laser, where they were recorded."""
+
+        optional_streams = classmethod(lambda cls, model: ("depth_m", "lidar"))
+
+    monkeypatch.setitem(TERMS, "smoothness", Deep)
+    assert needed_streams(recipe, cache) == ("rgb", "depth")
+
+
+def test_an_objective_stored_before_terms_had_files_is_read() -> None:
+    """With all fields that it had on 28 November 2026, in the order that they had."""
+    stored = {
+        **dict.fromkeys(TERMS, 0.0),
+        **{"rollout": 1.0, "rollout_steps": 6, "rollout_decay": 0.7, "sigreg_directions": 64},
+        **{"motion_margin": 0.5, "motion_share": 0.5, "bird_view_cells": 16},
+        **{"picture_view_every": 8, "glimpse_pixels": 22, "glimpse_grey": True},
+        "sensor_dropout": 0.0,
+    }
+    read = config_from_dict(ObjectiveConfig, stored, "run.json")
+    wanted = ObjectiveConfig(
+        rollout_steps=6, bird_view_cells=16, glimpse_pixels=22, glimpse_grey=True
+    )
+    assert read == wanted
+    assert asdict(read) == stored

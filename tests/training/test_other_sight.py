@@ -18,8 +18,8 @@ from armillary.objectives import agreement_loss
 from armillary.spatial import Change, hole_blobs, point_map
 from armillary.training import AugmentConfig, Learner, ObjectiveConfig
 from armillary.training.augment import augment, mirror
-from armillary.training.other_sight import through_other_camera
 from armillary.training.sensor_dropout import draw_kept, halves
+from armillary.training.terms.other_view import through_other_camera
 from armillary.training.world_changes import WorldChanges, moved
 
 SIDE = 16

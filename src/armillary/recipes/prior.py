@@ -182,4 +182,4 @@ def model_streams(config: JEPAConfig, cache: Cache) -> tuple[str, ...]:
             f"The model takes {config.action_width} action numbers per model step, and the data "
             f"have {width}. Use recordings of the world that it was trained in."
         )
-    return needed_streams(recipe)
+    return needed_streams(recipe, cache)

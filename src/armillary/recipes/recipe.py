@@ -23,9 +23,8 @@ from armillary.models.config import STREAMS_OF
 from armillary.recipes.clips import at_rate, check_clips, split, too_short
 from armillary.recipes.diagnosis_record import diagnose_run
 from armillary.recipes.recipe_config import Recipe
-from armillary.training import TrainSummary, check_free, train
+from armillary.training import TERMS, TrainSummary, check_free, train
 from armillary.training.augment import mirrored_actions
-from armillary.training.other_sight import OTHER_CAMERA
 from armillary.training.processes import leads
 
 # file of a run: what it was trained on, and what was held out
@@ -55,7 +54,8 @@ def train_recipe(
         diagnosed: whether ``diagnose.json`` is written to ``out``, which takes seconds.
 
     Raises:
-        DatasetError: the dataset cannot be read, or lacks a stream that the model sees.
+        DatasetError: the dataset cannot be read, or lacks a stream that the model sees or a loss
+            term reads.
         TrainingError: its episodes do not give one batch of clips.
         ConfigError: ``out`` holds a run already.
         StorageError: ``out`` is not writable.
@@ -63,7 +63,7 @@ def train_recipe(
     dataset = open_dataset(data)
     recipe = at_rate(recipe, dataset.fps)
     # whether lenses are known shows when the dataset is prepared
-    _check_sensors(recipe.model, {*dataset.streams, "intrinsics"})
+    _check_streams(recipe, {*dataset.streams, "intrinsics"})
     check_clips(recipe, dataset.lengths, dataset.fps, str(data))
     check_free(out, resume)
     with claimed_folder(out):
@@ -75,7 +75,7 @@ def train_recipe(
             summary = train_on(cache, training, held_out, recipe, out, resume, progress)
     if diagnosed and leads():
         with bars("diagnosing"):
-            diagnose_run(out, cache, training, held_out, needed_streams(recipe))
+            diagnose_run(out, cache, training, held_out, needed_streams(recipe, cache))
     left_out = too_short(recipe, cache.lengths, dataset.fps)
     return replace(summary, warnings=(left_out, *summary.warnings)) if left_out else summary
 
@@ -112,7 +112,7 @@ def train_on(
 ) -> TrainSummary:
     """Train a fitted recipe on chosen episodes of a cache, and write down which they were."""
     length, stride = recipe.clip_length, recipe.model.frame_skip
-    streams = needed_streams(recipe)
+    streams = needed_streams(recipe, cache)
     windows = Windows(cache, training, length, stride, streams)
     judged = Windows(cache, held_out, length, stride, streams) if len(held_out) else None
     summary = train(recipe.model, recipe, windows, judged, out, resume, recipe.tracker, progress)
@@ -133,22 +133,22 @@ def fitted(recipe: Recipe, cache: Cache) -> Recipe:
     """Return the recipe with the widths that the data have.
 
     Raises:
-        DatasetError: the data lack a stream that the model sees.
+        DatasetError: the data lack a stream that the model sees or a loss term reads.
         ConfigError: they lack actions that a loss needs, or that the mirror names, or pictures
             would be shifted by a whole picture.
     """
-    lens = {"intrinsics"} if cache.intrinsics is not None else set()
-    _check_sensors(recipe.model, {*cache.kinds} | lens)
+    _check_streams(recipe, _recorded(cache))
     if recipe.augment.shift_px >= min(cache.size):
         raise ConfigError(
             f"augment.shift_px must be below the pictures' {min(cache.size)} px, got "
             f"{recipe.augment.shift_px}."
         )
     action_width = cache.action_width * recipe.model.frame_skip
-    if not action_width and recipe.objective.inverse_dynamics:
+    needing = [name for name in recipe.objective.weights if TERMS[name].needs_actions]
+    if not action_width and needing:
         raise ConfigError(
-            "The dataset has no actions, and objective.inverse_dynamics needs them. Use the recipe "
-            "'video', or pass --objective.inverse-dynamics 0."
+            f"The dataset has no actions, and objective.{needing[0]} needs them. Use the recipe "
+            f"'video', or pass {_without(needing[0])}."
         )
     if action_width and recipe.augment.mirror:
         # before anything is written: does the mirror know these actions?
@@ -158,15 +158,32 @@ def fitted(recipe: Recipe, cache: Cache) -> Recipe:
     return replace(recipe, model=model)
 
 
-def _check_sensors(model: JEPAConfig, present: set[str]) -> None:
+def _check_streams(recipe: Recipe, present: set[str]) -> None:
+    """Refuse data without a stream that the recipe's model or one of its loss terms needs."""
+    model = recipe.model
     for sensor in model.sensors:
-        wanted = [_RECORDED.get(name, name) for name in STREAMS_OF[sensor]]
-        if missing := [name for name in wanted if name not in present]:
+        if missing := _missing(STREAMS_OF[sensor], present):
             raise DatasetError(
                 f"The recipe's model sees {sensor!r}, for which the dataset lacks "
                 f"{', '.join(missing)}. Record them, or pass --model.sensors with what there is: "
                 f"{', '.join(sorted(present - {'intrinsics'}))}."
             )
+    for name in recipe.objective.weights:
+        if missing := _missing(TERMS[name].streams(model), present):
+            raise DatasetError(
+                f"objective.{name} reads {', '.join(missing)}, which the dataset lacks. Record "
+                f"them, or pass {_without(name)}."
+            )
+
+
+def _missing(streams: tuple[str, ...], present: set[str]) -> list[str]:
+    wanted = [_RECORDED.get(name, name) for name in streams]
+    return [name for name in wanted if name not in present]
+
+
+def _without(term: str) -> str:
+    """Return the flag that turns a loss term off."""
+    return f"--objective.{term.replace('_', '-')} 0"
 
 
 def with_fan(recipe: Recipe, dataset: Dataset) -> Recipe:
@@ -188,14 +205,17 @@ def with_fan(recipe: Recipe, dataset: Dataset) -> Recipe:
     return replace(recipe, model=replace(model, azimuths_rad=azimuths, elevations_rad=elevations))
 
 
-def needed_streams(recipe: Recipe) -> tuple[str, ...]:
+def needed_streams(recipe: Recipe, cache: Cache) -> tuple[str, ...]:
     """Return the names of the cache's streams that a recipe's model and losses read."""
-    names = [name for sensor in recipe.model.sensors for name in STREAMS_OF[sensor]]
-    if "bird_view" in recipe.objective.weights:
-        names += ["rgb", *STREAMS_OF["points"]]
-    if not {"picture_view", "glimpse"}.isdisjoint(recipe.objective.weights):
-        names += ["rgb"]
-    if "other_view" in recipe.objective.weights:
-        seen = {"world_from_camera", *names}
-        names += ["world_from_camera", *(OTHER_CAMERA[n] for n in OTHER_CAMERA if n in seen)]
-    return tuple(dict.fromkeys(_RECORDED.get(name, name) for name in names))
+    model, present = recipe.model, _recorded(cache)
+    names = [_RECORDED.get(name, name) for name in model.streams]
+    for term in (TERMS[name] for name in recipe.objective.weights):
+        names += [_RECORDED.get(name, name) for name in term.streams(model)]
+        optional = [_RECORDED.get(name, name) for name in term.optional_streams(model)]
+        names += [name for name in optional if name in present]
+    return tuple(dict.fromkeys(names))
+
+
+def _recorded(cache: Cache) -> set[str]:
+    """Return the names of a cache's streams; lenses are known or not."""
+    return {*cache.kinds} | ({"intrinsics"} if cache.intrinsics is not None else set())

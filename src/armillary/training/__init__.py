@@ -1,25 +1,38 @@
 """Training: the loop, its settings, its state on disk and its log."""
 
 from armillary.training.augment import AugmentConfig
-from armillary.training.config import ObjectiveConfig, OptimizerConfig, SettlingConfig, TrainConfig
+from armillary.training.config import OptimizerConfig, SettlingConfig, TrainConfig
 from armillary.training.learner import Learner
 from armillary.training.log import read_log
 from armillary.training.loop import TrainSummary, check_free, train
 from armillary.training.processes import Processes, join_processes
 from armillary.training.scales import fit_scales
 from armillary.training.stepper import Stepper
+from armillary.training.terms import (
+    TERMS,
+    EncodedClips,
+    ObjectiveConfig,
+    Term,
+    TermConfig,
+    check_term,
+)
 
 __all__ = [
+    "TERMS",
     "AugmentConfig",
+    "EncodedClips",
     "Learner",
     "ObjectiveConfig",
     "OptimizerConfig",
     "Processes",
     "SettlingConfig",
     "Stepper",
+    "Term",
+    "TermConfig",
     "TrainConfig",
     "TrainSummary",
     "check_free",
+    "check_term",
     "fit_scales",
     "join_processes",
     "read_log",

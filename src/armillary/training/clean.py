@@ -23,9 +23,14 @@ def with_clean(streams: Mapping[str, Tensor], name: str) -> dict[str, Tensor]:
     """Return the streams with one of them, if it is there, kept as it is beside them."""
     if name not in streams:
         return dict(streams)
-    return {**streams, _CLEAN + name: streams[name]}
+    return {**streams, clean_name(name): streams[name]}
+
+
+def clean_name(name: str) -> str:
+    """Return the name under which a stream is kept as it was."""
+    return _CLEAN + name
 
 
 def clean(batch: Batch, name: str) -> Tensor:
     """Return a stream as it was before it was changed or worsened."""
-    return batch.streams.get(_CLEAN + name, batch.streams[name])
+    return batch.streams.get(clean_name(name), batch.streams[name])

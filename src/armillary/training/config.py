@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 from typing import Literal, get_args
 
 from armillary.core.errors import ConfigError, unknown_name
-from armillary.objectives import GLIMPSE_PIXELS
 from armillary.training.augment import AugmentConfig
+from armillary.training.terms import ObjectiveConfig
 
 Method = Literal["adamw", "muon"]
 
@@ -42,98 +42,6 @@ class OptimizerConfig:
             )
         if self.method not in get_args(Method):
             raise unknown_name("method of optimizer", self.method, get_args(Method))
-
-
-@dataclass(frozen=True)
-class ObjectiveConfig:
-    """Weights of the loss terms by name; a term of weight 0 is not computed.
-
-    Attributes:
-        rollout: multi-step prediction in latent space.
-        sigreg: distance of the latents from an isotropic Gaussian.
-        variance: hinge on each dimension's standard deviation over the batch.
-        covariance: squared covariances between dimensions.
-        motion_variance: the hinge on latents minus their clip's mean.
-        motion_covariance: the covariances of the same.
-        inverse_dynamics: error of the action guessed from two neighbouring latents.
-        smoothness: squared change of latent from step to step.
-        bird_view: unexplained share of what stands where, seen from above (needs depth).
-        picture_view: the same for what stands out where in the picture itself.
-        glimpse: the same for what things look like, seen from where they are.
-        cross_modal: disagreement of the latent guessed from one half of the sensors with that of
-            the other half.
-        other_view: disagreement of the latent guessed from camera 0 with that of camera 1 (needs
-            two cameras).
-        rollout_steps: K, how many steps are foreseen from each start.
-        rollout_decay: weight of each further step relative to the one before.
-        sigreg_directions: random directions per step.
-        motion_margin: standard deviation within a clip that motion_variance asks for.
-        motion_share: share of the state tokens that it is asked of; the others may hold what
-            rests.
-        bird_view_cells: grid places a side of either view.
-        picture_view_every: of a clip's frames, every how manyth has its picture viewed, and its
-            things.
-        glimpse_pixels: side of what is cut out of the picture; the largest thing should fit.
-        glimpse_grey: whether a thing without hue is cut out, too.
-        sensor_dropout: probability that an optional sensor of the model is left out of a clip.
-    """
-
-    rollout: float = 1.0
-    sigreg: float = 0.0
-    variance: float = 0.0
-    covariance: float = 0.0
-    motion_variance: float = 0.0
-    motion_covariance: float = 0.0
-    inverse_dynamics: float = 0.0
-    smoothness: float = 0.0
-    bird_view: float = 0.0
-    picture_view: float = 0.0
-    glimpse: float = 0.0
-    cross_modal: float = 0.0
-    other_view: float = 0.0
-    rollout_steps: int = 4
-    rollout_decay: float = 0.7
-    sigreg_directions: int = 64
-    motion_margin: float = 0.5
-    motion_share: float = 0.5
-    bird_view_cells: int = 8
-    picture_view_every: int = 8
-    glimpse_pixels: int = GLIMPSE_PIXELS
-    glimpse_grey: bool = False
-    sensor_dropout: float = 0.0
-
-    def __post_init__(self) -> None:
-        least = {"rollout_steps": 1, "picture_view_every": 1, "glimpse_pixels": 1}
-        for name, bound in (least | {"sigreg_directions": 1, "bird_view_cells": 2}).items():
-            if getattr(self, name) < bound:
-                value = getattr(self, name)
-                raise ConfigError(f"objective.{name} must be at least {bound}: {value}.")
-        if not self.weights:
-            raise ConfigError("objective: every term has weight 0, so nothing would be learned.")
-        if not 0 <= self.sensor_dropout < 1:
-            raise ConfigError(
-                f"objective.sensor_dropout must be in [0, 1), got {self.sensor_dropout}."
-            )
-
-    @property
-    def weights(self) -> dict[str, float]:
-        """The terms that count, by name."""
-        names = (
-            "rollout",
-            "sigreg",
-            "variance",
-            "covariance",
-            "motion_variance",
-            "motion_covariance",
-            "inverse_dynamics",
-            "smoothness",
-            "bird_view",
-            "picture_view",
-            "glimpse",
-            "cross_modal",
-            "other_view",
-        )
-        return {name: getattr(self, name) for name in names if getattr(self, name) != 0}
 
 
 @dataclass(frozen=True)

@@ -179,7 +179,7 @@ def _teach_own(
     cache = prepare(data, config.recipe.model.encoder.image_size, cache_root=folder / "cache")
     recipe = fitted(replace(config.recipe, seed=config.seed), cache)
     training, _ = split_episodes(cache.num_episodes, config.held_out, config.seed)
-    streams, out = needed_streams(recipe), train_folder(folder, config, policy)
+    streams, out = needed_streams(recipe, cache), train_folder(folder, config, policy)
     seconds = config.seconds * (1 - config.prior_share)
     numbers = train_own(recipe.model, recipe, cache, training, streams, seconds, out, progress)
     if config.prior_share:

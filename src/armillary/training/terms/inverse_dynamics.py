@@ -1,0 +1,51 @@
+"""Inverse dynamics: the action must be readable from the two latents that it lies between.
+
+It brings into the latent what the agent controls, where a static layout would be easier to encode.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from armillary.models import JEPAConfig
+from armillary.objectives import inverse_dynamics_loss
+from armillary.training.terms.encoded_clips import EncodedClips
+from armillary.training.terms.term import Term, TermConfig, mlp_head
+
+_HIDDEN = 128
+
+
+@dataclass(frozen=True)
+class InverseDynamicsConfig(TermConfig):
+    """Weight of inverse dynamics.
+
+    Attributes:
+        inverse_dynamics: error of the action predicted from two neighbouring latents.
+    """
+
+    inverse_dynamics: float = 0.0
+
+
+class InverseDynamics(Term):
+    """Error of the action that a head predicts from two neighbouring latents.
+
+    Formula: mean((head(latent_t, latent_t+1) - action_t)^2), actions of unit spread.
+
+    Source: Pathak et al. 2017 (1705.05363); EB-JEPA's ablation (97 % with it, 1 % without).
+    """
+
+    name = "inverse_dynamics"
+    needs_actions = True
+
+    def __init__(self, model: JEPAConfig, config: InverseDynamicsConfig) -> None:
+        super().__init__(model, config)
+        self.head = mlp_head(2 * model.latent_width, model.action_width, _HIDDEN)
+
+    def forward(self, clips: EncodedClips) -> Float[Tensor, ""]:
+        """Return the mean squared error."""
+        neighbours = torch.cat([clips.latents[:, :-1], clips.latents[:, 1:]], -1)
+        return inverse_dynamics_loss(self.head(neighbours), clips.actions)
