@@ -189,7 +189,7 @@ def test_another_width_is_one_sentence():
 
 
 IMPOSSIBLE = {
-    "blind": (lambda: JEPAConfig(sensors=()), "at least one of rgb, points, proprio"),
+    "blind": (lambda: untrained(JEPAConfig(sensors=()), 0), "at least one of rgb, points, proprio"),
     "frame skip -1": (lambda: tiny_config(frame_skip=-1), "frame_skip must be at least 0"),
     "frame skip 0": (lambda: JEPA(tiny_config(frame_skip=0)), "needs model.frame_skip of at"),
     "point stride 3": (lambda: tiny_config(point_stride=3), "point_stride must divide"),

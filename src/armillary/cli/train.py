@@ -31,6 +31,7 @@ RECIPES = {
     "two_rooms": "an agent in two rooms with a door, from pictures",
     "two_rooms_eb": "two rooms with random walls, as EB-JEPA has them",
     "video": "your own videos, without actions",
+    "world": "any recording; what the model sees and how it steps follows from the data",
 }
 _EXAMPLE = "e.g. armillary train tabletop --data out/tabletop --out out/run --optimizer.lr 3e-4"
 _LISTED = "\n".join(f"  {name:<13} {summary}" for name, summary in RECIPES.items())

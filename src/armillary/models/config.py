@@ -98,9 +98,9 @@ class JEPAConfig:
         for sensor in self.sensors:
             if sensor not in STREAMS_OF:
                 raise unknown_name("sensor", sensor, STREAMS_OF)
-        if not self.sensors or len({*self.sensors}) < len(self.sensors):
+        if len({*self.sensors}) < len(self.sensors):
             raise ConfigError(
-                f"model.sensors must name at least one of {', '.join(STREAMS_OF)}, each once."
+                f"model.sensors must name each sensor once, of {', '.join(STREAMS_OF)}."
             )
         if strange := [name for name in self.optional_sensors if name not in self.sensors]:
             raise ConfigError(

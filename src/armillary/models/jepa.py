@@ -34,7 +34,7 @@ class JEPA(nn.Module):
         step_s: seconds of a model step in the data that it learned from; None where unknown.
 
     Raises:
-        ConfigError: ``config.frame_skip`` is 0.
+        ConfigError: ``config.frame_skip`` is 0, or no sensor is named.
     """
 
     grid: Tensor
@@ -43,6 +43,11 @@ class JEPA(nn.Module):
         super().__init__()
         if config.frame_skip < 1:
             raise ConfigError("A model needs model.frame_skip of at least 1; only a recipe has 0.")
+        if not config.sensors:
+            raise ConfigError(
+                f"A model needs at least one of {', '.join(STREAMS_OF)}, in model.sensors; only a "
+                "recipe may leave them to the data."
+            )
         self.config = config
         self.step_s: float | None = None
         self.tokenizers = Senses(config)

@@ -10,6 +10,7 @@ from armillary.recipes.tabletop import tabletop
 from armillary.recipes.two_rooms import two_rooms
 from armillary.recipes.two_rooms_eb import two_rooms_eb
 from armillary.recipes.video import video
+from armillary.recipes.world import world
 
 RECIPES: dict[str, Callable[[], Recipe]] = {
     "cube": cube,
@@ -21,6 +22,7 @@ RECIPES: dict[str, Callable[[], Recipe]] = {
     "two_rooms": two_rooms,
     "two_rooms_eb": two_rooms_eb,
     "video": video,
+    "world": world,
 }
 
 __all__ = [
@@ -36,4 +38,5 @@ __all__ = [
     "two_rooms",
     "two_rooms_eb",
     "video",
+    "world",
 ]

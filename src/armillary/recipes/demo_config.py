@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, replace
 
 from armillary.recipes.acting import ActConfig
 from armillary.recipes.recipe import Recipe
-from armillary.recipes.tabletop import tabletop
+from armillary.recipes.world import world
 
 
 @dataclass(frozen=True)
@@ -25,7 +25,7 @@ class DemoConfig:
 
     episodes: int = 2000
     steps: int = 12
-    recipe: Recipe = field(default_factory=tabletop)
+    recipe: Recipe = field(default_factory=world)
     act: ActConfig = field(default_factory=lambda: ActConfig(episodes=100, replan=1))
     push_episodes: int = 16
     teleports: int = 100
@@ -37,7 +37,13 @@ def quick(config: DemoConfig) -> DemoConfig:
     return replace(
         config,
         episodes=210,
-        recipe=replace(config.recipe, steps=150, checkpoint_every=150, eval_every=50),
+        recipe=replace(
+            config.recipe,
+            steps=150,
+            checkpoint_every=150,
+            eval_every=50,
+            settling=replace(config.recipe.settling, steps=50),
+        ),
         act=replace(config.act, episodes=6),
         push_episodes=4,
         teleports=10,

@@ -20,9 +20,10 @@ from armillary.data import Cache, Dataset, Windows, open_dataset, prepare
 from armillary.data.point_sampling import PointSampling
 from armillary.models import JEPAConfig
 from armillary.models.config import STREAMS_OF
-from armillary.recipes.clips import at_rate, check_clips, split, too_short
+from armillary.recipes.clips import check_clips, split, too_short
 from armillary.recipes.diagnosis_record import diagnose_run
 from armillary.recipes.recipe_config import Recipe
+from armillary.recipes.world import adapted
 from armillary.training import TERMS, TrainSummary, check_free, train
 from armillary.training.augment import mirrored_actions
 from armillary.training.processes import leads
@@ -61,7 +62,7 @@ def train_recipe(
         StorageError: ``out`` is not writable.
     """
     dataset = open_dataset(data)
-    recipe = at_rate(recipe, dataset.fps)
+    recipe = adapted(recipe, dataset)
     # whether lenses are known shows when the dataset is prepared
     _check_streams(recipe, {*dataset.streams, "intrinsics"})
     check_clips(recipe, dataset.lengths, dataset.fps, str(data))

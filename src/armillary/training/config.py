@@ -62,6 +62,11 @@ class SettlingConfig:
         sensor_dropout: probability that an optional sensor is left out of a clip, once for all; 0
             takes the objective's. Of ``clips`` clips each way to see gets a share, and a
             predictor that sees few of one knows these by heart.
+        slow_latent: whether the latent is first put into coordinates in which slow features count
+            (``slow_latent.py``): what rests most of the time, and is moved by contact.
+        plain: weight of fast features beside slow ones in these coordinates.
+        lively: share of the clips of a step that is drawn from the quarter whose latent changes
+            most.
     """
 
     steps: int = 0
@@ -72,8 +77,16 @@ class SettlingConfig:
     clip_length: int = 0
     varied: bool = False
     sensor_dropout: float = 0.0
+    slow_latent: bool = False
+    plain: float = 0.3
+    lively: float = 0.0
 
     def __post_init__(self) -> None:
+        if not 0 <= self.lively <= 1 or not self.plain > 0:
+            raise ConfigError(
+                "settling.lively must be in [0, 1] and settling.plain above 0, got "
+                f"{self.lively} and {self.plain}."
+            )
         if not 0 <= self.sensor_dropout < 1:
             raise ConfigError(
                 f"settling.sensor_dropout must be in [0, 1), got {self.sensor_dropout}."

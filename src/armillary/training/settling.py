@@ -31,10 +31,12 @@ from armillary.training.devices import on_device
 from armillary.training.foresight import came_after_each, foreseen_from_each
 from armillary.training.schedule import learning_rate
 from armillary.training.sensor_dropout import draw_kept
+from armillary.training.slow_latent import to_slow_latent
 
 _ENCODED = 64  # clips at once
 _JUDGED = 256  # held-out clips
 _DECAY = 1e-3
+_LIVELY = 4  # one clip in so many is lively
 
 
 def settle(
@@ -65,13 +67,21 @@ def settle(
     windows = settled_on(windows, config)
     drawn = np.sort(generator("settling.clips", seed).permutation(len(windows))[: config.clips])
     seen = _encoded(model, windows, drawn, _Sight(seed, varied, sensor_dropout))
+    if config.slow_latent:
+        latents = to_slow_latent(model, seen.tokens.flatten(2), config.plain)
+        seen = Latent(latents.unflatten(2, seen.tokens.shape[2:]), seen.actions)
+    lively = _lively(seen, config) if config.lively else None
     rates = OptimizerConfig(lr=config.lr, final_lr=0.0)
     predictor = model.predictor.requires_grad_(True)
     optimizer = torch.optim.AdamW(predictor.parameters(), weight_decay=_DECAY)
     for step in range(config.steps):
         for group in optimizer.param_groups:
             group["lr"] = learning_rate(rates, step, config.steps)
-        chosen = generator("settling", seed, step).integers(0, len(drawn), config.batch_size)
+        rng = generator("settling", seed, step)
+        chosen = rng.integers(0, len(drawn), config.batch_size)
+        if lively is not None:
+            some = round(config.lively * config.batch_size)
+            chosen[:some] = rng.choice(lively, some)
         chosen = torch.from_numpy(chosen).to(seen.tokens.device)
         error = _error(model, seen, chosen, config.rollout_steps)
         optimizer.zero_grad()
@@ -110,6 +120,17 @@ def step_ahead_error(model: JEPA, windows: Windows, seed: int) -> float:
     drawn = generator("settling.judged", seed).permutation(len(windows))[:_JUDGED]
     seen = _encoded(model, windows, np.sort(drawn))
     return float(_error(model, seen, torch.arange(len(drawn), device=seen.tokens.device), 1))
+
+
+def _lively(seen: Latent, config: SettlingConfig) -> Int[np.ndarray, " C"]:
+    """Return which clips are in the quarter whose latent changes most over the steps rolled out.
+
+    In a slow latent these are the clips in which something is moved that mostly rests: contact.
+    """
+    latents, ahead = seen.tokens.flatten(2), config.rollout_steps
+    change = (latents[:, ahead:] - latents[:, :-ahead]).square().sum(-1).amax(1)
+    ranked = change.argsort(descending=True)
+    return ranked[: max(1, len(ranked) // _LIVELY)].cpu().numpy()
 
 
 def _error(model: JEPA, seen: Latent, chosen: Tensor, steps_ahead: int) -> Tensor:

@@ -24,6 +24,7 @@ from armillary.training.terms.variance_covariance import (
     Variance,
     VarianceCovarianceConfig,
 )
+from armillary.training.terms.visual_words import VisualWords, VisualWordsConfig
 
 # In this order they are made, computed and summed: the weights that a seed leads to depend on it.
 TERMS: dict[str, type[Term]] = {
@@ -37,6 +38,7 @@ TERMS: dict[str, type[Term]] = {
         MotionCovariance,
         InverseDynamics,
         Smoothness,
+        VisualWords,
         BirdView,
         PictureView,
         Glimpse,
@@ -54,6 +56,7 @@ class ObjectiveConfig(
     GlimpseConfig,
     PictureViewConfig,
     BirdViewConfig,
+    VisualWordsConfig,
     SmoothnessConfig,
     InverseDynamicsConfig,
     MotionConfig,
