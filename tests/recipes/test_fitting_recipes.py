@@ -77,7 +77,7 @@ def test_a_loss_that_reads_what_was_not_recorded_is_refused(
     with pytest.raises(
         ConfigError, match=r"needs them\. .* or pass --objective\.inverse-dynamics 0"
     ):
-        fitted(two_rooms(), replace(cache, actions=None))
+        fitted(two_rooms(), replace(cache, arrays={"rgb": cache.arrays["rgb"]}))
 
 
 def test_streams_are_what_the_model_and_the_losses_read(
