@@ -118,7 +118,7 @@ def standing_out(
         places [F P 2] in -1..1, features [F P C]: differences from the mean of the surround, and
         weights [F P]: how far a pixel stands out, in deviations over the batch, cubed.
     """
-    frames, rows, columns, channels = pictures.shape
+    frames, _, _, channels = pictures.shape
     seen = pictures.permute(0, 3, 1, 2)
     near = functional.avg_pool2d(seen, 2)
     differs = near - _surround(near, max(1, round(_SURROUND * min(near.shape[2:]) / 2)))

@@ -24,7 +24,7 @@ from armillary.data import Dataset
 from armillary.models import EncoderConfig, JEPAConfig, PredictorConfig
 from armillary.models.config import STREAMS_OF, Sensor
 from armillary.recipes.recipe_config import Recipe
-from armillary.training import ObjectiveConfig, OptimizerConfig, SettlingConfig
+from armillary.training import AugmentConfig, ObjectiveConfig, OptimizerConfig, SettlingConfig
 
 _STEP_S = 0.1  # seconds of a model step where actions are recorded
 _VIDEO_STEP_S = 0.5  # and where none are
@@ -62,11 +62,12 @@ def world() -> Recipe:
             motion_variance=4.0,
             motion_covariance=0.4,
             inverse_dynamics=4.0,
-            visual_words=4.0,
+            visual_words=8.0,
             rollout_steps=4,
             motion_margin=0.5,
             motion_share=0.5,
         ),
+        augment=AugmentConfig(shift_px=4),
         settling=SettlingConfig(
             steps=800, batch_size=32, rollout_steps=4, slow_latent=True, lively=0.5
         ),

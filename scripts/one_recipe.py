@@ -1,0 +1,111 @@
+"""One recipe in several worlds: record, train, act and diagnose, into ``results/world.json``.
+
+    .venv/bin/python scripts/one_recipe.py out/worlds tabletop tabletop_grey ...
+
+Every row is one training of the recipe ``world`` with nothing changed, on a recording of that
+setting of the tabletop. Goals are reached by the demo's search in held-out episodes of the same
+setting. Read-outs and skill are of the episodes that the training held out. A row that is done is
+not done again. ``tabletop_grey`` has one object, because nothing tells one grey thing from another.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+from armillary.benchmark.machine import core_count, provenance
+from armillary.core.files import read_json, write_json
+from armillary.core.hashing import json_sha256
+from armillary.recipes.acting import ActConfig, act
+from armillary.recipes.diagnosing import diagnose_model
+from armillary.recipes.recipe import train_recipe
+from armillary.recipes.world import world
+from armillary.worlds import record
+
+RESULT = Path("results/world.json")
+EPISODES, STEPS, GOALS = 2000, 12, 100
+SETTINGS: dict[str, dict[str, Any]] = {
+    "tabletop": {},
+    "tabletop_grey": {"appearance": "grey", "num_objects": (1, 1)},
+    "tabletop_textured": {"appearance": "textured"},
+    "tabletop_moving": {"appearance": "moving"},
+}
+
+
+def row(name: str, out: Path, seed: int, command: str) -> dict[str, Any]:
+    """Return the numbers of one world; folders of ``out`` that are complete are used again."""
+    settings, recipe = SETTINGS[name], replace(world(), seed=seed)
+    data, run, acted = (out / name / part for part in ("recording", f"run-{seed}", f"act-{seed}"))
+    if not (data / "meta" / "info.json").is_file():
+        record("tabletop", data, EPISODES, STEPS, workers=core_count(), settings=settings)
+    began = time.perf_counter()
+    if not (run / "model").is_dir():
+        train_recipe(recipe, data, run, diagnosed=False)
+        write_json(run / "seconds.json", {"seconds": time.perf_counter() - began})
+    found = act(
+        run,
+        "tabletop",
+        acted,
+        ActConfig(episodes=GOALS, workers=core_count(), world_settings=settings),
+    )
+    told = diagnose_model(run, data, run / "diagnosis")
+    moved, model = told["moved"], found.rows["model"]
+    return {
+        "success": model.success,
+        "n": model.n,
+        "wilson95": list(model.wilson95),
+        "floors": {other: found.rows[other].success for other in ("random", "noop", "oracle")},
+        "read_out": {
+            name.removesuffix("_xy"): {"r2": one["r2"], "interval": one["intervals"]["r2"]}
+            for name, one in told["read_out"].items()
+        },
+        "moved_skill": moved["skill"],
+        "moved_skill_intervals": {
+            k: one["model"] for k, one in moved["intervals"].items() if isinstance(one, dict)
+        },
+        "moved_skill_ridge": moved["ridge"],
+        "moved_skill_bound": moved["bound"],
+        "moved_n": moved["n"],
+        "false_motion_cm": 100 * moved["false_motion"],
+        "spearman_steps_to_go": told["progress"]["spearman"],
+        "action_top1": told["action_rank"]["top1"],
+        "prediction": told["prediction"],
+        "train_seconds": read_json(run / "seconds.json")["seconds"],
+        "seed": seed,
+        "settings": settings,
+        **provenance(command, core_count()),
+    }
+
+
+def main() -> None:
+    """Make the rows that are asked for and missing, and write them down one by one."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("out", type=Path)
+    parser.add_argument("names", nargs="*", default=list(SETTINGS))
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--result", type=Path, default=RESULT)
+    given = parser.parse_args()
+    command = f"python scripts/one_recipe.py {given.out} {' '.join(given.names)}"
+    sha = json_sha256(asdict(world()))
+    result = read_json(given.result) if given.result.is_file() else {}
+    if result.get("recipe_sha256") != sha:
+        result = {"recipe_sha256": sha, "worlds": {}}
+    for name in given.names:
+        began = time.perf_counter()
+        result["worlds"][name] = row(name, given.out, given.seed, command)
+        result |= provenance(command, core_count())
+        write_json(given.result, result)
+        one = result["worlds"][name]
+        sys.stderr.write(
+            f"{name}: {time.perf_counter() - began:.0f} s, reached {one['success']:.0%}, "
+            f"{ {k: round(v['r2'], 3) for k, v in one['read_out'].items()} }, skill "
+            f"{one['moved_skill']}, false motion {one['false_motion_cm']:.2f} cm\n"
+        )
+
+
+if __name__ == "__main__":
+    main()
