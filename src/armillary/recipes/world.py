@@ -69,7 +69,7 @@ def world() -> Recipe:
         ),
         augment=AugmentConfig(shift_px=4),
         settling=SettlingConfig(
-            steps=800, batch_size=32, rollout_steps=4, slow_latent=True, lively=0.5
+            steps=800, batch_size=32, rollout_steps=4, slow_latent=True, plain=0.1, lively=0.5
         ),
     )
 

@@ -31,7 +31,7 @@ from armillary.training.devices import on_device
 from armillary.training.foresight import came_after_each, foreseen_from_each
 from armillary.training.schedule import learning_rate
 from armillary.training.sensor_dropout import draw_kept
-from armillary.training.slow_latent import to_slow_latent
+from armillary.training.slow_latent import Coordinates, change_predictor
 
 _ENCODED = 64  # clips at once
 _JUDGED = 256  # held-out clips
@@ -67,9 +67,11 @@ def settle(
     windows = settled_on(windows, config)
     drawn = np.sort(generator("settling.clips", seed).permutation(len(windows))[: config.clips])
     seen = _encoded(model, windows, drawn, _Sight(seed, varied, sensor_dropout))
-    if config.slow_latent:
-        latents = to_slow_latent(model, seen.tokens.flatten(2), config.plain)
+    slow = Coordinates.slow(seen.tokens.flatten(2), config.plain) if config.slow_latent else None
+    if slow is not None:
+        latents = slow.of(seen.tokens.flatten(2))
         seen = Latent(latents.unflatten(2, seen.tokens.shape[2:]), seen.actions)
+        change_predictor(model.predictor, slow)
     lively = _lively(seen, config) if config.lively else None
     rates = OptimizerConfig(lr=config.lr, final_lr=0.0)
     predictor = model.predictor.requires_grad_(True)
@@ -94,6 +96,8 @@ def settle(
             )
         optimizer.step()
         watch(step + 1, float(error.detach()))
+    if slow is not None:
+        change_predictor(model.predictor, slow.back())
 
 
 def settled_on(windows: Windows, config: SettlingConfig) -> Windows:
