@@ -7,6 +7,7 @@ follows from them by rules:
                 known, else as a channel of the picture; clouds; laser ranges
     model step  0.1 s where actions are recorded, 0.5 s for plain video
     action law  inverse dynamics, where actions are recorded
+    clips       of 8 model steps; the predictor is fine-tuned on whole episodes, up to 16 steps
 
 The objective has four parts. Prediction: rollouts of four steps in latent space. Spread: variance
 and covariance over the batch and within clips, so that what moves gets in. Action law: the action
@@ -20,6 +21,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import numpy as np
+
 from armillary.data import Dataset
 from armillary.models import EncoderConfig, JEPAConfig, PredictorConfig
 from armillary.models.config import STREAMS_OF, Sensor
@@ -28,6 +31,7 @@ from armillary.training import AugmentConfig, ObjectiveConfig, OptimizerConfig, 
 
 _STEP_S = 0.1  # seconds of a model step where actions are recorded
 _VIDEO_STEP_S = 0.5  # and where none are
+_LONGEST = 16  # model steps of a clip that the predictor is fine-tuned on
 # Of what a recording has, the first of each row is seen.
 _PREFERRED: tuple[tuple[Sensor, ...], ...] = (
     ("rgb",),
@@ -41,7 +45,7 @@ _RECORDED = {"depth_m": "depth"}
 def world() -> Recipe:
     """Return the recipe; what it leaves to the data is chosen by ``adapted``."""
     return Recipe(
-        steps=1650,
+        steps=1400,
         batch_size=64,
         clip_length=8,
         ema_decay=0.998,
@@ -69,7 +73,13 @@ def world() -> Recipe:
         ),
         augment=AugmentConfig(shift_px=4),
         settling=SettlingConfig(
-            steps=800, batch_size=32, rollout_steps=4, slow_latent=True, plain=0.1, lively=0.5
+            steps=1000,
+            batch_size=64,
+            clips=16_384,
+            rollout_steps=4,
+            slow_latent=True,
+            plain=0.1,
+            lively=0.5,
         ),
     )
 
@@ -82,7 +92,7 @@ def adapted(recipe: Recipe, dataset: Dataset) -> Recipe:
         dataset: that it is trained on.
     """
     acts = dataset.has_actions
-    model, objective = recipe.model, recipe.objective
+    model, objective, settling = recipe.model, recipe.objective, recipe.settling
     if not model.frame_skip:
         step_s = _STEP_S if acts else _VIDEO_STEP_S
         model = replace(model, frame_skip=max(1, round(step_s * dataset.fps)))
@@ -92,7 +102,11 @@ def adapted(recipe: Recipe, dataset: Dataset) -> Recipe:
             objective = replace(objective, inverse_dynamics=0.0)
         if {*model.sensors} <= {"scan"}:
             objective = replace(objective, visual_words=0.0)
-    return replace(recipe, model=model, objective=objective)
+        if not settling.clip_length:
+            most = (int(np.median(dataset.lengths)) - 1) // model.frame_skip + 1
+            length = max(recipe.clip_length, min(most, _LONGEST))
+            settling = replace(settling, clip_length=length)
+    return replace(recipe, model=model, objective=objective, settling=settling)
 
 
 def sensors_of(streams: set[str]) -> tuple[Sensor, ...]:
