@@ -149,7 +149,7 @@ def fitted(recipe: Recipe, cache: Cache) -> Recipe:
     if not action_width and needing:
         raise ConfigError(
             f"The dataset has no actions, and objective.{needing[0]} needs them. Use the recipe "
-            f"'video', or pass {_without(needing[0])}."
+            f"'world', or pass {_without(needing[0])}."
         )
     if action_width and recipe.augment.mirror:
         # before anything is written: does the mirror know these actions?
