@@ -30,7 +30,7 @@ RECIPES = {
     "two_rooms": "an agent in two rooms with a door, from pictures",
     "two_rooms_eb": "two rooms with random walls, as EB-JEPA has them",
     "video": "your own videos, without actions",
-    "world": "any recording: sensors, model step and losses follow from it; the demo's recipe",
+    "world": "any recording; sensors, steps and losses follow from it",
 }
 _EXAMPLE = "e.g. armillary train world --data out/tabletop --out out/run --optimizer.lr 3e-4"
 # What the tabletop records by default, which the benches measure with; a test compares them.

@@ -49,7 +49,8 @@ class Vocabulary(nn.Module):
         self.register_buffer("centre", torch.zeros(channels))
         self.register_buffer("whitening", torch.eye(channels))
         self.register_buffer("words", torch.zeros(count, channels))
-        self.register_buffer("fitted", torch.zeros((), dtype=torch.bool))
+        # 1 once the words are learned; a number, because checkpoints hold real numbers only
+        self.register_buffer("fitted", torch.zeros(()))
 
     @torch.no_grad()
     def fit(self, features: Float[Tensor, "F P C"], weights: Float[Tensor, "F P"]) -> None:
@@ -75,7 +76,7 @@ class Vocabulary(nn.Module):
         self.centre.copy_(points.mean(0))
         self.whitening.copy_(whitening)
         self.words.copy_(_k_means(white, len(self.words), rng))
-        self.fitted.fill_(True)
+        self.fitted.fill_(1.0)
 
     def forward(self, features: Float[Tensor, "F P C"]) -> Float[Tensor, "F P K"]:
         """Return what share of each point belongs to each word; they sum to 1."""
