@@ -23,7 +23,7 @@ from dataclasses import replace
 from pathlib import Path
 
 EPISODES, EPISODE_STEPS = 6, 40
-CHECKPOINT_EVERY, BATCH = 4, 16
+CHECKPOINT_EVERY, BATCH, FINETUNING = 4, 16, 10
 TENSORS = ("model.safetensors", "normalizer.safetensors")
 
 
@@ -73,10 +73,12 @@ def parsed() -> argparse.Namespace:
 
 def attempt(out: Path, name: str, steps: int) -> None:
     """Train, as the process that is killed: resume where there is something to resume."""
-    from armillary.recipes import tabletop, train_recipe
+    from armillary.recipes import train_recipe, world
 
+    usual = world()
     recipe = replace(
-        tabletop(),
+        usual,
+        settling=replace(usual.settling, steps=FINETUNING),
         steps=steps,
         batch_size=BATCH,
         log_every=1,

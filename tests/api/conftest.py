@@ -11,7 +11,7 @@ import armillary as arm
 from armillary.api.results import Run
 from armillary.data import Dataset
 
-TINY = {"steps": 3, "batch_size": 4, "checkpoint_every": 2, "threads": 1}
+TINY = {"steps": 3, "batch_size": 4, "checkpoint_every": 2, "threads": 1, "settling": {"steps": 2}}
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -35,4 +35,4 @@ def data(base: Path) -> Dataset:
 def run(base: Path, data: Dataset) -> Run:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # three steps make no model, and it says so
-        return arm.train("tabletop", data, base / "run", **TINY)
+        return arm.train("world", data, base / "run", **TINY)

@@ -64,13 +64,13 @@ def test_wrong_changes_are_refused_before_anything_is_written(
     data: Dataset, tmp_path: Path, changes: dict, sentence: str
 ) -> None:
     with pytest.raises(ConfigError, match=sentence):
-        arm.train("tabletop", data, tmp_path / "run", **changes)
+        arm.train("world", data, tmp_path / "run", **changes)
     assert not (tmp_path / "run").exists()
 
 
 def test_an_unknown_recipe_is_named(data: Dataset, tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match=r"no recipe called 'tabeltop'\. Did you mean 'tabletop'"):
-        arm.train("tabeltop", data, tmp_path / "run")
+    with pytest.raises(ConfigError, match=r"no recipe called 'wolrd'\. Did you mean 'world'"):
+        arm.train("wolrd", data, tmp_path / "run")
 
 
 def test_changes_reach_the_run(run: Run) -> None:

@@ -22,7 +22,14 @@ def demo(tmp_path_factory: pytest.TempPathFactory) -> Path:
     small = replace(
         config,
         episodes=20,
-        recipe=replace(config.recipe, steps=3, checkpoint_every=3, eval_every=3, batch_size=8),
+        recipe=replace(
+            config.recipe,
+            steps=3,
+            checkpoint_every=3,
+            eval_every=3,
+            batch_size=8,
+            settling=replace(config.recipe.settling, steps=2),
+        ),
         act=replace(config.act, episodes=1, planner_settings={"samples": 16, "iterations": 1}),
         push_episodes=1,
         teleports=4,

@@ -204,7 +204,7 @@ def test_nan_actions(refused, broken: Path, model: Path, tmp_path: Path) -> None
 
 
 def test_training_on_what_is_not_there(refused, dataset: Path, tmp_path: Path) -> None:
-    words = ["train", "tabletop", "--out", tmp_path / "out", "--data"]
+    words = ["train", "world", "--out", tmp_path / "out", "--data"]
     assert "no such folder" in refused(*words, tmp_path / "none")
     said = refused(*words, dataset, "--model.sensors", "rgb", "proprio")
     assert "the dataset lacks proprio" in said

@@ -13,6 +13,7 @@ import pytest
 from armillary.cli.main import main
 
 SMALL = ["--steps", "3", "--batch-size", "4", "--checkpoint-every", "2", "--threads", "1"]
+SHORT = [*SMALL, "--settling.steps", "2"]
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -42,8 +43,8 @@ def recorded(base: Path) -> Path:
 
 @pytest.fixture(scope="module")
 def trained(base: Path, recorded: Path) -> Path:
-    words = ["train", "tabletop", "--data", str(recorded), "--out", str(base / "run")]
-    assert main([*words, *SMALL]) == 0
+    words = ["train", "world", "--data", str(recorded), "--out", str(base / "run")]
+    assert main([*words, *SHORT]) == 0
     return base / "run"
 
 
@@ -55,7 +56,7 @@ def test_data(capsys, recorded: Path) -> None:
 
 def test_train_leaves_a_model_and_goes_on(capsys, trained: Path, recorded: Path) -> None:
     assert (trained / "model" / "model.safetensors").is_file()
-    words = ["train", "tabletop", "--data", recorded, "--out", trained, *SMALL]
+    words = ["train", "world", "--data", recorded, "--out", trained, *SHORT]
     assert run(capsys, *words, "--resume")["steps"] == 3
 
 

@@ -57,7 +57,7 @@ def test_the_table_of_contents_names_every_command(capsys) -> None:
 
 
 def test_the_fields_of_a_recipe_are_flags(capsys) -> None:
-    assert main(["train", "tabletop", "--help"]) == 0
+    assert main(["train", "world", "--help"]) == 0
     said = capsys.readouterr().out
     assert "--optimizer.lr FLOAT" in said
     assert "--model.encoder.width INT" in said
@@ -102,16 +102,16 @@ def test_version(capsys) -> None:
         ),
         (["bench", "latency", "m", "w", "--samples", "a"], "--samples cannot read ['a']."),
         (["data", "shwo", "x"], "There is no data command called 'shwo'. Did you mean 'show'?"),
-        (["train", "tablteop"], "There is no recipe called 'tablteop'. Did you mean 'tabletop'?"),
+        (["train", "wolrd"], "There is no recipe called 'wolrd'. Did you mean 'world'?"),
         (
-            ["train", "tabletop", "--data", "x", "--out", "y", "--optimizer.lrr", "1"],
+            ["train", "world", "--data", "x", "--out", "y", "--optimizer.lrr", "1"],
             "There is no option --optimizer.lrr. Did you mean --optimizer.lr?",
         ),
         (
-            ["train", "tabletop", "--data", "x", "--out", "y", "--optimizer.lr", "-1"],
+            ["train", "world", "--data", "x", "--out", "y", "--optimizer.lr", "-1"],
             "optimizer.lr and clip_norm must be above 0",
         ),
-        (["train", "tabletop", "--data", "x"], "armillary train tabletop needs --out."),
+        (["train", "world", "--data", "x"], "armillary train world needs --out."),
         (["bench"], "A command is missing; there are loader, train,"),
         (
             ["bench", "verfy", "x"],

@@ -13,7 +13,7 @@ from armillary.core.errors import CheckFailedError, ConfigError, ShapeError
 from armillary.core.rng import torch_generator
 from armillary.core.values import Batch
 from armillary.models import EncoderConfig, JEPAConfig, PredictorConfig, untrained
-from armillary.models.config import STREAMS_OF
+from armillary.models.config import STREAMS_OF, Sensor
 from armillary.training import (
     TERMS,
     EncodedClips,
@@ -67,8 +67,8 @@ def batch() -> Batch:
     return Batch(streams, actions, torch.ones(CLIPS, STEPS, dtype=torch.bool))
 
 
-def encoded(step: int = 5) -> EncodedClips:
-    model, clips = untrained(MODEL, 0), batch()
+def encoded(step: int = 5, model: JEPAConfig = MODEL) -> EncodedClips:
+    model, clips = untrained(model, 0), batch()
     latents = model.encode(clips).tokens.flatten(2)
     assert clips.actions is not None
     alone = Processes(0, 1, torch.device("cpu"))
@@ -78,6 +78,14 @@ def encoded(step: int = 5) -> EncodedClips:
 @pytest.mark.parametrize("name", TERMS)
 def test_every_term_keeps_the_contract(name: str) -> None:
     check_term(lambda: (TERMS[name](MODEL, OBJECTIVE), encoded()))
+
+
+@pytest.mark.parametrize(
+    "sensors", [("rgb",), ("rgb", "points"), ("points",), ("rgb", "depth"), ("points_camera",)]
+)
+def test_visual_words_keep_it_whatever_is_seen(sensors: tuple[Sensor, ...]) -> None:
+    model = replace(MODEL, sensors=sensors, optional_sensors=())
+    check_term(lambda: (TERMS["visual_words"](model, OBJECTIVE), encoded(model=model)))
 
 
 @pytest.mark.parametrize("name", TERMS)

@@ -26,6 +26,7 @@ from armillary.objectives import (
     variance_covariance,
 )
 from armillary.objectives.moments import some_rows
+from armillary.objectives.visual_words import Vocabulary, standing_out, word_map, word_map_loss
 
 CLIPS, STEPS, WIDTH = 6, 4, 3
 CELLS, PIXELS, SIDE = 3, 3, 16
@@ -38,6 +39,7 @@ TERMS = (
     "picture_view",
     "glimpse",
     "glimpse_of_nothing",
+    "visual_words",
 )
 
 
@@ -52,10 +54,18 @@ def pictures() -> torch.Tensor:
     return torch.tensor(rgb, dtype=torch.float32)
 
 
+def words_of(frames: torch.Tensor) -> torch.Tensor:
+    """Maps of visual words [F C], of a vocabulary that is learned from the pictures."""
+    places, features, weights = standing_out(frames)
+    vocabulary = Vocabulary(features.shape[-1], 4)
+    vocabulary.fit(features, weights)
+    return word_map(places, vocabulary(features) * weights[..., None], CELLS)
+
+
 def terms(latents: torch.Tensor, rgb: torch.Tensor) -> dict[str, torch.Tensor]:
     flat, frames = latents.flatten(0, 1), rgb.flatten(0, 1)
     views = picture_view(frames, CELLS), glimpses(frames, PIXELS)
-    views = *views, torch.zeros_like(views[1])
+    views = *views, torch.zeros_like(views[1]), words_of(frames)
     guesses = [
         flat @ torch.tensor(normal(WIDTH, view.shape[1], seed=2), dtype=torch.float32)
         for view in views
@@ -67,6 +77,7 @@ def terms(latents: torch.Tensor, rgb: torch.Tensor) -> dict[str, torch.Tensor]:
         bird_view_loss(guesses[0], views[0], CELLS),
         glimpse_loss(guesses[1], views[1]),
         glimpse_loss(guesses[2], views[2]),
+        word_map_loss(guesses[3], views[3], CELLS),
     ]
     return dict(zip(TERMS, values, strict=True))
 

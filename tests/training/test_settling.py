@@ -16,7 +16,7 @@ from armillary.models import load_model
 from armillary.training import SettlingConfig, read_log
 from armillary.training.colour_changes import ColourChanges
 from armillary.training.foresight import came_after_each, foreseen_from_each
-from armillary.training.settling import settle, settled_on, step_ahead_error
+from armillary.training.settling import _lively, settle, settled_on, step_ahead_error
 
 
 @pytest.fixture(scope="module")
@@ -132,7 +132,44 @@ def test_sensors_may_be_left_out_more_often_than_the_encoder_learned_with(tmp_pa
         run(tmp_path / "none", settling=more)
 
 
-@pytest.mark.parametrize("changes", [{}, VARIED], ids=["plain", "varied"])
+SLOW = {
+    "settling": replace(CONFIG.settling, rollout_steps=2, slow_latent=True, plain=0.5, lively=0.5)
+}
+
+
+def test_in_a_slow_latent_the_predictor_errs_less_on_clips_it_never_saw(learned):
+    config = SettlingConfig(60, batch_size=8, lr=1e-3, rollout_steps=2, slow_latent=True)
+    held_out, found, encoders = tiny_windows([7]), {}, []
+    for name, steps, lively in (("changed", 0, 0.0), ("tuned", 60, 0.0), ("lively", 60, 0.5)):
+        model = copy.deepcopy(learned)
+        settle(model, tiny_windows(), replace(config, steps=steps, lively=lively), 0)
+        found[name] = step_ahead_error(model, held_out, 0)
+        encoders.append(model.encoder.state_dict())
+    assert found["tuned"] < 0.8 * found["changed"]
+    assert found["lively"] < 0.8 * found["changed"]
+    assert found["lively"] != found["tuned"]
+    for other in encoders[1:]:  # the predictor alone learns, in the same coordinates
+        assert all(torch.equal(value, other[name]) for name, value in encoders[0].items())
+    last = max(key for key in encoders[0] if key.endswith("weight") and "mixing_network" in key)
+    assert not torch.equal(encoders[0][last], learned.encoder.state_dict()[last])
+
+
+def test_lively_clips_are_the_quarter_that_changes_most(learned):
+    tokens = torch.zeros(12, 5, 2, 4)
+    tokens[[3, 7, 8], 4] = torch.tensor([1.0, 3.0, 2.0])[:, None, None]
+    chosen = _lively(Latent(tokens, None), SettlingConfig(rollout_steps=2))
+    assert chosen.tolist() == [7, 8, 3]
+
+
+def test_shares_of_lively_clips_and_of_the_plain_metric_are_checked():
+    for wrong in ({"lively": 1.5}, {"plain": 0.0}):
+        with pytest.raises(
+            ConfigError, match=r"lively must be in \[0, 1\] and settling\.plain abo"
+        ):
+            SettlingConfig(**wrong)
+
+
+@pytest.mark.parametrize("changes", [{}, VARIED, SLOW], ids=["plain", "varied", "slow"])
 def test_a_run_killed_in_it_goes_on_with_another_rate_and_tells_what_was_told(tmp_path, changes):
     first = run(tmp_path / "whole", **changes)
     interrupted(tmp_path / "run", CONFIG.steps + 1, **changes)

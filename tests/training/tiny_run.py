@@ -50,6 +50,7 @@ TERMS = (
     "motion_covariance",
     "inverse_dynamics",
     "smoothness",
+    "visual_words",
     "bird_view",
     "picture_view",
     "glimpse",

@@ -30,10 +30,10 @@ def train(
 ) -> Run:
     """Train a model on a dataset.
 
-        run = arm.train("tabletop", data, "out/run", steps=150, optimizer={"lr": 3e-4})
+        run = arm.train("world", data, "out/run", steps=150, optimizer={"lr": 3e-4})
 
     Args:
-        recipe: its name (tabletop, two_rooms, video, ...), or a ``Recipe``.
+        recipe: its name (world, two_rooms, intuition, ...), or a ``Recipe``.
         data: a dataset or its folder.
         out: run folder to write: model, checkpoints, log.
         resume: go on where an interrupted run stopped; the weights end up the same to the bit.

@@ -66,15 +66,15 @@ class Training(Command):
     """Dataset to measure with. Default: a new tabletop recording."""
     alone: bool = False
     """Leave out the baselines. Otherwise they are installed into their own environment."""
-    recipe: str = "tabletop"
+    recipe: str = "world"
     """Recipe to measure."""
 
     def run(self) -> Outcome:
         """Measure training."""
         from armillary.benchmark import bench_train
-        from armillary.cli.train import find_recipe
+        from armillary.cli.train import adapted_recipe
 
-        recipe = find_recipe(self.recipe)
+        recipe = adapted_recipe(self.recipe, self.data)
         with bar("measuring") as progress:
             value = bench_train(
                 self.out,
@@ -101,20 +101,20 @@ class Planning(Command):
     """Leave out LeWM. Otherwise it is installed into its own environment."""
     threads: int = 0
     """Threads for each side. 0 for all cores."""
-    recipe: str = "tabletop"
+    recipe: str = "world"
     """Recipe whose model plans."""
 
     def run(self) -> Outcome:
         """Measure planning."""
         from armillary.benchmark import PlanBench, bench_plan
-        from armillary.cli.train import find_recipe
+        from armillary.cli.train import adapted_recipe
         from armillary.planning import make_planner
         from armillary.recipes.acting import ActConfig
 
         usual = ActConfig()
         with bar("measuring") as progress:
             value = bench_plan(
-                find_recipe(self.recipe).model,
+                adapted_recipe(self.recipe, None).model,
                 make_planner(usual.planner, **usual.planner_settings),
                 usual.replan,
                 PlanBench(threads=self.threads),

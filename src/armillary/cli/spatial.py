@@ -86,15 +86,15 @@ class Sensors(Command):
 
     out: Path = Path("out/bench")
     """Folder of the measurement. A recording in it is used again."""
-    recipe: str = "tabletop"
+    recipe: str = "world"
     """Recipe to measure, with and without points."""
 
     def run(self) -> Outcome:
         """Measure."""
         from armillary.benchmark import bench_sensors
-        from armillary.cli.train import find_recipe
+        from armillary.cli.train import adapted_recipe
 
-        recipe = find_recipe(self.recipe)
+        recipe = adapted_recipe(self.recipe, None)
         with bar("measuring") as progress:
             value = bench_sensors(
                 self.out,

@@ -27,13 +27,15 @@ RECIPES = {
     "push_t": "a disc that pushes a T, from pictures",
     "pushing": "the tabletop, trained longer, to push objects",
     "reacher": "an arm of two links, from pictures",
-    "tabletop": "a pusher on a table, from colour and depth; the demo's recipe",
     "two_rooms": "an agent in two rooms with a door, from pictures",
     "two_rooms_eb": "two rooms with random walls, as EB-JEPA has them",
     "video": "your own videos, without actions",
-    "world": "any recording; what the model sees and how it steps follows from the data",
+    "world": "any recording; sensors, steps and losses follow from it",
 }
-_EXAMPLE = "e.g. armillary train tabletop --data out/tabletop --out out/run --optimizer.lr 3e-4"
+_EXAMPLE = "e.g. armillary train world --data out/tabletop --out out/run --optimizer.lr 3e-4"
+# What the tabletop records by default, which the benches measure with; a test compares them.
+_TABLETOP_STREAMS = ("rgb", "depth", "world_from_camera", "intrinsics")
+_TABLETOP_FPS = 10.0
 _LISTED = "\n".join(f"  {name:<13} {summary}" for name, summary in RECIPES.items())
 _DESCRIPTION = f"""Train a model on a dataset.
 
@@ -93,6 +95,26 @@ def find_recipe(name: str) -> Any:
     from armillary.recipes import RECIPES as MADE
 
     return MADE[name]()
+
+
+def adapted_recipe(name: str, data: Path | None) -> Any:
+    """Return the recipe with this name, adapted to a dataset.
+
+    Args:
+        name: of the recipe.
+        data: a dataset; None for a recording of the tabletop with its usual sensors.
+
+    Raises:
+        ConfigError: there is no such recipe.
+        DatasetError: the dataset cannot be read, or has nothing that a model can see.
+    """
+    recipe = find_recipe(name)
+    from armillary.data import open_dataset
+    from armillary.recipes.world import adapted, adapted_to
+
+    if data is not None:
+        return adapted(recipe, open_dataset(data))
+    return adapted_to(recipe, set(_TABLETOP_STREAMS), _TABLETOP_FPS, acts=True)
 
 
 def train_command(words: Sequence[str]) -> Train:

@@ -49,7 +49,8 @@ class Vocabulary(nn.Module):
         self.register_buffer("centre", torch.zeros(channels))
         self.register_buffer("whitening", torch.eye(channels))
         self.register_buffer("words", torch.zeros(count, channels))
-        self.register_buffer("fitted", torch.zeros(()))  # 1 once it is
+        # 1 once the words are learned; a number, because checkpoints hold real numbers only
+        self.register_buffer("fitted", torch.zeros(()))
 
     @torch.no_grad()
     def fit(self, features: Float[Tensor, "F P C"], weights: Float[Tensor, "F P"]) -> None:

@@ -6,7 +6,6 @@ from armillary.recipes.intuition import intuition
 from armillary.recipes.peer_grounds import cube, push_t, reacher
 from armillary.recipes.pushing import pushing
 from armillary.recipes.recipe import Recipe, train_recipe
-from armillary.recipes.tabletop import tabletop
 from armillary.recipes.two_rooms import two_rooms
 from armillary.recipes.two_rooms_eb import two_rooms_eb
 from armillary.recipes.video import video
@@ -18,7 +17,6 @@ RECIPES: dict[str, Callable[[], Recipe]] = {
     "push_t": push_t,
     "pushing": pushing,
     "reacher": reacher,
-    "tabletop": tabletop,
     "two_rooms": two_rooms,
     "two_rooms_eb": two_rooms_eb,
     "video": video,
@@ -33,7 +31,6 @@ __all__ = [
     "push_t",
     "pushing",
     "reacher",
-    "tabletop",
     "train_recipe",
     "two_rooms",
     "two_rooms_eb",

@@ -31,6 +31,7 @@ from armillary.recipes.acting import act
 from armillary.recipes.demo_config import DemoConfig
 from armillary.recipes.demo_page import write_page
 from armillary.recipes.recipe import fitted, train_on
+from armillary.recipes.world import adapted
 from armillary.report import ResultGroup
 from armillary.training import TrainSummary
 from armillary.worlds import record
@@ -77,7 +78,7 @@ def run_demo(
         data = _record(out, config, progress)
     with clock.stage("train", "training") as progress:
         cache, (training, held_out) = _prepare(out, data, config)
-        recipe = fitted(config.recipe, cache)
+        recipe = fitted(adapted(config.recipe, open_dataset(data)), cache)
         summary = train_on(cache, training, held_out, recipe, out / "run", progress=progress)
     model = load_model(out / "run" / "model")
     with clock.stage("probe", "probing"):

@@ -20,7 +20,7 @@ PUSHER_HEIGHT_M = 0.035
 _TERMS = {
     "train/rollout": "rollout",
     "train/inverse_dynamics": "inverse dynamics",
-    "train/bird_view": "top view",
+    "train/visual_words": "visual words",
     "train/variance": "variance",
 }
 

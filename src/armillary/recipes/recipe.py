@@ -148,8 +148,8 @@ def fitted(recipe: Recipe, cache: Cache) -> Recipe:
     needing = [name for name in recipe.objective.weights if TERMS[name].needs_actions]
     if not action_width and needing:
         raise ConfigError(
-            f"The dataset has no actions, and objective.{needing[0]} needs them. Use the recipe "
-            f"'video', or pass {_without(needing[0])}."
+            f"The dataset has no actions, and objective.{needing[0]} needs them. "
+            f"Record them, or pass {_without(needing[0])}."
         )
     if action_width and recipe.augment.mirror:
         # before anything is written: does the mirror know these actions?

@@ -1,4 +1,7 @@
-"""Recipe ``tabletop``: colour and depth of a table, the pusher's velocity as action.
+"""The earlier recipe of the demo, which ``armillary train`` no longer offers: use ``world``.
+
+``pushing.py`` and ``spatial_arms.py`` still build on it, until their numbers are made again. It
+sees colour and depth of a table, and the pusher's velocity is the action.
 
 Found by short runs: with SIGReg alone, and with variance over the batch alone, the encoder first
 filled itself with what never changes in an episode (linear R2 of the pusher 0.0 and 0.3 after
@@ -21,7 +24,7 @@ from armillary.training import AugmentConfig, ObjectiveConfig, OptimizerConfig
 
 
 def tabletop() -> Recipe:
-    """Return the recipe that the demo trains."""
+    """Return the recipe that the demo trained until ``world`` replaced it."""
     return Recipe(
         steps=1650,
         batch_size=64,

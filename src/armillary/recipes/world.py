@@ -7,6 +7,7 @@ follows from them by rules:
                 known, else as a channel of the picture; clouds; laser ranges
     model step  0.1 s where actions are recorded, 0.5 s for plain video
     action law  inverse dynamics, where actions are recorded
+    words       visual words, except where a laser is all that is seen
     clips       of 8 model steps; the predictor is fine-tuned on whole episodes, up to 16 steps
 
 The objective has four parts. Prediction: rollouts of four steps in latent space. Spread: variance
@@ -23,6 +24,7 @@ from dataclasses import replace
 
 import numpy as np
 
+from armillary.core.errors import DatasetError
 from armillary.data import Dataset
 from armillary.models import EncoderConfig, JEPAConfig, PredictorConfig
 from armillary.models.config import STREAMS_OF, Sensor
@@ -40,6 +42,8 @@ _PREFERRED: tuple[tuple[Sensor, ...], ...] = (
     ("scan",),
 )
 _RECORDED = {"depth_m": "depth"}
+# Visual words ask where things are in a picture or a cloud; these show neither.
+_WITHOUT_PLACES: set[Sensor] = {"scan", "proprio", "pose"}
 
 
 def world() -> Recipe:
@@ -85,28 +89,62 @@ def world() -> Recipe:
 
 
 def adapted(recipe: Recipe, dataset: Dataset) -> Recipe:
-    """Return the recipe with what it leaves to the data: frame skip 0, and no sensors.
+    """Return the recipe with what it leaves to the data filled in.
 
     Args:
         recipe: any; what it sets itself is kept.
         dataset: that it is trained on.
+
+    Raises:
+        DatasetError: the dataset has no stream that a model can see.
     """
-    acts = dataset.has_actions
-    model, objective, settling = recipe.model, recipe.objective, recipe.settling
+    open_to_data = not (recipe.model.frame_skip and recipe.model.sensors)
+    recipe = adapted_to(recipe, _streams(dataset), dataset.fps, dataset.has_actions)
+    settling = recipe.settling
+    if not open_to_data or not settling.steps or settling.clip_length:
+        return recipe
+    usual = (int(np.median(dataset.lengths)) - 1) // recipe.model.frame_skip + 1
+    length = min(usual, _LONGEST)
+    if length <= recipe.clip_length:
+        return recipe
+    return replace(recipe, settling=replace(settling, clip_length=length))
+
+
+def adapted_to(recipe: Recipe, streams: set[str], fps: float, acts: bool) -> Recipe:
+    """Return the recipe with what it leaves to the data filled in, for data of a description.
+
+    A recipe leaves the model step to the data by ``frame_skip`` 0, and what is seen by naming no
+    sensors. If it leaves either, losses that the data cannot give are left out.
+
+    Args:
+        recipe: any; what it sets itself is kept.
+        streams: names of what is recorded; ``intrinsics`` where the lens is known.
+        fps: recorded steps per second.
+        acts: whether actions are recorded.
+
+    Raises:
+        DatasetError: there is no stream that a model can see.
+    """
+    model, objective = recipe.model, recipe.objective
+    if model.frame_skip and model.sensors:
+        return recipe
     if not model.frame_skip:
         step_s = _STEP_S if acts else _VIDEO_STEP_S
-        model = replace(model, frame_skip=max(1, round(step_s * dataset.fps)))
+        model = replace(model, frame_skip=max(1, round(step_s * fps)))
     if not model.sensors:
-        model = replace(model, sensors=sensors_of(_streams(dataset)))
-        if not acts:
-            objective = replace(objective, inverse_dynamics=0.0)
-        if {*model.sensors} <= {"scan"}:
-            objective = replace(objective, visual_words=0.0)
-        if not settling.clip_length:
-            most = (int(np.median(dataset.lengths)) - 1) // model.frame_skip + 1
-            length = max(recipe.clip_length, min(most, _LONGEST))
-            settling = replace(settling, clip_length=length)
-    return replace(recipe, model=model, objective=objective, settling=settling)
+        sensors = sensors_of(streams)
+        if not sensors:
+            raise DatasetError(
+                "The recipe needs rgb, depth, points or lidar, and the dataset has "
+                f"{', '.join(sorted(streams)) or 'no stream'}. Record one of these, or name what "
+                "the model sees with --model.sensors."
+            )
+        model = replace(model, sensors=sensors)
+    if not acts:
+        objective = replace(objective, inverse_dynamics=0.0)
+    if {*model.sensors} <= _WITHOUT_PLACES:
+        objective = replace(objective, visual_words=0.0)
+    return replace(recipe, model=model, objective=objective)
 
 
 def sensors_of(streams: set[str]) -> tuple[Sensor, ...]:

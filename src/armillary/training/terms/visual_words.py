@@ -81,8 +81,17 @@ class VisualWords(Term):
 
     @classmethod
     def streams(cls, model: JEPAConfig) -> tuple[str, ...]:
-        """Return the streams of the sensors whose views are compared."""
-        return model.required_streams
+        """Return the streams that the views are made of."""
+        sensors, names = {*model.sensors}, []
+        if sensors & _COLOURED:
+            names.append("rgb")
+        if "cloud" in sensors:
+            names.append("points")
+        elif sensors & _IN_WORLD:
+            names += ["depth_m", "world_from_camera", "intrinsics"]
+        if sensors & _DEPTH:
+            names.append("depth_m")
+        return tuple(dict.fromkeys(names))
 
     def forward(self, clips: EncodedClips) -> Float[Tensor, ""]:
         """Return the unexplained share, the mean over views."""
