@@ -39,6 +39,14 @@ DEMO = """\
 | object position, linear R2, held-out episodes | {demo probe.object_xy.r2 .3f} | untrained {demo probe.object_xy.r2_untrained .2f}, shuffled labels {demo probe.object_xy.r2_shuffled .2f} |
 """  # noqa: E501
 
+WORLD = """\
+| the tabletop | reaches the place (n = {world worlds.tabletop.n d}) | pusher R2 | object R2 | skill on moved objects, 4 steps; ridge; bound | false motion |
+| --- | --- | --- | --- | --- | --- |
+| as usual | {world worlds.tabletop.success %0} ({world worlds.tabletop.wilson95.0 p0} to {world worlds.tabletop.wilson95.1 p0} %) | {world worlds.tabletop.read_out.pusher.r2 .3f} | {world worlds.tabletop.read_out.object.r2 .3f} | {world worlds.tabletop.moved_skill.4 .2f} ({world worlds.tabletop.moved_skill_intervals.4.0 .2f} to {world worlds.tabletop.moved_skill_intervals.4.1 .2f}); {world worlds.tabletop.moved_skill_ridge.4 .2f}; {world worlds.tabletop.moved_skill_bound.4 .2f} | {world worlds.tabletop.false_motion_cm .1f} cm |
+| all things one grey, one object | {world worlds.tabletop_grey.success %0} ({world worlds.tabletop_grey.wilson95.0 p0} to {world worlds.tabletop_grey.wilson95.1 p0} %) | {world worlds.tabletop_grey.read_out.pusher.r2 .3f} | {world worlds.tabletop_grey.read_out.object.r2 .3f} | {world worlds.tabletop_grey.moved_skill.4 .2f} ({world worlds.tabletop_grey.moved_skill_intervals.4.0 .2f} to {world worlds.tabletop_grey.moved_skill_intervals.4.1 .2f}); {world worlds.tabletop_grey.moved_skill_ridge.4 .2f}; {world worlds.tabletop_grey.moved_skill_bound.4 .2f} | {world worlds.tabletop_grey.false_motion_cm .1f} cm |
+| a moving background of coloured noise | {world worlds.tabletop_moving.success %0} ({world worlds.tabletop_moving.wilson95.0 p0} to {world worlds.tabletop_moving.wilson95.1 p0} %) | {world worlds.tabletop_moving.read_out.pusher.r2 .3f} | {world worlds.tabletop_moving.read_out.object.r2 .3f} | {world worlds.tabletop_moving.moved_skill.4 .2f} ({world worlds.tabletop_moving.moved_skill_intervals.4.0 .2f} to {world worlds.tabletop_moving.moved_skill_intervals.4.1 .2f}); {world worlds.tabletop_moving.moved_skill_ridge.4 .2f}; {world worlds.tabletop_moving.moved_skill_bound.4 .2f} | {world worlds.tabletop_moving.false_motion_cm .1f} cm |
+"""  # noqa: E501
+
 PUSH = """\
 | pushes an object to its place (n = {push n d}) | at the end | at any step |
 | --- | --- | --- |
@@ -228,6 +236,7 @@ def tables() -> dict[tuple[str, str], str]:
     return {
         ("README.md", "results"): README,
         (results, "demo"): DEMO,
+        (results, "world"): WORLD,
         (results, "push"): PUSH,
         (results, "peers"): _peers(),
         (results, "rooms"): ROOMS,
