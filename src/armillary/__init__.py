@@ -3,7 +3,7 @@
     import armillary as arm
 
     data = arm.record("tabletop", "out/table", episodes=200, steps=12)
-    run = arm.train("world", data, "out/run", steps=200)
+    run = arm.train("world", data, "out/run", steps=150, settling={"steps": 150})
     print(arm.probe(run, data))
 
 Nothing is imported before it is asked for: ``import armillary`` brings no torch along.
