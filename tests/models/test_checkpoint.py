@@ -247,7 +247,6 @@ def test_an_unknown_field(folder, where):
         (("sensors",), ["lidar"]),
         (("sensors",), [["rgb"]]),
         (("sensors",), None),
-        (("sensors",), []),
         (("sensors",), {"rgb": 1}),
         (("action_width",), [2]),
         (("action_width",), -1),
@@ -263,6 +262,11 @@ def test_an_unknown_field(folder, where):
 def test_a_field_of_another_kind(folder, path, value):
     change_config(folder, "config", *path, value=value)
     refused(folder, "config.json: config")
+
+
+def test_a_model_that_sees_nothing(folder):
+    change_config(folder, "config", "sensors", value=[])
+    refused(folder, "no model has this configuration .A model needs at least one of rgb")
 
 
 def test_no_config_at_all(folder):
