@@ -17,13 +17,13 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from armillary.objectives.moments import mean_over_processes, some_rows, sum_over_processes
+from armillary.objectives.moments import some_rows
+from armillary.objectives.visual_words import word_map, word_map_loss
 
 BIRD_VIEW_KINDS = 4  # what stands and has no hue, and by share what is reddish, greenish and bluish
 _GROUND = 0.15  # lower than this share of the tallest is ground and noise
 _COLOURED = 0.1  # colour that differs less than this from grey has no hue
 _USUAL = 32  # pictures that a median is taken of, about: more cost time and change little
-_LEAST_POINTS = 1.0  # a kind with less than this many points is not there
 
 
 def bird_view(
@@ -48,26 +48,9 @@ def bird_view(
         [F cells*cells*K] shares, place by place (rows of y first); a kind sums to 1 over places
         where it is seen, and is 0 everywhere where it is not.
     """
-    frames = len(points)
-    place = (points[..., :2].clamp(-1, 1) + 1) * ((cells - 1) / 2)
-    corner = place.floor().clamp(0, cells - 2)
-    part = place - corner
     inside = valid & (points[..., :2].abs() <= 1).all(-1)
     kinds = _kinds(points[..., 2:], colours) * inside[..., None]
-    first = (corner[..., 1] * cells + corner[..., 0]).long()
-    first = first + torch.arange(frames, device=points.device)[:, None] * cells * cells
-    sums = kinds.new_zeros(frames * cells * cells, BIRD_VIEW_KINDS)
-    for down in (0, 1):
-        for right in (0, 1):
-            near = (part[..., 0] if right else 1 - part[..., 0]) * (
-                part[..., 1] if down else 1 - part[..., 1]
-            )
-            index = (first + down * cells + right).flatten()
-            sums.index_add_(0, index, (kinds * near[..., None]).flatten(0, 1))
-    sums = sums.view(frames, cells * cells, BIRD_VIEW_KINDS)
-    points_of_kind = kinds.sum(1, keepdim=True)
-    shares = sums / points_of_kind.clamp_min(_LEAST_POINTS)
-    return (shares * (points_of_kind >= _LEAST_POINTS)).flatten(1)
+    return word_map(points[..., :2], kinds, cells)
 
 
 def picture_view(rgb: Float[Tensor, "F H W 3"], cells: int) -> Float[Tensor, "F C"]:
@@ -101,24 +84,6 @@ def kinds_that_stand_out(rgb: Float[Tensor, "F H W 3"]) -> Float[Tensor, "F H W 
         rgb: pictures, 0..1, as for ``picture_view``.
     """
     return _kinds(_contrast(rgb)[..., None], rgb)
-
-
-def unexplained(
-    guessed: Float[Tensor, "F C"], came: Float[Tensor, "F C"], least: float = 1e-6
-) -> Float[Tensor, ""]:
-    """Return the summed squared error as a share of the variance over frames.
-
-    Under several processes both are those of the whole batch, so the value and its gradient do not
-    depend on how the batch is divided.
-
-    Args:
-        guessed: by a head.
-        came: what there was.
-        least: variance, summed over frames, below which it counts as this much.
-    """
-    usual = mean_over_processes(came.mean(0))
-    variance = sum_over_processes((came - usual).square().sum())
-    return sum_over_processes((guessed - came).square().sum()) / variance.clamp_min(least)
 
 
 def _contrast(rgb: Tensor) -> Tensor:
@@ -155,16 +120,4 @@ def bird_view_loss(
 
     Convention: 1 for a head that says the mean of the batch, 0 for a perfect one.
     """
-    guessed = guessed.float()
-    return (
-        unexplained(guessed, shares)
-        + unexplained(_moments(guessed, cells), _moments(shares, cells))
-    ) / 2
-
-
-def _moments(shares: Tensor, cells: int) -> Tensor:
-    """Return sum of places times shares: [F K*2]."""
-    side = torch.linspace(-1, 1, cells, device=shares.device)
-    y, x = torch.meshgrid(side, side, indexing="ij")
-    places = torch.stack([x, y], -1).flatten(0, 1)
-    return (shares.view(len(shares), -1, BIRD_VIEW_KINDS).mT @ places).flatten(1)
+    return word_map_loss(guessed, shares, cells)

@@ -17,8 +17,9 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.nn.functional import grid_sample
 
-from armillary.objectives.bird_view import kinds_that_stand_out, unexplained
+from armillary.objectives.bird_view import kinds_that_stand_out
 from armillary.objectives.moments import process_count
+from armillary.objectives.visual_words import unexplained
 
 GLIMPSE_HUES = 3  # reddish, greenish and bluish
 GLIMPSE_PIXELS = 14  # a side; most things of the stage are narrower, the largest has 16 pixels

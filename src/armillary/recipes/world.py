@@ -13,9 +13,9 @@ follows from them by rules:
 The objective has four parts. Prediction: rollouts of four steps in latent space. Spread: variance
 and covariance over the batch and within clips, so that what moves gets in. Action law: the action
 follows from two neighbouring latents. Visual words: where each kind of local appearance is, so
-that what rests gets in (``objectives/visual_words.py``). Then the encoder stands still, the latent
-is put into coordinates in which slow features count (``training/slow_latent.py``), and the
-predictor learns on alone, half of the time from clips in which much changes.
+that what rests gets in (``objectives/visual_words.py``). Then the encoder is frozen, and
+the predictor is fine-tuned in coordinates of the latent in which slow features count
+(``training/slow_latent.py``), half of the time on clips in which much changes.
 """
 
 from __future__ import annotations

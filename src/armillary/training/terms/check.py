@@ -112,7 +112,7 @@ def _check_refusal(term: Term, clips: EncodedClips, name: str) -> None:
         term(clips)
     except ArmillaryError as error:
         _hold(name in str(error), promise)
-    except Exception as error:
+    except Exception as error:  # whatever a user's term raises is named, not let through
         raise _broken(f"{promise} (got {type(error).__name__})") from error
     else:
         raise _broken(promise)
