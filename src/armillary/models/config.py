@@ -63,7 +63,7 @@ class JEPAConfig:
         predictor: shape of the predictor.
         point_stride: every how many pixels depth becomes a point of a point map.
         frame_skip: world steps per model step; actions in between are concatenated. 0 leaves it
-            to training: 0.1 s where the data have actions, else 0.5 s.
+            to training: 0.1 s.
         action_width: A of one model step; 0 for plain video.
         proprio_width: Q; 0 without proprioception.
         optional_sensors: those of ``sensors`` that a batch may lack, and that training leaves out

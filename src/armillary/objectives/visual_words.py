@@ -26,6 +26,7 @@ _GROUND = 0.15  # lower than this share of the tallest is ground and noise
 _SURROUND = 0.2  # side of the box whose mean is the surround, as a share of the picture
 _MOST_SALIENT = 3.0  # deviations from the surround beyond which a pixel counts no more
 _SOFTNESS = 2.0  # squared whitened distance over which a point is shared between words
+_FLOOR = 0.03  # share of the mean variance below which a feature is noise and is not whitened
 _FITTED_ON = 8192  # points that the vocabulary is learned from, about
 _ROUNDS = 20  # of k-means
 _LEAST = 1.0  # a word with less than this much weight in a frame is not there
@@ -69,7 +70,7 @@ class Vocabulary(nn.Module):
         points = told[drawn.to(told.device), :-1]
         centred = points - points.mean(0)
         covariance = centred.T @ centred / len(points)
-        floor = 1e-3 * covariance.trace() / len(covariance) + 1e-9
+        floor = _FLOOR * covariance.trace() / len(covariance) + 1e-9
         values, axes = torch.linalg.eigh(covariance)
         whitening = axes * (values + floor).rsqrt() @ axes.T
         white = centred @ whitening

@@ -5,7 +5,7 @@ follows from them by rules:
 
     sensors     colour where there is any; depth as points in the world where lens and pose are
                 known, else as a channel of the picture; clouds; laser ranges
-    model step  0.1 s where actions are recorded, 0.5 s for plain video
+    model step  0.1 s
     action law  inverse dynamics, where actions are recorded
     words       visual words, except where a laser is all that is seen
     clips       of 8 model steps; the predictor is fine-tuned on whole episodes, up to 16 steps
@@ -31,8 +31,7 @@ from armillary.models.config import STREAMS_OF, Sensor
 from armillary.recipes.recipe_config import Recipe
 from armillary.training import AugmentConfig, ObjectiveConfig, OptimizerConfig, SettlingConfig
 
-_STEP_S = 0.1  # seconds of a model step where actions are recorded
-_VIDEO_STEP_S = 0.5  # and where none are
+_STEP_S = 0.1  # seconds of a model step
 _LONGEST = 16  # model steps of a clip that the predictor is fine-tuned on
 # Of what a recording has, the first of each row is seen.
 _PREFERRED: tuple[tuple[Sensor, ...], ...] = (
@@ -129,8 +128,7 @@ def adapted_to(recipe: Recipe, streams: set[str], fps: float, acts: bool) -> Rec
     if model.frame_skip and model.sensors:
         return recipe
     if not model.frame_skip:
-        step_s = _STEP_S if acts else _VIDEO_STEP_S
-        model = replace(model, frame_skip=max(1, round(step_s * fps)))
+        model = replace(model, frame_skip=max(1, round(_STEP_S * fps)))
     if not model.sensors:
         sensors = sensors_of(streams)
         if not sensors:

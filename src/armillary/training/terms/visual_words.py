@@ -28,7 +28,8 @@ _PIXEL = 2
 _COLOURED = {"rgb", "filled_cloud"}
 _IN_WORLD = {"points", "depth_cloud", "filled_cloud"}  # depth whose place in the world is known
 _DEPTH = {"depth", "points_camera"}
-_ABOVE_WORDS, _PICTURE_WORDS = 8, 16
+# Few words of height hold a thing together where colour says nothing; more tell things apart.
+_WORDS = {"heights": 4, "above": 8, "picture": 16}
 
 
 @dataclass(frozen=True)
@@ -53,7 +54,8 @@ class VisualWords(Term):
 
     Formula: for each view, squared error divided by the target's variance over frames, of maps of
     densities and of their first moments; the mean over views. A model that sees points in the world
-    is asked for the view from above; one that sees colour, for the view of the picture.
+    is asked for two views from above: of heights, and of heights with colour where it sees colour.
+    One that sees colour or depth is asked for the view of the picture.
 
     Source: ``objectives/visual_words.py``; bags of visual words as targets (2002.12247).
     """
@@ -70,13 +72,12 @@ class VisualWords(Term):
                 "objective.visual_words needs a model that sees colour, depth or a cloud, and this "
                 f"one sees {', '.join(model.sensors)}. Set it to 0."
             )
-        words = {"above": _ABOVE_WORDS, "picture": _PICTURE_WORDS}
         self.vocabularies = nn.ModuleDict(
-            {view: Vocabulary(count, words[view]) for view, count in channels.items()}
+            {view: Vocabulary(count, _WORDS[view]) for view, count in channels.items()}
         )
         # linear: where things are shall be read from the latent without further layers
         self.heads = nn.ModuleDict(
-            {view: nn.Linear(model.latent_width, words[view] * self.cells**2) for view in channels}
+            {view: nn.Linear(model.latent_width, _WORDS[view] * self.cells**2) for view in channels}
         )
 
     @classmethod
@@ -97,15 +98,20 @@ class VisualWords(Term):
         """Return the unexplained share, the mean over views."""
         seen = clips.latents[:, ::_EVERY].flatten(0, 1)
         loss = seen.new_zeros(())
+        above = None
         for view, head in self.heads.items():
             with torch.no_grad(), torch.autocast(seen.device.type, enabled=False):
-                target = self._target(clips, view)
+                if view == "picture":
+                    points = self._picture(clips)
+                else:
+                    above = points = above or self._above(clips)
+                target = self._target(view, *points)
             loss = loss + word_map_loss(head(seen), target, self.cells) / len(self.heads)
         return loss
 
-    def _target(self, clips: EncodedClips, view: str) -> Tensor:
-        from_above = view == "above"
-        places, features, weights = self._above(clips) if from_above else self._picture(clips)
+    def _target(self, view: str, places: Tensor, features: Tensor, weights: Tensor) -> Tensor:
+        if view == "heights":
+            features = features[..., -1:]
         vocabulary = self.vocabularies[view]
         assert isinstance(vocabulary, Vocabulary)
         if not vocabulary.fitted:
@@ -145,10 +151,10 @@ def _channels(model: JEPAConfig) -> dict[str, int]:
     """Return how many numbers a point has in each view that a model's sensors allow."""
     sensors = {*model.sensors}
     coloured, channels = bool(sensors & _COLOURED), {}
-    if "cloud" in sensors:
-        channels["above"] = 1
-    elif sensors & _IN_WORLD:
-        channels["above"] = 1 + 3 * coloured
+    if "cloud" in sensors or sensors & _IN_WORLD:
+        channels["heights"] = 1
+    if sensors & _IN_WORLD and coloured:
+        channels["above"] = 1 + 3
     if coloured or sensors & _DEPTH:
         channels["picture"] = 3 * coloured + bool(sensors & _DEPTH)
     return channels
