@@ -11,10 +11,10 @@ from multiprocessing import get_context
 from pathlib import Path
 
 import pytest
+from armillary.recipes.two_rooms import two_rooms
 
 from armillary.cli.main import main
 from armillary.recipes.recipe import RUN_DATA, train_recipe
-from armillary.recipes.two_rooms import two_rooms
 from armillary.worlds import record
 
 SMALL = ["--steps", "2", "--batch-size", "4", "--threads", "1", "--settling.steps", "0"]

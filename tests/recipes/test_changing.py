@@ -1,11 +1,11 @@
 """Changing settings: dotted names reach inner fields, and what cannot be gets one sentence."""
 
 import pytest
+from armillary.recipes.two_rooms import two_rooms
 
 from armillary.core.errors import ConfigError
 from armillary.recipes.changing import changed
 from armillary.recipes.peers import make_config
-from armillary.recipes.two_rooms import two_rooms
 from armillary.training.prior import imitation
 
 

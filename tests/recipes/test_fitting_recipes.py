@@ -6,13 +6,13 @@ from dataclasses import asdict, replace
 from pathlib import Path
 
 import pytest
+from armillary.recipes.two_rooms import two_rooms
 
 from armillary.core.errors import ConfigError, DatasetError, TrainingError
 from armillary.data import open_dataset
 from armillary.models.checkpoint import config_from_dict
 from armillary.recipes.changing import changed
 from armillary.recipes.recipe import fitted, needed_streams, prepared, train_recipe
-from armillary.recipes.two_rooms import two_rooms
 from armillary.training import TERMS, AugmentConfig, ObjectiveConfig
 from armillary.training.terms.smoothness import Smoothness
 from armillary.worlds import record
