@@ -25,6 +25,7 @@ from armillary.worlds import record
 SMALL = {
     "steps": 2,
     "batch_size": 2,
+    "held_out": 0.3,
     "settling.steps": 2,
     "settling.batch_size": 2,
     "model.encoder.hidden": 16,
@@ -98,7 +99,7 @@ def test_datasets_need_names_of_their_own(tmp_path: Path, again: tuple[str, ...]
 
 
 def test_unknown_parts_and_no_seeds_get_a_sentence() -> None:
-    with pytest.raises(ConfigError, match="no part called 'motions'. Did you mean 'motion'"):
+    with pytest.raises(ConfigError, match=r"no part called 'motions'\. Did you mean 'motion'"):
         AblationConfig({"a": Path()}, parts=("motions",))
     with pytest.raises(ConfigError, match="at least one dataset, and seeds"):
         AblationConfig({"a": Path()}, seeds=())

@@ -281,7 +281,8 @@ def _named(words: Sequence[str]) -> dict[str, Path]:
     datasets: dict[str, Path] = {}
     for word in words:
         name, _, folder = word.rpartition("=")
-        path = existing(Path(folder), "a dataset folder")
+        path = Path(folder)
+        existing(path, "a dataset folder")
         name = name or path.resolve().name
         if name in datasets or Path(name).name != name:
             raise ConfigError(
