@@ -162,7 +162,6 @@ ALSO = """\
 | How many random clips a second does it load? | {bench_loader clips_per_s.armillary ,.0f} | `stable-worldmodel` {bench_loader clips_per_s.lance ,.0f} (Lance), {bench_loader clips_per_s.hdf5 ,.0f} (HDF5) | From a decoded cache in memory, one process. | `armillary bench loader`, `bench_loader.json` |
 | How many decisions a second does it plan? | {bench_plan decisions_per_s.armillary .1f} | LeWM {bench_plan decisions_per_s.lewm .3f} | The same search on one thread. One LeWM decision is good for 25 world steps, ours for one. | `armillary bench plan --threads 1`, `bench_plan.json` |
 | What does depth cost? | training at {bench_sensors ratio .2f} of colour's speed | | 100,000 points take {bench_sensors patches_ms .1f} ms to cut into patches. {bench_sensors ingest_frames_per_s .0f} RGB-D frames are ingested a second, {bench_sensors ingest_encoded_frames_per_s .0f} where they are encoded anew. | `armillary bench sensors`, `bench_sensors.json` |
-| What is each part of the rooms recipe worth? | whole recipe {ablation parts.whole.success %0} | without learning in the episode {ablation parts.adapt.success %0}, without the learned distance {ablation parts.value.success %0}, with variance and covariance {ablation parts.anti_collapse.success %0} | At 0.4 of the training length, n = {ablation parts.whole.n d}, two seeds. Other parts cannot be told from chance. | `armillary bench ablation`, `ablation.json` |
 """  # noqa: E501
 
 # Numbers of README's table that no record holds, and where they come from.

@@ -69,8 +69,8 @@ def test_wrong_changes_are_refused_before_anything_is_written(
 
 
 def test_an_unknown_recipe_is_named(data: Dataset, tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match=r"no recipe called 'wolrd'\. Did you mean 'world'"):
-        arm.train("wolrd", data, tmp_path / "run")
+    with pytest.raises(ConfigError, match="no recipe called 'tabletop'; use world"):
+        arm.train("tabletop", data, tmp_path / "run")
 
 
 def test_changes_reach_the_run(run: Run) -> None:

@@ -14,7 +14,7 @@ import pytest
 
 from armillary.cli.main import main
 from armillary.recipes.recipe import RUN_DATA, train_recipe
-from armillary.recipes.two_rooms import two_rooms
+from armillary.recipes.world import world
 from armillary.worlds import record
 
 SMALL = ["--steps", "2", "--batch-size", "4", "--threads", "1", "--settling.steps", "0"]
@@ -33,7 +33,7 @@ def one_of_two(rank: int, port: int, words: list[str], said: Path) -> None:
 
 def test_of_two_processes_one_says_what_came_of_it(tmp_path: Path) -> None:
     record("two_rooms", tmp_path / "data", 2, 15, workers=1)
-    words = ["train", "two_rooms", "--data", str(tmp_path / "data"), "--out", str(tmp_path / "run")]
+    words = ["train", "world", "--data", str(tmp_path / "data"), "--out", str(tmp_path / "run")]
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
@@ -62,6 +62,6 @@ def test_the_leading_process_alone_writes_what_was_held_out(tmp_path, monkeypatc
     record("two_rooms", tmp_path / "data", 2, 15, workers=1)
     monkeypatch.setenv("WORLD_SIZE", "2")
     monkeypatch.setenv("RANK", str(rank))
-    few = replace(two_rooms(), batch_size=2)
+    few = replace(world(), batch_size=2)
     train_recipe(few, tmp_path / "data", tmp_path / "run")
     assert (tmp_path / "run" / RUN_DATA).is_file() == (rank == 0)

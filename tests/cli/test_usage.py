@@ -102,7 +102,10 @@ def test_version(capsys) -> None:
         ),
         (["bench", "latency", "m", "w", "--samples", "a"], "--samples cannot read ['a']."),
         (["data", "shwo", "x"], "There is no data command called 'shwo'. Did you mean 'show'?"),
-        (["train", "wolrd"], "There is no recipe called 'wolrd'. Did you mean 'world'?"),
+        (
+            ["train", "tabletop"],
+            "There is no recipe called 'tabletop'; use world, which trains on any recording.",
+        ),
         (
             ["train", "world", "--data", "x", "--out", "y", "--optimizer.lrr", "1"],
             "There is no option --optimizer.lrr. Did you mean --optimizer.lr?",

@@ -1,95 +1,105 @@
-"""Ablation: what is left out is left out, like runs are shared, tests are paired."""
+"""Ablation: what is left out is left out, runs are used again, and rows are compared by seed."""
 
-from dataclasses import replace
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
 
 import pytest
 
-from armillary.control import Record
+from armillary.cli.bench import Ablation
 from armillary.core.errors import ConfigError
 from armillary.recipes.ablation import (
     PARTS,
     WHOLE,
     AblationConfig,
     compared,
+    measures,
     run_ablation,
     shortened,
 )
-from armillary.recipes.acting import ActConfig
 from armillary.recipes.changing import changed
-from armillary.recipes.two_rooms_eb import EBConfig, two_rooms_eb
-from armillary.training.config import SettlingConfig
-from armillary.training.prior import PriorConfig
+from armillary.recipes.world import world
+from armillary.worlds import record
 
-
-def tiny() -> EBConfig:
-    recipe = replace(two_rooms_eb(), steps=2, batch_size=2, clip_length=7)
-    recipe = replace(recipe, settling=SettlingConfig(2, batch_size=2, clips=8, rollout_steps=4))
-    settings = {"length": 4, "samples": 16, "iterations": 1}
-    act = ActConfig(episodes=2, prior=True, replan=4, seed=1, planner_settings=settings)
-    prior = PriorConfig(steps=2, batch_size=4, hidden=8)
-    return EBConfig(episodes=3, steps=32, recipe=recipe, prior=prior, act=act)
-
-
-def record(outcome: str) -> Record:
-    return Record(
-        id="e",
-        seed=0,
-        goal_seed=0,
-        manifest="m",
-        policy="p",
-        privileged=False,
-        outcome=outcome,
-        error="",
-        success_distance=1.0,
-        distances=(0.0,),
-        actions=(),
-        decisions=(),
-    )
+SMALL = {
+    "steps": 2,
+    "batch_size": 2,
+    "held_out": 0.3,
+    "settling.steps": 2,
+    "settling.batch_size": 2,
+    "model.encoder.hidden": 16,
+    "model.predictor.memory": 8,
+    "model.predictor.hidden": 8,
+}
 
 
 @pytest.mark.parametrize("name", PARTS)
-def test_every_part_changes_something_that_there_is(name):
-    recipe, part = two_rooms_eb(), PARTS[name]
-    without = changed(recipe, part.recipe)
-    planning = EBConfig().act
-    acting = replace(planning, **part.act)
-    assert (without != recipe or acting != planning) == (name != WHOLE)
+def test_every_part_changes_something_that_there_is(name: str) -> None:
+    assert (changed(world(), PARTS[name].without) != world()) == (name != WHOLE)
 
 
-def test_a_tiny_ablation_shares_runs_and_is_used_again(tmp_path):
-    config = AblationConfig(tiny(), ("inverse_dynamics", "value"), seeds=(0, 1), workers=1)
-    first = run_ablation(tmp_path, config)
-    assert {path.name for path in (tmp_path / "0").iterdir()} == {WHOLE, "inverse_dynamics", "act"}
-    assert list(first["parts"]) == [WHOLE, "inverse_dynamics", "value"]
-    assert first["parts"]["value"]["n"] == 4 and len(first["parts"][WHOLE]["seeds"]) == 2
-    assert run_ablation(tmp_path, config)["parts"] == first["parts"]
+def test_every_term_of_the_recipe_is_left_out_by_some_part() -> None:
+    left_out = {term for part in PARTS.values() for term in part.without}
+    assert {f"objective.{term}" for term in world().objective.weights} <= left_out
 
 
-def test_a_share_shortens_every_training_alike():
-    whole = EBConfig()
-    half = shortened(whole, 0.5)
-    assert 2 * half.recipe.steps == whole.recipe.steps
-    assert 2 * half.recipe.settling.steps == whole.recipe.settling.steps
-    assert 2 * half.prior.steps == whole.prior.steps
-    assert shortened(whole, 1.0) == whole
-    with pytest.raises(ConfigError, match="share must be above 0"):
-        shortened(whole, 0.0)
+def test_a_tiny_ablation_is_used_again_and_refuses_other_settings(tmp_path: Path) -> None:
+    record("tabletop", tmp_path / "data", 8, 12, workers=1)
+    recipe = changed(world(), SMALL)
+    config = AblationConfig(
+        {"table": tmp_path / "data"}, recipe, ("rollout", "settling"), seeds=(3,), workers=1
+    )
+    first = run_ablation(tmp_path / "out", config)
+    assert list(first["parts"]) == [WHOLE, "rollout", "settling"]
+    row = first["parts"]["rollout"]["datasets"]["table"]
+    assert {"r2_object_xy", "latent_1"} <= row["seeds"]["3"].keys() == row["mean"].keys()
+    assert not any(first["parts"][WHOLE]["datasets"]["table"]["minus_whole"].values())
+    weights = {file: file.stat().st_mtime_ns for file in tmp_path.rglob("*.safetensors")}
+    assert run_ablation(tmp_path / "out", config)["parts"] == first["parts"]
+    assert {file: file.stat().st_mtime_ns for file in tmp_path.rglob("*.safetensors")} == weights
+    other = AblationConfig(config.datasets, shortened(recipe, 1), (), seeds=(3,), workers=1)
+    with pytest.raises(ConfigError, match="contains a run with other settings"):
+        run_ablation(tmp_path / "out", other)
 
 
-def test_a_part_is_tested_against_the_whole_episode_by_episode():
-    def run(*solved):
-        return [record("success" if one else "failure") for one in solved]
-
-    whole = [run(1, 1, 1, 1, 1), run(1, 1, 1, 1, 0)]
-    without = [run(0, 0, 0, 0, 0), run(0, 0, 0, 0, 1)]
-    rows = compared({WHOLE: whole, "value": without})
-    assert rows["value"]["whole_only"] == 9 and rows["value"]["part_only"] == 1
-    # four episodes that both trainings of the whole solve more, a fifth with one each: 2 / 2^4
-    assert rows["value"]["p"] == pytest.approx(1 / 8)
-    assert rows["value"]["seeds"] == [0.0, 0.2] and rows[WHOLE]["success"] == 0.9
-    assert "p" in rows[WHOLE] and "p_holm" not in rows[WHOLE]
+def test_fewer_steps_shorten_both_stages_alike() -> None:
+    whole = world()
+    half = shortened(whole, whole.steps // 2)
+    assert 2 * half.settling.steps == whole.settling.steps
+    assert shortened(whole, whole.steps) == whole
 
 
-def test_unknown_parts_get_a_sentence():
-    with pytest.raises(ConfigError, match="parts of: rollout, inverse_dynamics"):
-        AblationConfig(parts=("magic",))
+def test_an_arm_is_compared_with_the_whole_of_its_seed_and_dataset() -> None:
+    r2 = {("a", 0, WHOLE): 0.9, ("a", 1, WHOLE): 0.5, ("a", 0, "motion"): 0.8}
+    rows = {key: {"r2": value} for key, value in (r2 | {("a", 1, "motion"): 0.6}).items()}
+    rows["a", 0, "motion"]["spearman"] = 0.3  # which the others lack
+    one = compared(rows)["motion"]["datasets"]["a"]
+    assert one["mean"] == pytest.approx({"r2": 0.7})
+    assert one["minus_whole"] == pytest.approx({"r2": 0.0})
+    assert one["seeds"]["0"] == {"r2": 0.8, "spearman": 0.3}
+
+
+def test_what_was_not_measured_is_left_out() -> None:
+    told: dict[str, Any] = {
+        "read_out": {},
+        "moved": {"skill": {}, "false_motion": None},
+        "prediction": [{"space": "latent", "steps": 4, "model": 0.1, "copy_last": 0.4}],
+        "action_rank": {"top1": None},
+        "progress": {"spearman": 0.5},
+    }
+    assert measures(told) == {"latent_4": 0.25, "spearman": 0.5}
+
+
+@pytest.mark.parametrize("again", [("a={0}", "a={0}"), ("{0}", "{0}"), ("a/b={0}",)])
+def test_datasets_need_names_of_their_own(tmp_path: Path, again: tuple[str, ...]) -> None:
+    words = tuple(word.format(tmp_path) for word in again)
+    with pytest.raises(ConfigError, match="a name of its own"):
+        Ablation(datasets=words).run()
+
+
+def test_unknown_parts_and_no_seeds_get_a_sentence() -> None:
+    with pytest.raises(ConfigError, match=r"no part called 'motions'\. Did you mean 'motion'"):
+        AblationConfig({"a": Path()}, parts=("motions",))
+    with pytest.raises(ConfigError, match="at least one dataset, and seeds"):
+        AblationConfig({"a": Path()}, seeds=())

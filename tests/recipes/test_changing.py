@@ -5,12 +5,12 @@ import pytest
 from armillary.core.errors import ConfigError
 from armillary.recipes.changing import changed
 from armillary.recipes.peers import make_config
-from armillary.recipes.two_rooms import two_rooms
+from armillary.recipes.world import world
 from armillary.training.prior import imitation
 
 
 def test_inner_fields_change_and_nothing_else_does():
-    base = two_rooms()
+    base = world()
     new = changed(base, {"model.frame_skip": 5, "model.encoder.width": 8, "optimizer.lr": 1})
     assert (new.model.frame_skip, new.model.encoder.width, new.optimizer.lr) == (5, 8, 1)
     assert changed(new, {"model": base.model, "optimizer": base.optimizer}) == base
@@ -31,7 +31,7 @@ def test_inner_fields_change_and_nothing_else_does():
 )
 def test_what_cannot_be_gets_a_sentence(name, value, sentence):
     with pytest.raises(ConfigError, match=sentence):
-        changed(two_rooms(), {name: value})
+        changed(world(), {name: value})
 
 
 @pytest.mark.parametrize(

@@ -11,8 +11,8 @@ from armillary.core.errors import ConfigError, DatasetError, TrainingError
 from armillary.data import open_dataset
 from armillary.models.checkpoint import config_from_dict
 from armillary.recipes.changing import changed
-from armillary.recipes.recipe import fitted, needed_streams, prepared, train_recipe
-from armillary.recipes.two_rooms import two_rooms
+from armillary.recipes.recipe import Recipe, fitted, needed_streams, prepared, train_recipe
+from armillary.recipes.world import adapted_to, world
 from armillary.training import TERMS, AugmentConfig, ObjectiveConfig
 from armillary.training.terms.smoothness import Smoothness
 from armillary.worlds import record
@@ -31,7 +31,7 @@ def test_clips_that_cannot_be_varied_so_leave_no_run_behind(
 ) -> None:
     record("two_rooms", tmp_path / "data", 2, 24, workers=1)
     with pytest.raises(ConfigError, match=said):
-        recipe = changed(two_rooms(), {"model.frame_skip": 2, "batch_size": 2})
+        recipe = changed(world(), {"model.frame_skip": 2, "batch_size": 2})
         train_recipe(replace(recipe, augment=augment), tmp_path / "data", tmp_path / "run")
     assert not (tmp_path / "run").exists()
 
@@ -39,7 +39,7 @@ def test_clips_that_cannot_be_varied_so_leave_no_run_behind(
 def test_a_predictor_that_asks_for_longer_clips_says_how_long_they_can_be(tmp_path: Path) -> None:
     record("two_rooms", tmp_path / "data", 3, 12, workers=1)
     few = {"steps": 1, "batch_size": 2, "clip_length": 8, "threads": 1}
-    recipe = changed(two_rooms(), few | {"settling.steps": 1, "settling.clip_length": 40})
+    recipe = changed(world(), few | {"settling.steps": 1, "settling.clip_length": 40})
     with pytest.raises(TrainingError, match=r"has 12\. Pass --settling\.clip-length 12, or record"):
         train_recipe(recipe, tmp_path / "data", tmp_path / "run")
     assert not (tmp_path / "run").exists()
@@ -54,7 +54,7 @@ def test_a_run_that_is_there_is_refused_before_anything_is_prepared(
     record("two_rooms", tmp_path / "data", 3, 40, workers=1)
     (tmp_path / "run").mkdir()
     (tmp_path / "run/run.json").write_text("{}")
-    recipe = changed(two_rooms(), {"batch_size": 2})
+    recipe = changed(world(), {"batch_size": 2})
     with pytest.raises(ConfigError, match="holds a training run already"):
         train_recipe(recipe, tmp_path / "data", tmp_path / "run")
     assert not (tmp_path / "cache").exists()
@@ -65,19 +65,18 @@ def test_a_loss_that_reads_what_was_not_recorded_is_refused(
 ) -> None:
     monkeypatch.setenv("ARMILLARY_CACHE", str(tmp_path / "cache"))
     record("two_rooms", tmp_path / "data", 3, 12, workers=1)
-    few = {"steps": 1, "batch_size": 2, "clip_length": 8, "threads": 1}
-    for term, missing in (("bird_view", "depth"), ("other_view", "world_from_camera")):
-        recipe = changed(two_rooms(), few | {f"objective.{term}": 1.0})
-        said = rf"objective\.{term} reads {missing}, .* lacks\. .*, or pass --objective\."
-        with pytest.raises(DatasetError, match=said + f"{term.replace('_', '-')} 0"):
-            train_recipe(recipe, tmp_path / "data", tmp_path / "run")
+    recipe = changed(world(), {"batch_size": 2, "objective.other_view": 1.0})
+    said = r"objective\.other_view reads world_from_camera, .* lacks\. .*, or pass --objective\."
+    with pytest.raises(DatasetError, match=said + "other-view 0"):
+        train_recipe(recipe, tmp_path / "data", tmp_path / "run")
     assert not (tmp_path / "run").exists() and not (tmp_path / "cache").exists()
     # a dataset without actions, for a loss that needs them
-    cache = prepared(open_dataset(tmp_path / "data"), two_rooms().model)
+    cache = prepared(open_dataset(tmp_path / "data"), world().model)
     with pytest.raises(
         ConfigError, match=r"needs them\. .* or pass --objective\.inverse-dynamics 0"
     ):
-        fitted(two_rooms(), replace(cache, arrays={"rgb": cache.arrays["rgb"]}))
+        recipe = adapted_to(world(), {"rgb"}, 10, acts=True)
+        fitted(recipe, replace(cache, arrays={"rgb": cache.arrays["rgb"]}))
 
 
 def test_streams_are_what_the_model_and_the_losses_read(
@@ -85,12 +84,13 @@ def test_streams_are_what_the_model_and_the_losses_read(
 ) -> None:
     monkeypatch.setenv("ARMILLARY_CACHE", str(tmp_path / "cache"))
     record("tabletop", tmp_path / "data", 1, 12, workers=1)
-    recipe = changed(two_rooms(), {"objective.smoothness": 1.0})
+    few = {"model.sensors": ("rgb",), "model.frame_skip": 1}
+    recipe = changed(Recipe(), few | {"objective.smoothness": 1.0})
     cache = prepared(open_dataset(tmp_path / "data"), recipe.model)
     assert needed_streams(recipe, cache) == ("rgb",)
-    seen = changed(recipe, {"objective.bird_view": 1.0})
-    above = ("rgb", "depth", "world_from_camera", "intrinsics")
-    assert needed_streams(seen, cache) == above
+    elsewhere = changed(recipe, {"objective.other_view": 1.0})
+    other_camera = ("rgb", "world_from_camera", "rgb_1", "world_from_camera_1")
+    assert needed_streams(elsewhere, cache) == other_camera
 
     class Deep(Smoothness):
         """Reads depth, and a laser, where they were recorded."""

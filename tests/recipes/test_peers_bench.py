@@ -21,7 +21,9 @@ from armillary.recipes.peers import PeersConfig, bench_peers, make_config
 from armillary.recipes.peers import bench as bench_module
 from armillary.recipes.peers.bench import environment_results
 from armillary.recipes.peers.config import read_config
+from armillary.recipes.peers.grounds import GROUNDS
 from armillary.recipes.peers.stages import rows_file, run_stage, stages, train_folder
+from armillary.recipes.world import world
 from armillary.training.prior import PriorConfig
 
 TINY = {
@@ -285,7 +287,7 @@ def test_the_command_takes_the_seconds_of_the_environment_unless_told(
 @pytest.mark.parametrize(
     ("word", "said"),
     [
-        ("recipe=two_rooms", "recipe has its own flag"),
+        ("recipe=x", "There is no setting for --also called 'recipe'"),
         ("recipe_changes=1", "recipe_changes has its own flag"),
         ("name=x", "There is no setting for --also called 'name'"),
         ("world=x", "There is no setting for --also called 'world'"),
@@ -297,29 +299,20 @@ def test_also_takes_only_what_nothing_else_says(word: str, said: str) -> None:
         Peers(environment="two_room", also=(word,)).run()
 
 
-def test_push_t_is_mirrored_over_the_axis_of_its_mark() -> None:
-    augment = make_config("push_t").recipe.augment
-    assert augment.mirror_line == "rising" and augment.mirror
-    assert augment.swapped_actions == augment.mirrored_actions == (0, 1)
-    own = {"augment.mirrored_actions": []}
-    assert make_config("push_t", recipe_changes=own).recipe.augment.mirrored_actions == ()
-
-
-def test_what_a_followed_policy_can_do_without_comes_back_for_a_search() -> None:
-    followed, searched = make_config("push_t"), make_config("push_t", act={"planner": "icem"})
-    assert followed.recipe.objective.variance == 0 and followed.recipe.objective.rollout_steps == 1
-    assert searched.recipe.objective.variance > 0 and searched.recipe.objective.rollout_steps > 1
-    assert searched.recipe.augment == followed.recipe.augment
+def test_every_environment_learns_by_the_one_recipe() -> None:
+    without_stage_two = changed(world(), {"settling.steps": 0})
+    assert all(make_config(name).recipe == without_stage_two for name in GROUNDS)
+    own = make_config("push_t", recipe_changes={"model.frame_skip": 5})
+    assert own.recipe == changed(without_stage_two, {"model.frame_skip": 5})
 
 
 def test_goals_of_push_t_come_from_the_policy_that_recorded() -> None:
     pushed, weak = make_config("push_t"), make_config("push_t_weak")
     assert pushed.record_settings == pushed.world_settings == {"collection": "strokes"}
     assert weak.record_settings == weak.world_settings == {}
-    assert pushed.recipe.model == weak.recipe.model and pushed.world == weak.world
+    assert pushed.recipe == weak.recipe and pushed.world == weak.world
     # the weak one as it was measured
-    asked = weak.recipe.objective.glimpse, weak.seconds, weak.recorded, weak.prior_share
-    assert asked == (0.0, 600.0, 1000, 0.2)
+    assert (weak.seconds, weak.recorded, weak.prior_share) == (600.0, 1000, 0.2)
     settings = {"length": 5, "samples": 32, "iterations": 2, "elites": 6}
     assert weak.act == {"planner": "icem", "prior": True, "planner_settings": settings}
 
@@ -337,10 +330,6 @@ def test_goals_of_push_t_come_from_the_policy_that_recorded() -> None:
         ({"act": {"prior": True}, "prior_share": 0.0}, r"act\.prior needs a prior_share"),
         ({"act": {"planner": "none"}}, "act.planner none needs act.prior"),
         ({"act": {"planner": "none", "replan": 2}}, "no setting called 'replan'"),
-        (
-            {"act": {"planner": "none", "prior": True, "executed": 9}, "prior_share": 0.3},
-            r"act\.executed is 1 to 5, the world steps of a model step",
-        ),
         ({"prior": {"sharpnes": 1.0}}, "no setting called 'sharpnes'. Did you mean 'sharpness'"),
         ({"equal_steps": -1}, "equal_steps is 0 or more"),
         ({"own_episodes": {"any": 1.5}}, "whole numbers of at least 1"),
@@ -355,11 +344,19 @@ def test_settings_that_cannot_be_are_sentences(changes: dict[str, Any], said: st
         make_config("two_room", **changes)
 
 
-def test_an_unknown_recipe_or_field_of_it_is_a_sentence() -> None:
-    with pytest.raises(ConfigError, match=r"no recipe called 'two_room'\. Did you mean 'two_r"):
-        make_config("push_t", recipe="two_room")
+def test_an_unknown_field_of_the_recipe_is_a_sentence() -> None:
     with pytest.raises(ConfigError, match="no setting called 'framskip'"):
         make_config("push_t", recipe_changes={"model.framskip": 3})
+
+
+def test_looks_within_a_model_step_are_checked_before_anything_is_recorded(
+    config: PeersConfig, tmp_path: Path
+) -> None:
+    act = {"planner": "none", "prior": True, "executed": 2}
+    replace(config, act=act, prior_share=0.3).save(tmp_path / "settings.json")
+    with pytest.raises(ConfigError, match=r"act\.executed is 1 to 1, the world steps of a model"):
+        run_stage(tmp_path, "record")
+    assert not (tmp_path / "data").exists()
 
 
 def python_saying(folder: Path, shell: str) -> Path:

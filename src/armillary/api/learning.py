@@ -10,7 +10,7 @@ from typing import Any
 from armillary.api.data import AnyPath, open_dataset
 from armillary.api.progress import progress_of
 from armillary.api.results import Run
-from armillary.core.errors import unknown_name
+from armillary.core.errors import unknown_recipe
 from armillary.core.progress import Progress
 from armillary.data import Cache, Dataset
 from armillary.models import JEPA
@@ -33,7 +33,7 @@ def train(
         run = arm.train("world", data, "out/run", steps=150, optimizer={"lr": 3e-4})
 
     Args:
-        recipe: its name (world, two_rooms, intuition, ...), or a ``Recipe``.
+        recipe: its name (``world``), or a ``Recipe``.
         data: a dataset or its folder.
         out: run folder to write: model, checkpoints, log.
         resume: go on where an interrupted run stopped; the weights end up the same to the bit.
@@ -52,7 +52,7 @@ def train(
     """
     if isinstance(recipe, str):
         if recipe not in RECIPES:
-            raise unknown_name("recipe", recipe, RECIPES)
+            raise unknown_recipe(recipe)
         recipe = RECIPES[recipe]()
     recipe, dataset = changed(recipe, _dotted(changes)), open_dataset(data)
     summary = train_recipe(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any
@@ -16,12 +16,13 @@ from armillary.cli.leaderboard import Leaderboard
 from armillary.cli.ledger import EnterTraining, Ledger
 from armillary.cli.lidar import Lidar
 from armillary.cli.outcome import Outcome, facts
-from armillary.cli.parse import Command, settings_of
+from armillary.cli.parse import Command, existing, settings_of
 from armillary.cli.peers import Peers
 from armillary.cli.progress import bar
 from armillary.cli.proof import Commit, Keygen, Nonce, Pack, Reveal, Run, Score
 from armillary.cli.spatial import Sensors, Spatial
 from armillary.cli.verify import Attack, Audit, Challenge, Submit, Verify
+from armillary.core.errors import ConfigError
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -225,7 +226,7 @@ class Pushing(Command):
 
     def run(self) -> Outcome:
         """Run all of it."""
-        from armillary.recipes.pushing import run_pushing
+        from armillary.recipes.push_bench import run_pushing
 
         value = run_pushing(self.out, bars=bar, command=again(self, "bench", "push"))
         return Outcome(value, facts(value))
@@ -233,52 +234,69 @@ class Pushing(Command):
 
 @dataclass(frozen=True, kw_only=True)
 class Ablation(Command):
-    """Ablate the two-rooms recipe: train without each part, and compare.
+    """Ablate the recipe world: train without each part, diagnose, and compare.
 
-    Every variant is trained with every seed. All of them act in the same held-out layouts. Takes
-    about half a day. Finished parts in the folder are used again.
+    Every part is left out on every dataset with every seed, and compared with the whole recipe.
+    Takes 5 to 10 minutes for each training; --steps shortens it. Finished runs are used again.
 
-    e.g. armillary bench ablation --out out/ablation --json
+    e.g. armillary bench ablation out/tabletop maze=out/maze/recording --json
     """
 
+    datasets: Positional[tuple[str, ...]]
+    """Dataset folders. NAME=FOLDER gives one a name. Default: the folder's own."""
     out: Path = Path("out/ablation")
-    """Folder for the recording, runs, records and result.json."""
+    """Folder for runs and result.json."""
     parts: tuple[str, ...] = ()
-    """Parts to change, one at a time. Default: all of them."""
+    """Parts to leave out, one at a time. Default: all of them."""
     seeds: tuple[int, ...] = (0, 1)
     """Training seeds."""
-    episodes: int = 100
-    """Evaluation episodes per run."""
-    share: float = 1.0
-    """Share of the training steps to run, e.g. 0.1 for a quick check."""
-    recorded: int = 2000
-    """Episodes to train on, the same for all variants."""
+    steps: int | None = None
+    """Training steps. Fine-tuning is shortened by the same share. Default: the recipe's."""
     workers: int = 2
     """Number of processes, with one thread each."""
 
     def run(self) -> Outcome:
-        """Train and evaluate."""
+        """Train and diagnose."""
+        datasets = _named(self.datasets)
+        from armillary.recipes import world
         from armillary.recipes.ablation import AblationConfig, run_ablation, shortened
 
-        config = AblationConfig(seeds=self.seeds, workers=self.workers)
-        base = shortened(config.base, self.share)
-        acting = replace(base.act, episodes=self.episodes)
-        base = replace(base, episodes=self.recorded, act=acting)
-        config = replace(config, base=base, parts=self.parts or config.parts)
+        usual = AblationConfig(datasets)
+        recipe = world() if self.steps is None else shortened(world(), self.steps)
+        config = AblationConfig(
+            datasets, recipe, self.parts or usual.parts, self.seeds, self.workers
+        )
         value = run_ablation(self.out, config, bar, again(self, "bench", "ablation"))
-        rows = [_part_row(row) for row in value["parts"].values()]
-        return Outcome(value, (f"Records in {self.out}.",), rows)
+        rows = [
+            _part_row(data, part["said"], one["mean"])
+            for data in datasets
+            for part in value["parts"].values()
+            for one in [part["datasets"][data]]
+        ]
+        return Outcome(value, (f"Means over the seeds; all rows in {self.out}.",), rows)
 
 
-def _part_row(row: Mapping[str, Any]) -> dict[str, str]:
-    low, high = row["wilson95"]
-    return {
-        "changed": row["said"],
-        "success": f"{100 * row['success']:.1f} %",
-        "95 % interval": f"{100 * low:.0f} to {100 * high:.0f} %",
-        "seeds": ", ".join(f"{100 * one:.0f}" for one in row["seeds"]),
-        "p (Holm)": f"{row['p_holm']:.2g}" if "p_holm" in row else "",
-    }
+def _named(words: Sequence[str]) -> dict[str, Path]:
+    """Return dataset folders by name."""
+    datasets: dict[str, Path] = {}
+    for word in words:
+        name, _, folder = word.rpartition("=")
+        path = Path(folder)
+        existing(path, "a dataset folder")
+        name = name or path.resolve().name
+        if name in datasets or Path(name).name != name:
+            raise ConfigError(
+                f"Each dataset needs a name of its own that can name a folder; got {name!r} "
+                "again or with a slash. Name them with NAME=FOLDER."
+            )
+        datasets[name] = path
+    return datasets
+
+
+def _part_row(data: str, said: str, mean: Mapping[str, float]) -> dict[str, str]:
+    shown = ("r2_", "moved_skill_4", "latent_4", "action_top1")
+    chosen = {name: value for name, value in mean.items() if name.startswith(shown)}
+    return {"dataset": data, "left out": said} | {k: f"{v:.3f}" for k, v in chosen.items()}
 
 
 def _shown(name: str, row: Mapping[str, Any]) -> dict[str, str]:

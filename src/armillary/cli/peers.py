@@ -16,7 +16,6 @@ from armillary.cli.progress import bar
 from armillary.core.errors import ConfigError, unknown_name
 
 _FLAGS = {
-    "recipe",
     "recipe_changes",
     "seconds",
     "threads",
@@ -26,7 +25,7 @@ _FLAGS = {
     "planning",
     "own_episodes",
 }
-_ENVIRONMENT = {"name", "world"}  # what the word for the environment decides
+_ENVIRONMENT = {"name", "recipe", "world"}  # what the word for the environment decides
 _SAID = (
     "{}: records in {}. end, touch: success at the last step, and at any step. ms: per decision."
 )
@@ -55,8 +54,6 @@ class Peers(Command):
     """Threads for training."""
     episodes: int = 200
     """Evaluation episodes per task."""
-    recipe: str = ""
-    """Recipe of armillary. Default: that of the environment, or two_rooms."""
     change: UseAppendAction[tuple[str, ...]] = ()
     """A field of the recipe, e.g. --change model.frame_skip=5."""
     act: UseAppendAction[tuple[str, ...]] = ()
@@ -84,7 +81,6 @@ class Peers(Command):
             also["seconds"] = self.seconds
         config = make_config(
             self.environment,
-            self.recipe,
             threads=self.threads,
             episodes=self.episodes,
             act=settings_of(self.act, "--act"),

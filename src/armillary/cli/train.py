@@ -17,18 +17,12 @@ from tyro.conf import Positional
 from armillary.cli.outcome import Outcome
 from armillary.cli.parse import Command, existing, parse
 from armillary.cli.progress import bar
-from armillary.core.errors import unknown_name
+from armillary.core.errors import unknown_recipe
 from armillary.core.progress import no_bars
 
 # The names of ``armillary.recipes.RECIPES``, without importing torch; a test compares them.
 RECIPES = {
-    "cube": "a robot arm and a cube, from pictures",
     "intuition": "objects behind screens, from pictures, without actions",
-    "push_t": "a disc that pushes a T, from pictures",
-    "pushing": "the tabletop, trained longer, to push objects",
-    "reacher": "an arm of two links, from pictures",
-    "two_rooms": "an agent in two rooms with a door, from pictures",
-    "two_rooms_eb": "two rooms with random walls, as EB-JEPA has them",
     "video": "your own videos, without actions",
     "world": "any recording; sensors, steps and losses follow from it",
 }
@@ -91,7 +85,7 @@ def find_recipe(name: str) -> Any:
         ConfigError: there is none.
     """
     if name not in RECIPES:
-        raise unknown_name("recipe", name, RECIPES)
+        raise unknown_recipe(name)
     from armillary.recipes import RECIPES as MADE
 
     return MADE[name]()

@@ -80,3 +80,14 @@ def unknown_name(what: str, name: str, known: Iterable[str]) -> ConfigError:
     near = get_close_matches(name, choices, n=1)
     hint = f" Did you mean {near[0]!r}?" if near else ""
     return ConfigError(f"There is no {what} called {name!r}.{hint} Known: {', '.join(choices)}.")
+
+
+def unknown_recipe(name: str) -> ConfigError:
+    """Return the error for a recipe that there is not: one recipe is for any recording.
+
+    Args:
+        name: what the user wrote.
+    """
+    return ConfigError(
+        f"There is no recipe called {name!r}; use world, which trains on any recording."
+    )

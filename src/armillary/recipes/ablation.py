@@ -1,81 +1,72 @@
-"""Ablation: one part of the two-rooms recipe changed at a time, on one recording and one list.
+"""Ablation: the recipe ``world`` with one part left out at a time, over datasets and seeds.
 
-The protocol is that of ``two_rooms_eb`` on other episodes than its result. Each part is judged
-against the whole recipe of the same seed on the same episodes.
+What a part is worth depends on the recording, so every dataset has rows of its own. Each arm is
+compared with the whole recipe on the same dataset with the same seed, and thus on the same held-out
+episodes. No arm acts: judged is what ``diagnose`` measures.
 
-    recording               one for all
-    SEED/RUN                one run for each way to train; parts of the planning share the whole's
-    SEED/act/PART           manifest, records and rows
-    result.json             rows over all seeds, and paired tests
+    DATASET/SEED/PART       one run each, with row.json; written last, and used again
+    result.json             rows, and differences from the whole recipe
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from armillary.benchmark.machine import provenance
-from armillary.control import Record, holm, read_records, wilson_interval
 from armillary.control.processes import map_in_processes
-from armillary.core.errors import ConfigError
-from armillary.core.files import write_json
+from armillary.core.errors import ConfigError, unknown_name
+from armillary.core.files import read_json, write_json
+from armillary.core.hashing import json_sha256
 from armillary.core.progress import Bars, no_bars
 from armillary.data import open_dataset
-from armillary.planning.experience import AdaptationConfig
-from armillary.recipes.acting import act
 from armillary.recipes.changing import changed
-from armillary.recipes.fine_view import SPREAD
-from armillary.recipes.over_trainings import over_trainings
-from armillary.recipes.recipe import prepared
-from armillary.recipes.two_rooms_eb import EBConfig, learn_rooms, protocol, record_rooms
+from armillary.recipes.claiming import claim
+from armillary.recipes.diagnosing import diagnose_model
+from armillary.recipes.recipe import Recipe, prepared, train_recipe
+from armillary.recipes.world import adapted, world
 
 WHOLE = "whole"
 
 
 @dataclass(frozen=True)
 class Part:
-    """What is left out, or put in where the recipe has left it out before.
+    """A part of the recipe.
 
     Attributes:
         said: the same in words.
-        recipe: settings of the training that change, e.g. ``objective.rollout_steps``.
-        act: fields of the planning that change.
+        without: settings that leave it out, by dotted name.
     """
 
     said: str
-    recipe: Mapping[str, Any] = field(default_factory=dict)
-    act: Mapping[str, Any] = field(default_factory=dict)
+    without: Mapping[str, Any] = field(default_factory=dict)
 
 
 PARTS: dict[str, Part] = {
     WHOLE: Part("nothing"),
-    # The next three have left the recipe: in earlier ablations the first two earned nothing, and
-    # the third did harm.
-    "rollout": Part(
-        "(added) steps of foresight in the loss: 6 instead of 1", {"objective.rollout_steps": 6}
+    "rollout": Part("prediction, in the first stage", {"objective.rollout": 0.0}),
+    "rollout_steps": Part(
+        "prediction more than one step ahead",
+        {"objective.rollout_steps": 1, "settling.rollout_steps": 1},
     ),
-    "inverse_dynamics": Part("(added) inverse dynamics", {"objective.inverse_dynamics": 4.0}),
-    "anti_collapse": Part(
-        "(added) variance and covariance, over the batch and within clips",
-        {f"objective.{name}": weight for name, weight in SPREAD.items()},
+    "variance_covariance": Part(
+        "variance and covariance over the batch",
+        {"objective.variance": 0.0, "objective.covariance": 0.0},
     ),
-    "picture_view": Part("the view of the picture", {"objective.picture_view": 0.0}),
-    "settling": Part("the predictor's settling", {"settling.steps": 0}),
-    "depth": Part("layers of the predictor: 1 instead of 3", {"model.predictor.layers": 1}),
-    "adapt": Part("what the episode teaches", act={"adapt": None}),
-    "doubt": Part(
-        "doubts about steps like those that went wrong", act={"adapt": AdaptationConfig(doubt=0.0)}
+    "motion": Part(
+        "variance and covariance within clips",
+        {"objective.motion_variance": 0.0, "objective.motion_covariance": 0.0},
     ),
-    "hold": Part("holding an action for a model step", act={"hold": False}),
-    "proposals": Part("the policy's proposals", act={"proposals": 0}),
-    "value": Part("the learned distance in the cost, and its hills", act={"value_weight": 0.0}),
-    "last_state": Part(
-        "the cost of the last state alone (the sum over the plan)", act={"summed": True}
-    ),
+    "inverse_dynamics": Part("inverse dynamics", {"objective.inverse_dynamics": 0.0}),
+    "visual_words": Part("visual words", {"objective.visual_words": 0.0}),
+    "shift": Part("shifted pictures", {"augment.shift_px": 0}),
+    "settling": Part("fine-tuning of the predictor", {"settling.steps": 0}),
+    "slow_latent": Part("the slow latent in the fine-tuning", {"settling.slow_latent": False}),
+    "lively": Part("lively clips in the fine-tuning", {"settling.lively": 0.0}),
 }
 
 
@@ -84,64 +75,52 @@ class AblationConfig:
     """How much of everything.
 
     Attributes:
-        base: recording, recipe, prior and planning of the whole.
+        datasets: folders by name.
+        recipe: the whole.
         parts: keys of ``PARTS`` beside the whole.
         seeds: of training.
         workers: processes, each with one thread; results do not depend on it.
     """
 
-    base: EBConfig = field(
-        default_factory=lambda: replace(
-            EBConfig(), act=replace(EBConfig().act, episodes=100, seed=1)
-        )
-    )
+    datasets: Mapping[str, Path]
+    recipe: Recipe = field(default_factory=world)
     parts: tuple[str, ...] = tuple(name for name in PARTS if name != WHOLE)
     seeds: tuple[int, ...] = (0, 1)
     workers: int = 2
 
     def __post_init__(self) -> None:
-        unknown = [name for name in self.parts if name not in PARTS]
-        twice = any(len({*some}) < len(some) for some in (self.parts, self.seeds))
-        if unknown or twice or not self.seeds:
-            known = ", ".join(name for name in PARTS if name != WHOLE)
+        for name in self.parts:
+            if name not in PARTS:
+                raise unknown_name("part", name, PARTS)
+        if not self.datasets or not self.seeds or len({*self.seeds}) < len(self.seeds):
             raise ConfigError(
-                f"An ablation needs seeds, each once, and parts of: {known}; "
-                f"got {self.seeds} and {self.parts}."
+                "An ablation needs at least one dataset, and seeds, each once; got "
+                f"{len(self.datasets)} datasets and the seeds {self.seeds}."
             )
-        if min(self.workers, self.base.episodes, self.base.act.episodes) < 1:
-            raise ConfigError(
-                "workers, recorded and evaluated episodes must be at least 1; got "
-                f"{self.workers}, {self.base.episodes} and {self.base.act.episodes}."
-            )
+        if self.workers < 1:
+            raise ConfigError(f"workers must be at least 1; got {self.workers}.")
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Names of all arms, the whole recipe first."""
+        return (WHOLE, *dict.fromkeys(name for name in self.parts if name != WHOLE))
 
 
-def shortened(base: EBConfig, share: float) -> EBConfig:
-    """Return the same with a share of the steps of every training: model, settling and prior.
+def shortened(recipe: Recipe, steps: int) -> Recipe:
+    """Return the recipe with other steps of training, and as large a share of fine-tuning.
 
     Args:
-        base: of full length.
-        share: above 0, at most 1.
-
-    Raises:
-        ConfigError: another share.
+        recipe: any.
+        steps: of the first stage, at least 1.
     """
-    if not 0 < share <= 1:
-        raise ConfigError(f"share must be above 0 and at most 1; got {share}.")
-
-    def short(config: Any) -> Any:
-        return replace(config, steps=max(1, round(share * config.steps)))
-
-    recipe = replace(short(base.recipe), settling=short(base.recipe.settling))
-    return replace(base, recipe=recipe, prior=short(base.prior))
+    settling = round(recipe.settling.steps * steps / recipe.steps)
+    return replace(recipe, steps=steps, settling=replace(recipe.settling, steps=settling))
 
 
 def run_ablation(
-    out: Path,
-    config: AblationConfig | None = None,
-    bars: Bars = no_bars,
-    command: str = "",
+    out: Path, config: AblationConfig, bars: Bars = no_bars, command: str = ""
 ) -> dict[str, Any]:
-    """Record, train every variant with every seed, and let all of them act on the same episodes.
+    """Train and diagnose every arm on every dataset with every seed.
 
     Args:
         out: folder; what is finished there is used again.
@@ -150,113 +129,117 @@ def run_ablation(
         command: that does the same again, for the result.
 
     Returns:
-        ``parts.NAME.{said,n,success,wilson95,seeds,whole_only,part_only,p,p_holm}``; ``seeds``,
-        ``steps`` of every training, and ``command``, ``commit``, ``date``, ``machine``.
+        ``parts.NAME.{said,datasets.DATASET.seeds.SEED}`` with what ``measures`` returns;
+        ``parts.NAME.datasets.DATASET.{mean,minus_whole}``, means over seeds by measure; ``seeds``,
+        ``steps``, ``recipe_sha256``, and ``command``, ``commit``, ``date``, ``machine``.
 
     Raises:
-        ConfigError: ``out`` holds another evaluation.
+        ConfigError: ``out`` holds runs of other settings or data.
+        DatasetError: a dataset cannot be read, or has nothing that a model can see.
+        TrainingError: a dataset is too small.
         StorageError: ``out`` is not writable.
     """
-    config = config or AblationConfig()
-    with bars("recording") as progress:
-        record_rooms(out / "recording", config.base, progress)
+    for path in config.datasets.values():
+        dataset = open_dataset(path)
         # once, before several trainings want the same at the same time
-        prepared(open_dataset(out / "recording"), config.base.recipe.model, progress)
-    names = (WHOLE, *(name for name in config.parts if name != WHOLE))
-    trained = [name for name in names if name == WHOLE or PARTS[name].recipe]
-    for told, stage, some in (("training", _Learn, trained), ("acting", _Act, names)):
-        tasks = [(seed, name) for seed in config.seeds for name in some]
-        with bars(told) as progress:
-            map_in_processes(stage(out, config.base), tasks, config.workers, progress)
-    records = {name: [_records(out, seed, name) for seed in config.seeds] for name in names}
-    recipe = config.base.recipe
-    steps = {
-        "model": recipe.steps,
-        "settling": recipe.settling.steps,
-        "prior": config.base.prior.steps,
+        with bars("preparing") as progress:
+            prepared(dataset, adapted(config.recipe, dataset).model, progress)
+    tasks = [
+        (data, seed, name)
+        for data in config.datasets
+        for seed in config.seeds
+        for name in config.names
+    ]
+    with bars("training") as progress:
+        rows = map_in_processes(_Learn(out, config), tasks, config.workers, progress)
+    steps = {"model": config.recipe.steps, "settling": config.recipe.settling.steps}
+    result = {
+        "parts": compared(dict(zip(tasks, rows, strict=True))),
+        "seeds": list(config.seeds),
+        "steps": steps,
+        "recipe_sha256": json_sha256(asdict(config.recipe)),
+        **provenance(command, 1),
     }
-    about = provenance(command, 1)
-    result = {"parts": compared(records), "seeds": list(config.seeds), "steps": steps, **about}
     write_json(out / "result.json", result)
     return result
 
 
-def compared(records: Mapping[str, Sequence[Sequence[Record]]]) -> dict[str, dict[str, Any]]:
-    """Return a row for each part, over all seeds, and its test against the whole by episode.
+def measures(record: Mapping[str, Any]) -> dict[str, float]:
+    """Return the numbers of a diagnosis by which arms are compared; what it lacks is left out.
 
     Args:
-        records: by part, the whole among them: for every seed the records of the same episodes.
+        record: of ``diagnose_model``.
+
+    Returns:
+        ``r2_STREAM``: how well a place is read from the latent. ``moved_skill_K``: skill on moved
+        things over K model steps. ``false_motion``: drift of resting things, in the stream's unit.
+        ``SPACE_K``: squared prediction error over that of copying the last step.
+        ``action_top1``: how often the true action ranks first. ``spearman``: of latent distance
+        with steps to go.
     """
-    whole = [_solved(run) for run in records[WHOLE]]
-    rows: dict[str, dict[str, Any]] = {}
-    for name, runs in records.items():
-        each = [_solved(run) for run in runs]
-        solved = np.concatenate(each)
-        test = over_trainings(whole, each)
-        rows[name] = {
-            "said": PARTS[name].said,
-            "n": len(solved),
-            "success": float(solved.mean()),
-            "wilson95": list(wilson_interval(int(solved.sum()), len(solved))),
-            "seeds": [float(one.mean()) for one in each],
-            "whole_only": test.only_first,
-            "part_only": test.only_second,
-            "p": test.p,
-        }
-    others = [name for name in rows if name != WHOLE]
-    for name, p in zip(others, holm([rows[name]["p"] for name in others]), strict=True):
-        rows[name]["p_holm"] = p
-    return rows
+    found = {f"r2_{name}": one["r2"] for name, one in record["read_out"].items()}
+    moved = record["moved"]
+    found |= {f"moved_skill_{steps}": skill for steps, skill in moved["skill"].items()}
+    found["false_motion"] = moved["false_motion"]
+    for row in record["prediction"]:
+        if row["model"] is not None and row["copy_last"]:
+            found[f"{row['space']}_{row['steps']}"] = row["model"] / row["copy_last"]
+    found["action_top1"] = record["action_rank"]["top1"]
+    found["spearman"] = record["progress"]["spearman"]
+    return {name: value for name, value in found.items() if value is not None}
+
+
+def compared(
+    rows: Mapping[tuple[str, int, str], Mapping[str, float]],
+) -> dict[str, dict[str, Any]]:
+    """Return the rows by part and dataset, their means, and the mean differences from the whole.
+
+    Args:
+        rows: measures by dataset, seed and part, the whole among them.
+    """
+    parts: dict[str, dict[str, Any]] = {}
+    for (data, seed, name), row in rows.items():
+        part = parts.setdefault(name, {"said": PARTS[name].said, "datasets": {}})
+        part["datasets"].setdefault(data, {"seeds": {}})["seeds"][str(seed)] = dict(row)
+    for part in parts.values():
+        for data, one in part["datasets"].items():
+            whole = parts[WHOLE]["datasets"][data]["seeds"]
+            apart = [_minus(row, whole[seed]) for seed, row in one["seeds"].items()]
+            one["mean"] = _mean([*one["seeds"].values()])
+            one["minus_whole"] = _mean(apart)
+    return parts
+
+
+def _minus(row: Mapping[str, float], whole: Mapping[str, float]) -> dict[str, float]:
+    return {name: value - whole[name] for name, value in row.items() if name in whole}
+
+
+def _mean(rows: Sequence[Mapping[str, float]]) -> dict[str, float]:
+    """Return the mean of each measure that all rows have."""
+    shared = [name for name in rows[0] if all(name in row for row in rows)]
+    return {name: float(np.mean([row[name] for row in rows])) for name in shared}
 
 
 @dataclass(frozen=True)
 class _Learn:
-    """Trains one variant in any process."""
+    """Trains and diagnoses one arm in any process."""
 
     out: Path
-    base: EBConfig
+    config: AblationConfig
 
-    def __call__(self) -> Callable[[tuple[int, str]], None]:
-        def run(task: tuple[int, str]) -> None:
-            seed, name = task
-            recipe = replace(self.base.recipe, seed=seed, threads=1)
-            config = replace(
-                self.base,
-                recipe=changed(recipe, PARTS[name].recipe),
-                prior=replace(self.base.prior, seed=seed),
-            )
-            learn_rooms(config, self.out / "recording", _run_of(self.out, seed, name))
+    def __call__(self) -> Callable[[tuple[str, int, str]], dict[str, float]]:
+        return self._row
 
-        return run
-
-
-@dataclass(frozen=True)
-class _Act:
-    """Lets one variant act in any process."""
-
-    out: Path
-    base: EBConfig
-
-    def __call__(self) -> Callable[[tuple[int, str]], None]:
-        def run(task: tuple[int, str]) -> None:
-            seed, name = task
-            rules = replace(protocol(self.base.act), workers=1, **PARTS[name].act)
-            act(_run_of(self.out, seed, name), "two_rooms", _acted(self.out, seed, name), rules)
-
-        return run
-
-
-def _run_of(out: Path, seed: int, name: str) -> Path:
-    return out / str(seed) / (name if PARTS[name].recipe else WHOLE)
-
-
-def _acted(out: Path, seed: int, name: str) -> Path:
-    return out / str(seed) / "act" / name
-
-
-def _records(out: Path, seed: int, name: str) -> Sequence[Record]:
-    return read_records(_acted(out, seed, name) / "records" / "model.jsonl")
-
-
-def _solved(records: Sequence[Record]) -> np.ndarray:
-    return np.array([record.success for record in records], float)
+    def _row(self, task: tuple[str, int, str]) -> dict[str, float]:
+        data, seed, name = task
+        folder, run = self.config.datasets[data], self.out / data / str(seed) / name
+        recipe = changed(replace(self.config.recipe, seed=seed, threads=1), PARTS[name].without)
+        begun, done = (run / "run.json").is_file(), run / "row.json"
+        claim(
+            run / "settings.json", [asdict(recipe), open_dataset(folder).identity()], "a run", begun
+        )
+        if not done.is_file():
+            if not (run / "model").is_dir():
+                train_recipe(recipe, folder, run, resume=begun, diagnosed=False)
+            write_json(done, measures(diagnose_model(run, folder)))
+        return read_json(done)

@@ -28,11 +28,11 @@ from armillary.core.hashing import json_sha256
 from armillary.data.cache import safe_name
 from armillary.models.checkpoint import config_from_dict
 from armillary.planning import make_planner
-from armillary.recipes import RECIPES
 from armillary.recipes.acting import NO_PLANNER
 from armillary.recipes.changing import changed
 from armillary.recipes.peers.grounds import GROUNDS, Ground
 from armillary.recipes.recipe import Recipe
+from armillary.recipes.world import world
 from armillary.training.prior import PriorConfig, imitation
 from armillary.worlds import WORLDS
 from armillary.worlds.registry import GYM_PREFIX
@@ -40,6 +40,8 @@ from armillary.worlds.registry import GYM_PREFIX
 TASKS = ("ahead_25", "ahead_50", "ahead_100", "any")
 OURS = "armillary"
 PLANNINGS = ("own", "equal")
+# The training ends by the clock, which leaves no time for the second stage of the recipe.
+_BY_CLOCK = {"settling.steps": 0}
 
 
 @dataclass(frozen=True)
@@ -163,11 +165,6 @@ class PeersConfig:
                 "act.planner none needs act.prior, as the goal-conditioned policy acts then. Add "
                 "--act prior=true, or choose a planner."
             )
-        elif spec.executed is not None and not 1 <= spec.executed <= self.recipe.model.frame_skip:
-            raise ConfigError(
-                f"act.executed is 1 to {self.recipe.model.frame_skip}, the world steps of a model "
-                f"step (model.frame_skip); got {spec.executed}."
-            )
         _ = self.prior_config  # its settings are checked as it is made
 
     def policy(self, folder: Path) -> ModelSpec | PriorSpec:
@@ -239,7 +236,6 @@ class PeersConfig:
 
 def make_config(
     name: str,
-    recipe: str = "",
     recipe_changes: Mapping[str, Any] | None = None,
     **settings: Any,
 ) -> PeersConfig:
@@ -247,13 +243,12 @@ def make_config(
 
     Args:
         name: a key of ``GROUNDS``, or the name of a world; give ``tasks`` with the latter.
-        recipe: a key of ``RECIPES``; empty takes the environment's own, else two_rooms.
-        recipe_changes: dotted names in the recipe to values.
+        recipe_changes: dotted names in the recipe ``world`` to values.
         settings: fields of ``PeersConfig``; of ``act``, ``training`` and ``planning`` those fields
             that differ from the usual.
 
     Raises:
-        ConfigError: an unknown recipe or field, or a value that cannot be.
+        ConfigError: an unknown field, or a value that cannot be.
     """
     if name not in (*GROUNDS, *WORLDS) and not name.startswith(GYM_PREFIX):
         raise unknown_name("environment", name, (*GROUNDS, *WORLDS))
@@ -265,18 +260,14 @@ def make_config(
     }
     usual = ground.acting["act"]
     acting = {**ground.acting, "act": {**usual, **inner["act"]}}
-    changes = {**ground.changes, **ground.acting_changes}
     if inner["act"].get("planner", usual["planner"]) != usual["planner"]:
-        acting, changes = {"act": inner["act"]}, {**ground.changes}
-    changes |= {part: _frozen(value) for part, value in (recipe_changes or {}).items()}
+        acting = {"act": inner["act"]}
+    changes = {part: _frozen(value) for part, value in (recipe_changes or {}).items()}
     settings = {**ground.settings, **acting, **settings}
-    chosen = recipe or ground.recipe or (name if name in RECIPES else "two_rooms")
-    if chosen not in RECIPES:
-        raise unknown_name("recipe", chosen, RECIPES)
     config = PeersConfig(
         name=name,
         world=ground.world,
-        recipe=changed(RECIPES[chosen](), changes),
+        recipe=changed(world(), _BY_CLOCK | changes),
         planning=PeerPlanning(iterations=ground.iterations),
     )
     for part in ("training", "planning"):

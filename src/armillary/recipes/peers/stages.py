@@ -36,7 +36,7 @@ from armillary.control import (
     summarise,
 )
 from armillary.control.specs import PolicyFactory, identity_of
-from armillary.core.errors import CheckFailedError, unknown_name
+from armillary.core.errors import CheckFailedError, ConfigError, unknown_name
 from armillary.core.files import write_json
 from armillary.core.hashing import json_sha256
 from armillary.core.progress import Progress, silent
@@ -44,6 +44,7 @@ from armillary.core.rng import generator
 from armillary.data import Cache, Dataset, open_dataset, prepare, split_episodes
 from armillary.recipes.peers.config import OURS, PeersConfig, read_config
 from armillary.recipes.recipe import fitted, needed_streams
+from armillary.recipes.world import adapted, adapted_to
 from armillary.worlds import record
 
 SETTINGS = "settings.json"
@@ -85,9 +86,10 @@ def record_stage(folder: Path, config: PeersConfig, progress: Progress = silent)
     """Record the one dataset that everybody learns from.
 
     Raises:
-        ConfigError: the world has no such tasks; that is met here, before hours of training.
+        ConfigError: the world has no such tasks, or its model steps have fewer world steps than
+            ``act.executed``; that is met here, before hours of training.
     """
-    _check_tasks(config)
+    _check_world(config)
     out = data_folder(folder, config)
     done = out.with_suffix(".json")
     if done.is_file():
@@ -177,7 +179,7 @@ def _teach_own(
     folder: Path, config: PeersConfig, policy: str, data: Dataset, progress: Progress
 ) -> dict[str, Any]:
     cache = prepare(data, config.recipe.model.encoder.image_size, cache_root=folder / "cache")
-    recipe = fitted(replace(config.recipe, seed=config.seed), cache)
+    recipe = fitted(replace(adapted(config.recipe, data), seed=config.seed), cache)
     training, _ = split_episodes(cache.num_episodes, config.held_out, config.seed)
     streams, out = needed_streams(recipe, cache), train_folder(folder, config, policy)
     seconds = config.seconds * (1 - config.prior_share)
@@ -229,15 +231,22 @@ def _within_room(
     return np.sort(order[:fits])
 
 
-def _check_tasks(config: PeersConfig) -> None:
+def _check_world(config: PeersConfig) -> None:
     world = WorldFactory(config.world, {"image_size": config.picture, **config.world_settings})()
     try:
-        known = world.spec.tasks
+        spec = world.spec
     finally:
         world.close()
     for task in config.tasks:
-        if task not in known:
-            raise unknown_name(f"task of {config.world}", task, known)
+        if task not in spec.tasks:
+            raise unknown_name(f"task of {config.world}", task, spec.tasks)
+    skip = adapted_to(config.recipe, {"rgb"}, 1 / spec.step_s, acts=True).model.frame_skip
+    executed = config.act.get("executed")
+    if executed is not None and not 1 <= executed <= skip:
+        raise ConfigError(
+            f"act.executed is 1 to {skip}, the world steps of a model step (model.frame_skip); "
+            f"got {executed}."
+        )
 
 
 def _manifest(place: Path, config: PeersConfig, task: str) -> Manifest:

@@ -20,7 +20,7 @@ from armillary.core.progress import Bars, no_bars
 from armillary.recipes.acting import NO_PLANNER, ActConfig, act, headline
 from armillary.recipes.prior import train_with_prior
 from armillary.recipes.recipe import Recipe
-from armillary.recipes.tabletop import tabletop
+from armillary.recipes.world import world
 from armillary.training.prior import PriorConfig, imitation
 from armillary.worlds import record
 
@@ -31,9 +31,9 @@ _PRIOR = imitation(_GOAL_STEPS)
 _ACT = ActConfig(episodes=200, task="push", planner=NO_PLANNER, prior=True)
 
 
-def pushing() -> Recipe:
-    """Return the recipe: the tabletop's, for longer."""
-    return replace(tabletop(), steps=12_000)
+def longer() -> Recipe:
+    """Return the recipe ``world`` with 12,000 steps, as there are 390,000 recorded steps."""
+    return replace(world(), steps=12_000)
 
 
 @dataclass(frozen=True)
@@ -51,7 +51,7 @@ class PushingConfig:
 
     episodes: int = 6500
     steps: int = 60
-    recipe: Recipe = field(default_factory=pushing)
+    recipe: Recipe = field(default_factory=longer)
     prior: PriorConfig = _PRIOR
     act: ActConfig = _ACT
     seed: int = 7

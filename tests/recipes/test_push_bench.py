@@ -4,13 +4,16 @@ from dataclasses import replace
 
 from armillary.models import EncoderConfig
 from armillary.recipes.acting import ActConfig
-from armillary.recipes.pushing import PushingConfig, pushing, run_pushing
+from armillary.recipes.changing import changed
+from armillary.recipes.push_bench import PushingConfig, run_pushing
+from armillary.recipes.world import world
 from armillary.training.prior import PriorConfig
 from armillary.training.trails import GoalShares
 
 
 def test_a_tiny_run_is_judged_beside_its_floors_and_used_again(tmp_path):
-    recipe = replace(pushing(), steps=2, batch_size=2, clip_length=5)
+    few = {"steps": 2, "batch_size": 2, "clip_length": 5, "settling.steps": 0}
+    recipe = changed(world(), few)
     small = EncoderConfig(image_size=16, patch=8, patch_hidden=8, hidden=8, tokens=2, width=4)
     recipe = replace(recipe, model=replace(recipe.model, encoder=small))
     prior = PriorConfig(
