@@ -61,7 +61,7 @@ def _base() -> Recipe:
     """
     usual = tabletop()
     colour = ColourChanges(
-        brightness=0.4, contrast=0.4, saturation=0.4, hue_turns=0.15, tint=0.35, shade=0.5
+        brightness=0.4, contrast=0.4, saturation=0.4, colour_turns=0.15, tint=0.35, shade=0.5
     )
     world = WorldChanges(depth_noise=0.01, depth_holes=0.3, flicker=True)
     return replace(
