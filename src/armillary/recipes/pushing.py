@@ -20,7 +20,7 @@ from armillary.core.progress import Bars, no_bars
 from armillary.recipes.acting import NO_PLANNER, ActConfig, act, headline
 from armillary.recipes.prior import train_with_prior
 from armillary.recipes.recipe import Recipe
-from armillary.recipes.tabletop import tabletop
+from armillary.recipes.world import world
 from armillary.training.prior import PriorConfig, imitation
 from armillary.worlds import record
 
@@ -32,8 +32,8 @@ _ACT = ActConfig(episodes=200, task="push", planner=NO_PLANNER, prior=True)
 
 
 def pushing() -> Recipe:
-    """Return the recipe: the tabletop's, for longer."""
-    return replace(tabletop(), steps=12_000)
+    """Return the recipe: ``world``, for longer."""
+    return replace(world(), steps=12_000)
 
 
 @dataclass(frozen=True)
