@@ -33,7 +33,7 @@ def train(
         run = arm.train("world", data, "out/run", steps=150, optimizer={"lr": 3e-4})
 
     Args:
-        recipe: its name (world, two_rooms, intuition, ...), or a ``Recipe``.
+        recipe: its name (world, ...), or a ``Recipe``.
         data: a dataset or its folder.
         out: run folder to write: model, checkpoints, log.
         resume: go on where an interrupted run stopped; the weights end up the same to the bit.

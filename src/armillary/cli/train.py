@@ -23,7 +23,6 @@ from armillary.core.progress import no_bars
 # The names of ``armillary.recipes.RECIPES``, without importing torch; a test compares them.
 RECIPES = {
     "cube": "a robot arm and a cube, from pictures",
-    "intuition": "objects behind screens, from pictures, without actions",
     "push_t": "a disc that pushes a T, from pictures",
     "pushing": "the tabletop, trained longer, to push objects",
     "reacher": "an arm of two links, from pictures",

@@ -2,7 +2,6 @@
 
 from collections.abc import Callable
 
-from armillary.recipes.intuition import intuition
 from armillary.recipes.peer_grounds import cube, push_t, reacher
 from armillary.recipes.pushing import pushing
 from armillary.recipes.recipe import Recipe, train_recipe
@@ -13,7 +12,6 @@ from armillary.recipes.world import world
 
 RECIPES: dict[str, Callable[[], Recipe]] = {
     "cube": cube,
-    "intuition": intuition,
     "push_t": push_t,
     "pushing": pushing,
     "reacher": reacher,
@@ -27,7 +25,6 @@ __all__ = [
     "RECIPES",
     "Recipe",
     "cube",
-    "intuition",
     "push_t",
     "pushing",
     "reacher",
