@@ -18,7 +18,7 @@ from armillary.training import ObjectiveConfig, TrainConfig
 
 MODEL = JEPAConfig(encoder=EncoderConfig(image_size=32))
 TRAIN = TrainConfig(
-    batch_size=4, clip_length=4, objective=ObjectiveConfig(rollout_steps=2, bird_view=1.0)
+    batch_size=4, clip_length=4, objective=ObjectiveConfig(rollout_steps=2, visual_words=1.0)
 )
 SHORT = SensorsBench(
     repetitions=2, seconds=0.05, points=2000, centres=8, near=8, frames=4, episodes=2, steps=20

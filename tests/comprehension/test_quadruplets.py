@@ -85,6 +85,22 @@ def test_the_visible_twin_shows_what_was_hidden(concept):
         assert double_difference(said) == wanted, "only without a screen can a copy see the change"
 
 
+@pytest.mark.parametrize(("concept", "solved"), [("colour", True), ("inertia", False)])
+def test_colour_needs_a_memory_and_no_order_of_it(concept: str, solved: bool):
+    """What was seen in any order tells a colour, and not where something is going."""
+    judge, rights, rng = CONTROLS["seen_colours"], [], np.random.default_rng(0)
+    for index in range(6):
+        made = make_quadruplet(concept, index, seed=5)
+        said = {c: judge.surprise(made.frames[c][None], made.pans[c][None])[0] for c in CELLS}
+        rights.append(double_difference(said))
+        # the event is as surprising after any order of the steps before it
+        clip = made.frames[0, 1].copy()
+        clip[: made.event] = clip[rng.permutation(made.event)]
+        shuffled = judge.surprise(clip[None], made.pans[0, 1][None])[0]
+        assert shuffled[made.event - 1] == said[0, 1][made.event - 1]
+    assert (np.mean(rights) == 1) == solved
+
+
 def test_labels_stay_with_the_one_who_asks(tmp_path: Path):
     labels = ask({"said": FEW}, controls, tmp_path)["said"]
     text = (tmp_path / "said.jsonl").read_text()

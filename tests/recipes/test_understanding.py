@@ -96,7 +96,7 @@ def test_any_judge_of_yours_is_asked_the_same(tmp_path: Path) -> None:
 
 def test_a_model_of_other_pictures_is_refused(tmp_path: Path) -> None:
     save_model(untrained(replace(TINY, action_width=4), 0), tmp_path / "model")
-    with pytest.raises(ShapeError, match="Train one with the recipe 'intuition'"):
+    with pytest.raises(ShapeError, match="Record the world stage and train on it"):
         understand_model(tmp_path / "model", tmp_path / "out", CONFIG)
 
 

@@ -35,8 +35,8 @@ def test_no_change_is_none() -> None:
 
 
 def test_a_clip_changes_as_a_whole_and_only_in_its_pictures() -> None:
-    grey = np.arange(0, 192, 3, np.uint8).reshape(8, 8)[..., None].repeat(3, -1)
-    batch = clips(grey)
+    levels = np.arange(0, 192, 3, np.uint8).reshape(8, 8)[..., None].repeat(3, -1)
+    batch = clips(levels)
     out = augment(batch, AugmentConfig(colour=ALL), generator("b"), 1)
     first = out.streams["rgb"][:, :1]
     assert torch.equal(out.streams["rgb"], first.expand_as(out.streams["rgb"]))
@@ -45,9 +45,9 @@ def test_a_clip_changes_as_a_whole_and_only_in_its_pictures() -> None:
     assert out.streams["depth_m"] is batch.streams["depth_m"] and out.actions is batch.actions
 
 
-@pytest.mark.parametrize("hue", [0.1, 0.5])
-def test_a_turned_hue_leaves_greys_and_brightness(hue: float) -> None:
-    linear = draw_map(ColourChanges(hue_turns=hue), generator("c"))
+@pytest.mark.parametrize("turns", [0.1, 0.5])
+def test_turned_colours_leave_the_luminance_axis_and_brightness(turns: float) -> None:
+    linear = draw_map(ColourChanges(colour_turns=turns), generator("c"))
     np.testing.assert_allclose(linear @ [9.0, 9.0, 9.0, 1.0], 9.0, atol=1e-3)
     luma = np.array([0.299, 0.587, 0.114])
     np.testing.assert_allclose(luma @ linear[:, :3], luma, atol=1e-3)
@@ -62,7 +62,7 @@ def test_a_shade_only_takes_away() -> None:
     assert not torch.equal(out.int(), before)
 
 
-@pytest.mark.parametrize("settings", [{"brightness": 1.0}, {"hue_turns": 0.6}, {"shade": -0.1}])
+@pytest.mark.parametrize("settings", [{"brightness": 1.0}, {"colour_turns": 0.6}, {"shade": -0.1}])
 def test_changes_that_cannot_be_are_refused(settings: dict[str, float]) -> None:
-    with pytest.raises(ConfigError, match="hue_turns within 0 to"):
+    with pytest.raises(ConfigError, match="colour_turns within 0 to"):
         ColourChanges(**settings)

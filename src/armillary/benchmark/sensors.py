@@ -90,9 +90,7 @@ def bench_sensors(
     """
     origin = provenance(command, 1)
     dataset = open_or_record(None, out, settings.episodes, settings.steps, progress)
-    # the view from above is a target made of depth, which colour alone does not load
-    objective = replace(train.objective, bird_view=0.0)
-    train = replace(train, threads=1, objective=objective)
+    train = replace(train, threads=1)
     with threads_of_torch(1):
         arms: dict[str, tuple[Any, ...]] = {"rgb": ("rgb",), "rgb_points": ("rgb", "points")}
         measures = {

@@ -22,7 +22,6 @@ from armillary.core.progress import no_bars
 
 # The names of ``armillary.recipes.RECIPES``, without importing torch; a test compares them.
 RECIPES = {
-    "intuition": "objects behind screens, from pictures, without actions",
     "video": "your own videos, without actions",
     "world": "any recording; sensors, steps and losses follow from it",
 }

@@ -98,7 +98,7 @@ class Understand(Command):
     The model is right if the impossible clips surprise it more. Chance is 50 %. Baselines without
     any physics are tested on the same clips.
 
-    e.g. armillary understand runs/intuition --out out/understand
+    e.g. armillary understand runs/stage --out out/understand
     """
 
     models: Positional[tuple[str, ...]] = ()

@@ -2,13 +2,11 @@
 
 from collections.abc import Callable
 
-from armillary.recipes.intuition import intuition
 from armillary.recipes.recipe import Recipe, train_recipe
 from armillary.recipes.video import video
 from armillary.recipes.world import world
 
 RECIPES: dict[str, Callable[[], Recipe]] = {
-    "intuition": intuition,
     "video": video,
     "world": world,
 }
@@ -16,7 +14,6 @@ RECIPES: dict[str, Callable[[], Recipe]] = {
 __all__ = [
     "RECIPES",
     "Recipe",
-    "intuition",
     "train_recipe",
     "video",
     "world",

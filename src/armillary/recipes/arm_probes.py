@@ -24,6 +24,7 @@ from armillary.models import JEPA
 TARGET = "object_xy"
 AHEAD = 10
 _CONTEXT = 3
+PROBED_STEPS = _CONTEXT + AHEAD  # model steps of a window that is probed
 _MOVED_M = 0.01
 _OTHERS = 1 << 40  # episodes of judged recordings are other episodes, whatever their numbers
 _WINDOW_STEP = 4
@@ -97,7 +98,7 @@ def _rolled(
 ]:
     """Return rolled states, where the object is then, where it was last seen, and the episodes."""
     config = model.config
-    windows = Windows(cache, episodes, _CONTEXT + AHEAD, config.frame_skip)
+    windows = Windows(cache, episodes, PROBED_STEPS, config.frame_skip)
     index = np.arange(0, len(windows), _WINDOW_STEP)
     states = []
     for some in np.array_split(index, max(1, len(index) // 128)):

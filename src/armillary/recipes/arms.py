@@ -1,9 +1,8 @@
-"""Arms: the tabletop recipe with other eyes, of the same size.
+"""Arms: the recipe ``world`` with other sensors, and models of the same size.
 
 Each arm gives the encoder 64 tokens a picture, has the parameters of the base's model up to 2 %
-(its hidden width is chosen for that), and learns the same objective for as many steps. What an arm
-does not see may still be in the objective (``bird_view``): all are taught alike, and differ in what
-they see.
+(its hidden width is chosen for that), and learns by the same objective for as many steps. Its
+visual words are of what it sees: in the picture, from above, or both.
 
 A picture is read by its grid. Tokens that lie in space are read by their places.
 
@@ -69,7 +68,7 @@ def arm_recipe(arm: Arm, base: Recipe, action_width: int = 2) -> Recipe:
 
     Args:
         arm: what it sees.
-        base: training, and the model whose size is aimed at.
+        base: training, adapted to the data, and the model whose size is aimed at.
         action_width: of a world step, which counts as parameters.
 
     Raises:
@@ -91,15 +90,13 @@ def fused_recipe(base: Recipe, dropout: float) -> Recipe:
     as many parameters it would be 0.55 times as wide as that of colour alone.
 
     Args:
-        base: training, and the model whose width it has.
-        dropout: probability that a sensor is left out of a clip. Its predictor settles on twice as
-            many clips as an arm's, as these show it many ways to see.
+        base: training, adapted to the data, and the model whose width it has.
+        dropout: probability that a sensor is left out of a clip.
     """
     return replace(
         base,
         model=replace(_seeing(FUSED, base.model), optional_sensors=FUSED.sensors),
         objective=replace(base.objective, sensor_dropout=dropout),
-        settling=replace(base.settling, clips=2 * base.settling.clips),
     )
 
 

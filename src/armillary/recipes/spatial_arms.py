@@ -29,15 +29,14 @@ from armillary.core.errors import ConfigError, unknown_name
 from armillary.core.files import storage_errors, write_json
 from armillary.core.progress import Bars, no_bars
 from armillary.data import Cache, open_dataset, prepare, split_episodes
-from armillary.models import JEPAConfig, PredictorConfig, load_model, narrowed, save_model
+from armillary.models import JEPAConfig, load_model, narrowed, save_model
 from armillary.recipes.acting import ActConfig, model_spec
-from armillary.recipes.arm_probes import hidden_position, position_errors_cm
+from armillary.recipes.arm_probes import PROBED_STEPS, hidden_position, position_errors_cm
 from armillary.recipes.arm_rows import result_of
 from armillary.recipes.arms import ARMS, SUBSETS, arm_recipe, fused_recipe
 from armillary.recipes.claiming import claim
 from armillary.recipes.recipe import Recipe, train_recipe
-from armillary.recipes.tabletop import tabletop
-from armillary.training import SettlingConfig
+from armillary.recipes.world import adapted, world
 from armillary.training.colour_changes import ColourChanges
 from armillary.training.world_changes import WorldChanges
 from armillary.worlds import record
@@ -50,28 +49,25 @@ SIZE_ARMS = {"rgb": "rgb", "rgbd": "point_map_camera"}
 
 
 def _base() -> Recipe:
-    """Return what every arm is trained by: the tabletop's recipe, and what lets it see elsewhere.
+    """Return what every arm is trained by: the recipe ``world``, with the study's own additions.
 
-    Colours are changed and depth is worsened for all that have them; targets are those of the clip
-    as it was (``training/clean.py``). Holes lie elsewhere in every picture, as where the arms are
-    judged: what comes then cannot be foreseen from where the holes are, so the latent need not tell
-    it. The predictor has no memory, which planning pays for at every step, and learns on twelve
-    steps ahead when the encoder stands still, on clips that are worsened alike, for as long as it
-    took to bring what is hidden from 3.5 to 2.7 cm (2,500 steps and 7,000).
+    The additions are about new looks, which the recording does not show:
+
+        augment.colour      colours and light of each clip are changed
+        augment.world       depth has noise, and holes that lie elsewhere in every picture
+        settling.varied     the predictor is fine-tuned on clips that are changed alike
+
+    Targets are made of the clip before these changes (``training/clean.py``).
     """
-    usual = tabletop()
+    usual = world()
     colour = ColourChanges(
-        brightness=0.4, contrast=0.4, saturation=0.4, hue_turns=0.15, tint=0.35, shade=0.5
+        brightness=0.4, contrast=0.4, saturation=0.4, colour_turns=0.15, tint=0.35, shade=0.5
     )
-    world = WorldChanges(depth_noise=0.01, depth_holes=0.3, flicker=True)
+    worse = WorldChanges(depth_noise=0.01, depth_holes=0.3, flicker=True)
     return replace(
         usual,
-        steps=1200,
-        model=replace(usual.model, predictor=PredictorConfig(memory=0, hidden=320, layers=2)),
-        augment=replace(usual.augment, colour=colour, world=world),
-        settling=SettlingConfig(
-            steps=7000, lr=2e-3, clips=8192, rollout_steps=12, clip_length=14, varied=True
-        ),
+        augment=replace(usual.augment, colour=colour, world=worse),
+        settling=replace(usual.settling, varied=True),
     )
 
 
@@ -86,7 +82,8 @@ class ArmsConfig:
     """How much of everything.
 
     Attributes:
-        base: training of every arm, and the size of its model.
+        base: training of every arm, and the size of its model. What it leaves to the data follows
+            from the recording; each arm has its own sensors.
         arms: keys of ``ARMS``.
         seeds: of training.
         fused_seeds: of training of the model for all sensors; empty for none.
@@ -153,12 +150,10 @@ class ArmsConfig:
             )
         episodes = self.judged, self.probed, self.episodes, self.act.episodes
         amounts = self.workers, self.fused_longer, *episodes, *self.size_pairs
-        least = max(13, self.base.settling.clip_length)
-        if min(amounts) < 1 or self.base.model.frame_skip * least > self.steps:
+        if min(amounts) < 1 or self.steps < PROBED_STEPS:
             raise ConfigError(
                 "Workers, fused_longer, episodes and pairs must be at least 1, and episodes at "
-                f"least {self.base.model.frame_skip * least} steps long; got {amounts} and "
-                f"{self.steps} steps."
+                f"least {PROBED_STEPS} steps long; got {amounts} and {self.steps} steps."
             )
 
 
@@ -234,7 +229,8 @@ class _Work:
         return self.folder(seed, name) / "run" / "model"
 
     def recipe(self, seed: int, name: str) -> Recipe:
-        base = replace(self.config.base, seed=seed, threads=1)
+        base = adapted(self.config.base, open_dataset(self.out / "recording"))
+        base = replace(base, seed=seed, threads=1)
         if name == FUSED:
             longer = replace(base, steps=base.steps * self.config.fused_longer)
             return fused_recipe(longer, self.config.dropout)

@@ -320,7 +320,8 @@ def _check(model: JEPA) -> None:
             f"The quadruplets have images of {size}x{size} pixels, 2 action numbers a step and "
             f"frame_skip 1. The model has {', '.join(config.sensors)} of "
             f"{config.encoder.image_size} pixels, {config.action_width} action numbers and "
-            f"frame_skip {config.frame_skip}. Train one with the recipe 'intuition'."
+            f"frame_skip {config.frame_skip}. Record the world stage and train on it: "
+            "armillary train world."
         )
 
 

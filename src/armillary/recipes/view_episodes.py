@@ -67,7 +67,7 @@ def picture_frames(
     Args:
         dataset: an opened dataset.
         episode: number of it.
-        name: of the camera's stream; depth is drawn as colour, segmentation as grey.
+        name: of the camera's stream; depth is drawn as colour, labels as luminance.
         steps: which pictures, ascending.
         side: the longer side at most, in pixels.
     """

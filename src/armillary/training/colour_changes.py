@@ -4,8 +4,8 @@ A clip's change is drawn once and applied to all its pictures of all its cameras
 in it moves as before. All but the shade is one affine map of red, green and blue.
 
 Axes: B clips, T steps, H W image.
-Source: colour jitter as in Chen et al. 2020 (SimCLR, 2002.05709), appendix A; hues are turned about
-the grey axis in the YIQ plane.
+Source: colour jitter as in Chen et al. 2020 (SimCLR, 2002.05709), appendix A. Colours turn about
+the luminance axis, in the YIQ plane.
 """
 
 from __future__ import annotations
@@ -34,9 +34,9 @@ class ColourChanges:
 
     Attributes:
         brightness: all of it brighter or darker by up to this share.
-        contrast: differences from middle grey larger or smaller by up to this share.
-        saturation: differences from grey larger or smaller by up to this share.
-        hue_turns: turned round the colour circle by up to so much to either side; 0.5: to any.
+        contrast: differences from the middle value larger or smaller by up to this share.
+        saturation: distances from the luminance axis larger or smaller by up to this share.
+        colour_turns: turned round the colour circle by up to so much to either side; 0.5: to any.
         tint: red, green and blue each stronger or weaker by up to this share, as under coloured
             light.
         shade: a wave of light and dark over the picture takes away up to this share.
@@ -45,16 +45,16 @@ class ColourChanges:
     brightness: float = 0.0
     contrast: float = 0.0
     saturation: float = 0.0
-    hue_turns: float = 0.0
+    colour_turns: float = 0.0
     tint: float = 0.0
     shade: float = 0.0
 
     def __post_init__(self) -> None:
         shares = self.brightness, self.contrast, self.saturation, self.tint, self.shade
-        if not all(0 <= share < 1 for share in shares) or not 0 <= self.hue_turns <= 0.5:
+        if not all(0 <= share < 1 for share in shares) or not 0 <= self.colour_turns <= 0.5:
             raise ConfigError(
                 "augment.colour: brightness, contrast, saturation, tint and shade lie within 0 to "
-                f"1, hue_turns within 0 to 0.5 turns; got {shares} and {self.hue_turns}."
+                f"1, colour_turns within 0 to 0.5 turns; got {shares} and {self.colour_turns}."
             )
 
 
@@ -82,11 +82,11 @@ def draw_map(config: ColourChanges, rng: np.random.Generator) -> Float64[np.ndar
         1 + share * rng.uniform(-1, 1)
         for share in (config.brightness, config.contrast, config.saturation)
     )
-    angle = 2 * math.pi * config.hue_turns * rng.uniform(-1, 1)
+    angle = 2 * math.pi * config.colour_turns * rng.uniform(-1, 1)
     turn = np.eye(3)
     turn[1:, 1:] = [[math.cos(angle), -math.sin(angle)], [math.sin(angle), math.cos(angle)]]
-    grey = np.tile(_LUMA, (3, 1))
-    linear = (saturation * np.eye(3) + (1 - saturation) * grey) @ np.linalg.inv(_IN_YIQ) @ turn
+    flat = np.tile(_LUMA, (3, 1))
+    linear = (saturation * np.eye(3) + (1 - saturation) * flat) @ np.linalg.inv(_IN_YIQ) @ turn
     gains = brightness * (1 + config.tint * rng.uniform(-1, 1, (3, 1)))
     added = np.full((3, 1), (1 - contrast) * _MIDDLE)
     return gains * np.concatenate([contrast * (linear @ _IN_YIQ), added], axis=1)

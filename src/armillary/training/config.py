@@ -4,21 +4,18 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
-from typing import Literal, get_args
+from typing import Literal
 
-from armillary.core.errors import ConfigError, unknown_name
+from armillary.core.errors import ConfigError
 from armillary.training.augment import AugmentConfig
 from armillary.training.terms import ObjectiveConfig
-
-Method = Literal["adamw", "muon"]
 
 
 @dataclass(frozen=True)
 class OptimizerConfig:
-    """AdamW, or Muon for the matrices inside, with linear warm-up and cosine decay.
+    """AdamW with linear warm-up and cosine decay.
 
     Attributes:
-        method: ``muon`` learns more in a step, which takes longer (``optimizer.py``).
         lr: peak learning rate.
         weight_decay: decoupled decay, on matrices only.
         warmup: share of the steps with rising learning rate.
@@ -26,7 +23,6 @@ class OptimizerConfig:
         clip_norm: largest norm of the gradient.
     """
 
-    method: Method = "adamw"
     lr: float = 1e-3
     weight_decay: float = 1e-3
     warmup: float = 0.05
@@ -40,8 +36,6 @@ class OptimizerConfig:
                 "optimizer.lr and clip_norm must be above 0, weight_decay at least 0 and warmup in "
                 f"[0, 1), got {self.lr}, {self.clip_norm}, {self.weight_decay}, {self.warmup}."
             )
-        if self.method not in get_args(Method):
-            raise unknown_name("method of optimizer", self.method, get_args(Method))
 
 
 @dataclass(frozen=True)

@@ -28,6 +28,8 @@ from armillary.models import JEPA
 Frames = UInt8[np.ndarray, "B T H W 3"]
 Pans = Float32[np.ndarray, "B _ _"]
 Surprise = Float32[np.ndarray, "B _"]
+_LEVELS = 16  # that each channel is told apart by
+_LEVEL = 256 // _LEVELS
 View = Literal[
     "model", "unexpected", "copy_last", "one_frame", "shuffled_context", "foreign_context"
 ]
@@ -69,8 +71,9 @@ class JepaJudges:
         model: of pictures; actions, if it takes any, are the camera's moves.
         views: ``model``: foresees each step from all before it. ``unexpected``: by how much that
             errs more than is usual for what is seen. ``copy_last``: foresees no change.
-            ``one_frame``: from the step before alone. ``shuffled_context``: what came before that
-            step is remembered in another order. ``foreign_context``: or is of another clip.
+            ``one_frame``: from the step before alone. ``foreign_context``: what came before that
+            step is of another clip, which takes the answer away. ``shuffled_context``: it is
+            remembered in another order, which leaves all that was seen.
         prefix: put before the names of views.
         expectation: what is usual; needed for ``unexpected``.
     """
@@ -184,6 +187,19 @@ class ConstantVelocity:
         return _per_clip(frames, lambda change: _summed(np.abs(np.diff(change, axis=0, prepend=0))))
 
 
+@dataclass(frozen=True)
+class SeenColours:
+    """Remembers how much of each colour there was at most, without order, place or motion.
+
+    It is no shortcut: it has to remember what went behind a screen. It says how far a memory comes
+    that knows nothing of physics, and in which a shuffled clip leaves the same.
+    """
+
+    def surprise(self, frames: Frames, pans: Pans) -> Surprise:
+        """Return how many pixels have a colour beyond the most of it in any picture before."""
+        return np.stack([_beyond_seen(clip) for clip in frames])
+
+
 CONTROLS: dict[str, SurpriseModel] = {
     "constant": Constant(),
     "coin": Coin(),
@@ -191,12 +207,22 @@ CONTROLS: dict[str, SurpriseModel] = {
     "motion_energy": MotionEnergy(),
     "largest_difference": LargestDifference(),
     "constant_velocity": ConstantVelocity(),
+    "seen_colours": SeenColours(),
 }
 
 
 def _per_clip(frames: Frames, judged: Callable[[np.ndarray], np.ndarray]) -> Surprise:
     changes = (np.diff(clip.astype(np.int16), axis=0) for clip in frames)
     return np.stack([judged(change) for change in changes]).astype(np.float32)
+
+
+def _beyond_seen(clip: UInt8[np.ndarray, "T H W 3"]) -> Float32[np.ndarray, " _"]:
+    levels = (clip // _LEVEL).reshape(len(clip), -1, 3).astype(np.int64)
+    names = levels @ np.array([_LEVELS**2, _LEVELS, 1])
+    counts = np.stack([np.bincount(step, minlength=_LEVELS**3) for step in names])
+    most = np.maximum.accumulate(counts)
+    # whole numbers, so that ties are ties
+    return np.maximum(counts[1:] - most[:-1], 0).sum(axis=1).astype(np.float32)
 
 
 def _summed(values: np.ndarray) -> np.ndarray:
