@@ -259,10 +259,11 @@ def test_short_episodes_are_never_held_out_and_are_named(capsys, run: Path, tmp_
 def test_stages_have_their_names(run: Path, tmp_path: Path) -> None:
     from contextlib import contextmanager
 
+    from armillary.recipes.video import video
+
     from armillary.core.progress import silent
     from armillary.recipes.changing import changed
     from armillary.recipes.recipe import train_recipe
-    from armillary.recipes.video import video
 
     stages = []
 

@@ -29,7 +29,6 @@ RECIPES = {
     "reacher": "an arm of two links, from pictures",
     "two_rooms": "an agent in two rooms with a door, from pictures",
     "two_rooms_eb": "two rooms with random walls, as EB-JEPA has them",
-    "video": "your own videos, without actions",
     "world": "any recording; sensors, steps and losses follow from it",
 }
 _EXAMPLE = "e.g. armillary train world --data out/tabletop --out out/run --optimizer.lr 3e-4"

@@ -50,7 +50,7 @@ from armillary.data import Cache
 from armillary.objectives.collapse import CollapseDiagnosis, diagnose_collapse
 
 # What a space may be read from, and how.
-_READ: Mapping[str, tuple[Form, ...]] = {
+READ: Mapping[str, tuple[Form, ...]] = {
     "latent": ("direct",),
     "latent and features": ("direct",),
     "both latents and features": ("change",),
@@ -178,14 +178,15 @@ def _read(space: str, evidence: Evidence, horizon: int, limits: Limits) -> dict[
     read = {}
     for name, says in {"model": 1, WITHOUT_LATENT: 0}.items():
         later, present = says * fit.latents[start + horizon], says * fit.latents[start]
-        inputs = _read_from(later, present, own[start])
-        reader = choose_ridge(_READ, inputs, own[start], own[start + horizon], held)
-        inputs = _read_from(says * predicted, says * judge.latents[now], values[now])
+        inputs = read_from(later, present, own[start])
+        reader = choose_ridge(READ, inputs, own[start], own[start + horizon], held)
+        inputs = read_from(says * predicted, says * judge.latents[now], values[now])
         read[name] = reader.predict(inputs, values[now])
     return read
 
 
-def _read_from(later: np.ndarray, latent: np.ndarray, seen: np.ndarray) -> dict[str, np.ndarray]:
+def read_from(later: np.ndarray, latent: np.ndarray, seen: np.ndarray) -> dict[str, np.ndarray]:
+    """Return what a space may be read from, by the names in ``READ``."""
     return {
         "latent": later,
         "latent and features": np.concatenate([later, seen], axis=1),

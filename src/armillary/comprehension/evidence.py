@@ -32,7 +32,7 @@ from armillary.core.protocols import WorldModel
 from armillary.core.values import Batch
 from armillary.data import Cache, Windows
 
-_FEATURE_WIDTH = 128  # 95 % of the features' variance on the demo's recording
+FEATURE_WIDTH = 128  # 95 % of the features' variance on the demo's recording
 
 _ADVICE = {
     "training": "Record more or longer episodes.",
@@ -152,7 +152,7 @@ def gather_evidence(
         done += share
     fit, judge = sides
     latents = Projection.fit(fit.latents, WIDEST)
-    features = None if fit.features is None else Projection.fit(fit.features, _FEATURE_WIDTH)
+    features = None if fit.features is None else Projection.fit(fit.features, FEATURE_WIDTH)
     fit, judge = (project(steps, latents, features) for steps in (fit, judge))
     starts = [steps.windows(1, 1, limits.windows, limits.seed) for steps in (fit, judge)]
     horizons = _reached((fit, judge), starts)

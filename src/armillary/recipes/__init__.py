@@ -8,7 +8,6 @@ from armillary.recipes.pushing import pushing
 from armillary.recipes.recipe import Recipe, train_recipe
 from armillary.recipes.two_rooms import two_rooms
 from armillary.recipes.two_rooms_eb import two_rooms_eb
-from armillary.recipes.video import video
 from armillary.recipes.world import world
 
 RECIPES: dict[str, Callable[[], Recipe]] = {
@@ -19,7 +18,6 @@ RECIPES: dict[str, Callable[[], Recipe]] = {
     "reacher": reacher,
     "two_rooms": two_rooms,
     "two_rooms_eb": two_rooms_eb,
-    "video": video,
     "world": world,
 }
 
@@ -34,6 +32,5 @@ __all__ = [
     "train_recipe",
     "two_rooms",
     "two_rooms_eb",
-    "video",
     "world",
 ]
