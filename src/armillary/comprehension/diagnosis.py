@@ -15,7 +15,7 @@ latents that are zero; a model must beat it as well, so a collapsed one cannot w
 recording and one model; the order was the same 2, 4 and 8 steps ahead. One step ahead ridge is
 level with the read-out of a good model, so short horizons say little here.
 
-A space of metres (depth, range) belongs into ``spaces``, beside these two.
+Depth and range are judged in metres by ``metres.py``.
 
 Axes: F model steps, W windows, Z numbers of a latent, X numbers in a space.
 """

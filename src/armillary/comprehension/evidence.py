@@ -96,10 +96,12 @@ class Evidence:
     Attributes:
         training: the side on which read-outs and baselines are fitted.
         held_out: the side that judges.
+        projection: of flattened tokens to latents.
     """
 
     training: Side
     held_out: Side
+    projection: Projection
 
     @property
     def horizons(self) -> tuple[int, ...]:
@@ -162,7 +164,7 @@ def gather_evidence(
         found.append(Side(steps, now, predicted, horizons))
         done += 10
         progress(done, 100, "predicting")
-    return Evidence(*found)
+    return Evidence(*found, latents)
 
 
 def _reached(sides: Sequence[Steps], starts: Sequence[np.ndarray]) -> tuple[int, ...]:
