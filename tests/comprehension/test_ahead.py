@@ -112,6 +112,6 @@ def test_a_part_too_short_is_refused(cache):
 
 
 def test_seconds_become_the_nearest_model_steps():
-    assert in_time((0.2, 0.5, 1.0), 30, 3) == [2, 5, 10]
+    assert in_time((0.2, 0.5, 1.0), 30.0, 3) == [2, 5, 10]
     # steps of 0.08 s: of two that are as near, the farther
-    assert in_time((0.2, 0.5, 1.0), 25, 2) == [3, 6, 13]
+    assert in_time((0.2, 0.5, 1.0), 25.0, 2) == [3, 6, 13]

@@ -93,7 +93,7 @@ def test_a_horizon_below_a_step_is_refused(base):
     few = config(horizons_s=(0.04,))
     with pytest.raises(ConfigError, match=r"0\.04 s is less than half of a model step of 0\.1 s"):
         real_video(recording, out, few)
-    with pytest.raises(ConfigError, match="at least one seed|At least one seed"):
+    with pytest.raises(ConfigError, match="At least one seed"):
         replace(few, seeds=())
 
 
