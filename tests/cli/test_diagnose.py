@@ -19,7 +19,7 @@ SIDE, STEPS = 16, 20
 NAMES = {"steps", "space", "n", "model", "copy_last", "mean", "linear", "ridge", "intervals"}
 TRAIN = ["--steps", "2", "--batch-size", "4", "--threads", "1", "--held-out", "0.3"]
 TINY = ["--model.encoder.image-size", "16", "--model.encoder.keypoints", "0", "--clip-length", "6"]
-TINY += ["--model.frame-skip", "1"]
+TINY += ["--model.frame-skip", "1", "--settling.steps", "2"]
 
 
 def episode(number: int, steps: int = STEPS, actions: bool = True) -> Episode:
@@ -164,7 +164,7 @@ def test_bad_input_is_one_sentence(words, told, capsys, agent, data, base) -> No
 
 def test_a_training_leaves_a_diagnosis_of_what_it_held_out(capsys, data, base) -> None:
     run = base / "run"
-    words = ["train", "video", "--data", data, "--out", run, *TRAIN, *TINY]
+    words = ["train", "world", "--data", data, "--out", run, *TRAIN, *TINY]
     found = said(capsys, *words)
     assert found["diagnosis"]["n"]["judged_on"] == "18 episodes that were held out of the training"
     assert json.loads((run / "diagnose.json").read_text()) == found["diagnosis"]
@@ -177,7 +177,7 @@ def test_a_training_goes_on_where_nothing_can_be_diagnosed(capsys, base) -> None
     short = dataset(base / "short", count=3)
     run = base / "short-run"
     capsys.readouterr()
-    words = ["train", "video", "--data", short, "--out", run, *TRAIN, *TINY]
+    words = ["train", "world", "--data", short, "--out", run, *TRAIN, *TINY]
     assert main([*map(str, words)]) == 0
     assert "not diagnosed: A diagnosis needs at least two held-out episodes" in (
         capsys.readouterr().out

@@ -97,7 +97,7 @@ def test_own_videos(capsys, base: Path) -> None:
     data, out = base / "mine", base / "video-run"
     assert run(capsys, "ingest", videos, "--out", data, "--license", "CC0-1.0")["written"] == 3
     short = ["--clip-length", "6", "--model.frame-skip", "1"]
-    trained = run(capsys, "train", "video", "--data", data, "--out", out, *SMALL, *short)
+    trained = run(capsys, "train", "world", "--data", data, "--out", out, *SHORT, *short)
     assert trained["steps"] == 3
     found = run(capsys, "surprise", out, videos / "a.mp4", "--normal", data)["surprise"]
     assert len(found["surprise"]) == 29

@@ -16,6 +16,7 @@ from armillary.cli.progress import bar
 from armillary.core.files import read_json
 
 _FILE = "diagnose.json"
+_METRES = ("copy_last", "mean", "rigid_warp", "no_latent")
 _PREDICTION = ("model", "copy_last", "mean", "linear", "ridge")
 
 
@@ -25,7 +26,8 @@ class Diagnose(Command):
 
     It measures prediction error at 1 to 16 model steps, the rank of the true actions, the scale of
     the latent, distance as progress, and memorisation. Where truth is recorded, it adds read-outs
-    and motion. Errors are squared errors over the variance of the target. The exit code is 0
+    and motion. Where depth, laser ranges or point clouds are recorded, it adds their errors in
+    metres. Other errors are squared errors over the variance of the target. The exit code is 0
     whatever the bars say.
 
     e.g. armillary diagnose out/run out/tabletop --out out/diagnose
@@ -49,7 +51,7 @@ class Diagnose(Command):
         command = again(self, "diagnose")
         limits = Limits(seed=self.seed)
         record = diagnose_model(self.model, self.dataset, self.out, limits, bar, command)
-        lines = [*prediction_lines(record), "", *_told(record)]
+        lines = [*prediction_lines(record), *metres_lines(record), "", *_told(record)]
         if self.out is not None:
             lines.append(f"written: {self.out / PAGE}")
         return Outcome(record, (*lines, ""), bar_rows(record))
@@ -82,9 +84,29 @@ def prediction_lines(record: Mapping[str, Any]) -> list[str]:
         lines.append(f"prediction error {called} (squared error over variance)")
         heads = ("steps", "model", "95 %", *(name.replace("_", "-") for name in _PREDICTION[1:]))
         rows = [heads, *(_cells(row) for row in record["prediction"] if row["space"] == space)]
-        widths = [max(len(row[at]) for row in rows) for at in range(len(heads))]
-        lines += ["  ".join(f"{c:>{w}}" for c, w in zip(row, widths, strict=True)) for row in rows]
+        lines += _table(rows)
     return lines
+
+
+def metres_lines(record: Mapping[str, Any]) -> list[str]:
+    """Return the errors of depth and range as lines of text, one table for each sensor."""
+    lines = []
+    for sensor in dict.fromkeys(row["sensor"] for row in record.get("metres", ())):
+        lines.append(f"prediction error of {sensor} (mean absolute error in metres)")
+        heads = ("steps", "model", "95 %", *(name.replace("_", "-") for name in _METRES))
+        rows = [heads]
+        for row in record["metres"]:
+            if row["sensor"] == sensor:
+                others = (f"{row[name]:.3f}" if name in row else "-" for name in _METRES)
+                between = _between(row["intervals"]["model"])
+                rows.append((str(row["steps"]), f"{row['model']:.3f}", between, *others))
+        lines += _table(rows)
+    return lines
+
+
+def _table(rows: list[tuple[str, ...]]) -> list[str]:
+    widths = [max(len(row[at]) for row in rows) for at in range(len(rows[0]))]
+    return ["  ".join(f"{c:>{w}}" for c, w in zip(row, widths, strict=True)) for row in rows]
 
 
 def bar_rows(record: Mapping[str, Any]) -> list[dict[str, str]]:

@@ -139,7 +139,7 @@ class Ingest(Command):
         lines.append(f"{said}; {len(told['skipped'])} files skipped")
         lines += summary.notes
         if summary.files:
-            from armillary.recipes.video import video_advice
+            from armillary.recipes.video_advice import video_advice
 
             lines += video_advice(summary.out)
         return Outcome(vars(summary) | told, tuple(lines))

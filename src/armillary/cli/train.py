@@ -22,7 +22,6 @@ from armillary.core.progress import no_bars
 
 # The names of ``armillary.recipes.RECIPES``, without importing torch; a test compares them.
 RECIPES = {
-    "video": "your own videos, without actions",
     "world": "any recording; sensors, steps and losses follow from it",
 }
 _EXAMPLE = "e.g. armillary train world --data out/tabletop --out out/run --optimizer.lr 3e-4"

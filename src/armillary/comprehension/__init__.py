@@ -1,6 +1,5 @@
 """Comprehension: does the model know where things are, and what is possible?"""
 
-from armillary.comprehension.foresight import foresight
 from armillary.comprehension.probe import ProbeResult, probe, shuffle_across_episodes
 from armillary.comprehension.probe_suite import encode_frames, frame_targets, probe_suite
 from armillary.comprehension.statistics import auroc, auroc_interval, block_bootstrap_interval
@@ -23,7 +22,6 @@ __all__ = [
     "block_bootstrap_interval",
     "calibrate",
     "encode_frames",
-    "foresight",
     "frame_targets",
     "pixel_difference",
     "probe",

@@ -54,7 +54,7 @@ def choose_ridge(
     values: Mapping[str, np.ndarray],
     present: Float[np.ndarray, "W Y"],
     target: Float[np.ndarray, "W Y"],
-    held_out: Bool[np.ndarray, " W"],
+    held_out: Bool[np.ndarray, "*K W"],
 ) -> ChosenRidge:
     """Fit all forms of all inputs and return the one with the least error on held-out groups.
 
@@ -63,7 +63,8 @@ def choose_ridge(
         values: by the same names [W X].
         present: the target's value now.
         target: what is to be read.
-        held_out: windows of whole groups on which penalty and form are chosen.
+        held_out: windows of whole groups on which penalty and form are chosen; with a row for each
+            of K folds, by cross-validation.
     """
     tried = []
     for name, forms in inputs.items():

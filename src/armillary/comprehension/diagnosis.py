@@ -15,7 +15,7 @@ latents that are zero; a model must beat it as well, so a collapsed one cannot w
 recording and one model; the order was the same 2, 4 and 8 steps ahead. One step ahead ridge is
 level with the read-out of a good model, so short horizons say little here.
 
-A space of metres (depth, range) belongs into ``spaces``, beside these two.
+Depth and range are judged in metres by ``metres.py``.
 
 Axes: F model steps, W windows, Z numbers of a latent, X numbers in a space.
 """
@@ -50,7 +50,7 @@ from armillary.data import Cache
 from armillary.objectives.collapse import CollapseDiagnosis, diagnose_collapse
 
 # What a space may be read from, and how.
-_READ: Mapping[str, tuple[Form, ...]] = {
+READ: Mapping[str, tuple[Form, ...]] = {
     "latent": ("direct",),
     "latent and features": ("direct",),
     "both latents and features": ("change",),
@@ -178,14 +178,15 @@ def _read(space: str, evidence: Evidence, horizon: int, limits: Limits) -> dict[
     read = {}
     for name, says in {"model": 1, WITHOUT_LATENT: 0}.items():
         later, present = says * fit.latents[start + horizon], says * fit.latents[start]
-        inputs = _read_from(later, present, own[start])
-        reader = choose_ridge(_READ, inputs, own[start], own[start + horizon], held)
-        inputs = _read_from(says * predicted, says * judge.latents[now], values[now])
+        inputs = read_from(later, present, own[start])
+        reader = choose_ridge(READ, inputs, own[start], own[start + horizon], held)
+        inputs = read_from(says * predicted, says * judge.latents[now], values[now])
         read[name] = reader.predict(inputs, values[now])
     return read
 
 
-def _read_from(later: np.ndarray, latent: np.ndarray, seen: np.ndarray) -> dict[str, np.ndarray]:
+def read_from(later: np.ndarray, latent: np.ndarray, seen: np.ndarray) -> dict[str, np.ndarray]:
+    """Return what a space may be read from, by the names in ``READ``."""
     return {
         "latent": later,
         "latent and features": np.concatenate([later, seen], axis=1),

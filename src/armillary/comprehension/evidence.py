@@ -32,7 +32,7 @@ from armillary.core.protocols import WorldModel
 from armillary.core.values import Batch
 from armillary.data import Cache, Windows
 
-_FEATURE_WIDTH = 128  # 95 % of the features' variance on the demo's recording
+FEATURE_WIDTH = 128  # 95 % of the features' variance on the demo's recording
 
 _ADVICE = {
     "training": "Record more or longer episodes.",
@@ -96,10 +96,12 @@ class Evidence:
     Attributes:
         training: the side on which read-outs and baselines are fitted.
         held_out: the side that judges.
+        projection: of flattened tokens to latents.
     """
 
     training: Side
     held_out: Side
+    projection: Projection
 
     @property
     def horizons(self) -> tuple[int, ...]:
@@ -152,7 +154,7 @@ def gather_evidence(
         done += share
     fit, judge = sides
     latents = Projection.fit(fit.latents, WIDEST)
-    features = None if fit.features is None else Projection.fit(fit.features, _FEATURE_WIDTH)
+    features = None if fit.features is None else Projection.fit(fit.features, FEATURE_WIDTH)
     fit, judge = (project(steps, latents, features) for steps in (fit, judge))
     starts = [steps.windows(1, 1, limits.windows, limits.seed) for steps in (fit, judge)]
     horizons = _reached((fit, judge), starts)
@@ -162,7 +164,7 @@ def gather_evidence(
         found.append(Side(steps, now, predicted, horizons))
         done += 10
         progress(done, 100, "predicting")
-    return Evidence(*found)
+    return Evidence(*found, latents)
 
 
 def _reached(sides: Sequence[Steps], starts: Sequence[np.ndarray]) -> tuple[int, ...]:

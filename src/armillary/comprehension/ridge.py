@@ -46,7 +46,7 @@ class Ridge:
 def fit_ridge(
     features: np.ndarray,
     targets: np.ndarray,
-    held_out: Bool[np.ndarray, " F"],
+    held_out: Bool[np.ndarray, "*K F"],
     penalties: tuple[float, ...] = PENALTIES,
 ) -> Ridge:
     """Fit targets [F Y] from features [F X].
@@ -54,24 +54,33 @@ def fit_ridge(
     Args:
         features: [F X].
         targets: [F Y].
-        held_out: samples of whole groups (never single steps) on which the penalty is chosen.
+        held_out: samples of whole groups (never single steps) on which the penalty is chosen;
+            with a row for each of K folds, by cross-validation.
         penalties: the choices.
 
     Raises:
         ShapeError: nothing to fit on, or values that are not finite.
     """
     _check(features, targets, held_out)
-    scaler = Scaler.fit(features[~held_out])
-    path = _Path.of(scaler.apply(features[~held_out]), targets[~held_out])
-    tried = scaler.apply(features[held_out])
-    errors = [
-        float(((tried @ path.weights(penalty) + path.offset - targets[held_out]) ** 2).mean())
-        for penalty in penalties
-    ]
+    folds = np.atleast_2d(held_out)
+    errors = np.mean([_errors(features, targets, fold, penalties) for fold in folds], axis=0)
     penalty = penalties[int(np.argmin(errors))]
     scaler = Scaler.fit(features)
     path = _Path.of(scaler.apply(features), targets)
-    return Ridge(scaler, path.weights(penalty), path.offset, penalty, min(errors))
+    return Ridge(scaler, path.weights(penalty), path.offset, penalty, float(errors.min()))
+
+
+def _errors(
+    features: np.ndarray, targets: np.ndarray, held_out: np.ndarray, penalties: tuple[float, ...]
+) -> list[float]:
+    """Return the error on held-out samples with each penalty."""
+    scaler = Scaler.fit(features[~held_out])
+    path = _Path.of(scaler.apply(features[~held_out]), targets[~held_out])
+    tried = scaler.apply(features[held_out])
+    return [
+        float(((tried @ path.weights(penalty) + path.offset - targets[held_out]) ** 2).mean())
+        for penalty in penalties
+    ]
 
 
 @dataclass(frozen=True)
@@ -103,5 +112,6 @@ def _check(features: np.ndarray, targets: np.ndarray, held_out: np.ndarray) -> N
         raise ShapeError(f"{len(features)} features for {len(targets)} targets; each needs one.")
     if not (np.isfinite(features).all() and np.isfinite(targets).all()):
         raise ShapeError("A read-out needs finite features and targets; some are NaN or infinite.")
-    if held_out.all() or not held_out.any():
+    folds = np.atleast_2d(held_out)
+    if folds.all(axis=1).any() or not folds.any(axis=1).all():
         raise ShapeError("A read-out needs samples to fit on and groups to choose its penalty on.")

@@ -3,11 +3,9 @@
 from collections.abc import Callable
 
 from armillary.recipes.recipe import Recipe, train_recipe
-from armillary.recipes.video import video
 from armillary.recipes.world import world
 
 RECIPES: dict[str, Callable[[], Recipe]] = {
-    "video": video,
     "world": world,
 }
 
@@ -15,6 +13,5 @@ __all__ = [
     "RECIPES",
     "Recipe",
     "train_recipe",
-    "video",
     "world",
 ]

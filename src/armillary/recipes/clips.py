@@ -16,20 +16,7 @@ from armillary.core.errors import ConfigError, TrainingError
 from armillary.data import split_episodes
 from armillary.recipes.recipe_config import Recipe
 
-STEP_S = 0.5  # seconds of a model step where a recipe leaves its frame skip to the data
 _FEWEST = 2  # clips of a batch
-
-
-def at_rate(recipe: Recipe, fps: float) -> Recipe:
-    """Return the recipe with the frame skip of half a second, where it leaves that to the data.
-
-    Args:
-        recipe: with ``model.frame_skip`` 0, or any other, which is kept.
-        fps: recorded steps per second.
-    """
-    if recipe.model.frame_skip:
-        return recipe
-    return replace(recipe, model=replace(recipe.model, frame_skip=max(1, round(STEP_S * fps))))
 
 
 def clip_frames(recipe: Recipe) -> int:

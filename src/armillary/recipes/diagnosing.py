@@ -20,7 +20,7 @@ from armillary.data import Cache, open_dataset, split_episodes
 from armillary.models import load_model
 from armillary.recipes.asking import step_of, stride_of
 from armillary.recipes.diagnosis_page import diagnosis_contents
-from armillary.recipes.diagnosis_record import DIAGNOSIS, diagnosis_record
+from armillary.recipes.diagnosis_record import DIAGNOSIS, diagnosis_record, metres_record
 from armillary.recipes.finding import find_model
 from armillary.recipes.prior import known_split, model_streams
 from armillary.recipes.recipe import Recipe, prepared
@@ -97,6 +97,7 @@ def diagnose_model(
             network, cache, split.training, split.held_out, skip, streams, acts, limits, progress
         )
     record = diagnosis_record(found, split.judged_on)
+    record |= metres_record(network, found, cache, limits)
     record |= {"model": str(model), "dataset": str(data), "date": date(), "command": command}
     record |= {"warning": split.warning, "seconds": round(time.perf_counter() - began, 1)}
     if out is not None:

@@ -17,14 +17,15 @@ from jaxtyping import Int
 from armillary.comprehension.action_rank import CANDIDATES
 from armillary.comprehension.action_rank import STEPS as RANKED_STEPS
 from armillary.comprehension.diagnosis import Diagnosis, diagnose
-from armillary.comprehension.evidence import LIGHT
+from armillary.comprehension.evidence import LIGHT, Limits
+from armillary.comprehension.metres import metres
 from armillary.comprehension.motion_skill import AHEAD
 from armillary.comprehension.stretches import cut
 from armillary.core.errors import ArmillaryError, StorageError
 from armillary.core.files import write_json
 from armillary.core.progress import Progress, silent
 from armillary.data import Cache
-from armillary.models import load_model
+from armillary.models import JEPA, load_model
 from armillary.recipes.diagnosis_lines import diagnosis_lines
 
 DIAGNOSIS = "diagnose.json"
@@ -60,7 +61,7 @@ def diagnose_run(
         fit, judge = (cut(cache, episodes, skip) for episodes in (training, held_out))
         found = diagnose(model, cache, fit, judge, skip, streams, acts, LIGHT, progress)
         told = f"{len(held_out)} episodes that were held out of the training"
-        record = diagnosis_record(found, told)
+        record = diagnosis_record(found, told) | metres_record(model, found, cache, LIGHT)
     except StorageError:
         raise
     except ArmillaryError as error:
@@ -91,6 +92,21 @@ def diagnosis_record(found: Diagnosis, judged_on: str) -> dict[str, Any]:
     record = _plain(record)
     record["lines"] = _plain([asdict(line) for line in diagnosis_lines(record)])
     return record
+
+
+def metres_record(
+    model: JEPA, found: Diagnosis, cache: Cache, limits: Limits
+) -> dict[str, list[dict[str, Any]]]:
+    """Return ``metres``: the errors of depth and range, empty where no sensor measures them.
+
+    Args:
+        model: that was diagnosed.
+        found: what was found.
+        cache: the recording.
+        limits: how much is looked at.
+    """
+    beams = model.config.azimuths_rad, model.config.elevations_rad
+    return {"metres": _plain(metres(model, found.evidence, cache, limits, *beams))}
 
 
 def _action_rank(found: Diagnosis) -> dict[str, Any]:
