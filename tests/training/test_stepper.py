@@ -263,7 +263,7 @@ IMPOSSIBLE = {
     "grows": (OptimizerConfig, {"weight_decay": -1.0}, "weight_decay at least 0"),
     "averages backwards": (TrainConfig, {"ema_decay": -1.0}, r"ema_decay in \[0, 1\)"),
     "no direction": (ObjectiveConfig, {"sigreg_directions": 0}, "directions must be at least 1"),
-    "one cell": (ObjectiveConfig, {"bird_view_cells": 1}, "cells must be at least 2"),
+    "one cell": (ObjectiveConfig, {"visual_words_cells": 1}, "cells must be at least 2"),
     "learns nothing": (ObjectiveConfig, {"rollout": 0.0, "variance": 0.0}, "nothing would be lear"),
     "foresees nothing": (ObjectiveConfig, {"rollout_steps": 0}, "rollout_steps must be at least"),
 }
@@ -312,11 +312,3 @@ def test_bfloat16_learns_what_float32_learns(tmp_path, whole):
         assert value.dtype == torch.float32
         torch.testing.assert_close(value, float32[name], rtol=0.1, atol=0.05, msg=name)
     assert math.isfinite(summary.loss)
-
-
-def test_grey_things_are_glimpsed_in_a_window_of_their_own():
-    objective = replace(CONFIG.objective, glimpse_grey=True, glimpse_pixels=6)
-    takes = stepper(objective=objective)
-    seen = [float(takes.step(step)[0]["glimpse"]) for step in range(6)]
-    assert 0 < seen[-1] < seen[0]
-    assert seen[0] != float(stepper().step(0)[0]["glimpse"])

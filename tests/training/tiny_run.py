@@ -51,9 +51,6 @@ TERMS = (
     "inverse_dynamics",
     "smoothness",
     "visual_words",
-    "bird_view",
-    "picture_view",
-    "glimpse",
 )
 CONFIG = TrainConfig(
     steps=12,

@@ -8,13 +8,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from armillary.core.errors import ConfigError
-from armillary.training.terms.bird_view import BirdView, BirdViewConfig
 from armillary.training.terms.cross_modal import CrossModal, CrossModalConfig
-from armillary.training.terms.glimpse import Glimpse, GlimpseConfig
 from armillary.training.terms.inverse_dynamics import InverseDynamics, InverseDynamicsConfig
 from armillary.training.terms.motion import MotionConfig, MotionCovariance, MotionVariance
 from armillary.training.terms.other_view import OtherView, OtherViewConfig
-from armillary.training.terms.picture_view import PictureView, PictureViewConfig
 from armillary.training.terms.rollout import Rollout, RolloutConfig
 from armillary.training.terms.sigreg import SIGReg, SIGRegConfig
 from armillary.training.terms.smoothness import Smoothness, SmoothnessConfig
@@ -39,9 +36,6 @@ TERMS: dict[str, type[Term]] = {
         InverseDynamics,
         Smoothness,
         VisualWords,
-        BirdView,
-        PictureView,
-        Glimpse,
         CrossModal,
         OtherView,
     )
@@ -53,9 +47,6 @@ class ObjectiveConfig(
     # a dataclass takes the fields of its last base first: this is the order of TERMS from its end
     OtherViewConfig,
     CrossModalConfig,
-    GlimpseConfig,
-    PictureViewConfig,
-    BirdViewConfig,
     VisualWordsConfig,
     SmoothnessConfig,
     InverseDynamicsConfig,
