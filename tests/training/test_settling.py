@@ -12,7 +12,7 @@ from tiny_run import CONFIG, MODEL, interrupted, run, tiny_windows, weights
 
 from armillary.core.errors import ConfigError, DatasetError, TrainingError
 from armillary.core.values import Latent
-from armillary.models import load_model
+from armillary.models import load_model, untrained
 from armillary.training import SettlingConfig, read_log
 from armillary.training.colour_changes import ColourChanges
 from armillary.training.foresight import came_after_each, foreseen_from_each
@@ -216,3 +216,19 @@ def test_what_cannot_be_settled_on_is_told_before_training(tmp_path):
     with pytest.raises(DatasetError, match="No episode is long enough"):
         run(tmp_path / "b", settling=SettlingConfig(steps=1, clip_length=50))
     assert not (tmp_path / "b" / "log.jsonl").exists()
+
+
+def test_a_predictor_of_tokens_learns_by_the_metric_of_the_slow_latent():
+    encoder = replace(MODEL.encoder, patch_hidden=16, depth=1, heads=2, tokens=4)
+    predictor = replace(MODEL.predictor, memory=4, hidden=16, depth=1, heads=2)
+    model = untrained(replace(MODEL, encoder=encoder, predictor=predictor), 0).eval()
+    errors, encoded = [], copy.deepcopy(model.encoder.state_dict())
+    windows, config = tiny_windows(), SettlingConfig(60, 8, 3e-3, slow_latent=True, plain=0.5)
+    settle(model, windows, config, 0, lambda done, error: errors.append(error))
+    assert np.mean(errors[-10:]) < np.mean(errors[:10])
+    assert all(torch.equal(now, encoded[name]) for name, now in model.encoder.state_dict().items())
+    # another metric is another loss, of the same clips and of the same first prediction
+    plain: list[float] = []
+    model = untrained(model.config, 0).eval()
+    settle(model, windows, replace(config, steps=1, plain=5.0), 0, lambda _, e: plain.append(e))
+    assert plain[0] != pytest.approx(errors[0], rel=1e-3)

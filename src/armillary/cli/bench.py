@@ -69,11 +69,13 @@ class Training(Command):
     """Leave out the baselines. Otherwise they are installed into their own environment."""
     recipe: str = "world"
     """Recipe to measure."""
+    knowledge: bool = False
+    """Also measure the minutes until object R2 is 0.9 and skill 0.4. Takes about 20 minutes."""
 
     def run(self) -> Outcome:
         """Measure training."""
         from armillary.benchmark import bench_train
-        from armillary.cli.train import adapted_recipe
+        from armillary.cli.train import adapted_recipe, find_recipe
 
         recipe = adapted_recipe(self.recipe, self.data)
         with bar("measuring") as progress:
@@ -86,7 +88,15 @@ class Training(Command):
                 progress=progress,
                 command=again(self, "bench", "train"),
             )
-        return Outcome(value, facts(value))
+        if not self.knowledge:
+            return Outcome(value, facts(value))
+        from armillary.recipes.minutes_to import minutes_to_knowledge
+
+        known = minutes_to_knowledge(
+            self.out / "knowledge", find_recipe(self.recipe), self.data, bars=bar
+        )
+        rows = [_length_row(row) for row in known["curve"]]
+        return Outcome({**value, "minutes_to": known}, (*facts(value), *_minutes(known)), rows)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -297,6 +307,31 @@ def _part_row(data: str, said: str, mean: Mapping[str, float]) -> dict[str, str]
     shown = ("r2_", "moved_skill_4", "latent_4", "action_top1")
     chosen = {name: value for name, value in mean.items() if name.startswith(shown)}
     return {"dataset": data, "left out": said} | {k: f"{v:.3f}" for k, v in chosen.items()}
+
+
+def _minutes(known: Mapping[str, Any]) -> tuple[str, ...]:
+    found = {name: known[name] for name in known if name not in ("reasons", "curve")}
+    return tuple(
+        f"minutes to {name}: {known['reasons'][name] if minutes is None else f'{minutes:.1f}'}"
+        for name, minutes in found.items()
+    )
+
+
+def _length_row(row: Mapping[str, Any]) -> dict[str, str]:
+    numbers = {"R2 of the object": row["object_r2"], "skill": row["skill"]}
+    said = {name: "" if value is None else f"{value:.2f}" for name, value in numbers.items()}
+    return {"steps": f"{row['steps']:,}", "minutes": f"{row['minutes']:.1f}", **said}
+
+
+def _part_row(row: Mapping[str, Any]) -> dict[str, str]:
+    low, high = row["wilson95"]
+    return {
+        "changed": row["said"],
+        "success": f"{100 * row['success']:.1f} %",
+        "95 % interval": f"{100 * low:.0f} to {100 * high:.0f} %",
+        "seeds": ", ".join(f"{100 * one:.0f}" for one in row["seeds"]),
+        "p (Holm)": f"{row['p_holm']:.2g}" if "p_holm" in row else "",
+    }
 
 
 def _shown(name: str, row: Mapping[str, Any]) -> dict[str, str]:

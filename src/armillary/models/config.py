@@ -23,6 +23,7 @@ from typing import Literal
 from armillary.core.errors import ConfigError, unknown_name
 from armillary.models.encoder import EncoderConfig
 from armillary.models.predictor import PredictorConfig
+from armillary.models.sizes import SIZES, Size
 
 Sensor = Literal[
     "rgb",
@@ -61,6 +62,8 @@ class JEPAConfig:
             filled_cloud, proprio.
         encoder: shape of the encoder.
         predictor: shape of the predictor.
+        size: ``tiny`` takes encoder and predictor as they are given; small, base and large replace
+            both by a vision transformer at 224 px and a predictor of its tokens.
         point_stride: every how many pixels depth becomes a point of a point map.
         frame_skip: world steps per model step; actions in between are concatenated. 0 leaves it
             to training: 0.1 s.
@@ -93,8 +96,14 @@ class JEPAConfig:
     scan_patch: int = 16
     azimuths_rad: tuple[float, ...] = ()
     elevations_rad: tuple[float, ...] = ()
+    size: Size = "tiny"
 
     def __post_init__(self) -> None:
+        if self.size != "tiny":
+            if self.size not in SIZES:
+                raise unknown_name("size", self.size, ("tiny", *SIZES))
+            for part, shape in zip(("encoder", "predictor"), SIZES[self.size], strict=True):
+                object.__setattr__(self, part, shape)
         for sensor in self.sensors:
             if sensor not in STREAMS_OF:
                 raise unknown_name("sensor", sensor, STREAMS_OF)

@@ -1,4 +1,4 @@
-"""Encoder: from features of patches and other tokens to N state tokens, in large products only.
+"""Encoder of the size tiny: from features of patches to N state tokens, in large products only.
 
 A patch network sees each patch alone, a mixing network sees them all. No convolution, no
 attention: on a CPU this trains several times faster than either at 64x64
@@ -7,6 +7,7 @@ attention: on a CPU this trains several times faster than either at 64x64
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -17,21 +18,25 @@ from torch import Tensor, nn
 from armillary.core.errors import ConfigError
 from armillary.models.tokens import Tokens, joined
 
+MOST_DEPTH = 64  # a configuration that was read must not make a model without end
 _UNSEEN = -1e9  # finite, so that a frame of no tokens has no NaN
 
 
 @dataclass(frozen=True)
 class EncoderConfig:
-    """Shape of the encoder.
+    """Shape of the encoder: a flat network of ``depth`` 0, or a vision transformer.
 
     Attributes:
         image_size: side of the square image in pixels.
         patch: side of a patch in pixels; divides image_size.
-        patch_hidden: hidden features per patch.
+        depth: blocks of a vision transformer (``vit.py``), which needs no patch_width, hidden,
+            keypoints and reads; 0 for the flat network.
+        heads: of the attention in each block.
+        patch_hidden: hidden features per patch; the width of a block.
         patch_width: features per patch that reach the mixing network.
         hidden: hidden width of the mixing network.
         keypoints: places in the scene that the encoder attends to; 0 for none.
-        tokens: N, number of state tokens.
+        tokens: N, number of state tokens; of a vision transformer, the cells of a square grid.
         width: D, width of a state token.
         reads: how patches of a picture are read: ``grid``, each with weights for its place in the
             picture; ``places``, all alike, so that only where they lie in the scene counts.
@@ -46,6 +51,8 @@ class EncoderConfig:
     tokens: int = 4
     width: int = 32
     reads: Literal["grid", "places"] = "grid"
+    depth: int = 0
+    heads: int = 6
 
     def __post_init__(self) -> None:
         if self.patch < 1 or self.image_size < 1 or self.image_size % self.patch:
@@ -58,11 +65,36 @@ class EncoderConfig:
             raise ConfigError(
                 "Every width of the encoder must be at least 1, keypoints at least 0."
             )
+        if self.depth:
+            self._check_blocks()
+
+    def _check_blocks(self) -> None:
+        check_blocks("encoder", self.depth, self.heads)
+        side, cells = self.image_size // self.patch, math.isqrt(self.tokens)
+        if self.patch_hidden % (4 * self.heads) or cells**2 != self.tokens or cells > side:
+            raise ConfigError(
+                "With encoder.depth, encoder.patch_hidden must be a multiple of 4 encoder.heads, "
+                "and encoder.tokens a square of at most the number of patches, got "
+                f"{self.patch_hidden}, {self.heads} and {self.tokens} of {self.num_patches}."
+            )
 
     @property
     def num_patches(self) -> int:
         """Number of patches in an image."""
         return (self.image_size // self.patch) ** 2
+
+
+def check_blocks(part: str, depth: int, heads: int) -> None:
+    """Refuse blocks that cannot be.
+
+    Raises:
+        ConfigError: they are too many, or have no heads.
+    """
+    if not 1 <= depth <= MOST_DEPTH or heads < 1:
+        raise ConfigError(
+            f"{part}.depth must be 0 to {MOST_DEPTH} and {part}.heads at least 1, got {depth} and "
+            f"{heads}."
+        )
 
 
 class Encoder(nn.Module):

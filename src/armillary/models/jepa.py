@@ -16,11 +16,10 @@ from torch import Tensor, nn
 from armillary.core.errors import ConfigError, ShapeError
 from armillary.core.values import Batch, Latent
 from armillary.models.config import STREAMS_OF, JEPAConfig
-from armillary.models.encoder import Encoder
 from armillary.models.normalizer import Normalizer
-from armillary.models.predictor import Predictor
 from armillary.models.seeding import seeded
 from armillary.models.senses import Kept, Senses, clip_masks
+from armillary.models.sizes import make_encoder, make_predictor
 from armillary.models.tokenizers import grid_places
 
 
@@ -51,8 +50,8 @@ class JEPA(nn.Module):
         self.config = config
         self.step_s: float | None = None
         self.tokenizers = Senses(config)
-        self.encoder = Encoder(config.encoder, config.on_grid, config.loose)
-        self.predictor = Predictor(config.predictor, config.latent_width, config.action_width)
+        self.encoder = make_encoder(config.encoder, config.on_grid, config.loose)
+        self.predictor = make_predictor(config.predictor, config.encoder, config.action_width)
         self.normalizer = Normalizer(
             config.action_width,
             config.proprio_width,

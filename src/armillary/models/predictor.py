@@ -1,4 +1,4 @@
-"""Predictor: foresees the next latent from the present one, the action and a memory.
+"""Predictor of the size tiny: foresees the latent from the present one, an action and a memory.
 
 A gated recurrent unit: the cheapest model per planning step that remembers. The latent moves by
 what the memory says, so that "nothing changes" is where learning starts. Where one look shows all
@@ -18,23 +18,30 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from armillary.core.errors import ConfigError
+from armillary.models.encoder import check_blocks
 
 _MOST_LAYERS = 64  # a configuration that was read must not make a model without end
 
 
 @dataclass(frozen=True)
 class PredictorConfig:
-    """Shape of the predictor.
+    """Shape of the predictor: a flat network of ``depth`` 0, or blocks over state tokens.
 
     Attributes:
-        memory: width of the recurrent memory; 0 for a predictor that remembers nothing.
-        hidden: hidden width of the network that turns memory into a change of latent.
-        layers: hidden layers of that network; from two on, each is normalised.
+        memory: width of the recurrent memory, of each token where there are blocks; 0 for a
+            predictor that remembers nothing.
+        hidden: hidden width of the network that turns memory into a change of latent, or width of
+            a block.
+        layers: hidden layers of the flat network; from two on, each is normalised.
+        depth: blocks of attention (``token_predictor.py``); 0 for the flat network.
+        heads: of the attention in each block.
     """
 
     memory: int = 256
     hidden: int = 256
     layers: int = 1
+    depth: int = 0
+    heads: int = 4
 
     def __post_init__(self) -> None:
         if self.memory < 0 or self.hidden < 1 or not 1 <= self.layers <= _MOST_LAYERS:
@@ -43,6 +50,13 @@ class PredictorConfig:
                 f"predictor.layers 1 to {_MOST_LAYERS}, got {self.memory}, {self.hidden} and "
                 f"{self.layers}."
             )
+        if self.depth:
+            check_blocks("predictor", self.depth, self.heads)
+            if self.hidden % self.heads:
+                raise ConfigError(
+                    "With predictor.depth, predictor.hidden must be a multiple of "
+                    f"predictor.heads, got {self.hidden} and {self.heads}."
+                )
 
 
 class Predictor(nn.Module):

@@ -57,7 +57,8 @@ class SettlingConfig:
             takes the objective's. Of ``clips`` clips each way to see gets a share, and a
             predictor that sees few of one knows these by heart.
         slow_latent: whether the latent is first put into coordinates in which slow features count
-            (``slow_latent.py``): what rests most of the time, and is moved by contact.
+            (``slow_latent.py``): what rests most of the time, and is moved by contact. A latent of
+            more than 4,096 numbers is left as it is.
         plain: weight of fast features beside slow ones in these coordinates.
         lively: share of the clips of a step that is drawn from the quarter whose latent changes
             most.

@@ -25,6 +25,7 @@ from armillary.core.rng import generator, torch_generator
 from armillary.core.values import Batch, Latent
 from armillary.data import Windows
 from armillary.models import JEPA
+from armillary.models.predictor import Predictor
 from armillary.training.augment import AugmentConfig, augment
 from armillary.training.config import OptimizerConfig, SettlingConfig
 from armillary.training.devices import on_device
@@ -37,6 +38,7 @@ _ENCODED = 64  # clips at once
 _JUDGED = 256  # held-out clips
 _DECAY = 1e-3
 _LIVELY = 4  # one clip in so many is lively
+_WIDEST_SLOW = 4096  # numbers of a latent whose metric, a matrix of this side, can be computed
 
 
 def settle(
@@ -67,12 +69,21 @@ def settle(
     windows = settled_on(windows, config)
     drawn = np.sort(generator("settling.clips", seed).permutation(len(windows))[: config.clips])
     seen = _encoded(model, windows, drawn, _Sight(seed, varied, sensor_dropout))
-    slow = Coordinates.slow(seen.tokens.flatten(2), config.plain) if config.slow_latent else None
+    slow = None
+    if config.slow_latent and model.config.latent_width <= _WIDEST_SLOW:
+        slow = Coordinates.slow(seen.tokens.flatten(2), config.plain)
+    in_slow = seen
     if slow is not None:
         latents = slow.of(seen.tokens.flatten(2))
-        seen = Latent(latents.unflatten(2, seen.tokens.shape[2:]), seen.actions)
-        change_predictor(model.predictor, slow)
-    lively = _lively(seen, config) if config.lively else None
+        in_slow = Latent(latents.unflatten(2, seen.tokens.shape[2:]), seen.actions)
+    lively = _lively(in_slow, config) if config.lively else None
+    flat = model.predictor if isinstance(model.predictor, Predictor) else None
+    root = None
+    if slow is not None and flat is not None:
+        seen = in_slow
+        change_predictor(flat, slow)
+    elif slow is not None:  # weights shared over tokens absorb no change, so the loss takes it
+        root = slow.root.to(seen.tokens.dtype)
     rates = OptimizerConfig(lr=config.lr, final_lr=0.0)
     predictor = model.predictor.requires_grad_(True)
     optimizer = torch.optim.AdamW(predictor.parameters(), weight_decay=_DECAY)
@@ -85,7 +96,7 @@ def settle(
             some = round(config.lively * config.batch_size)
             chosen[:some] = rng.choice(lively, some)
         chosen = torch.from_numpy(chosen).to(seen.tokens.device)
-        error = _error(model, seen, chosen, config.rollout_steps)
+        error = _error(model, seen, chosen, config.rollout_steps, root)
         optimizer.zero_grad()
         error.backward()
         norm = nn.utils.clip_grad_norm_(predictor.parameters(), rates.clip_norm)
@@ -96,8 +107,8 @@ def settle(
             )
         optimizer.step()
         watch(step + 1, float(error.detach()))
-    if slow is not None:
-        change_predictor(model.predictor, slow.back())
+    if slow is not None and flat is not None:
+        change_predictor(flat, slow.back())
 
 
 def settled_on(windows: Windows, config: SettlingConfig) -> Windows:
@@ -137,12 +148,16 @@ def _lively(seen: Latent, config: SettlingConfig) -> Int[np.ndarray, " C"]:
     return ranked[: max(1, len(ranked) // _LIVELY)].cpu().numpy()
 
 
-def _error(model: JEPA, seen: Latent, chosen: Tensor, steps_ahead: int) -> Tensor:
+def _error(
+    model: JEPA, seen: Latent, chosen: Tensor, steps_ahead: int, root: Tensor | None = None
+) -> Tensor:
+    """Return the mean squared error, of differences that ``root`` [Z Z] is applied to."""
     tokens = seen.tokens[chosen]
-    if steps_ahead > 1:
+    if steps_ahead > 1 or root is not None:
         latents, actions = tokens.flatten(2), _actions(model, seen, chosen)
         foreseen = foreseen_from_each(model, latents, actions, steps_ahead)
-        return (foreseen - came_after_each(latents, steps_ahead)).square().mean()
+        apart = foreseen - came_after_each(latents, steps_ahead)
+        return (apart if root is None else apart @ root.T).square().mean()
     foreseen = model.foresee_each(
         Latent(tokens, None if seen.actions is None else seen.actions[chosen])
     )

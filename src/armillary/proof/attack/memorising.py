@@ -67,11 +67,11 @@ def memorised(manifest: Manifest) -> JEPA:
     """Return a model that knows where start and goal are in these episodes, and only in these."""
     model = untrained(CONFIG, 0)
     pictures, places = _starts_and_goals(manifest)
-    last = _linear(model.encoder.mixing_network[-1])
+    last = _linear(model.get_submodule("encoder.mixing_network.4"))
     features = np.stack([_features(model, last, one) for one in pictures])
     with_one = np.column_stack([features, np.ones(len(features))])
     solved = torch.from_numpy(np.linalg.lstsq(with_one, places, rcond=None)[0])
-    into, out = (_linear(model.predictor.change[place]) for place in (0, 2))
+    into, out = (_linear(model.get_submodule(f"predictor.change.{at}")) for at in (0, 2))
     with torch.no_grad():
         for layer in (last, into, out):
             layer.weight.zero_()

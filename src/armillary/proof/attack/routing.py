@@ -35,8 +35,10 @@ def routed(manifests: Sequence[Manifest]) -> JEPA:
     above = np.stack([(one > middles).mean(0) for one in starts])
     routes = int(np.abs(above - 0.5).max(0).argmin())
     with torch.no_grad():
-        _linear(model.encoder.mixing_network[-1]).bias[routes] -= float(middles[routes])
-        into, out = _linear(model.predictor.change[0]), _linear(model.predictor.change[2])
+        _linear(model.get_submodule("encoder.mixing_network.4")).bias[routes] -= float(
+            middles[routes]
+        )
+        into, out = (_linear(model.get_submodule(f"predictor.change.{at}")) for at in (0, 2))
         at = CONFIG.predictor.memory + routes  # memory stands first, then the latent
         half = CONFIG.predictor.hidden // 2
         into.weight[:half, at] = _LOUD

@@ -26,8 +26,8 @@ class MotionConfig(TermConfig):
         motion_variance: the hinge on latents minus their clip's mean.
         motion_covariance: the covariances of the same.
         motion_margin: standard deviation within a clip that motion_variance asks for.
-        motion_share: share of the state tokens that it is asked of; the others may hold what
-            rests.
+        motion_share: share of the state tokens that it is asked of, or of each token's numbers
+            where a token is a place; the others may hold what rests.
     """
 
     motion_variance: float = 0.0
@@ -44,7 +44,11 @@ class _Motion(Term):
     def __init__(self, model: JEPAConfig, config: MotionConfig) -> None:
         super().__init__(model, config)
         encoder = model.encoder
-        self.width = max(1, round(config.motion_share * encoder.tokens)) * encoder.width
+        if encoder.depth:  # a token is a place: half of them would be the upper half of a picture
+            self.asked = encoder.tokens, max(1, round(config.motion_share * encoder.width))
+        else:
+            self.asked = max(1, round(config.motion_share * encoder.tokens)), encoder.width
+        self.shape = encoder.tokens, encoder.width
         self.margin = config.motion_margin
 
     def forward(self, clips: EncodedClips) -> Float[Tensor, ""]:
@@ -52,7 +56,9 @@ class _Motion(Term):
         return clips.shared("motion", lambda: self._both(clips))[self.part]
 
     def _both(self, clips: EncodedClips) -> tuple[Tensor, Tensor]:
-        return motion_variance_covariance(clips.latents[..., : self.width], self.margin)
+        tokens, width = self.asked
+        asked = clips.latents.unflatten(-1, self.shape)[..., :tokens, :width].flatten(-2)
+        return motion_variance_covariance(asked, self.margin)
 
 
 class MotionVariance(_Motion):
