@@ -105,9 +105,9 @@ def test_clouds_and_lasers_join_what_else_there_is() -> None:
 
 @pytest.mark.parametrize(
     ("fps", "acts", "skip"),
-    [(10, True, 1), (30, True, 3), (60, True, 6), (4, True, 1), (10, False, 5), (30, False, 15)],
+    [(10, True, 1), (30, True, 3), (60, True, 6), (4, True, 1), (10, False, 1), (30, False, 3)],
 )
-def test_a_step_is_a_tenth_of_a_second_with_actions_and_half_a_second_without(
+def test_a_step_is_a_tenth_of_a_second_with_and_without_actions(
     tmp_path: Path, fps: float, acts: bool, skip: int
 ) -> None:
     found = adapted(world(), dataset(tmp_path / "data", {"rgb"}, acts, fps))

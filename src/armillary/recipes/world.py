@@ -11,7 +11,8 @@ follows from them by rules:
     clips       of 8 model steps; the predictor is fine-tuned on whole episodes, up to 16 steps
 
 The objective has four parts. Prediction: rollouts of four steps in latent space. Spread: variance
-and covariance over the batch and within clips, so that what moves gets in. Action law: the action
+and covariance over the batch and within clips, so that what moves gets in. It asks for a small
+spread: latents that were still growing ended with few dimensions, and plans with wrong costs. Action law: the action
 follows from two neighbouring latents. Visual words: where each kind of local appearance is, so
 that what rests gets in (``objectives/visual_words.py``). Then the encoder is frozen, and
 the predictor is fine-tuned in coordinates of the latent in which slow features count
@@ -71,7 +72,8 @@ def world() -> Recipe:
             inverse_dynamics=4.0,
             visual_words=8.0,
             rollout_steps=4,
-            motion_margin=0.5,
+            variance_margin=0.05,
+            motion_margin=0.03,
             motion_share=0.5,
         ),
         augment=AugmentConfig(shift_px=4),

@@ -55,7 +55,7 @@ class VisualWords(Term):
     Formula: for each view, squared error divided by the target's variance over frames, of maps of
     densities and of their first moments; the mean over views. A model that sees points in the world
     is asked for two views from above: of heights, and of heights with colour where it sees colour.
-    One that sees colour or depth is asked for the view of the picture.
+    Any other is asked for the view of the picture.
 
     Source: ``objectives/visual_words.py``; bags of visual words as targets (2002.12247).
     """
@@ -155,7 +155,7 @@ def _channels(model: JEPAConfig) -> dict[str, int]:
         channels["heights"] = 1
     if sensors & _IN_WORLD and coloured:
         channels["above"] = 1 + 3
-    if coloured or sensors & _DEPTH:
+    if not channels and (coloured or sensors & _DEPTH):
         channels["picture"] = 3 * coloured + bool(sensors & _DEPTH)
     return channels
 
