@@ -12,11 +12,11 @@ follows from them by rules:
 
 The objective has four parts. Prediction: rollouts of four steps in latent space. Spread: variance
 and covariance over the batch and within clips, so that what moves gets in. It asks for a small
-spread: latents that were still growing ended with few dimensions, and plans with wrong costs. Action law: the action
-follows from two neighbouring latents. Visual words: where each kind of local appearance is, so
-that what rests gets in (``objectives/visual_words.py``). Then the encoder is frozen, and
-the predictor is fine-tuned in coordinates of the latent in which slow features count
-(``training/slow_latent.py``), half of the time on clips in which much changes.
+spread. Asked for more, latents grew during the whole training, and when it ended they had few
+dimensions. Action law: the action follows from two neighbouring latents. Visual words: where each
+kind of local appearance is, so that what rests gets in (``objectives/visual_words.py``). Then the
+encoder is frozen, and the predictor is fine-tuned in coordinates of the latent in which slow
+features count (``training/slow_latent.py``), half of the time on clips in which much changes.
 """
 
 from __future__ import annotations
