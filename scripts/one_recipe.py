@@ -1,11 +1,14 @@
 """One recipe in several worlds: record, train, act and diagnose, into ``results/world.json``.
 
     .venv/bin/python scripts/one_recipe.py out/worlds tabletop tabletop_grey ...
+    .venv/bin/python scripts/one_recipe.py out/gym fetch fetch_moving metaworld pointmaze
 
-Every row is one training of the recipe ``world`` with nothing changed, on a recording of that
-setting of the tabletop. Goals are reached by the demo's search in held-out episodes of the same
-setting. Read-outs and skill are of the episodes that the training held out. A row that is done is
-not done again. ``tabletop_grey`` has one object, because nothing tells one grey thing from another.
+Every row is one training of the recipe ``world`` with nothing changed. The first kind is a setting
+of the tabletop, which is recorded here. Goals are reached by the demo's search in new episodes of
+the same setting. The second kind is recorded by ``scripts/record_gym_worlds.py``, into the same
+folder, and has no goals. Read-outs and skill are of the episodes that the training held out. A
+training that is done is not done again. ``tabletop_grey`` has one object, because nothing tells one
+grey thing from another.
 """
 
 from __future__ import annotations
@@ -36,48 +39,71 @@ SETTINGS: dict[str, dict[str, Any]] = {
 }
 
 
-def row(name: str, out: Path, seed: int, command: str) -> dict[str, Any]:
+GYM = ("fetch", "fetch_moving", "metaworld", "pointmaze")
+
+
+def row(name: str, out: Path, seed: int, threads: int, command: str) -> dict[str, Any]:
     """Return the numbers of one world; folders of ``out`` that are complete are used again."""
-    settings, recipe = SETTINGS[name], replace(world(), seed=seed)
-    data, run, acted = (out / name / part for part in ("recording", f"run-{seed}", f"act-{seed}"))
-    if not (data / "meta" / "info.json").is_file():
+    settings = SETTINGS.get(name, {})
+    if name in GYM:
+        data, runs = out / name, out / "runs" / name
+    else:
+        data, runs = out / name / "recording", out / name
+    run = runs / f"run-{seed}"
+    if name not in GYM and not (data / "meta" / "info.json").is_file():
         record("tabletop", data, EPISODES, STEPS, workers=core_count(), settings=settings)
     began = time.perf_counter()
     if not (run / "model").is_dir():
-        train_recipe(recipe, data, run, diagnosed=False)
+        train_recipe(replace(world(), seed=seed, threads=threads), data, run, diagnosed=False)
         write_json(run / "seconds.json", {"seconds": time.perf_counter() - began})
-    found = act(
-        run,
-        "tabletop",
-        acted,
-        ActConfig(episodes=GOALS, workers=core_count(), world_settings=settings),
-    )
     told = diagnose_model(run, data, run / "diagnosis")
-    moved, model = told["moved"], found.rows["model"]
+    reached = {} if name in GYM else goals(run, runs / f"act-{seed}", settings)
+    return {
+        **reached,
+        **judged(told),
+        "train_seconds": read_json(run / "seconds.json")["seconds"],
+        "seed": seed,
+        "settings": settings,
+        **provenance(command, threads),
+    }
+
+
+def goals(run: Path, out: Path, settings: dict[str, Any]) -> dict[str, Any]:
+    """Return how many goals of new episodes are reached."""
+    config = ActConfig(episodes=GOALS, workers=core_count(), world_settings=settings)
+    found = act(run, "tabletop", out, config)
+    model = found.rows["model"]
     return {
         "success": model.success,
         "n": model.n,
         "wilson95": list(model.wilson95),
         "floors": {other: found.rows[other].success for other in ("random", "noop", "oracle")},
+    }
+
+
+def judged(told: dict[str, Any]) -> dict[str, Any]:
+    """Return what is kept of a diagnosis."""
+    moved = told["moved"]
+    intervals = moved.get("intervals", {})
+    return {
         "read_out": {
-            name.removesuffix("_xy"): {"r2": one["r2"], "interval": one["intervals"]["r2"]}
+            name.removesuffix("_xyz").removesuffix("_xy"): {
+                "r2": one["r2"],
+                "interval": one["intervals"]["r2"],
+            }
             for name, one in told["read_out"].items()
         },
-        "moved_skill": moved["skill"],
+        "moved_skill": moved.get("skill"),
         "moved_skill_intervals": {
-            k: one["model"] for k, one in moved["intervals"].items() if isinstance(one, dict)
+            k: one["model"] for k, one in intervals.items() if isinstance(one, dict)
         },
-        "moved_skill_ridge": moved["ridge"],
-        "moved_skill_bound": moved["bound"],
-        "moved_n": moved["n"],
-        "false_motion_cm": 100 * moved["false_motion"],
+        "moved_skill_ridge": moved.get("ridge"),
+        "moved_skill_bound": moved.get("bound"),
+        "moved_n": moved.get("n"),
+        "false_motion_cm": 100 * moved["false_motion"] if moved.get("false_motion") else None,
         "spearman_steps_to_go": told["progress"]["spearman"],
         "action_top1": told["action_rank"]["top1"],
         "prediction": told["prediction"],
-        "train_seconds": read_json(run / "seconds.json")["seconds"],
-        "seed": seed,
-        "settings": settings,
-        **provenance(command, core_count()),
     }
 
 
@@ -87,6 +113,7 @@ def main() -> None:
     parser.add_argument("out", type=Path)
     parser.add_argument("names", nargs="*", default=list(SETTINGS))
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--threads", type=int, default=core_count())
     parser.add_argument("--result", type=Path, default=RESULT)
     given = parser.parse_args()
     command = f"python scripts/one_recipe.py {given.out} {' '.join(given.names)}"
@@ -96,14 +123,17 @@ def main() -> None:
         result = {"recipe_sha256": sha, "worlds": {}}
     for name in given.names:
         began = time.perf_counter()
-        result["worlds"][name] = row(name, given.out, given.seed, command)
-        result |= provenance(command, core_count())
-        write_json(given.result, result)
-        one = result["worlds"][name]
+        one = row(name, given.out, given.seed, given.threads, command)
+        # another process may have written its row meanwhile
+        result = read_json(given.result) if given.result.is_file() else result
+        if result.get("recipe_sha256") != sha:
+            result = {"recipe_sha256": sha, "worlds": {}}
+        result["worlds"][name] = one
+        write_json(given.result, result | provenance(command, core_count()))
         sys.stderr.write(
-            f"{name}: {time.perf_counter() - began:.0f} s, reached {one['success']:.0%}, "
+            f"{name}: {time.perf_counter() - began:.0f} s, reached {one.get('success')}, "
             f"{ {k: round(v['r2'], 3) for k, v in one['read_out'].items()} }, skill "
-            f"{one['moved_skill']}, false motion {one['false_motion_cm']:.2f} cm\n"
+            f"{one['moved_skill']}, false motion {one['false_motion_cm']} cm\n"
         )
 
 
