@@ -323,17 +323,6 @@ def _length_row(row: Mapping[str, Any]) -> dict[str, str]:
     return {"steps": f"{row['steps']:,}", "minutes": f"{row['minutes']:.1f}", **said}
 
 
-def _part_row(row: Mapping[str, Any]) -> dict[str, str]:
-    low, high = row["wilson95"]
-    return {
-        "changed": row["said"],
-        "success": f"{100 * row['success']:.1f} %",
-        "95 % interval": f"{100 * low:.0f} to {100 * high:.0f} %",
-        "seeds": ", ".join(f"{100 * one:.0f}" for one in row["seeds"]),
-        "p (Holm)": f"{row['p_holm']:.2g}" if "p_holm" in row else "",
-    }
-
-
 def _shown(name: str, row: Mapping[str, Any]) -> dict[str, str]:
     low, high = row["wilson95"]
     ms = row["ms_per_decision"]

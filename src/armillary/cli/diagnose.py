@@ -94,7 +94,7 @@ def metres_lines(record: Mapping[str, Any]) -> list[str]:
     for sensor in dict.fromkeys(row["sensor"] for row in record.get("metres", ())):
         lines.append(f"prediction error of {sensor} (mean absolute error in metres)")
         heads = ("steps", "model", "95 %", *(name.replace("_", "-") for name in _METRES))
-        rows = [heads]
+        rows: list[tuple[str, ...]] = [heads]
         for row in record["metres"]:
             if row["sensor"] == sensor:
                 others = (f"{row[name]:.3f}" if name in row else "-" for name in _METRES)

@@ -141,12 +141,12 @@ def errors_ahead(
     predicted = roll_out(model, judge, now, (ahead,), sides.history, sides.projection)[:, 0]
     folds = consecutive_folds(len(start))
     latents = _baselines(fit.latents, judge.latents, start, now, ahead, sides.history, folds)
-    features = _baselines(fit.features, judge.features, start, now, ahead, sides.history, folds)
+    features = _baselines(_features(fit), _features(judge), start, now, ahead, sides.history, folds)
     read = _read_features(
         sides, start, now, ahead, {"model": predicted, "latent_ridge": latents["ridge"]}, folds
     )
     found = {
-        "features": _relative(features | read, judge.features[now + ahead]),
+        "features": _relative(features | read, _features(judge)[now + ahead]),
         "latent": _relative(latents | {"model": predicted}, judge.latents[now + ahead]),
     }
     if positions is not None:
@@ -190,6 +190,12 @@ def _seen(values: np.ndarray, now: np.ndarray, history: int) -> dict[str, np.nda
     return {"seen": values[steps].reshape(len(now), -1), "present": values[now]}
 
 
+def _features(steps: Steps) -> np.ndarray:
+    """Return frozen features, which every recording of pictures has."""
+    assert steps.features is not None
+    return steps.features
+
+
 def _read_features(
     sides: Sides,
     start: np.ndarray,
@@ -200,7 +206,7 @@ def _read_features(
 ) -> dict[str, np.ndarray]:
     """Read features from predicted latents, and from latents that say nothing."""
     fit, judge = sides.fit, sides.judge
-    own, values = fit.features, judge.features
+    own, values = _features(fit), _features(judge)
     found = {}
     for says, guesses in ((1, predicted), (0, {"no_latent": np.zeros_like(judge.latents[now])})):
         later, present = says * fit.latents[start + ahead], says * fit.latents[start]

@@ -164,7 +164,8 @@ def gather_evidence(
         found.append(Side(steps, now, predicted, horizons))
         done += 10
         progress(done, 100, "predicting")
-    return Evidence(*found, latents)
+    own, held = found
+    return Evidence(own, held, latents)
 
 
 def _reached(sides: Sequence[Steps], starts: Sequence[np.ndarray]) -> tuple[int, ...]:

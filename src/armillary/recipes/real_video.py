@@ -208,7 +208,10 @@ def _row(
     row: dict[str, Any] = {"n": len(next(iter(seeds[0].values())))}
     for name in seeds[0]:
         each = [float(one[name].mean()) for one in seeds]
-        row[name] = {"mean": _short(np.mean(each)), "seeds": [_short(value) for value in each]}
+        row[name] = {
+            "mean": _short(float(np.mean(each))),
+            "seeds": [_short(value) for value in each],
+        }
     for name in compared:
         row[name]["gain_over"] = {}
         for other in others:

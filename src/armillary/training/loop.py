@@ -24,6 +24,7 @@ from armillary.core.hashing import json_sha256
 from armillary.core.progress import Progress, silent
 from armillary.data import Windows
 from armillary.models import JEPAConfig, save_model, untrained
+from armillary.training.allocation import keep_memory
 from armillary.training.config import TrainConfig
 from armillary.training.log import Log, Tracker, read_log
 from armillary.training.processes import Processes, join_processes, leads, own_cores
@@ -98,6 +99,7 @@ def train(
             "settling.sensor_dropout needs model.optional_sensors, which is empty. Leave it out or "
             "name the sensors that may be missing."
         )
+    keep_memory()
     # before processes join: where the leading one finds another training, none waits in vain
     alone = alone_in(out) if leads() else nullcontext()
     with alone, _threads(config.threads), join_processes() as processes:
