@@ -88,7 +88,7 @@ def test_the_visible_twin_shows_what_was_hidden(concept):
 @pytest.mark.parametrize(("concept", "solved"), [("colour", True), ("inertia", False)])
 def test_colour_needs_a_memory_and_no_order_of_it(concept: str, solved: bool):
     """What was seen in any order tells a colour, and not where something is going."""
-    judge, rights, rng = CONTROLS["seen_colours"], [], np.random.default_rng(0)
+    judge, rights, rng = CONTROLS["palette"], [], np.random.default_rng(0)
     for index in range(6):
         made = make_quadruplet(concept, index, seed=5)
         said = {c: judge.surprise(made.frames[c][None], made.pans[c][None])[0] for c in CELLS}

@@ -188,7 +188,7 @@ class ConstantVelocity:
 
 
 @dataclass(frozen=True)
-class SeenColours:
+class Palette:
     """Remembers how much of each colour there was at most, without order, place or motion.
 
     It is no shortcut: it has to remember what went behind a screen. It says how far a memory comes
@@ -207,7 +207,7 @@ CONTROLS: dict[str, SurpriseModel] = {
     "motion_energy": MotionEnergy(),
     "largest_difference": LargestDifference(),
     "constant_velocity": ConstantVelocity(),
-    "seen_colours": SeenColours(),
+    "palette": Palette(),
 }
 
 
