@@ -14,6 +14,7 @@ grey thing from another.
 from __future__ import annotations
 
 import argparse
+import shlex
 import sys
 import time
 from dataclasses import asdict, replace
@@ -21,6 +22,7 @@ from pathlib import Path
 from typing import Any
 
 from armillary.benchmark.machine import core_count, provenance
+from armillary.core.errors import ArmillaryError
 from armillary.core.files import read_json, write_json
 from armillary.core.hashing import json_sha256
 from armillary.recipes.acting import ActConfig, act
@@ -51,11 +53,22 @@ def row(name: str, out: Path, seed: int, threads: int, command: str) -> dict[str
         data, runs = out / name / "recording", out / name
     run = runs / f"run-{seed}"
     if name not in GYM and not (data / "meta" / "info.json").is_file():
-        record("tabletop", data, EPISODES, STEPS, workers=core_count(), settings=settings)
+        record(
+            "tabletop",
+            data,
+            EPISODES,
+            STEPS,
+            workers=core_count(),
+            settings=settings,
+            resume=data.exists(),
+        )
     began = time.perf_counter()
-    if not (run / "model").is_dir():
-        train_recipe(replace(world(), seed=seed, threads=threads), data, run, diagnosed=False)
-        write_json(run / "seconds.json", {"seconds": time.perf_counter() - began})
+    if not (run / "seconds.json").is_file():
+        begun = (run / "run.json").is_file()
+        recipe = replace(world(), seed=seed, threads=threads)
+        train_recipe(recipe, data, run, resume=begun, diagnosed=False)
+        seconds = time.perf_counter() - began
+        write_json(run / "seconds.json", {"seconds": None if begun else seconds})
     told = diagnose_model(run, data, run / "diagnosis")
     reached = {} if name in GYM else goals(run, runs / f"act-{seed}", settings)
     return {
@@ -111,22 +124,32 @@ def main() -> None:
     """Make the rows that are asked for and missing, and write them down one by one."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("out", type=Path)
-    parser.add_argument("names", nargs="*", default=list(SETTINGS))
+    parser.add_argument("names", nargs="*", metavar="NAME", help=", ".join((*SETTINGS, *GYM)))
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--threads", type=int, default=core_count())
     parser.add_argument("--result", type=Path, default=RESULT)
     given = parser.parse_args()
-    command = f"python scripts/one_recipe.py {given.out} {' '.join(given.names)}"
+    names = given.names or list(SETTINGS)
+    if unknown := {*names} - {*SETTINGS, *GYM}:
+        parser.error(
+            f"no world {', '.join(sorted(unknown))}; known: {', '.join((*SETTINGS, *GYM))}"
+        )
+    try:
+        write_rows(given, names)
+    except ArmillaryError as error:
+        parser.exit(2, f"{error}\n")
+
+
+def write_rows(given: argparse.Namespace, names: list[str]) -> None:
+    """Make the rows of worlds, and write each down when it is done."""
+    command = f"python {shlex.join(sys.argv)}"
     sha = json_sha256(asdict(world()))
-    result = read_json(given.result) if given.result.is_file() else {}
-    if result.get("recipe_sha256") != sha:
-        result = {"recipe_sha256": sha, "worlds": {}}
-    for name in given.names:
+    for name in names:
         began = time.perf_counter()
         one = row(name, given.out, given.seed, given.threads, command)
-        # another process may have written its row meanwhile
-        result = read_json(given.result) if given.result.is_file() else result
-        if result.get("recipe_sha256") != sha:
+        # read now, because another process may have written its row meanwhile
+        result = read_json(given.result) if given.result.is_file() else {}
+        if result.get("recipe_sha256") != sha:  # rows of another recipe do not stay beside it
             result = {"recipe_sha256": sha, "worlds": {}}
         result["worlds"][name] = one
         write_json(given.result, result | provenance(command, core_count()))

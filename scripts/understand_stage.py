@@ -19,6 +19,7 @@ from pathlib import Path
 
 from armillary.benchmark.machine import core_count
 from armillary.cli.progress import bar
+from armillary.core.errors import ArmillaryError
 from armillary.core.files import write_json
 from armillary.recipes.recipe import train_recipe
 from armillary.recipes.understanding import UnderstandConfig
@@ -47,6 +48,14 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2, 3, 4])
     parser.add_argument("--result", type=Path, default=RESULT)
     given = parser.parse_args()
+    try:
+        write_result(given)
+    except ArmillaryError as error:
+        parser.exit(2, f"{error}\n")
+
+
+def write_result(given: argparse.Namespace) -> None:
+    """Record, train and ask what is missing."""
     data = given.out / "data"
     with bar("recording") as progress:
         record(

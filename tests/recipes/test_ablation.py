@@ -16,9 +16,9 @@ from armillary.recipes.ablation import (
     compared,
     measures,
     run_ablation,
-    shortened,
 )
 from armillary.recipes.changing import changed
+from armillary.recipes.recipe_config import shortened
 from armillary.recipes.world import world
 from armillary.worlds import record
 

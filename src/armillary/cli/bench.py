@@ -269,7 +269,8 @@ class Ablation(Command):
         """Train and diagnose."""
         datasets = _named(self.datasets)
         from armillary.recipes import world
-        from armillary.recipes.ablation import AblationConfig, run_ablation, shortened
+        from armillary.recipes.ablation import AblationConfig, run_ablation
+        from armillary.recipes.recipe_config import shortened
 
         usual = AblationConfig(datasets)
         recipe = world() if self.steps is None else shortened(world(), self.steps)

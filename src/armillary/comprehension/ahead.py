@@ -46,10 +46,10 @@ import numpy as np
 from jaxtyping import Bool, Float, Int
 
 from armillary.comprehension.chosen_ridge import Form, choose_ridge
-from armillary.comprehension.diagnosis import READ, read_from
 from armillary.comprehension.evidence import FEATURE_WIDTH
 from armillary.comprehension.prediction_error import roll_out
 from armillary.comprehension.ridge import fit_ridge
+from armillary.comprehension.space_read_out import SpaceWindows, read_predicted
 from armillary.comprehension.stretches import WIDEST, Projection, Steps, Stretch, project, see
 from armillary.core.errors import DatasetError
 from armillary.core.protocols import WorldModel
@@ -141,12 +141,18 @@ def errors_ahead(
     predicted = roll_out(model, judge, now, (ahead,), sides.history, sides.projection)[:, 0]
     folds = consecutive_folds(len(start))
     latents = _baselines(fit.latents, judge.latents, start, now, ahead, sides.history, folds)
-    features = _baselines(_features(fit), _features(judge), start, now, ahead, sides.history, folds)
-    read = _read_features(
-        sides, start, now, ahead, {"model": predicted, "latent_ridge": latents["ridge"]}, folds
+    own, values = _features(fit), _features(judge)
+    features = _baselines(own, values, start, now, ahead, sides.history, folds)
+    read = read_predicted(
+        SpaceWindows(fit.latents[start], own[start]),
+        fit.latents[start + ahead],
+        own[start + ahead],
+        folds,
+        SpaceWindows(judge.latents[now], values[now]),
+        {"model": predicted, "latent_ridge": latents["ridge"]},
     )
     found = {
-        "features": _relative(features | read, _features(judge)[now + ahead]),
+        "features": _relative(features | read, values[now + ahead]),
         "latent": _relative(latents | {"model": predicted}, judge.latents[now + ahead]),
     }
     if positions is not None:
@@ -194,28 +200,6 @@ def _features(steps: Steps) -> np.ndarray:
     """Return frozen features, which every recording of pictures has."""
     assert steps.features is not None
     return steps.features
-
-
-def _read_features(
-    sides: Sides,
-    start: np.ndarray,
-    now: np.ndarray,
-    ahead: int,
-    predicted: Mapping[str, np.ndarray],
-    folds: np.ndarray,
-) -> dict[str, np.ndarray]:
-    """Read features from predicted latents, and from latents that say nothing."""
-    fit, judge = sides.fit, sides.judge
-    own, values = _features(fit), _features(judge)
-    found = {}
-    for says, guesses in ((1, predicted), (0, {"no_latent": np.zeros_like(judge.latents[now])})):
-        later, present = says * fit.latents[start + ahead], says * fit.latents[start]
-        inputs = read_from(later, present, own[start])
-        reader = choose_ridge(READ, inputs, own[start], own[start + ahead], folds)
-        for name, guess in guesses.items():
-            inputs = read_from(guess, says * judge.latents[now], values[now])
-            found[name] = reader.predict(inputs, values[now])
-    return found
 
 
 def _relative(guesses: Mapping[str, np.ndarray], came: Float[np.ndarray, "W X"]) -> Series:

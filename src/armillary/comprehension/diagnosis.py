@@ -32,29 +32,22 @@ from jaxtyping import Float
 
 from armillary.comprehension.action_rank import CANDIDATES, ActionRank, action_rank
 from armillary.comprehension.action_rank import STEPS as RANKED_STEPS
-from armillary.comprehension.chosen_ridge import Form, choose_ridge
 from armillary.comprehension.evidence import Evidence, Limits, Side, gather_evidence
 from armillary.comprehension.goal_progress import GoalProgress, goal_progress
 from armillary.comprehension.prediction_error import (
-    WITHOUT_LATENT,
     Baselines,
     Errors,
     relative_errors,
     validation_groups,
 )
 from armillary.comprehension.recorded_places import judge_places
+from armillary.comprehension.space_read_out import SpaceWindows, read_predicted
 from armillary.comprehension.stretches import Steps, Stretch
 from armillary.core.progress import Progress, silent
 from armillary.core.protocols import WorldModel
 from armillary.data import Cache
 from armillary.objectives.collapse import CollapseDiagnosis, diagnose_collapse
 
-# What a space may be read from, and how.
-READ: Mapping[str, tuple[Form, ...]] = {
-    "latent": ("direct",),
-    "latent and features": ("direct",),
-    "both latents and features": ("change",),
-}
 _CLIP = 8  # steps over which motion is told from differences between clips
 
 
@@ -175,23 +168,14 @@ def _read(space: str, evidence: Evidence, horizon: int, limits: Limits) -> dict[
     start = fit.windows(1, horizon, limits.training_steps, limits.seed)
     held = validation_groups(fit.groups[start])
     now, predicted = evidence.held_out.at(horizon)
-    read = {}
-    for name, says in {"model": 1, WITHOUT_LATENT: 0}.items():
-        later, present = says * fit.latents[start + horizon], says * fit.latents[start]
-        inputs = read_from(later, present, own[start])
-        reader = choose_ridge(READ, inputs, own[start], own[start + horizon], held)
-        inputs = read_from(says * predicted, says * judge.latents[now], values[now])
-        read[name] = reader.predict(inputs, values[now])
-    return read
-
-
-def read_from(later: np.ndarray, latent: np.ndarray, seen: np.ndarray) -> dict[str, np.ndarray]:
-    """Return what a space may be read from, by the names in ``READ``."""
-    return {
-        "latent": later,
-        "latent and features": np.concatenate([later, seen], axis=1),
-        "both latents and features": np.concatenate([later, latent, seen], axis=1),
-    }
+    return read_predicted(
+        SpaceWindows(fit.latents[start], own[start]),
+        fit.latents[start + horizon],
+        own[start + horizon],
+        held,
+        SpaceWindows(judge.latents[now], values[now]),
+        {"model": predicted},
+    )
 
 
 def _row(horizon: int, space: str, n: int, errors: Errors) -> dict[str, Any]:

@@ -2,9 +2,9 @@
 
 A depth picture, a laser scan or a point cloud becomes a small map: the mean depth or range in each
 cell of the picture, or in each sector of directions around the sensor. The map is read from the
-latent by ridge, fitted on training steps with true latents and applied to predicted ones. As in
-frozen features (``diagnosis.py``), the read-out may have the present map beside the latent, which
-is known to every contestant; ``no_latent`` is the same read-out from latents that are zero.
+latent by ridge, fitted on training steps with true latents and applied to predicted ones
+(``space_read_out.py``). The read-out may have the present map beside the latent, which is known to
+every contestant; ``no_latent`` is the same read-out from latents that are zero.
 
     copy_last   the present map
     mean        the mean of the training maps
@@ -30,10 +30,9 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float, Int
 
-from armillary.comprehension.chosen_ridge import choose_ridge
-from armillary.comprehension.diagnosis import READ, read_from
 from armillary.comprehension.evidence import Evidence, Limits
 from armillary.comprehension.prediction_error import roll_out, validation_groups
+from armillary.comprehension.space_read_out import SpaceWindows, read_predicted
 from armillary.comprehension.statistics import group_draws, group_sums, quantile_interval
 from armillary.core.protocols import WorldModel
 from armillary.core.rng import generator
@@ -247,12 +246,14 @@ def _at(
     whole, seen = _filled(own, mean), _filled(values, mean)
     held = validation_groups(fit.groups[start])
     guesses = {"copy_last": seen[now], "mean": np.broadcast_to(mean, seen[now].shape)}
-    for name, says in (("model", 1), ("no_latent", 0)):
-        inputs = read_from(says * fit.latents[start + ahead], says * fit.latents[start],
-                           whole[start])  # fmt: skip
-        reader = choose_ridge(READ, inputs, whole[start], whole[start + ahead], held)
-        inputs = read_from(says * predicted, says * judge.latents[now], seen[now])
-        guesses[name] = reader.predict(inputs, seen[now])
+    guesses |= read_predicted(
+        SpaceWindows(fit.latents[start], whole[start]),
+        fit.latents[start + ahead],
+        whole[start + ahead],
+        held,
+        SpaceWindows(judge.latents[now], seen[now]),
+        {"model": predicted},
+    )
     if gauge.pose is not None:
         moved = _in_pieces(gauge.warped, judge.frames[now], judge.frames[now + ahead])
         guesses["rigid_warp"] = np.where(np.isfinite(moved), moved, seen[now])

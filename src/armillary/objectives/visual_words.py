@@ -29,6 +29,7 @@ _SOFTNESS = 2.0  # squared whitened distance over which a point is shared betwee
 _FLOOR = 0.03  # share of the mean variance below which a feature is noise and is not whitened
 _FITTED_ON = 8192  # points that the vocabulary is learned from, about
 _ROUNDS = 20  # of k-means
+_LEAST_VARIANCE = 1e-6  # summed over frames; less counts as this much
 _LEAST = 1.0  # a word with less than this much weight in a frame is not there
 
 
@@ -194,9 +195,7 @@ def word_map_loss(
     return (unexplained(predicted, target) + moments) / 2
 
 
-def unexplained(
-    predicted: Float[Tensor, "F C"], target: Float[Tensor, "F C"], least: float = 1e-6
-) -> Float[Tensor, ""]:
+def unexplained(predicted: Float[Tensor, "F C"], target: Float[Tensor, "F C"]) -> Float[Tensor, ""]:
     """Return the summed squared error as a share of the variance over frames.
 
     Under several processes both are those of the whole batch, so the value and its gradient do not
@@ -205,11 +204,12 @@ def unexplained(
     Args:
         predicted: by a head.
         target: what was measured.
-        least: variance, summed over frames, below which it counts as this much.
     """
     usual = mean_over_processes(target.mean(0))
     variance = sum_over_processes((target - usual).square().sum())
-    return sum_over_processes((predicted - target).square().sum()) / variance.clamp_min(least)
+    return sum_over_processes((predicted - target).square().sum()) / variance.clamp_min(
+        _LEAST_VARIANCE
+    )
 
 
 def _moments(shares: Tensor, cells: int) -> Tensor:

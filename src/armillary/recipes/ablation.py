@@ -106,17 +106,6 @@ class AblationConfig:
         return (WHOLE, *dict.fromkeys(name for name in self.parts if name != WHOLE))
 
 
-def shortened(recipe: Recipe, steps: int) -> Recipe:
-    """Return the recipe with other steps of training, and as large a share of fine-tuning.
-
-    Args:
-        recipe: any.
-        steps: of the first stage, at least 1.
-    """
-    settling = round(recipe.settling.steps * steps / recipe.steps)
-    return replace(recipe, steps=steps, settling=replace(recipe.settling, steps=settling))
-
-
 def run_ablation(
     out: Path, config: AblationConfig, bars: Bars = no_bars, command: str = ""
 ) -> dict[str, Any]:

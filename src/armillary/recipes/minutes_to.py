@@ -21,7 +21,7 @@ from armillary.core.progress import Bars, no_bars
 from armillary.recipes.demo_config import DemoConfig
 from armillary.recipes.diagnosing import diagnose_model
 from armillary.recipes.recipe import train_recipe
-from armillary.recipes.recipe_config import Recipe
+from armillary.recipes.recipe_config import Recipe, shortened
 
 _ROW = "knowledge.json"
 _AHEAD = "4"  # model steps
@@ -80,16 +80,11 @@ def minutes_to_knowledge(
         dataset = open_or_record(data, out, settings.episodes, settings.episode_steps, progress)
     curve = []
     for steps in settings.steps:
-        shorter = _shortened(recipe, steps, min(settings.threads, core_count()))
+        threads = min(settings.threads, core_count())
+        shorter = replace(shortened(recipe, steps), threads=threads)
         of = json_sha256([asdict(shorter), dataset.identity()])
         curve.append(_row(out / f"{steps}_steps", shorter, dataset.path, of, bars))
     return _summary(curve, settings)
-
-
-def _shortened(recipe: Recipe, steps: int, threads: int) -> Recipe:
-    settled = round(recipe.settling.steps * steps / recipe.steps)
-    settling = replace(recipe.settling, steps=settled)
-    return replace(recipe, steps=steps, settling=settling, threads=threads)
 
 
 def _row(run: Path, recipe: Recipe, data: Path, of: str, bars: Bars) -> dict[str, Any]:

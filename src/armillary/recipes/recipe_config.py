@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from armillary.models import JEPAConfig
 from armillary.training import TrainConfig
@@ -23,3 +23,14 @@ class Recipe(TrainConfig):
     model: JEPAConfig = field(default_factory=JEPAConfig)
     held_out: float = 0.1
     tracker: Tracker = "none"
+
+
+def shortened(recipe: Recipe, steps: int) -> Recipe:
+    """Return the recipe with other steps of training, and as large a share of fine-tuning.
+
+    Args:
+        recipe: any.
+        steps: of the first stage, at least 1.
+    """
+    settling = round(recipe.settling.steps * steps / recipe.steps)
+    return replace(recipe, steps=steps, settling=replace(recipe.settling, steps=settling))
