@@ -174,7 +174,7 @@ class MovesBack(ICEM):
 @pytest.mark.parametrize("kind", [Forgets, Stays, MovesBack])
 def test_a_warm_start_that_is_none_is_found(kind):
     with pytest.raises(CheckFailedError, match="the plan must move up by one step"):
-        check_planner(lambda: kind(ICEMConfig(samples=64, iterations=4)))
+        check_planner(lambda: kind(ICEMConfig(length=12, samples=64, iterations=4)))
 
 
 def test_a_decision_leaves_its_arguments_alone():

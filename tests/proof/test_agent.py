@@ -50,7 +50,7 @@ def test_what_comes_out_is_what_went_in(tmp_path: Path) -> None:
     spec = ModelSpec(model, "icem", {"samples": 12, "elites": 3}, 2, 1, 0.9, False, 5000, ("rgb",))
     out = pack_agent(model, spec, tmp_path / "agent").spec
     assert out.planner_settings["samples"] == 12
-    assert out.planner_settings["length"] == 12  # defaults are written down, too
+    assert out.planner_settings["length"] == 8  # defaults are written down, too
     assert replace(out, planner_settings=spec.planner_settings, folder=model) == spec
     world = make_world("two_rooms")
     assert open_agent(tmp_path / "agent")(world.spec).budget_model_steps == 5000

@@ -126,8 +126,35 @@ def test_what_is_set_is_kept() -> None:
     skipping = replace(world(), model=replace(world().model, frame_skip=7))
     found = adapted_to(skipping, RGBD, 30, acts=True)
     assert (found.model.sensors, found.model.frame_skip) == (("rgb", "points"), 7)
-    whole = replace(own, model=replace(own.model, frame_skip=2))
-    assert adapted_to(whole, RGBD, 30, acts=False) == whole
+    whole = replace(own, model=replace(own.model, frame_skip=2), clip_length=9, batch_size=7)
+    assert adapted_to(whole, RGBD, 30, acts=False, usual=50) == whole
+
+
+@pytest.mark.parametrize(
+    ("usual", "fps", "clip", "batch"),
+    [(12, 10, 12, 42), (32, 10, 32, 16), (3000, 30, 32, 16), (36, 30, 12, 42), (3, 10, 8, 64)],
+)
+def test_clips_are_whole_episodes_of_8_to_32_model_steps(
+    usual: int, fps: float, clip: int, batch: int
+) -> None:
+    found = adapted_to(world(), {"rgb"}, fps, acts=True, usual=usual)
+    assert (found.clip_length, found.batch_size) == (clip, batch)
+    own = changed(world(), {"clip_length": 6, "batch_size": 5})
+    found = adapted_to(own, {"rgb"}, fps, acts=True, usual=usual)
+    assert (found.clip_length, found.batch_size) == (6, 5)
+
+
+def test_a_batch_has_no_more_clips_than_there_are(tmp_path: Path) -> None:
+    found = adapted(world(), dataset(tmp_path / "data", {"rgb"}, steps=12))
+    assert (found.clip_length, found.batch_size) == (12, 3)  # one of four episodes is held out
+
+
+def test_clips_are_so_short_that_nine_tenths_of_the_episodes_hold_one(tmp_path: Path) -> None:
+    writer = DatasetWriter(tmp_path / "data", 10)
+    for number, steps in enumerate([9, *[20] * 9, *[40] * 10]):
+        writer.write(number, episode(number, steps, 10, {"rgb"}, True))
+    writer.finalize()
+    assert adapted(world(), open_dataset(tmp_path / "data")).clip_length == 20
 
 
 def test_a_sensor_that_is_named_does_not_ask_video_for_actions() -> None:
@@ -138,7 +165,7 @@ def test_a_sensor_that_is_named_does_not_ask_video_for_actions() -> None:
 def test_nothing_but_what_the_data_decide_is_changed() -> None:
     usual, found = world(), adapted_to(world(), RGBD, 10, acts=True)
     model = replace(found.model, sensors=(), frame_skip=0)
-    assert replace(found, model=model) == usual
+    assert replace(found, model=model, clip_length=0, batch_size=0) == usual
 
 
 def test_data_that_show_nothing_are_refused() -> None:

@@ -25,7 +25,6 @@ class ICEMConfig(SamplingConfig):
     """Settings of ``ICEM``, beside those of ``SamplingConfig``.
 
     Attributes:
-        length: actions per plan, L.
         iterations: rounds per decision.
         elites: plans that the Gaussian is refitted to, K.
         momentum: share of the old mean and spread that stays at a refit.
@@ -34,7 +33,6 @@ class ICEMConfig(SamplingConfig):
         kept: elites that are tried again in the next iteration and the next decision.
     """
 
-    length: int = 12
     iterations: int = 6
     elites: int = 8
     momentum: float = 0.1

@@ -62,7 +62,7 @@ def check_clips(recipe: Recipe, lengths: Int[np.ndarray, " E"], fps: float, wher
     Raises:
         TrainingError: there are too few clips.
     """
-    count = _count(recipe, lengths)
+    count = clip_count(recipe, lengths)
     if count >= recipe.batch_size:
         _check_settling(recipe, lengths, where)
         return
@@ -82,8 +82,8 @@ def check_clips(recipe: Recipe, lengths: Int[np.ndarray, " E"], fps: float, wher
     )
 
 
-def _count(recipe: Recipe, lengths: Int[np.ndarray, " E"]) -> int:
-    """Return the number of training clips."""
+def clip_count(recipe: Recipe, lengths: Int[np.ndarray, " E"]) -> int:
+    """Return the number of training clips that episodes of these lengths give."""
     if not (lengths >= clip_frames(recipe)).any():
         return 0
     training, _ = split(recipe, lengths)
@@ -91,7 +91,7 @@ def _count(recipe: Recipe, lengths: Int[np.ndarray, " E"]) -> int:
 
 
 def _works(recipe: Recipe, lengths: Int[np.ndarray, " E"]) -> bool:
-    if _count(recipe, lengths) < recipe.batch_size:
+    if clip_count(recipe, lengths) < recipe.batch_size:
         return False
     wanted = recipe.settling.clip_length if recipe.settling.steps else 0
     return wanted <= _longest_clip(recipe, lengths)
@@ -125,7 +125,7 @@ def _others(recipe: Recipe, lengths: Int[np.ndarray, " E"]) -> Iterator[tuple[st
     for skip in (recipe.model.frame_skip, 1):
         for length in range(recipe.clip_length, 1, -1):
             for _, other in _changed(recipe, frame_skip=skip, clip_length=length):
-                batch = min(recipe.batch_size, _count(other, lengths))
+                batch = min(recipe.batch_size, clip_count(other, lengths))
                 if batch >= _FEWEST:
                     yield from _changed(recipe, skip, length, batch)
 

@@ -8,7 +8,7 @@ follows from them by rules:
     model step  0.1 s
     action law  inverse dynamics, where actions are recorded
     words       visual words, except where a laser is all that is seen
-    clips       of 8 model steps; the predictor is fine-tuned on whole episodes, up to 16 steps
+    clips       whole episodes, of 8 to 32 model steps; 512 steps in a batch
 
 The objective has four parts. Prediction: rollouts of four steps in latent space. Spread: variance
 and covariance over the batch and within clips, so that what moves gets in. It asks for a small
@@ -29,11 +29,14 @@ from armillary.core.errors import DatasetError
 from armillary.data import Dataset
 from armillary.models import EncoderConfig, JEPAConfig, PredictorConfig
 from armillary.models.config import STREAMS_OF, Sensor
+from armillary.recipes.clips import clip_count
 from armillary.recipes.recipe_config import Recipe
 from armillary.training import AugmentConfig, ObjectiveConfig, OptimizerConfig, SettlingConfig
 
 _STEP_S = 0.1  # seconds of a model step
-_LONGEST = 16  # model steps of a clip that the predictor is fine-tuned on
+_SHORTEST, _LONGEST = 8, 32  # model steps of a clip
+_LEFT_OUT = 0.1  # share of the episodes that may be shorter than a clip
+_BATCH = 512  # model steps of a batch
 # Of what a recording has, the first of each row is seen.
 _PREFERRED: tuple[tuple[Sensor, ...], ...] = (
     ("rgb",),
@@ -50,8 +53,8 @@ def world() -> Recipe:
     """Return the recipe; what it leaves to the data is chosen by ``adapted``."""
     return Recipe(
         steps=1400,
-        batch_size=64,
-        clip_length=8,
+        batch_size=0,
+        clip_length=0,
         ema_decay=0.998,
         checkpoint_every=500,
         model=JEPAConfig(
@@ -60,7 +63,7 @@ def world() -> Recipe:
             encoder=EncoderConfig(
                 patch_hidden=112, patch_width=32, hidden=384, keypoints=8, tokens=8, width=32
             ),
-            predictor=PredictorConfig(memory=192, hidden=256),
+            predictor=PredictorConfig(memory=256, hidden=512, layers=3),
         ),
         optimizer=OptimizerConfig(lr=2e-3, weight_decay=0.02),
         objective=ObjectiveConfig(
@@ -79,12 +82,13 @@ def world() -> Recipe:
         augment=AugmentConfig(shift_px=4),
         settling=SettlingConfig(
             steps=1000,
-            batch_size=64,
-            clips=16_384,
+            batch_size=0,
+            clips=8192,
             rollout_steps=4,
             slow_latent=True,
             plain=0.1,
             lively=0.5,
+            forget=0.5,
         ),
     )
 
@@ -99,52 +103,53 @@ def adapted(recipe: Recipe, dataset: Dataset) -> Recipe:
     Raises:
         DatasetError: the dataset has no stream that a model can see.
     """
-    open_to_data = not (recipe.model.frame_skip and recipe.model.sensors)
-    recipe = adapted_to(recipe, _streams(dataset), dataset.fps, dataset.has_actions)
-    settling = recipe.settling
-    if not open_to_data or not settling.steps or settling.clip_length:
-        return recipe
-    usual = (int(np.median(dataset.lengths)) - 1) // recipe.model.frame_skip + 1
-    length = min(usual, _LONGEST)
-    if length <= recipe.clip_length:
-        return recipe
-    return replace(recipe, settling=replace(settling, clip_length=length))
+    lengths = dataset.lengths
+    usual = int(np.quantile(lengths, _LEFT_OUT, method="lower")) if len(lengths) else 0
+    left = not recipe.batch_size
+    recipe = adapted_to(recipe, _streams(dataset), dataset.fps, dataset.has_actions, usual)
+    if left and (clips := clip_count(recipe, lengths)) > 1:
+        recipe = replace(recipe, batch_size=min(recipe.batch_size, clips))
+    return recipe
 
 
-def adapted_to(recipe: Recipe, streams: set[str], fps: float, acts: bool) -> Recipe:
+def adapted_to(recipe: Recipe, streams: set[str], fps: float, acts: bool, usual: int = 0) -> Recipe:
     """Return the recipe with what it leaves to the data filled in, for data of a description.
 
-    A recipe leaves the model step to the data by ``frame_skip`` 0, and what is seen by naming no
-    sensors. If it leaves either, losses that the data cannot give are left out.
+    A recipe leaves the model step to the data by ``frame_skip`` 0, what is seen by naming no
+    sensors, and its clips by ``clip_length`` and ``batch_size`` 0. If it leaves either of the first
+    two, losses that the data cannot give are left out.
 
     Args:
         recipe: any; what it sets itself is kept.
         streams: names of what is recorded; ``intrinsics`` where the lens is known.
         fps: recorded steps per second.
         acts: whether actions are recorded.
+        usual: recorded steps that most episodes have; 0 where it is not known.
 
     Raises:
         DatasetError: there is no stream that a model can see.
     """
     model, objective = recipe.model, recipe.objective
-    if model.frame_skip and model.sensors:
-        return recipe
-    if not model.frame_skip:
-        model = replace(model, frame_skip=max(1, round(_STEP_S * fps)))
-    if not model.sensors:
-        sensors = sensors_of(streams)
-        if not sensors:
-            raise DatasetError(
-                "The recipe needs rgb, depth, points or lidar, and the dataset has "
-                f"{', '.join(sorted(streams)) or 'no stream'}. Record one of these, or name what "
-                "the model sees with --model.sensors."
-            )
-        model = replace(model, sensors=sensors)
-    if not acts:
-        objective = replace(objective, inverse_dynamics=0.0)
-    if {*model.sensors} <= _WITHOUT_PLACES:
-        objective = replace(objective, visual_words=0.0)
-    return replace(recipe, model=model, objective=objective)
+    if not (model.frame_skip and model.sensors):
+        if not model.frame_skip:
+            model = replace(model, frame_skip=max(1, round(_STEP_S * fps)))
+        if not model.sensors:
+            sensors = sensors_of(streams)
+            if not sensors:
+                raise DatasetError(
+                    "The recipe needs rgb, depth, points or lidar, and the dataset has "
+                    f"{', '.join(sorted(streams)) or 'no stream'}. Record one of these, or name "
+                    "what the model sees with --model.sensors."
+                )
+            model = replace(model, sensors=sensors)
+        if not acts:
+            objective = replace(objective, inverse_dynamics=0.0)
+        if {*model.sensors} <= _WITHOUT_PLACES:
+            objective = replace(objective, visual_words=0.0)
+    steps = (usual - 1) // model.frame_skip + 1
+    length = recipe.clip_length or min(max(steps, _SHORTEST), _LONGEST)
+    batch = recipe.batch_size or max(_BATCH // length, 2)
+    return replace(recipe, model=model, objective=objective, clip_length=length, batch_size=batch)
 
 
 def sensors_of(streams: set[str]) -> tuple[Sensor, ...]:

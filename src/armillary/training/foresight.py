@@ -6,7 +6,7 @@ Axes: B clips, T steps, R = T - K starts, K steps ahead, Z flattened latent, A a
 from __future__ import annotations
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor
 
 from armillary.models import JEPA
@@ -17,6 +17,7 @@ def foreseen_from_each(
     latents: Float[Tensor, "B T Z"],
     actions: Float[Tensor, "B moves A"],
     steps_ahead: int,
+    forgotten: Bool[Tensor, " B"] | None = None,
 ) -> Float[Tensor, "B R K Z"]:
     """Return K steps of foresight from every start at once.
 
@@ -27,9 +28,13 @@ def foreseen_from_each(
         latents: of the clips.
         actions: between their steps, normalised.
         steps_ahead: K, less than T.
+        forgotten: clips whose starts have an empty memory, as a planner's present has.
     """
     starts = latents.shape[1] - steps_ahead
     memories = _memories(model, latents, actions, starts)
+    if forgotten is not None:
+        kept = (~forgotten).to(memories.dtype).repeat_interleave(starts)
+        memories = memories * kept[:, None]
     state = latents[:, :starts].flatten(0, 1)
     ahead = [actions[:, k : k + starts].flatten(0, 1) for k in range(steps_ahead)]
     foreseen = model.foresee(state, memories, torch.stack(ahead, 1))

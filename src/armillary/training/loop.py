@@ -12,7 +12,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -206,10 +206,11 @@ class _Run:
             if self.processes.leads:
                 self.progress(config.steps + done, self.total, "the predictor settles")
 
+        batch = config.settling.batch_size or config.batch_size
         settle(
             model,
             self.stepper.windows,
-            config.settling,
+            replace(config.settling, batch_size=batch),
             config.seed,
             watch,
             varied=config.augment if config.settling.varied else None,

@@ -91,12 +91,9 @@ def settle(
         for group in optimizer.param_groups:
             group["lr"] = learning_rate(rates, step, config.steps)
         rng = generator("settling", seed, step)
-        chosen = rng.integers(0, len(drawn), config.batch_size)
-        if lively is not None:
-            some = round(config.lively * config.batch_size)
-            chosen[:some] = rng.choice(lively, some)
-        chosen = torch.from_numpy(chosen).to(seen.tokens.device)
-        error = _error(model, seen, chosen, config.rollout_steps, root)
+        chosen = _chosen(rng, len(drawn), lively, config).to(seen.tokens.device)
+        forgotten = torch.from_numpy(rng.random(len(chosen)) < config.forget)
+        error = _error(model, seen, chosen, config.rollout_steps, root, forgotten)
         optimizer.zero_grad()
         error.backward()
         norm = nn.utils.clip_grad_norm_(predictor.parameters(), rates.clip_norm)
@@ -137,6 +134,20 @@ def step_ahead_error(model: JEPA, windows: Windows, seed: int) -> float:
     return float(_error(model, seen, torch.arange(len(drawn), device=seen.tokens.device), 1))
 
 
+def _chosen(
+    rng: np.random.Generator,
+    count: int,
+    lively: Int[np.ndarray, " C"] | None,
+    config: SettlingConfig,
+) -> Int[Tensor, " B"]:
+    """Draw the clips of a step, a share of them from the lively ones."""
+    chosen = rng.integers(0, count, config.batch_size)
+    if lively is not None:
+        some = round(config.lively * config.batch_size)
+        chosen[:some] = rng.choice(lively, some)
+    return torch.from_numpy(chosen)
+
+
 def _lively(seen: Latent, config: SettlingConfig) -> Int[np.ndarray, " C"]:
     """Return which clips are in the quarter whose latent changes most over the steps rolled out.
 
@@ -149,13 +160,20 @@ def _lively(seen: Latent, config: SettlingConfig) -> Int[np.ndarray, " C"]:
 
 
 def _error(
-    model: JEPA, seen: Latent, chosen: Tensor, steps_ahead: int, root: Tensor | None = None
+    model: JEPA,
+    seen: Latent,
+    chosen: Tensor,
+    steps_ahead: int,
+    root: Tensor | None = None,
+    forgotten: Tensor | None = None,
 ) -> Tensor:
     """Return the mean squared error, of differences that ``root`` [Z Z] is applied to."""
     tokens = seen.tokens[chosen]
-    if steps_ahead > 1 or root is not None:
+    forgets = forgotten is not None and bool(forgotten.any())
+    if steps_ahead > 1 or root is not None or forgets:
         latents, actions = tokens.flatten(2), _actions(model, seen, chosen)
-        foreseen = foreseen_from_each(model, latents, actions, steps_ahead)
+        forgotten = forgotten.to(tokens.device) if forgets else None
+        foreseen = foreseen_from_each(model, latents, actions, steps_ahead, forgotten)
         apart = foreseen - came_after_each(latents, steps_ahead)
         return (apart if root is None else apart @ root.T).square().mean()
     foreseen = model.foresee_each(
