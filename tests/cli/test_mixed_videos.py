@@ -122,7 +122,7 @@ def test_too_few_clips_for_a_batch_has_advice_that_works(capsys, tmp_path: Path)
     film(tmp_path / "a.mp4", (32, 32), 10, 1.2)
     ingest(tmp_path / "a.mp4", tmp_path / "set")
     train = ["train", "world", "--data", tmp_path / "set", "--out", tmp_path / "run", *TINY]
-    code, said = said_by(capsys, *train)
+    code, said = said_by(capsys, *train, "--batch-size", "64")
     advice = re.search(r"Pass\s+(--.+?),\s+or", said, re.DOTALL)
     assert code == 2 and advice and "--batch-size" in advice[1], said
     code, said = said_by(capsys, *train, *shlex.split(advice[1]))

@@ -144,9 +144,15 @@ def test_clips_are_whole_episodes_of_8_to_32_model_steps(
     assert (found.clip_length, found.batch_size) == (6, 5)
 
 
-def test_a_batch_has_no_more_clips_than_there_are(tmp_path: Path) -> None:
-    found = adapted(world(), dataset(tmp_path / "data", {"rgb"}, steps=12))
-    assert (found.clip_length, found.batch_size) == (12, 3)  # one of four episodes is held out
+def test_where_there_is_little_clips_are_shorter_and_a_batch_has_no_more_than_there_are(
+    tmp_path: Path,
+) -> None:
+    little = dataset(tmp_path / "data", {"rgb"}, steps=12)
+    found = adapted(world(), little)
+    assert (found.clip_length, found.batch_size) == (8, 15)  # one of four episodes is held out
+    found = adapted(changed(world(), {"batch_size": 6}), little)
+    assert (found.clip_length, found.batch_size) == (11, 6)
+    assert adapted(changed(world(), {"clip_length": 12}), little).batch_size == 3
 
 
 def test_clips_are_so_short_that_nine_tenths_of_the_episodes_hold_one(tmp_path: Path) -> None:

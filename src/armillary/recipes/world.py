@@ -8,7 +8,8 @@ follows from them by rules:
     model step  0.1 s
     action law  inverse dynamics, where actions are recorded
     words       visual words, except where a laser is all that is seen
-    clips       whole episodes, of 8 to 32 model steps; 512 steps in a batch
+    clips       whole episodes, of 8 to 32 model steps; 512 steps in a batch; of fewer steps where
+                whole episodes would not fill a batch
 
 The objective has four parts. Prediction: rollouts of four steps in latent space. Spread: variance
 and covariance over the batch and within clips, so that what moves gets in. It asks for a small
@@ -105,11 +106,22 @@ def adapted(recipe: Recipe, dataset: Dataset) -> Recipe:
     """
     lengths = dataset.lengths
     usual = int(np.quantile(lengths, _LEFT_OUT, method="lower")) if len(lengths) else 0
-    left = not recipe.batch_size
+    open_clip, open_batch = not recipe.clip_length, not recipe.batch_size
     recipe = adapted_to(recipe, _streams(dataset), dataset.fps, dataset.has_actions, usual)
-    if left and (clips := clip_count(recipe, lengths)) > 1:
+    if open_clip:
+        shorter = range(recipe.clip_length, _SHORTEST - 1, -1)
+        tried = (_of_length(recipe, length, open_batch) for length in shorter)
+        recipe = next((one for one in tried if clip_count(one, lengths) >= one.batch_size), recipe)
+        if clip_count(recipe, lengths) < recipe.batch_size:
+            recipe = _of_length(recipe, _SHORTEST, open_batch)
+    if open_batch and (clips := clip_count(recipe, lengths)) > 1:
         recipe = replace(recipe, batch_size=min(recipe.batch_size, clips))
     return recipe
+
+
+def _of_length(recipe: Recipe, length: int, open_batch: bool) -> Recipe:
+    batch = max(_BATCH // length, 2) if open_batch else recipe.batch_size
+    return replace(recipe, clip_length=length, batch_size=batch)
 
 
 def adapted_to(recipe: Recipe, streams: set[str], fps: float, acts: bool, usual: int = 0) -> Recipe:
