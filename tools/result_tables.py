@@ -79,7 +79,7 @@ def _world() -> str:
 
 
 def _gym() -> str:
-    """Return the table of read-outs of the one recipe in worlds that it was not tuned on."""
+    """Return the table of read-outs in worlds that were not tuned on; empty without a row."""
     lines = ["| world | read from the latent | linear R2 (95 %) |\n| --- | --- | --- |\n"]
     worlds = {
         "fetch": "FetchReach",
@@ -92,7 +92,7 @@ def _gym() -> str:
             one = f"world worlds.{name}.read_out.{thing}"
             limits = " to ".join(f"{{{one}.interval.{at} .2f}}" for at in (0, 1))
             lines.append(f"| {shown} | {thing} | {{{one}.r2 .2f}} ({limits}) |\n")
-    return "".join(lines)
+    return "".join(lines) if len(lines) > 1 else ""
 
 
 def _peers() -> str:
