@@ -16,7 +16,7 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 NOTEBOOK = ROOT / "examples" / "first_model.ipynb"
-MOST_CPU_SECONDS = 120  # on one core
+MOST_CPU_SECONDS = 240  # on one core of a slow machine (AMD EPYC without AMX)
 MOST_SECONDS = 900  # other work may share the machine
 
 
