@@ -204,7 +204,7 @@ def test_it_trains_on_any_of_them(tmp_path: Path, streams: set[str], acts: bool)
 
 def test_the_benches_measure_what_training_on_the_tabletop_takes(tmp_path: Path) -> None:
     """They describe the recording that they make, so that they need none to begin."""
-    record("tabletop", tmp_path / "data", 1, 4, workers=1)
+    record("tabletop", tmp_path / "data", 50, 12, workers=1)
     found = adapted_recipe("world", None)
     assert found == adapted_recipe("world", tmp_path / "data")
     assert found.model.sensors == ("rgb", "points")

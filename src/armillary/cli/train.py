@@ -28,6 +28,7 @@ _EXAMPLE = "e.g. armillary train world --data out/tabletop --out out/run --optim
 # What the tabletop records by default, which the benches measure with; a test compares them.
 _TABLETOP_STREAMS = ("rgb", "depth", "world_from_camera", "intrinsics")
 _TABLETOP_FPS = 10.0
+_TABLETOP_STEPS = 12
 _LISTED = "\n".join(f"  {name:<13} {summary}" for name, summary in RECIPES.items())
 _DESCRIPTION = f"""Train a model on a dataset.
 
@@ -106,7 +107,9 @@ def adapted_recipe(name: str, data: Path | None) -> Any:
 
     if data is not None:
         return adapted(recipe, open_dataset(data))
-    return adapted_to(recipe, set(_TABLETOP_STREAMS), _TABLETOP_FPS, acts=True)
+    return adapted_to(
+        recipe, set(_TABLETOP_STREAMS), _TABLETOP_FPS, acts=True, usual=_TABLETOP_STEPS
+    )
 
 
 def train_command(words: Sequence[str]) -> Train:

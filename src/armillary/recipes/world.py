@@ -8,8 +8,8 @@ follows from them by rules:
     model step  0.1 s
     action law  inverse dynamics, where actions are recorded
     words       visual words, except where a laser is all that is seen
-    clips       whole episodes, of 8 to 32 model steps; 512 steps in a batch; of fewer steps where
-                whole episodes would not fill a batch
+    clips       whole episodes, of 8 to 32 model steps; shorter where these would not fill a batch
+    batch       512 model steps
 
 The objective has four parts. Prediction: rollouts of four steps in latent space. Spread: variance
 and covariance over the batch and within clips, so that what moves gets in. It asks for a small
@@ -106,22 +106,19 @@ def adapted(recipe: Recipe, dataset: Dataset) -> Recipe:
     """
     lengths = dataset.lengths
     usual = int(np.quantile(lengths, _LEFT_OUT, method="lower")) if len(lengths) else 0
-    open_clip, open_batch = not recipe.clip_length, not recipe.batch_size
-    recipe = adapted_to(recipe, _streams(dataset), dataset.fps, dataset.has_actions, usual)
-    if open_clip:
-        shorter = range(recipe.clip_length, _SHORTEST - 1, -1)
-        tried = (_of_length(recipe, length, open_batch) for length in shorter)
-        recipe = next((one for one in tried if clip_count(one, lengths) >= one.batch_size), recipe)
-        if clip_count(recipe, lengths) < recipe.batch_size:
-            recipe = _of_length(recipe, _SHORTEST, open_batch)
-    if open_batch and (clips := clip_count(recipe, lengths)) > 1:
-        recipe = replace(recipe, batch_size=min(recipe.batch_size, clips))
-    return recipe
+    found = adapted_to(recipe, _streams(dataset), dataset.fps, dataset.has_actions, usual)
+    shortest = recipe.clip_length or _SHORTEST
+    for length in range(found.clip_length, shortest - 1, -1):  # shorter until a batch is filled
+        batch = recipe.batch_size or _clips_of_a_batch(length)
+        found = replace(found, clip_length=length, batch_size=batch)
+        if clip_count(found, lengths) >= batch:
+            return found
+    clips = clip_count(found, lengths)
+    return found if recipe.batch_size or clips < 2 else replace(found, batch_size=clips)
 
 
-def _of_length(recipe: Recipe, length: int, open_batch: bool) -> Recipe:
-    batch = max(_BATCH // length, 2) if open_batch else recipe.batch_size
-    return replace(recipe, clip_length=length, batch_size=batch)
+def _clips_of_a_batch(length: int) -> int:
+    return max(_BATCH // length, 2)
 
 
 def adapted_to(recipe: Recipe, streams: set[str], fps: float, acts: bool, usual: int = 0) -> Recipe:
@@ -160,7 +157,7 @@ def adapted_to(recipe: Recipe, streams: set[str], fps: float, acts: bool, usual:
             objective = replace(objective, visual_words=0.0)
     steps = (usual - 1) // model.frame_skip + 1
     length = recipe.clip_length or min(max(steps, _SHORTEST), _LONGEST)
-    batch = recipe.batch_size or max(_BATCH // length, 2)
+    batch = recipe.batch_size or _clips_of_a_batch(length)
     return replace(recipe, model=model, objective=objective, clip_length=length, batch_size=batch)
 
 

@@ -267,6 +267,8 @@ def check_free(out: Path, resume: bool) -> None:
 
 
 def _check(config: TrainConfig, windows: Windows, out: Path, resume: bool) -> None:
+    if not (config.clip_length and config.batch_size):
+        raise ConfigError("clip_length and batch_size must be set; a recipe leaves them to data.")
     count = len(windows)
     if count < config.batch_size:
         smaller = f"Pass --batch-size {count}, or record more." if count > 1 else "Record more."
