@@ -78,6 +78,7 @@ class SettlingConfig:
     plain: float = 0.3
     lively: float = 0.0
     forget: float = 0.0
+    starts: float = 1.0
 
     def __post_init__(self) -> None:
         if not 0 <= self.lively <= 1 or not self.plain > 0:

@@ -93,7 +93,8 @@ def settle(
         rng = generator("settling", seed, step)
         chosen = _chosen(rng, len(drawn), lively, config).to(seen.tokens.device)
         forgotten = torch.from_numpy(rng.random(len(chosen)) < config.forget)
-        error = _error(model, seen, chosen, config.rollout_steps, root, forgotten)
+        starts = _starts(rng, seen, config).to(seen.tokens.device)
+        error = _error(model, seen, chosen, config.rollout_steps, root, forgotten, starts)
         optimizer.zero_grad()
         error.backward()
         norm = nn.utils.clip_grad_norm_(predictor.parameters(), rates.clip_norm)
@@ -148,6 +149,14 @@ def _chosen(
     return torch.from_numpy(chosen)
 
 
+def _starts(
+    rng: np.random.Generator, seen: Latent, config: SettlingConfig
+) -> Int[Tensor, " R"]:
+    """Draw the steps of a clip that are started from."""
+    steps = seen.tokens.shape[1] - config.rollout_steps
+    return torch.from_numpy(np.sort(rng.permutation(steps)[: max(1, round(config.starts * steps))]))
+
+
 def _lively(seen: Latent, config: SettlingConfig) -> Int[np.ndarray, " C"]:
     """Return which clips are in the quarter whose latent changes most over the steps rolled out.
 
@@ -166,15 +175,16 @@ def _error(
     steps_ahead: int,
     root: Tensor | None = None,
     forgotten: Tensor | None = None,
+    starts: Tensor | None = None,
 ) -> Tensor:
     """Return the mean squared error, of differences that ``root`` [Z Z] is applied to."""
     tokens = seen.tokens[chosen]
     forgets = forgotten is not None and bool(forgotten.any())
-    if steps_ahead > 1 or root is not None or forgets:
+    if steps_ahead > 1 or root is not None or forgets or starts is not None:
         latents, actions = tokens.flatten(2), _actions(model, seen, chosen)
         forgotten = forgotten.to(tokens.device) if forgets else None
-        foreseen = foreseen_from_each(model, latents, actions, steps_ahead, forgotten)
-        apart = foreseen - came_after_each(latents, steps_ahead)
+        foreseen = foreseen_from_each(model, latents, actions, steps_ahead, forgotten, starts)
+        apart = foreseen - came_after_each(latents, steps_ahead, starts)
         return (apart if root is None else apart @ root.T).square().mean()
     foreseen = model.foresee_each(
         Latent(tokens, None if seen.actions is None else seen.actions[chosen])

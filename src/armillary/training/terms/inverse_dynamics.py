@@ -5,11 +5,12 @@ It brings into the latent what the agent controls, where a static layout would b
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import torch
 from jaxtyping import Float
-from torch import Tensor
+from torch import Tensor, nn
 
 from armillary.models import JEPAConfig
 from armillary.objectives import inverse_dynamics_loss
@@ -17,6 +18,7 @@ from armillary.training.terms.encoded_clips import EncodedClips
 from armillary.training.terms.term import Term, TermConfig, mlp_head
 
 _HIDDEN = 128
+_STEPS = (1, 4)
 
 
 @dataclass(frozen=True)
@@ -43,9 +45,15 @@ class InverseDynamics(Term):
 
     def __init__(self, model: JEPAConfig, config: InverseDynamicsConfig) -> None:
         super().__init__(model, config)
-        self.head = mlp_head(2 * model.latent_width, model.action_width, _HIDDEN)
+        self.heads = nn.ModuleList(
+            mlp_head(2 * model.latent_width, model.action_width, _HIDDEN) for _ in _STEPS
+        )
 
     def forward(self, clips: EncodedClips) -> Float[Tensor, ""]:
         """Return the mean squared error."""
-        neighbours = torch.cat([clips.latents[:, :-1], clips.latents[:, 1:]], -1)
-        return inverse_dynamics_loss(self.head(neighbours), clips.actions)
+        loss = clips.latents.new_zeros(())
+        for steps, head in zip(_STEPS, self.heads, strict=True):
+            ends = torch.cat([clips.latents[:, :-steps], clips.latents[:, steps:]], -1)
+            done = clips.actions.unfold(1, steps, 1).sum(-1) / math.sqrt(steps)
+            loss = loss + inverse_dynamics_loss(head(ends), done) / len(_STEPS)
+        return loss
