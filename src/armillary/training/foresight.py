@@ -58,6 +58,16 @@ def came_after_each(
     return came if starts is None else came[:, starts]
 
 
+def some_starts(order: Int[Tensor, " S"], share: float) -> Int[Tensor, " R"]:
+    """Return a share of the steps that can be started from, at least one, in the order of time.
+
+    Args:
+        order: a random permutation of 0 to T - K - 1.
+        share: above 0, at most 1.
+    """
+    return order[: max(1, round(share * len(order)))].sort().values
+
+
 def _memories(model: JEPA, latents: Tensor, actions: Tensor, steps: int) -> Tensor:
     """Return the memory before each of the first steps, from what was seen: [B steps M]."""
     memory = model.predictor.start(latents[:, 0])
