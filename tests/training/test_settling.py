@@ -160,8 +160,9 @@ def test_lively_clips_are_the_quarter_that_changes_most(learned):
 def test_some_starts_are_predicted_from_as_they_are_among_all(learned):
     seen = learned.encode(tiny_windows([4]).gather(np.arange(3)))
     latents, actions = seen.tokens.flatten(2), learned.normalizer.actions(seen.actions)
-    starts = some_starts(torch.tensor([3, 0, 4, 1, 2]), 0.4)
-    assert starts.tolist() == [0, 3]
+    assert some_starts(torch.tensor([3, 0, 4, 1, 2]), 0.4).tolist() == [0, 3]
+    starts = some_starts(torch.tensor([1, 0]), 0.5)
+    assert starts.tolist() == [1]
     forgotten = torch.tensor([True, False, True])
     every = foreseen_from_each(learned, latents, actions, 2, forgotten)
     some = foreseen_from_each(learned, latents, actions, 2, forgotten, starts)

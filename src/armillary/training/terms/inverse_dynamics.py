@@ -53,11 +53,11 @@ class InverseDynamics(Term):
         )
 
     def forward(self, clips: EncodedClips) -> Float[Tensor, ""]:
-        """Return the mean squared error; clips too short for 4 steps show only 1."""
+        """Return the mean squared error; a clip of less than 4 moves is asked for all of them."""
         losses = []
-        for steps, head in zip(_STEPS, self.heads, strict=True):
-            if steps < clips.latents.shape[1]:
-                ends = torch.cat([clips.latents[:, :-steps], clips.latents[:, steps:]], -1)
-                done = clips.actions.unfold(1, steps, 1).sum(-1) / math.sqrt(steps)
-                losses.append(inverse_dynamics_loss(head(ends), done))
+        for most, head in zip(_STEPS, self.heads, strict=True):
+            steps = min(most, clips.actions.shape[1])
+            ends = torch.cat([clips.latents[:, :-steps], clips.latents[:, steps:]], -1)
+            done = clips.actions.unfold(1, steps, 1).sum(-1) / math.sqrt(steps)
+            losses.append(inverse_dynamics_loss(head(ends), done))
         return torch.stack(losses).mean()
