@@ -117,6 +117,38 @@ def test_the_settings_of_all_terms_are_one_config_in_their_order() -> None:
     assert ObjectiveConfig().weights == {"rollout": 1.0}
 
 
+class _Apart(nn.Module):
+    """Reads the actions between two latents that are sums of all actions so far."""
+
+    def forward(self, ends: torch.Tensor) -> torch.Tensor:
+        first, last = ends.chunk(2, -1)
+        return (last - first)[..., :2]
+
+
+def test_inverse_dynamics_asks_for_the_sum_of_the_actions_between() -> None:
+    term, clips = TERMS["inverse_dynamics"](MODEL, OBJECTIVE), encoded()
+    position = torch.zeros_like(clips.latents)
+    position[:, 1:, :2] = clips.actions.cumsum(1)
+    term.heads = nn.ModuleList([_Apart(), _Apart()])
+    # one step apart nothing is missed; four apart the sum is twice what is asked for
+    four = clips.actions.unfold(1, 4, 1).sum(-1) / 2
+    wanted = four.square().mean() / 2
+    torch.testing.assert_close(term(replace(clips, latents=position)), wanted)
+    short = replace(clips, latents=position[:, :4], actions=clips.actions[:, :3])  # 3 moves
+    wanted = (clips.actions[:, :3].sum(1) * (1 - 3**-0.5)).square().mean() / 2
+    torch.testing.assert_close(term(short), wanted)
+
+
+def test_rollouts_may_start_from_a_share_of_the_steps() -> None:
+    every = float(TERMS["rollout"](MODEL, OBJECTIVE)(encoded()).detach())
+    some = TERMS["rollout"](MODEL, replace(OBJECTIVE, rollout_starts=0.3))
+    found = [float(some(encoded(step)).detach()) for step in range(40)]
+    assert len({*found}) > 1 and sum(found) / len(found) == pytest.approx(every, rel=0.1)
+    check_term(lambda: (some, encoded()))
+    with pytest.raises(ConfigError, match=r"objective\.rollout_starts must be above 0 and at most"):
+        replace(OBJECTIVE, rollout_starts=0.0)
+
+
 def test_what_several_terms_share_is_computed_once() -> None:
     clips = encoded()
     assert clips.predictions(2) is clips.predictions(2)

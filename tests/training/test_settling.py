@@ -15,7 +15,7 @@ from armillary.core.values import Latent
 from armillary.models import load_model, untrained
 from armillary.training import SettlingConfig, read_log
 from armillary.training.colour_changes import ColourChanges
-from armillary.training.foresight import came_after_each, foreseen_from_each
+from armillary.training.foresight import came_after_each, foreseen_from_each, some_starts
 from armillary.training.settling import _lively, settle, settled_on, step_ahead_error
 
 
@@ -132,13 +132,11 @@ def test_sensors_may_be_left_out_more_often_than_the_encoder_learned_with(tmp_pa
         run(tmp_path / "none", settling=more)
 
 
-SLOW = {
-    "settling": replace(CONFIG.settling, rollout_steps=2, slow_latent=True, plain=0.5, lively=0.5)
-}
+SOME = {"settling": replace(CONFIG.settling, rollout_steps=2, lively=0.5, forget=0.5, starts=0.5)}
 
 
-def test_in_a_slow_latent_the_predictor_errs_less_on_clips_it_never_saw(learned):
-    config = SettlingConfig(60, batch_size=8, lr=1e-3, rollout_steps=2, slow_latent=True)
+def test_the_predictor_errs_less_on_clips_it_never_saw(learned):
+    config = SettlingConfig(60, batch_size=8, lr=1e-3, rollout_steps=2)
     held_out, found, encoders = tiny_windows([7]), {}, []
     for name, steps, lively in (("changed", 0, 0.0), ("tuned", 60, 0.0), ("lively", 60, 0.5)):
         model = copy.deepcopy(learned)
@@ -148,7 +146,7 @@ def test_in_a_slow_latent_the_predictor_errs_less_on_clips_it_never_saw(learned)
     assert found["tuned"] < found["changed"]
     assert found["lively"] != found["tuned"]
     before = learned.encoder.state_dict()
-    for after in encoders:  # the predictor alone learns, and the old coordinates come back
+    for after in encoders:  # the predictor alone learns, and the old unit comes back
         assert all(torch.equal(value, after[name]) for name, value in before.items())
 
 
@@ -159,15 +157,31 @@ def test_lively_clips_are_the_quarter_that_changes_most(learned):
     assert chosen.tolist() == [7, 8, 3]
 
 
-def test_shares_of_lively_clips_and_of_the_plain_metric_are_checked():
-    for wrong in ({"lively": 1.5}, {"plain": 0.0}):
-        with pytest.raises(
-            ConfigError, match=r"lively must be in \[0, 1\] and settling\.plain abo"
-        ):
+def test_some_starts_are_predicted_from_as_they_are_among_all(learned):
+    seen = learned.encode(tiny_windows([4]).gather(np.arange(3)))
+    latents, actions = seen.tokens.flatten(2), learned.normalizer.actions(seen.actions)
+    assert some_starts(torch.tensor([3, 0, 4, 1, 2]), 0.4).tolist() == [0, 3]
+    starts = some_starts(torch.tensor([1, 0]), 0.5)
+    assert starts.tolist() == [1]
+    forgotten = torch.tensor([True, False, True])
+    every = foreseen_from_each(learned, latents, actions, 2, forgotten)
+    some = foreseen_from_each(learned, latents, actions, 2, forgotten, starts)
+    torch.testing.assert_close(some, every[:, starts])
+    came = came_after_each(latents, 2, starts)
+    assert torch.equal(came, came_after_each(latents, 2)[:, starts])
+    assert some_starts(torch.tensor([1, 0]), 0.1).tolist() == [1]
+
+
+def test_shares_of_clips_and_starts_are_checked():
+    for name in ("lively", "forget"):
+        with pytest.raises(ConfigError, match=rf"settling\.{name} must be in \[0, 1\], got 1\.5"):
+            SettlingConfig(**{name: 1.5})
+    for wrong in ({"starts": 0.0}, {"rollout_decay": 1.5}):
+        with pytest.raises(ConfigError, match=r"settling\.starts and settling\.rollout_decay must"):
             SettlingConfig(**wrong)
 
 
-@pytest.mark.parametrize("changes", [{}, VARIED, SLOW], ids=["plain", "varied", "slow"])
+@pytest.mark.parametrize("changes", [{}, VARIED, SOME], ids=["plain", "varied", "some"])
 def test_a_run_killed_in_it_goes_on_with_another_rate_and_tells_what_was_told(tmp_path, changes):
     first = run(tmp_path / "whole", **changes)
     interrupted(tmp_path / "run", CONFIG.steps + 1, **changes)
@@ -218,17 +232,12 @@ def test_what_cannot_be_settled_on_is_told_before_training(tmp_path):
     assert not (tmp_path / "b" / "log.jsonl").exists()
 
 
-def test_a_predictor_of_tokens_learns_by_the_metric_of_the_slow_latent():
+def test_a_predictor_of_tokens_is_fine_tuned_too():
     encoder = replace(MODEL.encoder, patch_hidden=16, depth=1, heads=2, tokens=4)
     predictor = replace(MODEL.predictor, memory=4, hidden=16, depth=1, heads=2)
     model = untrained(replace(MODEL, encoder=encoder, predictor=predictor), 0).eval()
     errors, encoded = [], copy.deepcopy(model.encoder.state_dict())
-    windows, config = tiny_windows(), SettlingConfig(60, 8, 3e-3, slow_latent=True, plain=0.5)
-    settle(model, windows, config, 0, lambda done, error: errors.append(error))
+    config = SettlingConfig(60, 8, 3e-3)
+    settle(model, tiny_windows(), config, 0, lambda done, error: errors.append(error))
     assert np.mean(errors[-10:]) < np.mean(errors[:10])
     assert all(torch.equal(now, encoded[name]) for name, now in model.encoder.state_dict().items())
-    # another metric is another loss, of the same clips and of the same first prediction
-    plain: list[float] = []
-    model = untrained(model.config, 0).eval()
-    settle(model, windows, replace(config, steps=1, plain=5.0), 0, lambda _, e: plain.append(e))
-    assert plain[0] != pytest.approx(errors[0], rel=1e-3)

@@ -65,7 +65,6 @@ PARTS: dict[str, Part] = {
     "visual_words": Part("visual words", {"objective.visual_words": 0.0}),
     "shift": Part("shifted pictures", {"augment.shift_px": 0}),
     "settling": Part("fine-tuning of the predictor", {"settling.steps": 0}),
-    "slow_latent": Part("the slow latent in the fine-tuning", {"settling.slow_latent": False}),
     "forget": Part("clips that begin with an empty memory", {"settling.forget": 0.0}),
     "lively": Part("lively clips in the fine-tuning", {"settling.lively": 0.0}),
 }

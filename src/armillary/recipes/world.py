@@ -16,8 +16,7 @@ and covariance over the batch and within clips, so that what moves gets in. It a
 spread. Asked for more, latents grew during the whole training, and when it ended they had few
 dimensions. Action law: the action follows from two neighbouring latents. Visual words: where each
 kind of local appearance is, so that what rests gets in (``objectives/visual_words.py``). Then the
-encoder is frozen, and the predictor is fine-tuned in coordinates of the latent in which slow
-features count (``training/slow_latent.py``), half of the time on clips in which much changes.
+encoder is frozen, and the predictor is fine-tuned, half of the time on clips in which much changes.
 """
 
 from __future__ import annotations
@@ -68,7 +67,7 @@ def world() -> Recipe:
         ),
         optimizer=OptimizerConfig(lr=2e-3, weight_decay=0.02),
         objective=ObjectiveConfig(
-            rollout=1.0,
+            rollout=300.0,
             variance=4.0,
             covariance=0.5,
             motion_variance=4.0,
@@ -76,6 +75,7 @@ def world() -> Recipe:
             inverse_dynamics=4.0,
             visual_words=8.0,
             rollout_steps=4,
+            rollout_starts=0.25,
             variance_margin=0.05,
             motion_margin=0.03,
             motion_share=0.5,
@@ -86,10 +86,9 @@ def world() -> Recipe:
             batch_size=0,
             clips=8192,
             rollout_steps=4,
-            slow_latent=True,
-            plain=0.1,
             lively=0.5,
             forget=0.5,
+            starts=0.25,
         ),
     )
 

@@ -44,11 +44,13 @@ class SettlingConfig:
 
     Attributes:
         steps: updates; 0 for none.
-        batch_size: clips per step; 0 for as many as the encoder learned from.
+        batch_size: clips per step; 0 for as many as have as many starts as the clips that the
+            encoder learned from.
         lr: peak learning rate, of AdamW.
         clips: most clips whose latents are kept in memory.
         rollout_steps: steps ahead that are foreseen from every step of a clip, on the predictor's
             own foresight from the second on.
+        rollout_decay: weight of each step ahead, relative to the step before it.
         clip_length: model steps per clip; 0 for as many as the encoder learned from. Longer ones
             cost little here, and what is foreseen far ahead must be learned from them.
         varied: whether clips are varied as those that the encoder learned from (``augment``), each
@@ -56,14 +58,12 @@ class SettlingConfig:
         sensor_dropout: probability that an optional sensor is left out of a clip, once for all; 0
             takes the objective's. Of ``clips`` clips each way to see gets a share, and a
             predictor that sees few of one knows these by heart.
-        slow_latent: whether the latent is first put into coordinates in which slow features count
-            (``slow_latent.py``): what rests most of the time, and is moved by contact. A latent of
-            more than 4,096 numbers is left as it is.
-        plain: weight of fast features beside slow ones in these coordinates.
         lively: share of the clips of a step that is drawn from the quarter whose latent changes
             most.
         forget: share of the clips of a step whose starts have an empty memory, as a planner that
             sees one picture has. Else nearly all starts have a full one.
+        starts: share of the steps of a clip that are started from, drawn at each update. With few
+            starts in each of many clips, an update sees more that differs at the same cost.
     """
 
     steps: int = 0
@@ -71,22 +71,23 @@ class SettlingConfig:
     lr: float = 1e-3
     clips: int = 4096
     rollout_steps: int = 1
+    rollout_decay: float = 0.7
     clip_length: int = 0
     varied: bool = False
     sensor_dropout: float = 0.0
-    slow_latent: bool = False
-    plain: float = 0.3
     lively: float = 0.0
     forget: float = 0.0
+    starts: float = 1.0
 
     def __post_init__(self) -> None:
-        if not 0 <= self.lively <= 1 or not self.plain > 0:
+        for name in ("lively", "forget"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise ConfigError(f"settling.{name} must be in [0, 1], got {getattr(self, name)}.")
+        if not 0 < self.starts <= 1 or not 0 < self.rollout_decay <= 1:
             raise ConfigError(
-                "settling.lively must be in [0, 1] and settling.plain above 0, got "
-                f"{self.lively} and {self.plain}."
+                "settling.starts and settling.rollout_decay must be above 0 and at most 1, got "
+                f"{self.starts} and {self.rollout_decay}."
             )
-        if not 0 <= self.forget <= 1:
-            raise ConfigError(f"settling.forget must be in [0, 1], got {self.forget}.")
         if not 0 <= self.sensor_dropout < 1:
             raise ConfigError(
                 f"settling.sensor_dropout must be in [0, 1), got {self.sensor_dropout}."

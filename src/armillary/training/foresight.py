@@ -6,7 +6,7 @@ Axes: B clips, T steps, R = T - K starts, K steps ahead, Z flattened latent, A a
 from __future__ import annotations
 
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from armillary.models import JEPA
@@ -18,6 +18,7 @@ def foreseen_from_each(
     actions: Float[Tensor, "B moves A"],
     steps_ahead: int,
     forgotten: Bool[Tensor, " B"] | None = None,
+    starts: Int[Tensor, " R"] | None = None,
 ) -> Float[Tensor, "B R K Z"]:
     """Return K steps of foresight from every start at once.
 
@@ -29,28 +30,49 @@ def foreseen_from_each(
         actions: between their steps, normalised.
         steps_ahead: K, less than T.
         forgotten: clips whose starts have an empty memory, as a planner's present has.
+        starts: steps to start from, 0 to T - K - 1; None for all of these.
     """
-    starts = latents.shape[1] - steps_ahead
-    memories = _memories(model, latents, actions, starts)
+    if starts is None:
+        starts = torch.arange(latents.shape[1] - steps_ahead, device=latents.device)
+    memories = _memories(model, latents, actions, int(starts.max()) + 1)[:, starts]
     if forgotten is not None:
-        kept = (~forgotten).to(memories.dtype).repeat_interleave(starts)
-        memories = memories * kept[:, None]
-    state = latents[:, :starts].flatten(0, 1)
-    ahead = [actions[:, k : k + starts].flatten(0, 1) for k in range(steps_ahead)]
-    foreseen = model.foresee(state, memories, torch.stack(ahead, 1))
-    return foreseen.unflatten(0, (len(latents), starts))
+        memories = memories * (~forgotten).to(memories.dtype)[:, None, None]
+    ahead = torch.stack([actions[:, starts + k] for k in range(steps_ahead)], 2)
+    foreseen = model.foresee(
+        latents[:, starts].flatten(0, 1), memories.flatten(0, 1), ahead.flatten(0, 1)
+    )
+    return foreseen.unflatten(0, (len(latents), len(starts)))
 
 
-def came_after_each(latents: Float[Tensor, "B T Z"], steps_ahead: int) -> Float[Tensor, "B R K Z"]:
-    """Return what came in the K steps after every start."""
-    return latents.unfold(1, steps_ahead, 1)[:, 1:].transpose(2, 3)
+def came_after_each(
+    latents: Float[Tensor, "B T Z"], steps_ahead: int, starts: Int[Tensor, " R"] | None = None
+) -> Float[Tensor, "B R K Z"]:
+    """Return what came in the K steps after every start.
+
+    Args:
+        latents: of the clips.
+        steps_ahead: K, less than T.
+        starts: as for ``foreseen_from_each``.
+    """
+    came = latents.unfold(1, steps_ahead, 1)[:, 1:].transpose(2, 3)
+    return came if starts is None else came[:, starts]
 
 
-def _memories(model: JEPA, latents: Tensor, actions: Tensor, starts: int) -> Tensor:
-    """Return the memory before each start, from what was seen: [B*R M]."""
+def some_starts(order: Int[Tensor, " S"], share: float) -> Int[Tensor, " R"]:
+    """Return a share of the steps that can be started from, at least one, in the order of time.
+
+    Args:
+        order: a random permutation of 0 to T - K - 1.
+        share: above 0, at most 1.
+    """
+    return order[: max(1, round(share * len(order)))].sort().values
+
+
+def _memories(model: JEPA, latents: Tensor, actions: Tensor, steps: int) -> Tensor:
+    """Return the memory before each of the first steps, from what was seen: [B steps M]."""
     memory = model.predictor.start(latents[:, 0])
     memories = [memory]
-    for step in range(starts - 1):
+    for step in range(steps - 1):
         memory = model.predictor.remember(latents[:, step], actions[:, step], memory)
         memories.append(memory)
-    return torch.stack(memories, 1).flatten(0, 1)
+    return torch.stack(memories, 1)

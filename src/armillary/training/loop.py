@@ -206,7 +206,7 @@ class _Run:
             if self.processes.leads:
                 self.progress(config.steps + done, self.total, "the predictor settles")
 
-        batch = config.settling.batch_size or config.batch_size
+        batch = config.settling.batch_size or round(config.batch_size / config.settling.starts)
         settle(
             model,
             self.stepper.windows,

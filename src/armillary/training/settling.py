@@ -26,19 +26,19 @@ from armillary.core.values import Batch, Latent
 from armillary.data import Windows
 from armillary.models import JEPA
 from armillary.models.predictor import Predictor
+from armillary.objectives import decaying_weights, rollout_loss
 from armillary.training.augment import AugmentConfig, augment
 from armillary.training.config import OptimizerConfig, SettlingConfig
 from armillary.training.devices import on_device
-from armillary.training.foresight import came_after_each, foreseen_from_each
+from armillary.training.foresight import came_after_each, foreseen_from_each, some_starts
 from armillary.training.schedule import learning_rate
 from armillary.training.sensor_dropout import draw_kept
-from armillary.training.slow_latent import Coordinates, change_predictor
+from armillary.training.unit_latent import Unit, change_predictor
 
 _ENCODED = 64  # clips at once
 _JUDGED = 256  # held-out clips
 _DECAY = 1e-3
 _LIVELY = 4  # one clip in so many is lively
-_WIDEST_SLOW = 4096  # numbers of a latent whose metric, a matrix of this side, can be computed
 
 
 def settle(
@@ -69,21 +69,13 @@ def settle(
     windows = settled_on(windows, config)
     drawn = np.sort(generator("settling.clips", seed).permutation(len(windows))[: config.clips])
     seen = _encoded(model, windows, drawn, _Sight(seed, varied, sensor_dropout))
-    slow = None
-    if config.slow_latent and model.config.latent_width <= _WIDEST_SLOW:
-        slow = Coordinates.slow(seen.tokens.flatten(2), config.plain)
-    in_slow = seen
-    if slow is not None:
-        latents = slow.of(seen.tokens.flatten(2))
-        in_slow = Latent(latents.unflatten(2, seen.tokens.shape[2:]), seen.actions)
-    lively = _lively(in_slow, config) if config.lively else None
     flat = model.predictor if isinstance(model.predictor, Predictor) else None
-    root = None
-    if slow is not None and flat is not None:
-        seen = in_slow
-        change_predictor(flat, slow)
-    elif slow is not None:  # weights shared over tokens absorb no change, so the loss takes it
-        root = slow.root.to(seen.tokens.dtype)
+    unit = Unit.of_latents(seen.tokens.flatten(2))
+    if flat is not None:  # weights shared over tokens absorb no change of unit
+        tokens = unit.of(seen.tokens.flatten(2)).unflatten(2, seen.tokens.shape[2:])
+        seen = Latent(tokens, seen.actions)
+        change_predictor(flat, unit)
+    lively = _lively(seen, config) if config.lively else None
     rates = OptimizerConfig(lr=config.lr, final_lr=0.0)
     predictor = model.predictor.requires_grad_(True)
     optimizer = torch.optim.AdamW(predictor.parameters(), weight_decay=_DECAY)
@@ -93,7 +85,8 @@ def settle(
         rng = generator("settling", seed, step)
         chosen = _chosen(rng, len(drawn), lively, config).to(seen.tokens.device)
         forgotten = torch.from_numpy(rng.random(len(chosen)) < config.forget)
-        error = _error(model, seen, chosen, config.rollout_steps, root, forgotten)
+        starts = _starts(rng, seen, config).to(seen.tokens.device)
+        error = _error(model, seen, chosen, config, forgotten, starts)
         optimizer.zero_grad()
         error.backward()
         norm = nn.utils.clip_grad_norm_(predictor.parameters(), rates.clip_norm)
@@ -104,8 +97,8 @@ def settle(
             )
         optimizer.step()
         watch(step + 1, float(error.detach()))
-    if slow is not None and flat is not None:
-        change_predictor(flat, slow.back())
+    if flat is not None:
+        change_predictor(flat, unit.back())
 
 
 def settled_on(windows: Windows, config: SettlingConfig) -> Windows:
@@ -131,7 +124,8 @@ def step_ahead_error(model: JEPA, windows: Windows, seed: int) -> float:
     """
     drawn = generator("settling.judged", seed).permutation(len(windows))[:_JUDGED]
     seen = _encoded(model, windows, np.sort(drawn))
-    return float(_error(model, seen, torch.arange(len(drawn), device=seen.tokens.device), 1))
+    everything = torch.arange(len(drawn), device=seen.tokens.device)
+    return float(_error(model, seen, everything, SettlingConfig(rollout_steps=1)))
 
 
 def _chosen(
@@ -148,11 +142,14 @@ def _chosen(
     return torch.from_numpy(chosen)
 
 
-def _lively(seen: Latent, config: SettlingConfig) -> Int[np.ndarray, " C"]:
-    """Return which clips are in the quarter whose latent changes most over the steps rolled out.
+def _starts(rng: np.random.Generator, seen: Latent, config: SettlingConfig) -> Int[Tensor, " R"]:
+    """Draw the steps of a clip that are started from."""
+    order = rng.permutation(seen.tokens.shape[1] - config.rollout_steps)
+    return some_starts(torch.from_numpy(order), config.starts)
 
-    In a slow latent these are the clips in which something is moved that mostly rests: contact.
-    """
+
+def _lively(seen: Latent, config: SettlingConfig) -> Int[np.ndarray, " C"]:
+    """Return which clips are in the quarter whose latent changes most over the steps rolled out."""
     latents, ahead = seen.tokens.flatten(2), config.rollout_steps
     change = (latents[:, ahead:] - latents[:, :-ahead]).square().sum(-1).amax(1)
     ranked = change.argsort(descending=True)
@@ -163,23 +160,18 @@ def _error(
     model: JEPA,
     seen: Latent,
     chosen: Tensor,
-    steps_ahead: int,
-    root: Tensor | None = None,
+    config: SettlingConfig,
     forgotten: Tensor | None = None,
+    starts: Tensor | None = None,
 ) -> Tensor:
-    """Return the mean squared error, of differences that ``root`` [Z Z] is applied to."""
-    tokens = seen.tokens[chosen]
-    forgets = forgotten is not None and bool(forgotten.any())
-    if steps_ahead > 1 or root is not None or forgets:
-        latents, actions = tokens.flatten(2), _actions(model, seen, chosen)
-        forgotten = forgotten.to(tokens.device) if forgets else None
-        foreseen = foreseen_from_each(model, latents, actions, steps_ahead, forgotten)
-        apart = foreseen - came_after_each(latents, steps_ahead)
-        return (apart if root is None else apart @ root.T).square().mean()
-    foreseen = model.foresee_each(
-        Latent(tokens, None if seen.actions is None else seen.actions[chosen])
-    )
-    return (foreseen - tokens[:, 1:]).square().mean()
+    """Return the weighted mean squared error of what is foreseen (``objectives/rollout.py``)."""
+    latents, actions = seen.tokens[chosen].flatten(2), _actions(model, seen, chosen)
+    if forgotten is not None:
+        forgotten = forgotten.to(latents.device)
+    ahead = config.rollout_steps
+    foreseen = foreseen_from_each(model, latents, actions, ahead, forgotten, starts)
+    weights = decaying_weights(ahead, config.rollout_decay)
+    return rollout_loss(foreseen, came_after_each(latents, ahead, starts), weights)
 
 
 def _actions(model: JEPA, seen: Latent, chosen: Tensor) -> Tensor:

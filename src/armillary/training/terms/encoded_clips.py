@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from armillary.core.errors import ShapeError
@@ -47,12 +47,19 @@ class EncodedClips:
     processes: Processes
     _results: dict[Any, Any] = field(init=False, repr=False, compare=False, default_factory=dict)
 
-    def predictions(self, steps_ahead: int) -> Float[Tensor, "B R K Z"]:
-        """Return the latents predicted from every start; they are computed once.
+    def predictions(
+        self, steps_ahead: int, starts: Int[Tensor, " R"] | None = None
+    ) -> Float[Tensor, "B R K Z"]:
+        """Return the latents predicted from every start, computed once, or from some starts.
 
         Args:
             steps_ahead: K, less than T.
+            starts: steps to start from; None for all.
         """
+        if starts is not None:
+            return foreseen_from_each(
+                self.model, self.latents, self.actions, steps_ahead, starts=starts
+            )
 
         def predict() -> Tensor:
             return foreseen_from_each(self.model, self.latents, self.actions, steps_ahead)

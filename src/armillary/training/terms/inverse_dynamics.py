@@ -1,15 +1,17 @@
-"""Inverse dynamics: the action must be readable from the two latents that it lies between.
+"""Inverse dynamics: what was done must be readable from two latents that it lies between.
 
 It brings into the latent what the agent controls, where a static layout would be easier to encode.
+An action that takes effect late, or moves little in one step, shows in the sum of several.
 """
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import torch
 from jaxtyping import Float
-from torch import Tensor
+from torch import Tensor, nn
 
 from armillary.models import JEPAConfig
 from armillary.objectives import inverse_dynamics_loss
@@ -17,6 +19,7 @@ from armillary.training.terms.encoded_clips import EncodedClips
 from armillary.training.terms.term import Term, TermConfig, mlp_head
 
 _HIDDEN = 128
+_STEPS = (1, 4)  # between the two latents
 
 
 @dataclass(frozen=True)
@@ -24,16 +27,18 @@ class InverseDynamicsConfig(TermConfig):
     """Weight of inverse dynamics.
 
     Attributes:
-        inverse_dynamics: error of the action predicted from two neighbouring latents.
+        inverse_dynamics: error of the actions predicted from two latents that they lie between.
     """
 
     inverse_dynamics: float = 0.0
 
 
 class InverseDynamics(Term):
-    """Error of the action that a head predicts from two neighbouring latents.
+    """Error of the actions' sum that a head predicts from two latents, 1 and 4 steps apart.
 
-    Formula: mean((head(latent_t, latent_t+1) - action_t)^2), actions of unit spread.
+    Formula: the mean over k in (1, 4) of
+    mean((head_k(latent_t, latent_t+k) - (action_t + ... + action_t+k-1) / sqrt(k))^2), actions of
+    unit spread.
 
     Source: Pathak et al. 2017 (1705.05363); EB-JEPA's ablation (97 % with it, 1 % without).
     """
@@ -43,9 +48,16 @@ class InverseDynamics(Term):
 
     def __init__(self, model: JEPAConfig, config: InverseDynamicsConfig) -> None:
         super().__init__(model, config)
-        self.head = mlp_head(2 * model.latent_width, model.action_width, _HIDDEN)
+        self.heads = nn.ModuleList(
+            mlp_head(2 * model.latent_width, model.action_width, _HIDDEN) for _ in _STEPS
+        )
 
     def forward(self, clips: EncodedClips) -> Float[Tensor, ""]:
-        """Return the mean squared error."""
-        neighbours = torch.cat([clips.latents[:, :-1], clips.latents[:, 1:]], -1)
-        return inverse_dynamics_loss(self.head(neighbours), clips.actions)
+        """Return the mean squared error; a clip of less than 4 moves is asked for all of them."""
+        losses = []
+        for most, head in zip(_STEPS, self.heads, strict=True):
+            steps = min(most, clips.actions.shape[1])
+            ends = torch.cat([clips.latents[:, :-steps], clips.latents[:, steps:]], -1)
+            done = clips.actions.unfold(1, steps, 1).sum(-1) / math.sqrt(steps)
+            losses.append(inverse_dynamics_loss(head(ends), done))
+        return torch.stack(losses).mean()

@@ -7,12 +7,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from armillary.core.errors import ConfigError
 from armillary.models import JEPAConfig
 from armillary.objectives import decaying_weights, rollout_loss
-from armillary.training.foresight import came_after_each
+from armillary.training.foresight import came_after_each, some_starts
 from armillary.training.terms.encoded_clips import EncodedClips
 from armillary.training.terms.term import Term, TermConfig
 
@@ -25,19 +27,27 @@ class RolloutConfig(TermConfig):
         rollout: multi-step prediction in latent space.
         rollout_steps: K, how many steps are predicted from each start.
         rollout_decay: weight of each further step relative to the one before.
+        rollout_starts: share of the steps of a clip that are started from, drawn at each step of
+            the training.
     """
 
     rollout: float = 1.0
     rollout_steps: int = 4
     rollout_decay: float = 0.7
+    rollout_starts: float = 1.0
 
     def __post_init__(self) -> None:
         super().__post_init__()
         self.at_least(1, "rollout_steps")
+        if not 0 < self.rollout_starts <= 1:
+            raise ConfigError(
+                "objective.rollout_starts must be above 0 and at most 1, got "
+                f"{self.rollout_starts}."
+            )
 
 
 class Rollout(Term):
-    """The error of the latents predicted 1 to K steps ahead, from every step of a clip.
+    """The error of the latents predicted 1 to K steps ahead, from steps of a clip.
 
     Formula: sum over k of w_k mean((prediction_k - latent_k)^2), w_k ~ decay^(k-1), sum w_k = 1.
     Gradients go to both sides.
@@ -50,10 +60,16 @@ class Rollout(Term):
     def __init__(self, model: JEPAConfig, config: RolloutConfig) -> None:
         super().__init__(model, config)
         self.steps_ahead, self.decay = config.rollout_steps, config.rollout_decay
+        self.share = config.rollout_starts
 
     def forward(self, clips: EncodedClips) -> Float[Tensor, ""]:
         """Return the weighted error over steps ahead."""
-        predictions = clips.predictions(self.steps_ahead)
+        starts = None
+        if self.share < 1:
+            steps = clips.latents.shape[1] - self.steps_ahead
+            order = torch.randperm(steps, generator=clips.generator(self.name))
+            starts = some_starts(order, self.share).to(clips.latents.device)
+        predictions = clips.predictions(self.steps_ahead, starts)
         weights = decaying_weights(self.steps_ahead, self.decay)
-        targets = came_after_each(clips.latents, self.steps_ahead)
+        targets = came_after_each(clips.latents, self.steps_ahead, starts)
         return rollout_loss(predictions, targets, weights)
