@@ -44,12 +44,11 @@ class SettlingConfig:
 
     Attributes:
         steps: updates; 0 for none.
-        batch_size: clips per step; 0 for as many as have as many starts as the clips that the
-            encoder learned from.
+        batch_size: clips per step; 0 for those of the encoder's training, divided by ``starts``.
         lr: peak learning rate, of AdamW.
         clips: most clips whose latents are kept in memory.
-        rollout_steps: steps ahead that are foreseen from every step of a clip, on the predictor's
-            own foresight from the second on.
+        rollout_steps: steps ahead that are predicted from each start, on the predictor's own
+            prediction from the second on.
         rollout_decay: weight of each step ahead, relative to the step before it.
         clip_length: model steps per clip; 0 for as many as the encoder learned from. Longer ones
             cost little here, and what is foreseen far ahead must be learned from them.

@@ -56,15 +56,13 @@ class EncodedClips:
             steps_ahead: K, less than T.
             starts: steps to start from; None for all.
         """
-        if starts is not None:
+
+        def predict() -> Tensor:
             return foreseen_from_each(
                 self.model, self.latents, self.actions, steps_ahead, starts=starts
             )
 
-        def predict() -> Tensor:
-            return foreseen_from_each(self.model, self.latents, self.actions, steps_ahead)
-
-        return self.shared(("predictions", steps_ahead), predict)
+        return self.shared(("predictions", steps_ahead), predict) if starts is None else predict()
 
     def shared(self, name: Any, compute: Callable[[], Result]) -> Result:
         """Return a result that several terms share; it is computed for the first that asks.

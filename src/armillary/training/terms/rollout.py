@@ -47,7 +47,7 @@ class RolloutConfig(TermConfig):
 
 
 class Rollout(Term):
-    """The error of the latents predicted 1 to K steps ahead, from steps of a clip.
+    """The error of the latents predicted 1 to K steps ahead, from a share of the steps of a clip.
 
     Formula: sum over k of w_k mean((prediction_k - latent_k)^2), w_k ~ decay^(k-1), sum w_k = 1.
     Gradients go to both sides.
@@ -64,11 +64,9 @@ class Rollout(Term):
 
     def forward(self, clips: EncodedClips) -> Float[Tensor, ""]:
         """Return the weighted error over steps ahead."""
-        starts = None
-        if self.share < 1:
-            steps = clips.latents.shape[1] - self.steps_ahead
-            order = torch.randperm(steps, generator=clips.generator(self.name))
-            starts = some_starts(order, self.share).to(clips.latents.device)
+        steps = clips.latents.shape[1] - self.steps_ahead
+        order = torch.randperm(steps, generator=clips.generator(self.name))
+        starts = some_starts(order, self.share).to(clips.latents.device)
         predictions = clips.predictions(self.steps_ahead, starts)
         weights = decaying_weights(self.steps_ahead, self.decay)
         targets = came_after_each(clips.latents, self.steps_ahead, starts)
