@@ -155,6 +155,24 @@ def test_where_there_is_little_clips_are_shorter_and_a_batch_has_no_more_than_th
     assert adapted(changed(world(), {"clip_length": 12}), little).batch_size == 3
 
 
+def test_updates_see_each_recorded_step_so_often_within_bounds(tmp_path: Path) -> None:
+    little = dataset(tmp_path / "data", {"rgb"}, steps=40)  # 160 steps, batches of 5 x 32
+    found = adapted(world(), little)
+    assert (found.steps, found.settling.steps) == (200, 100)  # the fewest
+    assert adapted(found, little) == found
+    more = changed(world(), {"passes": 700.0, "settling.passes": 1900.0})
+    found = adapted(more, little)
+    seen, fine_tuning = found.batch_size * found.clip_length, 0.25
+    assert found.steps == round(700 * 160 / seen)
+    assert found.settling.steps == round(1900 * 160 / seen * fine_tuning)
+    found = adapted(changed(more, {"steps": 30, "settling.steps": 20}), little)
+    assert (found.steps, found.settling.steps) == (30, 20)  # never more than were asked for
+    found = adapted(changed(world(), {"passes": 0.0, "settling.passes": 0.0}), little)
+    assert (found.steps, found.settling.steps) == (1400, 4000)  # no bound
+    none = adapted(changed(world(), {"settling.steps": 0}), little)
+    assert none.settling.steps == 0
+
+
 def test_clips_are_so_short_that_nine_tenths_of_the_episodes_hold_one(tmp_path: Path) -> None:
     writer = DatasetWriter(tmp_path / "data", 10)
     for number, steps in enumerate([9, *[20] * 9, *[40] * 10]):
@@ -206,7 +224,10 @@ def test_the_benches_measure_what_training_on_the_tabletop_takes(tmp_path: Path)
     """They describe the recording that they make, so that they need none to begin."""
     record("tabletop", tmp_path / "data", 50, 12, workers=1)
     found = adapted_recipe("world", None)
-    assert found == adapted_recipe("world", tmp_path / "data")
+    recorded = adapted_recipe("world", tmp_path / "data")
+    # how long a training is depends on how much was recorded; how much a step does, does not
+    long = {"steps": found.steps, "passes": found.passes, "settling": found.settling}
+    assert replace(recorded, **long) == found
     assert found.model.sensors == ("rgb", "points")
 
 

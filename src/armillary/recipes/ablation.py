@@ -128,11 +128,14 @@ def run_ablation(
         TrainingError: a dataset is too small.
         StorageError: ``out`` is not writable.
     """
-    for path in config.datasets.values():
+    steps = {}
+    for name, path in config.datasets.items():
         dataset = open_dataset(path)
+        whole = adapted(config.recipe, dataset)
+        steps[name] = {"model": whole.steps, "settling": whole.settling.steps}
         # once, before several trainings want the same at the same time
         with bars("preparing") as progress:
-            prepared(dataset, adapted(config.recipe, dataset).model, progress)
+            prepared(dataset, whole.model, progress)
     tasks = [
         (data, seed, name)
         for data in config.datasets
@@ -141,7 +144,6 @@ def run_ablation(
     ]
     with bars("training") as progress:
         rows = map_in_processes(_Learn(out, config), tasks, config.workers, progress)
-    steps = {"model": config.recipe.steps, "settling": config.recipe.settling.steps}
     result = {
         "parts": compared(dict(zip(tasks, rows, strict=True))),
         "seeds": list(config.seeds),

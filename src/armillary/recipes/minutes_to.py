@@ -22,6 +22,7 @@ from armillary.recipes.demo_config import DemoConfig
 from armillary.recipes.diagnosing import diagnose_model
 from armillary.recipes.recipe import train_recipe
 from armillary.recipes.recipe_config import Recipe, shortened
+from armillary.recipes.world import adapted
 
 _ROW = "knowledge.json"
 _AHEAD = "4"  # model steps
@@ -81,7 +82,7 @@ def minutes_to_knowledge(
     curve = []
     for steps in settings.steps:
         threads = min(settings.threads, core_count())
-        shorter = replace(shortened(recipe, steps), threads=threads)
+        shorter = replace(shortened(adapted(recipe, dataset), steps), threads=threads)
         of = json_sha256([asdict(shorter), dataset.identity()])
         curve.append(_row(out / f"{steps}_steps", shorter, dataset.path, of, bars))
     return _summary(curve, settings)

@@ -28,9 +28,12 @@ class Recipe(TrainConfig):
 def shortened(recipe: Recipe, steps: int) -> Recipe:
     """Return the recipe with other steps of training, and as large a share of fine-tuning.
 
+    So many are taken, however little is recorded (``passes`` 0).
+
     Args:
         recipe: any.
         steps: of the first stage, at least 1.
     """
     settling = round(recipe.settling.steps * steps / recipe.steps)
-    return replace(recipe, steps=steps, settling=replace(recipe.settling, steps=settling))
+    settled = replace(recipe.settling, steps=settling, passes=0.0)
+    return replace(recipe, steps=steps, passes=0.0, settling=settled)

@@ -201,9 +201,10 @@ def run_spatial_arms(
         map_in_processes(_Act(work, manifests), tasks, config.workers, progress)
     with bars("probing") as progress:
         map_in_processes(_Probe(work), models + subsets, config.workers, progress)
-    steps = {"arms": config.base.steps}
+    base = adapted(config.base, open_dataset(out / "recording"))
+    steps = {"arms": base.steps}
     if config.fused_seeds:
-        steps[FUSED] = config.base.steps * config.fused_longer
+        steps[FUSED] = base.steps * config.fused_longer
     said = ("planner", "planner_settings", "consensus", "together")
     acting = {name: getattr(config.act, name) for name in said}
     about = {"steps": steps, "acting": acting, **provenance(command, 1)}

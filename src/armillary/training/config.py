@@ -63,6 +63,7 @@ class SettlingConfig:
             sees one picture has. Else nearly all starts have a full one.
         starts: share of the steps of a clip that are started from, drawn at each update. With few
             starts in each of many clips, an update sees more that differs at the same cost.
+        passes: as ``TrainConfig.passes``, for these updates.
     """
 
     steps: int = 0
@@ -77,8 +78,10 @@ class SettlingConfig:
     lively: float = 0.0
     forget: float = 0.0
     starts: float = 1.0
+    passes: float = 0.0
 
     def __post_init__(self) -> None:
+        _check_passes("settling.passes", self.passes)
         for name in ("lively", "forget"):
             if not 0 <= getattr(self, name) <= 1:
                 raise ConfigError(f"settling.{name} must be in [0, 1], got {getattr(self, name)}.")
@@ -109,7 +112,9 @@ class TrainConfig:
     """How long, on how much at once, and how it is watched.
 
     Attributes:
-        steps: optimizer steps.
+        steps: optimizer steps, the most where ``passes`` is set.
+        passes: fewer steps are taken where these would see each recorded step more often than this
+            (``recipes/world.py``); 0 for no bound.
         batch_size: clips per step, over all processes; 0 leaves it to the clips' length.
         clip_length: T, model steps per clip; 0 leaves it to the data, as ``recipes/world.py`` says.
         seed: names weights, order of the data and random directions.
@@ -123,6 +128,7 @@ class TrainConfig:
     """
 
     steps: int = 2000
+    passes: float = 0.0
     batch_size: int = 128
     clip_length: int = 8
     seed: int = 0
@@ -142,6 +148,7 @@ class TrainConfig:
         for name, bound in least.items():
             if getattr(self, name) < bound:
                 raise ConfigError(f"{name} must be at least {bound}, got {getattr(self, name)}.")
+        _check_passes("passes", self.passes)
         for name in ("batch_size", "clip_length"):
             if getattr(self, name) < 2 and getattr(self, name) != 0:
                 raise ConfigError(f"{name} must be at least 2, got {getattr(self, name)}.")
@@ -165,3 +172,8 @@ class TrainConfig:
                 f"settling.rollout_steps ({settling.rollout_steps}) must be below the length of "
                 f"its clips ({settled}); set settling.clip_length."
             )
+
+
+def _check_passes(name: str, passes: float) -> None:
+    if not 0 <= passes < math.inf:
+        raise ConfigError(f"{name} must be at least 0 and finite, got {passes}.")

@@ -285,9 +285,9 @@ def _what_decides(config: TrainConfig) -> dict[str, Any]:
     """Return the settings that decide what a checkpoint holds.
 
     How often one looks does not, nor where numbers go besides the log, nor how the predictor
-    settles, which begins after the last.
+    settles, which begins after the last. ``passes`` has been made a number of steps.
     """
-    others = ("log_every", "eval_every", "checkpoint_every", "threads", "settling")
+    others = ("log_every", "eval_every", "checkpoint_every", "threads", "settling", "passes")
     settings = {name: value for name, value in asdict(config).items() if name not in others}
     # always as most runs have it, so that runs from before this was left out go on
     return settings | ({"tracker": "none"} if "tracker" in settings else {})
