@@ -59,7 +59,10 @@ class PlaceRidge:
         maps = _maps(features)
         mean = maps[torch.from_numpy(now)].mean(0)
         moments = [_moments(maps, mean, now[fold], ahead) for fold in held_out]
-        whole = _Moments(sum(one.square for one in moments), sum(one.product for one in moments))
+        whole = _Moments(
+            torch.stack([one.square for one in moments]).sum(0),
+            torch.stack([one.product for one in moments]).sum(0),
+        )
         errors = [
             sum(one.error(whole.without(one).weights(penalty)) for one in moments)
             for penalty in _PENALTIES
