@@ -27,6 +27,7 @@ from armillary.core.errors import ArmillaryError, ConfigError, WorldError, unkno
 from armillary.core.rng import key
 from armillary.core.values import ActionBounds, Goal, Observation, StreamKind, WorldSpec
 from armillary.worlds.actions import validate_action
+from armillary.worlds.gl import choose_backend
 
 _SENSORS: dict[str, StreamKind] = {"rgb": "rgb", "proprio": "proprio"}
 _BUDGET = 200
@@ -243,6 +244,7 @@ def make_env(env_id: str, settings: dict[str, Any]) -> Any:
     Raises:
         ConfigError: Gymnasium could not make it.
     """
+    choose_backend()
     try:
         return gymnasium.make(env_id, render_mode="rgb_array", disable_env_checker=True, **settings)
     except Exception as error:  # unknown id, missing module, wrong setting: all of it the user's

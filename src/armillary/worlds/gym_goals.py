@@ -192,18 +192,22 @@ class GymGoalWorld(GymWorld):
             raw = twin._advance(action)
         self._at_the_same_moment(twin)
         wander = None if self._taken else twin._wander
-        for _ in range(AHEAD[task]):
-            action, wander = twin.explore(rng, wander)
+        for left in reversed(range(AHEAD[task])):
+            action, wander = twin._on_the_way(rng, wander, left)
             if twin.ended:
                 break
             actions.append(action.astype(np.float32))
             raw = twin._advance(actions[-1])
         return raw, {
-            "ahead_actions": np.stack(actions)
-            if actions
-            else np.zeros((0, len(self._spec.bounds.low))),
+            "ahead_actions": np.array(actions, np.float32).reshape(-1, len(self._spec.bounds.low)),
             "drawn_at": np.array([len(self._taken)]),
         }
+
+    def _on_the_way(
+        self, rng: np.random.Generator, state: Any, left: int
+    ) -> tuple[Float64[np.ndarray, " A"], Any]:
+        """Return an action that leads to a goal ``left + 1`` steps ahead, as ``explore`` does."""
+        return self.explore(rng, state)
 
     def _at_the_same_moment(self, twin: GymGoalWorld) -> None:
         """Refuse a twin that is elsewhere; these environments are known to repeat themselves."""

@@ -1,9 +1,9 @@
 """Goal tasks for any Gymnasium environment: where random actions lead in so many steps.
 
 The environment is started twice from one seed. In the twin random actions are held for some steps
-each, as they are when it is recorded, and what is seen there is the goal. No recording holds these
-steps, and the goal can be reached: the twin has been there. The environment's own target, reward
-and ``terminated`` play no part.
+each, as they are when it is recorded. In the last ten steps nothing is done, so that what moved
+comes to rest. What is seen then is the goal. No recording holds these steps, and the goal can be
+reached: the twin has been there. The environment's own target and reward play no part.
 
 Where the environment is, is the first of these that it has:
 
@@ -35,6 +35,7 @@ from armillary.worlds.policies import smooth_policy
 
 _LEFT = 0.25  # share of the way
 _LEAST_WAY = 1e-6
+_REST_STEPS = 10  # of the way, without action
 _PLACES = ("_xy", "_xyz")
 _WAY = "goal_way"  # in a goal's truth: how far it was from the start
 
@@ -91,7 +92,7 @@ class AnyGround:
         self, env: Any, goal: Mapping[str, np.ndarray], rng: np.random.Generator
     ) -> np.ndarray:
         """Return no action: nothing is known but the way there."""
-        return np.zeros(np.prod(env.action_space.shape or (env.action_space.n,), dtype=int))
+        return np.zeros(np.prod(env.action_space.shape or env.action_space.n, dtype=int))
 
 
 class AnyGoalWorld(GymGoalWorld):
@@ -191,6 +192,11 @@ class AnyGoalWorld(GymGoalWorld):
     def _go_ahead(self, task: str, rng: np.random.Generator) -> tuple[Any, dict[str, Any]]:
         raw, way = super()._go_ahead(task, rng)
         return raw, way | self._way()
+
+    def _on_the_way(self, rng: np.random.Generator, state: Any, left: int) -> tuple[Any, Any]:
+        if left >= _REST_STEPS:
+            return super()._on_the_way(rng, state, left)
+        return self._in_bounds(np.zeros(len(self._spec.bounds.low))), state
 
     def _at_the_same_moment(self, twin: GymGoalWorld) -> None:
         here, there = self.truth(), twin.truth()
