@@ -16,8 +16,8 @@ from armillary.worlds.gym_goals_arms import CubeGround, ReacherGround
 from armillary.worlds.gym_goals_flat import PushTGround, TwoRoomGround
 from armillary.worlds.gym_ground import Ground
 
-# A closed table: which Gymnasium ids have goal tasks, and by which policies their recordings and
-# goals may come about; the first is the usual.
+# A closed table: which Gymnasium ids have rules of their own, and by which policies their
+# recordings and goals may come about; the first is the usual.
 GROUNDS: dict[str, dict[str, Callable[[], Ground]]] = {
     "swm/TwoRoom-v1": {"expert": TwoRoomGround},
     "swm/PushT-v1": {"weak": PushTGround, "strokes": partial(PushTGround, strokes=True)},
