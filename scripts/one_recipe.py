@@ -4,7 +4,7 @@
     .venv/bin/python scripts/one_recipe.py out/gym fetch fetch_moving metaworld pointmaze
 
 Every row is one training of the recipe ``world`` with nothing changed; ``tabletop_long`` takes
-three times the steps on the recording of ``tabletop``. The first kind is a setting
+4,200 and 4,000 steps on the recording of ``tabletop``. The first kind is a setting
 of the tabletop, which is recorded here. Goals are reached by the demo's search in new episodes of
 the same setting. The second kind is recorded by ``scripts/record_gym_worlds.py``, into the same
 folder, and has no goals. Read-outs and skill are of the episodes that the training held out. A
@@ -41,7 +41,7 @@ SETTINGS: dict[str, dict[str, Any]] = {
     "tabletop_textured": {"appearance": "textured"},
     "tabletop_moving": {"appearance": "moving"},
 }
-# Trained for longer: 40 minutes of two cores. Nothing else is changed.
+# Trained for longer, about 40 minutes. Nothing else is changed.
 LONG = "tabletop_long"
 LONGER = {"passes": 0.0, "steps": 4200, "settling.passes": 0.0, "settling.steps": 4000}
 

@@ -57,6 +57,7 @@ def _world() -> str:
     ]
     looks = {
         "tabletop": "as usual",
+        "tabletop_long": "as usual, trained for longer",
         "tabletop_grey": "all things one grey, one object",
         "tabletop_textured": "a textured table and floor",
         "tabletop_moving": "a moving background of coloured noise",
@@ -92,6 +93,24 @@ def _gym() -> str:
             one = f"world worlds.{name}.read_out.{thing}"
             limits = " to ".join(f"{{{one}.interval.{at} .2f}}" for at in (0, 1))
             lines.append(f"| {shown} | {thing} | {{{one}.r2 .2f}} ({limits}) |\n")
+    return "".join(lines) if len(lines) > 1 else ""
+
+
+def _real_video() -> str:
+    """Return the table of predictions of real video; empty without a record."""
+    whos = ("copy_last", "mean", "ridge", "place_ridge", "model")
+    lines = [
+        "| recording | ahead | copy-last | mean | ridge | place ridge | recipe `world` | gain over "
+        "copy-last (95 %) |\n| --- | --- | --- | --- | --- | --- | --- | --- |\n"
+    ]
+    for name in ("flies", "mouse", "vtest"):
+        for seconds in record("world").get("real_video", {}).get(name, {}).get("horizons", {}):
+            one = f"world real_video.{name}.horizons.{seconds}"
+            gain = f"{one}.model.gain_over.copy_last"
+            errors = " | ".join(f"{{{one}.{who}.mean .2f}}" for who in whos)
+            limits = " to ".join(f"{{{gain}.interval95.{at} .2f}}" for at in (0, 1))
+            gained = f"{{{gain}.mean .2f}} ({limits})"
+            lines.append(f"| {name} | {seconds} s | {errors} | {gained} |\n")
     return "".join(lines) if len(lines) > 1 else ""
 
 
@@ -274,6 +293,7 @@ def tables() -> dict[tuple[str, str], str]:
         (results, "demo"): DEMO,
         (results, "world"): _world(),
         (results, "gym"): _gym(),
+        (results, "real_video"): _real_video(),
         (results, "push"): PUSH,
         (results, "peers"): _peers(),
         (results, "rooms"): ROOMS,

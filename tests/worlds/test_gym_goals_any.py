@@ -79,7 +79,29 @@ class Silent(Cart):
         return self.render()
 
 
-MADE = (Cart, Told, Judging, Keyed, Silent)
+class Chosen(Cart):
+    """Goes one of four ways; ends after 30 steps."""
+
+    action_space = gymnasium.spaces.Discrete(4)
+
+    def reset(self, *, seed=None, options=None):
+        self.count = 0
+        return super().reset(seed=seed)
+
+    def step(self, action):
+        self.count += 1
+        way = [(1, 0), (-1, 0), (0, 1), (0, -1)][action]
+        return *super().step(way)[:2], self.count >= 30, False, {}
+
+
+class Flickering(Silent):
+    """Observes its picture, and tells a place that is not always known."""
+
+    def info(self):
+        return {"truth": {"cart_xy": self.at, "lost_xy": [np.nan, np.nan]}}
+
+
+MADE = (Cart, Told, Judging, Keyed, Silent, Chosen, Flickering)
 for kind in MADE:
     gymnasium.register(f"ArmillaryAny{kind.__name__}-v0", entry_point=kind)
 
@@ -88,12 +110,12 @@ def name_of(kind):
     return f"gym:ArmillaryAny{kind.__name__}-v0"
 
 
-@pytest.mark.parametrize("kind", [Cart, Told, Judging, Keyed])
+@pytest.mark.parametrize("kind", [Cart, Told, Judging, Keyed, Chosen, Flickering])
 def test_keeps_the_contract_of_worlds(kind):
     check_world(lambda: make_world(name_of(kind), image_size=8))
 
 
-@pytest.mark.parametrize("kind", [Cart, Told, Judging, Keyed])
+@pytest.mark.parametrize("kind", [Cart, Told, Judging, Keyed, Flickering])
 def test_the_way_that_led_to_a_goal_reaches_it_and_resting_does_not(kind):
     manifest = make_manifest(name_of(kind), None, 8, 0, {"image_size": 8})
     assert manifest.task == "ahead_25" and manifest.budget == 50
@@ -112,6 +134,30 @@ def test_a_goal_may_be_judged_by_a_distance_in_the_unit_of_its_places():
     assert world.distance(goal) == pytest.approx(away)
     with pytest.raises(ConfigError, match="goal_distance is 0 or more, got -1"):
         make_world(name_of(Told), goal_distance=-1.0)
+
+
+def test_an_episode_that_ends_stands_still_and_is_judged_there():
+    world = make_world(name_of(Chosen))
+    for seed in range(4):
+        world.reset(seed)
+        goal = world.draw_goal("ahead_25", generator("goal", seed))
+        way, rng = [], generator("rest")
+        for _ in range(world.spec.budget):
+            world.step(world.expert(goal, rng))
+            way.append(world.distance(goal))
+        assert way[24] < 1e-6  # there, if not held
+        assert world.ended and len({*way[29:]}) == 1
+    records = evaluate(make_manifest(name_of(Chosen), None, 3, 0), NoOpSpec(), workers=1)
+    assert {record.outcome for record in records} <= {"success", "failure"}
+    world.reset(0)  # a recording still ends
+    for _ in range(30):
+        world.step(np.eye(4)[0])
+    with pytest.raises(WorldError, match="no episode is running"):
+        world.step(np.eye(4)[0])
+    with pytest.raises(WorldError, match="ends within lead_steps"):
+        make_world(name_of(Chosen), lead_steps=90).reset(0)
+    with pytest.raises(ConfigError, match="no task of gym:ArmillaryAnyChosen-v0 called 'any'"):
+        make_world(name_of(Chosen), task="any")
 
 
 def test_an_environment_may_have_a_rule_of_its_own():
@@ -137,7 +183,6 @@ def test_an_observation_by_name_is_proprioception_in_one_row():
 def test_where_nothing_repeats_itself_or_tells_no_goal_is_drawn():
     slipping = make_world(name_of(Cart), env_settings={"slips": 0.01})
     slipping.reset(0)
-    slipping.step(np.zeros(2))
     with pytest.raises(WorldError, match="lead elsewhere in a second environment"):
         slipping.draw_goal("ahead_25", generator("goal"))
     silent = make_world(name_of(Silent))

@@ -49,16 +49,17 @@ class Spatial(Command):
     def run(self) -> Outcome:
         """Train and evaluate."""
         from armillary.core.files import write_json
+        from armillary.recipes.recipe_config import shortened
         from armillary.recipes.spatial_arms import ArmsConfig, run_spatial_arms
 
         usual = ArmsConfig()
-        steps = usual.base.steps if self.steps is None else self.steps
+        base = usual.base if self.steps is None else shortened(usual.base, self.steps)
         config = replace(
             usual,
             arms=self.arms or usual.arms,
             seeds=self.seeds,
             fused_seeds=() if self.arms_only else self.seeds[:1],
-            base=replace(usual.base, steps=steps),
+            base=base,
             act=replace(usual.act, episodes=self.episodes),
             episodes=self.recorded,
             workers=self.workers,

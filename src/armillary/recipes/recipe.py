@@ -23,7 +23,7 @@ from armillary.models.config import STREAMS_OF
 from armillary.recipes.clips import check_clips, split, too_short
 from armillary.recipes.diagnosis_record import diagnose_run
 from armillary.recipes.recipe_config import Recipe
-from armillary.recipes.world import adapted
+from armillary.recipes.world import adapted, world
 from armillary.training import TERMS, TrainSummary, check_free, train
 from armillary.training.augment import mirrored_actions
 from armillary.training.processes import leads
@@ -62,7 +62,7 @@ def train_recipe(
         StorageError: ``out`` is not writable.
     """
     dataset = open_dataset(data)
-    recipe = adapted(recipe, dataset)
+    asked, recipe = recipe, adapted(recipe, dataset)
     # whether lenses are known shows when the dataset is prepared
     _check_streams(recipe, {*dataset.streams, "intrinsics"})
     check_clips(recipe, dataset.lengths, dataset.fps, str(data))
@@ -77,8 +77,26 @@ def train_recipe(
     if diagnosed and leads():
         with bars("diagnosing"):
             diagnose_run(out, cache, training, held_out, needed_streams(recipe, cache))
-    left_out = too_short(recipe, cache.lengths, dataset.fps)
-    return replace(summary, warnings=(left_out, *summary.warnings)) if left_out else summary
+    said = too_short(recipe, cache.lengths, dataset.fps), _fewer(asked, recipe)
+    return replace(summary, warnings=(*filter(None, said), *summary.warnings))
+
+
+def _fewer(asked: Recipe, found: Recipe) -> str:
+    """Say that fewer steps were taken than somebody asked for; empty where nobody did."""
+    usual = world()
+    pairs = (
+        ("--passes", asked.steps, found.steps, usual.steps),
+        ("--settling.passes", asked.settling.steps, found.settling.steps, usual.settling.steps),
+    )
+    cut = [one for one in pairs if one[1] > one[2] and one[1] != one[3]]
+    if not cut:
+        return ""
+    steps = " and ".join(f"{found:,} of {asked:,}" for _, asked, found, _ in cut)
+    flags = " ".join(f"{flag} 0" for flag, *_ in cut)
+    return (
+        f"{steps} steps were taken: more would see each recorded step too often. {flags} takes "
+        "them all."
+    )
 
 
 def prepared(dataset: Dataset, model: JEPAConfig, progress: Progress = silent) -> Cache:

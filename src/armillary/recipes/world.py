@@ -10,8 +10,9 @@ follows from them by rules:
     words       visual words, except where a laser is all that is seen
     clips       whole episodes, of 8 to 32 model steps; shorter where these would not fill a batch
     batch       512 model steps
-    updates     each recorded step is seen 40 times, and 100 times while the predictor is
-                fine-tuned, in 200 to 1,400 and 100 to 4,000 updates
+    updates     each recorded frame is seen 40 times, and 100 times while the predictor is
+                fine-tuned, in 200 to 1,400 and 100 to 4,000 updates (held-out frames are counted
+                as if they were seen)
 
 The objective has four parts. Prediction: rollouts of four steps in latent space. Spread: variance
 and covariance over the batch and within clips, so that what moves gets in. It asks for a small
@@ -40,8 +41,8 @@ _STEP_S = 0.1  # seconds of a model step
 _SHORTEST, _LONGEST = 8, 32  # model steps of a clip
 _LEFT_OUT = 0.1  # share of the episodes that may be shorter than a clip
 _BATCH = 512  # model steps of a batch
-# Fewest updates, however little was recorded. With 115 and 50 the predictor of a minute of video
-# was 12 times worse than a copy (556 frames); with 200 and 200 it is as good as one.
+# Fewest updates, however little was recorded. With 115 and 50 on 389 frames the predictor had not
+# begun to learn: its error was 12 times that of a copy.
 _LEAST_STEPS, _LEAST_FINE_TUNING = 200, 100
 # Of what a recording has, the first of each row is seen.
 _PREFERRED: tuple[tuple[Sensor, ...], ...] = (

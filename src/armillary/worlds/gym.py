@@ -135,13 +135,7 @@ class GymWorld:
         self._steps = None
 
     def _make(self, env_id: str, settings: dict[str, Any]) -> Any:
-        env = make_env(env_id, settings)
-        if env.render_mode != "rgb_array":
-            _close(env)
-            raise ConfigError(
-                f"gym:{env_id}: has no render mode 'rgb_array', so it gives no pictures."
-            )
-        return env
+        return checked_rendering(env_id, make_env(env_id, settings))
 
     def _begin(self, seed: int) -> Any:
         """Start an episode without a picture; return the environment's own observation."""
@@ -235,7 +229,7 @@ class GymWorld:
             ) from error
 
     def _no_tasks(self) -> ConfigError:
-        return ConfigError(f"{self._spec.name}: Gymnasium environments have no goal tasks here.")
+        return ConfigError(f"{self._spec.name}: this environment has no goal tasks.")
 
 
 def make_env(env_id: str, settings: dict[str, Any]) -> Any:
@@ -252,6 +246,18 @@ def make_env(env_id: str, settings: dict[str, Any]) -> Any:
             f"gym:{env_id}: Gymnasium could not make it ({error}); check the id, that its package "
             "is installed, and write gym:module:Env-v0 where a module registers it."
         ) from error
+
+
+def checked_rendering(env_id: str, env: Any) -> Any:
+    """Return an environment that gives pictures.
+
+    Raises:
+        ConfigError: it has no render mode for them; it is closed.
+    """
+    if env.render_mode != "rgb_array":
+        _close(env)
+        raise ConfigError(f"gym:{env_id}: has no render mode 'rgb_array', so it gives no pictures.")
+    return env
 
 
 def _units(env_id: str, given: Any) -> dict[str, tuple[str, str]]:

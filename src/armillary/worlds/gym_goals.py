@@ -161,6 +161,11 @@ class GymGoalWorld(GymWorld):
         for _ in range(int(rng.integers((self._lead + 1) // 2, self._lead + 1))):
             action, self._wander = self.explore(rng, self._wander)
             raw = super()._advance(action)
+            if self.ended:
+                raise WorldError(
+                    f"{self._spec.name}: the episode ends within lead_steps ({self._lead}); take "
+                    "fewer."
+                )
         self._taken = []
         return raw
 

@@ -2,8 +2,9 @@
 
 The environment is started twice from one seed. In the twin random actions are held for some steps
 each, as they are when it is recorded. In the last ten steps nothing is done, so that what moved
-comes to rest. What is seen then is the goal. No recording holds these steps, and the goal can be
-reached: the twin has been there. The environment's own target and reward play no part.
+comes to rest; where actions are choices, these go on. What is seen then is the goal. No recording
+holds these steps, and the goal can be reached: the twin has been there. Whether it can be held is
+not known. The environment's own target and reward play no part.
 
 Where the environment is, is the first of these that it has:
 
@@ -29,7 +30,8 @@ import numpy as np
 
 from armillary.core.errors import ConfigError, WorldError, unknown_name
 from armillary.core.values import Goal
-from armillary.worlds.gym import GymWorld, flat_observation, is_flat
+from armillary.worlds.actions import validate_action
+from armillary.worlds.gym import GymWorld, checked_rendering, flat_observation, is_flat, make_env
 from armillary.worlds.gym_goals import AHEAD, GymGoalWorld
 from armillary.worlds.policies import smooth_policy
 
@@ -83,16 +85,22 @@ class AnyGround:
             model.light_castshadow[:] = 0
 
     def gap(self, now: Mapping[str, np.ndarray], goal: Mapping[str, np.ndarray]) -> float:
-        """Return the farthest distance of a place; without places, of all numbers together."""
+        """Return the farthest distance of a place; without places, of all numbers together.
+
+        What is NaN here or in the goal does not count; where all is, so is the distance.
+        """
         places = [name for name in now if name.endswith(_PLACES)]
-        away = [np.linalg.norm(now[name] - goal[name]) for name in places or now]
-        return float(np.max(away)) if places else float(np.linalg.norm(away))
+        away = np.array([np.linalg.norm(now[name] - goal[name]) for name in places or now])
+        known = away[np.isfinite(away)]
+        if not len(known):
+            return float("nan")
+        return float(known.max() if places else np.linalg.norm(known))
 
     def towards(
         self, env: Any, goal: Mapping[str, np.ndarray], rng: np.random.Generator
     ) -> np.ndarray:
         """Return no action: nothing is known but the way there."""
-        return np.zeros(np.prod(env.action_space.shape or env.action_space.n, dtype=int))
+        return np.zeros(getattr(env.action_space, "n", int(np.prod(env.action_space.shape))))
 
 
 class AnyGoalWorld(GymGoalWorld):
@@ -124,6 +132,8 @@ class AnyGoalWorld(GymGoalWorld):
         goal_distance: float = 0.0,
         quick_pictures: bool = False,
     ) -> None:
+        if task not in AHEAD:
+            raise unknown_name(f"task of gym:{env_id}", task, AHEAD)
         if not 0 <= goal_distance < np.inf:
             raise ConfigError(f"gym:{env_id}: goal_distance is 0 or more, got {goal_distance}.")
         ground = AnyGround(goal_distance, "", {})
@@ -137,10 +147,17 @@ class AnyGoalWorld(GymGoalWorld):
         units = self._told_units
         place = next((unit for name, (unit, _) in units.items() if name.endswith(_PLACES)), "")
         unit = place if goal_distance else ground.distance_unit
-        ahead = tuple(name for name in self._spec.tasks if name in AHEAD)
-        tasks = ahead if self._knows_where() else ()
-        self._spec = replace(self._spec, units=units, distance_unit=unit, tasks=tasks)
+        tasks = tuple(name for name in self._spec.tasks if name in AHEAD)
+        self._spec = replace(
+            self._spec,
+            units=units,
+            distance_unit=unit,
+            tasks=tasks if self._knows_where() else (),
+            # reached, but perhaps not held until the end of the budget
+            extra=self._spec.extra | {"reachable": dict.fromkeys(AHEAD)},
+        )
         self._raw: Any = None
+        self._stands = False  # an end is stood through, once there is a goal
 
     def truth(self) -> Mapping[str, np.ndarray]:
         """Return where the environment is; nothing where nothing tells."""
@@ -151,6 +168,9 @@ class AnyGoalWorld(GymGoalWorld):
 
     def draw_goal(self, task: str, rng: np.random.Generator) -> Goal:
         """Draw a goal in the twin, as ``GymGoalWorld`` does.
+
+        From then on an environment that ends its episode stands still: what is left of the way is
+        judged there.
 
         Raises:
             ConfigError: an unknown task, or nothing tells where the environment is.
@@ -164,7 +184,9 @@ class AnyGoalWorld(GymGoalWorld):
                 f"{self._spec.name}: nothing tells where it is, so no goal can be judged. Give "
                 "places in info['truth'] at reset and at every step."
             )
-        return super().draw_goal(task, rng)
+        goal = super().draw_goal(task, rng)
+        self._stands = True
+        return goal
 
     def distance(self, goal: Goal) -> float:
         """Return how much of the way is left, or the distance where ``goal_distance`` is set."""
@@ -176,38 +198,55 @@ class AnyGoalWorld(GymGoalWorld):
         return smooth_policy(self, rng, state)
 
     def _make(self, env_id: str, settings: dict[str, Any]) -> Any:
-        return GymWorld._make(self, env_id, settings)
+        env = make_env(env_id, settings)
+        # those of dm_control render, but do not say so
+        if env.render_mode is None and _simulator(env) is not None:
+            return env
+        return checked_rendering(env_id, env)
 
     def _is_over(self, terminated: bool, truncated: bool) -> bool:
         return GymWorld._is_over(self, terminated, truncated)
 
     def _begin(self, seed: int) -> Any:
+        self._stands = False
         self._raw = super()._begin(seed)
         return self._raw
 
     def _advance(self, action: Any) -> Any:
-        self._raw = super()._advance(action)
+        if self.ended and self._stands:
+            validate_action(self._spec, action)
+        else:
+            self._raw = super()._advance(action)
         return self._raw
 
     def _go_ahead(self, task: str, rng: np.random.Generator) -> tuple[Any, dict[str, Any]]:
         raw, way = super()._go_ahead(task, rng)
+        twin = self._other()
+        there = twin.truth()
+        twin._begin(self._seed)
+        for action in (*self._taken, *way["ahead_actions"]):
+            raw = twin._advance(action)
+        if not _same(there, twin.truth()):
+            raise self._elsewhere()
         return raw, way | self._way()
 
+    def _holds(self, goal: Goal, rng: np.random.Generator) -> bool:
+        return not self.ended and super()._holds(goal, rng)
+
     def _on_the_way(self, rng: np.random.Generator, state: Any, left: int) -> tuple[Any, Any]:
-        if left >= _REST_STEPS:
+        if left >= _REST_STEPS or self.discrete:  # of choices none is to do nothing
             return super()._on_the_way(rng, state, left)
         return self._in_bounds(np.zeros(len(self._spec.bounds.low))), state
 
     def _at_the_same_moment(self, twin: GymGoalWorld) -> None:
-        here, there = self.truth(), twin.truth()
-        same = here.keys() == there.keys() and all(
-            np.array_equal(here[name], there[name], equal_nan=True) for name in here
+        if not _same(self.truth(), twin.truth()):
+            raise self._elsewhere()
+
+    def _elsewhere(self) -> WorldError:
+        return WorldError(
+            f"{self._spec.name}: the same seed and actions lead elsewhere in a second "
+            "environment, so goals cannot be drawn. Let reset(seed=...) seed all its chance."
         )
-        if not same:
-            raise WorldError(
-                f"{self._spec.name}: the same seed and actions lead elsewhere in a second "
-                "environment, so goals cannot be drawn. Let reset(seed=...) seed all its chance."
-            )
 
     def _way(self) -> dict[str, np.ndarray]:
         """Return how far the twin is from here, unless goals are judged by distance."""
@@ -216,10 +255,16 @@ class AnyGoalWorld(GymGoalWorld):
         return {_WAY: np.array([max(self._gap(self._other().truth()), _LEAST_WAY)])}
 
     def _gap(self, goal: Mapping[str, np.ndarray]) -> float:
-        own = getattr(self._env.unwrapped, "goal_gap", None)
-        if own is not None:
+        if self._env.has_wrapper_attr("goal_gap"):
+            own = self._env.get_wrapper_attr("goal_gap")
             return float(self._call(own, dict(self.truth()), dict(goal)))
-        return self._ground.gap(self.truth(), goal)
+        gap = self._ground.gap(self.truth(), goal)
+        if np.isnan(gap):
+            raise WorldError(
+                f"{self._spec.name}: no place is known both here and in the goal (NaN in "
+                f"{', '.join(self.truth())}), so no goal can be judged."
+            )
+        return gap
 
     def _state(self) -> dict[str, np.ndarray]:
         space = self._env.observation_space
@@ -228,7 +273,17 @@ class AnyGoalWorld(GymGoalWorld):
     def _knows_where(self) -> bool:
         """Tell whether there is a state before anything has run."""
         told = bool(self._told_units) or _qpos(self._env) is not None
-        return told or is_flat(self._env.observation_space)
+        if told or is_flat(self._env.observation_space):
+            return True
+        self._begin(0)
+        told, self._steps = bool(GymWorld.truth(self)), None
+        return told
+
+
+def _same(one: Mapping[str, np.ndarray], other: Mapping[str, np.ndarray]) -> bool:
+    return one.keys() == other.keys() and all(
+        np.array_equal(one[name], other[name], equal_nan=True) for name in one
+    )
 
 
 def _simulator(env: Any) -> Any:
