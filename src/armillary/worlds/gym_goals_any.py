@@ -154,7 +154,7 @@ class AnyGoalWorld(GymGoalWorld):
             distance_unit=unit,
             tasks=tasks if self._knows_where() else (),
             # reached, but perhaps not held until the end of the budget
-            extra=self._spec.extra | {"reachable": dict.fromkeys(AHEAD)},
+            extra={**self._spec.extra, "reachable": dict.fromkeys(AHEAD)},
         )
         self._raw: Any = None
         self._stands = False  # an end is stood through, once there is a goal
