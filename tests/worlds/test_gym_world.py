@@ -204,7 +204,7 @@ def test_what_cannot_be_used_is_one_sentence():
         make_world("gym:no_such_module:Thing-v0")
     with pytest.raises(ConfigError, match="gives no pictures"):
         make_world("gym:ArmillaryBlind-v0")
-    with pytest.raises(ConfigError, match="no goal tasks"):
+    with pytest.raises(ConfigError, match="no task of gym:ArmillaryCounting-v0 called 'reach'"):
         make_world(ID).draw_goal("reach", generator("goal", 0))
 
 

@@ -10,6 +10,8 @@ Frozen features (``frozen_features``, at most 128 directions of the training par
                     are predictions of features from features: the last ones, the training mean,
                     linear extrapolation of the last two steps, and linear regression from all steps
                     that are seen
+    place_ridge     linear regression with the same weights at every place (``place_ridge.py``),
+                    the strongest of these on a short recording
     model           the predicted latent, through a read-out fitted on true later latents
     latent_ridge    linear regression from the latents that are seen, through the same read-out
     no_latent       the same read-out from latents that are zero
@@ -47,6 +49,7 @@ from jaxtyping import Bool, Float, Int
 
 from armillary.comprehension.chosen_ridge import Form, choose_ridge
 from armillary.comprehension.evidence import FEATURE_WIDTH
+from armillary.comprehension.place_ridge import PlaceRidge
 from armillary.comprehension.prediction_error import roll_out
 from armillary.comprehension.ridge import fit_ridge
 from armillary.comprehension.space_read_out import SpaceWindows, read_predicted
@@ -69,6 +72,8 @@ class Sides:
         fit: on which read-outs and baselines are fitted.
         judge: that judges.
         projection: of flattened tokens.
+        features: projection of frozen features.
+        whole_features: frozen features of both parts, not projected [F X].
         skip: frames in a model step.
         history: model steps that everybody sees.
     """
@@ -76,6 +81,8 @@ class Sides:
     fit: Steps
     judge: Steps
     projection: Projection
+    features: Projection
+    whole_features: tuple[Float[np.ndarray, "F X"], Float[np.ndarray, "F2 X"]]
     skip: int
     history: int
 
@@ -106,8 +113,9 @@ def two_sides(
         raise DatasetError("Frozen features need pictures; this recording has none.")
     latents = Projection.fit(fit.latents, WIDEST)
     features = Projection.fit(fit.features, FEATURE_WIDTH)
+    whole = fit.features, judge.features
     fit, judge = (project(steps, latents, features) for steps in (fit, judge))
-    return Sides(fit, judge, latents, skip, history)
+    return Sides(fit, judge, latents, features, whole, skip, history)
 
 
 def errors_ahead(
@@ -143,6 +151,9 @@ def errors_ahead(
     latents = _baselines(fit.latents, judge.latents, start, now, ahead, sides.history, folds)
     own, values = _features(fit), _features(judge)
     features = _baselines(own, values, start, now, ahead, sides.history, folds)
+    seen, judged = sides.whole_features
+    by_place = PlaceRidge.fit(seen, start, ahead, folds).predict(judged, now)
+    features["place_ridge"] = sides.features.apply(by_place)
     read = read_predicted(
         SpaceWindows(fit.latents[start], own[start]),
         fit.latents[start + ahead],

@@ -29,7 +29,7 @@ _FILTERS = 16
 _FILTER_SIDE = 5
 _NEIGHBOURHOOD = 9  # side of the box whose mean and spread are taken away, in pixels
 _LEAST_SPREAD = 0.05  # of 0..1: keeps the noise of empty walls small
-_PLACES = 8
+PLACES = 8
 
 
 @torch.no_grad()
@@ -45,7 +45,7 @@ def frozen_features(rgb: UInt8[Tensor, "F H W 3"]) -> Float[Tensor, "F X"]:
         small = _normalised(functional.adaptive_avg_pool2d(pictures, side))
         filters = _filters(side)
         answers = functional.conv2d(small, filters, stride=stride, padding=_FILTER_SIDE // 2)
-        parts.append(functional.adaptive_avg_pool2d(answers.relu(), _PLACES).flatten(1))
+        parts.append(functional.adaptive_avg_pool2d(answers.relu(), PLACES).flatten(1))
     return torch.cat(parts, dim=1)
 
 

@@ -32,7 +32,10 @@ from armillary.recipes.world import adapted, world
 _DIGITS = 4
 # Of each space: who is compared, and with whom.
 _COMPARED: Mapping[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
-    "features": (("model",), ("copy_last", "mean", "ridge", "constant_velocity", "no_latent")),
+    "features": (
+        ("model", "place_ridge"),
+        ("copy_last", "mean", "ridge", "constant_velocity", "no_latent", "place_ridge"),
+    ),
     "latent": (("model",), ("copy_last", "mean", "ridge", "constant_velocity")),
     "positions": (
         ("model", "model_change"),
@@ -215,6 +218,8 @@ def _row(
     for name in compared:
         row[name]["gain_over"] = {}
         for other in others:
+            if other == name:
+                continue
             gains = np.stack([one[other] - one[name] for one in seeds])
             interval = block_bootstrap_interval(gains.mean(axis=0), block)
             above = [block_bootstrap_interval(gain, block)[0] > 0 for gain in gains]

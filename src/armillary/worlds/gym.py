@@ -1,4 +1,6 @@
-"""Any Gymnasium environment that renders, as a world: pictures, actions, no goals.
+"""Any Gymnasium environment that renders, as a world: pictures and actions.
+
+Goals are in ``gym_goals.py`` and ``gym_goals_any.py``.
 
 Discrete actions become one number per choice in 0..1, of which the largest is taken. When an
 environment ends its episode, ``ended`` is True and a further ``step`` is refused.
@@ -19,12 +21,13 @@ from typing import Any
 import cv2
 import gymnasium
 import numpy as np
-from jaxtyping import Float64
+from jaxtyping import Float32, Float64
 
 from armillary.core.errors import ArmillaryError, ConfigError, WorldError, unknown_name
 from armillary.core.rng import key
 from armillary.core.values import ActionBounds, Goal, Observation, StreamKind, WorldSpec
 from armillary.worlds.actions import validate_action
+from armillary.worlds.gl import choose_backend
 
 _SENSORS: dict[str, StreamKind] = {"rgb": "rgb", "proprio": "proprio"}
 _BUDGET = 200
@@ -37,7 +40,8 @@ class GymWorld:
     Args:
         env_id: ``"Env-v0"``, or ``"module:Env-v0"`` where a module must be imported first.
         image_size: H = W of the pictures, pixels.
-        sensors: of rgb and proprio (the flat observation of the environment, if it is a Box).
+        sensors: of rgb and proprio (the environment's own observation in one row, if it is a Box
+            or a Dict of Boxes, of floats).
         env_settings: keyword arguments of the environment.
 
     Attributes:
@@ -57,6 +61,7 @@ class GymWorld:
         env_settings: Mapping[str, Any] | None = None,
     ) -> None:
         self._env = self._make(env_id, dict(env_settings or {}))
+        self._told_units = _units(env_id, self._env.metadata.get("truth_units", {}))
         self._size = image_size
         self.discrete = isinstance(self._env.action_space, gymnasium.spaces.Discrete)
         _check_sensors(env_id, sensors, self._env.observation_space)
@@ -70,7 +75,7 @@ class GymWorld:
             success_distance=0.0,
             distance_unit="",
             sensors={name: _SENSORS[name] for name in sensors},
-            units=_units(env_id, self._env.metadata.get("truth_units", {})),
+            units=self._told_units,
         )
         self._truth: dict[str, np.ndarray] = {}
         self._steps: int | None = None
@@ -183,8 +188,7 @@ class GymWorld:
         if "rgb" in self._spec.sensors:
             streams["rgb"] = self._picture()
         if "proprio" in self._spec.sensors:
-            # A copy: many environments write each state into the array that they gave before.
-            streams["proprio"] = np.array(raw, np.float32).ravel()
+            streams["proprio"] = flat_observation(self._env.observation_space, raw)
         return Observation(streams)
 
     def _read_truth(self, info: Mapping[str, Any]) -> dict[str, np.ndarray]:
@@ -240,6 +244,7 @@ def make_env(env_id: str, settings: dict[str, Any]) -> Any:
     Raises:
         ConfigError: Gymnasium could not make it.
     """
+    choose_backend()
     try:
         return gymnasium.make(env_id, render_mode="rgb_array", disable_env_checker=True, **settings)
     except Exception as error:  # unknown id, missing module, wrong setting: all of it the user's
@@ -296,7 +301,30 @@ def _check_sensors(env_id: str, sensors: tuple[str, ...], space: Any) -> None:
     for name in sensors:
         if name not in _SENSORS:
             raise unknown_name(f"sensor of gym:{env_id}", name, _SENSORS)
-    if "proprio" in sensors and not isinstance(space, gymnasium.spaces.Box):
+    if "proprio" in sensors and not is_flat(space):
         raise ConfigError(
-            f"gym:{env_id}: its observation is {type(space).__name__}; proprio needs a Box."
+            f"gym:{env_id}: its observation is {space}; proprio needs a Box, or a Dict of Boxes, "
+            "of floats."
         )
+
+
+def is_flat(space: Any) -> bool:
+    """Tell whether observations are numbers that can stand in one row."""
+    if isinstance(space, gymnasium.spaces.Dict):
+        return len(space.spaces) > 0 and all(map(is_flat, space.spaces.values()))
+    return isinstance(space, gymnasium.spaces.Box) and np.issubdtype(space.dtype, np.floating)
+
+
+def flat_observation(space: Any, raw: Any) -> Float32[np.ndarray, " Q"]:
+    """Return an observation in one row, keys in the order of the space.
+
+    Args:
+        space: of observations, for which ``is_flat`` holds.
+        raw: an observation.
+
+    It is a copy: many environments write each state into the array that they gave before.
+    """
+    if isinstance(space, gymnasium.spaces.Dict):
+        inner = space.spaces.items()
+        return np.concatenate([flat_observation(one, raw[name]) for name, one in inner])
+    return np.array(raw, np.float32).ravel()

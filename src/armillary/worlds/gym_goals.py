@@ -18,22 +18,17 @@ Axes: A action, K steps ahead.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
-from functools import partial
-from typing import Any, get_type_hints
+from typing import Any
 
 import numpy as np
 from jaxtyping import Float64
 
 from armillary.core.errors import ConfigError, WorldError, unknown_name
-from armillary.core.protocols import World
 from armillary.core.rng import generator
-from armillary.core.settings import as_declared
 from armillary.core.values import Goal, Observation, WorldSpec
 from armillary.worlds.gym import GymWorld, make_env
-from armillary.worlds.gym_goals_arms import CubeGround, ReacherGround
-from armillary.worlds.gym_goals_flat import PushTGround, TwoRoomGround
 from armillary.worlds.gym_ground import Ground
 
 AHEAD = {"ahead_25": 25, "ahead_50": 50, "ahead_100": 100}
@@ -46,52 +41,6 @@ _DRAWS = 10
 _HOLD_STEPS = 10
 # Seeds of "any" goals: beside those of recordings (48 bits) and of manifests (53 bits).
 _ANY_SEEDS = 1 << 53
-
-
-# A closed table: which Gymnasium ids have goal tasks, and by which policies their recordings and
-# goals may come about; the first is the usual.
-GROUNDS: dict[str, dict[str, Callable[[], Ground]]] = {
-    "swm/TwoRoom-v1": {"expert": TwoRoomGround},
-    "swm/PushT-v1": {"weak": PushTGround, "strokes": partial(PushTGround, strokes=True)},
-    "swm/ReacherDMControl-v0": {"spring": ReacherGround},
-    "swm/OGBCube-v0": {"oracle": CubeGround},
-}
-
-
-def gym_world(env_id: str, collection: str = "", **settings: Any) -> World:
-    """Make a world of a Gymnasium id: with goal tasks where ``GROUNDS`` has rules for it.
-
-    Args:
-        env_id: as in ``GymWorld``.
-        collection: which of the environment's collection policies; empty for the usual.
-        settings: of ``GymGoalWorld``, or of ``GymWorld`` where there are no rules.
-
-    Raises:
-        ConfigError: no such environment, collection or setting, or one that cannot be.
-    """
-    grounds = GROUNDS.get(env_id.rpartition(":")[2], {})
-    if collection and collection not in grounds:
-        raise unknown_name(f"collection of gym:{env_id}", collection, grounds)
-    if not grounds:
-        return GymWorld(env_id, **_settings(env_id, GymWorld, settings))
-    ground = grounds[collection or next(iter(grounds))]
-    return GymGoalWorld(env_id, ground(), **_settings(env_id, GymGoalWorld, settings))
-
-
-def _settings(env_id: str, kind: type[GymWorld], chosen: Mapping[str, Any]) -> dict[str, Any]:
-    """Return settings with their declared types."""
-    declared = get_type_hints(kind.__init__)
-    known = declared.keys() - {"env_id", "ground", "return"}
-    for name in chosen:
-        if name not in known:
-            raise unknown_name(f"setting of gym:{env_id}", name, known)
-    given = chosen.get("env_settings")
-    if given is not None and not isinstance(given, Mapping):
-        raise ConfigError(
-            f"gym:{env_id}: env_settings takes the environment's keyword arguments by name, "
-            f'such as {{"size": 5}}, got {given!r}.'
-        )
-    return as_declared(f"gym:{env_id}", declared, chosen)
 
 
 class GymGoalWorld(GymWorld):
@@ -241,19 +190,33 @@ class GymGoalWorld(GymWorld):
         raw = twin._begin(self._seed)
         for action in self._taken:
             raw = twin._advance(action)
+        self._at_the_same_moment(twin)
         wander = None if self._taken else twin._wander
-        for _ in range(AHEAD[task]):
-            action, wander = twin.explore(rng, wander)
+        for left in reversed(range(AHEAD[task])):
+            action, wander = twin._on_the_way(rng, wander, left)
+            if twin.ended:
+                break
             actions.append(action.astype(np.float32))
             raw = twin._advance(actions[-1])
         return raw, {
-            "ahead_actions": np.stack(actions),
+            "ahead_actions": np.array(actions, np.float32).reshape(-1, len(self._spec.bounds.low)),
             "drawn_at": np.array([len(self._taken)]),
         }
+
+    def _on_the_way(
+        self, rng: np.random.Generator, state: Any, left: int
+    ) -> tuple[Float64[np.ndarray, " A"], Any]:
+        """Return an action that leads to a goal ``left + 1`` steps ahead, as ``explore`` does."""
+        return self.explore(rng, state)
+
+    def _at_the_same_moment(self, twin: GymGoalWorld) -> None:
+        """Refuse a twin that is elsewhere; these environments are known to repeat themselves."""
 
     def _holds(self, goal: Goal, rng: np.random.Generator) -> bool:
         """Tell whether the goal, where this world is now, is still reached some steps later."""
         for _ in range(_HOLD_STEPS):
+            if self.ended:
+                break
             self._advance(self.expert(goal, rng))
         return self.distance(goal) <= self._spec.success_distance
 

@@ -1,0 +1,246 @@
+"""Goal tasks for any Gymnasium environment: where random actions lead in so many steps.
+
+The environment is started twice from one seed. In the twin random actions are held for some steps
+each, as they are when it is recorded. In the last ten steps nothing is done, so that what moved
+comes to rest. What is seen then is the goal. No recording holds these steps, and the goal can be
+reached: the twin has been there. The environment's own target and reward play no part.
+
+Where the environment is, is the first of these that it has:
+
+    places      ``info["truth"]`` at ``reset`` and at every step
+    qpos        positions and angles of all joints, from MuJoCo
+    state       the environment's own observation, if it is a Box, or a Dict of Boxes, of floats
+
+A goal is reached when a quarter of the way is left. The way is the distance between start and goal:
+of places the farthest in metres, or whatever their unit is; of joints or an observation the length
+of the difference. A limit in the unit itself is the setting ``goal_distance``. An environment
+with a better rule has a method ``goal_gap(now, goal)``, which takes truths by name.
+
+Axes: A action, S numbers of a state.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from armillary.core.errors import ConfigError, WorldError, unknown_name
+from armillary.core.values import Goal
+from armillary.worlds.gym import GymWorld, flat_observation, is_flat
+from armillary.worlds.gym_goals import AHEAD, GymGoalWorld
+from armillary.worlds.policies import smooth_policy
+
+_LEFT = 0.25  # share of the way
+_LEAST_WAY = 1e-6
+_REST_STEPS = 10  # of the way, without action
+_PLACES = ("_xy", "_xyz")
+_WAY = "goal_way"  # in a goal's truth: how far it was from the start
+
+
+class AnyGround:
+    """What holds for every environment.
+
+    Args:
+        goal_distance: reached within this; 0 for a quarter of the way.
+        unit: of ``goal_distance``.
+        units: unit and frame of the truth by name.
+    """
+
+    settings: Mapping[str, Any] = {}
+    collection = "random actions, held for 2 to 6 steps"
+    step_s = None
+    any_is_reachable = False
+    most_steps = None
+
+    def __init__(
+        self, goal_distance: float, unit: str, units: Mapping[str, tuple[str, str]]
+    ) -> None:
+        self.success_distance = goal_distance or _LEFT
+        self.distance_unit = unit if goal_distance else "of the way"
+        self.units = units
+
+    def begin(self, env: Any, rng: np.random.Generator) -> dict[str, Any]:
+        """Return no options: the seed decides."""
+        return {}
+
+    def truth(self, env: Any) -> dict[str, np.ndarray]:
+        """Return the positions of all joints, where MuJoCo moves it."""
+        qpos = _qpos(env)
+        return {} if qpos is None else {"qpos": np.array(qpos, np.float64)}
+
+    def explore(self, env: Any, rng: np.random.Generator, state: Any) -> tuple[np.ndarray, Any]:
+        """Refuse: ``AnyGoalWorld`` explores by the bounds of its actions."""
+        raise NotImplementedError
+
+    def quicken(self, env: Any) -> None:
+        """Leave shadows and multisampling out, where MuJoCo draws."""
+        model = getattr(_simulator(env), "model", None)
+        if model is not None and hasattr(model, "vis"):
+            model.vis.quality.shadowsize, model.vis.quality.offsamples = 1024, 0
+            model.light_castshadow[:] = 0
+
+    def gap(self, now: Mapping[str, np.ndarray], goal: Mapping[str, np.ndarray]) -> float:
+        """Return the farthest distance of a place; without places, of all numbers together."""
+        places = [name for name in now if name.endswith(_PLACES)]
+        away = [np.linalg.norm(now[name] - goal[name]) for name in places or now]
+        return float(np.max(away)) if places else float(np.linalg.norm(away))
+
+    def towards(
+        self, env: Any, goal: Mapping[str, np.ndarray], rng: np.random.Generator
+    ) -> np.ndarray:
+        """Return no action: nothing is known but the way there."""
+        return np.zeros(np.prod(env.action_space.shape or env.action_space.n, dtype=int))
+
+
+class AnyGoalWorld(GymGoalWorld):
+    """A Gymnasium environment with goals where random actions lead.
+
+    Args:
+        env_id: as in ``GymWorld``.
+        image_size: H = W of the pictures, pixels.
+        sensors: of rgb and proprio.
+        env_settings: keyword arguments of the environment.
+        lead_steps: as in ``GymGoalWorld``.
+        task: the default of ``ahead_25``, ``ahead_50`` and ``ahead_100``.
+        goal_distance: a goal is reached within this, in the unit of the places, the joints or the
+            observation; 0 for a quarter of the way.
+        quick_pictures: leave shadows and multisampling out, where MuJoCo draws.
+
+    Raises:
+        ConfigError: as ``GymGoalWorld``, or a goal_distance below 0.
+    """
+
+    def __init__(
+        self,
+        env_id: str,
+        image_size: int = 64,
+        sensors: tuple[str, ...] = ("rgb",),
+        env_settings: Mapping[str, Any] | None = None,
+        lead_steps: int = 0,
+        task: str = next(iter(AHEAD)),
+        goal_distance: float = 0.0,
+        quick_pictures: bool = False,
+    ) -> None:
+        if not 0 <= goal_distance < np.inf:
+            raise ConfigError(f"gym:{env_id}: goal_distance is 0 or more, got {goal_distance}.")
+        ground = AnyGround(goal_distance, "", {})
+        super().__init__(
+            env_id, ground, image_size, sensors, env_settings, lead_steps, task, quick_pictures
+        )
+        self._remake = lambda: AnyGoalWorld(
+            env_id, image_size, sensors, env_settings, lead_steps, task, goal_distance,
+            quick_pictures,
+        )  # fmt: skip
+        units = self._told_units
+        place = next((unit for name, (unit, _) in units.items() if name.endswith(_PLACES)), "")
+        unit = place if goal_distance else ground.distance_unit
+        ahead = tuple(name for name in self._spec.tasks if name in AHEAD)
+        tasks = ahead if self._knows_where() else ()
+        self._spec = replace(self._spec, units=units, distance_unit=unit, tasks=tasks)
+        self._raw: Any = None
+
+    def truth(self) -> Mapping[str, np.ndarray]:
+        """Return where the environment is; nothing where nothing tells."""
+        told = GymWorld.truth(self)
+        if told or self._steps is None:
+            return told
+        return self._ground.truth(self._env) or self._state()
+
+    def draw_goal(self, task: str, rng: np.random.Generator) -> Goal:
+        """Draw a goal in the twin, as ``GymGoalWorld`` does.
+
+        Raises:
+            ConfigError: an unknown task, or nothing tells where the environment is.
+            WorldError: the same seed and actions lead elsewhere in the twin.
+        """
+        if task not in AHEAD:
+            raise unknown_name(f"task of {self._spec.name}", task, AHEAD)
+        self._check_started()
+        if not self.truth():
+            raise ConfigError(
+                f"{self._spec.name}: nothing tells where it is, so no goal can be judged. Give "
+                "places in info['truth'] at reset and at every step."
+            )
+        return super().draw_goal(task, rng)
+
+    def distance(self, goal: Goal) -> float:
+        """Return how much of the way is left, or the distance where ``goal_distance`` is set."""
+        gap = self._gap(goal.truth)
+        return gap / float(goal.truth[_WAY][0]) if _WAY in goal.truth else gap
+
+    def explore(self, rng: np.random.Generator, state: Any) -> tuple[Any, Any]:
+        """Return a random action that is held for some steps, and the policy's next state."""
+        return smooth_policy(self, rng, state)
+
+    def _make(self, env_id: str, settings: dict[str, Any]) -> Any:
+        return GymWorld._make(self, env_id, settings)
+
+    def _is_over(self, terminated: bool, truncated: bool) -> bool:
+        return GymWorld._is_over(self, terminated, truncated)
+
+    def _begin(self, seed: int) -> Any:
+        self._raw = super()._begin(seed)
+        return self._raw
+
+    def _advance(self, action: Any) -> Any:
+        self._raw = super()._advance(action)
+        return self._raw
+
+    def _go_ahead(self, task: str, rng: np.random.Generator) -> tuple[Any, dict[str, Any]]:
+        raw, way = super()._go_ahead(task, rng)
+        return raw, way | self._way()
+
+    def _on_the_way(self, rng: np.random.Generator, state: Any, left: int) -> tuple[Any, Any]:
+        if left >= _REST_STEPS:
+            return super()._on_the_way(rng, state, left)
+        return self._in_bounds(np.zeros(len(self._spec.bounds.low))), state
+
+    def _at_the_same_moment(self, twin: GymGoalWorld) -> None:
+        here, there = self.truth(), twin.truth()
+        same = here.keys() == there.keys() and all(
+            np.array_equal(here[name], there[name], equal_nan=True) for name in here
+        )
+        if not same:
+            raise WorldError(
+                f"{self._spec.name}: the same seed and actions lead elsewhere in a second "
+                "environment, so goals cannot be drawn. Let reset(seed=...) seed all its chance."
+            )
+
+    def _way(self) -> dict[str, np.ndarray]:
+        """Return how far the twin is from here, unless goals are judged by distance."""
+        if self._ground.distance_unit != "of the way":
+            return {}
+        return {_WAY: np.array([max(self._gap(self._other().truth()), _LEAST_WAY)])}
+
+    def _gap(self, goal: Mapping[str, np.ndarray]) -> float:
+        own = getattr(self._env.unwrapped, "goal_gap", None)
+        if own is not None:
+            return float(self._call(own, dict(self.truth()), dict(goal)))
+        return self._ground.gap(self.truth(), goal)
+
+    def _state(self) -> dict[str, np.ndarray]:
+        space = self._env.observation_space
+        return {"state": flat_observation(space, self._raw)} if is_flat(space) else {}
+
+    def _knows_where(self) -> bool:
+        """Tell whether there is a state before anything has run."""
+        told = bool(self._told_units) or _qpos(self._env) is not None
+        return told or is_flat(self._env.observation_space)
+
+
+def _simulator(env: Any) -> Any:
+    """Return what holds MuJoCo's model and data, or None."""
+    raw = env.unwrapped
+    control = getattr(raw, "dmc_env", None) or getattr(raw, "_env", None)
+    for holder in (raw, getattr(raw, "point_env", None), getattr(control, "physics", None)):
+        if hasattr(getattr(holder, "data", None), "qpos"):
+            return holder
+    return None
+
+
+def _qpos(env: Any) -> Any:
+    holder = _simulator(env)
+    return None if holder is None else holder.data.qpos

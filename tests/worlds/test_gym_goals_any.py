@@ -1,0 +1,147 @@
+"""Goals in environments that nobody wrote rules for: where random actions lead."""
+
+import gymnasium
+import numpy as np
+import pytest
+
+from armillary.control import NoOpSpec, OracleSpec, evaluate, make_manifest
+from armillary.core.errors import ConfigError, WorldError
+from armillary.core.rng import generator
+from armillary.worlds import check_world, make_world
+
+
+class Cart(gymnasium.Env):
+    """A cart on a plane that stands still without a push."""
+
+    metadata = {"render_modes": ["rgb_array"], "render_fps": 10}  # noqa: RUF012
+    observation_space = gymnasium.spaces.Box(-9, 9, (2,), np.float32)
+    action_space = gymnasium.spaces.Box(-1, 1, (2,), np.float32)
+
+    def __init__(self, render_mode=None, slips=0.0):
+        self.render_mode, self.slips = render_mode, slips
+
+    def reset(self, *, seed=None, options=None):
+        super().reset(seed=seed)
+        self.at = self.np_random.uniform(-1, 1, 2)
+        return self.see(), self.info()
+
+    def step(self, action):
+        self.at = self.at + 0.1 * np.asarray(action)
+        if self.slips:
+            self.at = self.at + np.random.default_rng().normal(0, self.slips, 2)
+        return self.see(), 0.0, False, False, self.info()
+
+    def info(self):
+        return {}
+
+    def see(self):
+        return self.at.astype(np.float32)
+
+    def render(self):
+        shade = np.clip(128 + 20 * self.at, 0, 255).astype(np.uint8)
+        return np.broadcast_to([*shade, 0], (8, 8, 3)).astype(np.uint8)
+
+
+class Told(Cart):
+    """Tells places, of which one rests."""
+
+    metadata = {**Cart.metadata, "truth_units": {"cart_xy": ("m", "world")}}  # noqa: RUF012
+
+    def info(self):
+        return {"truth": {"cart_xy": self.at, "post_xy": np.zeros(2), "charge": [1.0]}}
+
+
+class Judging(Told):
+    """Has a rule of its own: only x counts."""
+
+    def goal_gap(self, now, goal):
+        return abs(now["cart_xy"][0] - goal["cart_xy"][0])
+
+
+class Keyed(Cart):
+    """Observes by name."""
+
+    box = Cart.observation_space
+    observation_space = gymnasium.spaces.Dict(
+        {"hand": box, "far": gymnasium.spaces.Dict({"a": box})}
+    )
+
+    def see(self):
+        return {"hand": self.at.astype(np.float32), "far": {"a": 2 * self.at.astype(np.float32)}}
+
+
+class Silent(Cart):
+    """Observes its picture and tells nothing."""
+
+    observation_space = gymnasium.spaces.Box(0, 255, (8, 8, 3), np.uint8)
+
+    def see(self):
+        return self.render()
+
+
+MADE = (Cart, Told, Judging, Keyed, Silent)
+for kind in MADE:
+    gymnasium.register(f"ArmillaryAny{kind.__name__}-v0", entry_point=kind)
+
+
+def name_of(kind):
+    return f"gym:ArmillaryAny{kind.__name__}-v0"
+
+
+@pytest.mark.parametrize("kind", [Cart, Told, Judging, Keyed])
+def test_keeps_the_contract_of_worlds(kind):
+    check_world(lambda: make_world(name_of(kind), image_size=8))
+
+
+@pytest.mark.parametrize("kind", [Cart, Told, Judging, Keyed])
+def test_the_way_that_led_to_a_goal_reaches_it_and_resting_does_not(kind):
+    manifest = make_manifest(name_of(kind), None, 8, 0, {"image_size": 8})
+    assert manifest.task == "ahead_25" and manifest.budget == 50
+    assert manifest.distance_unit == "of the way" and manifest.success_distance == 0.25
+    for policy, outcome in ((OracleSpec(), "success"), (NoOpSpec(), "failure")):
+        records = evaluate(manifest, policy, workers=1)
+        assert {record.outcome for record in records} == {outcome}
+
+
+def test_a_goal_may_be_judged_by_a_distance_in_the_unit_of_its_places():
+    world = make_world(name_of(Told), goal_distance=0.05)
+    assert world.spec.success_distance == 0.05 and world.spec.distance_unit == "m"
+    world.reset(1)
+    goal = world.draw_goal("ahead_50", generator("goal"))
+    away = np.linalg.norm(world.truth()["cart_xy"] - goal.truth["cart_xy"])
+    assert world.distance(goal) == pytest.approx(away)
+    with pytest.raises(ConfigError, match="goal_distance is 0 or more, got -1"):
+        make_world(name_of(Told), goal_distance=-1.0)
+
+
+def test_an_environment_may_have_a_rule_of_its_own():
+    world = make_world(name_of(Judging))
+    world.reset(1)
+    goal = world.draw_goal("ahead_25", generator("goal"))
+    assert world.distance(goal) == pytest.approx(1)
+    aside = goal.truth["cart_xy"][0] - world.truth()["cart_xy"][0]
+    for _ in range(2):
+        world.step(np.array([np.clip(5 * aside, -1, 1), 1.0]))
+    left = abs(goal.truth["cart_xy"][0] - world.truth()["cart_xy"][0])
+    assert world.distance(goal) == pytest.approx(left / abs(aside))
+
+
+def test_an_observation_by_name_is_proprioception_in_one_row():
+    world = make_world(name_of(Keyed), sensors=("proprio",))
+    row = world.reset(2).streams["proprio"]
+    at = world.truth()["state"]
+    assert row.shape == (4,)
+    assert np.array_equal(row, at) and np.array_equal(np.sort(row)[[0, -1]], np.sort(at)[[0, -1]])
+
+
+def test_where_nothing_repeats_itself_or_tells_no_goal_is_drawn():
+    slipping = make_world(name_of(Cart), env_settings={"slips": 0.01})
+    slipping.reset(0)
+    slipping.step(np.zeros(2))
+    with pytest.raises(WorldError, match="lead elsewhere in a second environment"):
+        slipping.draw_goal("ahead_25", generator("goal"))
+    silent = make_world(name_of(Silent))
+    assert silent.spec.tasks == ()
+    silent.reset(0)
+    with pytest.raises(ConfigError, match="nothing tells where it is"):
+        silent.draw_goal("ahead_25", generator("goal"))
