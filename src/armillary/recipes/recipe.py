@@ -77,8 +77,9 @@ def train_recipe(
     if diagnosed and leads():
         with bars("diagnosing"):
             diagnose_run(out, cache, training, held_out, needed_streams(recipe, cache))
-    said = too_short(recipe, cache.lengths, dataset.fps), _fewer(asked, recipe)
-    return replace(summary, warnings=(*filter(None, said), *summary.warnings))
+    all_said = too_short(recipe, cache.lengths, dataset.fps), _fewer(asked, recipe)
+    said = tuple(one for one in all_said if one)
+    return replace(summary, warnings=(*said, *summary.warnings)) if said else summary
 
 
 def _fewer(asked: Recipe, found: Recipe) -> str:
