@@ -12,8 +12,8 @@ from armillary.control.specs import OracleSpec
 from armillary.core.errors import ConfigError, WorldError
 from armillary.core.rng import generator
 from armillary.worlds import check_world, make_world
-from armillary.worlds.gym_goals import GymGoalWorld
-from armillary.worlds.gym_ids import GROUNDS
+from armillary.worlds.gym_goal_world import GymGoalWorld
+from armillary.worlds.gym_goals import GROUNDS
 from armillary.worlds.policies import explore_policy
 from armillary.worlds.recording import record_episode
 

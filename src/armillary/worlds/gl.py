@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import ctypes.util
 import os
 import sys
@@ -32,17 +31,6 @@ def import_mujoco() -> ModuleType:
         # PyOpenGL reports a missing library as an AttributeError on None.
         raise MissingExtraError(_SENTENCE.format(why=f" ({error})")) from error
     return mujoco
-
-
-def choose_backend() -> None:
-    """Let MuJoCo draw off screen where another package imports it.
-
-    Nothing happens where ``MUJOCO_GL`` is set, or no off-screen library is installed: what the
-    other package draws with may be something else.
-    """
-    if "MUJOCO_GL" not in os.environ and sys.platform == "linux":
-        with contextlib.suppress(MissingExtraError):
-            os.environ["MUJOCO_GL"] = _backend()
 
 
 def describe_driver() -> str:

@@ -1,6 +1,6 @@
 """Any Gymnasium environment that renders, as a world: pictures and actions.
 
-Goals are in ``gym_goals.py`` and ``gym_goals_any.py``.
+Goals are in ``gym_goal_world.py`` and ``gym_goals_any.py``.
 
 Discrete actions become one number per choice in 0..1, of which the largest is taken. When an
 environment ends its episode, ``ended`` is True and a further ``step`` is refused.
@@ -23,11 +23,17 @@ import gymnasium
 import numpy as np
 from jaxtyping import Float32, Float64
 
-from armillary.core.errors import ArmillaryError, ConfigError, WorldError, unknown_name
+from armillary.core.errors import (
+    ArmillaryError,
+    ConfigError,
+    MissingExtraError,
+    WorldError,
+    unknown_name,
+)
 from armillary.core.rng import key
 from armillary.core.values import ActionBounds, Goal, Observation, StreamKind, WorldSpec
 from armillary.worlds.actions import validate_action
-from armillary.worlds.gl import choose_backend
+from armillary.worlds.gl import import_mujoco
 
 _SENSORS: dict[str, StreamKind] = {"rgb": "rgb", "proprio": "proprio"}
 _BUDGET = 200
@@ -238,7 +244,8 @@ def make_env(env_id: str, settings: dict[str, Any]) -> Any:
     Raises:
         ConfigError: Gymnasium could not make it.
     """
-    choose_backend()
+    with contextlib.suppress(MissingExtraError):
+        import_mujoco()  # so that it draws off screen if this environment draws with it
     try:
         return gymnasium.make(env_id, render_mode="rgb_array", disable_env_checker=True, **settings)
     except Exception as error:  # unknown id, missing module, wrong setting: all of it the user's

@@ -32,7 +32,7 @@ from armillary.core.errors import ConfigError, WorldError, unknown_name
 from armillary.core.values import Goal
 from armillary.worlds.actions import validate_action
 from armillary.worlds.gym import GymWorld, checked_rendering, flat_observation, is_flat, make_env
-from armillary.worlds.gym_goals import AHEAD, GymGoalWorld
+from armillary.worlds.gym_goal_world import AHEAD, GymGoalWorld
 from armillary.worlds.policies import smooth_policy
 
 _LEFT = 0.25  # share of the way

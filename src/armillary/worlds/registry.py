@@ -83,7 +83,7 @@ def make_world(name: str, /, **settings: Any) -> World:
         MissingExtraError: the world needs something that is not installed.
     """
     if name.startswith(GYM_PREFIX):
-        from armillary.worlds.gym_ids import gym_world
+        from armillary.worlds.gym_goals import gym_world
 
         if "env_id" in settings:
             raise ConfigError(
