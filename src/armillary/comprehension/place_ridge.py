@@ -20,9 +20,9 @@ from torch import Tensor
 from torch.nn import functional
 
 from armillary.comprehension.frozen_features import PLACES
+from armillary.comprehension.ridge import PENALTIES
 
 _NEAR = 3  # side of a neighbourhood
-_PENALTIES = tuple(float(10.0**power) for power in np.arange(-6, 3.5, 0.5))
 _AT_ONCE = 128  # windows
 
 
@@ -65,9 +65,9 @@ class PlaceRidge:
         )
         errors = [
             sum(one.error(whole.without(one).weights(penalty)) for one in moments)
-            for penalty in _PENALTIES
+            for penalty in PENALTIES
         ]
-        best = _PENALTIES[int(np.argmin(errors))]
+        best = PENALTIES[int(np.argmin(errors))]
         return cls(mean, whole.weights(best).float(), best)
 
     def predict(

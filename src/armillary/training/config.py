@@ -113,7 +113,7 @@ class TrainConfig:
 
     Attributes:
         steps: optimizer steps, the most where ``passes`` is set.
-        passes: fewer steps are taken where these would see each recorded step more often than this
+        passes: fewer steps are taken where these would see each recorded frame more often than this
             (``recipes/world.py``); 0 for no bound.
         batch_size: clips per step, over all processes; 0 leaves it to the clips' length.
         clip_length: T, model steps per clip; 0 leaves it to the data, as ``recipes/world.py`` says.

@@ -67,21 +67,20 @@ class GymWorld:
         env_settings: Mapping[str, Any] | None = None,
     ) -> None:
         self._env = self._make(env_id, dict(env_settings or {}))
-        self._told_units = _units(env_id, self._env.metadata.get("truth_units", {}))
         self._size = image_size
         self.discrete = isinstance(self._env.action_space, gymnasium.spaces.Discrete)
         _check_sensors(env_id, sensors, self._env.observation_space)
         fps = self._env.metadata.get("render_fps")
         self._spec = WorldSpec(
             name=f"gym:{env_id}",
-            bounds=_bounds(env_id, self._env.action_space),
+            bounds=action_bounds(env_id, self._env.action_space),
             step_s=1 / fps if fps else _DEFAULT_STEP_S,
             tasks=(),
             budget=_BUDGET,
             success_distance=0.0,
             distance_unit="",
             sensors={name: _SENSORS[name] for name in sensors},
-            units=self._told_units,
+            units=_units(env_id, self._env.metadata.get("truth_units", {})),
         )
         self._truth: dict[str, np.ndarray] = {}
         self._steps: int | None = None
@@ -289,7 +288,12 @@ def _close(env: Any) -> None:
         env.close()
 
 
-def _bounds(env_id: str, space: Any) -> ActionBounds:
+def action_bounds(env_id: str, space: Any) -> ActionBounds:
+    """Return the box of a space of actions: of choices, a number in 0..1 for each.
+
+    Raises:
+        ConfigError: another kind of space, whole numbers, or no finite bounds.
+    """
     if isinstance(space, gymnasium.spaces.Discrete):
         return ActionBounds(np.zeros(int(space.n)), np.ones(int(space.n)))
     if not isinstance(space, gymnasium.spaces.Box):

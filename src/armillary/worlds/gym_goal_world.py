@@ -195,7 +195,6 @@ class GymGoalWorld(GymWorld):
         raw = twin._begin(self._seed)
         for action in self._taken:
             raw = twin._advance(action)
-        self._at_the_same_moment(twin)
         wander = None if self._taken else twin._wander
         for left in reversed(range(AHEAD[task])):
             action, wander = twin._on_the_way(rng, wander, left)
@@ -213,9 +212,6 @@ class GymGoalWorld(GymWorld):
     ) -> tuple[Float64[np.ndarray, " A"], Any]:
         """Return an action that leads to a goal ``left + 1`` steps ahead, as ``explore`` does."""
         return self.explore(rng, state)
-
-    def _at_the_same_moment(self, twin: GymGoalWorld) -> None:
-        """Refuse a twin that is elsewhere; these environments are known to repeat themselves."""
 
     def _holds(self, goal: Goal, rng: np.random.Generator) -> bool:
         """Tell whether the goal, where this world is now, is still reached some steps later."""
@@ -242,7 +238,7 @@ def _with_tasks(spec: WorldSpec, ground: Ground, task: str, lead_steps: int) -> 
         budget=_BUDGET[task],
         success_distance=ground.success_distance,
         distance_unit=ground.distance_unit,
-        units=ground.units,
+        units={**spec.units, **ground.units},
         extra={
             "budget": _BUDGET,
             "success_distance": dict.fromkeys(TASKS, ground.success_distance),

@@ -31,15 +31,23 @@ import numpy as np
 from armillary.core.errors import ConfigError, WorldError, unknown_name
 from armillary.core.values import Goal
 from armillary.worlds.actions import validate_action
-from armillary.worlds.gym import GymWorld, checked_rendering, flat_observation, is_flat, make_env
+from armillary.worlds.gym import (
+    GymWorld,
+    action_bounds,
+    checked_rendering,
+    flat_observation,
+    is_flat,
+    make_env,
+)
 from armillary.worlds.gym_goal_world import AHEAD, GymGoalWorld
-from armillary.worlds.policies import smooth_policy
+from armillary.worlds.policies import held_action
 
 _LEFT = 0.25  # share of the way
 _LEAST_WAY = 1e-6
 _REST_STEPS = 10  # of the way, without action
 _PLACES = ("_xy", "_xyz")
-_WAY = "goal_way"  # in a goal's truth: how far it was from the start
+_OF_THE_WAY = "of the way"  # unit of distances that are shares of the start's distance
+_START_DISTANCE = "start_distance"  # in a goal's truth: how far it was from the start
 
 
 class AnyGround:
@@ -47,22 +55,18 @@ class AnyGround:
 
     Args:
         goal_distance: reached within this; 0 for a quarter of the way.
-        unit: of ``goal_distance``.
-        units: unit and frame of the truth by name.
     """
 
     settings: Mapping[str, Any] = {}
+    units: Mapping[str, tuple[str, str]] = {}
     collection = "random actions, held for 2 to 6 steps"
     step_s = None
     any_is_reachable = False
     most_steps = None
 
-    def __init__(
-        self, goal_distance: float, unit: str, units: Mapping[str, tuple[str, str]]
-    ) -> None:
+    def __init__(self, goal_distance: float) -> None:
         self.success_distance = goal_distance or _LEFT
-        self.distance_unit = unit if goal_distance else "of the way"
-        self.units = units
+        self.distance_unit = "" if goal_distance else _OF_THE_WAY
 
     def begin(self, env: Any, rng: np.random.Generator) -> dict[str, Any]:
         """Return no options: the seed decides."""
@@ -74,8 +78,8 @@ class AnyGround:
         return {} if qpos is None else {"qpos": np.array(qpos, np.float64)}
 
     def explore(self, env: Any, rng: np.random.Generator, state: Any) -> tuple[np.ndarray, Any]:
-        """Refuse: ``AnyGoalWorld`` explores by the bounds of its actions."""
-        raise NotImplementedError
+        """Return a random action that is held for some steps, and the policy's next state."""
+        return held_action(action_bounds(str(env.spec.id), env.action_space), rng, state)
 
     def quicken(self, env: Any) -> None:
         """Leave shadows and multisampling out, where MuJoCo draws."""
@@ -100,7 +104,7 @@ class AnyGround:
         self, env: Any, goal: Mapping[str, np.ndarray], rng: np.random.Generator
     ) -> np.ndarray:
         """Return no action: nothing is known but the way there."""
-        return np.zeros(getattr(env.action_space, "n", int(np.prod(env.action_space.shape))))
+        return np.zeros(len(action_bounds(str(env.spec.id), env.action_space).low))
 
 
 class AnyGoalWorld(GymGoalWorld):
@@ -136,7 +140,7 @@ class AnyGoalWorld(GymGoalWorld):
             raise unknown_name(f"task of gym:{env_id}", task, AHEAD)
         if not 0 <= goal_distance < np.inf:
             raise ConfigError(f"gym:{env_id}: goal_distance is 0 or more, got {goal_distance}.")
-        ground = AnyGround(goal_distance, "", {})
+        ground = AnyGround(goal_distance)
         super().__init__(
             env_id, ground, image_size, sensors, env_settings, lead_steps, task, quick_pictures
         )
@@ -144,14 +148,11 @@ class AnyGoalWorld(GymGoalWorld):
             env_id, image_size, sensors, env_settings, lead_steps, task, goal_distance,
             quick_pictures,
         )  # fmt: skip
-        units = self._told_units
-        place = next((unit for name, (unit, _) in units.items() if name.endswith(_PLACES)), "")
-        unit = place if goal_distance else ground.distance_unit
+        places = (unit for name, (unit, _) in self._spec.units.items() if name.endswith(_PLACES))
         tasks = tuple(name for name in self._spec.tasks if name in AHEAD)
         self._spec = replace(
             self._spec,
-            units=units,
-            distance_unit=unit,
+            distance_unit=ground.distance_unit or next(places, ""),
             tasks=tasks if self._knows_where() else (),
             # reached, but perhaps not held until the end of the budget
             extra={**self._spec.extra, "reachable": dict.fromkeys(AHEAD)},
@@ -191,11 +192,7 @@ class AnyGoalWorld(GymGoalWorld):
     def distance(self, goal: Goal) -> float:
         """Return how much of the way is left, or the distance where ``goal_distance`` is set."""
         gap = self._gap(goal.truth)
-        return gap / float(goal.truth[_WAY][0]) if _WAY in goal.truth else gap
-
-    def explore(self, rng: np.random.Generator, state: Any) -> tuple[Any, Any]:
-        """Return a random action that is held for some steps, and the policy's next state."""
-        return smooth_policy(self, rng, state)
+        return gap / float(goal.truth[_START_DISTANCE][0]) if _START_DISTANCE in goal.truth else gap
 
     def _make(self, env_id: str, settings: dict[str, Any]) -> Any:
         env = make_env(env_id, settings)
@@ -220,15 +217,20 @@ class AnyGoalWorld(GymGoalWorld):
         return self._raw
 
     def _go_ahead(self, task: str, rng: np.random.Generator) -> tuple[Any, dict[str, Any]]:
-        raw, way = super()._go_ahead(task, rng)
+        _, way = super()._go_ahead(task, rng)
         twin = self._other()
-        there = twin.truth()
-        twin._begin(self._seed)
-        for action in (*self._taken, *way["ahead_actions"]):
+        there, raw = twin.truth(), twin._begin(self._seed)
+        for action in self._taken:
             raw = twin._advance(action)
-        if not _same(there, twin.truth()):
-            raise self._elsewhere()
-        return raw, way | self._way()
+        repeats = _same(self.truth(), twin.truth())
+        for action in way["ahead_actions"]:
+            raw = twin._advance(action)
+        if not (repeats and _same(there, twin.truth())):
+            raise WorldError(
+                f"{self._spec.name}: the same seed and actions lead elsewhere the next time, so "
+                "goals cannot be drawn. Let reset(seed=...) seed all its chance."
+            )
+        return raw, way | self._start_distance()
 
     def _holds(self, goal: Goal, rng: np.random.Generator) -> bool:
         return not self.ended and super()._holds(goal, rng)
@@ -238,21 +240,11 @@ class AnyGoalWorld(GymGoalWorld):
             return super()._on_the_way(rng, state, left)
         return self._in_bounds(np.zeros(len(self._spec.bounds.low))), state
 
-    def _at_the_same_moment(self, twin: GymGoalWorld) -> None:
-        if not _same(self.truth(), twin.truth()):
-            raise self._elsewhere()
-
-    def _elsewhere(self) -> WorldError:
-        return WorldError(
-            f"{self._spec.name}: the same seed and actions lead elsewhere in a second "
-            "environment, so goals cannot be drawn. Let reset(seed=...) seed all its chance."
-        )
-
-    def _way(self) -> dict[str, np.ndarray]:
+    def _start_distance(self) -> dict[str, np.ndarray]:
         """Return how far the twin is from here, unless goals are judged by distance."""
-        if self._ground.distance_unit != "of the way":
+        if self._ground.distance_unit != _OF_THE_WAY:
             return {}
-        return {_WAY: np.array([max(self._gap(self._other().truth()), _LEAST_WAY)])}
+        return {_START_DISTANCE: np.array([max(self._gap(self._other().truth()), _LEAST_WAY)])}
 
     def _gap(self, goal: Mapping[str, np.ndarray]) -> float:
         if self._env.has_wrapper_attr("goal_gap"):
@@ -272,7 +264,7 @@ class AnyGoalWorld(GymGoalWorld):
 
     def _knows_where(self) -> bool:
         """Tell whether there is a state before anything has run."""
-        told = bool(self._told_units) or _qpos(self._env) is not None
+        told = bool(self._spec.units) or _qpos(self._env) is not None
         if told or is_flat(self._env.observation_space):
             return True
         self._begin(0)
