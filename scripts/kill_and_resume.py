@@ -85,7 +85,7 @@ def attempt(out: Path, name: str, steps: int) -> None:
         checkpoint_every=CHECKPOINT_EVERY,
         threads=1,
     )
-    summary = train_recipe(recipe, out / "data", out / name, resume=True)
+    summary = train_recipe(recipe, out / "data", out / name, resume=True, acting=False)
     say(f"resumed_at {summary.resumed_at}")
 
 

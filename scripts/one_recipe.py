@@ -4,12 +4,12 @@
     .venv/bin/python scripts/one_recipe.py out/gym fetch fetch_moving metaworld pointmaze
 
 Every row is one training of the recipe ``world`` with nothing changed; ``tabletop_long`` takes
-4,200 and 4,000 steps on the recording of ``tabletop``. The first kind is a setting
-of the tabletop, which is recorded here. Goals are reached by the demo's search in new episodes of
-the same setting. The second kind is recorded by ``scripts/record_gym_worlds.py``, into the same
-folder, and has no goals. Read-outs and skill are of the episodes that the training held out. A
-training that is done is not done again. ``tabletop_grey`` has one object, because nothing tells one
-grey thing from another.
+4,200 and 4,000 steps on the recording of ``tabletop``. The first kind is a setting of the tabletop,
+which is recorded here. Goals are reached by a search without a goal policy (``icem``) in new
+episodes of the same setting. The second kind is recorded by ``scripts/record_gym_worlds.py``, into
+the same folder, and has no goals. Read-outs and skill are of the episodes that the training held
+out. A training that is done is not done again. ``tabletop_grey`` has one object, because nothing
+tells one grey thing from another.
 """
 
 from __future__ import annotations
@@ -73,7 +73,7 @@ def row(name: str, out: Path, seed: int, threads: int, command: str) -> dict[str
         begun = (run / "run.json").is_file()
         recipe = changed(world(), LONGER) if name == LONG else world()
         recipe = replace(recipe, seed=seed, threads=threads)
-        train_recipe(recipe, data, run, resume=begun, diagnosed=False)
+        train_recipe(recipe, data, run, resume=begun, diagnosed=False, acting=False)
         seconds = time.perf_counter() - began
         write_json(run / "seconds.json", {"seconds": None if begun else seconds})
     told = diagnose_model(run, data, run / "diagnosis")
@@ -90,7 +90,9 @@ def row(name: str, out: Path, seed: int, threads: int, command: str) -> dict[str
 
 def goals(run: Path, out: Path, settings: dict[str, Any]) -> dict[str, Any]:
     """Return how many goals of new episodes are reached."""
-    config = ActConfig(episodes=GOALS, workers=core_count(), world_settings=settings)
+    config = ActConfig(
+        planner="icem", episodes=GOALS, workers=core_count(), world_settings=settings
+    )
     found = act(run, "tabletop", out, config)
     model = found.rows["model"]
     return {

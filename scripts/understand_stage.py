@@ -37,7 +37,8 @@ def trained(out: Path, seed: int) -> Path:
     run = out / f"world_{seed}"
     if not (run / "model").is_dir():
         begun = (run / "run.json").is_file()
-        train_recipe(replace(world(), seed=seed), out / "data", run, begun, bar, diagnosed=False)
+        recipe = replace(world(), seed=seed)
+        train_recipe(recipe, out / "data", run, begun, bar, diagnosed=False, acting=False)
     return run
 
 

@@ -41,7 +41,7 @@ def act(
     episodes: int = 100,
     out: AnyPath | None = None,
     task: str | None = None,
-    planner: str = "icem",
+    planner: str = "",
     seed: int = 0,
     workers: int = 1,
     progress: bool | Progress | None = None,
@@ -58,7 +58,8 @@ def act(
         out: folder for manifest, records and rows, and for the weights of a model that came as an
             object; an evaluation that stopped there goes on. Nothing is kept without it.
         task: goal task of the world; None takes its first.
-        planner: cem, icem, mppi, gradient or collocation.
+        planner: ``guided``, ``direct``, cem, icem, mppi, gradient or collocation, as in
+            ``ActConfig``.
         seed: of the manifest.
         workers: processes; the records do not depend on it. A script that asks for more than one
             must call this below ``if __name__ == "__main__":``.

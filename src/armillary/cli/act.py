@@ -34,9 +34,13 @@ class Act(Command):
     """Name of the world."""
     out: Path = Path("out/act")
     """Folder for manifest.json, records and rows.json."""
-    planner: str = "icem"
-    """Planner: cem, icem, mppi, gradient, collocation, or none.
-    With none, the goal-conditioned policy acts alone (--prior)."""
+    planner: str = ""
+    """direct: the model's goal policy acts, without a search.
+    guided: search around what the goal policy proposes.
+    cem, icem, mppi, gradient or collocation: search without it.
+    none: the policy of `armillary prior` acts (--prior).
+    Default: direct if the model has a goal policy and no other flag
+    asks for a search, else icem."""
     plan: UseAppendAction[tuple[str, ...]] = ()
     """A setting of the planner, e.g. --plan length=16."""
     episodes: int = 100

@@ -120,14 +120,13 @@ class Planning(Command):
         from armillary.benchmark import PlanBench, bench_plan
         from armillary.cli.train import adapted_recipe
         from armillary.planning import make_planner
-        from armillary.recipes.acting import ActConfig
+        from armillary.recipes.acting import SEARCH, ActConfig
 
-        usual = ActConfig()
         with bar("measuring") as progress:
             value = bench_plan(
                 adapted_recipe(self.recipe, None).model,
-                make_planner(usual.planner, **usual.planner_settings),
-                usual.replan,
+                make_planner(SEARCH),
+                ActConfig().replan,
                 PlanBench(threads=self.threads),
                 peers=not self.alone,
                 progress=progress,

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from tyro.conf import Positional, UseAppendAction
 
@@ -149,6 +150,50 @@ def _few(lines: list[str], most: int = 40) -> list[str]:
     """Return the first lines, and how many more there are (all of them are in --json)."""
     more = [f"... and {len(lines) - most} more, all listed with --json"]
     return lines if len(lines) <= most else lines[:most] + more
+
+
+@dataclass(frozen=True, kw_only=True)
+class Policy(Command):
+    """Train a goal policy for a model that has none, or on another recording.
+
+    `armillary train` does so at its end where actions are recorded. The policy says which action
+    leads to a goal, and is stored in the model folder. armillary act uses it.
+
+    e.g. armillary policy out/run out/data
+    """
+
+    model: Positional[str]
+    """Model folder, or run folder."""
+    dataset: Positional[Path]
+    """Dataset folder with actions."""
+    steps: int | None = None
+    """Training steps. Default: 1,000, or fewer for a short recording."""
+    seed: int = 0
+    """Seed of the weights and samples."""
+
+    def run(self) -> Outcome:
+        """Train the policy."""
+        existing(self.dataset, "a dataset folder")
+        from armillary.recipes.goal_policy import learn_goal_policy
+
+        with bar("learning to act") as progress:
+            found = learn_goal_policy(
+                self.model, self.dataset, self.steps, self.seed, progress=progress
+            )
+        value = vars(found) | {"file": str(found.file)}
+        return Outcome(value, policy_said(value))
+
+
+def policy_said(found: Mapping[str, Any]) -> tuple[str, ...]:
+    """Return what is said of a goal policy in a sentence or two."""
+    said = f"goal policy trained in {found['seconds']:.0f} s: {found['file']}"
+    if found["r2"] is None:
+        return (said, "No episode is held out, so nothing tells how good it is.")
+    return (
+        said,
+        f"One model step from a goal, its actions are those of held-out episodes with R2 "
+        f"{found['r2']:.2f} (1 is perfect).",
+    )
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -30,6 +30,7 @@ COMMANDS: dict[str, tuple[Any, str]] = {
     "ingest": (learn.Ingest, "turn videos, depth, point clouds or robot logs into a dataset"),
     "data": (data.Data, "describe a dataset, or check that it is intact"),
     "train": (Train, "train a world model on a dataset"),
+    "policy": (learn.Policy, "train a goal-conditioned policy for a model that has none"),
     "prior": (learn.Prior, "train a goal-conditioned policy in a model's latent space"),
     "diagnose": (diagnose.Diagnose, "measure a model's predictions beside simple baselines"),
     "probe": (understand.Probe, "test which quantities can be read from a model's latents"),

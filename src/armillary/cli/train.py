@@ -14,6 +14,7 @@ from typing import Annotated, Any
 import tyro
 from tyro.conf import Positional
 
+from armillary.cli.learn import policy_said
 from armillary.cli.outcome import Outcome
 from armillary.cli.parse import Command, existing, parse
 from armillary.cli.progress import bar
@@ -73,8 +74,20 @@ class Train(Command):
             f"trained {found.steps} steps in {found.seconds:.0f} s ({found.frames_per_s:,.0f} "
             f"frames/s), loss {found.loss:.3f}: {self.out / 'model'}"
         )
+        policy = _policy_of(self.out)
         diagnosis, lines, rows = of_run(self.out)
-        return Outcome(vars(found) | diagnosis, (*found.warnings, said, *lines), rows)
+        value = vars(found) | {"goal_policy": policy} | diagnosis
+        told = policy_said(policy) if policy else ()
+        return Outcome(value, (*found.warnings, said, *told, *lines), rows)
+
+
+def _policy_of(run: Path) -> dict[str, Any] | None:
+    """Return what came of the goal policy of a run; None where there is none."""
+    from armillary.core.files import read_json
+    from armillary.recipes.goal_policy import SUMMARY
+
+    file = run / SUMMARY
+    return read_json(file) if file.is_file() else None
 
 
 def find_recipe(name: str) -> Any:

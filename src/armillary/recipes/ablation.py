@@ -231,6 +231,6 @@ class _Learn:
         )
         if not done.is_file():
             if not (run / "model").is_dir():
-                train_recipe(recipe, folder, run, resume=begun, diagnosed=False)
+                train_recipe(recipe, folder, run, resume=begun, diagnosed=False, acting=False)
             write_json(done, measures(diagnose_model(run, folder)))
         return read_json(done)

@@ -33,6 +33,7 @@ from armillary.control import (
     summarise,
 )
 from armillary.control.evaluate import resume_records
+from armillary.control.goal_policies import DirectSpec, GuidedSpec, has_goal_policy
 from armillary.control.specs import PolicyFactory
 from armillary.core.errors import ConfigError, ShapeError, unknown_name
 from armillary.core.files import write_json
@@ -44,6 +45,7 @@ from armillary.planning.experience import AdaptationConfig
 from armillary.recipes.finding import find_model
 
 NO_PLANNER = "none"
+DIRECT, GUIDED, SEARCH = "direct", "guided", "icem"
 # fields of ``ActConfig`` that only say how plans are made
 _OF_PLANNING = (
     "planner_settings",
@@ -65,7 +67,9 @@ class ActConfig:
     """How a model is evaluated.
 
     Attributes:
-        planner: key of ``PLANNERS``; or ``none``: the goal prior's policy acts, without a search.
+        planner: ``direct``: the model's goal policy acts; ``guided``: a search around what it
+            proposes; a key of ``PLANNERS``; ``none``: the goal prior's policy acts. Empty takes
+            ``direct`` for a model with a goal policy, and ``icem`` for others.
         planner_settings: fields of the planner's config that differ from its default.
         episodes: how many held-out episodes.
         task: goal task; None takes the world's first.
@@ -90,7 +94,7 @@ class ActConfig:
             look, as in ``PriorPolicy``; None for all.
     """
 
-    planner: str = "icem"
+    planner: str = ""
     planner_settings: Mapping[str, Any] = field(default_factory=dict)
     episodes: int = 100
     task: str | None = None
@@ -238,13 +242,27 @@ def headline(acting: Acting) -> dict[str, Any]:
     }
 
 
-def actor_spec(folder: Path, config: ActConfig) -> ModelSpec | PriorSpec:
+ActorSpec = ModelSpec | PriorSpec | DirectSpec | GuidedSpec
+
+
+def planner_of(folder: Path, config: ActConfig) -> str:
+    """Return which planner acts: the one that is asked for, or what fits the model and config."""
+    if config.planner:
+        return config.planner
+    asked = any(getattr(config, name) != _default(name) for name in ("prior", *_OF_PLANNING))
+    return SEARCH if asked or not has_goal_policy(folder) else DIRECT
+
+
+def actor_spec(folder: Path, config: ActConfig) -> ActorSpec:
     """Return the policy that plans through a model folder as a config says, or follows its prior.
 
     Raises:
         ConfigError: an unknown planner; or no search, and the prior is not asked for, or something
             that only a search would heed is.
     """
+    config = replace(config, planner=planner_of(folder, config))
+    if config.planner in (DIRECT, GUIDED):
+        return _by_goal_policy(folder, config)
     if config.planner == NO_PLANNER:
         if not config.prior:
             raise ConfigError(
@@ -262,8 +280,30 @@ def actor_spec(folder: Path, config: ActConfig) -> ModelSpec | PriorSpec:
             "--executed is for --planner none. With a planner, use --replan, in model steps."
         )
     if config.planner not in PLANNERS:
-        raise unknown_name("planner", config.planner, [*PLANNERS, NO_PLANNER])
+        raise unknown_name("planner", config.planner, [*PLANNERS, DIRECT, NO_PLANNER])
     return model_spec(folder, config)
+
+
+def _by_goal_policy(folder: Path, config: ActConfig) -> DirectSpec | GuidedSpec:
+    """Return the policy that follows a goal policy, or searches around it.
+
+    Raises:
+        ConfigError: a setting that has no effect on it.
+    """
+    searched = ("planner_settings", "replan", "batch", "proposals")
+    heeded = searched if config.planner == GUIDED else ()
+    names = (*_OF_PLANNING, "executed", "prior")
+    unused = [n for n in names if n not in heeded and getattr(config, n) != _default(n)]
+    if unused:
+        raise ConfigError(
+            f"With --planner {config.planner}, {', '.join(unused)} has no effect. Leave it out, or "
+            "choose another planner."
+        )
+    if config.planner == DIRECT:
+        return DirectSpec(folder)
+    return GuidedSpec(
+        folder, config.planner_settings, config.proposals, config.replan, config.batch
+    )
 
 
 def _default(name: str) -> Any:
@@ -274,7 +314,7 @@ def model_spec(folder: Path, config: ActConfig) -> ModelSpec:
     """Return the policy that plans through a model folder as a config says."""
     return ModelSpec(
         folder,
-        planner=config.planner,
+        planner=config.planner or SEARCH,
         planner_settings=config.planner_settings,
         history=config.history,
         replan=config.replan,
@@ -291,7 +331,7 @@ def model_spec(folder: Path, config: ActConfig) -> ModelSpec:
 
 
 def evaluate_models(
-    models: Mapping[str, ModelSpec | PriorSpec],
+    models: Mapping[str, ActorSpec],
     world: str,
     out: Path,
     config: ActConfig,
@@ -338,7 +378,7 @@ def evaluate_policies(
     return manifest, _run_all(manifest, {**policies, **floors}, config.workers, out, progress)
 
 
-def _sized(model: ModelSpec | PriorSpec, config: ActConfig) -> ActConfig:
+def _sized(model: ActorSpec, config: ActConfig) -> ActConfig:
     """Return the config with pictures of the model's size, unless it names a size."""
     size = load_model(model.folder).config.encoder.image_size
     return replace(config, world_settings={"image_size": size, **config.world_settings})

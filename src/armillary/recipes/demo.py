@@ -30,7 +30,7 @@ from armillary.models import JEPA, load_model, untrained
 from armillary.recipes.acting import act
 from armillary.recipes.demo_config import DemoConfig
 from armillary.recipes.demo_page import write_page
-from armillary.recipes.recipe import fitted, train_on
+from armillary.recipes.recipe import fitted, learn_to_act, train_on
 from armillary.recipes.world import adapted
 from armillary.report import ResultGroup
 from armillary.training import TrainSummary
@@ -80,6 +80,7 @@ def run_demo(
         cache, (training, held_out) = _prepare(out, data, config)
         recipe = fitted(adapted(config.recipe, open_dataset(data)), cache)
         summary = train_on(cache, training, held_out, recipe, out / "run", progress=progress)
+        learn_to_act(cache, training, held_out, out / "run", bars)
     model = load_model(out / "run" / "model")
     with clock.stage("probe", "probing"):
         probes = _probe(model, cache, training, held_out, config)

@@ -26,7 +26,7 @@ class DemoConfig:
     episodes: int = 2000
     steps: int = 12
     recipe: Recipe = field(default_factory=world)
-    act: ActConfig = field(default_factory=lambda: ActConfig(episodes=100, replan=1))
+    act: ActConfig = field(default_factory=lambda: ActConfig(planner="guided", episodes=100))
     push_episodes: int = 16
     teleports: int = 100
     seed: int = 0

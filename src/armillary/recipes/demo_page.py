@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 
 from armillary.comprehension.teleport import Example, TeleportStudy
-from armillary.control import ModelSpec
 from armillary.data import Cache, open_dataset
 from armillary.models import JEPA
+from armillary.recipes.acting import actor_spec
 from armillary.recipes.demo_config import DemoConfig
 from armillary.recipes.demo_pictures import (
     contact_sheet,
@@ -64,13 +64,7 @@ def write_page(
 ) -> tuple[ResultGroup, ...]:
     """Write ``report.html`` and return its table."""
     dataset = open_dataset(out / "recording")
-    spec = ModelSpec(
-        out / "run" / "model",
-        config.act.planner,
-        dict(config.act.planner_settings),
-        config.act.history,
-        config.act.replan,
-    )
+    spec = actor_spec(out / "run" / "model", config.act)
     table = result_groups(numbers)
     contents = ReportContents(
         title="armillary demo",

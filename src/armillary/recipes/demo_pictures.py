@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 from jaxtyping import Float32, Float64
 
-from armillary.control import ModelSpec, WorldFactory
+from armillary.control import WorldFactory
+from armillary.control.specs import PolicyFactory
 from armillary.core.rng import generator
 from armillary.data import Cache
 from armillary.report import Chart, ContactSheet, Curve, PlanView, smoothed
@@ -76,13 +78,13 @@ class Lens:
 
 
 @torch.no_grad()
-def plan_view(model_folder: Path, spec: ModelSpec, seed: int, steps: int) -> PlanView:
+def plan_view(model_folder: Path, spec: PolicyFactory, seed: int, steps: int) -> PlanView:
     """Act one episode, and return each plan beside the path that was taken."""
     world = WorldFactory("tabletop", {"image_size": 64})()
     try:
         observation = world.reset(seed)
         goal = world.draw_goal("reach", generator("demo.plan", seed))
-        policy = spec(world.spec)
+        policy: Any = spec(world.spec)
         first = observation.streams
         state = policy.init(goal.observation.only(policy.observes), seed)
         frames, places, plans = [first["rgb"]], [world.truth()["pusher_xy"]], []

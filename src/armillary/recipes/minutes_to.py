@@ -93,7 +93,7 @@ def _row(run: Path, recipe: Recipe, data: Path, of: str, bars: Bars) -> dict[str
     if (run / _ROW).is_file() and (done := read_json(run / _ROW))["of"] == of:
         return done
     shutil.rmtree(run, ignore_errors=True)
-    summary = train_recipe(recipe, data, run, bars=bars, diagnosed=False)
+    summary = train_recipe(recipe, data, run, bars=bars, diagnosed=False, acting=False)
     told = diagnose_model(run, data, bars=bars)
     moved = told["moved"]
     read = told["read_out"].get(moved["stream"], {})

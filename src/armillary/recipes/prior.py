@@ -118,7 +118,9 @@ def train_with_prior(
     settings = [asdict(recipe), asdict(config), *recorded]
     claim(run / "settings.json", settings, "a model", made=(run / "run.json").is_file())
     if not (run / "model").is_dir():
-        train_recipe(recipe, data, run, (run / "run.json").is_file(), bars, diagnosed=False)
+        train_recipe(
+            recipe, data, run, (run / "run.json").is_file(), bars, diagnosed=False, acting=False
+        )
     if not (run / "model" / PRIOR_FILE).is_file():
         with bars("learning the way") as progress:
             add_prior(run, data, config, progress)

@@ -18,8 +18,9 @@ from armillary.core.files import claimed_folder, write_json
 from armillary.core.progress import Bars, Progress, no_bars, silent
 from armillary.data import Cache, Dataset, Windows, open_dataset, prepare
 from armillary.data.point_sampling import PointSampling
-from armillary.models import JEPAConfig
+from armillary.models import JEPAConfig, load_model
 from armillary.models.config import STREAMS_OF
+from armillary.models.goal_policy_file import POLICY_FILE
 from armillary.recipes.clips import check_clips, split, too_short
 from armillary.recipes.diagnosis_record import diagnose_run
 from armillary.recipes.recipe_config import Recipe
@@ -41,6 +42,7 @@ def train_recipe(
     resume: bool = False,
     bars: Bars = no_bars,
     diagnosed: bool = True,
+    acting: bool = True,
 ) -> TrainSummary:
     """Train a recipe on a dataset: check it, prepare it, split it by episode, learn, diagnose.
 
@@ -53,6 +55,7 @@ def train_recipe(
         resume: go on from the newest checkpoint in ``out``.
         bars: makes a progress bar for each stage: preparing, training, diagnosing.
         diagnosed: whether ``diagnose.json`` is written to ``out``, which takes seconds.
+        acting: whether a goal policy is trained after the model, where actions are recorded.
 
     Raises:
         DatasetError: the dataset cannot be read, or lacks a stream that the model sees or a loss
@@ -74,6 +77,8 @@ def train_recipe(
         training, held_out = split(recipe, cache.lengths)
         with bars("training") as progress:
             summary = train_on(cache, training, held_out, recipe, out, resume, progress)
+    if acting:
+        learn_to_act(cache, training, held_out, out, bars)
     if diagnosed and leads():
         with bars("diagnosing"):
             diagnose_run(out, cache, training, held_out, needed_streams(recipe, cache))
@@ -147,6 +152,24 @@ def train_on(
             },
         )
     return summary
+
+
+def learn_to_act(
+    cache: Cache,
+    training: Int[np.ndarray, " E"],
+    held_out: Int[np.ndarray, " F"],
+    out: Path,
+    bars: Bars = no_bars,
+) -> None:
+    """Train a goal policy for the model of a run, unless it has one or nobody acted."""
+    from armillary.recipes.goal_policy import add_goal_policy, long_enough
+
+    folder = out / "model"
+    if not leads() or not cache.action_width or (folder / POLICY_FILE).is_file():
+        return
+    if long_enough(cache, training, load_model(folder).config.frame_skip):
+        with bars("learning to act") as progress:
+            add_goal_policy(folder, cache, training, held_out, progress=progress)
 
 
 def fitted(recipe: Recipe, cache: Cache) -> Recipe:

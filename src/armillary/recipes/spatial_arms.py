@@ -255,7 +255,8 @@ class _Learn:
                 _check_shape(self.work.model(*task), recipe)
             else:
                 begun = (run / "run.json").is_file()
-                train_recipe(recipe, self.work.out / "recording", run, begun, diagnosed=False)
+                data = self.work.out / "recording"
+                train_recipe(recipe, data, run, begun, diagnosed=False, acting=False)
             if task[1] != FUSED:
                 return
             whole = load_model(self.work.model(*task))
