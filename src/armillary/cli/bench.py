@@ -195,6 +195,72 @@ class Latency(Command):
 
 
 @dataclass(frozen=True, kw_only=True)
+class Worlds(Command):
+    """Record, train and act in many environments, with one recipe and one way to plan.
+
+    Each environment is recorded, the recipe world is trained on it, and goals are reached directly,
+    with a search, and by a search alone, beside random, no-op and oracle. Takes 20 to 60 minutes
+    for each environment. Finished parts in the folder are used again.
+
+    e.g. armillary bench worlds tabletop_reach FetchReach-v4 --out out/worlds --json
+    """
+
+    names: Positional[tuple[str, ...]] = ("tabletop_reach", "tabletop_push")
+    """Environments."""
+    out: Path = Path("out/worlds")
+    """Folder for recordings, runs, records and result.json."""
+    episodes: int = 200
+    """Goals of each task."""
+    steps: int | None = None
+    """Training steps, at most. Default: the recipe's."""
+    recorded: int | None = None
+    """Episodes to record of each environment. Default: its own number."""
+    seed: int = 0
+    """Seed of recordings, weights and goals."""
+    workers: int = 2
+    """Number of processes. The result does not depend on it."""
+    threads: int = 1
+    """Threads of a training."""
+    record: Path | None = None
+    """File for a copy of the result."""
+
+    def run(self) -> Outcome:
+        """Record, train and act."""
+        from armillary.core.files import write_json
+        from armillary.recipes.worlds_bench import WorldsConfig, run_worlds
+
+        config = WorldsConfig(
+            self.names,
+            self.episodes,
+            self.steps,
+            self.recorded,
+            self.seed,
+            self.workers,
+            self.threads,
+        )
+        value = run_worlds(self.out, config, bar, again(self, "bench", "worlds"))
+        if self.record is not None:
+            write_json(self.record, value)
+        rows = [
+            _world_row(name, offset, row)
+            for name, one in value["environments"].items()
+            for offset, row in one["offsets"].items()
+        ]
+        return Outcome(value, (f"Goals reached at the end; records in {self.out}.",), rows)
+
+
+def _world_row(name: str, offset: str, row: Mapping[str, Any]) -> dict[str, str]:
+    shown = ("direct", "direct_search", "search_only", "random", "noop", "oracle")
+    paired = row["paired"]["search_over_direct"]
+    return {
+        "environment": name,
+        "steps ahead": offset,
+        **{one.replace("_", " "): f"{row[one]['success_final']:.0%}" for one in shown},
+        "p": f"{paired['p_holm']:.2g}",
+    }
+
+
+@dataclass(frozen=True, kw_only=True)
 class TwoRooms(Command):
     """Run EB-JEPA's protocol for two rooms with random walls: record, train, act.
 
@@ -344,6 +410,7 @@ Bench = (
     | Annotated[Latency, subcommand("latency")]
     | Annotated[Lidar, subcommand("lidar")]
     | Annotated[Peers, subcommand("peers")]
+    | Annotated[Worlds, subcommand("worlds")]
     | Annotated[TwoRooms, subcommand("two-rooms")]
     | Annotated[Pushing, subcommand("push")]
     | Annotated[Ablation, subcommand("ablation")]

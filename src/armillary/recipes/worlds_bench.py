@@ -1,0 +1,256 @@
+"""Worlds bench: the recipe ``world`` in many environments, and what a search adds to acting.
+
+    record -> train -> act in three ways, beside random, no-op and oracle, on the same episodes
+
+Nothing is set for an environment but how much of it is recorded. The ways:
+
+    direct          the goal policy acts (``models/goal_policy.py``)
+    direct_search   a search around what it proposes (``planning/guided.py``)
+    search_only     a search with the model and the latent distance alone (``planning/icem.py``)
+
+    OUT/NAME/recording, OUT/NAME/run        of one environment; tasks of one world share them
+    OUT/NAME/acting/TASK                    manifest and records
+    OUT/result.json                         all of it
+
+A folder that holds part of this is continued.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from armillary.benchmark.machine import provenance
+from armillary.control import Record, holm, summarise
+from armillary.control.statistics import mcnemar
+from armillary.core.errors import ConfigError, unknown_name
+from armillary.core.files import read_json, write_json
+from armillary.core.hashing import json_sha256
+from armillary.core.progress import Bars, no_bars
+from armillary.recipes.acting import (
+    DIRECT,
+    GUIDED,
+    SEARCH,
+    ActConfig,
+    actor_spec,
+    evaluate_models,
+)
+from armillary.recipes.claiming import claim
+from armillary.recipes.finding import find_model
+from armillary.recipes.goal_policy import SUMMARY
+from armillary.recipes.recipe import train_recipe
+from armillary.recipes.recipe_config import shortened
+from armillary.recipes.world import world
+from armillary.worlds import record
+
+WAYS = {"direct": DIRECT, "direct_search": GUIDED, "search_only": SEARCH}
+ANY = "any"
+_QUICK = {"quick_pictures": True}
+_AHEAD = {"25": "ahead_25", "50": "ahead_50"}
+_FETCH, _SWM = "gym:gymnasium_robotics:", "gym:stable_worldmodel:swm/"
+
+
+@dataclass(frozen=True)
+class Environment:
+    """One environment, and what is recorded of it.
+
+    Attributes:
+        world: its name for ``make_world``.
+        tasks: by offset, in world steps from start to goal, or ``any``.
+        settings: of the world, in recording and acting.
+        episodes: recorded.
+        steps: of each.
+        shares: name of the environment whose recording and model this one uses; empty for its own.
+    """
+
+    world: str
+    tasks: Mapping[str, str]
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    episodes: int = 300
+    steps: int = 50
+    shares: str = ""
+
+
+ENVIRONMENTS: dict[str, Environment] = {
+    "tabletop_reach": Environment("tabletop", {ANY: "reach"}, {}, 2000, 12),
+    "tabletop_push": Environment("tabletop", {ANY: "push"}, {}, 2000, 12, "tabletop_reach"),
+    "FetchReach-v4": Environment(f"{_FETCH}FetchReach-v4", _AHEAD, _QUICK),
+    "FetchPush-v4": Environment(f"{_FETCH}FetchPush-v4", _AHEAD, _QUICK),
+    "PointMaze_Medium-v3": Environment(f"{_FETCH}PointMaze_Medium-v3", _AHEAD, _QUICK),
+    "Reacher-v5": Environment("gym:Reacher-v5", _AHEAD, _QUICK),
+    "Pusher-v5": Environment("gym:Pusher-v5", _AHEAD, _QUICK),
+    "two_room": Environment(f"{_SWM}TwoRoom-v1", _AHEAD, {}, 1000, 100),
+    "push_t": Environment(f"{_SWM}PushT-v1", _AHEAD, {"collection": "strokes"}, 1000, 100),
+    "reacher": Environment(f"{_SWM}ReacherDMControl-v0", _AHEAD, _QUICK, 1000, 100),
+    "cube": Environment(f"{_SWM}OGBCube-v0", _AHEAD, _QUICK, 500, 100),
+}
+
+
+@dataclass(frozen=True)
+class WorldsConfig:
+    """How much of everything.
+
+    Attributes:
+        names: keys of ``ENVIRONMENTS``.
+        episodes: goals of each task.
+        steps: of training; None for the recipe's.
+        recorded: episodes of each environment; None for its own number.
+        seed: names recordings, weights and goals.
+        workers: processes; results do not depend on it.
+        threads: of a training.
+    """
+
+    names: tuple[str, ...] = ("tabletop_reach", "tabletop_push")
+    episodes: int = 200
+    steps: int | None = None
+    recorded: int | None = None
+    seed: int = 0
+    workers: int = 2
+    threads: int = 1
+
+    def __post_init__(self) -> None:
+        for name in self.names:
+            if name not in ENVIRONMENTS:
+                raise unknown_name("environment", name, ENVIRONMENTS)
+        if not self.names or min(self.episodes, self.workers, self.threads) < 1:
+            raise ConfigError(
+                "bench worlds needs an environment, and episodes, workers and threads of at least "
+                f"1; got {len(self.names)}, {self.episodes}, {self.workers}, {self.threads}."
+            )
+
+
+def run_worlds(
+    out: Path, config: WorldsConfig | None = None, bars: Bars = no_bars, command: str = ""
+) -> dict[str, Any]:
+    """Record, train and act in each environment.
+
+    Args:
+        out: folder; what is finished there is used again.
+        config: how much of everything.
+        bars: makes a progress bar for a stage.
+        command: that does the same again, for the result.
+
+    Returns:
+        ``environments.NAME.offsets.OFFSET``: by way and floor ``n``, ``success_final``,
+        ``success_first_hit``, ``wilson95``, ``ms_per_decision``, ``model_steps_per_decision``; and
+        ``paired.search_over_direct.{only_search,only_direct,p,p_holm}``, Holm over all tests here.
+        ``recipe_sha256``, ``planning_sha256``, and how it was made.
+
+    Raises:
+        ConfigError: ``out`` holds other settings, or an environment is not installed.
+        StorageError: ``out`` is not writable.
+    """
+    config = config or WorldsConfig()
+    found: dict[str, Any] = {}
+    for name in config.names:
+        run = _trained(out, name, config, bars)
+        offsets = {
+            offset: _acted(out / name / "acting" / task, run, name, task, config, bars)
+            for offset, task in ENVIRONMENTS[name].tasks.items()
+        }
+        found[name] = {"offsets": offsets, **_about(name, run)}
+    tests = [
+        row["paired"]["search_over_direct"]
+        for one in found.values()
+        for row in one["offsets"].values()
+    ]
+    for test, p in zip(tests, holm([test["p"] for test in tests]), strict=True):
+        test["p_holm"] = p
+    result = {
+        "environments": found,
+        "recipe_sha256": json_sha256(asdict(world())),
+        "planning_sha256": json_sha256([WAYS, asdict(_way(GUIDED, config))]),
+        **provenance(command, config.threads),
+    }
+    write_json(out / "result.json", result)
+    return result
+
+
+def rows_of(records: Mapping[str, Sequence[Record]]) -> dict[str, Any]:
+    """Return the rows of one task, and the paired test of searching against not searching.
+
+    Args:
+        records: by way or floor.
+    """
+    rows: dict[str, Any] = {}
+    for name, some in records.items():
+        row = summarise(some)
+        rows[name] = {
+            "n": row.n,
+            "success_final": row.success,
+            "success_first_hit": row.first_hit_success,
+            "wilson95": list(row.wilson95),
+            "ms_per_decision": row.ms_per_decision,
+            "model_steps_per_decision": row.model_steps_per_decision,
+        }
+    solved = {
+        name: [record.outcome == "success" for record in records[name]]
+        for name in ("direct_search", "direct")
+    }
+    test = mcnemar(solved["direct_search"], solved["direct"])
+    paired = {"only_search": test.only_a, "only_direct": test.only_b, "p": test.p_value}
+    return {**rows, "paired": {"search_over_direct": paired}}
+
+
+def _trained(out: Path, name: str, config: WorldsConfig, bars: Bars) -> Path:
+    """Return the run of an environment; it is recorded and trained unless it was."""
+    owner = ENVIRONMENTS[name].shares or name
+    environment, folder = ENVIRONMENTS[owner], out / owner
+    data, run = folder / "recording", folder / "run"
+    recipe = world() if config.steps is None else shortened(world(), config.steps)
+    recipe = replace(recipe, seed=config.seed, threads=config.threads)
+    episodes = config.recorded or environment.episodes
+    claim(
+        folder / "settings.json",
+        [asdict(recipe), asdict(environment), episodes],
+        "an environment",
+        made=data.exists(),
+    )
+    with bars(f"recording {owner}") as progress:
+        record(
+            environment.world,
+            data,
+            episodes,
+            environment.steps,
+            workers=config.workers,
+            seed=config.seed,
+            settings={"image_size": recipe.model.encoder.image_size, **environment.settings},
+            resume=data.exists(),
+            progress=progress,
+        )
+    if not (run / SUMMARY).is_file():
+        train_recipe(recipe, data, run, (run / "run.json").is_file(), bars, diagnosed=False)
+    return run
+
+
+def _acted(
+    out: Path, run: Path, name: str, task: str, config: WorldsConfig, bars: Bars
+) -> dict[str, Any]:
+    """Return the rows of one task."""
+    environment = ENVIRONMENTS[name]
+    usual = replace(_way("", config), task=task, world_settings=environment.settings)
+    folder = find_model(run)
+    specs = {way: actor_spec(folder, _way(planner, config)) for way, planner in WAYS.items()}
+    with bars(f"acting {name} {task}") as progress:
+        _, records = evaluate_models(specs, environment.world, out, usual, progress)
+    return rows_of(records)
+
+
+def _way(planner: str, config: WorldsConfig) -> ActConfig:
+    """Return how one way acts, the same in every environment."""
+    return ActConfig(
+        planner=planner, episodes=config.episodes, seed=config.seed, workers=config.workers
+    )
+
+
+def _about(name: str, run: Path) -> dict[str, Any]:
+    environment = ENVIRONMENTS[name]
+    policy = read_json(run / SUMMARY)
+    return {
+        "world": environment.world,
+        "settings": dict(environment.settings),
+        "policy_r2": policy["r2"],
+        "policy_seconds": policy["seconds"],
+    }

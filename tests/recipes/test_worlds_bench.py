@@ -1,0 +1,79 @@
+"""Many environments: one folder each, the same settings in all, and paired tests of the search."""
+
+from dataclasses import replace
+
+import pytest
+
+from armillary.control import Record
+from armillary.core.errors import ConfigError
+from armillary.recipes.worlds_bench import ENVIRONMENTS, WAYS, WorldsConfig, rows_of, run_worlds
+
+
+def records(solved: list[bool]) -> list[Record]:
+    return [
+        Record(
+            id=f"reach-{place:05}",
+            seed=place,
+            goal_seed=place,
+            manifest="m",
+            policy="p",
+            privileged=False,
+            outcome="success" if good else "failure",
+            error="",
+            success_distance=0.5,
+            distances=(1.0, 0.2, 0.0 if good else 1.0),
+            actions=((0.0,), (0.0,)),
+            decisions=(),
+        )
+        for place, good in enumerate(solved)
+    ]
+
+
+def test_a_row_counts_the_end_and_the_search_is_tested_on_the_same_episodes():
+    direct = records([True] * 3 + [False] * 7)
+    search = records([False] + [True] * 8 + [False])
+    rows = rows_of({"direct": direct, "direct_search": search, "noop": records([False] * 10)})
+    assert rows["direct"]["n"] == 10
+    assert rows["direct"]["success_final"] == 0.3 and rows["direct"]["success_first_hit"] == 1
+    test = rows["paired"]["search_over_direct"]
+    assert (test["only_search"], test["only_direct"]) == (6, 1)
+    assert test["p"] == pytest.approx(2 * 8 / 2**7)  # exact binomial, two-sided
+
+
+def test_every_environment_has_tasks_and_shares_only_what_is_there():
+    for name, one in ENVIRONMENTS.items():
+        assert one.tasks and one.episodes > 1 and one.steps > 1
+        if one.shares:
+            other = ENVIRONMENTS[one.shares]
+            assert (one.world, one.settings) == (other.world, other.settings), name
+
+
+def test_what_cannot_be_gets_a_sentence():
+    with pytest.raises(ConfigError, match=r"no environment called 'tabletop_rech'.*tabletop_reach"):
+        WorldsConfig(("tabletop_rech",))
+    with pytest.raises(ConfigError, match="needs an environment, and episodes"):
+        WorldsConfig(episodes=0)
+
+
+@pytest.mark.runs
+def test_one_environment_from_nothing_to_rows_and_a_second_run_repeats_nothing(tmp_path):
+    config = WorldsConfig(
+        ("tabletop_reach", "tabletop_push"), episodes=2, steps=10, recorded=60, workers=1
+    )
+    found = run_worlds(tmp_path, config, command="again")
+    for name in config.names:
+        row = found["environments"][name]["offsets"]["any"]
+        assert {*WAYS, "random", "noop", "oracle", "paired"} == {*row}
+        assert row["oracle"]["success_final"] > row["noop"]["success_final"] == 0
+        assert row["direct"]["n"] == 2 and row["direct"]["model_steps_per_decision"] == 0
+        assert 0 < row["direct_search"]["model_steps_per_decision"] <= 600
+        assert 0 <= row["paired"]["search_over_direct"]["p_holm"] <= 1
+    assert (tmp_path / "tabletop_reach" / "run" / "model" / "policy.safetensors").is_file()
+    assert not (tmp_path / "tabletop_push" / "run").exists()  # it shares that of reaching
+    written = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*.jsonl")}
+    again = run_worlds(tmp_path, config, command="again")
+    assert again["environments"] == found["environments"]
+    assert again["planning_sha256"] == found["planning_sha256"]
+    assert {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*.jsonl")} == written
+    with pytest.raises(ConfigError):
+        run_worlds(tmp_path, replace(config, steps=11))
