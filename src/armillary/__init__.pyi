@@ -4,6 +4,7 @@ from armillary.api.acting import act as act
 from armillary.api.acting import evaluate as evaluate
 from armillary.api.acting import plan as plan
 from armillary.api.asking import probe as probe
+from armillary.api.asking import read_out as read_out
 from armillary.api.asking import rollout as rollout
 from armillary.api.asking import surprise as surprise
 from armillary.api.data import ingest as ingest

@@ -361,3 +361,40 @@ def test_a_run_shows_its_curves(run: Run, tmp_path: Path) -> None:
 def _begun(folder: Path) -> Path:
     (folder / "run.json").write_text("{}")
     return folder
+
+
+def test_a_read_out_is_a_function_of_latents_that_a_plan_can_want(
+    model: JEPA, data: Dataset
+) -> None:
+    where = arm.read_out(model, data, "pusher_xy", episodes=3)
+    assert where.episodes == 3 and np.isfinite(where.error)
+    episode = data[0]
+    latents = arm.rollout(model, episode, length=3).predicted
+    assert where(latents).shape == (*latents.shape[:-2], 2)
+    small = {"length": 3, "samples": 16, "iterations": 1}
+    target = torch.tensor([0.1, 0.0])
+    found = arm.plan(
+        model,
+        episode.observation(0),
+        cost=lambda seen: (where(seen) - target).square().sum(-1),
+        **small,
+    )
+    assert found.goal is None and "cost of a step" in repr(found)
+    read = (where(found.predicted) - target).square().sum(-1)
+    assert np.allclose(found.distances[1:], read.numpy(), rtol=1e-3)
+    assert found.cost == pytest.approx(float(read.sum()), rel=1e-3)
+    assert "Predicted cost" in found._repr_html_()
+    with pytest.raises(ConfigError, match="needs a goal or a cost"):
+        arm.plan(model, episode.observation(0), **small)
+    with pytest.raises(ConfigError, match="at least 2 episodes; got 1"):
+        arm.read_out(model, data, "pusher_xy", episodes=1)
+
+
+def test_of_a_set_of_goals_the_nearest_counts(model: JEPA, data: Dataset) -> None:
+    episode = data[0]
+    now, goals = episode.observation(0), [episode.observation(step) for step in (3, 6)]
+    small = {"length": 3, "samples": 16, "iterations": 1}
+    both = arm.plan(model, now, goals, **small)
+    alone = [arm.plan(model, now, goal, **small) for goal in goals]
+    assert both.distances[0] == pytest.approx(min(one.distances[0] for one in alone))
+    assert both.goal is goals[0]

@@ -21,6 +21,7 @@ NAMES = {
     "train",
     "load_model",
     "probe",
+    "read_out",
     "surprise",
     "act",
     "evaluate",

@@ -78,13 +78,14 @@ def test_what_is_saved_is_loaded_beside_its_own_model_only(folder, tmp_path):
         torch.equal(one, again.state_dict()[name]) for name, one in made.state_dict().items()
     )
     save_model(untrained(CONFIG, 1), tmp_path / "other")
-    (folder / POLICY_FILE).rename(tmp_path / "other" / POLICY_FILE)
+    (folder / "policy").rename(tmp_path / "other" / "policy")
     with pytest.raises(CheckpointError, match=r"was trained for another model\. Remove it"):
         load_goal_policy(tmp_path / "other", model)
 
 
 def test_damaged_and_foreign_files_are_refused_with_a_sentence(folder, tmp_path):
     model, path = untrained(CONFIG, 0), folder / POLICY_FILE
+    path.parent.mkdir()
     path.write_bytes(b"no tensors")
     with pytest.raises(CheckpointError, match="not a policy's safetensors file"):
         load_goal_policy(folder, model)

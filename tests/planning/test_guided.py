@@ -48,14 +48,15 @@ def test_it_stays_where_it_is_led_though_another_optimum_is_deeper():
     assert bool((plan.actions > 0).all())
 
 
-def test_without_a_proposal_it_is_a_search_and_steps_are_counted():
-    planner = Guided(GuidedConfig(length=4))
-    plan, _ = planner.plan(to(0.0), planner.init(BOUNDS, 1), rngs())
-    asked = []
+def test_model_steps_are_those_that_the_cost_was_asked_for():
+    planner, asked = Guided(GuidedConfig(length=4)), []
 
     def counted(plans):
         asked.append(plans.shape[1] * plans.shape[2])
         return to(0.0)(plans)
 
-    planner.plan(counted, proposed(planner, 0.2), rngs())
+    plan, _ = planner.plan(counted, proposed(planner, 0.2), rngs())
     assert plan.model_steps == planner.config.model_steps == sum(asked)
+    asked.clear()
+    alone, _ = planner.plan(counted, planner.init(BOUNDS, 1), rngs())
+    assert alone.model_steps == sum(asked) < planner.config.model_steps

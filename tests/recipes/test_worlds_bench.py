@@ -68,7 +68,9 @@ def test_one_environment_from_nothing_to_rows_and_a_second_run_repeats_nothing(t
         assert row["direct"]["n"] == 2 and row["direct"]["model_steps_per_decision"] == 0
         assert 0 < row["direct_search"]["model_steps_per_decision"] <= 600
         assert 0 <= row["paired"]["search_over_direct"]["p_holm"] <= 1
-    assert (tmp_path / "tabletop_reach" / "run" / "model" / "policy.safetensors").is_file()
+    assert (
+        tmp_path / "tabletop_reach" / "run" / "model" / "policy" / "policy.safetensors"
+    ).is_file()
     assert not (tmp_path / "tabletop_push" / "run").exists()  # it shares that of reaching
     written = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*.jsonl")}
     again = run_worlds(tmp_path, config, command="again")

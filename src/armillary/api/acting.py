@@ -23,10 +23,20 @@ from armillary.core.errors import ConfigError, ShapeError, unknown_name
 from armillary.core.files import claimed_folder, storage_errors
 from armillary.core.progress import Progress
 from armillary.core.protocols import Policy
+from armillary.core.rng import torch_generator
 from armillary.core.values import ActionBounds, Latent, Observation, WorldSpec
 from armillary.models import JEPA, save_model
 from armillary.planning import make_planner
-from armillary.recipes.acting import ActConfig, Acting, act_with, actor_spec, claim_evaluation
+from armillary.planning.wanted import LatentCost, WantedCost
+from armillary.recipes.acting import (
+    DIRECT,
+    GUIDED,
+    ActConfig,
+    Acting,
+    act_with,
+    actor_spec,
+    claim_evaluation,
+)
 from armillary.recipes.acting import act as act_in
 from armillary.recipes.finding import find_model, loaded
 
@@ -58,8 +68,9 @@ def act(
         out: folder for manifest, records and rows, and for the weights of a model that came as an
             object; an evaluation that stopped there goes on. Nothing is kept without it.
         task: goal task of the world; None takes its first.
-        planner: ``guided``, ``direct``, cem, icem, mppi, gradient or collocation, as in
-            ``ActConfig``.
+        planner: direct, guided, cem, icem, mppi, gradient or collocation, as in ``ActConfig``;
+            empty takes direct for a folder with a goal policy, and icem for others and for a model
+            that came as an object.
         seed: of the manifest.
         workers: processes; the records do not depend on it. A script that asks for more than one
             must call this below ``if __name__ == "__main__":``.
@@ -160,8 +171,9 @@ def evaluate(
 def plan(
     model: AnyModel,
     observation: Seen | Sequence[Seen],
-    goal: Seen,
+    goal: Seen | Sequence[Seen] | None = None,
     *,
+    cost: LatentCost | None = None,
     actions: Float[np.ndarray, "T-1 A"] | None = None,
     bounds: ActionBounds | tuple[Any, Any] | None = None,
     planner: str = "icem",
@@ -172,12 +184,21 @@ def plan(
 
         found = arm.plan(run, episode.observation(0), episode.observation(-1))
 
+    A goal need not be a picture. A cost of latents says what is wanted, by itself or beside a goal:
+
+        where = arm.read_out(run, data, "pusher_xy")
+        near = lambda latents: (where(latents) - torch.tensor([0.1, 0.0])).square().sum(-1)
+        found = arm.plan(run, episode.observation(0), cost=near)
+
     Args:
         model: a run, a model, a run or model folder, or a Hub repository id.
         observation: what the sensors give now: an ``Observation``, arrays by stream name, or one
             picture uint8 [H W 3] where the model sees no more; or a list of them, a model step
             apart, oldest first, for a model that should remember.
-        goal: the same of where to get.
+        goal: the same of where to get; or a list of them, of which the nearest counts after each
+            step; None where the cost alone says it.
+        cost: from predicted latents [S L N D] of S plans after each of L model steps to costs
+            [S L], which are summed over the plan. What must not happen costs much.
         actions: those between the observations of a list, one row a model step, in the data's
             units.
         bounds: lowest and highest action of a world step ([A] each, or numbers). None keeps within
@@ -193,30 +214,38 @@ def plan(
 
     Raises:
         CheckpointError: not a model.
-        ConfigError: a model without actions, or a planner or setting that cannot be.
-        ShapeError: a stream is missing, or the bounds or actions have another width.
+        ConfigError: a model without actions, a planner or setting that cannot be, or neither goal
+            nor cost.
+        ShapeError: a stream is missing, or the cost, bounds or actions have another shape.
     """
     network = loaded(model)
     looks = [_observation(one) for one in _listed(observation)]
-    target = _observation(goal)
+    goals = [] if goal is None else [_observation(one) for one in _listed(goal)]
+    if not goals and cost is None:
+        raise ConfigError("A plan needs a goal or a cost, and neither was given.")
     policy = _policy(network, bounds, planner, settings, len(looks))
     with torch.no_grad():
         tokens = torch.cat([policy.encode(one.only(policy.observes)) for one in looks], dim=1)
         latent = Latent(tokens, _between(actions, len(looks), network.config.action_width))
-        # a state of its own holds the goal's latent and the planner's first state
-        state = policy.init(target.only(policy.observes), seed)
-        found, decision, _ = policy.decide(latent, state.goal_tokens, state.planner, seed, 0)
-        predicted = network.rollout(latent, found[None, None])[0, 0]
+        wanted = [policy.encode(one.only(policy.observes))[:, 0] for one in goals]
+        total = WantedCost(network, latent, torch.cat(wanted) if wanted else None, cost)
+        box, skip = policy.bounds, policy.frame_skip
+        wide = ActionBounds(np.tile(box.low, skip), np.tile(box.high, skip))
+        state = policy.planner.init(wide, 1)
+        rng = torch_generator("policy.planner", seed, 0)
+        found, _ = policy.planner.plan(total, state, [rng])
+        predicted = network.rollout(latent, found.actions[:, None])[0, 0]
         every = torch.cat([tokens[0, -1:], predicted])
-        apart = (every - state.goal_tokens).square().mean(dim=(-2, -1)).sqrt()
+        distances = total.distances(every)
+    paid = float(found.costs[0])
     return Plan(
-        actions=found.reshape(-1, policy.bounds.width).numpy(),
+        actions=found.actions[0].reshape(-1, policy.bounds.width).numpy(),
         predicted=predicted,
-        distances=apart.numpy().astype(np.float64),
-        cost=float("nan") if decision.cost is None else decision.cost,
-        model_steps=decision.model_steps,
+        distances=distances.numpy().astype(np.float64),
+        cost=paid if np.isfinite(paid) else float("nan"),
+        model_steps=found.model_steps,
         observation=looks[-1],
-        goal=target,
+        goal=goals[0] if goals else None,
     )
 
 
@@ -248,6 +277,11 @@ def _model_folder(model: JEPA, world: str, out: Path, config: ActConfig) -> Path
         raise ConfigError(
             "prior=True needs the goal prior in a model's folder, and the model came as an object; "
             "pass the folder of its run."
+        )
+    if config.planner in (DIRECT, GUIDED):
+        raise ConfigError(
+            f"planner={config.planner!r} needs the goal policy in a model's folder, and the model "
+            "came as an object; pass the folder of its run."
         )
     if (out / "run.json").exists():
         raise ConfigError(

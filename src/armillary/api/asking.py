@@ -14,6 +14,7 @@ from torch import Tensor
 from armillary.api.data import AnyPath, open_dataset
 from armillary.api.progress import progress_of
 from armillary.api.results import Probe, Rollout, Run, Surprise
+from armillary.comprehension.read_out import ReadOut
 from armillary.core.errors import ConfigError, ShapeError
 from armillary.core.progress import Progress
 from armillary.core.values import Episode, Latent
@@ -22,6 +23,7 @@ from armillary.models import JEPA
 from armillary.recipes.asking import (
     clip_cache,
     probe_model,
+    read_out_of,
     step_of,
     stride_of,
     surprise_clip,
@@ -63,6 +65,40 @@ def probe(
     names = (targets,) if isinstance(targets, str) else tuple(targets)
     with progress_of("preparing", progress) as told:
         return Probe(probe_model(model, open_dataset(data), names, told, seed))
+
+
+def read_out(
+    model: AnyModel,
+    data: AnyPath | Dataset | Cache,
+    target: str,
+    *,
+    episodes: int | None = None,
+    seed: int = 0,
+    progress: bool | Progress | None = None,
+) -> ReadOut:
+    """Fit a linear read-out of a recorded truth, for the cost of a plan.
+
+        where = arm.read_out(run, data, "pusher_xy", episodes=20)
+
+    Args:
+        model: a run, a model, a run or model folder, or a Hub repository id.
+        data: a dataset with truth streams, or its folder.
+        target: name of the truth stream.
+        episodes: whose labels it is fitted on; None takes all that are not held out.
+        seed: of the split by episode.
+        progress: as for ``record``.
+
+    Returns:
+        A function from latents [..., N D] to the truth [..., Y] in its unit, with ``r2`` and
+        ``error`` on held-out episodes.
+
+    Raises:
+        CheckpointError: not a model.
+        DatasetError: not a dataset, or one without truth, or with fewer than three episodes.
+        ConfigError: an unknown target, or fewer than two episodes are asked for.
+    """
+    with progress_of("preparing", progress) as told:
+        return read_out_of(model, open_dataset(data), target, episodes, told, seed)
 
 
 def surprise(

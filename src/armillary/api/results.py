@@ -237,11 +237,12 @@ class Plan:
     Attributes:
         actions: in the units of the data, one a world step [L*S A], S world steps a model step.
         predicted: latents after each model step [L N D].
-        distances: root mean square of latent minus the goal's, now and after each model step [L+1].
+        distances: root mean square of latent minus the goal's, now and after each model step [L+1];
+            without a goal, the cost there.
         cost: of the plan, as the planner minimises it.
         model_steps: predictor steps that the search took.
         observation: where the plan begins.
-        goal: where it should end.
+        goal: where it should end; None where a cost alone said what is wanted.
     """
 
     actions: Float[np.ndarray, "steps A"]
@@ -250,7 +251,7 @@ class Plan:
     cost: float
     model_steps: int
     observation: Observation
-    goal: Observation
+    goal: Observation | None
 
     def __len__(self) -> int:
         return len(self.actions)
@@ -258,10 +259,12 @@ class Plan:
     def __repr__(self) -> str:
         steps, width = self.actions.shape
         first, last = self.distances[0], self.distances[-1]
-        return f"Plan({steps} actions of {width}; latent distance {first:.3f} -> {last:.3f})"
+        what = "cost of a step" if self.goal is None else "latent distance"
+        return f"Plan({steps} actions of {width}; {what} {first:.3f} -> {last:.3f})"
 
     def _repr_html_(self) -> str:
-        pairs = ("now", _colour(self.observation)), ("goal", _colour(self.goal))
+        seen = {"now": self.observation, "goal": self.goal}
+        pairs = [(name, _colour(one)) for name, one in seen.items() if one is not None]
         pictures = [
             [html.image(picture, name), escape(name)]
             for name, picture in pairs
@@ -270,6 +273,8 @@ class Plan:
         steps = np.arange(len(self.distances), dtype=np.float64)
         distance = Curve("distance", steps, self.distances)
         title = "Predicted distance of the latent to the goal's"
+        if self.goal is None:
+            title = "Predicted cost of each step"
         charts = [Chart(title, (distance,), "model step")]
         if self.actions.shape[1] <= _MOST_CURVES:
             moves = np.arange(len(self.actions), dtype=np.float64)

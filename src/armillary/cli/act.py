@@ -65,7 +65,7 @@ class Act(Command):
     prior: bool = False
     """Use the model's goal-conditioned policy (armillary prior trains one)."""
     proposals: int | None = None
-    """Plans sampled from the policy for each decision. 0 for none."""
+    """Plans sampled from the policy for each decision, with --planner guided or --prior."""
     value_weight: float | None = None
     """Weight of the learned goal distance in the cost. 0 for none."""
     executed: int | None = None
@@ -109,12 +109,17 @@ class Act(Command):
         with bar("acting") as progress:
             result = act(self.model, self.world, self.out, config, progress)
         value = as_dict(result)
-        said = f"{result.manifest.world}, task {result.manifest.task}: records in {self.out}"
+        said = (
+            f"{result.manifest.world}, task {result.manifest.task}, planner {result.planner}: "
+            f"records in {self.out}"
+        )
         return Outcome(value, (said,), evaluation_rows(value["rows"]))
 
     def _prior(self) -> dict[str, Any]:
         given = {"proposals": self.proposals, "value_weight": self.value_weight}
         chosen = {name: value for name, value in given.items() if value is not None}
-        if chosen and not self.prior:
-            raise ConfigError("--proposals and --value-weight need --prior, which was not given.")
+        if chosen.keys() - ({"proposals"} if self.planner == "guided" else {}) and not self.prior:
+            raise ConfigError(
+                "--proposals and --value-weight need --prior, or --proposals --planner guided."
+            )
         return {"prior": self.prior, **chosen}

@@ -1,8 +1,9 @@
 """Goal policy file: a goal-conditioned policy beside the model whose latents it was trained on.
 
-One file, ``policy.safetensors``, so that it appears or is replaced in one step and a model folder
-without it stays what it was. Its header says, as JSON, the configuration and the hash of the
-weights that it belongs to. Beside other weights it is refused.
+One file, ``policy/policy.safetensors`` in the model folder, so that it appears or is replaced in
+one step. It is in a folder of its own because a model is named by the hash of the files beside its
+weights, and it stays the same model with a policy or without. The file's header says, as JSON, the
+configuration and the hash of the weights that it belongs to. Beside other weights it is refused.
 """
 
 from __future__ import annotations
@@ -16,13 +17,13 @@ import torch
 from safetensors import SafetensorError, safe_open
 
 from armillary.core.errors import ArmillaryError, CheckpointError
-from armillary.core.files import replacing
+from armillary.core.files import replacing, storage_errors
 from armillary.core.hashing import file_sha256
 from armillary.models.checkpoint import config_from_dict, read_tensors, write_tensors
 from armillary.models.goal_policy import GoalPolicy, GoalPolicyConfig, untrained_goal_policy
 from armillary.models.jepa import JEPA
 
-POLICY_FILE = "policy.safetensors"
+POLICY_FILE = "policy/policy.safetensors"
 _MODEL_FILE = "model.safetensors"
 _ABOUT = "armillary"
 _KIND = "goal_policy"
@@ -46,6 +47,8 @@ def save_goal_policy(policy: GoalPolicy, folder: Path) -> Path:
         "model_sha256": _model_sha256(folder),
     }
     state = {name: value.detach().contiguous() for name, value in policy.state_dict().items()}
+    with storage_errors(folder):
+        (folder / POLICY_FILE).parent.mkdir(exist_ok=True)
     with replacing(folder / POLICY_FILE) as beside:
         write_tensors(beside, state, {_ABOUT: json.dumps(about, sort_keys=True)})
     return folder / POLICY_FILE

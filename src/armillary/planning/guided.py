@@ -3,7 +3,8 @@
 The first plan that a state keeps is taken as what would be done without a search. The search draws
 around it, with a small spread: far from what was recorded, a learned model is wrong, and a search
 finds where. It tries the other proposals and what the last decision left behind, too. In the end
-the proposed plan stands unless the gain exceeds ``margin``. Without a proposal it is iCEM.
+the proposed plan stands unless the gain exceeds ``margin``. Before the first decision, without a
+proposal, it is iCEM; later, what the last decision left behind is the proposed plan.
 
 Axes: B batch, S candidate plans, K plans kept, L plan length, A action width.
 Source: Pinneri et al. 2020 (2008.06389) for iCEM; INTACT (2607.26056) for the small spread around
@@ -66,7 +67,9 @@ class Guided(ICEM):
             ShapeError: another number of generators than of batch elements, or a broken cost.
         """
         if not state.kept.shape[1]:
-            return super().plan(cost, state, rngs)
+            found, later = super().plan(cost, state, rngs)
+            compared = 2 * self.config.length  # which there was no need for
+            return replace(found, model_steps=found.model_steps - compared), later
         direct = state.kept[:, 0]
         carried = torch.cat([state.kept[:, 1:], state.mean[:, None]], dim=1)
         found, later = super().plan(cost, replace(state, mean=direct, kept=carried), rngs)

@@ -119,12 +119,13 @@ class ActConfig:
 
 @dataclass(frozen=True)
 class Acting:
-    """What came of it: the manifest, and records and row by policy name."""
+    """What came of it: the manifest, records and row by policy name, and which planner acted."""
 
     manifest: Manifest
     records: Mapping[str, tuple[Record, ...]]
     rows: Mapping[str, Row]
     comparisons: Mapping[str, dict[str, Any]]
+    planner: str = ""
 
 
 def act(
@@ -150,8 +151,9 @@ def act(
         StorageError: ``out`` cannot be written.
     """
     config = config or ActConfig()
-    spec = actor_spec(find_model(model), config)
-    return _summed_up(*evaluate_models({"model": spec}, world, out, config, progress), out, config)
+    folder = find_model(model)
+    found = evaluate_models({"model": actor_spec(folder, config)}, world, out, config, progress)
+    return _summed_up(*found, out, config, planner_of(folder, config))
 
 
 def claim_evaluation(model: Path, world: str, out: Path, config: ActConfig) -> None:
@@ -200,7 +202,11 @@ def act_with(
 
 
 def _summed_up(
-    manifest: Manifest, records: Mapping[str, tuple[Record, ...]], out: Path, config: ActConfig
+    manifest: Manifest,
+    records: Mapping[str, tuple[Record, ...]],
+    out: Path,
+    config: ActConfig,
+    planner: str = "",
 ) -> Acting:
     """Return rows and paired comparisons of the first policy with the others, and write them."""
     rows = {name: summarise(found) for name, found in records.items()}
@@ -209,7 +215,7 @@ def _summed_up(
         name: asdict(compare(records[first], records[name], generator("act.compare", config.seed)))
         for name in others
     }
-    result = Acting(manifest, records, rows, comparisons)
+    result = Acting(manifest, records, rows, comparisons, planner)
     write_json(out / "rows.json", as_dict(result))
     return result
 
@@ -220,6 +226,7 @@ def as_dict(result: Acting) -> dict[str, Any]:
         "manifest": result.manifest.sha256,
         "world": result.manifest.world,
         "task": result.manifest.task,
+        "planner": result.planner,
         "rows": {name: row.to_dict() for name, row in result.rows.items()},
         f"{next(iter(result.rows))}_minus": result.comparisons,
     }
@@ -249,7 +256,8 @@ def planner_of(folder: Path, config: ActConfig) -> str:
     """Return which planner acts: the one that is asked for, or what fits the model and config."""
     if config.planner:
         return config.planner
-    asked = any(getattr(config, name) != _default(name) for name in ("prior", *_OF_PLANNING))
+    searched = {"prior", *_OF_PLANNING} - {"batch"}  # how many at once says nothing about how
+    asked = any(getattr(config, name) != _default(name) for name in searched)
     return SEARCH if asked or not has_goal_policy(folder) else DIRECT
 
 
@@ -280,7 +288,7 @@ def actor_spec(folder: Path, config: ActConfig) -> ActorSpec:
             "--executed is for --planner none. With a planner, use --replan, in model steps."
         )
     if config.planner not in PLANNERS:
-        raise unknown_name("planner", config.planner, [*PLANNERS, DIRECT, NO_PLANNER])
+        raise unknown_name("planner", config.planner, [*PLANNERS, DIRECT, GUIDED, NO_PLANNER])
     return model_spec(folder, config)
 
 
@@ -294,6 +302,7 @@ def _by_goal_policy(folder: Path, config: ActConfig) -> DirectSpec | GuidedSpec:
     heeded = searched if config.planner == GUIDED else ()
     names = (*_OF_PLANNING, "executed", "prior")
     unused = [n for n in names if n not in heeded and getattr(config, n) != _default(n)]
+    unused = [n for n in unused if n != "batch"]  # without a search there is nothing to batch
     if unused:
         raise ConfigError(
             f"With --planner {config.planner}, {', '.join(unused)} has no effect. Leave it out, or "

@@ -15,9 +15,11 @@ from typing import Any
 import numpy as np
 
 from armillary.comprehension import calibrate, probe_suite, surprise
-from armillary.core.errors import DatasetError, FormatError, unknown_name
+from armillary.comprehension.read_out import ReadOut, fit_read_out
+from armillary.core.errors import ConfigError, DatasetError, FormatError, unknown_name
 from armillary.core.files import read_json, write_json
 from armillary.core.progress import Progress, silent
+from armillary.core.rng import generator
 from armillary.core.values import Batch, Episode
 from armillary.data import (
     Cache,
@@ -92,6 +94,43 @@ def probe_model(
     return probe_suite(
         network, _untrained_twin(network, seed), cache, train, test, names, seed=seed
     )
+
+
+def read_out_of(
+    model: str | os.PathLike[str] | JEPA,
+    dataset: str | Path | Dataset,
+    target: str,
+    episodes: int | None = None,
+    progress: Progress = silent,
+    seed: int = 0,
+) -> ReadOut:
+    """Fit a linear read-out of a recorded truth on some labelled episodes.
+
+    Args:
+        model: model folder, run folder, Hub id or a loaded model.
+        dataset: a dataset, or its folder, with truth streams.
+        target: name of the truth stream.
+        episodes: whose labels it is fitted on; None takes all that are not held out.
+        progress: told while the dataset is prepared.
+        seed: of the split by episode.
+
+    Raises:
+        CheckpointError: not a model.
+        DatasetError: not a dataset, or one without truth, or with fewer than three episodes.
+        ConfigError: an unknown target, or fewer than two episodes are asked for.
+    """
+    network, dataset = loaded(model), open_dataset(dataset)
+    cache = prepared(dataset, network.config, progress)
+    (name,) = _targets(cache, dataset.path, (target,))
+    training, held_out = split_episodes(cache.num_episodes, seed=seed)
+    if not len(held_out) or len(training) < 2:
+        raise DatasetError(
+            f"{dataset.path}: a read-out needs at least 3 episodes, it has {cache.num_episodes}."
+        )
+    if episodes is not None and episodes < 2:
+        raise ConfigError(f"A read-out is fitted on at least 2 episodes; got {episodes}.")
+    chosen = generator("read-out", seed).permutation(training)[:episodes]
+    return fit_read_out(network, cache, name, np.sort(chosen), held_out, seed)
 
 
 def surprise_clip(

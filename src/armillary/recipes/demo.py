@@ -80,7 +80,9 @@ def run_demo(
         cache, (training, held_out) = _prepare(out, data, config)
         recipe = fitted(adapted(config.recipe, open_dataset(data)), cache)
         summary = train_on(cache, training, held_out, recipe, out / "run", progress=progress)
-        learn_to_act(cache, training, held_out, out / "run", bars)
+        failed = learn_to_act(cache, training, held_out, recipe, out / "run", bars)
+        if failed:
+            say(failed)
     model = load_model(out / "run" / "model")
     with clock.stage("probe", "probing"):
         probes = _probe(model, cache, training, held_out, config)

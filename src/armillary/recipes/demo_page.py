@@ -110,7 +110,9 @@ def _surprise_view(example: Example) -> SurpriseView:
 
 
 def _act_rows(act: dict[str, Any]) -> tuple[ResultRow, ...]:
-    command = "armillary act out/demo/run tabletop --task {} --episodes {} --out OUT"
+    command = (
+        "armillary act out/demo/run tabletop --planner guided --task {} --episodes {} --out OUT"
+    )
     reach = act["model"]
     return (
         ResultRow(

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from armillary.core.errors import CheckpointError
 from armillary.models import JEPA, load_model
+from armillary.models.goal_policy_file import POLICY_FILE
 
 _HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
 _FILES = (
@@ -15,6 +16,7 @@ _FILES = (
     "model.safetensors",
     "normalizer.safetensors",
     "prior.safetensors",
+    POLICY_FILE,
     "README.md",
 )
 

@@ -12,15 +12,15 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Int
 
-from armillary.core.errors import TrainingError
+from armillary.core.errors import ConfigError, TrainingError
 from armillary.core.files import write_json
 from armillary.core.progress import Progress, silent
 from armillary.core.rng import generator
 from armillary.data import Cache, Windows, open_dataset, split_episodes
 from armillary.models import load_model
-from armillary.models.goal_policy_file import save_goal_policy
+from armillary.models.goal_policy_file import POLICY_FILE, save_goal_policy
 from armillary.recipes.finding import find_model
-from armillary.recipes.prior import known_split, model_streams
+from armillary.recipes.prior import known_split, model_streams, split_anew
 from armillary.recipes.recipe import Recipe, prepared
 from armillary.training.goal_policy import (
     GoalPolicyTraining,
@@ -35,7 +35,7 @@ SUMMARY = "policy.json"
 # again on 300 episodes of PointMaze, and was no better on 2,000 of the tabletop.
 _PASSES = 10
 _LEAST_STEPS = 100
-_MOST_FRAMES = 200_000  # of a recording, that are held in memory as latents
+_MOST_BYTES = 1 << 29  # of latents that are held in memory
 
 
 @dataclass(frozen=True)
@@ -48,12 +48,14 @@ class GoalPolicySummary:
         r2: share of the variance of held-out actions that it explains, one model step from the
             goal; None where no episode is held out.
         cost_error: as in ``GoalPolicy``.
+        warnings: what keeps these numbers from being what they seem, one sentence each.
     """
 
     file: Path
     seconds: float
     r2: float | None
     cost_error: float
+    warnings: tuple[str, ...] = ()
 
 
 def learn_goal_policy(
@@ -66,7 +68,7 @@ def learn_goal_policy(
     """Train a goal policy on a model's latents of a recording, and leave it in the model's folder.
 
     Args:
-        model: model folder, or run folder.
+        model: model folder, or run folder, on this machine.
         data: folder of a dataset with actions.
         steps: of training; None takes the default, or fewer where little was recorded.
         seed: names weights and samples.
@@ -74,16 +76,22 @@ def learn_goal_policy(
 
     Raises:
         CheckpointError: not a model.
+        ConfigError: steps below 1, or a model that is not in a folder of yours.
         DatasetError: the dataset cannot be read, or lacks a stream that the model sees.
         ShapeError: the dataset's actions are not the model's.
         TrainingError: there are no actions, or episodes are too short for a model step.
         StorageError: the model's folder is not writable.
     """
+    if not Path(model).is_dir():
+        raise ConfigError(
+            f"{model}: is not a folder, and the policy is stored in the model's. Download it first."
+        )
     folder = find_model(model)
     cache = prepared(open_dataset(data), load_model(folder).config, progress)
     known = known_split(folder, cache)
     split = known or split_episodes(cache.num_episodes, Recipe().held_out, seed)
-    return add_goal_policy(folder, cache, *split, steps, seed, progress)
+    found = add_goal_policy(folder, cache, *split, steps, seed, progress)
+    return found if known else replace(found, warnings=(split_anew(folder, "policy"),))
 
 
 def add_goal_policy(
@@ -97,7 +105,7 @@ def add_goal_policy(
 ) -> GoalPolicySummary:
     """Train a goal policy on prepared episodes, and leave it in the model's folder.
 
-    The summary is written beside that folder, to ``policy.json``.
+    In the folder of a run, the summary is written to ``policy.json``.
 
     Args:
         folder: of the model.
@@ -119,22 +127,28 @@ def add_goal_policy(
             "A goal policy needs episodes of more than one model step, "
             f"{model.config.frame_skip + 1} recorded steps. Record longer ones."
         )
-    trails = trails_of(model, Windows(cache, _some(cache, training, seed), 1, 1, streams))
+    most = _MOST_BYTES // (4 * model.config.latent_width)
+    some = _some(cache, training, most, seed)
+    trails = trails_of(model, Windows(cache, some, 1, 1, streams))
     config = GoalPolicyTraining(seed=seed)
     wanted = _PASSES * len(trails.latents) // config.batch_size
-    steps = steps or min(config.steps, max(wanted, _LEAST_STEPS))
-    config = replace(config, steps=steps)
+    usual = min(config.steps, max(wanted, _LEAST_STEPS))
+    config = replace(config, steps=usual if steps is None else steps)
     policy = fit_goal_policy(trails, config, progress)
     judged = None
     if long_enough(cache, held_out, model.config.frame_skip):
-        other = trails_of(model, Windows(cache, _some(cache, held_out, seed), 1, 1, streams))
-        judged = judge_goal_policy(policy, other, config.farthest, seed)
+        some = _some(cache, held_out, most, seed)
+        other = trails_of(model, Windows(cache, some, 1, 1, streams))
+        judged = judge_goal_policy(policy, other, seed)
         fit_cost_error(policy, model, other, seed)
     else:
         fit_cost_error(policy, model, trails, seed)
     file = save_goal_policy(policy, folder)
-    found = GoalPolicySummary(file, time.perf_counter() - began, judged, float(policy.cost_error))
-    write_json(folder.parent / SUMMARY, asdict(found) | {"file": file.name, "steps": config.steps})
+    seconds = time.perf_counter() - began
+    found = GoalPolicySummary(file, seconds, judged, float(policy.cost_error))
+    if (folder.parent / "run.json").is_file():
+        told = {"file": f"{folder.name}/{POLICY_FILE}", "steps": config.steps}
+        write_json(folder.parent / SUMMARY, asdict(found) | told)
     return found
 
 
@@ -143,8 +157,10 @@ def long_enough(cache: Cache, episodes: Int[np.ndarray, " E"], skip: int) -> boo
     return bool(len(episodes)) and int(cache.lengths[episodes].max()) > skip
 
 
-def _some(cache: Cache, episodes: Int[np.ndarray, " E"], seed: int) -> Int[np.ndarray, " F"]:
-    """Return the episodes, or as many of them, drawn at random, as fit into memory."""
+def _some(
+    cache: Cache, episodes: Int[np.ndarray, " E"], most: int, seed: int
+) -> Int[np.ndarray, " F"]:
+    """Return the episodes, or as many of them, drawn at random, as have ``most`` steps."""
     order = generator("goal policy episodes", seed).permutation(episodes)
-    kept = int(np.searchsorted(np.cumsum(cache.lengths[order]), _MOST_FRAMES, "right"))
+    kept = int(np.searchsorted(np.cumsum(cache.lengths[order]), most, "right"))
     return np.sort(order[: max(kept, 1)])

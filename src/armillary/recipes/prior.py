@@ -89,7 +89,7 @@ def add_prior(
         judged = judge_prior(prior, judged_on, within=config.goals.within)
     file = save_prior(prior, folder)
     seconds = time.perf_counter() - began
-    warnings = () if known or not judged else (_split_anew(folder),)
+    warnings = () if known or not judged else (split_anew(folder, "prior"),)
     return PriorSummary(file, seconds, judged.get("order"), judged.get("action_nats"), warnings)
 
 
@@ -153,11 +153,12 @@ def known_split(
     return (training, held_out) if len(training) else None
 
 
-def _split_anew(model: Path) -> str:
+def split_anew(model: Path, what: str) -> str:
+    """Return the warning that what judges a head may have taught its model."""
     return (
         f"{model.parent / RUN_DATA}: does not tell how this recording was split for the model, so "
         "episodes were held out anew; where the model was trained on it, it may have learned from "
-        "those that judge its prior."
+        f"those that judge its {what}."
     )
 
 

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from jaxtyping import Int
 
-from armillary.core.errors import ConfigError, DatasetError
+from armillary.core.errors import ArmillaryError, ConfigError, DatasetError
 from armillary.core.files import claimed_folder, write_json
 from armillary.core.progress import Bars, Progress, no_bars, silent
 from armillary.data import Cache, Dataset, Windows, open_dataset, prepare
@@ -27,6 +27,7 @@ from armillary.recipes.recipe_config import Recipe
 from armillary.recipes.world import adapted, world
 from armillary.training import TERMS, TrainSummary, check_free, train
 from armillary.training.augment import mirrored_actions
+from armillary.training.loop import threads
 from armillary.training.processes import leads
 
 # file of a run: what it was trained on, and what was held out
@@ -77,12 +78,11 @@ def train_recipe(
         training, held_out = split(recipe, cache.lengths)
         with bars("training") as progress:
             summary = train_on(cache, training, held_out, recipe, out, resume, progress)
-    if acting:
-        learn_to_act(cache, training, held_out, out, bars)
+    failed = learn_to_act(cache, training, held_out, recipe, out, bars) if acting else ""
     if diagnosed and leads():
         with bars("diagnosing"):
             diagnose_run(out, cache, training, held_out, needed_streams(recipe, cache))
-    all_said = too_short(recipe, cache.lengths, dataset.fps), _fewer(asked, recipe)
+    all_said = too_short(recipe, cache.lengths, dataset.fps), _fewer(asked, recipe), failed
     said = tuple(one for one in all_said if one)
     return replace(summary, warnings=(*said, *summary.warnings)) if said else summary
 
@@ -158,18 +158,30 @@ def learn_to_act(
     cache: Cache,
     training: Int[np.ndarray, " E"],
     held_out: Int[np.ndarray, " F"],
+    recipe: Recipe,
     out: Path,
     bars: Bars = no_bars,
-) -> None:
-    """Train a goal policy for the model of a run, unless it has one or nobody acted."""
+) -> str:
+    """Train a goal policy for the model of a run, unless it has one or nobody acted.
+
+    What goes wrong here does not cost the training: it is returned as a sentence.
+    """
     from armillary.recipes.goal_policy import add_goal_policy, long_enough
 
     folder = out / "model"
     if not leads() or not cache.action_width or (folder / POLICY_FILE).is_file():
-        return
-    if long_enough(cache, training, load_model(folder).config.frame_skip):
-        with bars("learning to act") as progress:
-            add_goal_policy(folder, cache, training, held_out, progress=progress)
+        return ""
+    if not long_enough(cache, training, load_model(folder).config.frame_skip):
+        return ""
+    try:
+        with bars("learning to act") as progress, threads(recipe.threads):
+            add_goal_policy(folder, cache, training, held_out, seed=recipe.seed, progress=progress)
+    except (ArmillaryError, RuntimeError, MemoryError) as error:
+        return (
+            f"The model has no goal policy: {str(error) or type(error).__name__} Train one with: "
+            f"armillary policy {out} DATASET"
+        )
+    return ""
 
 
 def fitted(recipe: Recipe, cache: Cache) -> Recipe:

@@ -24,11 +24,15 @@ from typing import Any
 
 from armillary.benchmark.machine import provenance
 from armillary.control import Record, holm, summarise
+from armillary.control.goal_policies import PROPOSALS
 from armillary.control.statistics import mcnemar
 from armillary.core.errors import ConfigError, unknown_name
 from armillary.core.files import read_json, write_json
 from armillary.core.hashing import json_sha256
 from armillary.core.progress import Bars, no_bars
+from armillary.models.goal_policy import HORIZONS
+from armillary.planning.guided import GuidedConfig
+from armillary.planning.icem import ICEMConfig
 from armillary.recipes.acting import (
     DIRECT,
     GUIDED,
@@ -41,7 +45,7 @@ from armillary.recipes.claiming import claim
 from armillary.recipes.finding import find_model
 from armillary.recipes.goal_policy import SUMMARY
 from armillary.recipes.recipe import train_recipe
-from armillary.recipes.recipe_config import shortened
+from armillary.recipes.recipe_config import Recipe, shortened
 from armillary.recipes.world import world
 from armillary.worlds import record
 
@@ -158,10 +162,12 @@ def run_worlds(
     ]
     for test, p in zip(tests, holm([test["p"] for test in tests]), strict=True):
         test["p_holm"] = p
+    planning = [WAYS, asdict(GuidedConfig()), asdict(ICEMConfig()), PROPOSALS, HORIZONS]
     result = {
         "environments": found,
-        "recipe_sha256": json_sha256(asdict(world())),
-        "planning_sha256": json_sha256([WAYS, asdict(_way(GUIDED, config))]),
+        "recipe_sha256": json_sha256(asdict(_recipe(config))),
+        "planning_sha256": json_sha256(planning),
+        "config": asdict(config),
         **provenance(command, config.threads),
     }
     write_json(out / "result.json", result)
@@ -199,8 +205,7 @@ def _trained(out: Path, name: str, config: WorldsConfig, bars: Bars) -> Path:
     owner = ENVIRONMENTS[name].shares or name
     environment, folder = ENVIRONMENTS[owner], out / owner
     data, run = folder / "recording", folder / "run"
-    recipe = world() if config.steps is None else shortened(world(), config.steps)
-    recipe = replace(recipe, seed=config.seed, threads=config.threads)
+    recipe = replace(_recipe(config), seed=config.seed)
     episodes = config.recorded or environment.episodes
     claim(
         folder / "settings.json",
@@ -221,8 +226,14 @@ def _trained(out: Path, name: str, config: WorldsConfig, bars: Bars) -> Path:
             progress=progress,
         )
     if not (run / SUMMARY).is_file():
+        recipe = replace(recipe, threads=config.threads)
         train_recipe(recipe, data, run, (run / "run.json").is_file(), bars, diagnosed=False)
     return run
+
+
+def _recipe(config: WorldsConfig) -> Recipe:
+    """Return the recipe, the same in every environment."""
+    return world() if config.steps is None else shortened(world(), config.steps)
 
 
 def _acted(

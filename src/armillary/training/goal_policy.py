@@ -172,22 +172,19 @@ def fit_cost_error(policy: GoalPolicy, model: JEPA, trails: Trails, seed: int = 
 
 
 @torch.no_grad()
-def judge_goal_policy(policy: GoalPolicy, trails: Trails, farthest: int, seed: int = 0) -> float:
-    """Return the share of the variance of actions that goals explain, R2, one model step ahead.
+def judge_goal_policy(policy: GoalPolicy, trails: Trails, seed: int = 0) -> float:
+    """Return the share of the variance of actions that it explains for goals one model step away.
 
     Args:
         policy: judged.
         trails: of episodes that it was not trained on.
-        farthest: as in ``GoalPolicyTraining``; samples farther than one model step are left out.
         seed: names the samples.
     """
-    samples = hindsight(trails, _JUDGED, farthest, generator("goal policy judge", seed))
-    near = samples.steps <= 1
-    if not near.any():
-        return float("nan")
-    here, goal = trails.latents[samples.here[near]], trails.latents[samples.goal[near]]
-    actions = (trails.actions[samples.here[near]] - policy.action_mean) / policy.action_std
-    mean, _ = policy(here, goal, samples.steps[near])
+    rng = generator("goal policy judge", seed)
+    rows = trails.starts[torch.from_numpy(rng.integers(0, len(trails.starts), _JUDGED))]
+    actions = (trails.actions[rows] - policy.action_mean) / policy.action_std
+    goals = trails.latents[rows + trails.skip]
+    mean, _ = policy(trails.latents[rows], goals, torch.ones(len(rows)))
     spread = (actions - actions.mean(0)).square().mean()
     return float(1 - (actions - mean).square().mean() / spread.clamp(min=1e-12))
 

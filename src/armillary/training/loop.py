@@ -102,7 +102,7 @@ def train(
     keep_memory()
     # before processes join: where the leading one finds another training, none waits in vain
     alone = alone_in(out) if leads() else nullcontext()
-    with alone, _threads(config.threads), join_processes() as processes:
+    with alone, threads(config.threads), join_processes() as processes:
         model = untrained(model_config, config.seed)
         fit_scales(model, windows, config.seed)
         stepper = Stepper(model, config, windows, processes)
@@ -317,7 +317,8 @@ def _data(windows: Windows) -> list[Any]:
 
 
 @contextmanager
-def _threads(count: int) -> Iterator[None]:
+def threads(count: int) -> Iterator[None]:
+    """Let torch use so many threads, 0 for all cores, and then as many as before."""
     before = torch.get_num_threads()
     torch.set_num_threads(count or own_cores())
     try:

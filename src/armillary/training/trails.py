@@ -135,8 +135,8 @@ def trails_of(model: JEPA, windows: Windows, augment: AugmentConfig | None = Non
     cache, skip = windows.cache, model.config.frame_skip
     if cache.actions is None or not model.config.action_width:
         raise TrainingError(
-            "A goal prior needs actions, and this model or dataset has none. Record a world, or "
-            "ingest a dataset with actions."
+            "To learn how to act needs actions, and this model or dataset has none. Record a "
+            "world, or ingest a dataset with actions."
         )
     first = windows.locate(np.arange(len(windows)))[1]
     lengths = cache.lengths[windows.episodes]
