@@ -140,9 +140,9 @@ def add_goal_policy(
         some = _some(cache, held_out, most, seed)
         other = trails_of(model, Windows(cache, some, 1, 1, streams))
         judged = judge_goal_policy(policy, other, seed)
-        fit_cost_error(policy, model, other, seed)
+        fit_cost_error(policy, model, model.config.encoder.width, other, seed)
     else:
-        fit_cost_error(policy, model, trails, seed)
+        fit_cost_error(policy, model, model.config.encoder.width, trails, seed)
     file = save_goal_policy(policy, folder)
     seconds = time.perf_counter() - began
     found = GoalPolicySummary(file, seconds, judged, float(policy.cost_error))

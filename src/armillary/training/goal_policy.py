@@ -23,9 +23,9 @@ from torch import Tensor
 
 from armillary.core.errors import ConfigError, TrainingError
 from armillary.core.progress import Progress, silent
+from armillary.core.protocols import WorldModel
 from armillary.core.rng import generator
 from armillary.core.values import Latent
-from armillary.models import JEPA
 from armillary.models.goal_policy import GoalPolicy, GoalPolicyConfig, untrained_goal_policy
 from armillary.training.trails import Trails
 
@@ -143,7 +143,9 @@ def hindsight(
 
 
 @torch.no_grad()
-def fit_cost_error(policy: GoalPolicy, model: JEPA, trails: Trails, seed: int = 0) -> None:
+def fit_cost_error(
+    policy: GoalPolicy, model: WorldModel, width: int, trails: Trails, seed: int = 0
+) -> None:
     """Measure how wrong the model's planning cost is, and leave it in the policy.
 
     The cost of what the model predicts for recorded actions is compared with that of what came.
@@ -153,6 +155,7 @@ def fit_cost_error(policy: GoalPolicy, model: JEPA, trails: Trails, seed: int = 
     Args:
         policy: changed in place.
         model: that the latents are of.
+        width: D of its tokens.
         trails: of episodes that the model was not trained on, where there are any.
         seed: names the samples.
     """
@@ -163,7 +166,7 @@ def fit_cost_error(policy: GoalPolicy, model: JEPA, trails: Trails, seed: int = 
     here = starts[torch.from_numpy(rng.integers(0, len(starts), _ERROR_PLANS))]
     ahead = torch.from_numpy(rng.integers(1, steps + 1, _ERROR_PLANS)) * trails.skip
     path = here[:, None] + trails.skip * torch.arange(steps)
-    tokens = trails.latents[here].unflatten(1, (-1, model.config.encoder.width))
+    tokens = trails.latents[here].unflatten(1, (-1, width))
     predicted = model.rollout(Latent(tokens[:, None]), trails.actions[path][:, None])
     goals = trails.latents[here + ahead][:, None]
     foreseen = (predicted[:, 0].flatten(2) - goals).square().mean((1, 2))
