@@ -30,7 +30,8 @@ from armillary.models import JEPA, load_model, untrained
 from armillary.recipes.acting import act
 from armillary.recipes.demo_config import DemoConfig
 from armillary.recipes.demo_page import write_page
-from armillary.recipes.recipe import fitted, learn_to_act, train_on
+from armillary.recipes.goal_policy import learn_to_act
+from armillary.recipes.recipe import fitted, train_on
 from armillary.recipes.world import adapted
 from armillary.report import ResultGroup
 from armillary.training import TrainSummary

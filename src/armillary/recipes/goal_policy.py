@@ -1,4 +1,4 @@
-"""Goal policy: train one on a model's latents, at the end of a training or later.
+"""Goal policy: train one on a model's latents, at the end of a training.
 
 Episodes that were held out while the model was trained judge its policy, too, and teach it nothing.
 """
@@ -12,25 +12,27 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Int
 
-from armillary.core.errors import ConfigError, TrainingError
+from armillary.core.errors import ArmillaryError, TrainingError
 from armillary.core.files import write_json
-from armillary.core.progress import Progress, silent
+from armillary.core.progress import Bars, Progress, no_bars, silent
 from armillary.core.rng import generator
-from armillary.data import Cache, Windows, open_dataset, split_episodes
+from armillary.data import Cache, Windows
 from armillary.models import load_model
 from armillary.models.goal_policy_file import POLICY_FILE, save_goal_policy
-from armillary.recipes.finding import find_model
-from armillary.recipes.prior import known_split, model_streams, split_anew
-from armillary.recipes.recipe import Recipe, prepared
+from armillary.recipes.recipe_config import Recipe
 from armillary.training.goal_policy import (
     GoalPolicyTraining,
     fit_cost_error,
     fit_goal_policy,
     judge_goal_policy,
 )
+from armillary.training.loop import threads
+from armillary.training.processes import leads
 from armillary.training.trails import trails_of
 
 SUMMARY = "policy.json"
+# the names of streams in a cache, by their names in a batch
+_RECORDED = {"depth_m": "depth"}
 # Each recorded step is a sample this often. With 40, the likelihood of held-out actions had fallen
 # again on 300 episodes of PointMaze, and was no better on 2,000 of the tabletop.
 _PASSES = 10
@@ -58,40 +60,32 @@ class GoalPolicySummary:
     warnings: tuple[str, ...] = ()
 
 
-def learn_goal_policy(
-    model: str | Path,
-    data: str | Path,
-    steps: int | None = None,
-    seed: int = 0,
-    progress: Progress = silent,
-) -> GoalPolicySummary:
-    """Train a goal policy on a model's latents of a recording, and leave it in the model's folder.
+def learn_to_act(
+    cache: Cache,
+    training: Int[np.ndarray, " E"],
+    held_out: Int[np.ndarray, " F"],
+    recipe: Recipe,
+    out: Path,
+    bars: Bars = no_bars,
+) -> str:
+    """Train a goal policy for the model of a run, unless it has one or nobody acted.
 
-    Args:
-        model: model folder, or run folder, on this machine.
-        data: folder of a dataset with actions.
-        steps: of training; None takes the default, or fewer where little was recorded.
-        seed: names weights and samples.
-        progress: called while preparing and after each step.
-
-    Raises:
-        CheckpointError: not a model.
-        ConfigError: steps below 1, or a model that is not in a folder of yours.
-        DatasetError: the dataset cannot be read, or lacks a stream that the model sees.
-        ShapeError: the dataset's actions are not the model's.
-        TrainingError: there are no actions, or episodes are too short for a model step.
-        StorageError: the model's folder is not writable.
+    What goes wrong here does not cost the training: it is returned as a sentence.
     """
-    if not Path(model).is_dir():
-        raise ConfigError(
-            f"{model}: is not a folder, and the policy is stored in the model's. Download it first."
+    folder = out / "model"
+    if not leads() or not cache.action_width or (folder / POLICY_FILE).is_file():
+        return ""
+    if not long_enough(cache, training, load_model(folder).config.frame_skip):
+        return ""
+    try:
+        with bars("learning to act") as progress, threads(recipe.threads):
+            add_goal_policy(folder, cache, training, held_out, seed=recipe.seed, progress=progress)
+    except (ArmillaryError, RuntimeError, MemoryError) as error:
+        return (
+            f"The model has no goal policy: {str(error) or type(error).__name__} Train one with: "
+            f"armillary policy {out} DATASET"
         )
-    folder = find_model(model)
-    cache = prepared(open_dataset(data), load_model(folder).config, progress)
-    known = known_split(folder, cache)
-    split = known or split_episodes(cache.num_episodes, Recipe().held_out, seed)
-    found = add_goal_policy(folder, cache, *split, steps, seed, progress)
-    return found if known else replace(found, warnings=(split_anew(folder, "policy"),))
+    return ""
 
 
 def add_goal_policy(
@@ -112,16 +106,17 @@ def add_goal_policy(
         cache: prepared for the model.
         training: episodes to learn from.
         held_out: episodes to judge it on; may be none.
-        steps: as in ``learn_goal_policy``.
+        steps: of training; None takes the default, or fewer where little was recorded.
         seed: names weights and samples.
         progress: called after each step.
 
     Raises:
-        ArmillaryError: as ``learn_goal_policy``.
+        TrainingError: there are no actions, or episodes are too short for a model step.
+        StorageError: the model's folder is not writable.
     """
     began = time.perf_counter()
     model = load_model(folder)
-    streams = model_streams(model.config, cache)
+    streams = tuple(_RECORDED.get(name, name) for name in model.config.streams)
     if not long_enough(cache, training, model.config.frame_skip):
         raise TrainingError(
             "A goal policy needs episodes of more than one model step, "

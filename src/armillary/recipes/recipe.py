@@ -13,21 +13,20 @@ import numpy as np
 import torch
 from jaxtyping import Int
 
-from armillary.core.errors import ArmillaryError, ConfigError, DatasetError
+from armillary.core.errors import ConfigError, DatasetError
 from armillary.core.files import claimed_folder, write_json
 from armillary.core.progress import Bars, Progress, no_bars, silent
 from armillary.data import Cache, Dataset, Windows, open_dataset, prepare
 from armillary.data.point_sampling import PointSampling
-from armillary.models import JEPAConfig, load_model
+from armillary.models import JEPAConfig
 from armillary.models.config import STREAMS_OF
-from armillary.models.goal_policy_file import POLICY_FILE
 from armillary.recipes.clips import check_clips, split, too_short
 from armillary.recipes.diagnosis_record import diagnose_run
+from armillary.recipes.goal_policy import learn_to_act
 from armillary.recipes.recipe_config import Recipe
 from armillary.recipes.world import adapted, world
 from armillary.training import TERMS, TrainSummary, check_free, train
 from armillary.training.augment import mirrored_actions
-from armillary.training.loop import threads
 from armillary.training.processes import leads
 
 # file of a run: what it was trained on, and what was held out
@@ -152,36 +151,6 @@ def train_on(
             },
         )
     return summary
-
-
-def learn_to_act(
-    cache: Cache,
-    training: Int[np.ndarray, " E"],
-    held_out: Int[np.ndarray, " F"],
-    recipe: Recipe,
-    out: Path,
-    bars: Bars = no_bars,
-) -> str:
-    """Train a goal policy for the model of a run, unless it has one or nobody acted.
-
-    What goes wrong here does not cost the training: it is returned as a sentence.
-    """
-    from armillary.recipes.goal_policy import add_goal_policy, long_enough
-
-    folder = out / "model"
-    if not leads() or not cache.action_width or (folder / POLICY_FILE).is_file():
-        return ""
-    if not long_enough(cache, training, load_model(folder).config.frame_skip):
-        return ""
-    try:
-        with bars("learning to act") as progress, threads(recipe.threads):
-            add_goal_policy(folder, cache, training, held_out, seed=recipe.seed, progress=progress)
-    except (ArmillaryError, RuntimeError, MemoryError) as error:
-        return (
-            f"The model has no goal policy: {str(error) or type(error).__name__} Train one with: "
-            f"armillary policy {out} DATASET"
-        )
-    return ""
 
 
 def fitted(recipe: Recipe, cache: Cache) -> Recipe:
