@@ -50,7 +50,7 @@ def test_empty_defaults_are_not_shown(capsys, monkeypatch) -> None:
     monkeypatch.setenv("COLUMNS", "80")
     assert main(["act", "--help"]) == 0
     said = " ".join(capsys.readouterr().out.replace("│", " ").split())
-    assert "(default: icem)" in said
+    assert "(default: 100)" in said
     assert not any(f"(default: {nothing})" in said for nothing in ("None", "False", "''"))
     assert "{None}" not in said
 

@@ -16,6 +16,7 @@ LEAVES = [
     ["data", "show"],
     ["data", "verify"],
     ["train"],
+    ["policy"],
     ["prior"],
     ["diagnose"],
     ["probe"],

@@ -75,6 +75,8 @@ def learn_to_act(
     folder = out / "model"
     if not leads() or not cache.action_width or (folder / POLICY_FILE).is_file():
         return ""
+    if not folder.is_dir():
+        return ""
     if not long_enough(cache, training, load_model(folder).config.frame_skip):
         return ""
     try:
