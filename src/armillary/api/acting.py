@@ -27,7 +27,7 @@ from armillary.core.rng import torch_generator
 from armillary.core.values import ActionBounds, Latent, Observation, WorldSpec
 from armillary.models import JEPA, save_model
 from armillary.planning import make_planner
-from armillary.planning.wanted import LatentCost, WantedCost
+from armillary.planning.latent_cost import CostOfSteps, LatentCost
 from armillary.recipes.acting import (
     DIRECT,
     GUIDED,
@@ -173,7 +173,7 @@ def plan(
     observation: Seen | Sequence[Seen],
     goal: Seen | Sequence[Seen] | None = None,
     *,
-    cost: LatentCost | None = None,
+    cost: CostOfSteps | None = None,
     actions: Float[np.ndarray, "T-1 A"] | None = None,
     bounds: ActionBounds | tuple[Any, Any] | None = None,
     planner: str = "icem",
@@ -228,7 +228,7 @@ def plan(
         tokens = torch.cat([policy.encode(one.only(policy.observes)) for one in looks], dim=1)
         latent = Latent(tokens, _between(actions, len(looks), network.config.action_width))
         wanted = [policy.encode(one.only(policy.observes))[:, 0] for one in goals]
-        total = WantedCost(network, latent, torch.cat(wanted) if wanted else None, cost)
+        total = LatentCost(network, latent, torch.cat(wanted) if wanted else None, cost)
         box, skip = policy.bounds, policy.frame_skip
         wide = ActionBounds(np.tile(box.low, skip), np.tile(box.high, skip))
         state = policy.planner.init(wide, 1)

@@ -174,7 +174,7 @@ class Policy(Command):
     def run(self) -> Outcome:
         """Train the policy."""
         existing(self.dataset, "a dataset folder")
-        from armillary.recipes.later_policy import learn_goal_policy
+        from armillary.recipes.adding_policy import learn_goal_policy
 
         with bar("learning to act") as progress:
             found = learn_goal_policy(

@@ -79,7 +79,7 @@ class GoalPolicy(nn.Module):
         self.register_buffer("action_mean", torch.zeros(a))
         self.register_buffer("action_std", torch.ones(a))
         # root mean square error of the planning cost (its mean over a step of the plan), as the
-        # model's predictions are not what came; a smaller gain may be an error of the model
+        # model's predictions differ from recordings; a smaller gain may be an error of the model
         self.register_buffer("cost_error", torch.zeros(()))
 
     def forward(

@@ -19,7 +19,7 @@ from armillary.core.rng import generator
 from armillary.data import Cache, Windows
 from armillary.models import load_model
 from armillary.models.goal_policy_file import POLICY_FILE, save_goal_policy
-from armillary.recipes.recipe_config import Recipe
+from armillary.recipes.recipe_config import Recipe, recorded_names
 from armillary.training.goal_policy import (
     GoalPolicyTraining,
     fit_cost_error,
@@ -31,8 +31,6 @@ from armillary.training.processes import leads
 from armillary.training.trails import trails_of
 
 SUMMARY = "policy.json"
-# the names of streams in a cache, by their names in a batch
-_RECORDED = {"depth_m": "depth"}
 # Each recorded step is a sample this often. With 40, the likelihood of held-out actions had fallen
 # again on 300 episodes of PointMaze, and was no better on 2,000 of the tabletop.
 _PASSES = 10
@@ -118,7 +116,7 @@ def add_goal_policy(
     """
     began = time.perf_counter()
     model = load_model(folder)
-    streams = tuple(_RECORDED.get(name, name) for name in model.config.streams)
+    streams = tuple(recorded_names(model.config.streams))
     if not long_enough(cache, training, model.config.frame_skip):
         raise TrainingError(
             "A goal policy needs episodes of more than one model step, "

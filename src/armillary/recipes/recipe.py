@@ -23,7 +23,7 @@ from armillary.models.config import STREAMS_OF
 from armillary.recipes.clips import check_clips, split, too_short
 from armillary.recipes.diagnosis_record import diagnose_run
 from armillary.recipes.goal_policy import learn_to_act
-from armillary.recipes.recipe_config import Recipe
+from armillary.recipes.recipe_config import Recipe, recorded_names
 from armillary.recipes.world import adapted, world
 from armillary.training import TERMS, TrainSummary, check_free, train
 from armillary.training.augment import mirrored_actions
@@ -31,8 +31,6 @@ from armillary.training.processes import leads
 
 # file of a run: what it was trained on, and what was held out
 RUN_DATA = "data.json"
-# the names of streams in a cache, by their names in a batch
-_RECORDED = {"depth_m": "depth"}
 
 
 def train_recipe(
@@ -201,7 +199,7 @@ def _check_streams(recipe: Recipe, present: set[str]) -> None:
 
 
 def _missing(streams: tuple[str, ...], present: set[str]) -> list[str]:
-    wanted = [_RECORDED.get(name, name) for name in streams]
+    wanted = recorded_names(streams)
     return [name for name in wanted if name not in present]
 
 
@@ -232,10 +230,10 @@ def with_fan(recipe: Recipe, dataset: Dataset) -> Recipe:
 def needed_streams(recipe: Recipe, cache: Cache) -> tuple[str, ...]:
     """Return the names of the cache's streams that a recipe's model and losses read."""
     model, present = recipe.model, _recorded(cache)
-    names = [_RECORDED.get(name, name) for name in model.streams]
+    names = recorded_names(model.streams)
     for term in (TERMS[name] for name in recipe.objective.weights):
-        names += [_RECORDED.get(name, name) for name in term.streams(model)]
-        optional = [_RECORDED.get(name, name) for name in term.optional_streams(model)]
+        names += recorded_names(term.streams(model))
+        optional = recorded_names(term.optional_streams(model))
         names += [name for name in optional if name in present]
     return tuple(dict.fromkeys(names))
 

@@ -2,11 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 
 from armillary.models import JEPAConfig
 from armillary.training import TrainConfig
 from armillary.training.log import Tracker
+
+# streams that a batch and a cache name differently
+_RECORDED_AS = {"depth_m": "depth"}
+
+
+def recorded_names(streams: Iterable[str]) -> list[str]:
+    """Return the names in a cache of streams that are named as in a batch."""
+    return [_RECORDED_AS.get(name, name) for name in streams]
 
 
 @dataclass(frozen=True)

@@ -34,7 +34,7 @@ from armillary.data import Dataset
 from armillary.models import EncoderConfig, JEPAConfig, PredictorConfig
 from armillary.models.config import STREAMS_OF, Sensor
 from armillary.recipes.clips import clip_count
-from armillary.recipes.recipe_config import Recipe
+from armillary.recipes.recipe_config import Recipe, recorded_names
 from armillary.training import AugmentConfig, ObjectiveConfig, OptimizerConfig, SettlingConfig
 
 _STEP_S = 0.1  # seconds of a model step
@@ -51,7 +51,6 @@ _PREFERRED: tuple[tuple[Sensor, ...], ...] = (
     ("cloud",),
     ("scan",),
 )
-_RECORDED = {"depth_m": "depth"}
 # Visual words ask where things are in a picture or a cloud; these show neither.
 _WITHOUT_PLACES: set[Sensor] = {"scan", "proprio", "pose"}
 
@@ -202,7 +201,7 @@ def sensors_of(streams: set[str]) -> tuple[Sensor, ...]:
     chosen = []
     for choices in _PREFERRED:
         for sensor in choices:
-            if {_RECORDED.get(name, name) for name in STREAMS_OF[sensor]} <= streams:
+            if {*recorded_names(STREAMS_OF[sensor])} <= streams:
                 chosen.append(sensor)
                 break
     return tuple(chosen)

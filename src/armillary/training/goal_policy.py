@@ -27,7 +27,7 @@ from armillary.core.protocols import WorldModel
 from armillary.core.rng import generator
 from armillary.core.values import Latent
 from armillary.models.goal_policy import GoalPolicy, GoalPolicyConfig, untrained_goal_policy
-from armillary.training.trails import Trails
+from armillary.training.trails import Trails, check_finite
 
 _JUDGED = 4096
 _ERROR_PLANS, _ERROR_LENGTH = 1024, 8
@@ -98,7 +98,7 @@ def fit_goal_policy(
         TrainingError: latents or actions, or what came of them, are not finite numbers.
     """
     config = config or GoalPolicyTraining()
-    _check_finite(trails)
+    check_finite(trails)
     widths = trails.latents.shape[1], trails.actions.shape[1]
     shape = GoalPolicyConfig(*widths, hidden=config.hidden, layers=config.layers)
     policy = untrained_goal_policy(shape, config.seed)
@@ -148,7 +148,8 @@ def fit_cost_error(
 ) -> None:
     """Measure how wrong the model's planning cost is, and leave it in the policy.
 
-    The cost of what the model predicts for recorded actions is compared with that of what came.
+    The cost of what the model predicts for recorded actions is compared with that of what was
+    recorded next.
     It is the mean squared distance to a goal over a plan of eight model steps, or fewer where
     episodes are shorter. Goals are states that the episodes reached.
 
@@ -169,9 +170,10 @@ def fit_cost_error(
     tokens = trails.latents[here].unflatten(1, (-1, width))
     predicted = model.rollout(Latent(tokens[:, None]), trails.actions[path][:, None])
     goals = trails.latents[here + ahead][:, None]
-    foreseen = (predicted[:, 0].flatten(2) - goals).square().mean((1, 2))
-    came = (trails.latents[path + trails.skip] - goals).square().mean((1, 2))
-    policy.cost_error.copy_((foreseen - came).square().mean().sqrt())
+    recorded = trails.latents[path + trails.skip]
+    of_predicted = (predicted[:, 0].flatten(2) - goals).square().mean((1, 2))
+    of_recorded = (recorded - goals).square().mean((1, 2))
+    policy.cost_error.copy_((of_predicted - of_recorded).square().mean().sqrt())
 
 
 @torch.no_grad()
@@ -213,20 +215,6 @@ def _fit_scales(policy: GoalPolicy, trails: Trails, config: GoalPolicyTraining) 
     std, mean = torch.std_mean(trails.actions[trails.starts], 0, correction=0)
     policy.action_mean.copy_(mean)
     policy.action_std.copy_(std.clamp(min=1e-6))
-
-
-def _check_finite(trails: Trails) -> None:
-    """Refuse what nothing can be learned from.
-
-    Raises:
-        TrainingError: a latent or an action that is used is not a finite number.
-    """
-    for name, values in (("latents", trails.latents), ("actions", trails.actions[trails.starts])):
-        if wrong := int((~values.isfinite()).any(1).sum()):
-            raise TrainingError(
-                f"The {name} of {wrong:,} of {len(values):,} recorded frames are not finite. "
-                "Look for NaN in the dataset."
-            )
 
 
 def _diverged(what: str, config: GoalPolicyTraining) -> str:

@@ -36,7 +36,7 @@ from armillary.data import Windows
 from armillary.models import JEPA, GoalPrior, GoalPriorConfig, untrained_prior
 from armillary.models.prior import MOST_LAYERS
 from armillary.models.trip_distance import trip_loss
-from armillary.training.trails import GoalShares, Samples, Trails, draw, trails_of
+from armillary.training.trails import GoalShares, Samples, Trails, check_finite, draw, trails_of
 
 _JUDGED = 4096
 _MOST_WEIGHT = 3.0  # e^3: one lucky sample must not be a batch of its own
@@ -162,7 +162,7 @@ def fit_prior(
     if seconds is not None and not seconds > 0:
         raise ConfigError(f"The training time of a prior must be above 0 s, got {seconds}.")
     begun = time.perf_counter()
-    _check_finite(trails)
+    check_finite(trails)
     widths = trails.latents.shape[1], trails.actions.shape[1]
     shape = GoalPriorConfig(
         *widths,
@@ -226,20 +226,6 @@ def judge_prior(
     gain = prior.mixture(here, goal).log_likelihood(actions) - plain
     order = np.corrcoef(_ranks(distance), _ranks(samples.known))[0, 1]
     return {"order": float(order), "action_nats": float(gain.mean())}
-
-
-def _check_finite(trails: Trails) -> None:
-    """Refuse what nothing can be learned from, rather than leave a prior that says nothing.
-
-    Raises:
-        TrainingError: a latent or an action that is used is not a finite number.
-    """
-    for name, values in (("latents", trails.latents), ("actions", trails.actions[trails.starts])):
-        if wrong := int((~values.isfinite()).any(1).sum()):
-            raise TrainingError(
-                f"The {name} of {wrong:,} of {len(values):,} recorded frames are not finite. "
-                "Look for NaN in the dataset."
-            )
 
 
 def _diverged(what: str, config: PriorConfig) -> str:

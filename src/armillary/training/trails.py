@@ -173,6 +173,20 @@ def _latents(
     return torch.cat(parts)
 
 
+def check_finite(trails: Trails) -> None:
+    """Refuse what nothing can be learned from, rather than leave a policy that says nothing.
+
+    Raises:
+        TrainingError: a latent or an action that is used is not a finite number.
+    """
+    for name, values in (("latents", trails.latents), ("actions", trails.actions[trails.starts])):
+        if wrong := int((~values.isfinite()).any(1).sum()):
+            raise TrainingError(
+                f"The {name} of {wrong:,} of {len(values):,} recorded frames are not finite. "
+                "Look for NaN in the dataset."
+            )
+
+
 def draw(trails: Trails, size: int, shares: GoalShares, rng: np.random.Generator) -> Samples:
     """Return samples with goals in hindsight.
 

@@ -1,4 +1,4 @@
-"""Later policy: a goal policy for a model that has none, or on another recording."""
+"""Adding a policy: a goal policy for a model that has none, or on another recording."""
 
 from __future__ import annotations
 

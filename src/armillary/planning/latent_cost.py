@@ -1,4 +1,4 @@
-"""Wanted cost: what is wanted of predicted latents, as goals, as a function, or both.
+"""Latent cost: of predicted latents, by their distance to goals, by a function, or by both.
 
     cost(plan) = sum_t min_g mean_{N,D} (predicted_t - goal_g)^2 + f(predicted)_t
 
@@ -20,11 +20,11 @@ from armillary.core.errors import ShapeError
 from armillary.core.protocols import WorldModel
 from armillary.core.values import Latent
 
-LatentCost = Callable[[Float[Tensor, "S L N D"]], Float[Tensor, "S L"]]
+CostOfSteps = Callable[[Float[Tensor, "S L N D"]], Float[Tensor, "S L"]]
 
 
 @dataclass(frozen=True)
-class WantedCost:
+class LatentCost:
     """A cost bound to a model and a present.
 
     Attributes:
@@ -37,7 +37,7 @@ class WantedCost:
     model: WorldModel
     latent: Latent
     goals: Float[Tensor, "G N D"] | None = None
-    function: LatentCost | None = None
+    function: CostOfSteps | None = None
 
     def __call__(self, plans: Float[Tensor, "1 S L A"]) -> Float[Tensor, "1 S"]:
         """Return the cost of every plan from one batched rollout.
@@ -57,14 +57,14 @@ class WantedCost:
         if self.goals is not None:
             total = total + self.nearest(latents)
         if self.function is not None:
-            paid = self.function(latents)
-            if not isinstance(paid, Tensor) or paid.shape != total.shape:
-                came = tuple(paid.shape) if isinstance(paid, Tensor) else type(paid).__name__
+            cost = self.function(latents)
+            if not isinstance(cost, Tensor) or cost.shape != total.shape:
+                got = tuple(cost.shape) if isinstance(cost, Tensor) else type(cost).__name__
                 raise ShapeError(
                     "A cost of latents must return one number for each plan and step, shape "
-                    f"{tuple(total.shape)}; got {came}."
+                    f"{tuple(total.shape)}; got {got}."
                 )
-            total = total + paid
+            total = total + cost
         return total
 
     def nearest(self, latents: Float[Tensor, "S L N D"]) -> Float[Tensor, "S L"]:
