@@ -6,7 +6,14 @@ import pytest
 
 from armillary.control import Record
 from armillary.core.errors import ConfigError
-from armillary.recipes.worlds_bench import ENVIRONMENTS, WAYS, WorldsConfig, rows_of, run_worlds
+from armillary.recipes.worlds_bench import (
+    ENVIRONMENTS,
+    WAYS,
+    Environment,
+    WorldsConfig,
+    rows_of,
+    run_worlds,
+)
 
 
 def records(solved: list[bool]) -> list[Record]:
@@ -53,6 +60,14 @@ def test_what_cannot_be_gets_a_sentence():
         WorldsConfig(("tabletop_rech",))
     with pytest.raises(ConfigError, match="needs an environment, and episodes"):
         WorldsConfig(episodes=0)
+
+
+def test_a_missing_package_shows_before_anything_is_written(tmp_path, monkeypatch):
+    missing = Environment("gym:no_such_package:Env-v0", {"25": "ahead_25"})
+    monkeypatch.setitem(ENVIRONMENTS, "missing", missing)
+    with pytest.raises(ConfigError, match="no_such_package"):
+        run_worlds(tmp_path / "out", WorldsConfig(("tabletop_reach", "missing")))
+    assert not (tmp_path / "out").exists()
 
 
 @pytest.mark.runs

@@ -82,7 +82,7 @@ class Train(Command):
 
 
 def _policy_of(run: Path) -> dict[str, Any] | None:
-    """Return what came of the goal policy of a run; None where there is none."""
+    """Return the summary of the goal policy of a run; None where there is none."""
     from armillary.core.files import read_json
     from armillary.recipes.goal_policy import SUMMARY
 

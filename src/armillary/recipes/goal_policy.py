@@ -40,7 +40,7 @@ _MOST_BYTES = 1 << 29  # of latents that are held in memory
 
 @dataclass(frozen=True)
 class GoalPolicySummary:
-    """What came of it.
+    """Summary of the training of a goal policy.
 
     Attributes:
         file: the policy, in the model's folder.

@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import Any
 
 from armillary.benchmark.machine import provenance
-from armillary.control import Record, holm, summarise
+from armillary.control import Record, WorldFactory, holm, summarise
 from armillary.control.goal_policies import PROPOSALS
 from armillary.control.statistics import mcnemar
 from armillary.core.errors import ConfigError, unknown_name
@@ -147,6 +147,8 @@ def run_worlds(
         StorageError: ``out`` is not writable.
     """
     config = config or WorldsConfig()
+    for name in config.names:  # a package that is missing shows before hours of work
+        WorldFactory(ENVIRONMENTS[name].world, ENVIRONMENTS[name].settings)().close()
     found: dict[str, Any] = {}
     for name in config.names:
         run = _trained(out, name, config, bars)

@@ -95,7 +95,7 @@ def fit_goal_policy(
         progress: called after each step.
 
     Raises:
-        TrainingError: latents or actions, or what came of them, are not finite numbers.
+        TrainingError: latents or actions, or the weights, are not finite numbers.
     """
     config = config or GoalPolicyTraining()
     check_finite(trails)
@@ -218,4 +218,4 @@ def _fit_scales(policy: GoalPolicy, trails: Trails, config: GoalPolicyTraining) 
 
 
 def _diverged(what: str, config: GoalPolicyTraining) -> str:
-    return f"The goal policy came to nothing: {what} is not a number. Lower lr ({config.lr:g})."
+    return f"The training of the goal policy diverged: {what} is not a number. Lower lr ({config.lr:g})."
