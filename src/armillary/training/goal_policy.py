@@ -218,4 +218,4 @@ def _fit_scales(policy: GoalPolicy, trails: Trails, config: GoalPolicyTraining) 
 
 
 def _diverged(what: str, config: GoalPolicyTraining) -> str:
-    return f"The training of the goal policy diverged: {what} is not a number. Lower lr ({config.lr:g})."
+    return f"The goal policy diverged: {what} is not a number. Lower lr ({config.lr:g})."
