@@ -95,7 +95,7 @@ def test_damaged_and_foreign_files_are_refused_with_a_sentence(folder, tmp_path)
     save_goal_policy(policy(), folder)
     with safe_open(path, framework="pt") as file:
         about = json.loads(file.metadata()["armillary"])
-        tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+        tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - no dict
     about["config"]["hidden"] = 1 << 30
     save_file(tensors, path, {"armillary": json.dumps(about)})
     with pytest.raises(CheckpointError, match="parameters, which are too many"):
