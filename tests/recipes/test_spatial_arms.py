@@ -10,7 +10,6 @@ import pytest
 from armillary.core.errors import ConfigError
 from armillary.models import PredictorConfig
 from armillary.models.config import LOOSE
-from armillary.recipes.acting import ActConfig
 from armillary.recipes.arm_rows import paired_tests
 from armillary.recipes.arms import (
     ARMS,
@@ -71,10 +70,6 @@ def tiny() -> ArmsConfig:
     base = ArmsConfig().base
     settling = replace(base.settling, steps=2, clips=8)
     base = replace(base, steps=2, batch_size=4, checkpoint_every=2, eval_every=2, settling=settling)
-    planning = {"length": 3, "samples": 8, "iterations": 1, "elites": 2}
-    act = ActConfig(
-        episodes=2, replan=3, planner_settings=planning, budget=3, consensus=2, together=True
-    )
     return ArmsConfig(
         base=base,
         arms=("rgb", "point_map_camera", "point_map_world"),
@@ -86,7 +81,7 @@ def tiny() -> ArmsConfig:
         steps=14,
         judged=2,
         probed=3,
-        act=act,
+        goals=2,
         size_pairs=(20, 10),
         workers=1,
     )
@@ -105,7 +100,6 @@ def test_a_tiny_run_from_end_to_end_is_used_again(tmp_path):
     for row in first["subsets"].values():
         assert 0 <= row["success"] <= 1 and row["probe_cm"] > 0
     assert {*first["size_distance"]} == {"rgb", "rgbd"}
-    assert first["acting"]["consensus"] == 2 and first["acting"]["together"]
     assert all(0 <= row["accuracy"] <= 1 for row in first["size_distance"].values())
     assert {*first["tests"]["view_30"]} == {"rgb", "point_map_camera"}
     models = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("model.safetensors")}

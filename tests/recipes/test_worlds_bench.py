@@ -87,10 +87,10 @@ def test_one_environment_from_nothing_to_rows_and_a_second_run_repeats_nothing(t
         tmp_path / "tabletop_reach" / "run" / "model" / "policy" / "policy.safetensors"
     ).is_file()
     assert not (tmp_path / "tabletop_push" / "run").exists()  # it shares that of reaching
-    written = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*.jsonl")}
+    written = {path: path.read_bytes() for path in tmp_path.rglob("*.jsonl")}  # with timings
     again = run_worlds(tmp_path, config, command="again")
     assert again["environments"] == found["environments"]
     assert again["planning_sha256"] == found["planning_sha256"]
-    assert {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*.jsonl")} == written
+    assert {path: path.read_bytes() for path in tmp_path.rglob("*.jsonl")} == written
     with pytest.raises(ConfigError):
         run_worlds(tmp_path, replace(config, steps=11))

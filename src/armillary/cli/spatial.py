@@ -60,7 +60,7 @@ class Spatial(Command):
             seeds=self.seeds,
             fused_seeds=() if self.arms_only else self.seeds[:1],
             base=base,
-            act=replace(usual.act, episodes=self.episodes),
+            goals=self.episodes,
             episodes=self.recorded,
             workers=self.workers,
         )

@@ -24,17 +24,18 @@ from typing import Any
 from armillary.benchmark.machine import provenance
 from armillary.comprehension.size_distance import size_distance
 from armillary.control import Manifest, evaluate, make_manifest
+from armillary.control.goal_policies import DirectSpec, has_goal_policy
 from armillary.control.processes import map_in_processes
 from armillary.core.errors import ConfigError, unknown_name
 from armillary.core.files import storage_errors, write_json
 from armillary.core.progress import Bars, no_bars
 from armillary.data import Cache, open_dataset, prepare, split_episodes
 from armillary.models import JEPAConfig, load_model, narrowed, save_model
-from armillary.recipes.acting import ActConfig, model_spec
 from armillary.recipes.arm_probes import PROBED_STEPS, hidden_position, position_errors_cm
 from armillary.recipes.arm_rows import result_of
 from armillary.recipes.arms import ARMS, SUBSETS, arm_recipe, fused_recipe
 from armillary.recipes.claiming import claim
+from armillary.recipes.goal_policy import add_goal_policy
 from armillary.recipes.recipe import Recipe, train_recipe
 from armillary.recipes.world import adapted, world
 from armillary.training.colour_changes import ColourChanges
@@ -101,10 +102,8 @@ class ArmsConfig:
         steps: of each.
         judged: recorded of each shift, for the probes.
         probed: training episodes that the probes are fitted on.
-        act: how reaching is evaluated. 90 runs of the demo's search take four hours; this one
-            takes a third of that (19 of 20 episodes of the demo's model against 20 of 20). Every
-            arm takes the present from its last four looks; what fills holes by colour sees them
-            and the goal together.
+        goals: episodes of reaching in each shift. Every model acts by its goal policy, as ``act``
+            does by default.
         size_pairs: that the read-out of size and distance is fitted on, and judged on.
         seed: names recordings and manifests.
         workers: processes, each with one thread; results do not depend on it.
@@ -124,16 +123,7 @@ class ArmsConfig:
     steps: int = 24
     judged: int = 100
     probed: int = 200
-    act: ActConfig = field(
-        default_factory=lambda: ActConfig(
-            episodes=100,
-            workers=1,
-            batch=10,
-            planner_settings={"length": 6, "iterations": 4},
-            consensus=4,
-            together=True,
-        )
-    )
+    goals: int = 100
     size_pairs: tuple[int, int] = (600, 400)
     seed: int = 0
     workers: int = 2
@@ -148,7 +138,7 @@ class ArmsConfig:
                 f"bench spatial needs a variant and a seed, a shift {USUAL!r} and none "
                 f"called {HIDDEN!r}; got {self.arms}, {self.seeds} and {tuple(self.shifts)}."
             )
-        episodes = self.judged, self.probed, self.episodes, self.act.episodes
+        episodes = self.judged, self.probed, self.episodes, self.goals
         amounts = self.workers, self.fused_longer, *episodes, *self.size_pairs
         if min(amounts) < 1 or self.steps < PROBED_STEPS:
             raise ConfigError(
@@ -175,8 +165,7 @@ def run_spatial_arms(
         ``arms.NAME.{said,seeds,hidden_position_m_10}``, where a seed has, by shift, ``n``,
         ``success`` and ``position_error_cm``; ``subsets.NAME.{success,probe_cm}``;
         ``size_distance.{rgb,rgbd}.accuracy``; ``tests`` (paired, against ``point_map_world``);
-        ``steps`` of training; ``acting``: how they planned. All of the arms, seeds and subsets
-        asked for alone.
+        ``steps`` of training. All of the arms, seeds and subsets asked for alone.
 
     Raises:
         ConfigError: ``out`` holds another evaluation, or a setting that the world does not have.
@@ -205,9 +194,7 @@ def run_spatial_arms(
     steps = {"arms": base.steps}
     if config.fused_seeds:
         steps[FUSED] = base.steps * config.fused_longer
-    said = ("planner", "planner_settings", "consensus", "together")
-    acting = {name: getattr(config.act, name) for name in said}
-    about = {"steps": steps, "acting": acting, **provenance(command, 1)}
+    about = {"steps": steps, **provenance(command, 1)}
     result = result_of(
         out, config.arms, config.seeds, tuple(manifests), config.subsets, config.fused_seeds
     )
@@ -244,7 +231,7 @@ class _Work:
 
 @dataclass(frozen=True)
 class _Learn:
-    """Trains one model."""
+    """Trains one model, and its goal policy."""
 
     work: _Work
 
@@ -257,17 +244,27 @@ class _Learn:
                 begun = (run / "run.json").is_file()
                 data = self.work.out / "recording"
                 train_recipe(recipe, data, run, begun, diagnosed=False, acting=False)
-            if task[1] != FUSED:
-                return
-            whole = load_model(self.work.model(*task))
-            for name in self.work.config.subsets:
-                smaller = self.work.model(task[0], f"{FUSED}_{name}")
-                if not smaller.is_dir():
-                    with storage_errors(smaller):
-                        smaller.parent.mkdir(parents=True, exist_ok=True)
-                    save_model(narrowed(whole, SUBSETS[name]), smaller)
+            models = [self.work.model(*task)]
+            if task[1] == FUSED:
+                models = self._narrowed(models[0], task[0])
+            cache = self.work.cache("recording")
+            training, held_out = split_episodes(cache.num_episodes, recipe.held_out, recipe.seed)
+            for model in models:
+                if not has_goal_policy(model):
+                    add_goal_policy(model, cache, training, held_out, seed=recipe.seed)
 
         return run
+
+    def _narrowed(self, folder: Path, seed: int) -> list[Path]:
+        """Return the model of all sensors, once for each subset of them."""
+        whole, models = load_model(folder), []
+        for name in self.work.config.subsets:
+            models.append(self.work.model(seed, f"{FUSED}_{name}"))
+            if not models[-1].is_dir():
+                with storage_errors(models[-1]):
+                    models[-1].parent.mkdir(parents=True, exist_ok=True)
+                save_model(narrowed(whole, SUBSETS[name]), models[-1])
+        return models
 
 
 def _check_shape(folder: Path, recipe: Recipe) -> None:
@@ -293,8 +290,7 @@ class _Act:
         def run(task: tuple[int, str, str]) -> None:
             seed, name, shift = task
             file = self.work.folder(seed, name) / "records" / f"{shift}.jsonl"
-            spec = model_spec(self.work.model(seed, name), self.work.config.act)
-            evaluate(self.manifests[shift], spec, out=file)
+            evaluate(self.manifests[shift], DirectSpec(self.work.model(seed, name)), out=file)
 
         return run
 
@@ -362,12 +358,10 @@ def _manifests(out: Path, config: ArmsConfig) -> dict[str, Manifest]:
     for shift, settings in config.shifts.items():
         manifests[shift] = make_manifest(
             "tabletop",
-            config.act.task or "reach",
-            config.act.episodes,
+            "reach",
+            config.goals,
             config.seed,
             _settings(config, settings),
-            budget=config.act.budget,
-            success_distance=config.act.success_distance,
         )
         manifests[shift].save(out / "manifests" / f"{shift}.json")
     listed = [[episode.seed for episode in one.episodes] for one in manifests.values()]
