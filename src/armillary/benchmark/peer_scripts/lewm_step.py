@@ -3,13 +3,14 @@
 Run by the peer's Python, never imported by armillary. It reads one JSON request per line from
 stdin and answers each with one JSON line on stdout:
 
-``build``  {name, size, patch, batch, threads} -> {parameters, versions}
-``steps``  {name, count}                       -> {seconds, frames, loss}
+``build``  {name, size, patch, batch, threads, bfloat16} -> {parameters, versions}
+``steps``  {name, count}                                 -> {seconds, frames, loss}
 
 Model, predictor, action encoder, heads and SIGReg are the installed package's own classes, with the
 values of its ``lewm.yaml``: ViT-tiny (transformers), 192 wide, predictor of 6 blocks with 16 heads
 of 64 and MLP 2048, dropout 0.1, history 3, windows of 4 frames at frameskip 5, SIGReg weight 0.09
 with 1,024 directions and 17 knots, AdamW 5e-5 with weight decay 1e-3, clip 1.0, bfloat16 autocast.
+Without ``bfloat16`` it is float32: a processor that lacks these products emulates them, slowly.
 Every tensor is made once, before the clock starts: no loading, resizing or logging is counted.
 
 Source: Maes et al. 2026 (LeWorldModel); stable-worldmodel, configuration ``lewm``.
@@ -71,7 +72,7 @@ def _head() -> MLP:
     return MLP(input_dim=WIDTH, output_dim=WIDTH, hidden_dim=2048, norm_fn=torch.nn.BatchNorm1d)
 
 
-def make_step(model: LeWM, size: int, batch: int) -> Callable[[], float]:
+def make_step(model: LeWM, size: int, batch: int, bfloat16: bool) -> Callable[[], float]:
     """Return a function that does one whole optimizer step and returns the loss."""
     sigreg = SIGReg(knots=17, num_proj=1024)
     optimizer = torch.optim.AdamW(model.parameters(), lr=5e-5, weight_decay=1e-3)
@@ -80,7 +81,7 @@ def make_step(model: LeWM, size: int, batch: int) -> Callable[[], float]:
     model.train()
 
     def step() -> float:
-        with torch.autocast("cpu", dtype=torch.bfloat16):
+        with torch.autocast("cpu", dtype=torch.bfloat16, enabled=bfloat16):
             seen = model.encode({"pixels": pixels, "action": actions})
             latents, moves = seen["emb"], seen["act_emb"]
             foreseen = model.predict(latents[:, :HISTORY], moves[:, :HISTORY])
@@ -95,12 +96,14 @@ def make_step(model: LeWM, size: int, batch: int) -> Callable[[], float]:
     return step
 
 
-def build(name: str, size: int, patch: int, batch: int, threads: int) -> dict[str, Any]:
+def build(
+    name: str, size: int, patch: int, batch: int, threads: int, bfloat16: bool
+) -> dict[str, Any]:
     """Make a model and its step and keep it under a name, in place of one that had it before."""
     torch.set_num_threads(threads)
     torch.manual_seed(3072)
     model = make_model(size, patch)
-    steps[name] = (make_step(model, size, batch), batch * FRAMES)
+    steps[name] = (make_step(model, size, batch, bfloat16), batch * FRAMES)
     packages = ("stable-worldmodel", "torch", "transformers")
     return {
         "parameters": sum(parameter.numel() for parameter in model.parameters()),
