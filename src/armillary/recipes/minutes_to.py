@@ -2,7 +2,8 @@
 
 Each length is a training of its own, because the learning rate of a longer one is still high at
 that step. Fine-tuning of the predictor is shortened in proportion, and its time counts. Every
-model is judged by the diagnosis on the same held-out episodes.
+model is judged by the diagnosis on the same held-out episodes. The first length that knows all is
+the last.
 """
 
 from __future__ import annotations
@@ -85,6 +86,8 @@ def minutes_to_knowledge(
         shorter = replace(shortened(adapted(recipe, dataset), steps), threads=threads)
         of = json_sha256([asdict(shorter), dataset.identity()])
         curve.append(_row(out / f"{steps}_steps", shorter, dataset.path, of, bars))
+        if _knows(curve[-1], settings):
+            break
     return _summary(curve, settings)
 
 
@@ -118,6 +121,12 @@ def _row(run: Path, recipe: Recipe, data: Path, of: str, bars: Bars) -> dict[str
     }
     write_json(run / _ROW, row)
     return row
+
+
+def _knows(row: dict[str, Any], settings: MinutesTo) -> bool:
+    """Tell whether a model knows all that is asked for, so that no longer training is needed."""
+    found = (row["object_r2"], settings.object_r2), (row["skill"], settings.skill)
+    return all(value is not None and value >= bar for value, bar in found)
 
 
 def _summary(curve: Sequence[dict[str, Any]], settings: MinutesTo) -> dict[str, Any]:
