@@ -3,7 +3,7 @@
     python examples/armillary_model_in_stable_worldmodel.py [MODEL]
 
 needs one environment that holds both: ``pip install stable-worldmodel`` beside armillary. MODEL is
-the folder of a model that sees colour pictures only, e.g. of the recipe ``two_rooms``; without one
+the folder of a model that sees colour pictures only, e.g. one trained on ``two_rooms``; without one
 an untrained model is taken, which can be planned with all the same. It takes a few seconds.
 
 A solver there asks for ``get_cost(info, candidates)`` and ``criterion``. The class below gives it

@@ -30,10 +30,12 @@ _HOMES = {
     "act": "acting",
     "evaluate": "acting",
     "plan": "acting",
+    "Planning": "acting",
     "view": "viewing",
 }
 
 __all__ = [
+    "Planning",
     "__version__",
     "act",
     "evaluate",

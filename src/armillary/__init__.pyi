@@ -14,6 +14,7 @@ from armillary.api.data import record as record
 from armillary.api.learning import load_model as load_model
 from armillary.api.learning import train as train
 from armillary.api.viewing import view as view
+from armillary.planning.planning import Planning as Planning
 
 __version__: str
 __all__: list[str]

@@ -19,7 +19,7 @@ from armillary.data import Dataset
 from armillary.models import JEPA
 from armillary.recipes.asking import probe_model, surprise_clip
 
-SMALL = {"planner": "icem", "planner_settings": {"length": 3, "samples": 16, "iterations": 1}}
+SMALL = {"planning": arm.Planning("icem", {"length": 3, "samples": 16, "iterations": 1})}
 
 
 @pytest.fixture(scope="module")
@@ -267,7 +267,7 @@ def test_a_model_object_replaces_nothing_that_is_there(
 ) -> None:
     trained = tmp_path / "run"
     shutil.copytree(run.path, trained)
-    (trained / "model" / "prior.safetensors").write_bytes(b"a prior")
+    (trained / "model" / "notes.md").write_bytes(b"a note")
     before = tree(trained)
     with pytest.raises(ConfigError, match="holds a training run"):
         arm.act(model, "tabletop", episodes=1, out=trained, budget=2, **SMALL)
@@ -286,9 +286,9 @@ def test_a_model_object_replaces_nothing_that_is_there(
         arm.act(model, "tabletop", episodes=2, out=out, budget=2, **SMALL)
     assert tree(out) == before
     # the same model goes on, and what was added to its folder stays
-    (out / "model" / "prior.safetensors").write_bytes(b"a prior")
+    (out / "model" / "notes.md").write_bytes(b"a note")
     arm.act(model, "tabletop", episodes=1, out=out, budget=2, **SMALL)
-    assert tree(out) == before | {"model/prior.safetensors": b"a prior"}
+    assert tree(out) == before | {"model/notes.md": b"a note"}
 
 
 def test_records_of_another_model_keep_a_model_object_away(
@@ -308,8 +308,8 @@ def test_a_model_object_that_cannot_act_leaves_nothing(model: JEPA, tmp_path: Pa
     out = tmp_path / "act"
     with pytest.raises(ArmillaryError, match="tabeltop"):
         arm.act(model, "tabeltop", out=out)
-    with pytest.raises(ConfigError, match="prior=True needs the goal prior in a model's folder"):
-        arm.act(model, "tabletop", out=out, prior=True)
+    with pytest.raises(ConfigError, match="The planner direct needs the goal policy in a model's"):
+        arm.act(model, "tabletop", out=out, planning="direct")
     assert list(tmp_path.iterdir()) == []
 
 

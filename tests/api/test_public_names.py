@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import dataclasses
 import inspect
 import subprocess
 import sys
@@ -28,7 +29,8 @@ NAMES = {
     "plan",
     "view",
 }
-FUNCTIONS = [name for name in arm.__all__ if name != "__version__"]
+ITEMS = [name for name in arm.__all__ if name != "__version__"]
+FUNCTIONS = [name for name in ITEMS if inspect.isfunction(getattr(arm, name))]
 
 
 def python(code: str) -> str:
@@ -63,14 +65,14 @@ def test_type_checkers_read_the_same_names() -> None:
     imported = [
         alias for node in stub.body if isinstance(node, ast.ImportFrom) for alias in node.names
     ]
-    assert {alias.asname for alias in imported} == {*FUNCTIONS}
+    assert {alias.asname for alias in imported} == {*ITEMS}
     homes = {
         alias.name: node.module
         for node in stub.body
         if isinstance(node, ast.ImportFrom)
         for alias in node.names
     }
-    assert {name: getattr(arm, name).__module__ for name in FUNCTIONS} == homes
+    assert {name: getattr(arm, name).__module__ for name in ITEMS} == homes
 
 
 @pytest.mark.parametrize("name", FUNCTIONS)
@@ -84,6 +86,14 @@ def test_every_function_is_documented_and_typed(name: str) -> None:
     told = text[text.index("Args:") : text.index("Returns:")]
     for parameter in signature.parameters:
         assert f"\n    {parameter}: " in told, f"{name} does not tell what {parameter} is"
+
+
+@pytest.mark.parametrize("name", sorted({*ITEMS} - {*FUNCTIONS}))
+def test_every_value_is_documented(name: str) -> None:
+    text = inspect.getdoc(getattr(arm, name)) or ""
+    told = text[text.index("Attributes:") :]
+    for field in dataclasses.fields(getattr(arm, name)):
+        assert f"\n    {field.name}: " in told
 
 
 @pytest.mark.parametrize("words", [["--version"], ["--help"]])

@@ -45,7 +45,7 @@ def test_help_loads_nothing_heavy_and_is_fast(arguments: list[str]) -> None:
         ["data", "show", "nothere"],
         ["view", "nothere"],
         ["probe", "m", "nothere"],
-        ["prior", "m", "nothere"],
+        ["policy", "m", "nothere"],
         ["bench", "index", "nothere"],
         ["train", "tabeltop"],
         ["recrod"],

@@ -9,11 +9,14 @@ import pytest
 from playing import VIEWS, check_chart_moves, check_cloud_turns, check_look, check_player
 
 from armillary.core.files import read_json
+from armillary.planning import Planning
 from armillary.recipes.demo import run_demo
 from armillary.recipes.demo_config import DemoConfig, quick
 from armillary.recipes.demo_page import result_groups
 
 pytestmark = [pytest.mark.runs, pytest.mark.timeout(900)]
+
+QUICK = Planning("guided", {"samples": 16, "iterations": 1})
 
 
 @pytest.fixture(scope="module")
@@ -30,7 +33,7 @@ def demo(tmp_path_factory: pytest.TempPathFactory) -> Path:
             batch_size=8,
             settling=replace(config.recipe.settling, steps=2),
         ),
-        act=replace(config.act, episodes=1, planner_settings={"samples": 16, "iterations": 1}),
+        act=replace(config.act, episodes=1, planning=QUICK),
         push_episodes=1,
         teleports=4,
     )

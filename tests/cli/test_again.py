@@ -13,7 +13,6 @@ from armillary.cli.guard import Guard
 from armillary.cli.learn import Ingest
 from armillary.cli.lidar import Lidar
 from armillary.cli.main import read
-from armillary.cli.peers import Peers
 from armillary.cli.understand import Understand
 
 COMMANDS = [
@@ -22,8 +21,6 @@ COMMANDS = [
     (Latency(model="m", world="w", plan=("a=1", "b=2"), samples=(8,)), "bench latency"),
     (Latency(model="m", world="w", beside=("n", "o"), replan=(1, 2), task="it's"), "bench latency"),
     (Lidar(data=Path("a b.rawlog"), seeds=(4,), steps=3, record=Path("r.json")), "bench lidar"),
-    (Peers(environment="push_t", act=('s={"length": 5}',), own=("any=50",)), "bench peers"),
-    (Peers(environment="cube", peer_training=("batch_size=32",), seconds=1.5), "bench peers"),
     (Understand(models=("a", "b"), count=9, concepts="shape"), "understand"),
     (Understand(models=("a",), suite="grasp", data=Path("d")), "understand"),
     (Understand(self_test=True), "understand"),

@@ -77,24 +77,6 @@ class PointWorld:
 
 
 @dataclass
-class DazzledPointWorld(PointWorld):
-    """Shows a place that is far off at every third step."""
-
-    def _observe(self) -> Observation:
-        shown = -self.xy if self.step_index % 3 == 2 else self.xy
-        return Observation({"rgb": picture(shown)})
-
-
-@dataclass
-class BlinkingPointWorld(PointWorld):
-    """Shows nothing at every second step."""
-
-    def _observe(self) -> Observation:
-        shown = picture(self.xy) * np.uint8(self.step_index % 2 == 0)
-        return Observation({"rgb": shown})
-
-
-@dataclass
 class BlindPointWorld(PointWorld):
     """Can go on without a picture, and counts those that it takes."""
 
@@ -115,23 +97,12 @@ class PointModel:
     def __init__(self) -> None:
         self.frames = 0
         self.memories: list[int] = []
-        self.scenes: list[int] = []
 
     def encode(self, batch: Batch) -> Latent:
         rgb = batch.streams["rgb"].float()
         self.frames += rgb.shape[0] * rgb.shape[1]
         code = rgb[:, :, 0, :2, 0] * 256 + rgb[:, :, 0, :2, 1]
         return Latent((code / LEVELS * 2 - 1)[:, :, None], batch.actions)
-
-    def encode_scene(self, batch: Batch) -> Latent:
-        """What is black is where it was in the look before."""
-        self.scenes.append(batch.valid.shape[1])
-        tokens, black = self.encode(batch).tokens, batch.streams["rgb"].flatten(2).amax(2) == 0
-        for step in range(1, tokens.shape[1]):
-            tokens[:, step] = torch.where(
-                black[:, step, None, None], tokens[:, step - 1], tokens[:, step]
-            )
-        return Latent(tokens, batch.actions)
 
     def rollout(self, latent: Latent, plans: torch.Tensor) -> torch.Tensor:
         self.memories.append(latent.tokens.shape[1])
@@ -147,8 +118,6 @@ class PointModelSpec:
     history: int = 2
     replan: int = 1
     frame_skip: int = 1
-    consensus: int = 1
-    together: bool = False
 
     def __call__(self, world: WorldSpec) -> ModelPolicy:
         return ModelPolicy(
@@ -158,8 +127,6 @@ class PointModelSpec:
             history=self.history,
             replan=self.replan,
             frame_skip=self.frame_skip,
-            consensus=self.consensus,
-            together=self.together,
         )
 
 

@@ -34,19 +34,11 @@ def outcomes(records: Any) -> list[Any]:
     return [replace(record, policy="", ms_per_decision=()) for record in records]
 
 
-@pytest.mark.parametrize(("planner", "replan"), [("icem", 1), ("icem", 3), ("collocation", 4)])
+@pytest.mark.parametrize(("planner", "replan"), [("icem", 1), ("icem", 3), ("gradient", 4)])
 def test_every_episode_gets_what_it_would_get_alone(manifest, planner, replan):
     # The toy model is exact to the bit in any shape; only a planner could mix its elements.
     alone = evaluate(manifest, toy.PointModelSpec(planner, replan=replan), toy.PointWorld)
     four = evaluate(manifest, Together(planner, replan=replan), toy.PointWorld)
-    assert outcomes(alone) == outcomes(four)
-
-
-@pytest.mark.parametrize("together", [False, True])
-def test_looks_are_compared_and_seen_with_those_of_the_same_episode(manifest, together):
-    looks = {"history": 1, "consensus": 3, "together": together}
-    alone = evaluate(manifest, toy.PointModelSpec(**looks), toy.BlinkingPointWorld)
-    four = evaluate(manifest, Together(**looks), toy.BlinkingPointWorld)
     assert outcomes(alone) == outcomes(four)
 
 

@@ -11,7 +11,6 @@ from armillary.control.specs import check_action_width
 from armillary.core.errors import ConfigError, ShapeError
 from armillary.core.values import Observation
 from armillary.planning import PLANNERS, make_planner
-from armillary.planning.experience import AdaptationConfig
 
 
 def walk(policy, steps=9):
@@ -57,51 +56,6 @@ def test_memory_holds_the_last_latents_and_the_actions_between_them():
     np.testing.assert_allclose(moved, latent.actions[0], atol=1e-4)
 
 
-def test_a_look_that_is_far_off_is_outvoted():
-    rules = make_manifest("point", "reach", 6, 0, world_factory=toy.DazzledPointWorld)
-    reached = {
-        looks: [one.distances[-1] for one in evaluate(rules, spec, toy.DazzledPointWorld)]
-        for looks in (1, 3)
-        for spec in [toy.PointModelSpec(history=1, consensus=looks)]
-    }
-    assert max(reached[3]) < 0.02 < 0.1 < min(reached[1])
-
-
-def test_looks_that_agree_are_counted_and_leave_no_memory():
-    policy = toy.PointModelSpec(history=1, consensus=3)(toy.PointWorld().spec)
-    _, states = walk(policy, 5)
-    assert policy.model.frames == 1 + 5 and {*policy.model.memories} == {1}
-    steps = [state.decision.model_steps for state in states]
-    assert [step - steps[0] for step in steps] == [0, 1, 3, 3, 3]
-    most = {"budget_model_steps": steps[-1]}
-    assert replace(policy, **most).consensus == 3
-    with pytest.raises(ConfigError, match="model steps per decision, and its budget is"):
-        replace(policy, consensus=4, **most)
-
-
-def test_what_a_look_lacks_another_of_the_scene_tells():
-    rules = make_manifest("point", "reach", 6, 0, world_factory=toy.BlinkingPointWorld)
-    spec = toy.PointModelSpec(history=1, consensus=2)
-    reached = {
-        together: [one.distances[-1] for one in evaluate(rules, seen, toy.BlinkingPointWorld)]
-        for together in (False, True)
-        for seen in [replace(spec, together=together)]
-    }
-    assert max(reached[True]) < 0.05 < 0.1 < min(reached[False])
-
-
-def test_the_goal_and_the_remembered_looks_are_seen_together():
-    policy = toy.PointModelSpec(history=1, consensus=3, together=True)(toy.PointWorld().spec)
-    _, states = walk(policy, 5)
-    assert policy.model.scenes == [2, 3, 4, 4, 4]
-    assert [len(state.scene) for state in states] == [2, 3, 4, 4, 4]
-    assert [len(state.actions) for state in states] == [0, 1, 2, 2, 2]
-    seldom = toy.PointModelSpec(history=1, replan=4, consensus=3, together=True)
-    policy = seldom(toy.PointWorld().spec)
-    walk(policy, 9)
-    assert policy.model.scenes == [2, 4, 4]  # at 0, 4 and 8, and at no look between
-
-
 @pytest.mark.parametrize("skip", [1, 2])
 def test_it_minds_what_was_sent_in_place_of_its_action(skip):
     policy = toy.PointModelSpec(history=3, replan=2, frame_skip=skip)(toy.PointWorld().spec)
@@ -145,17 +99,6 @@ def test_settings_are_checked():
     policy = toy.PointModelSpec()(toy.PointWorld().spec)
     with pytest.raises(ConfigError, match="must be at least 1; got history 0, replan 1"):
         replace(policy, history=0)
-    with pytest.raises(ConfigError, match="history and consensus cannot both be above 1"):
-        replace(policy, consensus=2)
-    for more in ({"together": True}, {"consensus": 2}):
-        with pytest.raises(ConfigError, match="use it without consensus and together"):
-            replace(policy, history=1, adapt=AdaptationConfig(), **more)
-
-    class Alone(toy.PointModel):
-        encode_scene = None
-
-    with pytest.raises(ConfigError, match="together needs a model with encode_scene, which Alone"):
-        replace(policy, model=Alone(), together=True)
     with pytest.raises(
         ConfigError, match="replan must be at most the length of the plan; got 5 and 4"
     ):

@@ -105,25 +105,6 @@ def test_any_decision_can_be_made_again_from_its_record(planner, history, replan
         assert redecide(record, index, policy, RULES, toy.PointWorld) == 0.0
 
 
-@pytest.mark.parametrize(
-    ("world", "looks"),
-    [
-        (toy.DazzledPointWorld, {"consensus": 4}),
-        (toy.DazzledPointWorld, {"consensus": 3, "replan": 2, "frame_skip": 2}),
-        (toy.BlinkingPointWorld, {"consensus": 3, "together": True}),
-        (toy.BlinkingPointWorld, {"consensus": 3, "together": True, "replan": 3}),
-    ],
-    ids=str,
-)
-def test_a_decision_from_several_looks_can_be_made_again_and_only_from_them(world, looks):
-    spec = toy.PointModelSpec(history=1, **looks)
-    record = evaluate(RULES, spec, world)[0]
-    policy, every = spec(world().spec), range(len(record.decisions))
-    assert {redecide(record, index, policy, RULES, world) for index in every} == {0.0}
-    last = replace(policy, consensus=1, together=False)
-    assert max(redecide(record, index, last, RULES, world) for index in every) > 1e-2
-
-
 def test_another_planner_is_caught_by_making_a_decision_again():
     record = records(toy.PointModelSpec("cem"))[0]
     other = toy.PointModelSpec("mppi")(toy.PointWorld().spec)

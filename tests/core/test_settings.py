@@ -94,7 +94,7 @@ def test_every_world_says_it(world, name, value):
         ("icem", "samples", 64.5),
         ("gradient", "length", True),
         ("mppi", "temperature", "hot"),
-        ("collocation", "starts", [8, 9]),
+        ("gradient", "starts", [8, 9]),
     ],
 )
 def test_every_planner_says_it(planner, name, value):

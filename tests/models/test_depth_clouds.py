@@ -55,18 +55,6 @@ def test_they_are_the_highest_points_of_the_point_map_inside_the_scene():
     torch.testing.assert_close(plain[plain[:, 2].argsort(descending=True)], wanted[:, :3])
 
 
-def test_scenes_stay_whole_however_many_frames_are_made_at_once():
-    rgb, depth_m, *view = (part.repeat(70, *[1] * (part.ndim - 1)) for part in block(BLOCK))
-    depth_m[::5] = block()[1]  # the block is lost in all looks but the first of each scene
-    rgb = rgb + torch.arange(70).div(5, rounding_mode="floor").to(torch.uint8)[:, None, None, None]
-    every = filled_cloud(rgb, depth_m, *view, *SCENE, 36, together=5)
-    for scene in range(0, 70, 5):
-        own = (part[scene : scene + 5] for part in (rgb, depth_m, *view))
-        torch.testing.assert_close(every[scene : scene + 5], filled_cloud(*own, *SCENE, 36, 5))
-    assert (every[..., 2] > 0.1).all()  # the ground is at 0.05
-    assert (filled_cloud(rgb, depth_m, *view, *SCENE, 36)[1, :, 2] < 0.14).all()
-
-
 def test_what_is_lost_of_a_thing_is_guessed_by_its_colour():
     rgb, *geometry = block()
     whole = filled_cloud(rgb, *geometry, *SCENE, 36)[0]

@@ -249,20 +249,3 @@ def test_a_fan_must_be_known_and_fit():
         model_of("scan").encode(short)
     with pytest.raises(ConfigError, match="'depth' cannot be chosen"):
         narrowed(model_of("rgb"), ("depth",))
-
-
-@pytest.mark.parametrize("sensors", [("filled_cloud",), ("rgb", "depth_cloud", "pose")])
-def test_looks_at_one_scene_tell_each_other_what_holes_hide(sensors):
-    model, batch = model_of(*sensors), batch_of()
-    told, alone = model.encode_scene(batch).tokens, seen(model, batch)
-    assert torch.allclose(told, alone) == ("filled_cloud" not in sensors)
-    first = Batch({name: x[:1] for name, x in batch.streams.items()}, None, batch.valid[:1])
-    close(model.encode_scene(first).tokens, told[:1])  # scenes of a batch do not know of each other
-    whole = with_streams(batch, {"depth_m": batch.streams["depth_m"].clamp_min(0.5)})
-    close(model.encode_scene(whole).tokens, seen(model, whole))
-
-
-def test_a_single_look_is_a_scene():
-    model, batch = model_of("filled_cloud"), batch_of()
-    one = Batch({name: x[:, :1] for name, x in batch.streams.items()}, None, batch.valid[:, :1])
-    close(model.encode_scene(one).tokens, seen(model, one))

@@ -25,25 +25,13 @@ def decide(planner, cost, seed=0):
 
 
 class Quadratic:
-    """Squared distance of actions to 0.2, states being actions; ``changed`` spoils it."""
+    """Squared distance of actions to 0.2; ``changed`` spoils it."""
 
     def __init__(self, changed=lambda plans, costs: costs):
         self.changed = changed
 
     def __call__(self, plans):
-        return self.changed(plans, self.distance(self.foresee(plans)).sum(dim=-1))
-
-    def start(self):
-        return torch.zeros(1, 1, 2)
-
-    def foresee(self, plans):
-        return plans[..., None, :]
-
-    def step(self, states, actions):
-        return actions[..., None, :]
-
-    def distance(self, states):
-        return (states - 0.2).square().flatten(3).sum(dim=-1)
+        return self.changed(plans, (plans - 0.2).square().sum(dim=(-2, -1)))
 
 
 quadratic = Quadratic()
@@ -67,13 +55,9 @@ class Counting(Quadratic):
         super().__init__()
         self.steps = 0
 
-    def foresee(self, plans):
+    def __call__(self, plans):
         self.steps += plans.shape[1] * plans.shape[2] * (3 if plans.requires_grad else 1)
-        return super().foresee(plans)
-
-    def step(self, states, actions):
-        self.steps += actions.shape[1] * actions.shape[2] * (3 if actions.requires_grad else 1)
-        return super().step(states, actions)
+        return super().__call__(plans)
 
 
 @pytest.mark.parametrize("name", PLANNERS)
@@ -116,32 +100,16 @@ def test_a_generator_per_batch_element_is_wanted():
         planner.plan(quadratic, planner.init(BOX, 2), [torch_generator("test")])
 
 
-@pytest.mark.parametrize("name", ["gradient", "collocation"])
-def test_planners_that_need_a_gradient_say_so(name):
+def test_a_planner_that_needs_a_gradient_says_so():
     cost = Quadratic(lambda plans, costs: costs.detach())
-    with pytest.raises(ConfigError, match=f"The {name} planner needs a cost that torch can diff"):
-        decide(make_planner(name), cost)
-
-
-def test_collocation_says_what_its_cost_lacks():
-    with pytest.raises(ConfigError, match=r"needs a cost with start\(\), foresee\(plans\), step"):
-        decide(make_planner("collocation"), lambda plans: plans.square().sum(dim=(-2, -1)))
-
-
-def test_lifting_alone_finds_actions_that_reach_given_states():
-    planner = make_planner("collocation", descents=1, lifted=40, noise=0.0, rate=0.05)
-    plan, _ = decide(planner, quadratic)
-    np.testing.assert_allclose(plan.actions, 0.2, atol=0.05)
+    with pytest.raises(ConfigError, match="The gradient planner needs a cost that torch can diff"):
+        decide(make_planner("gradient"), cost)
 
 
 def test_the_straight_way_to_the_wall_is_a_local_optimum():
     # Descent alone, from starts that hardly differ, passes the disc and stays before the wall.
     with pytest.raises(CheckFailedError, match=r"wall: after 10 decisions the path ends 2\."):
         check_planner(lambda: make_planner("gradient", std=0.01))
-
-
-def test_long_plans_go_round_the_wall():
-    check_planner(lambda: make_planner("collocation", length=24))
 
 
 def test_advance_shifts_and_lets_the_last_action_go_on():
@@ -201,7 +169,6 @@ def test_names_and_fields_get_a_suggestion():
         ("icem", "kept", 62, r"icem: samples must be more than kept \+ 2; got 64 and 62"),
         ("mppi", "temperature", float("nan"), "temperature must be above 0; got nan"),
         ("gradient", "starts", 2, "starts must be at least 4; got 2"),
-        ("collocation", "state_rate", 0.0, "state_rate must be above 0"),
     ],
 )
 def test_settings_out_of_range_get_a_sentence(name, field, value, sentence):

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from armillary.control import ModelSpec
 from armillary.models import EncoderConfig, JEPAConfig, PredictorConfig, save_model, untrained
+from armillary.planning import Planning
 from armillary.proof.agent import Agent, Overrides, pack_agent
 
 SIDE = 16
@@ -29,5 +30,5 @@ def tiny_agent(
     folder: Path, seed: int = 0, overrides: Overrides | None = None, **settings
 ) -> Agent:
     model = tiny_folder(folder / f"model{seed}", seed)
-    spec = ModelSpec(model, planner="cem", planner_settings={**PLANNER, **settings})
+    spec = ModelSpec(model, Planning("cem", {**PLANNER, **settings}))
     return pack_agent(model, spec, folder / f"agent{seed}{len(settings)}", overrides)

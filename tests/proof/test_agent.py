@@ -13,7 +13,8 @@ from agents import PLANNER, tiny_agent, tiny_folder
 
 from armillary.control import ModelSpec
 from armillary.core.errors import CheckFailedError, CheckpointError, ConfigError, FormatError
-from armillary.models import GoalPriorConfig, load_model, save_prior, untrained_prior
+from armillary.models import load_model
+from armillary.planning import Planning
 from armillary.proof.agent import agent_digest, open_agent, pack_agent
 from armillary.worlds import make_world
 
@@ -33,8 +34,12 @@ def test_the_digest_is_the_hash_of_the_files_hashes_in_name_order(tmp_path: Path
 def test_everything_that_decides_is_in_the_digest(tmp_path: Path) -> None:
     agents = [tiny_agent(tmp_path), tiny_agent(tmp_path, 1), tiny_agent(tmp_path, std=0.5)]
     model = tmp_path / "model0"
-    spec = ModelSpec(model, planner_settings=PLANNER)
-    variants = [replace(spec, history=2), replace(spec, discount=0.5), replace(spec, replan=2)]
+    spec = ModelSpec(model, Planning("cem", PLANNER))
+    ways = [Planning("cem", PLANNER, history=2), Planning("cem", PLANNER, replan=2)]
+    variants = [
+        *(replace(spec, planning=way) for way in ways),
+        replace(spec, budget_model_steps=99),
+    ]
     for number, variant in enumerate(variants):
         agents.append(pack_agent(model, variant, tmp_path / f"variant{number}"))
     agents.append(pack_agent(model, spec, tmp_path / "tuned", {"cross": {"length": 2}}))
@@ -47,11 +52,12 @@ def test_everything_that_decides_is_in_the_digest(tmp_path: Path) -> None:
 
 def test_what_comes_out_is_what_went_in(tmp_path: Path) -> None:
     model = tiny_folder(tmp_path / "model")
-    spec = ModelSpec(model, "icem", {"samples": 12, "elites": 3}, 2, 1, 0.9, False, 5000, ("rgb",))
+    way = Planning("icem", {"samples": 12, "elites": 3}, history=2, replan=2)
+    spec = ModelSpec(model, way, 5000)
     out = pack_agent(model, spec, tmp_path / "agent").spec
-    assert out.planner_settings["samples"] == 12
-    assert out.planner_settings["length"] == 8  # defaults are written down, too
-    assert replace(out, planner_settings=spec.planner_settings, folder=model) == spec
+    assert out.planning.settings["samples"] == 12
+    assert out.planning.settings["length"] == 8  # defaults are written down, too
+    assert replace(out, planning=replace(out.planning, settings=way.settings), folder=model) == spec
     world = make_world("two_rooms")
     assert open_agent(tmp_path / "agent")(world.spec).budget_model_steps == 5000
 
@@ -60,7 +66,7 @@ def test_a_task_may_have_settings_of_its_own(tmp_path: Path) -> None:
     agent = tiny_agent(tmp_path, overrides={"cross": {"samples": 16}})
     assert open_agent(agent.folder) == agent and agent.for_task("reach") is agent
     own = agent.for_task("cross")
-    assert own.spec.planner_settings == {**agent.spec.planner_settings, "samples": 16}
+    assert own.spec.planning.settings == {**agent.spec.planning.settings, "samples": 16}
     assert (own.model_steps, agent.model_steps) == (54, 30)
     assert (own.digest, own.identity()) == (agent.digest, agent.identity())
 
@@ -137,27 +143,6 @@ def test_a_folder_that_changes_after_opening_does_not_act(tmp_path: Path) -> Non
     shutil.copy(other.folder / "model.safetensors", agent.folder / "model.safetensors")
     with pytest.raises(CheckFailedError, match="was changed after it was opened"):
         agent(make_world("two_rooms").spec)
-
-
-def test_a_prior_is_there_exactly_if_it_is_used(tmp_path: Path) -> None:
-    model = tiny_folder(tmp_path / "model")
-    spec = ModelSpec(model, planner_settings=PLANNER, prior=True)
-    with pytest.raises(CheckpointError, match="holds no goal prior"):
-        pack_agent(model, spec, tmp_path / "agent")
-    assert not (tmp_path / "agent").exists()
-    config = load_model(model).config
-    prior = untrained_prior(
-        GoalPriorConfig(latent_width=config.latent_width, action_width=2, hidden=8), 0
-    )
-    save_prior(prior, model)
-    agent = pack_agent(model, spec, tmp_path / "agent")
-    assert (
-        agent.parameters
-        > pack_agent(model, replace(spec, prior=False), tmp_path / "without").parameters
-    )
-    (agent.folder / "prior.safetensors").unlink()
-    with pytest.raises(CheckpointError, match="exactly if"):
-        open_agent(agent.folder)
 
 
 def test_an_agent_is_never_overwritten(tmp_path: Path) -> None:

@@ -14,6 +14,7 @@ from armillary.control import ModelSpec, NoOpSpec, RandomSpec, evaluate, make_ma
 from armillary.core.errors import ConfigError
 from armillary.core.values import ActionBounds, WorldSpec
 from armillary.models import EncoderConfig, JEPAConfig, PredictorConfig, save_model, untrained
+from armillary.planning import Planning
 from armillary.proof.grader import RemoteSpec
 from armillary.proof.sandbox import PolicyProcessError
 from armillary.worlds import make_world
@@ -49,7 +50,7 @@ def same_but_name(here, there) -> bool:
     [("icem", {"length": 3, "samples": 16}), ("gradient", {"length": 2})],
 )
 def test_a_model_acts_here_as_it_does_behind_the_boundary(folder, planner, settings):
-    spec = ModelSpec(folder, planner, settings, history=2, replan=2)
+    spec = ModelSpec(folder, Planning(planner, settings, history=2, replan=2))
     here, there = evaluate(RULES, spec), evaluate(RULES, RemoteSpec(spec))
     assert same_but_name(here, there)
     assert [record.error for record in there] == [""] * 3

@@ -16,7 +16,7 @@ from armillary.core.values import Episode, Stream
 from armillary.data import Cache, DatasetWriter
 from armillary.models import EncoderConfig, JEPAConfig, save_model, untrained
 from armillary.recipes.diagnosing import diagnose_model, split_for
-from armillary.recipes.prior import known_split
+from armillary.recipes.splitting import known_split
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "comprehension"))
 from drifting_points import Oracle, toy

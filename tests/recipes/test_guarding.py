@@ -20,6 +20,7 @@ from armillary.control import (
 from armillary.control.rewatch import Eyes, watch_exploring
 from armillary.core.errors import ConfigError
 from armillary.models import EncoderConfig, JEPAConfig, PredictorConfig, save_model, untrained
+from armillary.planning import Planning
 from armillary.recipes.guarding import GuardConfig, guard_study
 
 TINY = EncoderConfig(image_size=16, patch_hidden=8, patch_width=8, hidden=8, tokens=2, width=4)
@@ -28,8 +29,7 @@ CONFIG = GuardConfig(
     calibration=5,
     exploring=6,
     latest=4,
-    planner="cem",
-    planner_settings={"length": 2, "samples": 4, "elites": 2, "iterations": 1},
+    planning=Planning("cem", {"length": 2, "samples": 4, "elites": 2, "iterations": 1}),
     budget=6,
     workers=1,
     seed=3,
@@ -97,7 +97,7 @@ def test_a_world_shows_what_it_can(model: Path, tmp_path: Path) -> None:
 
 def test_what_is_seen_does_not_depend_on_the_number_of_workers(model: Path) -> None:
     world = WorldFactory("two_rooms", {"image_size": 16})
-    eyes = Eyes(world, ModelSpec(model, "cem", CONFIG.planner_settings), history=4)
+    eyes = Eyes(world, ModelSpec(model, CONFIG.planning), history=4)
     one, two = (watch_exploring(eyes, 3, 5, seed=1, workers=workers) for workers in (1, 2))
     for ours, theirs in zip(one, two, strict=True):
         np.testing.assert_array_equal(ours.actions, theirs.actions)

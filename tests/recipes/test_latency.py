@@ -12,11 +12,12 @@ from armillary.cli.main import main
 from armillary.control import read_records
 from armillary.core.errors import ConfigError
 from armillary.models import EncoderConfig, JEPAConfig, PredictorConfig, save_model, untrained
+from armillary.planning import Planning
 from armillary.recipes.acting import ActConfig
 from armillary.recipes.latency import grid, latency_study
 
 TINY = EncoderConfig(image_size=16, patch_hidden=8, patch_width=8, hidden=8, tokens=2, width=4)
-CONFIG = ActConfig(planner="cem", planner_settings={"length": 2}, episodes=2, workers=1, budget=4)
+CONFIG = ActConfig(Planning("cem", {"length": 2}), episodes=2, workers=1, budget=4)
 NAMES = ["cem-samples-4-replan-1", "cem-samples-8-replan-1"]
 NAMES += ["cem-samples-4-replan-2", "cem-samples-8-replan-2"]
 
@@ -73,14 +74,14 @@ def test_models_of_several_frame_skips_stand_side_by_side(model: Path, tmp_path:
 
 
 def test_elites_follow_the_samples() -> None:
-    settings = grid(("m",), ActConfig(planner="icem"), (16, 64), (1,))
-    elites = [s.config.planner_settings["elites"] for s in settings.values()]
+    settings = grid(("m",), ActConfig(Planning("icem")), (16, 64), (1,))
+    elites = [s.config.planning.settings["elites"] for s in settings.values()]
     assert elites == [2, 8]
 
 
 def test_what_cannot_be_is_refused_before_anything_runs(model: Path, tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="gradient"):
-        grid((model,), ActConfig(planner="gradient"), (8,), (1,))
+        grid((model,), ActConfig(Planning("gradient")), (8,), (1,))
     with pytest.raises(ConfigError, match="needs a model"):
         grid((model,), CONFIG, (), (1,))
     one = grid((model,), CONFIG, (4,), (1,))

@@ -63,6 +63,9 @@ def test_the_first_length_that_knows_enough_tells_the_minutes(tmp_path: Path) ->
     assert again["curve"][1]["minutes"] != long["minutes"]
     assert again["curve"][1]["skill"] == long["skill"]
 
+    enough = minutes_to_knowledge(out, recipe, data, replace(SETTINGS, skill=-99.0))
+    assert enough["curve"] == [short] and not enough["reasons"]
+
     other = replace(recipe, seed=1)
     other = minutes_to_knowledge(out, other, data, replace(SETTINGS, steps=(2,)))
     assert other["curve"][0]["minutes"] != short["minutes"]

@@ -13,11 +13,10 @@ from armillary.core.rng import generator
 from armillary.core.values import Episode, Stream
 from armillary.data import DatasetWriter
 from armillary.models import EncoderConfig, JEPAConfig, PredictorConfig
+from armillary.recipes.adding_policy import learn_goal_policy
 from armillary.recipes.asking import probe_model, surprise_clip
-from armillary.recipes.prior import add_prior
 from armillary.recipes.recipe import Recipe, train_recipe
 from armillary.training import ObjectiveConfig
-from armillary.training.prior import PriorConfig
 from armillary.training.trails import trails_of
 
 STEPS = 12
@@ -66,13 +65,13 @@ def data(tmp_path, monkeypatch):
     return tmp_path / "set"
 
 
-def test_it_is_trained_probed_surprised_and_given_a_prior(data, tmp_path):
+def test_it_is_trained_probed_surprised_and_learns_to_act(data, tmp_path):
     run = tmp_path / "run"
     train_recipe(RECIPE, data, run)
     assert len(surprise_clip(run, f"{data}:1").surprise) == STEPS - 1
     assert len(surprise_clip(run, f"{data}:1", normal=data).surprise) == STEPS - 1
     assert {*probe_model(run, data)} == {"thing_xy"}
-    assert add_prior(run, data, replace(PriorConfig(), steps=2)).file.is_file()
+    assert learn_goal_policy(run, data, steps=2).file.is_file()
 
 
 def test_a_model_without_pictures_is_surprised_too(tmp_path, monkeypatch):
@@ -90,26 +89,26 @@ def test_a_model_without_pictures_is_surprised_too(tmp_path, monkeypatch):
     assert read_json(tmp_path / "said" / "surprise.json")["surprise"] == found.surprise
 
 
-def test_what_judged_the_model_teaches_its_prior_nothing(data, tmp_path, monkeypatch):
-    """The prior's seed would split otherwise; the run says what was held out."""
+def test_what_judged_the_model_teaches_its_policy_nothing(data, tmp_path, monkeypatch):
+    """The policy's seed would split otherwise; the run says what was held out."""
     run, taught = tmp_path / "run", []
 
     def listening(model, windows):
         taught.append({*windows.cache.episodes[windows.episodes].tolist()})
         return trails_of(model, windows)
 
-    monkeypatch.setattr("armillary.recipes.prior.trails_of", listening)
+    monkeypatch.setattr("armillary.recipes.goal_policy.trails_of", listening)
     train_recipe(replace(RECIPE, seed=1, held_out=0.5), data, run)
     known = read_json(run / "data.json")
     for seed in (0, 1, 2):
-        add_prior(run, data, replace(PriorConfig(), steps=1, seed=seed))
+        learn_goal_policy(run, data, steps=1, seed=seed)
         assert [sorted(some) for some in taught[-2:]] == [
             known["training_episodes"],
             known["held_out_episodes"],
         ]
     # of a model alone nobody knows what it was trained on
     moved = shutil.copytree(run / "model", tmp_path / "alone" / "model")
-    (said,) = add_prior(moved, data, replace(PriorConfig(), steps=1)).warnings
+    (said,) = learn_goal_policy(moved, data, steps=1).warnings
     assert f"{tmp_path / 'alone' / 'data.json'}: does not tell how this recording was split" in said
     assert sum(map(len, taught[-2:])) in (3, 4)
 
@@ -118,7 +117,7 @@ def test_what_judged_the_model_teaches_its_prior_nothing(data, tmp_path, monkeyp
 def test_a_recording_is_known_by_its_content_and_else_by_its_folder(
     data, tmp_path, monkeypatch, kept
 ):
-    run, once = tmp_path / "run", replace(PriorConfig(), steps=1)
+    run = tmp_path / "run"
     train_recipe(replace(RECIPE, seed=1, held_out=0.5), data, run)
     known = read_json(run / "data.json")
     if kept != "dataset":  # as on another machine, where nothing was prepared yet
@@ -128,11 +127,11 @@ def test_a_recording_is_known_by_its_content_and_else_by_its_folder(
         write_json(run / "data.json", {n: v for n, v in known.items() if n != "identity"})
     judged = []
 
-    def listening(prior, trails, within):
+    def listening(policy, trails, seed):
         judged.append(len(trails.latents) // STEPS)
-        return {"order": 0.5}
+        return 0.5
 
-    monkeypatch.setattr("armillary.recipes.prior.judge_prior", listening)
-    found = add_prior(run, data, once)
+    monkeypatch.setattr("armillary.recipes.goal_policy.judge_goal_policy", listening)
+    found = learn_goal_policy(run, data, steps=1)
     assert judged == [1 if kept == "nothing" else len(known["held_out_episodes"])]
     assert bool(found.warnings) == (kept == "nothing")

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import numpy as np
-import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from armillary.core.errors import ShapeError
 from armillary.spatial import fill_holes
 
 ALONE = 0.4
@@ -114,40 +112,18 @@ def test_a_picture_may_be_very_wide_and_there_may_be_none():
 
 @given(st.integers(0, 1000))
 @settings(max_examples=10, deadline=None)
-def test_scenes_know_nothing_of_each_other(seed):
+def test_pictures_know_nothing_of_each_other(seed):
     pair, other = drawn(seed), drawn(seed + 1)
     both = [torch.cat(parts) for parts in zip(pair, other, strict=True)]
-    together = fill_holes(*both, ALONE, together=2)
-    torch.testing.assert_close(together[:2], fill_holes(*pair, ALONE, together=2), equal_nan=True)
-    torch.testing.assert_close(together[2:], fill_holes(*other, ALONE, together=2), equal_nan=True)
+    together, count = fill_holes(*both, ALONE), len(pair[0])
+    torch.testing.assert_close(together[:count], fill_holes(*pair, ALONE), equal_nan=True)
+    torch.testing.assert_close(together[count:], fill_holes(*other, ALONE), equal_nan=True)
 
 
-def test_a_picture_of_which_nothing_is_known_is_told_by_its_scene_alone():
+def test_a_picture_of_which_nothing_is_known_stays_unknown():
     high, known, rgb = hole_across_an_edge()
     lost = torch.zeros_like(known)
     both = torch.cat([high, high]), torch.cat([lost, known | True]), torch.cat([rgb, rgb])
-    assert fill_holes(*both, 0.5)[0].isnan().all()
-    told = fill_holes(*both, 0.5, together=2)[0]
-    torch.testing.assert_close(told, high[0], atol=0.02, rtol=0)
-    nothing = both[0], both[1] & False, both[2]
-    assert fill_holes(*nothing, 0.5, together=2).isnan().all()
-
-
-def test_scenes_have_as_many_pictures_each():
-    high, known, rgb = hole_across_an_edge()
-    for together in (0, 2):
-        with pytest.raises(ShapeError, match="cannot be made of 1 pictures"):
-            fill_holes(high, known, rgb, 0.5, together)
-
-
-def test_what_one_picture_lost_another_of_the_scene_tells():
-    high, known, rgb = hole_across_an_edge()
-    rgb[:, 3:5, 3:5] = torch.tensor([250, 0, 0])  # a thing, wholly in the hole
-    rest = torch.ones_like(known)
-    seen = high.clone()
-    seen[:, 3:5, 3:5] = 3.0
-    pictures = torch.cat([high, seen]), torch.cat([known, rest]), torch.cat([rgb, rgb])
-    lost = fill_holes(*pictures, 0.5)[0, 3:5, 3:5]
-    told = fill_holes(*pictures, 0.5, together=2)[0, 3:5, 3:5]
-    torch.testing.assert_close(lost, torch.full_like(lost, 0.5), atol=0.01, rtol=0)
-    torch.testing.assert_close(told, torch.full_like(told, 2.5), atol=0.01, rtol=0)  # of 4, and 0.5
+    told = fill_holes(*both, 0.5)
+    assert told[0].isnan().all()
+    torch.testing.assert_close(told[1], high[0])

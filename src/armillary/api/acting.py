@@ -26,16 +26,15 @@ from armillary.core.protocols import Policy
 from armillary.core.rng import torch_generator
 from armillary.core.values import ActionBounds, Latent, Observation, WorldSpec
 from armillary.models import JEPA, save_model
-from armillary.planning import make_planner
+from armillary.planning import Planning, make_planner
 from armillary.planning.latent_cost import CostOfSteps, LatentCost
+from armillary.planning.planning import DIRECT, GUIDED
 from armillary.recipes.acting import (
-    DIRECT,
-    GUIDED,
     ActConfig,
     Acting,
     act_with,
-    actor_spec,
     claim_evaluation,
+    model_spec,
 )
 from armillary.recipes.acting import act as act_in
 from armillary.recipes.finding import find_model, loaded
@@ -51,7 +50,7 @@ def act(
     episodes: int = 100,
     out: AnyPath | None = None,
     task: str | None = None,
-    planner: str = "",
+    planning: Planning | str = "",
     seed: int = 0,
     workers: int = 1,
     progress: bool | Progress | None = None,
@@ -68,16 +67,15 @@ def act(
         out: folder for manifest, records and rows, and for the weights of a model that came as an
             object; an evaluation that stopped there goes on. Nothing is kept without it.
         task: goal task of the world; None takes its first.
-        planner: direct, guided, cem, icem, mppi, gradient or collocation, as in ``ActConfig``;
-            empty takes direct for a folder with a goal policy, and icem for others and for a model
-            that came as an object.
+        planning: how it decides: an ``arm.Planning``, or the name of a planner: direct, guided,
+            cem, icem, mppi or gradient. Empty takes direct for a folder with a goal policy, and
+            icem for others and for a model that came as an object.
         seed: of the manifest.
         workers: processes; the records do not depend on it. A script that asks for more than one
             must call this below ``if __name__ == "__main__":``.
         progress: as for ``record``.
-        options: more fields of ``armillary.recipes.acting.ActConfig``, e.g.
-            ``planner_settings={"length": 16}``, ``budget`` (world steps), ``success_distance`` (in
-            the world's unit, mostly metres).
+        options: more fields of ``armillary.recipes.acting.ActConfig``, e.g. ``budget`` (world
+            steps), ``success_distance`` (in the world's unit, mostly metres).
 
     Returns:
         The rows of model, random, noop and oracle; ``success`` and ``n`` are the model's.
@@ -85,15 +83,14 @@ def act(
     Raises:
         CheckpointError: not a model.
         ConfigError: an unknown world, task, planner or option; ``out`` holds another evaluation;
-            or, for a model that came as an object, ``out`` holds a run or another model, or the
-            goal prior is asked for, which only a folder has.
+            or, for a model that came as an object, ``out`` holds a run or another model, or a
+            goal policy is asked for, which only a folder has.
         ShapeError: the model's actions or pictures are not the world's.
         StorageError: ``out`` cannot be written.
     """
     _check_options(options, "act")
-    config = ActConfig(
-        planner=planner, episodes=episodes, task=task, seed=seed, workers=workers, **options
-    )
+    way = Planning(planning) if isinstance(planning, str) else planning
+    config = ActConfig(way, episodes, task, seed, workers, **options)
     with _folder(out) as folder, progress_of("acting", progress) as told:
         if isinstance(model, JEPA):
             place = _model_folder(model, world, folder, config)
@@ -205,7 +202,7 @@ def plan(
             the box of the actions that the model was trained on: mean plus or minus sqrt(3)
             standard deviations, which are the ends of a uniform distribution. Give the real limits
             to a robot.
-        planner: cem, icem, mppi, gradient or collocation.
+        planner: cem, icem, mppi or gradient.
         seed: of the search.
         settings: of the planner, e.g. ``length=16`` (model steps).
 
@@ -273,15 +270,10 @@ def _folder(out: AnyPath | None) -> Iterator[Path]:
 
 def _model_folder(model: JEPA, world: str, out: Path, config: ActConfig) -> Path:
     """Write a model into the folder of its evaluation, once nothing speaks against either."""
-    if config.prior:
+    if config.planning.planner in (DIRECT, GUIDED):
         raise ConfigError(
-            "prior=True needs the goal prior in a model's folder, and the model came as an object; "
-            "pass the folder of its run."
-        )
-    if config.planner in (DIRECT, GUIDED):
-        raise ConfigError(
-            f"planner={config.planner!r} needs the goal policy in a model's folder, and the model "
-            "came as an object; pass the folder of its run."
+            f"The planner {config.planning.planner} needs the goal policy in a model's folder, and "
+            "the model came as an object; pass the folder of its run."
         )
     if (out / "run.json").exists():
         raise ConfigError(
@@ -304,7 +296,7 @@ def _model_folder(model: JEPA, world: str, out: Path, config: ActConfig) -> Path
 
 
 def _same_model(one: Path, other: Path, config: ActConfig) -> bool:
-    return actor_spec(one, config).identity() == actor_spec(other, config).identity()
+    return model_spec(one, config).identity() == model_spec(other, config).identity()
 
 
 def _evaluation(found: Acting, out: AnyPath | None) -> Evaluation:

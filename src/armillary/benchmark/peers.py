@@ -14,7 +14,6 @@ import sys
 import tempfile
 from collections import deque
 from contextlib import suppress
-from importlib import metadata
 from importlib.resources import files
 from pathlib import Path
 from typing import IO, Any
@@ -22,8 +21,7 @@ from typing import IO, Any
 from armillary.core.errors import CheckFailedError, MissingExtraError, unknown_name
 from armillary.core.files import storage_errors
 
-GROUND = "ground"  # where armillary runs beside the peers
-PEERS = {GROUND: "ground.txt", "stable-worldmodel": "stable-worldmodel.txt"}
+PEERS = {"stable-worldmodel": "stable-worldmodel.txt"}
 ROOT_VARIABLE = "ARMILLARY_PEERS"
 _MARKER = "armillary-requirements.txt"
 _HERE = files("armillary.benchmark")
@@ -54,31 +52,12 @@ def peer_venv(name: str) -> Path:
 
 
 def requirements(name: str) -> str:
-    """Return what a peer's environment is made of, as text for pip; the ground has us beside it.
+    """Return what a peer's environment is made of, as text for pip.
 
     Args:
         name: a peer in ``PEERS``.
     """
-    text = _text_of(PEERS[name])
-    return text + "".join(f"{line}\n" for line in _ours()) if name == GROUND else text
-
-
-def _text_of(file: str) -> str:
-    """Return a requirements file with those that it names put in their places."""
-    lines = _HERE.joinpath("peer_requirements", file).read_text().splitlines(keepends=True)
-    return "".join(
-        _text_of(line.removeprefix("-r ").strip()) if line.startswith("-r ") else line
-        for line in lines
-    )
-
-
-def _ours() -> list[str]:
-    """Return what armillary itself requires, without its extras."""
-    try:
-        wanted = metadata.requires("armillary") or []
-    except metadata.PackageNotFoundError:
-        return []
-    return sorted(line for line in wanted if "extra ==" not in line)
+    return _HERE.joinpath("peer_requirements", PEERS[name]).read_text()
 
 
 def _install(name: str, venv: Path, requirements: str) -> None:

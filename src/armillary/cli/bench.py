@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -17,7 +17,7 @@ from armillary.cli.ledger import EnterTraining, Ledger
 from armillary.cli.lidar import Lidar
 from armillary.cli.outcome import Outcome, facts
 from armillary.cli.parse import Command, existing, settings_of
-from armillary.cli.peers import Peers
+from armillary.cli.planning import SearchFlags
 from armillary.cli.progress import bar
 from armillary.cli.proof import Commit, Keygen, Nonce, Pack, Reveal, Run, Score
 from armillary.cli.spatial import Sensors, Spatial
@@ -100,7 +100,7 @@ class Training(Command):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Planning(Command):
+class Deciding(Command):
     """Measure planning in decisions per second, beside LeWM with its own planner.
 
     A decision goes from image to action. Takes about five minutes, nearly all of them for LeWM.
@@ -119,14 +119,14 @@ class Planning(Command):
         """Measure planning."""
         from armillary.benchmark import PlanBench, bench_plan
         from armillary.cli.train import adapted_recipe
-        from armillary.planning import make_planner
-        from armillary.recipes.acting import SEARCH, ActConfig
+        from armillary.planning import Planning, make_planner
+        from armillary.planning.planning import SEARCH
 
         with bar("measuring") as progress:
             value = bench_plan(
                 adapted_recipe(self.recipe, None).model,
                 make_planner(SEARCH),
-                ActConfig().replan,
+                Planning().replan,
                 PlanBench(threads=self.threads),
                 peers=not self.alone,
                 progress=progress,
@@ -136,7 +136,7 @@ class Planning(Command):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Latency(Command):
+class Latency(SearchFlags):
     """Compare planning budgets: success rate against milliseconds per decision.
 
     All settings act in the same episodes. Writes a manifest, records, rows and a page.
@@ -150,10 +150,6 @@ class Latency(Command):
     """Name of the world."""
     out: Path = Path("out/latency")
     """Folder for manifest.json, records, latency.json and latency.html."""
-    planner: str = "icem"
-    """Planner: cem, icem, mppi, gradient or collocation."""
-    plan: UseAppendAction[tuple[str, ...]] = ()
-    """A setting of the planner, e.g. --plan length=16."""
     samples: tuple[int, ...] = (16, 32, 64, 128)
     """Candidate plans per iteration, to compare. The number of elites scales with it."""
     replan: tuple[int, ...] = (1, 4)
@@ -177,8 +173,7 @@ class Latency(Command):
         from armillary.recipes.latency import grid, latency_study
 
         config = ActConfig(
-            planner=self.planner,
-            planner_settings=settings_of(self.plan, "--plan"),
+            planning=self.planning(),
             episodes=self.episodes,
             task=self.task or None,
             seed=self.seed,
@@ -258,53 +253,6 @@ def _world_row(name: str, offset: str, row: Mapping[str, Any]) -> dict[str, str]
         **{one.replace("_", " "): f"{row[one]['success_final']:.0%}" for one in shown},
         "p": f"{paired['p_holm']:.2g}",
     }
-
-
-@dataclass(frozen=True, kw_only=True)
-class TwoRooms(Command):
-    """Run EB-JEPA's protocol for two rooms with random walls: record, train, act.
-
-    The layouts are held out and the actions bounded. Success is judged at the last of 200 steps.
-    Takes about 40 minutes. Finished parts in the folder are used again.
-
-    e.g. armillary bench two-rooms --out out/two_rooms_eb --json
-    """
-
-    out: Path = Path("out/two_rooms_eb")
-    """Folder for the recording, run, records and result.json."""
-    samples: int = 64
-    """Candidate plans per round of the search."""
-
-    def run(self) -> Outcome:
-        """Run the protocol."""
-        from armillary.recipes.two_rooms_eb import EBConfig, run_two_rooms_eb
-
-        usual = EBConfig()
-        search = {**usual.act.planner_settings, "samples": self.samples}
-        config = replace(usual, act=replace(usual.act, planner_settings=search))
-        command = again(self, "bench", "two-rooms")
-        value = run_two_rooms_eb(self.out, config, bar, command)
-        return Outcome(value, facts(value))
-
-
-@dataclass(frozen=True, kw_only=True)
-class Pushing(Command):
-    """Record the tabletop, train on it, and push objects to their place in a goal image.
-
-    Takes about an hour. Finished parts in the folder are used again.
-
-    e.g. armillary bench push --out out/push --json
-    """
-
-    out: Path = Path("out/push")
-    """Folder for the recording, run, records and result.json."""
-
-    def run(self) -> Outcome:
-        """Run all of it."""
-        from armillary.recipes.push_bench import run_pushing
-
-        value = run_pushing(self.out, bars=bar, command=again(self, "bench", "push"))
-        return Outcome(value, facts(value))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -406,13 +354,10 @@ def _shown(name: str, row: Mapping[str, Any]) -> dict[str, str]:
 Bench = (
     Annotated[Loader, subcommand("loader")]
     | Annotated[Training, subcommand("train")]
-    | Annotated[Planning, subcommand("plan")]
+    | Annotated[Deciding, subcommand("plan")]
     | Annotated[Latency, subcommand("latency")]
     | Annotated[Lidar, subcommand("lidar")]
-    | Annotated[Peers, subcommand("peers")]
     | Annotated[Worlds, subcommand("worlds")]
-    | Annotated[TwoRooms, subcommand("two-rooms")]
-    | Annotated[Pushing, subcommand("push")]
     | Annotated[Ablation, subcommand("ablation")]
     | Annotated[Keygen, subcommand("keygen")]
     | Annotated[Pack, subcommand("pack")]

@@ -11,12 +11,13 @@ from tyro.conf import Positional, UseAppendAction
 
 from armillary.cli.again import again
 from armillary.cli.outcome import Outcome
-from armillary.cli.parse import Command, settings_of
+from armillary.cli.parse import settings_of
+from armillary.cli.planning import PlanningFlags
 from armillary.cli.progress import bar
 
 
 @dataclass(frozen=True, kw_only=True)
-class Guard(Command):
+class Guard(PlanningFlags):
     """Calibrate a stop for a model's policy, and measure how well it works.
 
     The policy stops when prediction errors exceed their limits. The limits come from normal
@@ -42,8 +43,6 @@ class Guard(Command):
     """Exploration episodes that set the normal level of prediction error."""
     within: int = 5
     """Steps within which an event must be detected."""
-    planner: str = "icem"
-    """Planner: cem, icem, mppi, gradient or collocation."""
     task: str = ""
     """Goal task of the world. Default: its first task."""
     setting: UseAppendAction[tuple[str, ...]] = ()
@@ -64,10 +63,9 @@ class Guard(Command):
             calibration=self.calibration,
             exploring=self.exploring,
             within=self.within,
-            planner=self.planner,
+            planning=self.planning(replan=self.replan),
             task=self.task or None,
             world_settings=settings_of(self.setting, "--setting"),
-            replan=self.replan,
             workers=self.workers,
             seed=self.seed,
         )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, Literal
 
@@ -193,55 +193,4 @@ def policy_said(found: Mapping[str, Any]) -> tuple[str, ...]:
         said,
         f"One model step from a goal, its actions are those of held-out episodes with R2 "
         f"{found['r2']:.2f} (1 is perfect).",
-    )
-
-
-@dataclass(frozen=True, kw_only=True)
-class Prior(Command):
-    """Train a goal-conditioned policy and a goal distance on a model's latents.
-
-    Takes about two minutes. Both are stored in the model folder. armillary act --prior uses them.
-
-    e.g. armillary prior out/run out/two_rooms
-    """
-
-    model: Positional[str]
-    """Model folder or run folder."""
-    dataset: Positional[Path]
-    """Dataset with actions, usually the one that the model was trained on."""
-    steps: int = 3000
-    """Number of optimizer steps."""
-    within: int = 0
-    """Largest number of model steps to a training goal.
-    0 for any later state of the episode, and states of other episodes."""
-    imitate: bool = False
-    """Imitate the recorded actions with a larger policy, to act without planning.
-    bench push does so."""
-    seed: int = 0
-    """Seed of the weights, samples and split."""
-
-    def run(self) -> Outcome:
-        """Train the prior."""
-        existing(self.dataset, "a dataset folder")
-        from armillary.recipes.prior import add_prior
-        from armillary.training.prior import PriorConfig, imitation
-        from armillary.training.trails import GoalShares
-
-        config = PriorConfig(goals=GoalShares(within=self.within))
-        if self.imitate:
-            config = imitation(self.within)
-        config = replace(config, steps=self.steps, seed=self.seed)
-        with bar("training") as progress:
-            found = add_prior(self.model, self.dataset, config, progress)
-        said = f"trained a goal-conditioned policy in {found.seconds:.0f} s: {found.file}"
-        told = _judged(found.order, found.action_nats)
-        return Outcome(vars(found), (*found.warnings, *told, said))
-
-
-def _judged(order: float | None, nats: float | None) -> tuple[str, ...]:
-    if order is None or nats is None:
-        return ("no episode was held out, so its quality is unknown",)
-    return (
-        f"held-out episodes: rank correlation of learned distance and recorded steps {order:.2f}",
-        f"held-out actions: log-likelihood {nats:.2f} nats above that of their mean and spread",
     )

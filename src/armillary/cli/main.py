@@ -31,7 +31,6 @@ COMMANDS: dict[str, tuple[Any, str]] = {
     "data": (data.Data, "describe a dataset, or check that it is intact"),
     "train": (Train, "train a world model on a dataset"),
     "policy": (learn.Policy, "train a goal-conditioned policy for a model that has none"),
-    "prior": (learn.Prior, "train a goal-conditioned policy in a model's latent space"),
     "diagnose": (diagnose.Diagnose, "measure a model's predictions beside simple baselines"),
     "probe": (understand.Probe, "test which quantities can be read from a model's latents"),
     "surprise": (understand.Surprise, "measure a model's prediction error at every step"),

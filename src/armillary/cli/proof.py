@@ -11,6 +11,7 @@ from tyro.conf import Positional, UseAppendAction
 
 from armillary.cli.outcome import Outcome
 from armillary.cli.parse import Command, settings_of
+from armillary.cli.planning import SearchFlags
 from armillary.cli.progress import bar
 from armillary.core.errors import ConfigError
 
@@ -43,7 +44,7 @@ class Keygen(Command):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Pack(Command):
+class Pack(SearchFlags):
     """Pack a model and its planner settings into an agent folder with one digest.
 
     e.g. armillary bench pack out/run/model --out out/agent --plan length=16
@@ -53,10 +54,6 @@ class Pack(Command):
     """Model folder, run folder, or Hub id."""
     out: Path
     """New folder of the agent."""
-    planner: str = "icem"
-    """Planner: cem, icem, mppi, gradient or collocation."""
-    plan: UseAppendAction[tuple[str, ...]] = ()
-    """A setting of the planner, e.g. --plan length=16."""
     override: UseAppendAction[tuple[str, ...]] = ()
     """A setting for one task of a suite, e.g. --override two_rooms-cross:length=24.
     The row of that task is marked as tuned."""
@@ -64,10 +61,6 @@ class Pack(Command):
     """Model steps of history for the predictor."""
     replan: int = 1
     """Model steps to execute before planning again."""
-    last: bool = False
-    """Use the cost of the last state of a plan. Default: the sum over the plan."""
-    prior: bool = False
-    """Use the model's goal-conditioned policy (armillary prior trains one)."""
 
     def run(self) -> Outcome:
         """Pack it."""
@@ -76,9 +69,7 @@ class Pack(Command):
         from armillary.recipes.finding import find_model
 
         folder = find_model(self.model)
-        settings = settings_of(self.plan, "--plan")
-        chosen = {"summed": not self.last, "prior": self.prior}
-        spec = ModelSpec(folder, self.planner, settings, self.history, self.replan, **chosen)
+        spec = ModelSpec(folder, self.planning(history=self.history, replan=self.replan))
         agent = pack_agent(folder, spec, self.out, _overrides(self.override))
         value = {"digest": agent.digest, "parameters": agent.parameters, "path": self.out}
         return Outcome(value, (f"Agent {agent.digest} in {self.out}.",))

@@ -1,6 +1,7 @@
 """Control: act in worlds through policies, and judge them: manifests, records, statistics, rows."""
 
 from armillary.control.calibration import conformal_limit, fit_normal, set_limits
+from armillary.control.direct_policy import DirectPolicy
 from armillary.control.evaluate import evaluate
 from armillary.control.guard import Guard, GuardedPolicy
 from armillary.control.guard_file import GuardedSpec, load_guard, save_guard
@@ -8,10 +9,9 @@ from armillary.control.manifest import EpisodeSpec, Manifest, load_manifest, mak
 from armillary.control.model_policy import ModelPolicy
 from armillary.control.oracle import Oracle
 from armillary.control.policies import NoOpPolicy, RandomPolicy
-from armillary.control.prior_policy import PriorPolicy
 from armillary.control.records import Alarm, Record, read_records, write_records
 from armillary.control.replay import Replay, redecide, replay
-from armillary.control.specs import ModelSpec, NoOpSpec, OracleSpec, PriorSpec, RandomSpec
+from armillary.control.specs import ModelSpec, NoOpSpec, OracleSpec, RandomSpec
 from armillary.control.statistics import (
     McNemar,
     bootstrap_interval,
@@ -26,6 +26,7 @@ from armillary.core.rates import holm, wilson_interval
 __all__ = [
     "Alarm",
     "Comparison",
+    "DirectPolicy",
     "EpisodeSpec",
     "Guard",
     "GuardedPolicy",
@@ -38,8 +39,6 @@ __all__ = [
     "NoOpSpec",
     "Oracle",
     "OracleSpec",
-    "PriorPolicy",
-    "PriorSpec",
     "RandomPolicy",
     "RandomSpec",
     "Record",

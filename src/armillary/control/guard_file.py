@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 
+from armillary.control.direct_policy import DirectPolicy
 from armillary.control.guard import QUESTIONS, Guard, GuardedPolicy, Normal, Reaction
 from armillary.control.model_policy import ModelPolicy
 from armillary.control.specs import PolicyFactory, identity_of
@@ -101,12 +102,11 @@ class GuardedSpec:
 
         Raises:
             FormatError: the file is not a guard.
-            ConfigError: it was calibrated for another policy, or this one does not plan through a
-                model.
+            ConfigError: it was calibrated for another policy, or this one has no world model.
         """
         guard, policy = load_guard(self.guard), self.base(world)
-        if not isinstance(policy, ModelPolicy):
-            raise ConfigError("A guard needs a policy that plans through a world model.")
+        if not isinstance(policy, ModelPolicy | DirectPolicy):
+            raise ConfigError("A guard needs a policy that has a world model.")
         if guard.policy != identity_of(self.base):
             raise ConfigError(
                 f"{self.guard}: was calibrated for another policy (model, planner or settings). "
@@ -121,7 +121,7 @@ class GuardedSpec:
         return f"{identity_of(self.base)} guarded {json_sha256(settings)}"
 
 
-def watcher_of(policy: ModelPolicy, history: int) -> Watcher:
+def watcher_of(policy: ModelPolicy | DirectPolicy, history: int) -> Watcher:
     """Return the watcher that sees with the eyes of a policy's own model."""
     return Watcher(
         policy.model,

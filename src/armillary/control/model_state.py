@@ -12,8 +12,6 @@ from jaxtyping import Float
 from torch import Tensor
 
 from armillary.control.carry import Decision
-from armillary.core.values import Observation
-from armillary.planning.experience import Experience
 
 
 @dataclass(frozen=True)
@@ -29,8 +27,6 @@ class ModelState:
         planner: the planner's state.
         plan: [L A] of the last decision; empty before the first.
         decision: the last decision, for the record.
-        experience: what the episode has taught, where the policy adapts.
-        scene: the goal and what was seen at the steps of ``tokens``, where they are seen together.
     """
 
     seed: int
@@ -41,5 +37,3 @@ class ModelState:
     planner: Any
     plan: Float[Tensor, "L A"]
     decision: Decision | None = None
-    experience: Experience | None = None
-    scene: tuple[Observation, ...] = ()

@@ -92,19 +92,13 @@ def redecide(
         the same model on the same machine.
 
     Raises:
-        ConfigError: the record belongs to another manifest, or has no such decision; or the policy
-            adapts, so that a decision rests on all that came before it in the episode.
+        ConfigError: the record belongs to another manifest, or has no such decision.
         FormatError: the recorded planner state cannot be read.
     """
     episode = _episode_of(record, manifest)
     if not 0 <= index < len(record.decisions):
         raise ConfigError(
             f"{record.id} has {len(record.decisions)} decisions; there is no decision {index}."
-        )
-    if policy.adapt is not None:
-        raise ConfigError(
-            "One decision of a policy that adapts cannot be repeated alone. Run the whole episode "
-            "again, with evaluate and the same manifest."
         )
     decision, actions = record.decisions[index], actions_of(record)
     goal, seen = _observations(record, manifest, decision.step, world_factory)
@@ -146,9 +140,10 @@ def _latent(
 ) -> tuple[Latent, Float[Tensor, "1 N D"]]:
     """Return what a decision rested on, and the goal's latent."""
     skip = policy.frame_skip
-    steps = range(max(step - (policy.remembered - 1) * skip, 0), step + 1, skip)
+    steps = range(max(step - (policy.history - 1) * skip, 0), step + 1, skip)
     looks = [seen[at].only(policy.observes) for at in steps]
-    goal_tokens, tokens = policy.sees(goal.only(policy.observes), looks)
+    goal_tokens = policy.encode(goal.only(policy.observes))[:, 0]
+    tokens = torch.cat([policy.encode(look) for look in looks], dim=1)
     shape = (1, len(looks) - 1, skip * actions.shape[1])
     between = actions[steps[0] : step].astype(np.float32).reshape(shape)
     memory = torch.from_numpy(between) if len(looks) > 1 else None

@@ -11,7 +11,6 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from armillary.control.guard_file import watcher_of
-from armillary.control.model_policy import ModelPolicy
 from armillary.control.processes import map_in_processes
 from armillary.control.records import Record, actions_of
 from armillary.control.specs import ModelSpec
@@ -56,8 +55,7 @@ class Eyes:
     def open(self) -> tuple[World, Watcher]:
         """Return both."""
         world = self.world()
-        policy: ModelPolicy = self.policy(world.spec)
-        return world, watcher_of(policy, self.history)
+        return world, watcher_of(self.policy(world.spec), self.history)
 
 
 def rewatch(

@@ -17,7 +17,6 @@ from armillary.core.errors import ConfigError
 from armillary.core.rng import torch_generator
 from armillary.core.values import Latent
 from armillary.planning import PlannerState
-from armillary.planning.experience import Experience
 
 
 @dataclass(frozen=True)
@@ -30,7 +29,6 @@ class Situation:
         planner: the planner's state for B.
         seeds: name the chance of each episode.
         step: world step, the same for all.
-        experiences: what each episode has taught; empty where nothing is learned from it.
     """
 
     latent: Latent
@@ -38,7 +36,6 @@ class Situation:
     planner: Any
     seeds: tuple[int, ...]
     step: int
-    experiences: tuple[Experience, ...] = ()
 
     @classmethod
     def of(cls, parts: Sequence[Situation]) -> Situation:
@@ -62,7 +59,6 @@ class Situation:
             _stacked([one.planner for one in parts]),
             tuple(seed for one in parts for seed in one.seeds),
             parts[0].step,
-            tuple(experience for one in parts for experience in one.experiences),
         )
 
     def generators(self, purpose: str) -> list[torch.Generator]:

@@ -5,28 +5,28 @@ A spec is called with the world's promises and returns the actor; ``identity`` n
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, field
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from armillary.control.direct_policy import DirectPolicy
 from armillary.control.model_policy import ModelPolicy
 from armillary.control.oracle import Oracle
 from armillary.control.policies import NoOpPolicy, RandomPolicy
-from armillary.control.prior_policy import PriorPolicy
-from armillary.core.errors import CheckpointError, ConfigError, ShapeError
+from armillary.core.errors import CheckpointError, ConfigError, ShapeError, unknown_name
 from armillary.core.hashing import file_sha256, json_sha256
-from armillary.core.protocols import Policy
+from armillary.core.protocols import Planner, Policy
 from armillary.core.values import ActionBounds, WorldSpec
-from armillary.models import JEPA, GoalPrior, load_model, load_prior
-from armillary.models.prior_file import PRIOR_FILE
-from armillary.planning import make_planner
-from armillary.planning.experience import AdaptationConfig
+from armillary.models import JEPA, load_model
+from armillary.models.goal_policy import GoalPolicy
+from armillary.models.goal_policy_file import POLICY_FILE, load_goal_policy
+from armillary.planning import PLANNERS, Planning, make_planner
+from armillary.planning.guided import Guided
+from armillary.planning.planning import DIRECT, guided_config
 
 Actor = Policy | Oracle
 PolicyFactory = Callable[[WorldSpec], Actor]
-PROPOSALS = 16
-VALUE_WEIGHT = 3.0
 # A model reads ``depth_m`` where an observation holds ``depth``.
 _OBSERVATION_OF = {"depth_m": "depth"}
 
@@ -72,142 +72,85 @@ class OracleSpec:
 
 @dataclass(frozen=True)
 class ModelSpec:
-    """A ``ModelPolicy`` on a model folder.
+    """The policy that a model folder and a ``Planning`` make.
 
     Attributes:
-        folder: the model.
-        planner: a key of ``planning.PLANNERS``.
-        planner_settings: fields of the planner's config that differ from the default.
-        history: as in ``ModelPolicy``.
-        replan: as in ``ModelPolicy``.
-        discount: as in ``ModelPolicy``.
-        summed: as in ``ModelPolicy``.
+        folder: the model, with its goal policy where it has one.
+        planning: how it decides.
         budget_model_steps: as in ``ModelPolicy``.
-        observes: observation streams; None for those that the model's config names.
-        prior: use the goal prior in the folder; False plans without.
-        proposals: as in ``ModelPolicy``; only with the prior.
-        value_weight: as in ``ModelPolicy``; only with the prior.
         batch: as in ``ModelPolicy``. The identity names it, since the shape of a batch can change
             the last bits of a decision.
-        consensus: as in ``ModelPolicy``.
-        together: as in ``ModelPolicy``, with models that see ``filled_cloud``; to others it means
-            nothing, though the identity names it.
-        hold: as in ``ModelPolicy``.
-        adapt: as in ``ModelPolicy``.
     """
 
     folder: Path
-    planner: str = "cem"
-    planner_settings: Mapping[str, Any] = field(default_factory=dict)
-    history: int = 1
-    replan: int = 1
-    discount: float = 1.0
-    summed: bool = True
+    planning: Planning = field(default_factory=Planning)
     budget_model_steps: int | None = None
-    observes: tuple[str, ...] | None = None
-    prior: bool = False
-    proposals: int = PROPOSALS
-    value_weight: float = VALUE_WEIGHT
     batch: int = 1
-    consensus: int = 1
-    together: bool = False
-    hold: bool = False
-    adapt: AdaptationConfig | None = None
 
-    def __call__(self, world: WorldSpec) -> ModelPolicy:
+    @property
+    def chosen(self) -> Planning:
+        """How it decides, with the planner named."""
+        return self.planning.fitting(has_goal_policy(Path(self.folder)))
+
+    def __call__(self, world: WorldSpec) -> ModelPolicy | DirectPolicy:
         """Return the policy, with the model loaded.
 
         Raises:
-            CheckpointError: the folder is not a complete model, or lacks the prior it should use.
+            CheckpointError: the folder is not a complete model, or lacks the goal policy it needs.
             ConfigError: a planner, setting or budget that cannot be.
             ShapeError: the model's actions are not the world's.
         """
-        planner = make_planner(self.planner, **self.planner_settings)
+        planning = self.chosen
+        if planning.planner in PLANNERS:
+            return self.searching(world)
+        model = self._model(world)
+        policy = _goal_policy(Path(self.folder), model)
+        if planning.planner == DIRECT:
+            return DirectPolicy(model, policy, world.bounds, *_seeing(model))
+        config = guided_config(planning.settings, float(policy.cost_error))
+        found = self._searching(Guided(config), model, world)
+        return replace(found, proposer=policy, proposals=planning.proposals)
+
+    def searching(self, world: WorldSpec) -> ModelPolicy:
+        """Return the policy that searches without a goal policy.
+
+        Raises:
+            CheckpointError: the folder is not a complete model.
+            ConfigError: a planner that needs a goal policy, or a setting or budget that cannot be.
+            ShapeError: the model's actions are not the world's.
+        """
+        planning = self.chosen
+        if planning.planner not in PLANNERS:
+            raise unknown_name("planner that searches by itself", planning.planner, PLANNERS)
+        planner = make_planner(planning.planner, **planning.settings)
+        return self._searching(planner, self._model(world), world)
+
+    def _model(self, world: WorldSpec) -> JEPA:
         model = load_model(Path(self.folder))
-        config = getattr(model, "config", None)
-        skip = getattr(config, "frame_skip", 1)
-        check_action_width(model, world.bounds, skip)
+        check_action_width(model, world.bounds, _seeing(model)[1])
+        return model
+
+    def _searching(self, planner: Planner, model: JEPA, world: WorldSpec) -> ModelPolicy:
+        observes, frame_skip, image_size = _seeing(model)
         return ModelPolicy(
             model=model,
             planner=planner,
             bounds=world.bounds,
-            observes=self.observes or observation_streams(config),
-            history=self.history,
-            replan=self.replan,
-            frame_skip=skip,
-            discount=self.discount,
-            summed=self.summed,
+            observes=observes,
+            history=self.planning.history,
+            replan=self.planning.replan,
+            frame_skip=frame_skip,
             budget_model_steps=self.budget_model_steps,
-            image_size=getattr(getattr(config, "encoder", None), "image_size", None),
-            prior=_prior_of(self.folder, model) if self.prior else None,
-            proposals=self.proposals if self.prior else 0,
-            value_weight=self.value_weight if self.prior else 0.0,
+            image_size=image_size,
             batch=self.batch,
-            consensus=self.consensus,
-            together=self.together and "filled_cloud" in getattr(config, "sensors", ()),
-            hold=self.hold,
-            adapt=self.adapt,
         )
 
     def identity(self) -> str:
         """Return the hash of the model's files and all settings, the folder's place left out."""
-        files = _hashes(self.folder, self.prior)
-        settings = [self.planner, dict(self.planner_settings), self.history, self.replan]
-        settings += [self.discount, self.observes]
-        # what is not asked for leaves no trace: names are what they were before it could be
-        if not self.summed:
-            settings.append("last state")
-        if self.prior:
-            settings += [self.proposals, self.value_weight]
-        if self.consensus > 1:
-            settings.append(f"consensus of {self.consensus}")
-        if self.together:
-            settings.append("together")
-        if self.hold:
-            settings.append("held")
-        if self.adapt is not None:
-            settings.append(asdict(self.adapt))
+        planning = self.chosen
+        files = _hashes(Path(self.folder), planning.planner not in PLANNERS)
         beside = f" batch {self.batch}" if self.batch > 1 else ""
-        return f"model {json_sha256([files, settings])}{beside}"
-
-
-@dataclass(frozen=True)
-class PriorSpec:
-    """A ``PriorPolicy`` on a model folder that holds a goal prior.
-
-    Attributes:
-        folder: the model.
-        executed: as in ``PriorPolicy``.
-    """
-
-    folder: Path
-    executed: int | None = None
-
-    def __call__(self, world: WorldSpec) -> PriorPolicy:
-        """Return the policy, with model and prior loaded.
-
-        Raises:
-            CheckpointError: the folder is not a complete model, or holds no prior.
-            ConfigError: executed is more than a model step has.
-            ShapeError: the model's actions are not the world's.
-        """
-        model = load_model(Path(self.folder))
-        config = model.config
-        check_action_width(model, world.bounds, config.frame_skip)
-        return PriorPolicy(
-            model=model,
-            prior=_prior_of(self.folder, model),
-            bounds=world.bounds,
-            observes=observation_streams(config),
-            frame_skip=config.frame_skip,
-            image_size=config.encoder.image_size,
-            executed=self.executed,
-        )
-
-    def identity(self) -> str:
-        """Return the hash of the model's files and all settings, the folder's place left out."""
-        named = f"prior {json_sha256(_hashes(self.folder, prior=True))}"
-        return named if self.executed is None else f"{named} executed {self.executed}"
+        return f"model {json_sha256([files, asdict(planning)])}{beside}"
 
 
 def check_action_width(model: Any, bounds: ActionBounds, frame_skip: int) -> None:
@@ -224,25 +167,38 @@ def check_action_width(model: Any, bounds: ActionBounds, frame_skip: int) -> Non
         )
 
 
-def _prior_of(folder: Path, model: JEPA) -> GoalPrior:
-    found = load_prior(Path(folder), model)
+def _seeing(model: JEPA) -> tuple[tuple[str, ...], int, int | None]:
+    """Return the streams that a model sees, world steps per model step, and its picture size."""
+    config = getattr(model, "config", None)
+    return (
+        observation_streams(config),
+        getattr(config, "frame_skip", 1),
+        getattr(getattr(config, "encoder", None), "image_size", None),
+    )
+
+
+def has_goal_policy(folder: Path) -> bool:
+    """Tell whether a model folder holds a goal policy."""
+    return (folder / POLICY_FILE).is_file()
+
+
+def _goal_policy(folder: Path, model: JEPA) -> GoalPolicy:
+    found = load_goal_policy(folder, model)
     if found is None:
         raise CheckpointError(
-            f"{folder}: contains no goal prior. Train one with: armillary prior {folder} DATASET"
+            f"{folder}: contains no goal policy. Train one with: armillary policy {folder} DATASET"
         )
     return found
 
 
-def _hashes(folder: Path, prior: bool) -> dict[str, str]:
-    """Return the hash of each file of a model, by its name."""
-    folder = Path(folder)
+def _hashes(folder: Path, acting: bool) -> dict[str, str]:
+    """Return the hash of each file of a model by its name, with its goal policy or without."""
     if not folder.is_dir():
         raise ConfigError(f"{folder}: there is no such folder; a model folder was expected.")
-    return {
-        path.name: file_sha256(path)
-        for path in sorted(folder.iterdir())
-        if path.suffix in (".safetensors", ".json") and (prior or path.name != PRIOR_FILE)
-    }
+    paths = [path for path in sorted(folder.iterdir()) if path.suffix in (".safetensors", ".json")]
+    if acting:
+        paths += [folder / POLICY_FILE]
+    return {path.name: file_sha256(path) for path in paths if path.is_file()}
 
 
 def observation_streams(config: Any) -> tuple[str, ...]:

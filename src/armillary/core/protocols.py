@@ -32,46 +32,11 @@ class WorldModel(Protocol):
 
 
 @runtime_checkable
-class SceneModel(WorldModel, Protocol):
-    """A world model to which several looks at one scene may say more than each alone."""
-
-    def encode_scene(self, batch: Batch) -> Latent:
-        """Return the latent of every step of clips, each of whose steps looks at one scene."""
-        ...
-
-
-@runtime_checkable
 class Cost(Protocol):
     """All that a planner sees."""
 
     def __call__(self, plans: Float[Tensor, "B S L A"]) -> Float[Tensor, "B S"]:
         """Return the cost of every candidate plan; lower is better."""
-        ...
-
-
-@runtime_checkable
-class SegmentedCost(Cost, Protocol):
-    """A cost that can also be asked step by step: for planners that move states on their own.
-
-    The cost of a plan is the sum, or the mean, of ``distance`` over the states it leads to.
-    """
-
-    def start(self) -> Float[Tensor, "B N D"]:
-        """Return the state that every plan starts from."""
-        ...
-
-    def foresee(self, plans: Float[Tensor, "B S L A"]) -> Float[Tensor, "B S L N D"]:
-        """Return the states that every plan leads to, with all that the model remembers."""
-        ...
-
-    def step(
-        self, states: Float[Tensor, "B S K N D"], actions: Float[Tensor, "B S K A"]
-    ) -> Float[Tensor, "B S K N D"]:
-        """Return what one action leads to from each state, whatever came before it."""
-        ...
-
-    def distance(self, states: Float[Tensor, "B S K N D"]) -> Float[Tensor, "B S K"]:
-        """Return what it costs to be in state k after k + 1 actions."""
         ...
 
 

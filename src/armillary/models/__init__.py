@@ -7,25 +7,18 @@ from armillary.models.encoder import EncoderConfig
 from armillary.models.jepa import JEPA, untrained
 from armillary.models.normalizer import Normalizer
 from armillary.models.predictor import PredictorConfig
-from armillary.models.prior import GoalPrior, GoalPriorConfig, untrained_prior
-from armillary.models.prior_file import load_prior, save_prior
 from armillary.models.subsets import narrowed
 
 __all__ = [
     "ARCHITECTURES",
     "JEPA",
     "EncoderConfig",
-    "GoalPrior",
-    "GoalPriorConfig",
     "JEPAConfig",
     "Normalizer",
     "PredictorConfig",
     "check_model",
     "load_model",
-    "load_prior",
     "narrowed",
     "save_model",
-    "save_prior",
     "untrained",
-    "untrained_prior",
 ]

@@ -5,7 +5,7 @@
     config.json             {"architecture": a name of ``ARCHITECTURES``, "config": its arguments,
                              "step_s": seconds of a model step, where known}
     README.md               model card
-    prior.safetensors       a goal prior, where one was trained (``models/prior_file.py``)
+    policy/policy.safetensors  a goal policy, where one was trained (``models/goal_policy_file.py``)
 
 Sizes are compared with the configuration before memory is taken for them.
 """

@@ -71,7 +71,6 @@ def filled_cloud(
     mean_m: Float[Tensor, " 3"],
     reach_m: Float[Tensor, " 3"],
     count: int,
-    together: int = 1,
 ) -> Float[Tensor, "F Q 4"]:
     """Return the highest points in the world, what has no depth too; rows of NaN are none.
 
@@ -83,7 +82,6 @@ def filled_cloud(
         mean_m: the same.
         reach_m: the same.
         count: the same.
-        together: pictures in a row that show one scene, as for ``spatial.fill_holes``.
 
     Returns:
         x, y, z in metres; 1 where the place is guessed, else 0.
@@ -97,7 +95,7 @@ def filled_cloud(
             height = torch.addcmul(origin[:, 2], rays[:, 2], depth).sub_(ground_m).div_(tallest_m)
             # what is below the ground tells that of the ground, or the table's edge would sink
             height = height.clamp_(0, 1).view_as(depth_m)
-            height = fill_holes(height, known, rgb, _STANDING, together).flatten(1)
+            height = fill_holes(height, known, rgb, _STANDING).flatten(1)
             guessed = (height * tallest_m + ground_m - origin[:, 2]) / rays[:, 2]
             depth = torch.where(known.flatten(1), depth, guessed)
         points_m = torch.addcmul(origin, rays, depth[:, None])
@@ -106,15 +104,15 @@ def filled_cloud(
         told = torch.cat([points_m, (~known).flatten(1)[:, None].to(points_m.dtype)], 1)
         return _chosen(told, highest, there)
 
-    return _in_parts(made, rgb, depth_m, intrinsics, world_from_camera, together=together)
+    return _in_parts(made, rgb, depth_m, intrinsics, world_from_camera)
 
 
-def _in_parts(made: Callable[..., Tensor], *streams: Tensor, together: int = 1) -> Tensor:
+def _in_parts(made: Callable[..., Tensor], *streams: Tensor) -> Tensor:
     """Return the clouds of a few frames after those of a few others, on a processor."""
     device = streams[0].device.type
     count = max(1, len(streams[0]))
     if device == "cpu":
-        count = max(_AT_ONCE // together, 1) * together
+        count = _AT_ONCE
     with torch.autocast(device, enabled=False):
         parts = zip(*(stream.split(count) for stream in streams), strict=True)
         return torch.cat([made(*some) for some in parts])

@@ -82,23 +82,6 @@ class JEPA(nn.Module):
         Raises:
             ShapeError: a stream is missing, or a picture or an action has another width.
         """
-        return self._encode(batch, kept or {}, together=1)
-
-    def encode_scene(self, batch: Batch) -> Latent:
-        """Return the latents of looks at one scene in one light, which a clip's steps are.
-
-        What is of a colour in one look then tells what a hole in the depth of another hides
-        (``filled_cloud``). Other sensors see no more than in ``encode``.
-
-        Args:
-            batch: as for ``encode``.
-
-        Raises:
-            ShapeError: as ``encode``.
-        """
-        return self._encode(batch, {}, together=batch.valid.shape[1])
-
-    def _encode(self, batch: Batch, kept: Kept, together: int) -> Latent:
         self._check(batch)
         steps = batch.valid.shape[1]
         frames = {
@@ -106,8 +89,8 @@ class JEPA(nn.Module):
             for name in self.config.streams
             if name in batch.streams
         }
-        masks = clip_masks(kept, steps)
-        told = self.tokenizers(frames, self.normalizer, self.grid, masks, together)
+        masks = clip_masks(kept or {}, steps)
+        told = self.tokenizers(frames, self.normalizer, self.grid, masks)
         tokens = self.encoder(*told).float()
         # a single step has no actions after it, whatever a model step is made of
         between = self.config.action_width and steps > 1

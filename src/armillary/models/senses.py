@@ -42,12 +42,10 @@ class _How:
     Attributes:
         scales: that the model was trained with.
         config: of the model.
-        together: frames in a row that show one scene.
     """
 
     scales: Normalizer
     config: JEPAConfig
-    together: int
 
 
 class Senses(nn.ModuleDict):
@@ -68,7 +66,6 @@ class Senses(nn.ModuleDict):
         scales: Normalizer,
         grid: Float[Tensor, "P 3"],
         kept: Kept,
-        together: int = 1,
     ) -> tuple[Tokens | None, Tokens | None]:
         """Return what the sensors say: on the patches of a picture, and in no order.
 
@@ -77,8 +74,6 @@ class Senses(nn.ModuleDict):
             scales: that the model was trained with.
             grid: where patches lie where depth is unknown.
             kept: by sensor, in which frames it is used [F]; what it does not name is used in all.
-            together: frames in a row that show one scene, of which one may tell what another lacks;
-                only where all sensors are used.
         """
         seen = [
             name
@@ -86,7 +81,7 @@ class Senses(nn.ModuleDict):
             if kept.get(name, True) is not False and frames.keys() >= {*STREAMS_OF[name]}
         ]
         on_grid = [name for name in seen if name not in LOOSE]
-        how = _How(scales, self.config, together)
+        how = _How(scales, self.config)
         loose = [self._loose(name, frames, how, kept) for name in seen if name in LOOSE]
         return (
             self._on_grid(on_grid, frames, how, grid, kept) if on_grid else None,
@@ -185,8 +180,7 @@ def _depth_cloud(made: Any, frames: Frames, how: _How) -> Any:
 
 def _filled_cloud(made: Any, frames: Frames, how: _How) -> Any:
     scene = how.scales.point_mean_m, how.scales.point_reach_m
-    count, together = how.config.cloud_points, how.together
-    points = filled_cloud(frames["rgb"], *_geometry(frames), *scene, count, together)
+    points = filled_cloud(frames["rgb"], *_geometry(frames), *scene, how.config.cloud_points)
     return made(points, how.scales.point_mean_m, how.scales.point_scale_m)
 
 

@@ -84,12 +84,6 @@ class _Watched(Quadratic):
         self.seen.append(plans.detach())
         return super().__call__(plans)
 
-    def step(
-        self, states: Float[Tensor, "B S K N D"], actions: Float[Tensor, "B S K A"]
-    ) -> Float[Tensor, "B S K N D"]:
-        self.seen.append(actions.detach())
-        return super().step(states, actions)
-
 
 def _check_bounds(planner: Planner) -> None:
     # Far outside, so that everything pulls a plan out of the box.

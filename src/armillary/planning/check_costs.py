@@ -1,6 +1,6 @@
 """Check costs: small problems whose best plan is known, in one box, for ``check_planner``.
 
-Axes: B batch, S candidate plans, K steps, L plan length, N = 1 or 2 tokens, D = A = 2.
+Axes: B batch, S candidate plans, K steps, L plan length, N = 2 places, D = A = 2.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ CENTRE = torch.tensor([0.1, -0.15])
 
 @dataclass(frozen=True)
 class Quadratic:
-    """Squared distance to target actions in half-ranges; the state is the action itself.
+    """Squared distance to target actions in half-ranges.
 
     Attributes:
         targets: of each batch element: one for all steps, or one for each.
@@ -32,27 +32,8 @@ class Quadratic:
 
     def __call__(self, plans: Float[Tensor, "B S L A"]) -> Float[Tensor, "B S"]:
         """Return the mean over the plan."""
-        return self.distance(self.foresee(plans)).mean(dim=-1)
-
-    def start(self) -> Float[Tensor, "B N D"]:
-        """Return the centre of the box."""
-        return CENTRE.expand(len(self.targets), 1, -1)
-
-    def foresee(self, plans: Float[Tensor, "B S L A"]) -> Float[Tensor, "B S L N D"]:
-        """Return the actions."""
-        return plans[..., None, :]
-
-    def step(
-        self, states: Float[Tensor, "B S K N D"], actions: Float[Tensor, "B S K A"]
-    ) -> Float[Tensor, "B S K N D"]:
-        """Return the action."""
-        return actions[..., None, :]
-
-    def distance(self, states: Float[Tensor, "B S K N D"]) -> Float[Tensor, "B S K"]:
-        """Return the squared distance per step."""
         targets = self.targets if self.targets.ndim == 3 else self.targets[:, None]
-        apart = (states - targets[:, None, :, None]) / HALF
-        return apart.square().mean(dim=(-2, -1))
+        return ((plans - targets[:, None]) / HALF).square().mean(dim=(-2, -1))
 
 
 def disc(here: Float[Tensor, "*shape D"]) -> Float[Tensor, "*shape"]:
@@ -108,22 +89,11 @@ class Point:
         here, before = states[..., :1, :], states[..., 1:, :]
         return here - (here - before) * (1 - share)
 
-    def start(self) -> Float[Tensor, "B N D"]:
-        """Return the begin, twice."""
-        return self._begin().expand(1, 2, 2)
-
     def foresee(self, plans: Float[Tensor, "B S L A"]) -> Float[Tensor, "B S L N D"]:
         """Return where every action leads, and where it was before."""
         here = self.path(plans)
         before = torch.cat([self._begin().expand_as(here[:, :, :1]), here[:, :, :-1]], dim=2)
         return torch.stack([here, before], dim=-2)
-
-    def step(
-        self, states: Float[Tensor, "B S K N D"], actions: Float[Tensor, "B S K A"]
-    ) -> Float[Tensor, "B S K N D"]:
-        """Return where each action leads, and where it was."""
-        here = states[..., 0, :]
-        return torch.stack([here + self._moves(actions), here], dim=-2)
 
     def distance(self, states: Float[Tensor, "B S K N D"]) -> Float[Tensor, "B S K"]:
         """Return the squared distance to the goal and the weighted depth on the way."""

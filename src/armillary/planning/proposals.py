@@ -45,7 +45,7 @@ class StepModel(Protocol):
 
 
 @runtime_checkable
-class ActionPrior(Protocol):
+class ActionProposer(Protocol):
     """A goal-conditioned policy on latents."""
 
     def sample(
@@ -61,7 +61,7 @@ class ActionPrior(Protocol):
 @torch.no_grad()
 def propose(
     model: WorldModel,
-    prior: ActionPrior,
+    policy: ActionProposer,
     latent: Latent,
     goal_tokens: Float[Tensor, "B N D"],
     state: PlannerState,
@@ -74,7 +74,7 @@ def propose(
 
     Args:
         model: foresees, step by step (a ``StepModel``).
-        prior: acts.
+        policy: acts.
         latent: the present, with its memory.
         goal_tokens: the goal's latent.
         state: of the planner: gives the length of plans and the bounds.
@@ -90,7 +90,7 @@ def propose(
             "use 0 proposals."
         )
     plans = [
-        _one(model, prior, _element(latent, b), goal_tokens[b], state, count, rng)
+        _one(model, policy, _element(latent, b), goal_tokens[b], state, count, rng)
         for b, rng in enumerate(rngs)
     ]
     return torch.stack(plans)
@@ -103,7 +103,7 @@ def proposal_steps(count: int, length: int) -> int:
 
 def _one(
     model: StepModel,
-    prior: ActionPrior,
+    policy: ActionProposer,
     latent: Latent,
     goal_tokens: Float[Tensor, "N D"],
     state: PlannerState,
@@ -111,10 +111,10 @@ def _one(
     rng: torch.Generator,
 ) -> Float[Tensor, "P L A"]:
     here, memory = model.start(latent, count)
-    actions = [state.clip(prior.sample(here, goal_tokens, rng))]
+    actions = [state.clip(policy.sample(here, goal_tokens, rng))]
     for _ in range(state.mean.shape[1] - 1):
         here, memory = model.step(here, memory, actions[-1])
-        actions.append(state.clip(prior.sample(here, goal_tokens, rng)))
+        actions.append(state.clip(policy.sample(here, goal_tokens, rng)))
     return torch.stack(actions, dim=1)
 
 

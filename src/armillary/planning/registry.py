@@ -9,7 +9,6 @@ from armillary.core.errors import unknown_name
 from armillary.core.protocols import Planner
 from armillary.core.settings import as_declared
 from armillary.planning.cem import CEM
-from armillary.planning.collocation import Collocation
 from armillary.planning.gradient import Gradient
 from armillary.planning.icem import ICEM
 from armillary.planning.mppi import MPPI
@@ -19,7 +18,6 @@ PLANNERS: dict[str, Any] = {
     "icem": ICEM,
     "mppi": MPPI,
     "gradient": Gradient,
-    "collocation": Collocation,
 }
 
 

@@ -4,7 +4,6 @@
     model.safetensors       weights
     normalizer.safetensors  the scales it was trained with
     planner.json            how it plans (canonical JSON, closed)
-    prior.safetensors       a goal prior, where it plans with one
 
 The digest A is the SHA-256 of the files' SHA-256, raw and side by side, in the order of their
 names, as OpenSSF Model Signing does it. Nothing else may be in the folder. Where single tasks are
@@ -28,28 +27,24 @@ from armillary.core.errors import CheckFailedError, CheckpointError, ConfigError
 from armillary.core.files import replacing_folder
 from armillary.core.hashing import file_sha256
 from armillary.core.values import WorldSpec
-from armillary.models import load_model, load_prior
+from armillary.models import load_model
 from armillary.models.checkpoint import config_from_dict
-from armillary.models.prior_file import PRIOR_FILE
-from armillary.planning import PLANNERS, proposal_steps
+from armillary.planning import PLANNERS, Planning
 from armillary.proof.canonical import Limits, canonical_bytes, read_canonical
 from armillary.proof.shapes import (
     Anything,
     Fields,
-    Flag,
-    ListOf,
     MapOf,
     Name,
     Nullable,
-    Number,
     Text,
     Whole,
 )
 
-FORMAT = "armillary.planner/1"
+FORMAT = "armillary.planner/2"
 PLANNER_FILE = "planner.json"
 MODEL_FILES = ("config.json", "model.safetensors", "normalizer.safetensors")
-FILES = (*MODEL_FILES, PLANNER_FILE, PRIOR_FILE)
+FILES = (*MODEL_FILES, PLANNER_FILE)
 _LIMITS = Limits(bytes=1 << 16, depth=6, values=1000)
 PLANNER = Fields(
     {
@@ -58,16 +53,9 @@ PLANNER = Fields(
         "settings": Anything(),
         "history": Whole(1, 1000),
         "replan": Whole(1, 1000),
-        "discount": Number(0.0, 1.0),
-        "summed": Flag(),
         "budget_model_steps": Nullable(Whole(1)),
-        "observes": Nullable(ListOf(Name(), 16, 1)),
-        "prior": Flag(),
-        "proposals": Whole(0, 100_000),
-        "value_weight": Number(0.0, 1e6),
     },
-    # agents that were packed earlier say how many episodes they decide for at once: one
-    {"overrides": MapOf(Anything(), 64, Name(40)), "batch": Whole(1, 1)},
+    {"overrides": MapOf(Anything(), 64, Name(40))},
 )
 # Settings of the planner by task, where they are not those of ``settings``.
 Overrides = Mapping[str, Mapping[str, Any]]
@@ -81,7 +69,7 @@ class Agent:
         folder: where it is.
         digest: A, hexadecimal.
         spec: how it acts, where a task has no settings of its own.
-        parameters: numbers in its weights, the prior's included where it is used.
+        parameters: numbers in its weights.
         overrides: settings of the planner that differ, by task.
     """
 
@@ -99,18 +87,17 @@ class Agent:
     @property
     def model_steps(self) -> int:
         """Model steps that one decision takes."""
-        spec = self.spec
-        settings = PLANNERS[spec.planner].Config(**spec.planner_settings)
-        proposed = proposal_steps(spec.proposals, settings.length) if spec.prior else 0
-        return settings.model_steps + proposed
+        planning = self.spec.planning
+        return PLANNERS[planning.planner].Config(**planning.settings).model_steps
 
     def for_task(self, task: str) -> Agent:
         """Return the agent as it acts in a suite's task: with the settings that it has for it."""
         own = self.overrides.get(task)
         if own is None:
             return self
-        settings = {**self.spec.planner_settings, **own}
-        return replace(self, spec=replace(self.spec, planner_settings=settings), overrides={})
+        planning = self.spec.planning
+        planning = replace(planning, settings={**planning.settings, **own})
+        return replace(self, spec=replace(self.spec, planning=planning), overrides={})
 
     def identity(self) -> str:
         """Return its name in records."""
@@ -124,7 +111,7 @@ class Agent:
             ArmillaryError: as ``ModelSpec``.
         """
         self.check_unchanged()
-        return self.spec(world)
+        return self.spec.searching(world)
 
     def check_unchanged(self) -> None:
         """Check that the folder is what it was.
@@ -151,21 +138,17 @@ def pack_agent(
         overrides: settings of the planner that differ, by a suite's task.
 
     Raises:
-        CheckpointError: not a model, or without the prior it should use.
+        CheckpointError: not a model.
         ConfigError: a planner that cannot be, one that decides for several episodes at once, or
             ``out`` exists.
         StorageError: the disk is full or not writable.
     """
     if out.exists():
         raise ConfigError(f"{out}: exists already; an agent is never changed. Name another folder.")
-    model = load_model(model_folder)
-    if spec.prior and load_prior(model_folder, model) is None:
-        raise CheckpointError(
-            f"{model_folder}: holds no goal prior that the agent could plan with."
-        )
+    load_model(model_folder)
     text = canonical_bytes(planner_settings(spec, overrides or {}))
     with replacing_folder(out) as beside:
-        for name in (*MODEL_FILES, *([PRIOR_FILE] if spec.prior else [])):
+        for name in MODEL_FILES:
             shutil.copyfile(model_folder / name, beside / name)
         (beside / PLANNER_FILE).write_bytes(text)
         open_agent(beside)
@@ -183,12 +166,7 @@ def open_agent(folder: Path) -> Agent:
     digest = agent_digest(folder)
     value = read_canonical(folder / PLANNER_FILE, _LIMITS)
     spec = _spec(folder, value)
-    if spec.prior != (folder / PRIOR_FILE).is_file():
-        raise CheckpointError(
-            f"{folder}: {PRIOR_FILE} must be there exactly if {PLANNER_FILE} plans with a prior."
-        )
-    files = ("model.safetensors", *([PRIOR_FILE] if spec.prior else []))
-    parameters = sum(_count(folder / name) for name in files)
+    parameters = _count(folder / "model.safetensors")
     return Agent(folder, digest, spec, parameters, _overrides(folder, spec, value))
 
 
@@ -222,35 +200,30 @@ def planner_settings(spec: ModelSpec, overrides: Overrides | None = None) -> dic
         overrides: settings that differ, by task.
 
     Raises:
-        ConfigError: a planner that cannot be, one that decides for several episodes at once, or a
-            way to act that the check of a scorecard does not know.
+        ConfigError: a planner that cannot be, one that decides for several episodes at once, or one
+            that needs a goal policy, which the check of a scorecard does not know.
     """
     if spec.batch != 1:
         raise ConfigError(
             f"An agent decides for one episode at a time, so that no decision depends on another "
             f"episode; got batch {spec.batch}."
         )
-    if spec.hold or spec.adapt is not None or spec.together or spec.consensus > 1:
+    planning = spec.planning
+    if planning.planner not in PLANNERS:
         raise ConfigError(
-            "An agent neither holds its actions, nor compares its looks, nor adapts within an "
-            "episode: whoever checks a scorecard cannot make such decisions again."
+            "An agent of a scorecard searches by itself, with "
+            f"{', '.join(PLANNERS)}; got {planning.planner or 'no planner'!r}."
         )
     value = {
         "format": FORMAT,
-        "planner": spec.planner,
-        "settings": dict(spec.planner_settings),
-        "history": spec.history,
-        "replan": spec.replan,
-        "discount": spec.discount,
-        "summed": spec.summed,
+        "planner": planning.planner,
+        "settings": dict(planning.settings),
+        "history": planning.history,
+        "replan": planning.replan,
         "budget_model_steps": spec.budget_model_steps,
-        "observes": None if spec.observes is None else list(spec.observes),
-        "prior": spec.prior,
-        "proposals": spec.proposals,
-        "value_weight": spec.value_weight,
     }
     checked = _spec(spec.folder, value)
-    value["settings"] = dict(checked.planner_settings)
+    value["settings"] = dict(checked.planning.settings)
     if not overrides:
         return value
     value["overrides"] = {task: dict(own) for task, own in overrides.items()}
@@ -260,25 +233,24 @@ def planner_settings(spec: ModelSpec, overrides: Overrides | None = None) -> dic
 def _spec(folder: Path, value: Any) -> ModelSpec:
     where = str(folder / PLANNER_FILE)
     PLANNER.check(value, where)
-    not_fields = ("format", "settings", "overrides")
-    given: dict[str, Any] = {name: item for name, item in value.items() if name not in not_fields}
     settings = _settings(value["planner"], value["settings"], where)
-    given |= {name: float(value[name]) for name in ("discount", "value_weight")}
-    given["observes"] = None if value["observes"] is None else tuple(value["observes"])
-    return ModelSpec(folder, planner_settings=settings, **given)
+    planning = Planning(
+        value["planner"], settings, history=value["history"], replan=value["replan"]
+    )
+    return ModelSpec(folder, planning, value["budget_model_steps"])
 
 
 def _overrides(folder: Path, spec: ModelSpec, value: Mapping[str, Any]) -> dict[str, Any]:
     """Return what differs by task, as the planner reads it."""
     where, found = str(folder / PLANNER_FILE), {}
     for task, own in value.get("overrides", {}).items():
-        usual = dict(spec.planner_settings)
+        planner, usual = spec.planning.planner, dict(spec.planning.settings)
         if not own or not own.keys() <= usual.keys():
             raise FormatError(
-                f"{where}: overrides of {task!r} are settings of the planner {spec.planner}: "
+                f"{where}: overrides of {task!r} are settings of the planner {planner}: "
                 f"{', '.join(sorted(usual))}."
             )
-        checked = _settings(spec.planner, {**usual, **own}, f"{where}: {task}")
+        checked = _settings(planner, {**usual, **own}, f"{where}: {task}")
         found[task] = {name: checked[name] for name in own}
     return found
 

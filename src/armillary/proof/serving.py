@@ -19,6 +19,7 @@ from armillary.control import ModelSpec, NoOpSpec, RandomSpec
 from armillary.core.errors import FormatError, unknown_name
 from armillary.core.protocols import GlancingPolicy, Policy
 from armillary.core.values import ActionBounds, Observation, WorldSpec
+from armillary.planning import Planning
 from armillary.proof import messages
 from armillary.proof.lockdown import Limits, enforced, lock
 from armillary.proof.wire import ClosedError, Message, encode, read_message
@@ -167,9 +168,9 @@ def _warm_up(policy: Policy) -> None:
 
 
 def _model(folder: Path, settings: Mapping[str, Any]) -> ModelSpec:
-    plain = _as_tuples(settings)
-    plain["planner_settings"] = _as_tuples(settings.get("planner_settings", {}))
-    return ModelSpec(folder, **plain)
+    planning: dict[str, Any] = {**settings["planning"]}
+    planning["settings"] = _as_tuples(planning["settings"])
+    return ModelSpec(folder, Planning(**planning), settings["budget_model_steps"])
 
 
 def _as_tuples(settings: Mapping[str, Any]) -> dict[str, Any]:

@@ -20,7 +20,6 @@ from armillary.control import (
     NoOpSpec,
     Oracle,
     OracleSpec,
-    PriorSpec,
     RandomSpec,
     Record,
     Row,
@@ -33,33 +32,14 @@ from armillary.control import (
     summarise,
 )
 from armillary.control.evaluate import resume_records
-from armillary.control.goal_policies import DirectSpec, GuidedSpec, has_goal_policy
 from armillary.control.specs import PolicyFactory
-from armillary.core.errors import ConfigError, ShapeError, unknown_name
+from armillary.core.errors import ConfigError, ShapeError
 from armillary.core.files import write_json
 from armillary.core.progress import Progress, silent
 from armillary.core.rng import generator
 from armillary.models import load_model
-from armillary.planning import PLANNERS
-from armillary.planning.experience import AdaptationConfig
+from armillary.planning import Planning
 from armillary.recipes.finding import find_model
-
-NO_PLANNER = "none"
-DIRECT, GUIDED, SEARCH = "direct", "guided", "icem"
-# fields of ``ActConfig`` that only say how plans are made
-_OF_PLANNING = (
-    "planner_settings",
-    "history",
-    "replan",
-    "summed",
-    "batch",
-    "proposals",
-    "value_weight",
-    "consensus",
-    "together",
-    "hold",
-    "adapt",
-)
 
 
 @dataclass(frozen=True)
@@ -67,54 +47,27 @@ class ActConfig:
     """How a model is evaluated.
 
     Attributes:
-        planner: ``direct``: the model's goal policy acts; ``guided``: a search around what it
-            proposes; a key of ``PLANNERS``; ``none``: the goal prior's policy acts. Empty takes
-            ``direct`` for a model with a goal policy, and ``icem`` for others.
-        planner_settings: fields of the planner's config that differ from its default.
+        planning: how it decides.
         episodes: how many held-out episodes.
         task: goal task; None takes the world's first.
         seed: names the manifest.
         workers: processes; records do not depend on it.
-        history: model steps the predictor remembers.
-        replan: model steps executed per decision.
-        summed: the cost sums the distance over the plan; False takes that of its last state.
         batch: episodes that are decided for at once, as in ``ModelSpec``.
         world_settings: settings of the world beside its picture size; what they leave open is as
             the world wants it for evaluation (``spec.extra["evaluation"]``, e.g. held-out layouts).
         budget: world steps per episode; None for the task's own.
         success_distance: None for the task's own.
-        prior: plan with the goal prior in the model's folder.
-        proposals: plans of the prior that each decision tries first; without the prior, none.
-        value_weight: of the prior's distance in the cost; without the prior, 0.
-        consensus: looks that the present is taken from, as in ``ModelPolicy``.
-        together: the goal and these looks are encoded as one scene, as in ``ModelSpec``.
-        hold: plans hold one action for all world steps of a model step.
-        adapt: how the policy learns from each episode while it runs; None for not at all.
-        executed: without a planner, world steps of a model step that are taken before the next
-            look, as in ``PriorPolicy``; None for all.
     """
 
-    planner: str = ""
-    planner_settings: Mapping[str, Any] = field(default_factory=dict)
+    planning: Planning = field(default_factory=Planning)
     episodes: int = 100
     task: str | None = None
     seed: int = 0
     workers: int = 2
-    history: int = 1
-    replan: int = 1
-    summed: bool = True
     batch: int = 1
     world_settings: Mapping[str, Any] = field(default_factory=dict)
     budget: int | None = None
     success_distance: float | None = None
-    prior: bool = False
-    proposals: int = ModelSpec.proposals
-    value_weight: float = ModelSpec.value_weight
-    consensus: int = 1
-    together: bool = False
-    hold: bool = False
-    adapt: AdaptationConfig | None = None
-    executed: int | None = None
 
 
 @dataclass(frozen=True)
@@ -152,8 +105,9 @@ def act(
     """
     config = config or ActConfig()
     folder = find_model(model)
-    found = evaluate_models({"model": actor_spec(folder, config)}, world, out, config, progress)
-    return _summed_up(*found, out, config, planner_of(folder, config))
+    spec = model_spec(folder, config)
+    found = evaluate_models({"model": spec}, world, out, config, progress)
+    return _summed_up(*found, out, config, spec.chosen.planner)
 
 
 def claim_evaluation(model: Path, world: str, out: Path, config: ActConfig) -> None:
@@ -168,7 +122,7 @@ def claim_evaluation(model: Path, world: str, out: Path, config: ActConfig) -> N
     Raises:
         ArmillaryError: as ``act``; or the records in ``out`` are of another model.
     """
-    spec = actor_spec(model, config)
+    spec = model_spec(model, config)
     manifest = _checked_manifest({"model": spec}, world, _sized(spec, config))
     _claim(out, manifest)
     resume_records(out / "records" / "model.jsonl", manifest, spec.identity())
@@ -249,98 +203,13 @@ def headline(acting: Acting) -> dict[str, Any]:
     }
 
 
-ActorSpec = ModelSpec | PriorSpec | DirectSpec | GuidedSpec
-
-
-def planner_of(folder: Path, config: ActConfig) -> str:
-    """Return which planner acts: the one that is asked for, or what fits the model and config."""
-    if config.planner:
-        return config.planner
-    searched = {"prior", *_OF_PLANNING} - {"batch"}  # how many at once says nothing about how
-    asked = any(getattr(config, name) != _default(name) for name in searched)
-    return SEARCH if asked or not has_goal_policy(folder) else DIRECT
-
-
-def actor_spec(folder: Path, config: ActConfig) -> ActorSpec:
-    """Return the policy that plans through a model folder as a config says, or follows its prior.
-
-    Raises:
-        ConfigError: an unknown planner; or no search, and the prior is not asked for, or something
-            that only a search would heed is.
-    """
-    config = replace(config, planner=planner_of(folder, config))
-    if config.planner in (DIRECT, GUIDED):
-        return _by_goal_policy(folder, config)
-    if config.planner == NO_PLANNER:
-        if not config.prior:
-            raise ConfigError(
-                "--planner none needs --prior, as the goal-conditioned policy acts then. Add "
-                "--prior, or choose a planner."
-            )
-        if unused := [name for name in _OF_PLANNING if getattr(config, name) != _default(name)]:
-            raise ConfigError(
-                f"Without a planner, {', '.join(unused)} has no effect. Leave it out, or choose a "
-                "planner."
-            )
-        return PriorSpec(folder, config.executed)
-    if config.executed is not None:
-        raise ConfigError(
-            "--executed is for --planner none. With a planner, use --replan, in model steps."
-        )
-    if config.planner not in PLANNERS:
-        raise unknown_name("planner", config.planner, [*PLANNERS, DIRECT, GUIDED, NO_PLANNER])
-    return model_spec(folder, config)
-
-
-def _by_goal_policy(folder: Path, config: ActConfig) -> DirectSpec | GuidedSpec:
-    """Return the policy that follows a goal policy, or searches around it.
-
-    Raises:
-        ConfigError: a setting that has no effect on it.
-    """
-    searched = ("planner_settings", "replan", "batch", "proposals")
-    heeded = searched if config.planner == GUIDED else ()
-    names = (*_OF_PLANNING, "executed", "prior")
-    unused = [n for n in names if n not in heeded and getattr(config, n) != _default(n)]
-    unused = [n for n in unused if n != "batch"]  # without a search there is nothing to batch
-    if unused:
-        raise ConfigError(
-            f"With --planner {config.planner}, {', '.join(unused)} has no effect. Leave it out, or "
-            "choose another planner."
-        )
-    if config.planner == DIRECT:
-        return DirectSpec(folder)
-    return GuidedSpec(
-        folder, config.planner_settings, config.proposals, config.replan, config.batch
-    )
-
-
-def _default(name: str) -> Any:
-    return getattr(ActConfig(), name)
-
-
 def model_spec(folder: Path, config: ActConfig) -> ModelSpec:
-    """Return the policy that plans through a model folder as a config says."""
-    return ModelSpec(
-        folder,
-        planner=config.planner or SEARCH,
-        planner_settings=config.planner_settings,
-        history=config.history,
-        replan=config.replan,
-        summed=config.summed,
-        consensus=config.consensus,
-        together=config.together,
-        hold=config.hold,
-        adapt=config.adapt,
-        batch=config.batch,
-        prior=config.prior,
-        proposals=config.proposals,
-        value_weight=config.value_weight,
-    )
+    """Return the policy of a model folder that decides as a config says."""
+    return ModelSpec(folder, config.planning, batch=config.batch)
 
 
 def evaluate_models(
-    models: Mapping[str, ActorSpec],
+    models: Mapping[str, ModelSpec],
     world: str,
     out: Path,
     config: ActConfig,
@@ -352,7 +221,7 @@ def evaluate_models(
         models: by name; a record file of that name is written for each.
         world: name of the world; its pictures have the size of the first model's.
         out: folder for the manifest and the records; what is there already is kept.
-        config: episodes, task, world and workers; the planning is in ``models``.
+        config: episodes, task, world and workers; how they decide is in ``models``.
         progress: told after each episode of each policy.
 
     Raises:
@@ -387,7 +256,7 @@ def evaluate_policies(
     return manifest, _run_all(manifest, {**policies, **floors}, config.workers, out, progress)
 
 
-def _sized(model: ActorSpec, config: ActConfig) -> ActConfig:
+def _sized(model: ModelSpec, config: ActConfig) -> ActConfig:
     """Return the config with pictures of the model's size, unless it names a size."""
     size = load_model(model.folder).config.encoder.image_size
     return replace(config, world_settings={"image_size": size, **config.world_settings})

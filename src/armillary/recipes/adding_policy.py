@@ -11,8 +11,8 @@ from armillary.data import open_dataset, split_episodes
 from armillary.models import load_model
 from armillary.recipes.finding import find_model
 from armillary.recipes.goal_policy import GoalPolicySummary, add_goal_policy
-from armillary.recipes.prior import known_split, model_streams, split_anew
 from armillary.recipes.recipe import Recipe, prepared
+from armillary.recipes.splitting import known_split, model_streams, split_anew
 
 
 def learn_goal_policy(

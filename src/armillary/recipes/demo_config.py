@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
 
+from armillary.planning import Planning
 from armillary.recipes.acting import ActConfig
 from armillary.recipes.recipe import Recipe
 from armillary.recipes.world import world
@@ -26,7 +27,7 @@ class DemoConfig:
     episodes: int = 2000
     steps: int = 12
     recipe: Recipe = field(default_factory=world)
-    act: ActConfig = field(default_factory=lambda: ActConfig(planner="guided", episodes=100))
+    act: ActConfig = field(default_factory=lambda: ActConfig(Planning("guided"), episodes=100))
     push_episodes: int = 16
     teleports: int = 100
     seed: int = 0

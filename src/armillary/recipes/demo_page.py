@@ -10,7 +10,7 @@ import numpy as np
 from armillary.comprehension.teleport import Example, TeleportStudy
 from armillary.data import Cache, open_dataset
 from armillary.models import JEPA
-from armillary.recipes.acting import actor_spec
+from armillary.recipes.acting import model_spec
 from armillary.recipes.demo_config import DemoConfig
 from armillary.recipes.demo_pictures import (
     contact_sheet,
@@ -64,7 +64,7 @@ def write_page(
 ) -> tuple[ResultGroup, ...]:
     """Write ``report.html`` and return its table."""
     dataset = open_dataset(out / "recording")
-    spec = actor_spec(out / "run" / "model", config.act)
+    spec = model_spec(out / "run" / "model", config.act)
     table = result_groups(numbers)
     contents = ReportContents(
         title="armillary demo",
@@ -149,9 +149,7 @@ def _push_row(act: dict[str, Any], command: str) -> ResultRow:
         reached,
         command.format("push", push["n"]),
         "act/push/records/model.jsonl",
-        note=""
-        if reached
-        else "The demo trains too briefly to push; `armillary bench push` trains longer.",
+        note="" if reached else "The model predicts pushes too poorly to plan them.",
     )
 
 

@@ -22,8 +22,8 @@ from armillary.recipes.asking import step_of, stride_of
 from armillary.recipes.diagnosis_page import diagnosis_contents
 from armillary.recipes.diagnosis_record import DIAGNOSIS, diagnosis_record, metres_record
 from armillary.recipes.finding import find_model
-from armillary.recipes.prior import known_split, model_streams
 from armillary.recipes.recipe import Recipe, prepared
+from armillary.recipes.splitting import known_split, model_streams
 from armillary.report import write_report
 
 PAGE = "diagnose.html"

@@ -178,8 +178,9 @@ def _progress(progress: Mapping[str, Any]) -> list[Line]:
             held,
             ""
             if held
-            else "Squared latent distance is a poor cost for planning here: learn a goal distance "
-            "(armillary prior). Recordings that wander without a goal lower it for every model.",
+            else "Squared latent distance is a poor cost for planning here: let the goal policy "
+            "act (act --planner direct). Recordings that wander without a goal lower it for every "
+            "model.",
             progress["n"],
         )
     ]

@@ -15,7 +15,6 @@ _FILES = (
     "config.json",
     "model.safetensors",
     "normalizer.safetensors",
-    "prior.safetensors",
     POLICY_FILE,
     "README.md",
 )

@@ -43,12 +43,12 @@ from armillary.control.calibration import check_calibration
 from armillary.control.rewatch import Eyes, Watched, rewatch, watch_exploring
 from armillary.control.specs import identity_of
 from armillary.control.watching import Seen
-from armillary.core.errors import ConfigError, unknown_name
+from armillary.core.errors import ConfigError
 from armillary.core.files import write_json
 from armillary.core.progress import Progress, silent
 from armillary.core.values import WorldSpec
 from armillary.models import load_model
-from armillary.planning import PLANNERS
+from armillary.planning import Planning
 from armillary.recipes.finding import find_model
 from armillary.recipes.guard_result import Rules, Run, other_judges, study_result
 from armillary.worlds.perturbed import possible_kinds
@@ -70,9 +70,7 @@ class GuardConfig:
         least_action: what shows a stuck actuator, as a share of the largest action.
         latest: last step that may be the first to show an event.
         history: most model steps that the guard's model sees.
-        planner: as in ``act``.
-        planner_settings: as in ``act``.
-        replan: as in ``act``.
+        planning: how the model decides.
         task: as in ``act``.
         budget: world steps of a normal episode; None for the task's own.
         seed: names everything; calibration and measurement take different episodes.
@@ -88,9 +86,7 @@ class GuardConfig:
     least_action: float = 0.25
     latest: int = 10
     history: int = 4
-    planner: str = "icem"
-    planner_settings: Mapping[str, Any] = field(default_factory=dict)
-    replan: int = 1
+    planning: Planning = field(default_factory=Planning)
     task: str | None = None
     budget: int | None = None
     seed: int = 0
@@ -138,8 +134,6 @@ def guard_study(
         StorageError: ``out`` cannot be written.
     """
     config = config or GuardConfig()
-    if config.planner not in PLANNERS:
-        raise unknown_name("planner", config.planner, PLANNERS)
     check_calibration(config.calibration, config.share)
     study = _Study.of(find_model(model), world, out, config, progress)
     first = study.manifest(config.calibration, 0)
@@ -183,7 +177,7 @@ class _Study:
     def of(
         cls, folder: Path, world: str, out: Path, config: GuardConfig, progress: Progress
     ) -> _Study:
-        policy = ModelSpec(folder, config.planner, config.planner_settings, replan=config.replan)
+        policy = ModelSpec(folder, config.planning)
         size = load_model(folder).config.encoder.image_size
         settings = {"image_size": size, **config.world_settings}
         first = WorldFactory(world, settings)()

@@ -22,7 +22,7 @@ from armillary.core.files import write_json
 from armillary.core.progress import Progress, silent
 from armillary.core.rng import generator
 from armillary.models import load_model
-from armillary.planning import make_planner
+from armillary.planning import Planning, make_planner
 from armillary.recipes.acting import ActConfig, evaluate_models, model_spec
 from armillary.recipes.finding import find_model
 from armillary.recipes.latency_page import latency_page
@@ -69,20 +69,22 @@ def grid(
         of_model = f"model-{place + 1}-" if len(models) > 1 else ""
         for every in replans:
             for count in samples:
-                name = f"{of_model}{config.planner}-samples-{count}-replan-{every}"
-                one = replace(config, replan=every, planner_settings=_with_samples(config, count))
+                chosen = _with_samples(config.planning, count)
+                planning = replace(config.planning, replan=every, settings=chosen)
+                name = f"{of_model}{planning.planner}-samples-{count}-replan-{every}"
+                one = replace(config, planning=planning)
                 settings[name] = Setting(model, one, f"{of_model}replan every {every}")
     if not settings:
         raise ConfigError("A study of latency needs a model, a replan interval and samples.")
     return settings
 
 
-def _with_samples(config: ActConfig, count: int) -> dict[str, Any]:
-    chosen = {**config.planner_settings, "samples": count}
-    usual = getattr(make_planner(config.planner), "config")  # noqa: B009 - not of every Planner
+def _with_samples(planning: Planning, count: int) -> dict[str, Any]:
+    chosen = {**planning.settings, "samples": count}
+    usual = getattr(make_planner(planning.planner), "config")  # noqa: B009 - not of every Planner
     if hasattr(usual, "elites") and "elites" not in chosen:
         chosen["elites"] = max(2, round(usual.elites * count / usual.samples))
-    make_planner(config.planner, **chosen)
+    make_planner(planning.planner, **chosen)
     return chosen
 
 
@@ -179,9 +181,9 @@ def _row(setting: Setting, records: tuple[Record, ...]) -> dict[str, Any]:
         "series": setting.series,
         "model": str(setting.model),
         "frame_skip": load_model(find_model(setting.model)).config.frame_skip,
-        "planner": setting.config.planner,
-        "planner_settings": dict(setting.config.planner_settings),
-        "replan": setting.config.replan,
+        "planner": setting.config.planning.planner,
+        "planner_settings": dict(setting.config.planning.settings),
+        "replan": setting.config.planning.replan,
         **{name: every[name] for name in kept},
         "ms_per_world_step": spent / max(sum(record.steps for record in records), 1),
     }

@@ -23,14 +23,16 @@ from typing import Any
 
 from armillary.benchmark.machine import provenance
 from armillary.comprehension.size_distance import size_distance
-from armillary.control import Manifest, evaluate, make_manifest
-from armillary.control.goal_policies import DirectSpec, has_goal_policy
+from armillary.control import Manifest, ModelSpec, evaluate, make_manifest
 from armillary.control.processes import map_in_processes
+from armillary.control.specs import has_goal_policy
 from armillary.core.errors import ConfigError, unknown_name
 from armillary.core.files import storage_errors, write_json
 from armillary.core.progress import Bars, no_bars
 from armillary.data import Cache, open_dataset, prepare, split_episodes
 from armillary.models import JEPAConfig, load_model, narrowed, save_model
+from armillary.planning import Planning
+from armillary.planning.planning import DIRECT
 from armillary.recipes.arm_probes import PROBED_STEPS, hidden_position, position_errors_cm
 from armillary.recipes.arm_rows import result_of
 from armillary.recipes.arms import ARMS, SUBSETS, arm_recipe, fused_recipe
@@ -39,6 +41,7 @@ from armillary.recipes.goal_policy import add_goal_policy
 from armillary.recipes.recipe import Recipe, train_recipe
 from armillary.recipes.world import adapted, world
 from armillary.training.colour_changes import ColourChanges
+from armillary.training.loop import threads
 from armillary.training.world_changes import WorldChanges
 from armillary.worlds import record
 
@@ -251,7 +254,8 @@ class _Learn:
             training, held_out = split_episodes(cache.num_episodes, recipe.held_out, recipe.seed)
             for model in models:
                 if not has_goal_policy(model):
-                    add_goal_policy(model, cache, training, held_out, seed=recipe.seed)
+                    with threads(recipe.threads):
+                        add_goal_policy(model, cache, training, held_out, seed=recipe.seed)
 
         return run
 
@@ -290,7 +294,8 @@ class _Act:
         def run(task: tuple[int, str, str]) -> None:
             seed, name, shift = task
             file = self.work.folder(seed, name) / "records" / f"{shift}.jsonl"
-            evaluate(self.manifests[shift], DirectSpec(self.work.model(seed, name)), out=file)
+            spec = ModelSpec(self.work.model(seed, name), Planning(DIRECT))
+            evaluate(self.manifests[shift], spec, out=file)
 
         return run
 

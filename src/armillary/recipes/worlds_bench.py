@@ -24,23 +24,16 @@ from typing import Any
 
 from armillary.benchmark.machine import provenance
 from armillary.control import Record, WorldFactory, holm, summarise
-from armillary.control.goal_policies import PROPOSALS
 from armillary.control.statistics import mcnemar
 from armillary.core.errors import ConfigError, unknown_name
 from armillary.core.files import read_json, write_json
 from armillary.core.hashing import json_sha256
 from armillary.core.progress import Bars, no_bars
 from armillary.models.goal_policy import HORIZONS
+from armillary.planning import ICEMConfig, Planning
 from armillary.planning.guided import GuidedConfig
-from armillary.planning.icem import ICEMConfig
-from armillary.recipes.acting import (
-    DIRECT,
-    GUIDED,
-    SEARCH,
-    ActConfig,
-    actor_spec,
-    evaluate_models,
-)
+from armillary.planning.planning import DIRECT, GUIDED, SEARCH
+from armillary.recipes.acting import ActConfig, evaluate_models, model_spec
 from armillary.recipes.claiming import claim
 from armillary.recipes.finding import find_model
 from armillary.recipes.goal_policy import SUMMARY
@@ -49,7 +42,11 @@ from armillary.recipes.recipe_config import Recipe, shortened
 from armillary.recipes.world import world
 from armillary.worlds import record
 
-WAYS = {"direct": DIRECT, "direct_search": GUIDED, "search_only": SEARCH}
+WAYS = {
+    "direct": Planning(DIRECT),
+    "direct_search": Planning(GUIDED),
+    "search_only": Planning(SEARCH),
+}
 ANY = "any"
 _QUICK = {"quick_pictures": True}
 _AHEAD = {"25": "ahead_25", "50": "ahead_50"}
@@ -164,7 +161,8 @@ def run_worlds(
     ]
     for test, p in zip(tests, holm([test["p"] for test in tests]), strict=True):
         test["p_holm"] = p
-    planning = [WAYS, asdict(GuidedConfig()), asdict(ICEMConfig()), PROPOSALS, HORIZONS]
+    ways = {name: asdict(way) for name, way in WAYS.items()}
+    planning = [ways, asdict(GuidedConfig()), asdict(ICEMConfig()), HORIZONS]
     result = {
         "environments": found,
         "recipe_sha256": json_sha256(asdict(_recipe(config))),
@@ -243,18 +241,18 @@ def _acted(
 ) -> dict[str, Any]:
     """Return the rows of one task."""
     environment = ENVIRONMENTS[name]
-    usual = replace(_way("", config), task=task, world_settings=environment.settings)
+    usual = replace(_way(Planning(), config), task=task, world_settings=environment.settings)
     folder = find_model(run)
-    specs = {way: actor_spec(folder, _way(planner, config)) for way, planner in WAYS.items()}
+    specs = {way: model_spec(folder, _way(planning, config)) for way, planning in WAYS.items()}
     with bars(f"acting {name} {task}") as progress:
         _, records = evaluate_models(specs, environment.world, out, usual, progress)
     return rows_of(records)
 
 
-def _way(planner: str, config: WorldsConfig) -> ActConfig:
+def _way(planning: Planning, config: WorldsConfig) -> ActConfig:
     """Return how one way acts, the same in every environment."""
     return ActConfig(
-        planner=planner, episodes=config.episodes, seed=config.seed, workers=config.workers
+        planning=planning, episodes=config.episodes, seed=config.seed, workers=config.workers
     )
 
 

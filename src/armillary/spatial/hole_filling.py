@@ -2,8 +2,7 @@
 
 A hole's rim says what is across it, weighed by nearness and likeness. What is like nothing on its
 rim is told by all that has its colour, wherever that is: a dark mark in a pattern is as high as the
-other marks, and the top of a thing about as high as its side. Pictures of one scene can tell each
-other what its colours mean.
+other marks, and the top of a thing about as high as its side.
 
 Axes: F pictures, H W image, N holes.
 Source: Kopf et al. 2007, joint bilateral upsampling: a picture that is whole guides one that is
@@ -17,8 +16,6 @@ import torch
 from jaxtyping import Bool, Float, Int, Int64, UInt8
 from torch import Tensor
 
-from armillary.core.errors import ShapeError
-
 _ALIKE = 20.0  # colours that differ by less, of 255, are mostly of one thing
 _DOUBT = 0.1  # weight of what has its colour elsewhere; one like pixel beside it weighs up to 1
 _LEVELS = 8  # of red, green and blue, that count as one colour elsewhere
@@ -29,7 +26,6 @@ def fill_holes(
     known: Bool[Tensor, "F H W"],
     rgb: UInt8[Tensor, "F H W 3"],
     alone: float,
-    together: int = 1,
 ) -> Float[Tensor, "F H W"]:
     """Return the values with holes filled from their rims and by their colour.
 
@@ -42,19 +38,10 @@ def fill_holes(
         known: where there is a value.
         rgb: the same pictures in colour, whole.
         alone: counts as one more pixel of each colour, and decides where there is no other.
-        together: pictures in a row that show one scene in one light; F is a multiple of it.
 
     Returns:
-        Values; NaN in the pictures of a scene of which nothing is known.
-
-    Raises:
-        ShapeError: the last scene has fewer pictures.
+        Values; NaN in pictures of which nothing is known.
     """
-    if together < 1 or len(values) % together:
-        raise ShapeError(
-            f"Scenes of {together} pictures each cannot be made of {len(values)} pictures; give "
-            "together a number that divides them."
-        )
     pixels = known.shape[1] * known.shape[2]
     hole = (~known).flatten().nonzero()[:, 0]
     near, away = _rims(known, hole)
@@ -67,11 +54,10 @@ def fill_holes(
     weight = unlike.mul_(-0.5 / _ALIKE**2).exp_().mul_(there).div_(away)
     told = values.flatten().index_select(0, at).view_as(away)
     told = torch.where(there, told, 0.0).mul_(weight).sum(0)
-    elsewhere = _of_colour(values, known, rgb, alone, together).flatten()[hole]
+    elsewhere = _of_colour(values, known, rgb, alone).flatten()[hole]
     told = (told + _DOUBT * elsewhere) / (weight.sum(0) + _DOUBT)
     filled = values.flatten().clone()
-    scenes = known.unflatten(0, (len(known) // together, together))
-    nothing = ~scenes.flatten(1).any(1).repeat_interleave(together)
+    nothing = ~known.flatten(1).any(1)
     filled[hole] = told.masked_fill(nothing[hole // pixels], torch.nan).to(values.dtype)
     return filled.view_as(values)
 
@@ -119,21 +105,12 @@ def _of_colour(
     known: Bool[Tensor, "F H W"],
     rgb: UInt8[Tensor, "F H W 3"],
     alone: float,
-    together: int,
-) -> Float[Tensor, "S Q"]:
-    """Return for each pixel the mean of what is known of its colour, and ``alone`` beside it.
-
-    S scenes of ``together`` pictures, Q pixels of a scene.
-    """
-    scenes, pixels = len(values) // together, together * values.shape[1] * values.shape[2]
-
-    def by_scene(told: Tensor) -> Tensor:
-        return told.reshape(scenes, pixels)
-
-    red, green, blue = (by_scene(one.short() // (256 // _LEVELS)) for one in rgb.unbind(-1))
+) -> Float[Tensor, "F Q"]:
+    """Return for each of Q pixels the mean of what is known of its colour, with ``alone``."""
+    red, green, blue = (one.flatten(1).short() // (256 // _LEVELS) for one in rgb.unbind(-1))
     colour = ((red * _LEVELS + green) * _LEVELS + blue).long()
     number = values.new_full((len(colour), _LEVELS**3), 1.0)
     total = values.new_full((len(colour), _LEVELS**3), alone)
-    number.scatter_add_(1, colour, by_scene(known).to(values.dtype))
-    total.scatter_add_(1, colour, by_scene(torch.where(known, values, 0.0)))
+    number.scatter_add_(1, colour, known.flatten(1).to(values.dtype))
+    total.scatter_add_(1, colour, torch.where(known, values, 0.0).flatten(1))
     return total.div_(number).gather(1, colour)

@@ -14,7 +14,7 @@ from armillary.control.evaluate import evaluate
 from armillary.control.manifest import Manifest
 from armillary.control.model_policy import ModelPolicy
 from armillary.control.records import Record
-from armillary.control.specs import NoOpSpec
+from armillary.control.specs import ModelSpec, NoOpSpec
 from armillary.core.protocols import World
 from armillary.core.values import Goal, Observation
 from armillary.models import untrained
@@ -51,10 +51,14 @@ def _other_agent_in_one_row(forge: Forge) -> None:
     forge.rows[task]["agent"] = played_by(forge, task, forge.stage.other)
 
 
+def _with_settings(spec: ModelSpec, settings: dict[str, Any]) -> ModelSpec:
+    return replace(spec, planning=replace(spec.planning, settings=settings))
+
+
 def _other_planner_in_one_row(forge: Forge) -> None:
     task = task_names(forge)[1]
     spec = forge.agent.spec
-    tuned = replace(spec, planner_settings={**spec.planner_settings, "samples": 32})
+    tuned = _with_settings(spec, {**spec.planning.settings, "samples": 32})
     forge.rows[task]["agent"] = played_by(forge, task, tuned)
 
 
@@ -65,7 +69,7 @@ def _beyond_budget(forge: Forge) -> None:
     assert limit is not None
     spec = forge.agent.spec
     greedy = {**PLANNER, "samples": limit // PLANNER["length"]}
-    records = played_by(forge, task, replace(spec, planner_settings=greedy))
+    records = played_by(forge, task, _with_settings(spec, greedy))
     forge.rows[task]["agent"] = [_telling(record, limit) for record in records]
 
 

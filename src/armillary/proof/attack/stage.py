@@ -15,6 +15,7 @@ from armillary.control.records import Record, read_records
 from armillary.control.specs import ModelSpec
 from armillary.models import EncoderConfig, JEPAConfig, PredictorConfig, save_model, untrained
 from armillary.models.jepa import JEPA
+from armillary.planning import Planning
 from armillary.proof.agent import Agent, pack_agent
 from armillary.proof.book import Book
 from armillary.proof.builtin import builtin_suite
@@ -109,5 +110,5 @@ def make_agent(folder: Path, model: JEPA, replan: int = 1, **settings: object) -
     """Return a packed agent of a model; settings are the planner's."""
     save_model(model, folder / "model")
     planner = {**PLANNER, **settings}
-    spec = ModelSpec(folder / "model", planner="cem", planner_settings=planner, replan=replan)
+    spec = ModelSpec(folder / "model", Planning("cem", planner, replan=replan))
     return pack_agent(folder / "model", spec, folder / "agent")

@@ -1,0 +1,62 @@
+"""Splitting: which episodes of a recording a model was trained on, and which were held out."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import Int
+
+from armillary.core.errors import ShapeError
+from armillary.core.files import read_json
+from armillary.data import Cache
+from armillary.models import JEPAConfig
+from armillary.recipes.recipe import RUN_DATA, Recipe, fitted, needed_streams
+
+
+def known_split(
+    model: Path, cache: Cache
+) -> tuple[Int[np.ndarray, " E"], Int[np.ndarray, " F"]] | None:
+    """Return the episodes that a model was trained on, and those that were held out meanwhile.
+
+    A recording that was moved is known by its content, one that was added to by its folder; what
+    was added, and episodes that were too short, are in neither. Nothing may be held out. A model
+    without its run, or one trained on another recording, has no say: None.
+
+    Args:
+        model: its folder, in the folder of the run.
+        cache: the recording.
+    """
+    file = model.parent / RUN_DATA
+    known = read_json(file) if file.is_file() else {}
+    if not isinstance(known, dict) or not any(
+        cache.about.get(name) and known.get(name) == cache.about[name]
+        for name in ("identity", "dataset")
+    ):
+        return None
+    training, held_out = (
+        np.flatnonzero(np.isin(cache.episodes, known.get(name, ())))
+        for name in ("training_episodes", "held_out_episodes")
+    )
+    return (training, held_out) if len(training) else None
+
+
+def split_anew(model: Path, what: str) -> str:
+    """Return the warning that what judges a head may have taught its model."""
+    return (
+        f"{model.parent / RUN_DATA}: does not tell how this recording was split for the model, so "
+        "episodes were held out anew; where the model was trained on it, it may have learned from "
+        f"those that judge its {what}."
+    )
+
+
+def model_streams(config: JEPAConfig, cache: Cache) -> tuple[str, ...]:
+    """Return the streams that a model sees, after checking that data and model fit."""
+    recipe = Recipe(model=config)
+    width = fitted(recipe, cache).model.action_width
+    if width not in (0, config.action_width):
+        raise ShapeError(
+            f"The model takes {config.action_width} action numbers per model step, and the data "
+            f"have {width}. Use recordings of the world that it was trained in."
+        )
+    return needed_streams(recipe, cache)

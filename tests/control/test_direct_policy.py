@@ -1,0 +1,77 @@
+"""Without a search: what a goal policy means to do is done, inside the bounds, after each look."""
+
+from dataclasses import dataclass, replace
+
+import point_world as toy
+import pytest
+import torch
+
+from armillary.control import (
+    DirectPolicy,
+    NoOpPolicy,
+    evaluate,
+    make_manifest,
+    replay,
+    summarise,
+)
+
+RULES = make_manifest("point", "reach", 8, 0, world_factory=toy.PointWorld)
+
+
+@dataclass(frozen=True)
+class Straight:
+    """Means to go straight to the goal, in as many world steps as a model step has."""
+
+    steps: int = 1
+
+    def act(self, latents, goals):
+        return ((goals - latents) / self.steps).repeat(1, self.steps)
+
+
+def straight(steps=1):
+    return lambda spec: DirectPolicy(
+        toy.PointModel(), Straight(steps), spec.bounds, frame_skip=steps
+    )
+
+
+@pytest.mark.parametrize("steps", [1, 3])
+def test_a_policy_that_knows_the_way_is_followed_to_every_goal(steps):
+    records = evaluate(RULES, straight(steps), toy.PointWorld)
+    assert summarise(records).success == 1
+    for record in records:
+        looks = [decision.step for decision in record.decisions]
+        assert looks == list(range(len(record.actions)))
+        assert len(record.ms_per_decision) == len(looks) and record.model_steps == 0
+    assert all(replay(record, RULES, toy.PointWorld).ok for record in records)
+    idle = evaluate(RULES, lambda spec: NoOpPolicy(spec.bounds), toy.PointWorld)
+    assert summarise(idle).success < 1
+
+
+def test_the_goal_and_every_frame_are_encoded_once():
+    policy, world = straight(3)(toy.PointWorld().spec), toy.PointWorld()
+    seen = world.reset(0)
+    state = policy.init(seen, 0)
+    for _ in range(7):
+        action, state = policy.act(seen, state)
+        seen = world.step(action)
+    assert policy.model.frames == 1 + 7
+
+
+def test_of_a_model_step_the_first_world_step_is_sent():
+    @dataclass(frozen=True)
+    class Counting:
+        def act(self, latents, goals):
+            return torch.arange(6.0)[None] / 100  # three world steps of two numbers
+
+    spec = toy.PointWorld().spec
+    policy = DirectPolicy(toy.PointModel(), Counting(), spec.bounds, frame_skip=3)
+    seen = toy.PointWorld().reset(0)
+    action, _ = policy.act(seen, policy.init(seen, 0))
+    assert [round(100 * float(one)) for one in action] == [0, 1]
+
+
+def test_what_is_meant_beyond_the_bounds_is_clipped():
+    policy, seen = straight()(toy.PointWorld().spec), toy.PointWorld().reset(0)
+    state = policy.init(seen, 0)
+    action, _ = policy.act(seen, replace(state, goal=torch.tensor([9.0, -9.0])))
+    assert action.tolist() == [0.1, -0.1]
