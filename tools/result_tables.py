@@ -23,7 +23,7 @@ README = """\
 |---|---|---|---|---|
 | Does it reach a place shown in a picture? (3 cm, n={demo act.model.n d}) | **{demo act.model.success %0}** | random {demo act.random.success %0}, oracle {demo act.oracle.success %0} | Simulated table. {demo act.push.model.success %0} of {demo act.push.model.n d} pushes reached their goal. | `make demo`, [demo](results/demo.json) |
 | Do depth and poses help when the camera moves 90 degrees? (n=300) | **{spatial arms.point_map_world.seeds.*.view_90.success %0}** | colour {spatial arms.rgb.seeds.*.view_90.success %0}, with pose {spatial arms.rgb_pose.seeds.*.view_90.success %0} | Simulated depth. Seen as in training, colour has {spatial arms.rgb.seeds.*.in_distribution.success %0}, depth {spatial arms.point_map_world.seeds.*.in_distribution.success %0}. | `armillary bench spatial`, [spatial](results/spatial.json) |
-| Does it tell possible from impossible videos? (13 concepts) | **{understand mean_headline .1f} %** | chance 50 % | Drawn scenes, judged in pairs; three trainings. Shape has {understand concepts.shape .1f} %. With a shuffled context {understand controls.shuffled_context.concepts.*.d_accuracy .0f} %. Single clips: AUROC {understand single_clips.auroc .2f}. | `python scripts/understand_stage.py`, [understand](results/understand.json) |
+| Does it tell possible from impossible videos? (13 concepts) | **{understand mean_headline .1f} %** | chance 50 % | Drawn scenes, judged in pairs; five trainings. Shape has {understand concepts.shape .1f} %. With a shuffled context {understand controls.shuffled_context.concepts.*.d_accuracy .0f} %. Single clips: AUROC {understand single_clips.auroc .2f}. | `python scripts/understand_stage.py`, [understand](results/understand.json) |
 | How fast does it train? (64 px, 2 cores) | **{bench_train ratio.lewm_64 .0f} times LeWM** | {bench_train ratio.lewm_64_patch_14 .0f} times with LeWM's default patch | {bench_train frames_per_s.armillary ,.0f} against {bench_train frames_per_s.lewm_64 .0f} frames a second, with a smaller predictor. LeWM has 18 million parameters. | `armillary bench train`, [train](results/bench_train.json) |
 """  # noqa: E501 - a row of a table is one line
 
@@ -167,7 +167,7 @@ def _sensors() -> str:
 
 def _concepts() -> str:
     """Return the table of concepts."""
-    lines = ["| concept | right, mean of 3 seeds |\n| --- | --- |\n"]
+    lines = ["| concept | right, mean of 5 seeds |\n| --- | --- |\n"]
     for name in record("understand")["concepts"]:
         aside = " (not in the mean)" if name == "permanence_static" else ""
         shown = name.replace("_", " ") + aside
