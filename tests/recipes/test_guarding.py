@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -19,7 +20,16 @@ from armillary.control import (
 )
 from armillary.control.rewatch import Eyes, watch_exploring
 from armillary.core.errors import ConfigError
-from armillary.models import EncoderConfig, JEPAConfig, PredictorConfig, save_model, untrained
+from armillary.models import (
+    EncoderConfig,
+    JEPAConfig,
+    PredictorConfig,
+    load_model,
+    save_model,
+    untrained,
+)
+from armillary.models.goal_policy import GoalPolicyConfig, untrained_goal_policy
+from armillary.models.goal_policy_file import save_goal_policy
 from armillary.planning import Planning
 from armillary.recipes.guarding import GuardConfig, guard_study
 
@@ -93,6 +103,16 @@ def test_a_world_shows_what_it_can(model: Path, tmp_path: Path) -> None:
     guard_study(model, "two_rooms", tmp_path / "asked", asked)
     manifest = load_manifest(tmp_path / "asked" / "normal" / "manifest.json")
     assert manifest.settings["split"] == "train"
+
+
+def test_a_model_that_follows_its_goal_policy_is_guarded(model: Path, tmp_path: Path) -> None:
+    folder = shutil.copytree(model, tmp_path / "model")
+    shape = GoalPolicyConfig(load_model(folder).config.latent_width, 2, hidden=8, layers=1)
+    save_goal_policy(untrained_goal_policy(shape, 0), folder)
+    value = guard_study(folder, "tabletop", tmp_path / "out", replace(CONFIG, planning=Planning()))
+    records = read_records(tmp_path / "out" / "normal" / "records.jsonl")
+    assert value["rows"]["guard"]["normal"]["n"] == len(records) == 3
+    assert all(record.error == "" and record.model_steps == 0 for record in records)
 
 
 def test_what_is_seen_does_not_depend_on_the_number_of_workers(model: Path) -> None:
