@@ -275,6 +275,8 @@ class Ablation(Command):
     """Training seeds."""
     steps: int | None = None
     """Training steps. Fine-tuning is shortened by the same share. Default: the recipe's."""
+    first_stage: bool = False
+    """Leave the fine-tuning of the predictor out of every training."""
     workers: int = 2
     """Number of processes, with one thread each."""
 
@@ -287,6 +289,8 @@ class Ablation(Command):
 
         usual = AblationConfig(datasets)
         recipe = world() if self.steps is None else shortened(world(), self.steps)
+        if self.first_stage:
+            recipe = replace(recipe, settling=replace(recipe.settling, steps=0))
         config = AblationConfig(
             datasets, recipe, self.parts or usual.parts, self.seeds, self.workers
         )
