@@ -102,6 +102,21 @@ def _real_video() -> str:
     return "".join(lines) if len(lines) > 1 else ""
 
 
+def _real_laser() -> str:
+    """Return the table of predictions of real laser sweeps; empty without a record."""
+    lines = [
+        "| sweeps ahead | copy-last | mean | rigid warp | recipe `world` | three trainings |\n"
+        "| --- | --- | --- | --- | --- | --- |\n"
+    ]
+    horizons = record("world").get("real_laser", {}).get("malaga_loop", {}).get("horizons", {})
+    for steps in horizons:
+        one = f"world real_laser.malaga_loop.horizons.{steps}"
+        errors = (f"{{{one}.{who} .2f}}" for who in ("copy_last", "mean", "rigid_warp", "model"))
+        seeds = ", ".join(f"{{{one}.seeds.{at} .2f}}" for at in range(3))
+        lines.append(f"| {steps} | {' | '.join(errors)} | {seeds} |\n")
+    return "".join(lines) if len(lines) > 1 else ""
+
+
 def _worlds() -> str:
     """Return the table of environments, and what a search adds; empty without a record."""
     if not (ROOT / "results" / "worlds.json").is_file():
@@ -283,6 +298,7 @@ def tables() -> dict[tuple[str, str], str]:
         (results, "world"): _world(),
         (results, "gym"): _gym(),
         (results, "real_video"): _real_video(),
+        (results, "real_laser"): _real_laser(),
         (results, "worlds"): _worlds(),
         (results, "spatial"): _spatial(),
         (results, "sensors"): _sensors(),
