@@ -37,5 +37,5 @@ class PlanningFlags(SearchFlags):
     """direct: the model's goal policy acts, without a search.
     guided: search around what the goal policy proposes.
     cem, icem, mppi or gradient: search without it.
-    Default: direct if the model has a goal policy and no other flag
-    asks for a search, else icem."""
+    Default: direct if the model has a goal policy, else icem.
+    A setting of a search (--plan, --replan) also means icem."""
