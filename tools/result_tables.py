@@ -22,7 +22,7 @@ README = """\
 | Question | armillary | Beside it | Read it with this | Command, record |
 |---|---|---|---|---|
 | Does it reach a place shown in a picture? (3 cm, n={demo act.model.n d}) | **{demo act.model.success %0}** | random {demo act.random.success %0}, oracle {demo act.oracle.success %0} | Simulated table. {demo act.push.model.success %0} of {demo act.push.model.n d} pushes reached their goal. | `make demo`, [demo](results/demo.json) |
-| Do depth and poses help when the camera moves 90 degrees? (n=300) | **{spatial arms.point_map_world.seeds.*.view_90.success %0}** | colour {spatial arms.rgb.seeds.*.view_90.success %0}, with pose {spatial arms.rgb_pose.seeds.*.view_90.success %0} | Simulated depth. Seen as in training, colour has {spatial arms.rgb.seeds.*.in_distribution.success %0}, depth {spatial arms.point_map_world.seeds.*.in_distribution.success %0}. | `armillary bench spatial`, [spatial](results/spatial.json) |
+| Does depth help when the camera moves 90 degrees? (n={spatial arms.point_map_world.seeds.0.view_90.n d}) | **{spatial arms.point_map_world.seeds.*.view_90.success %0}** | colour {spatial arms.rgb.seeds.*.view_90.success %0} | Simulated depth; one short training. Seen as in training, colour has {spatial arms.rgb.seeds.*.in_distribution.success %0}, depth {spatial arms.point_map_world.seeds.*.in_distribution.success %0}. | `armillary bench spatial`, [spatial](results/spatial.json) |
 | Does it tell possible from impossible videos? (13 concepts) | **{understand mean_headline .1f} %** | chance 50 % | Drawn scenes, judged in pairs; five trainings. Shape has {understand concepts.shape .1f} %. With a shuffled context {understand controls.shuffled_context.concepts.*.d_accuracy .0f} %. Single clips: AUROC {understand single_clips.auroc .2f}. | `python scripts/understand_stage.py`, [understand](results/understand.json) |
 | How fast does it train? (64 px, 2 cores) | **{bench_train ratio.lewm_64 .0f} times LeWM** | {bench_train ratio.lewm_64_patch_14 .0f} times with LeWM's default patch | {bench_train frames_per_s.armillary ,.0f} against {bench_train frames_per_s.lewm_64 .0f} frames a second, with a smaller predictor. LeWM has 18 million parameters. | `armillary bench train`, [train](results/bench_train.json) |
 """  # noqa: E501 - a row of a table is one line
@@ -117,6 +117,28 @@ def _real_laser() -> str:
     return "".join(lines) if len(lines) > 1 else ""
 
 
+def _ablation() -> str:
+    """Return the table of the recipe's terms, each left out; empty without a record."""
+    if not (ROOT / "results" / "ablation.json").is_file():
+        return ""
+    shown = {
+        "tabletop": {"r2_object_xy": "tabletop: object R2", "r2_pusher_xy": "pusher R2"},
+        "fetch": {"r2_hand_xyz": "FetchReach: hand R2"},
+        "metaworld": {"r2_puck_xyz": "Meta-World: puck R2", "action_top1": "action ranked first"},
+        "pointmaze": {"r2_ball_xy": "PointMaze: ball R2", "spearman": "Spearman"},
+    }
+    heads = [head for measures in shown.values() for head in measures.values()]
+    lines = [f"| left out | {' | '.join(heads)} |\n", f"| --- |{' --- |' * len(heads)}\n"]
+    for name, part in record("ablation")["parts"].items():
+        cells = [
+            f"{{ablation parts.{name}.datasets.{data}.mean.{measure} .2f}}"
+            for data, measures in shown.items()
+            for measure in measures
+        ]
+        lines.append(f"| {part['said']} | {' | '.join(cells)} |\n")
+    return "".join(lines)
+
+
 def _worlds() -> str:
     """Return the table of environments, and what a search adds; empty without a record."""
     if not (ROOT / "results" / "worlds.json").is_file():
@@ -162,21 +184,6 @@ def _spatial() -> str:
             one = f"spatial arms.{name}.seeds.*.{view}"
             cells.append(f"{{{one}.success %0}}, {{{one}.position_error_cm .1f}} cm")
         lines.append(f"| {' | '.join(cells)} |\n")
-    return "".join(lines)
-
-
-def _sensors() -> str:
-    """Return the table of one model of all sensors beside models of one set each."""
-    lines = ["| given | one model of all sensors | a model of its own |\n| --- | --- | --- |\n"]
-    subsets = {
-        "rgb": "colour",
-        "rgb_pose": "colour and camera pose",
-        "point_map_world": "colour, points in the world frame",
-        "points": "points in the world frame alone",
-    }
-    for name, shown in subsets.items():
-        own = f"{{spatial arms.{name}.seeds.*.in_distribution.success %0}}"
-        lines.append(f"| {shown} | {{spatial subsets.{name}.success %0}} | {own} |\n")
     return "".join(lines)
 
 
@@ -234,7 +241,6 @@ ALSO = """\
 QUOTED = {
     "3 cm": "success rule of the task, tabletop-reach",
     "90 degrees": "the task",
-    "n=300": "three seeds of 100 episodes",
     "13 concepts": "the concepts that count in the mean",
     "chance 50 %": "one of two videos of a pair",
     "64 px, 2 cores": "settings and machine of the record",
@@ -300,8 +306,8 @@ def tables() -> dict[tuple[str, str], str]:
         (results, "real_video"): _real_video(),
         (results, "real_laser"): _real_laser(),
         (results, "worlds"): _worlds(),
+        (results, "ablation"): _ablation(),
         (results, "spatial"): _spatial(),
-        (results, "sensors"): _sensors(),
         (results, "concepts"): _concepts(),
         (results, "train"): TRAIN,
         (results, "knowledge"): _knowledge(),
