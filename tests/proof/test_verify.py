@@ -7,7 +7,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
@@ -15,9 +15,12 @@ from scipy.stats import fisher_exact, hypergeom
 from stages import small_suite, under_portable
 
 from armillary.cli.main import main
+from armillary.control.model_policy import ModelPolicy
 from armillary.control.records import read_records
+from armillary.control.specs import ModelSpec
 from armillary.core.errors import CheckFailedError, ConfigError, FormatError
 from armillary.core.files import read_json
+from armillary.core.values import WorldSpec
 from armillary.proof.agent import pack_agent
 from armillary.proof.attack.forge import Forge
 from armillary.proof.attack.paper import crash
@@ -240,7 +243,13 @@ def test_a_leaderboard_shows_what_nobody_can_refute_or_decide(stage: Stage, tmp_
 
 
 def test_an_agent_that_sees_what_policies_may_not_is_not_asked(stage: Stage) -> None:
-    agent = replace(stage.agent, spec=replace(stage.agent.spec, observes=("truth",)))
+    @dataclass(frozen=True)
+    class Peeking(ModelSpec):
+        def searching(self, world: WorldSpec) -> ModelPolicy:
+            return replace(super().searching(world), observes=("truth",))
+
+    spec = stage.agent.spec
+    agent = replace(stage.agent, spec=Peeking(spec.folder, spec.planning))
     manifest = load_case(stage.honest, how(stage)).sources.manifests[TASK]
     with pytest.raises(ConfigError, match="asks for 'truth'"):
         Redoing(manifest, agent)()

@@ -33,6 +33,6 @@ def test_what_cannot_be_gets_a_sentence(name, value, sentence):
 
 
 def test_fields_that_are_right_together_come_in_any_order():
-    sizes = {"model.encoder.image_size": 60, "model.encoder.patch": 5}
+    sizes = {"model.encoder.image_size": 60, "model.encoder.patch": 6}
     assert changed(world(), sizes) == changed(world(), dict(reversed(sizes.items())))
-    assert changed(world(), sizes).model.encoder.patch == 5
+    assert changed(world(), sizes).model.encoder.patch == 6

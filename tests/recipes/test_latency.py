@@ -102,8 +102,8 @@ def test_the_command_goes_on_and_says_how_to_do_it_again(
     assert first["command"].split()[3:] == [
         str(model),
         "two_rooms",
-        *("--out", str(out), "--planner", "cem"),
-        *("--plan", "length=1", "--plan", "iterations=1"),
+        *("--planner", "cem", "--plan", "length=1", "--plan", "iterations=1"),
+        *("--out", str(out)),
         *("--samples", "4", "--replan", "1", "--episodes", "1"),
     ]
     # what was measured stays as it was measured
