@@ -82,6 +82,8 @@ def test_elites_follow_the_samples() -> None:
 def test_what_cannot_be_is_refused_before_anything_runs(model: Path, tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="gradient"):
         grid((model,), ActConfig(Planning("gradient")), (8,), (1,))
+    with pytest.raises(ConfigError, match="compares searches: cem, icem, mppi, gradient; got 'dir"):
+        grid((model,), ActConfig(Planning("direct")), (8,), (1,))
     with pytest.raises(ConfigError, match="needs a model"):
         grid((model,), CONFIG, (), (1,))
     one = grid((model,), CONFIG, (4,), (1,))

@@ -186,23 +186,6 @@ def as_dict(result: Acting) -> dict[str, Any]:
     }
 
 
-def headline(acting: Acting) -> dict[str, Any]:
-    """Return the model's success with its interval, the floors beside it, and the manifest."""
-    rows = {name: row.to_dict() for name, row in acting.rows.items()}
-    row = rows.pop("model")
-    return {
-        "n": row["n"],
-        "success": row["success"],
-        "wilson95": row["wilson95"],
-        "first_hit_success": row["first_hit_success"],
-        "floors": {
-            name: {key: other[key] for key in ("n", "success", "wilson95")}
-            for name, other in rows.items()
-        },
-        "manifest": acting.manifest.sha256,
-    }
-
-
 def model_spec(folder: Path, config: ActConfig) -> ModelSpec:
     """Return the policy of a model folder that decides as a config says."""
     return ModelSpec(folder, config.planning, batch=config.batch)
