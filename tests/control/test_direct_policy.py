@@ -14,6 +14,7 @@ from armillary.control import (
     replay,
     summarise,
 )
+from armillary.control.situation import time_left
 
 RULES = make_manifest("point", "reach", 8, 0, world_factory=toy.PointWorld)
 
@@ -24,7 +25,7 @@ class Straight:
 
     steps: int = 1
 
-    def act(self, latents, goals):
+    def act(self, latents, goals, left):
         return ((goals - latents) / self.steps).repeat(1, self.steps)
 
 
@@ -60,7 +61,7 @@ def test_the_goal_and_every_frame_are_encoded_once():
 def test_of_a_model_step_the_first_world_step_is_sent():
     @dataclass(frozen=True)
     class Counting:
-        def act(self, latents, goals):
+        def act(self, latents, goals, left):
             return torch.arange(6.0)[None] / 100  # three world steps of two numbers
 
     spec = toy.PointWorld().spec
@@ -75,3 +76,36 @@ def test_what_is_meant_beyond_the_bounds_is_clipped():
     state = policy.init(seen, 0)
     action, _ = policy.act(seen, replace(state, goal=torch.tensor([9.0, -9.0])))
     assert action.tolist() == [0.1, -0.1]
+
+
+@pytest.mark.parametrize(("deadline", "told"), [(None, [1, 1, 1, 1]), (9, [4.5, 4, 3.5, 3])])
+def test_the_policy_is_told_the_model_steps_that_are_left(deadline, told):
+    heard = []
+
+    @dataclass(frozen=True)
+    class Hearing:
+        def act(self, latents, goals, left):
+            heard.append(left)
+            return torch.zeros(1, 4)
+
+    spec = toy.PointWorld().spec
+    policy = DirectPolicy(toy.PointModel(), Hearing(), spec.bounds, frame_skip=2, deadline=deadline)
+    world = toy.PointWorld()
+    seen = world.reset(0)
+    state = policy.init(seen, 0)
+    for _ in range(4):
+        action, state = policy.act(seen, state)
+        seen = world.step(action)
+    assert heard == told
+    assert time_left(9, 30, 2) == 1.0, "after the deadline"
+
+
+def test_the_deadline_is_the_budget_of_the_evaluation():
+    budgets = []
+
+    def make(spec):
+        budgets.append(spec.budget)
+        return straight()(spec)
+
+    evaluate(replace(RULES, budget=7), make, toy.PointWorld)
+    assert budgets == [7] and toy.PointWorld().spec.budget != 7

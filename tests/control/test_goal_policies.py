@@ -24,7 +24,7 @@ def direct(folder):
     return ModelSpec(folder, Planning("direct"))
 
 
-def guided(folder, settings=None, proposals=16):
+def guided(folder, settings=None, proposals=8):
     return ModelSpec(folder, Planning("guided", settings or {}, proposals))
 
 
@@ -64,7 +64,7 @@ def test_a_search_counts_its_proposals_and_stays_below_600_model_steps(folder):
     policy = guided(folder)(toy.PointWorld().spec)
     record = evaluate(RULES, guided(folder), toy.PointWorld)[0]
     steps = record.decisions[0].model_steps
-    assert steps == policy.planner.config.model_steps + 16 * 7 <= 600
+    assert steps == policy.planner.config.model_steps + 8 * 4 <= 600
 
 
 def test_the_margin_is_the_error_of_the_models_cost_over_a_plan(folder):

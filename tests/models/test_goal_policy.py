@@ -10,7 +10,7 @@ from safetensors.torch import save_file
 from armillary.core.errors import CheckpointError, ConfigError
 from armillary.models import EncoderConfig, JEPAConfig, PredictorConfig, save_model, untrained
 from armillary.models.goal_policy import (
-    HORIZONS,
+    SHARES,
     GoalPolicy,
     GoalPolicyConfig,
     untrained_goal_policy,
@@ -28,7 +28,8 @@ SHAPE = GoalPolicyConfig(CONFIG.latent_width, 2, hidden=16, layers=2)
 
 def policy(seed: int = 0) -> GoalPolicy:
     found = untrained_goal_policy(SHAPE, seed)
-    for layer in found.layers:  # else the horizon would have no effect yet
+    found.farthest.fill_(40.0)
+    for layer in found.layers:  # else the time left would have no effect yet
         torch.nn.init.normal_(layer.modulation.weight, std=0.3)
     return found.eval()
 
@@ -39,7 +40,7 @@ def folder(tmp_path):
     return tmp_path / "model"
 
 
-def test_an_untrained_policy_does_not_heed_the_horizon_and_depends_on_its_seed():
+def test_an_untrained_policy_does_not_heed_the_time_left_and_depends_on_its_seed():
     here, goal = torch.randn(2, 5, SHAPE.latent_width)
     first = untrained_goal_policy(SHAPE, 3)
     assert torch.equal(first.act(here, goal, 1.0), first.act(here, goal, 8.0))
@@ -48,14 +49,23 @@ def test_an_untrained_policy_does_not_heed_the_horizon_and_depends_on_its_seed()
 
 
 @torch.no_grad()
-def test_the_first_proposal_of_each_horizon_is_the_likeliest_action():
+def test_the_first_proposal_of_each_share_of_the_time_is_the_likeliest_action():
     made, here, goal = policy(), torch.randn(12, SHAPE.latent_width), torch.randn(2, 4)
-    drawn = made.sample(here, goal, torch.Generator().manual_seed(0))
+    drawn = made.sample(here, goal, 16.0, torch.Generator().manual_seed(0))
     goals = goal.flatten().expand(len(here), -1)
-    for place, steps in enumerate(HORIZONS):
-        assert torch.allclose(drawn[place], made.act(here, goals, steps)[place], atol=1e-6)
-    assert not torch.allclose(drawn[4], made.act(here, goals, HORIZONS[0])[4], atol=1e-3)
-    assert torch.equal(drawn, made.sample(here, goal, torch.Generator().manual_seed(0)))
+    for place, share in enumerate(SHARES):  # act itself takes the first share
+        meant = made.act(here, goals, 16.0 * share / SHARES[0])
+        assert torch.allclose(drawn[place], meant[place], atol=1e-6)
+    assert not torch.allclose(drawn[4], made.act(here, goals, 16.0)[4], atol=1e-3)
+    assert torch.equal(drawn, made.sample(here, goal, 16.0, torch.Generator().manual_seed(0)))
+
+
+@torch.no_grad()
+def test_more_time_than_was_trained_for_is_as_much_as_was_and_less_than_a_step_is_one():
+    made, here, goal = policy(), *torch.randn(2, 6, SHAPE.latent_width)
+    assert torch.equal(made.act(here, goal, 80.0), made.act(here, goal, 1000.0))
+    assert not torch.equal(made.act(here, goal, 80.0), made.act(here, goal, 40.0))
+    assert torch.equal(made.act(here, goal, 1.0), made.act(here, goal, 2.0))
 
 
 @torch.no_grad()

@@ -52,7 +52,7 @@ class Act(PlanningFlags):
     success_distance: float | None = None
     """Distance to the goal that counts as success. Default: that of the task.
     Its unit is that of the world."""
-    proposals: int = 16
+    proposals: int = 8
     """Plans sampled from the goal policy for each decision, with --planner guided."""
 
     def run(self) -> Outcome:

@@ -1,6 +1,7 @@
 """Direct policy: act as a model's goal policy says, without a search. It takes no predictor step.
 
-It looks at every world step and takes the first of the actions that are meant for a model step.
+It looks at every world step and takes the first of the actions that are meant for a model step. The
+goal policy is told how much time is left, so that it can go a long way round where that is needed.
 
 Axes: B batch, Z flattened latent, A action width; of a model step in what the policy returns.
 """
@@ -17,6 +18,7 @@ from torch import Tensor
 
 from armillary.control.carry import Decision
 from armillary.control.seeing import encode_observation
+from armillary.control.situation import time_left
 from armillary.core.protocols import WorldModel
 from armillary.core.values import ActionBounds, Observation
 
@@ -26,9 +28,15 @@ class GoalConditioned(Protocol):
     """A goal-conditioned policy on latents (``GoalPolicy``)."""
 
     def act(
-        self, latents: Float[Tensor, "B Z"], goals: Float[Tensor, "B Z"]
+        self, latents: Float[Tensor, "B Z"], goals: Float[Tensor, "B Z"], left: float
     ) -> Float[Tensor, "B A"]:
-        """Return the actions of a model step, in the world's units; bounds are not its concern."""
+        """Return the actions of a model step, in the world's units; bounds are not its concern.
+
+        Args:
+            latents: where each is.
+            goals: where each shall be.
+            left: model steps until then, at least 1.
+        """
         ...
 
 
@@ -58,6 +66,7 @@ class DirectPolicy:
         observes: observation streams that the model needs.
         frame_skip: world steps per model step.
         image_size: pictures are brought to this size, pixels; None leaves them as they come.
+        deadline: world steps in which the goal is to be reached; None for as soon as possible.
     """
 
     model: WorldModel
@@ -66,6 +75,7 @@ class DirectPolicy:
     observes: tuple[str, ...] = ("rgb",)
     frame_skip: int = 1
     image_size: int | None = None
+    deadline: int | None = None
 
     def init(self, goal: Observation, seed: int) -> DirectState:
         """Return the state at the start of an episode; the goal is encoded here, once."""
@@ -76,7 +86,8 @@ class DirectPolicy:
     ) -> tuple[Float[np.ndarray, " A"], DirectState]:
         """Return the next action, after a look."""
         with torch.no_grad():
-            meant = self.policy.act(self._encode(observation)[None], state.goal[None])[0]
+            left = time_left(self.deadline, state.step, self.frame_skip)
+            meant = self.policy.act(self._encode(observation)[None], state.goal[None], left)[0]
         action = meant[: self.bounds.width].double().numpy()
         chosen = Decision(state.step, model_steps=0, cost=None, carry={})
         within = np.clip(action, self.bounds.low, self.bounds.high)

@@ -24,7 +24,7 @@ from torch import Tensor
 from armillary.control.carry import Decision
 from armillary.control.model_state import ModelState
 from armillary.control.seeing import encode_observation
-from armillary.control.situation import Situation, element
+from armillary.control.situation import Situation, element, time_left
 from armillary.core.errors import ConfigError
 from armillary.core.protocols import Planner, WorldModel
 from armillary.core.values import ActionBounds, Latent, Observation
@@ -54,6 +54,7 @@ class ModelPolicy:
         image_size: pictures are brought to this size, pixels; None leaves them as they come.
         proposer: a goal policy on the model's latents; None for none.
         proposals: plans of it that each decision tries first.
+        deadline: world steps in which proposals reach the goal; None for as soon as possible.
         batch: decisions that are made at once, where several episodes run side by side; one that is
             made alone is then made as a batch of this size, too.
     """
@@ -69,6 +70,7 @@ class ModelPolicy:
     image_size: int | None = None
     proposer: ActionProposer | None = None
     proposals: int = 0
+    deadline: int | None = None
     batch: int = 1
 
     def __post_init__(self) -> None:
@@ -196,7 +198,8 @@ class ModelPolicy:
         # A stream of its own: the planner draws the same numbers with and without proposals.
         rngs = situation.generators("policy.proposals")
         now = situation.latent, situation.goal_tokens, planner
-        plans = propose(self.model, self.proposer, *now, self.proposals, rngs)
+        left = time_left(self.deadline, situation.step, self.frame_skip)
+        plans = propose(self.model, self.proposer, *now, self.proposals, rngs, left)
         return planner.with_proposals(plans), proposal_steps(*plans.shape[1:3])
 
     def _see(self, observation: Observation, state: ModelState, model_step: int) -> ModelState:

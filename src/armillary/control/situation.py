@@ -66,6 +66,17 @@ class Situation:
         return [torch_generator(purpose, seed, self.step) for seed in self.seeds]
 
 
+def time_left(deadline: int | None, step: int, frame_skip: int) -> float:
+    """Return the model steps that are left, at least 1.
+
+    Args:
+        deadline: world steps in which the goal is to be reached; None for as soon as possible.
+        step: world steps that were taken.
+        frame_skip: world steps per model step.
+    """
+    return 1.0 if deadline is None else max((deadline - step) / frame_skip, 1.0)
+
+
 def element(planner: Any, place: int, batch: int) -> Any:
     """Return the state of a planner for one of B decisions; of one decision it is the state."""
     if batch == 1:

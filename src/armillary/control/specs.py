@@ -106,10 +106,10 @@ class ModelSpec:
         model = self._model(world)
         policy = _goal_policy(Path(self.folder), model)
         if planning.planner == DIRECT:
-            return DirectPolicy(model, policy, world.bounds, *_seeing(model))
+            return DirectPolicy(model, policy, world.bounds, *_seeing(model), world.budget)
         config = guided_config(planning.settings, float(policy.cost_error))
         found = self._searching(Guided(config), model, world)
-        return replace(found, proposer=policy, proposals=planning.proposals)
+        return replace(found, proposer=policy, proposals=planning.proposals, deadline=world.budget)
 
     def searching(self, world: WorldSpec) -> ModelPolicy:
         """Return the policy that searches without a goal policy.

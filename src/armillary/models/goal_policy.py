@@ -1,7 +1,8 @@
 """Goal-conditioned policy on a world model's latents: an action towards a goal, soon or later.
 
 It is told in how many model steps the goal is to be reached. So one network holds the quick way and
-the slow one apart, and a planner can compare them. The action of a model step is Gaussian.
+the slow one apart: with one step left it goes straight there, with many it first goes where a
+recorded way began, for example behind what is to be pushed. The action of a model step is Gaussian.
 
     x = [z, m, z * m],  m = goal - z       three residual layers, each modulated by log2(steps)
 
@@ -22,8 +23,9 @@ from torch import Tensor, nn
 from armillary.core.errors import ConfigError
 from armillary.models.seeding import seeded
 
-# Model steps to the goal that proposals are made for. The first is what acts without a search.
-HORIZONS = (1.0, 2.0, 4.0, 8.0)
+# Shares of the time that is left in which proposals reach the goal. The first is what acts without
+# a search: with half, some time is over when the goal is reached.
+SHARES = (0.5, 1.0, 0.25, 0.0)
 _LOG_STD = (-4.0, 1.0)  # narrower ones would make a likelihood explode
 _WAVES = 8  # of log2(steps); the slowest has a period of 12 doublings
 _MOST_LAYERS = 16
@@ -65,6 +67,7 @@ class GoalPolicy(nn.Module):
     action_mean: Tensor
     action_std: Tensor
     cost_error: Tensor
+    farthest: Tensor
 
     def __init__(self, config: GoalPolicyConfig) -> None:
         super().__init__()
@@ -81,6 +84,8 @@ class GoalPolicy(nn.Module):
         # root mean square error of the planning cost (its mean over a step of the plan), as the
         # model's predictions differ from recordings; a smaller gain may be an error of the model
         self.register_buffer("cost_error", torch.zeros(()))
+        # most model steps to a goal that it was trained for
+        self.register_buffer("farthest", torch.ones(()))
 
     def forward(
         self,
@@ -109,34 +114,47 @@ class GoalPolicy(nn.Module):
         self,
         latents: Float[Tensor, "B Z"],
         goals: Float[Tensor, "B Z"],
-        steps: float = HORIZONS[0],
+        left: float = 1.0,
     ) -> Float[Tensor, "B A"]:
-        """Return the likeliest actions, in the world's units and perhaps out of its bounds."""
-        mean, _ = self(latents, goals, latents.new_full((len(latents),), steps))
+        """Return the likeliest actions, in the world's units and perhaps out of its bounds.
+
+        Args:
+            latents: flattened, where each is.
+            goals: flattened, where each shall be.
+            left: model steps that are left; the goal is to be reached in ``SHARES[0]`` of them.
+        """
+        mean, _ = self(latents, goals, self._steps(left, len(latents), SHARES[:1]))
         return mean * self.action_std + self.action_mean
 
     def sample(
         self,
         latents: Float[Tensor, "P Z"],
         goal_tokens: Float[Tensor, "N D"],
+        left: float,
         rng: torch.Generator,
     ) -> Float[Tensor, "P A"]:
         """Return one action per state, in the world's units and perhaps out of its bounds.
 
-        The horizons take turns. The first state of each gets the likeliest action, so that the
-        first state of all is what acts without a search; the others get drawn ones.
+        The shares of the time take turns. The first state of each gets the likeliest action, so
+        that the first state of all is what acts without a search; the others get drawn ones.
 
         Args:
             latents: flattened latents of P states.
             goal_tokens: the one goal of all.
+            left: model steps that are left.
             rng: chance.
         """
         count = len(latents)
-        steps = torch.tensor(HORIZONS).repeat(-(-count // len(HORIZONS)))[:count]
+        steps = self._steps(left, count, SHARES)
         mean, log_std = self(latents, goal_tokens.flatten().expand(count, -1), steps)
         noise = torch.randn(mean.shape, generator=rng)
-        noise[: len(HORIZONS)] = 0.0
+        noise[: len(SHARES)] = 0.0
         return (mean + log_std.exp() * noise) * self.action_std + self.action_mean
+
+    def _steps(self, left: float, count: int, shares: tuple[float, ...]) -> Float[Tensor, " B"]:
+        """Return model steps to the goal, the shares of what is left in turns."""
+        turns = torch.tensor(shares).repeat(-(-count // len(shares)))[:count]
+        return (left * turns).minimum(self.farthest).clamp(min=1.0)
 
 
 class _Modulated(nn.Module):

@@ -69,7 +69,7 @@ class Point:
 
     def __call__(self, plans: Float[Tensor, "B S L A"]) -> Float[Tensor, "B S"]:
         """Return the mean over the plan of squared distance to the goal and weighted depth."""
-        return self.distance(self.foresee(plans)).mean(dim=-1)
+        return self.distance(self.predict(plans)).mean(dim=-1)
 
     def left(self, plans: Float[Tensor, "B S L A"]) -> float:
         """Return how far the first plan ends from the goal."""
@@ -81,7 +81,7 @@ class Point:
 
     def deepest(self, plans: Float[Tensor, "B S L A"]) -> float:
         """Return how deep the deepest place on the way of all plans lies."""
-        return float(self.obstacle(self.places(self.foresee(plans))).max())
+        return float(self.obstacle(self.places(self.predict(plans))).max())
 
     def places(self, states: Float[Tensor, "B S K N D"]) -> Float[Tensor, "B S K J D"]:
         """Return ``between`` places on the way from where it was to where it is."""
@@ -89,7 +89,7 @@ class Point:
         here, before = states[..., :1, :], states[..., 1:, :]
         return here - (here - before) * (1 - share)
 
-    def foresee(self, plans: Float[Tensor, "B S L A"]) -> Float[Tensor, "B S L N D"]:
+    def predict(self, plans: Float[Tensor, "B S L A"]) -> Float[Tensor, "B S L N D"]:
         """Return where every action leads, and where it was before."""
         here = self.path(plans)
         before = torch.cat([self._begin().expand_as(here[:, :, :1]), here[:, :, :-1]], dim=2)

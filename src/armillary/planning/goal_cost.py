@@ -1,6 +1,6 @@
-"""Goal cost: how far the foreseen latents stay from the goal's latent, summed over the plan.
+"""Goal cost: how far the predicted latents stay from the goal's latent, summed over the plan.
 
-    cost(plan) = sum_t mean_{N,D} (foreseen_t - goal)^2
+    cost(plan) = sum_t mean_{N,D} (predicted_t - goal)^2
 
 The sum over the plan beats the last state alone (EB-JEPA: 97 against 89 %), and squares beat
 absolute values (jepa-wms).
@@ -30,8 +30,8 @@ class GoalCost:
 
     def __call__(self, plans: Float[Tensor, "B S L A"]) -> Float[Tensor, "B S"]:
         """Return the cost of every plan from one batched rollout."""
-        foreseen = self.model.rollout(self.latent, plans)
-        apart = (foreseen - self.goal_tokens[:, None, None]).square()
+        predicted = self.model.rollout(self.latent, plans)
+        apart = (predicted - self.goal_tokens[:, None, None]).square()
         return apart.mean(dim=(-2, -1)).sum(dim=-1)
 
 
@@ -39,7 +39,7 @@ def goal_cost(model: WorldModel, latent: Latent, goal_tokens: Float[Tensor, "B N
     """Return the cost that leads to a goal.
 
     Args:
-        model: what foresees.
+        model: predicts.
         latent: the present, with its memory.
         goal_tokens: [B N D], the goal's latent.
 

@@ -11,7 +11,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
+from jaxtyping import Float
+from torch import Tensor
 
+from armillary.core.errors import ConfigError
 from armillary.core.protocols import Cost
 from armillary.core.values import Plan
 from armillary.planning.base import WarmStarted
@@ -24,8 +27,10 @@ from armillary.planning.candidates import (
     warm_seeds,
 )
 from armillary.planning.checks import at_least, positive
-from armillary.planning.descent import PASSES, Adam, better, slope_of
 from armillary.planning.state import PlannerState
+
+# A backward pass costs about two forward passes, so a budget counts it as two.
+_PASSES = 3
 
 
 @dataclass(frozen=True)
@@ -56,7 +61,7 @@ class GradientConfig:
     @property
     def model_steps(self) -> int:
         """Predictor steps per decision; a backward pass counts as two forward passes."""
-        return self.length * self.starts * (PASSES * self.iterations + 1)
+        return self.length * self.starts * (_PASSES * self.iterations + 1)
 
 
 class Gradient(WarmStarted[GradientConfig]):
@@ -75,16 +80,49 @@ class Gradient(WarmStarted[GradientConfig]):
         """
         check_generators(state, rngs)
         c, (L, A) = self.config, state.mean.shape[1:]
-        drawn = state.mean[:, None] + c.std * state.half_range * normal(rngs, c.starts, L, A)
+        half = state.half_range
+        drawn = state.mean[:, None] + c.std * half * normal(rngs, c.starts, L, A)
         plans = state.clip(seeded_with(drawn, warm_seeds(state)))
-        adam = Adam.fresh(plans)
+        # Adam works in half-ranges of the box, so that one rate suits all actions.
+        scaled = (plans / half).requires_grad_(True)
+        adam = torch.optim.Adam([scaled], lr=c.rate)
         best, best_costs = plans, torch.full(plans.shape[:2], torch.inf)
-        for step in range(c.iterations):
-            costs, slope = slope_of("gradient", cost, plans, some=step == 0)
-            best, best_costs = better(best, best_costs, plans, costs)
-            move, adam = adam.move(slope)
-            plans = state.clip(plans - c.rate * state.half_range * move)
+        for iteration in range(c.iterations):
+            costs, scaled.grad = _costs_and_gradient(cost, plans, half, some=iteration == 0)
+            best, best_costs = _better(best, best_costs, plans, costs)
+            adam.step()
+            with torch.no_grad():
+                plans = state.clip(scaled * half)
+                scaled.copy_(plans / half)
         with torch.no_grad():
-            best, best_costs = better(best, best_costs, plans, costs_of(cost, plans, some=False))
+            best, best_costs = _better(best, best_costs, plans, costs_of(cost, plans, some=False))
         kept, costs = lowest(best, best_costs, c.kept)
         return Plan(kept[:, 0], costs[:, 0], c.model_steps), state.carry(kept[:, 0], kept)
+
+
+def _costs_and_gradient(
+    cost: Cost, plans: Float[Tensor, "B S L A"], half: Float[Tensor, "... A"], some: bool
+) -> tuple[Float[Tensor, "B S"], Float[Tensor, "B S L A"]]:
+    """Return the costs of plans and their gradient per half-range; zero where it is no number."""
+    with torch.enable_grad():
+        leaf = plans.detach().requires_grad_(True)
+        costs = costs_of(cost, leaf, some)
+        if not costs.requires_grad:
+            raise ConfigError(
+                "The gradient planner needs a cost that torch can differentiate, and this one has "
+                "no gradient; use cem, icem or mppi, or compute the cost without no_grad."
+            )
+        # Only the plans get a gradient: the model's own weights are left alone.
+        (gradient,) = torch.autograd.grad(costs.sum(), leaf)
+    return costs.detach(), gradient.nan_to_num(0.0, 0.0, 0.0) * half
+
+
+def _better(
+    best: Float[Tensor, "B S L A"],
+    best_costs: Float[Tensor, "B S"],
+    plans: Float[Tensor, "B S L A"],
+    costs: Float[Tensor, "B S"],
+) -> tuple[Float[Tensor, "B S L A"], Float[Tensor, "B S"]]:
+    """Return, place by place, the cheaper of two plans and its cost; of equals, the first."""
+    won = costs < best_costs
+    return torch.where(won[..., None, None], plans, best), torch.where(won, costs, best_costs)

@@ -36,9 +36,10 @@ class GuidedConfig(ICEMConfig):
         margin: gain of cost from which another plan is taken.
     """
 
-    samples: int = 30
-    iterations: int = 2
-    elites: int = 6
+    length: int = 5
+    samples: int = 16
+    iterations: int = 1
+    elites: int = 4
     std: float = 0.25
     margin: float = 0.0
 

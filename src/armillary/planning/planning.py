@@ -40,7 +40,7 @@ class Planning:
 
     planner: str = ""
     settings: Mapping[str, Any] = field(default_factory=dict)
-    proposals: int = 16
+    proposals: int = 8
     history: int = 1
     replan: int = 1
 

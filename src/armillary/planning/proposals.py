@@ -1,8 +1,8 @@
-"""Proposals: plans that a policy would take, foreseen step by step, for a planner to try first.
+"""Proposals: plans that a policy would take, predicted step by step, for a planner to try first.
 
 A planner that draws plans around the last one seldom finds a way that leads away from the goal
 before it leads there. A policy that was learned from recordings knows such ways; the planner then
-compares and refines them. Each batch element is foreseen on its own, so that its proposals do not
+compares and refines them. Each batch element is predicted on its own, so that its proposals do not
 depend on its neighbours.
 
 Axes: B batch, P proposals, L plan length, A action width, N tokens, D latent, Z = N*D, M memory.
@@ -52,9 +52,17 @@ class ActionProposer(Protocol):
         self,
         latents: Float[Tensor, "P Z"],
         goal_tokens: Float[Tensor, "N D"],
+        left: float,
         rng: torch.Generator,
     ) -> Float[Tensor, "P A"]:
-        """Return one action per state, in the world's units; bounds are not its concern."""
+        """Return one action per state, in the world's units; bounds are not its concern.
+
+        Args:
+            latents: of P states.
+            goal_tokens: the one goal of all.
+            left: model steps until the goal is to be reached, at least 1.
+            rng: chance.
+        """
         ...
 
 
@@ -67,19 +75,21 @@ def propose(
     state: PlannerState,
     count: int,
     rngs: Sequence[torch.Generator],
+    left: float = 1.0,
 ) -> Float[Tensor, "B P L A"]:
     """Return the plans that a policy would take in the model, inside the bounds.
 
     They take ``proposal_steps`` predictor steps per batch element.
 
     Args:
-        model: foresees, step by step (a ``StepModel``).
+        model: predicts, step by step (a ``StepModel``).
         policy: acts.
         latent: the present, with its memory.
         goal_tokens: the goal's latent.
         state: of the planner: gives the length of plans and the bounds.
         count: P.
         rngs: one generator per batch element.
+        left: model steps until the goal is to be reached.
 
     Raises:
         ConfigError: a model that cannot be led step by step.
@@ -90,7 +100,7 @@ def propose(
             "use 0 proposals."
         )
     plans = [
-        _one(model, policy, _element(latent, b), goal_tokens[b], state, count, rng)
+        _one(model, policy, _element(latent, b), goal_tokens[b], state, count, rng, left)
         for b, rng in enumerate(rngs)
     ]
     return torch.stack(plans)
@@ -109,12 +119,13 @@ def _one(
     state: PlannerState,
     count: int,
     rng: torch.Generator,
+    left: float,
 ) -> Float[Tensor, "P L A"]:
     here, memory = model.start(latent, count)
-    actions = [state.clip(policy.sample(here, goal_tokens, rng))]
-    for _ in range(state.mean.shape[1] - 1):
+    actions = [state.clip(policy.sample(here, goal_tokens, left, rng))]
+    for step in range(1, state.mean.shape[1]):
         here, memory = model.step(here, memory, actions[-1])
-        actions.append(state.clip(policy.sample(here, goal_tokens, rng)))
+        actions.append(state.clip(policy.sample(here, goal_tokens, max(left - step, 1.0), rng)))
     return torch.stack(actions, dim=1)
 
 

@@ -29,7 +29,7 @@ from armillary.core.errors import ConfigError, unknown_name
 from armillary.core.files import read_json, write_json
 from armillary.core.hashing import json_sha256
 from armillary.core.progress import Bars, no_bars
-from armillary.models.goal_policy import HORIZONS
+from armillary.models.goal_policy import SHARES
 from armillary.planning import ICEMConfig, Planning
 from armillary.planning.guided import GuidedConfig
 from armillary.planning.planning import DIRECT, GUIDED, SEARCH
@@ -162,7 +162,7 @@ def run_worlds(
     for test, p in zip(tests, holm([test["p"] for test in tests]), strict=True):
         test["p_holm"] = p
     ways = {name: asdict(way) for name, way in WAYS.items()}
-    planning = [ways, asdict(GuidedConfig()), asdict(ICEMConfig()), HORIZONS]
+    planning = [ways, asdict(GuidedConfig()), asdict(ICEMConfig()), SHARES]
     result = {
         "environments": found,
         "recipe_sha256": json_sha256(asdict(_recipe(config))),
