@@ -1,13 +1,19 @@
-"""How much of everything a demo does."""
+"""How much of everything a demo does.
+
+The recipe is ``world`` with clips of 12 model steps. Its own rule takes the whole episode, of 24.
+With these a batch has half as many scenes, and the object was read with R2 0.885, against 0.96 with
+clips of 12 (one training each). On PointMaze it made no difference, so the rule stands as it is.
+"""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
 
-from armillary.planning import Planning
 from armillary.recipes.acting import ActConfig
 from armillary.recipes.recipe import Recipe
 from armillary.recipes.world import world
+
+_CLIP = 12  # model steps
 
 
 @dataclass(frozen=True)
@@ -25,10 +31,10 @@ class DemoConfig:
     """
 
     episodes: int = 2000
-    steps: int = 12
-    recipe: Recipe = field(default_factory=world)
-    act: ActConfig = field(default_factory=lambda: ActConfig(Planning("guided"), episodes=100))
-    push_episodes: int = 16
+    steps: int = 24
+    recipe: Recipe = field(default_factory=lambda: replace(world(), clip_length=_CLIP))
+    act: ActConfig = field(default_factory=lambda: ActConfig(episodes=100))
+    push_episodes: int = 100
     teleports: int = 100
     seed: int = 0
 

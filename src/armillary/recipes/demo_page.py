@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,11 +11,14 @@ import numpy as np
 from armillary.comprehension.teleport import Example, TeleportStudy
 from armillary.data import Cache, open_dataset
 from armillary.models import JEPA
+from armillary.planning import Planning
+from armillary.planning.planning import GUIDED
 from armillary.recipes.acting import model_spec
 from armillary.recipes.demo_config import DemoConfig
 from armillary.recipes.demo_pictures import (
     contact_sheet,
     plan_view,
+    push_view,
     training_charts,
 )
 from armillary.recipes.demo_predictions import rollout_views
@@ -64,7 +68,8 @@ def write_page(
 ) -> tuple[ResultGroup, ...]:
     """Write ``report.html`` and return its table."""
     dataset = open_dataset(out / "recording")
-    spec = model_spec(out / "run" / "model", config.act)
+    # only a search has a plan that can be drawn
+    spec = model_spec(out / "run" / "model", replace(config.act, planning=Planning(GUIDED)))
     table = result_groups(numbers)
     contents = ReportContents(
         title="armillary demo",
@@ -80,7 +85,10 @@ def write_page(
         episodes=(episode_view(dataset, int(held_out[0])),),
         rollouts=rollout_views(model, cache, training, held_out[:2], config.seed),
         surprise=_surprise_view(study.example),
-        plans=tuple(plan_view(out / "run" / "model", spec, seed, 20) for seed in _PLAN_SEEDS),
+        plans=(
+            push_view(out / "act" / "push"),
+            *(plan_view(out / "run" / "model", spec, seed, 20) for seed in _PLAN_SEEDS),
+        ),
     )
     write_report(contents, out / "report.html")
     return table
@@ -110,9 +118,7 @@ def _surprise_view(example: Example) -> SurpriseView:
 
 
 def _act_rows(act: dict[str, Any]) -> tuple[ResultRow, ...]:
-    command = (
-        "armillary act out/demo/run tabletop --planner guided --task {} --episodes {} --out OUT"
-    )
+    command = "armillary act out/demo/run tabletop --task {} --episodes {} --out OUT"
     reach = act["model"]
     return (
         ResultRow(
@@ -149,7 +155,6 @@ def _push_row(act: dict[str, Any], command: str) -> ResultRow:
         reached,
         command.format("push", push["n"]),
         "act/push/records/model.jsonl",
-        note="" if reached else "The model predicts pushes too poorly to plan them.",
     )
 
 

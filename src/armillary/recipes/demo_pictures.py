@@ -1,4 +1,4 @@
-"""Pictures of a demo: contact sheet, curves, and plans drawn over the scene."""
+"""Pictures of a demo: contact sheet, curves, plans drawn over the scene, and a push."""
 
 from __future__ import annotations
 
@@ -10,7 +10,9 @@ import numpy as np
 import torch
 from jaxtyping import Float32, Float64
 
-from armillary.control import WorldFactory
+from armillary.control import EpisodeSpec, WorldFactory, load_manifest, read_records
+from armillary.control.manifest import draw_goal
+from armillary.control.records import actions_of
 from armillary.control.specs import PolicyFactory
 from armillary.core.rng import generator
 from armillary.data import Cache
@@ -18,6 +20,7 @@ from armillary.report import Chart, ContactSheet, Curve, PlanView, smoothed
 from armillary.training import read_log
 
 _CONTACT = 12
+_PUSHES = "records/model.jsonl"
 PUSHER_HEIGHT_M = 0.035
 _TERMS = {
     "train/rollout": "rollout",
@@ -108,8 +111,55 @@ def plan_view(model_folder: Path, spec: PolicyFactory, seed: int, steps: int) ->
         taken_px=lens.pixels(np.array(places, np.float64), PUSHER_HEIGHT_M),
         goal_px=tuple(lens.pixels(target[None], PUSHER_HEIGHT_M)[0].tolist()),
         distance=_distances(plans[0], np.array(places), target, step_s),
-        caption=f"Episode with seed {seed}: the model plans anew at every step. The goal is the "
-        "small picture.",
+        caption=f"Episode with seed {seed}: a search around the goal policy plans anew at every "
+        "step. The goal is the small picture.",
+    )
+
+
+def push_view(out: Path) -> PlanView:
+    """Return an episode of pushing, as its recorded actions play it again.
+
+    It is the first that reached its goal, where there is one, and its caption says so.
+
+    Args:
+        out: folder of the evaluation.
+    """
+    manifest, records = load_manifest(out / "manifest.json"), read_records(out / _PUSHES)
+    reached = [record for record in records if record.outcome == "success"]
+    record = (reached or records)[0]
+    world: Any = WorldFactory(manifest.world, manifest.settings)()
+    try:
+        seen = world.reset(record.seed)
+        episode = EpisodeSpec(record.id, record.seed, record.goal_seed)
+        goal = draw_goal(world, manifest.task, episode)
+        frames, places, objects = [seen.streams["rgb"]], [world.truth()["pusher_xy"]], []
+        for action in actions_of(record):
+            objects.append(world.truth()["object_xy"])
+            frames.append(world.step(action).streams["rgb"])
+            places.append(world.truth()["pusher_xy"])
+        objects.append(world.truth()["object_xy"])
+        step_s = world.spec.step_s
+    finally:
+        world.close()
+    lens = Lens(seen.streams["intrinsics"], seen.streams["world_from_camera"])
+    target = np.asarray(goal.truth["object_xy"], np.float64)
+    time_s = np.arange(len(frames)) * step_s
+    way_cm = 100 * np.linalg.norm(np.array(objects) - target, axis=1)
+    return PlanView(
+        frames=np.stack(frames),
+        time_s=time_s,
+        goal=goal.observation.streams["rgb"],
+        plans_px=tuple(np.zeros((0, 2)) for _ in frames),
+        taken_px=lens.pixels(np.array(places, np.float64), PUSHER_HEIGHT_M),
+        goal_px=tuple(lens.pixels(target[None], PUSHER_HEIGHT_M)[0].tolist()),
+        distance=Chart(
+            "Distance of the object to its goal",
+            (Curve("what happened", time_s, way_cm),),
+            "time, s",
+            "cm",
+        ),
+        caption=f"Pushing, without a search. {len(reached)} of {len(records)} episodes reached "
+        f"their goal; this is the first {'that did' if reached else 'of all'}.",
     )
 
 

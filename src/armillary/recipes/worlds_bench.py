@@ -51,6 +51,7 @@ ANY = "any"
 _QUICK = {"quick_pictures": True}
 _AHEAD = {"25": "ahead_25", "50": "ahead_50"}
 _FETCH, _SWM = "gym:gymnasium_robotics:", "gym:stable_worldmodel:swm/"
+_CONTROL, _METAWORLD = "gym:shimmy:dm_control/", "gym:metaworld:Meta-World/MT1"
 
 
 @dataclass(frozen=True)
@@ -74,6 +75,12 @@ class Environment:
     shares: str = ""
 
 
+def _metaworld(task: str) -> Environment:
+    """Return a task of Meta-World, seen by a camera that stands still, with one list of starts."""
+    settings = {"env_name": task, "seed": 0, "camera_name": "corner2"}
+    return Environment(_METAWORLD, _AHEAD, {**_QUICK, "env_settings": settings}, 300, 100)
+
+
 ENVIRONMENTS: dict[str, Environment] = {
     "tabletop_reach": Environment("tabletop", {ANY: "reach"}, {}, 2000, 12),
     "tabletop_push": Environment("tabletop", {ANY: "push"}, {}, 2000, 12, "tabletop_reach"),
@@ -82,6 +89,11 @@ ENVIRONMENTS: dict[str, Environment] = {
     "PointMaze_Medium-v3": Environment(f"{_FETCH}PointMaze_Medium-v3", _AHEAD, _QUICK),
     "Reacher-v5": Environment("gym:Reacher-v5", _AHEAD, _QUICK),
     "Pusher-v5": Environment("gym:Pusher-v5", _AHEAD, _QUICK),
+    "metaworld_reach": _metaworld("reach-v3"),
+    "metaworld_push": _metaworld("push-v3"),
+    "metaworld_drawer_open": _metaworld("drawer-open-v3"),
+    "dm_point_mass": Environment(f"{_CONTROL}point_mass-easy-v0", _AHEAD, _QUICK, 300, 100),
+    "dm_reacher": Environment(f"{_CONTROL}reacher-easy-v0", _AHEAD, _QUICK, 300, 100),
     "two_room": Environment(f"{_SWM}TwoRoom-v1", _AHEAD, {}, 1000, 100),
     "push_t": Environment(f"{_SWM}PushT-v1", _AHEAD, {"collection": "strokes"}, 1000, 100),
     "reacher": Environment(f"{_SWM}ReacherDMControl-v0", _AHEAD, _QUICK, 1000, 100),

@@ -160,7 +160,9 @@ def plan_player(view: PlanView) -> Player:
         _overlay("path", _PLAN, list(view.plans_px)),
         _overlay("dots", _PLAN, list(view.plans_px)),
     ]
-    marks = [("plan at this step", _PLAN, "path"), ("path taken so far", _TAKEN, "path")]
+    marks = [("path taken so far", _TAKEN, "path")]
+    if any(len(plan) for plan in view.plans_px):
+        marks.insert(0, ("plan at this step", _PLAN, "path"))
     if view.goal_px is not None:
         place = np.array([view.goal_px], np.float64)
         overlays.append(_overlay("ring", _GOAL, [place] * frames))

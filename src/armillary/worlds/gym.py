@@ -145,10 +145,10 @@ class GymWorld:
     def _begin(self, seed: int) -> Any:
         """Start an episode without a picture; return the environment's own observation."""
         self._seed, self._steps, self.ended = int(seed), 0, False
-        options = self._reset_options()
-        raw, info = self._call(
-            self._env.reset, seed=key("gym.reset", int(seed)) >> 97, options=options
-        )
+        options, own = self._reset_options(), key("gym.reset", int(seed)) >> 97
+        # A wrapper may draw before it passes the seed on, as Meta-World's choice of a task does.
+        self._env.unwrapped.np_random = gymnasium.utils.seeding.np_random(own)[0]
+        raw, info = self._call(self._env.reset, seed=own, options=options)
         self._truth = self._read_truth(info)
         return raw
 

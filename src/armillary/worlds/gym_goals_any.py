@@ -44,6 +44,7 @@ from armillary.worlds.policies import held_action
 
 _LEFT = 0.25  # share of the way
 _LEAST_WAY = 1e-6
+_DRAWN = 2  # times the wanted size, so that edges are averaged
 _REST_STEPS = 10  # of the way, without action
 _PLACES = ("_xy", "_xyz")
 _OF_THE_WAY = "of the way"  # unit of distances that are shares of the start's distance
@@ -119,7 +120,8 @@ class AnyGoalWorld(GymGoalWorld):
         task: the default of ``ahead_25``, ``ahead_50`` and ``ahead_100``.
         goal_distance: a goal is reached within this, in the unit of the places, the joints or the
             observation; 0 for a quarter of the way.
-        quick_pictures: leave shadows and multisampling out, where MuJoCo draws.
+        quick_pictures: where MuJoCo draws, leave shadows and multisampling out, and draw twice the
+            size that is wanted in place of what the environment draws.
 
     Raises:
         ConfigError: as ``GymGoalWorld``, or a goal_distance below 0.
@@ -144,6 +146,8 @@ class AnyGoalWorld(GymGoalWorld):
         super().__init__(
             env_id, ground, image_size, sensors, env_settings, lead_steps, task, quick_pictures
         )
+        if quick_pictures:
+            _draw_small(self._env, _DRAWN * image_size)
         self._remake = lambda: AnyGoalWorld(
             env_id, image_size, sensors, env_settings, lead_steps, task, goal_distance,
             quick_pictures,
@@ -286,6 +290,15 @@ def _simulator(env: Any) -> Any:
         if hasattr(getattr(holder, "data", None), "qpos"):
             return holder
     return None
+
+
+def _draw_small(env: Any, side: int) -> None:
+    """Let Gymnasium's renderer draw no more than ``side`` pixels; others are left alone."""
+    renderer = getattr(env.unwrapped, "mujoco_renderer", None)
+    if renderer is not None and hasattr(renderer, "width") and hasattr(renderer, "height"):
+        # it makes its window with the first picture, of this size
+        renderer.width = min(int(renderer.width), side)
+        renderer.height = min(int(renderer.height), side)
 
 
 def _qpos(env: Any) -> Any:
