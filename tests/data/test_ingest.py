@@ -98,7 +98,7 @@ def test_unusable_files_are_named_skipped_and_counted(tmp_path, counting):
     assert "the file is empty" in reasons["empty.avi"]
     assert "is not a video file" in reasons["notes.txt"]
     assert "is cut off" in reasons["cut.mkv"]
-    assert "cannot be decoded as video" in reasons["text.mp4"]
+    assert "is text, not a video" in reasons["text.mp4"]
     assert open_dataset(tmp_path / "out").read(0).source == "deep/good.mp4"
 
 
