@@ -59,6 +59,7 @@ OPTIONS = (
     "fps", "max_side", "tolerance_s", "depth_scale", "intrinsics", "topics", "action_topic",
     "pictures",
 )  # fmt: skip
+LOOKS_FOR = ("*.bag or *.db3 or *.mcap or metadata.yaml",)
 
 
 def detect(path: Path) -> bool:

@@ -30,6 +30,7 @@ from armillary.data.sources.video_folder import (
 from armillary.data.writer import DatasetWriter, Frames
 
 OPTIONS = ("fps", "max_side", "size", "fit")
+LOOKS_FOR = (" or ".join(f"*{suffix}" for suffix in sorted(SUFFIXES)),)
 _REPORT_EVERY = 20  # steps
 
 
