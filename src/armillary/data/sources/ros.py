@@ -315,9 +315,10 @@ def _actions(
         return None, np.ones(len(times_ns), bool)
     kind = bag.topics[topic].kind
     if kind not in COMMANDS:
+        there = [name for known in COMMANDS for name in of_kind(bag, known)]
         raise FormatError(
             f"{bag.path}: {topic} is of type {kind}, which is no command that is read; known: "
-            f"{', '.join(COMMANDS)}."
+            f"{', '.join(COMMANDS)}. Its topics of commands: {', '.join(there) or 'none'}."
         )
     row = COMMANDS[kind]()
     stamps_ns, rows = read_vectors(bag, topic, row)
