@@ -14,16 +14,20 @@ from cloud_files import (
     INTENSITY,
     POINTS,
     bare,
+    geo_keys,
+    las,
     pcd_ascii,
     pcd_binary,
     pcd_compressed,
     ply_ascii,
     ply_binary,
+    record,
 )
 from PIL import Image
 
 from armillary.core.errors import FormatError
 from armillary.data import IngestOptions, ingest, open_dataset
+from armillary.data.sources.las import read_las
 
 SUBTITLES = "1\n00:00:01,000 --> 00:00:02,000\nhello\n\n2\n00:00:03,000 --> 00:00:04,000\nyou\n"
 
@@ -393,3 +397,66 @@ def test_kittis_object_benchmark_is_no_sequence(tmp_path, beside):
     for source in (tmp_path, tmp_path / "training"):
         with pytest.raises(FormatError, match=r"of KITTI's object benchmark .* are no sequence"):
             ingest(source, tmp_path / "out", options=IngestOptions(fps=10))
+
+
+def projected(unit: str, more: str = "") -> str:
+    inner = 'GEOGCS["g",DATUM["d",SPHEROID["s",1,2]],UNIT["degree",0.0174532925199433]]'
+    return f'PROJCS["p",{inner},{unit}{more}]'
+
+
+METRE, FOOT = 'UNIT["metre",1]', 'UNIT["US survey foot",0.304800609601219]'
+AXES = ',AXIS["E",EAST,{}],AXIS["N",NORTH,{}]'
+
+
+def las_with(path, wkt: str, keys=()):
+    records = [record(2112, wkt.encode() + b"\0")] if wkt else []
+    return las(path, POINTS, [*records, *([record(34735, geo_keys(keys))] if keys else [])])
+
+
+@pytest.mark.parametrize(
+    ("wkt", "keys"),
+    [
+        ('GEOCCS["WGS 84",DATUM["d",SPHEROID["s",1,2]],UNIT["metre",1],AXIS["X",OTHER]]', ()),
+        ('GEODCRS["WGS 84",DATUM["d"],CS[Cartesian,3],AXIS["X",geocentricX],'
+         'LENGTHUNIT["metre",1]]', ()),
+        ("", [(1024, 3), (3076, 9001)]),
+    ],
+)  # fmt: skip
+def test_geocentric_coordinates_are_refused(tmp_path, wkt, keys):
+    """Their unit may be metres, but z points from the centre of the Earth, not up."""
+    with pytest.raises(FormatError, match=r"coordinates are geocentric .*so z is not up; project"):
+        read_las(las_with(tmp_path / "a.las", wkt, keys))
+
+
+@pytest.mark.parametrize(
+    ("wkt", "keys", "why"),
+    [
+        (projected('UNIT["metre",0.3048]'), (), "its WKT tells a unit called 'metre' of 0.3048 m"),
+        (projected('UNIT["US survey foot",1.0]'), (), "a unit called 'US survey foot' of 1 m"),
+        (projected(METRE, "," + FOOT), (), "its WKT tells units of 1 m and of 0.304801 m"),
+        (projected("", AXES.format(METRE, FOOT)), (), "units of 1 m and of 0.304801 m"),
+        (projected(METRE), [(3076, 9002)], "is 1 m by its WKT and 0.3048 m by its GeoTIFF keys"),
+        (f'COMPD_CS["c",{projected(METRE)},VERT_CS["v",UNIT["foot",1]]]', (), "'foot' of 1 m"),
+    ],
+)
+def test_units_that_contradict_are_asked_about(tmp_path, wkt, keys, why):
+    path = las_with(tmp_path / "a.las", wkt, keys)
+    with pytest.raises(FormatError, match=f"contradicts itself about the unit: .*{why}; say it"):
+        read_las(path)
+    assert abs(np.ptp(read_las(path, "ft").values[:, 0]) - 15.0 * 0.3048) < 2e-3
+
+
+@pytest.mark.parametrize(
+    ("wkt", "keys", "metres"),
+    [
+        (projected(METRE), [(3076, 9001)], 1.0),
+        (projected(FOOT), [(3076, 9002)], 1200 / 3937),  # the two feet differ by 2 in a million
+        (projected(METRE, AXES.format(METRE, METRE) + f',AXIS["h",up,{FOOT}]'), (), 1.0),
+        (f'COMPD_CS["c",{projected(METRE)},VERT_CS["v",{FOOT}]]', (), 1.0),
+    ],
+)
+def test_units_that_only_differ_in_height_or_name_are_read(tmp_path, wkt, keys, metres):
+    cloud = read_las(las_with(tmp_path / "a.las", wkt, keys))
+    assert abs(np.ptp(cloud.values[:, 0]) - 15.0 * metres) < 2e-3
+    height = 1200 / 3937 if FOOT in wkt else 1.0
+    assert abs(np.ptp(cloud.values[:, 2]) - 3.003 * height) < 2e-3
