@@ -120,7 +120,7 @@ def test_a_file_damaged_in_the_middle_leaves_no_trace(tmp_path, counting):
     ("make", "sentence"),
     [
         (lambda path: None, "there is no such file or folder"),
-        (lambda path: path.mkdir(), "is of no format that is read; it holds no file.*3gp"),
+        (lambda path: path.mkdir(), "is of no format that is read. It holds no file.*3gp"),
         (lambda path: path.write_text("hello " * 99), "no usable video; the first problem was"),
         (lambda path: path.write_bytes(b""), "the file is empty"),
     ],

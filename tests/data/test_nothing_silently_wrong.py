@@ -61,11 +61,11 @@ def sound_in(path, codec: str) -> bytes:
 NO_VIDEOS = {
     "text": ["hello world\n" * 50, "1.0 2.0 3.0\n" * 90, "t,x\n1,2\n", "# title\n\nwords\n" * 30,
              "\x1b[31mred\x1b[0m\n" * 20, '{"a": 1}', "<svg></svg>"],
-    "subtitles": [SUBTITLES, "WEBVTT\n\n00:01.000 --> 00:02.000\nhi\n",
+    "a subtitle file": [SUBTITLES, "WEBVTT\n\n00:01.000 --> 00:02.000\nhi\n",
                   "[Script Info]\nTitle: x\n[Events]\n"],
     "a playlist": ["#EXTM3U\n#EXT-X-TARGETDURATION:10\n#EXTINF:10,\nmissing.ts\n",
                    "ffconcat version 1.0\nfile 'good.mp4'\n", "v=0\no=- 0 0 IN IP4 127.0.0.1\n"],
-    "a picture": [picture(form) for form in ("png", "jpeg", "tiff", "bmp", "webp", "ppm")],
+    "a picture": [picture(form) for form in ("png", "jpeg", "tiff", "bmp", "webp", "ppm", "gif")],
     "sound without pictures": [sound()],
 }  # fmt: skip
 
@@ -141,7 +141,7 @@ def test_files_beside_videos_are_named_with_what_they_are(tmp_path, counting):
     assert reasons["notes.txt"] == "is not a video file: it is text."
     assert reasons["thumb.jpg"] == "is not a video file: it is a picture."
     assert reasons["poster.mp4"].startswith("is a picture, not a video")
-    assert reasons["words.mp4"].startswith("is subtitles, not a video")
+    assert reasons["words.mp4"].startswith("is a subtitle file, not a video")
 
 
 ROWS = np.round(np.random.default_rng(5).uniform(-9, 9, (12, 3)), 3)
@@ -356,18 +356,18 @@ def made(folder, *names: str):
 @pytest.mark.parametrize(
     ("names", "sentences"),
     [
-        ((), ["it holds no file", r"Looked for: .*video \(\*\.3gp,", r"ply \(\*\.ply\)"]),
-        (("a.foo", "b.foo", "c.bar"), [r"it holds 2 \.foo, 1 \.bar"]),
-        (("calib.txt", "image_2/0.foo"), [r"Calib.txt looks like the format kitti, but velodyne/"]),
-        (("depth/0.foo", "pose/"), ["Depth/ and pose/ look like the format rgbd, but color/"]),
-        (("rgb.txt",), ["Rgb.txt looks like the format tum, but depth.txt and"]),
+        ((), ["It holds no file", r"Looked for: .*video \(\*\.3gp or", r"ply \(\*\.ply\)"]),
+        (("a.foo", "b.foo", "c.bar"), [r"It holds files: 2 \.foo, 1 \.bar"]),
+        (("calib.txt", "image_2/0.foo"), [r"calib.txt looks like the format kitti, but velodyne/"]),
+        (("depth/0.foo", "pose/"), ["depth/ and pose/ look like the format rgbd, but color/"]),
+        (("rgb.txt",), ["rgb.txt looks like the format tum, but depth.txt and"]),
         (("drive/velodyne_points/data/0.bin", "drive/oxts/data/0.txt"),
-         ["In drive, velodyne_points/ looks like KITTI raw, which is not read"]),
-        (("label_2/0.txt", "image_2/0.foo"), ["Label_2/ looks like KITTI's object benchmark"]),
-        (("a.vtk", "b.vtu"), [r"1 \.vtk", "VTK is not read; save its points as PLY in ParaView"]),
+         ["in drive, velodyne_points/ looks like KITTI raw, which is not read"]),
+        (("label_2/0.txt", "image_2/0.foo"), ["label_2/ looks like KITTI's object benchmark"]),
+        (("a.vtk", "b.vtu"), ["VTK is not read; save its points as PLY in ParaView"]),
         (("a.e57",), ["E57 is not read; convert it to LAS or PLY with CloudCompare or PDAL"]),
         (("a.pcap",), ["convert them to PCD"]),
-        (("a.png", "b.png"), ["Pictures alone tell no time; make a video of them"]),
+        (("a.png", "b.png"), ["pictures alone tell no time; make a video of them"]),
     ],
 )  # fmt: skip
 def test_an_unknown_folder_is_answered_with_what_came_near(tmp_path, names, sentences):

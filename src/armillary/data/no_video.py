@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 HEAD_BYTES = 4096
-TEXT, SUBTITLES, PLAYLIST, PICTURE = "text", "subtitles", "a playlist", "a picture"
+TEXT, SUBTITLES, PLAYLIST, PICTURE = "text", "a subtitle file", "a playlist", "a picture"
 SOUND = "sound without pictures"
 _PLAYLISTS = (b"#EXTM3U", b"ffconcat", b"v=0\n", b"v=0\r", b"[playlist]")
 _SUBTITLES = re.compile(rb"\s*(?:WEBVTT|\[Script Info\])|[^>]*\d\d:\d\d[:,.]\S* --> \d\d:")

@@ -228,7 +228,7 @@ def opened(path: Path) -> Any:
     """
     # before FFmpeg opens it: a playlist that never ends would be waited for
     if kind := no_video(path):
-        raise _not_a_video(path, kind)
+        raise not_a_video(path, kind)
     container = av.open(
         str(path),
         options={"protocol_whitelist": "file"},
@@ -237,11 +237,12 @@ def opened(path: Path) -> Any:
     )
     if kind := no_video_of(container, path):
         container.close()
-        raise _not_a_video(path, kind)
+        raise not_a_video(path, kind)
     return container
 
 
-def _not_a_video(path: Path, kind: str) -> FormatError:
+def not_a_video(path: Path, kind: str) -> FormatError:
+    """Return the error about a file that is something else, which ``kind`` names."""
     return FormatError(f"{path}: is {kind}, not a video; give a video file or a folder of them.")
 
 

@@ -49,16 +49,14 @@ def unknown(source: Path, formats: Mapping[str, tuple[str, ...]]) -> FormatError
         said = _ADVICE[source.suffix.lower()]
         return FormatError(f"{source}: {said}.")
     counted = Counter(_kind(file) for file in islice(files_with(source, ("",)), MAX_FILES))
-    near = list(_near(source, formats))
     advice = {_ADVICE[kind]: None for kind, _ in counted.most_common() if kind in _ADVICE}
-    said = near[:2] or list(advice)[:2]
+    near = [*islice(_near(source, formats), 2), *islice(advice, 2)]
     held = ", ".join(f"{count} {kind}" for kind, count in counted.most_common(5))
-    sentences = [
-        f"{source}: is of no format that is read; it holds {held or 'no file'}",
-        *(sentence[0].upper() + sentence[1:] for sentence in said),
-        "Looked for: " + "; ".join(_looked_for(formats)),
-    ]
-    return FormatError(". ".join(sentences) + ".")
+    known = ", ".join(formats) if near else "; ".join(_looked_for(formats))
+    return FormatError(
+        f"{source}: is of no format that is read{''.join(f'; {said}' for said in near)}. It holds "
+        f"{f'files: {held}' if held else 'no file'}. Looked for: {known}."
+    )
 
 
 def has_advice(path: Path) -> bool:
@@ -100,7 +98,7 @@ def _found(folder: Path, part: str) -> str:
 def _looked_for(formats: Mapping[str, tuple[str, ...]]) -> Iterator[str]:
     for name, parts in formats.items():
         if parts:
-            yield f"{name} ({' and '.join(part.replace(' or ', ', ') for part in parts)})"
+            yield f"{name} ({', '.join(parts)})"
 
 
 def _kind(file: Path) -> str:
