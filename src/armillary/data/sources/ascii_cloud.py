@@ -36,7 +36,7 @@ TEXT = ".txt"  # may be anything: it is looked into
 MAX_LINE_BYTES = 4096
 MAX_HEADER_LINES = 100
 MAX_COLUMNS = 64
-_CHUNK_LINES = 100_000
+_CHUNK_LINES = 20_000
 # Fewer rows are a matrix, more columns a trajectory: such a file is a cloud only if one says so.
 _LEAST_ROWS, _MOST_COLUMNS = 10, 7
 _BOM = b"\xef\xbb\xbf"
