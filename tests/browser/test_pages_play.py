@@ -18,7 +18,7 @@ from playing import (
 from armillary.cli.main import main
 from armillary.core.files import read_json
 from armillary.core.values import Episode, Stream
-from armillary.data import DatasetWriter, ingest
+from armillary.data import DatasetWriter, IngestOptions, ingest
 from armillary.models import EncoderConfig, JEPAConfig, PredictorConfig
 from armillary.recipes.recipe import Recipe, train_recipe
 from armillary.recipes.viewing import view
@@ -92,7 +92,7 @@ def cloud_page(tmp_path_factory: pytest.TempPathFactory) -> Path:
         head = "ply\nformat ascii 1.0\nelement vertex 400\n"
         head += "".join(f"property float {axis}\n" for axis in "xyz") + "end_header\n"
         (folder / f"in/{step}.ply").write_text(head + rows)
-    ingest(folder / "in", folder / "set")
+    ingest(folder / "in", folder / "set", options=IngestOptions(fps=10.0))
     return view(folder / "set").page
 
 

@@ -137,7 +137,7 @@ def test_a_hub_id_that_nobody_has(refused, dataset: Path, monkeypatch) -> None:
 def test_empty_folder(refused, tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
     said = refused("ingest", tmp_path / "empty", "--out", tmp_path / "out")
-    assert "holds no video file" in said
+    assert "It holds no file" in said
 
 
 def test_truncated_video(refused, tmp_path: Path) -> None:
@@ -149,7 +149,7 @@ def test_truncated_video(refused, tmp_path: Path) -> None:
 def test_a_text_file_called_mp4(refused, tmp_path: Path) -> None:
     (tmp_path / "text.mp4").write_text("not a video")
     said = refused("ingest", tmp_path / "text.mp4", "--out", tmp_path / "out")
-    assert "text.mp4: cannot be decoded as video" in said
+    assert "text.mp4: is text, not a video" in said
 
 
 def test_zero_length_video(refused, tmp_path: Path) -> None:
@@ -166,7 +166,7 @@ def test_good_videos_are_taken_and_bad_ones_counted(capsys, tmp_path: Path) -> N
     assert main(["ingest", str(videos), "--out", str(tmp_path / "out")]) == 0
     lines = capsys.readouterr().out.splitlines()
     assert lines[0] == f"{videos / 'good.mp4'}: 64x64 at 30 per second; 60 steps, 2.0 s"
-    assert lines[1].startswith(f"skipped {videos / 'bad.mp4'}: cannot be decoded as video")
+    assert lines[1].startswith(f"skipped {videos / 'bad.mp4'}: is text, not a video")
     assert f"1 episodes, 60 frames written to {tmp_path / 'out'}; 1 files skipped" in lines
 
 

@@ -24,6 +24,7 @@ from armillary.cli.main import main
 from armillary.core.errors import ConfigError, FormatError
 from armillary.data import IngestOptions, ingest, open_dataset, verify
 
+AT_10 = IngestOptions(fps=10.0)
 TR = "Tr: 0 -1 0 0 0 0 -1 -0.08 1 0 0 -0.27\n"
 FORWARD = "1 0 0 0 0 1 0 0 0 0 1 0\n1 0 0 0 0 1 0 0 0 0 1 5\n1 0 0 0 0 1 0 0 0 0 1 10\n"
 
@@ -49,7 +50,7 @@ def test_a_folder_is_one_episode_in_natural_order(tmp_path, suffix, makers, fmt)
         make(tmp_path / f"in/{name}.{suffix}")
     late = POINTS + 1
     (pcd_binary if fmt == "pcd" else ply_ascii)(tmp_path / f"in/scan10.{suffix}", late)
-    summary = ingest(tmp_path / "in", tmp_path / "out")
+    summary = ingest(tmp_path / "in", tmp_path / "out", options=AT_10)
     assert (summary.written, summary.frames, summary.skipped) == (1, 3, ())
     dataset = open_dataset(tmp_path / "out")
     episode = dataset.read(0)
@@ -91,7 +92,7 @@ def test_las_in_feet_becomes_metres_and_keeps_its_place(tmp_path):
     corner = np.array([984_250.0, 200_000.0, 100.0])
     las(tmp_path / "in/0.las", POINTS + corner, [foot])
     las(tmp_path / "in/1.las", POINTS + corner + 30, [foot], offset=(984_000.0, 200_000.0, 0.0))
-    ingest(tmp_path / "in", tmp_path / "out")
+    ingest(tmp_path / "in", tmp_path / "out", options=AT_10)
     episode = open_dataset(tmp_path / "out").read(0)
     for step in range(2):
         want = (POINTS + corner + 30 * step) * US_FOOT_M
@@ -165,7 +166,7 @@ def test_what_cannot_be_used_is_named_and_times_stay(tmp_path):
     ply_ascii(tmp_path / "in/2.ply", np.full((4, 3), np.nan))
     text = (tmp_path / "in/3.ply").read_text().replace("float intensity", "float other")
     (tmp_path / "in/3.ply").write_text(text)
-    summary = ingest(tmp_path / "in", tmp_path / "out")
+    summary = ingest(tmp_path / "in", tmp_path / "out", options=AT_10)
     reasons = {path.name: reason for path, reason in summary.skipped}
     assert reasons.keys() == {"1.ply", "2.ply", "3.ply"}
     assert "is cut off" in reasons["1.ply"]
@@ -235,7 +236,7 @@ def test_steps_too_far_from_the_first_are_named(tmp_path):
     (tmp_path / "in").mkdir()
     ply_ascii(tmp_path / "in/0.ply")
     ply_ascii(tmp_path / "in/1.ply", POINTS + 100_000)
-    summary = ingest(tmp_path / "in", tmp_path / "out", options=IngestOptions(unit="m"))
+    summary = ingest(tmp_path / "in", tmp_path / "out", options=IngestOptions(unit="m", fps=10.0))
     [(path, reason)] = summary.skipped
     assert path.name == "1.ply"
     assert "km from the origin of its recording" in reason

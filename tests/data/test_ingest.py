@@ -98,7 +98,7 @@ def test_unusable_files_are_named_skipped_and_counted(tmp_path, counting):
     assert "the file is empty" in reasons["empty.avi"]
     assert "is not a video file" in reasons["notes.txt"]
     assert "is cut off" in reasons["cut.mkv"]
-    assert "cannot be decoded as video" in reasons["text.mp4"]
+    assert "is text, not a video" in reasons["text.mp4"]
     assert open_dataset(tmp_path / "out").read(0).source == "deep/good.mp4"
 
 
@@ -120,7 +120,7 @@ def test_a_file_damaged_in_the_middle_leaves_no_trace(tmp_path, counting):
     ("make", "sentence"),
     [
         (lambda path: None, "there is no such file or folder"),
-        (lambda path: path.mkdir(), "holds no video file; looked for .3gp"),
+        (lambda path: path.mkdir(), "is of no format that is read. It holds no file.*3gp"),
         (lambda path: path.write_text("hello " * 99), "no usable video; the first problem was"),
         (lambda path: path.write_bytes(b""), "the file is empty"),
     ],

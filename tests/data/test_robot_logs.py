@@ -397,6 +397,30 @@ def test_what_is_ambiguous_is_listed_and_can_be_named(tmp_path):
         ingest(tmp_path / "a.bag", tmp_path / "o", options=IngestOptions(topics=("/nowhere",)))
 
 
+@pytest.mark.parametrize(
+    ("topic", "why"),
+    [
+        ("/other/image", "one camera of colour and one of depth are taken"),
+        ("/camera/color/camera_info", "a lens is found by the name of its camera"),
+        ("/cmd_vel", "messages of this type are not read"),
+    ],
+)
+def test_a_topic_that_was_named_and_is_not_used_is_an_error(tmp_path, topic, why):
+    def extra(log, step, now):
+        command(log, step, now)
+        head = header(log, now, "other")
+        odd = image(np.full((48, 64, 3), 9, np.uint8), "rgb8") | {"encoding": "yuv422"}
+        log.put("/other/image", "sensor_msgs/msg/Image", now, header=head, **odd)
+
+    record(tmp_path / "a.bag", "bag", extra=extra)
+    options = IngestOptions(topics=("/camera/color/image", topic))
+    with pytest.raises(FormatError, match=rf"{topic} .*is not used: {why}.*Its topics: .*/tf "):
+        ingest(tmp_path / "a.bag", tmp_path / "out", options=options)
+    assert not (tmp_path / "out").exists()
+    used = IngestOptions(topics=("/camera/color/image", "/cmd_vel"), action_topic="/cmd_vel")
+    assert ingest(tmp_path / "a.bag", tmp_path / "out", options=used).frames == STEPS
+
+
 def test_a_bent_lens_is_straightened(tmp_path):
     def extra(log, step, now):
         info = {"height": 48, "width": 64, "k": scene.K.reshape(-1), "distortion_model": "fisheye"}
@@ -426,7 +450,7 @@ def test_a_bent_lens_is_straightened(tmp_path):
             r"holds no image that is read; its topics: /tf.*left out: /camera/color/image "
             r"\(yuv422\)\. Read are one camera of colour",
         ),
-        ({}, {"action_topic": "/tf"}, "which is no command that is read"),
+        ({}, {"action_topic": "/tf"}, r"no command that is read; .*Its topics of commands: none"),
     ],
 )
 def test_what_is_wrong_with_a_bag_is_said(tmp_path, how, options, sentence):

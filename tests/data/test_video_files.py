@@ -79,7 +79,7 @@ def test_what_the_encoder_does_not_take_is_one_sentence(tmp_path):
 
 def test_text_is_not_a_video(tmp_path):
     (tmp_path / "text.mp4").write_text("not a video " * 50)
-    with pytest.raises(FormatError, match=r"text\.mp4: cannot be decoded as video"):
+    with pytest.raises(FormatError, match=r"text\.mp4: is text, not a video"):
         VideoReader(tmp_path / "text.mp4")
 
 

@@ -84,10 +84,11 @@ class Ingest(Command):
     """Dataset folder to write."""
     format: str = "auto"
     """auto, video, lerobot, tum, rgbd, nerfstudio, colmap, ros, rawlog, kitti,
-    nuscenes, las, pcd or ply."""
+    nuscenes, las, pcd, ply or ascii."""
     fps: float | None = None
     """Steps per second.
-    Default: those of the source (of most videos, at most 30), or 10."""
+    Default: those of the source (of most videos, at most 30).
+    Point clouds without times need it."""
     max_side: int | None = None
     """Largest side of the images, in pixels.
     Default: 256 for videos, their own size for all else."""

@@ -24,11 +24,13 @@ from armillary.data.sources import (
     tum,
     video,
 )
+from armillary.data.sources.ascii_cloud import SUFFIXES, TEXT, AsciiClouds, read_ascii_cloud
 from armillary.data.sources.cloud_folder import CloudFiles
 from armillary.data.sources.las import read_las
 from armillary.data.sources.pcd import read_pcd
 from armillary.data.sources.ply import read_ply
 from armillary.data.sources.source import IngestOptions, IngestSummary, Source, refuse_others
+from armillary.data.sources.unknown import has_advice, unknown
 
 # Those with a layout of their own come first: what else lies in their folder (a mesh, a video)
 # belongs to them.
@@ -49,6 +51,7 @@ FORMATS: dict[str, Source] = {
     "las": CloudFiles("las", (".las", ".laz"), read_las),
     "pcd": CloudFiles("pcd", (".pcd",), read_pcd),
     "ply": CloudFiles("ply", (".ply",), read_ply),
+    "ascii": AsciiClouds("ascii", (*SUFFIXES, TEXT), read_ascii_cloud),
 }
 
 
@@ -92,7 +95,9 @@ def _detected(source: Path) -> str:
             f"{source}: holds several formats ({', '.join(found)}); say with --format which one "
             "to take, or give the folder of one of them."
         )
-    # FFmpeg knows more than suffixes say, and its sentence names what was looked for
+    if not found and (source.is_dir() or has_advice(source)):
+        raise unknown(source, {n: getattr(each, "LOOKS_FOR", ()) for n, each in FORMATS.items()})
+    # FFmpeg knows more than suffixes say
     return found[0] if found else "video"
 
 

@@ -21,11 +21,13 @@ from typing import Any, SupportsIndex
 
 import av
 import numpy as np
+from av.stream import Disposition
 from av.video.reformatter import VideoReformatter
 
 from armillary.core.errors import FormatError
 from armillary.core.files import replacing
 from armillary.core.values import StreamKind
+from armillary.data.no_video import no_video, no_video_of
 
 GROUP_OF_PICTURES = 10
 MAX_PIXELS = 1 << 26  # 8192 x 8192: larger frames are refused before anything is allocated
@@ -222,18 +224,26 @@ def opened(path: Path) -> Any:
 
     Raises:
         av.error.FFmpegError: it is no video, or damaged.
-        FormatError: it is text, which FFmpeg would draw as a picture.
+        FormatError: it is text, a picture, a playlist or another file that FFmpeg would take.
     """
+    # before FFmpeg opens it: a playlist that never ends would be waited for
+    if kind := no_video(path):
+        raise not_a_video(path, kind)
     container = av.open(
         str(path),
         options={"protocol_whitelist": "file"},
         metadata_encoding="utf-8",
         metadata_errors="replace",
     )
-    if container.format.name == "tty":
+    if kind := no_video_of(container, path):
         container.close()
-        raise FormatError(f"{path}: is text, not a video; give a video file or a folder of them.")
+        raise not_a_video(path, kind)
     return container
+
+
+def not_a_video(path: Path, kind: str) -> FormatError:
+    """Return the error about a file that is something else, which ``kind`` names."""
+    return FormatError(f"{path}: is {kind}, not a video; give a video file or a folder of them.")
 
 
 @contextmanager
@@ -253,12 +263,16 @@ def decoding(path: Path) -> Iterator[None]:
 def first_video_stream(container: Any, path: Path) -> Any:
     """Return the first video stream, its size checked before anything is decoded.
 
+    The cover of a sound file is a picture, not a video.
+
     Raises:
         FormatError: there is none, or its frames are unreasonably large.
     """
-    if not container.streams.video:
-        raise FormatError(f"{path}: holds no video stream.")
-    stream = container.streams.video[0]
+    found = [s for s in container.streams.video if not s.disposition & Disposition.attached_pic]
+    if not found:
+        held = ", only sound" if container.streams.audio else ""
+        raise FormatError(f"{path}: holds no video stream{held}.")
+    stream = found[0]
     if stream.codec_context is None:
         raise FormatError(f"{path}: its video is of a codec that is not known here, or damaged.")
     if not 0 < stream.width * stream.height <= MAX_PIXELS:

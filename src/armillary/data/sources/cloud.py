@@ -48,12 +48,16 @@ class Cloud:
             (0..1), ``nx ny nz`` those that the file has.
         origin_m: where the cloud's origin lies in the file's frame, metres.
         world_from_sensor: pose of the sensor, where the file tells it (PCD's VIEWPOINT).
+        dropped: points that were left out because x, y or z is NaN or infinite.
+        notes: what else was left out or taken for granted, in words without the file's name.
     """
 
     values: Float32[np.ndarray, "P F"]
     columns: tuple[str, ...]
     origin_m: Float64[np.ndarray, " 3"]
     world_from_sensor: Float64[np.ndarray, "4 4"] | None = None
+    dropped: int = 0
+    notes: tuple[str, ...] = ()
 
     def __len__(self) -> int:
         return len(self.values)
@@ -77,6 +81,12 @@ def metres_per(unit: str | None) -> float | None:
     return None if unit is None else METRES[unit]
 
 
+def is_feature(name: str) -> bool:
+    """Say whether a column of this name is kept: x, y, z, or one of the known features."""
+    known = {other for names in _FEATURES.values() for other in names}
+    return name.lower() in known | {"x", "y", "z"}
+
+
 def assembled(
     path: Path,
     columns: Mapping[str, np.ndarray],
@@ -89,8 +99,8 @@ def assembled(
 
     Args:
         path: the file, for sentences.
-        columns: by the file's names, each [P]; ``x``, ``y``, ``z`` are needed, unknown ones are
-            left out.
+        columns: by the file's names in any case, each [P]; ``x``, ``y``, ``z`` are needed, unknown
+            ones are left out.
         metres: of one unit of x, y and z (or of each); None where nobody said: metres then, unless
             they are too large for it.
         origin_m: what to take off; None chooses (0 while all is within 10 km).
@@ -100,6 +110,7 @@ def assembled(
     Raises:
         FormatError: no point, none that is a number, too large for metres, or too far for float32.
     """
+    columns = {name.lower(): values for name, values in columns.items()} | {**columns}
     lost = [name for name in ("x", "y", "z") if name not in columns]
     if lost:
         raise FormatError(f"{path}: has no {lost[0]!r}; a cloud needs x, y and z.")
@@ -120,7 +131,8 @@ def assembled(
     features = {name: values[kept] for name, values in _features(columns).items()}
     values = np.concatenate([xyz, *(column[:, None] for column in features.values())], 1)
     names = ("x", "y", "z", *features)
-    return Cloud(values.astype(np.float32), names, np.asarray(origin_m), world_from_sensor)
+    lost = int((~kept).sum())
+    return Cloud(values.astype(np.float32), names, np.asarray(origin_m), world_from_sensor, lost)
 
 
 def check_count(path: Path, count: int, needs: int, left: int) -> None:
@@ -185,11 +197,10 @@ def _check_near(path: Path, reach_m: float) -> None:
 
 
 def _features(columns: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-    lower = {name.lower(): values for name, values in columns.items()}
     found = {
-        feature: lower[known]
+        feature: columns[known]
         for feature, names in _FEATURES.items()
-        if (known := next((name for name in names if name in lower), None)) is not None
+        if (known := next((name for name in names if name in columns), None)) is not None
     }
     if not {"r", "g", "b"} <= found.keys():
         found = {name: values for name, values in found.items() if name not in ("r", "g", "b")}

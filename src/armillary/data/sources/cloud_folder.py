@@ -8,8 +8,9 @@ Axes: T time, P points, F features of a point.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import chain
 from pathlib import Path
 
@@ -22,6 +23,7 @@ from armillary.core.progress import Progress
 from armillary.core.values import Episode, Stream
 from armillary.data.clouds import Clouds
 from armillary.data.sources.cloud import Cloud
+from armillary.data.sources.cloud_times import times_ns
 from armillary.data.sources.source import (
     IngestOptions,
     IngestSummary,
@@ -29,9 +31,11 @@ from armillary.data.sources.source import (
     has_file_with,
     natural,
 )
+from armillary.data.sources.stamps import stretches
 from armillary.data.writer import DatasetWriter
 
-DEFAULT_FPS = 10.0  # what most spinning scanners do; for files that carry no time
+SINGLE_FPS = 1.0  # of a dataset in which no episode has a second step: a rate must be there
+_TIMED = "times are from the names of the files; more than three periods without one cut an episode"
 # read(path, origin_m) -> Cloud; the origin is that of the episode's first cloud, or None
 Read = Callable[[Path, np.ndarray | None], Cloud]
 
@@ -43,7 +47,7 @@ class Recording:
     Attributes:
         name: what the episode's source is called.
         files: one a step.
-        time_ns: when each was taken, from the first; None spaces them evenly.
+        time_ns: when each was taken, from the first; None where nothing tells: then ``--fps`` says.
         world_from_lidar: pose of the sensor at each; None where unknown.
     """
 
@@ -98,6 +102,32 @@ def recordings(source: Path, suffixes: Iterable[str]) -> list[Recording]:
     ]
 
 
+def timed(recording: Recording) -> list[Recording]:
+    """Return the recording with the times that its names tell, cut at gaps; unchanged without.
+
+    A gap is more than three periods, as in every other recording.
+
+    Raises:
+        FormatError: two names tell the same time, or other numbers in them tell another order.
+    """
+    told = times_ns([file.stem for file in recording.files], str(recording.files[0].parent))
+    if told is None:
+        return [recording]
+    order = np.argsort(told)
+    taken = told[order]
+    files = [recording.files[at] for at in order]
+    parts = stretches(taken, np.ones(len(taken), bool))
+    return [
+        replace(
+            recording,
+            name=recording.name if len(parts) == 1 else f"{recording.name}/{taken[part[0]]}",
+            files=tuple(files[at] for at in part),
+            time_ns=taken[part] - taken[part[0]],
+        )
+        for part in parts
+    ]
+
+
 def write_recordings(
     source: Path,
     out: Path,
@@ -105,13 +135,16 @@ def write_recordings(
     sensor: Sensor,
     progress: Progress,
     options: IngestOptions,
+    notes: Sequence[str] = (),
 ) -> IngestSummary:
     """Write a dataset of recordings, complete or not at all.
 
     Raises:
-        FormatError: no cloud is usable.
+        FormatError: no cloud is usable, or nothing tells when several were taken.
         StorageError: ``out`` cannot be written; nothing is left there.
     """
+    if options.fps is None:
+        _check_timed(found)
     fps = options.fps or common_fps(found)
     with replacing_folder(out) as beside:
         about = {"ingested": sensor.fmt, "unit": options.unit or ""}
@@ -123,14 +156,26 @@ def write_recordings(
             reason = run.skipped[0][1]
             raise FormatError(f"{source}: no usable point cloud; the first problem was: {reason}")
         writer.finalize()
-    return IngestSummary(run.written, tuple(sorted(run.skipped)), run.frames, out)
+    notes = (*notes, *run.notes())
+    return IngestSummary(run.written, tuple(sorted(run.skipped)), run.frames, out, notes=notes)
+
+
+def _check_timed(found: Sequence[Recording]) -> None:
+    untold = next((r for r in found if r.time_ns is None and len(r.files) > 1), None)
+    if untold is not None:
+        names = ", ".join(file.name for file in untold.files[:2])
+        raise FormatError(
+            f"{untold.files[0].parent}: nothing tells when its {len(untold.files)} clouds "
+            f"({names}, ...) were taken; say with --fps how many there are in a second, or put the "
+            "time into their names (1317617735.123456: seconds since 1970)."
+        )
 
 
 def common_fps(found: Sequence[Recording]) -> float:
-    """Return the steps per second of most recordings, or 10 where none has times."""
+    """Return the steps per second of most recordings, or 1 where no episode has two steps."""
     gaps = [np.diff(r.time_ns) for r in found if r.time_ns is not None and len(r.files) > 1]
     gap_ns = float(np.median(np.concatenate(gaps))) if gaps else 0.0
-    return round(min(1e9 / gap_ns, 1000.0), 3) if gap_ns > 0 else DEFAULT_FPS
+    return round(min(1e9 / gap_ns, 1000.0), 3) if gap_ns > 0 else SINGLE_FPS
 
 
 @dataclass
@@ -147,6 +192,15 @@ class _Run:
     frames: int = 0
     columns: tuple[str, ...] = ()
     skipped: list[tuple[Path, str]] = field(default_factory=list)
+    dropped: int = 0
+    told: Counter[str] = field(default_factory=Counter)
+
+    def notes(self) -> list[str]:
+        """Return what was left out of clouds that were written, in sentences."""
+        said = [f"{what} (clouds: {count})" for what, count in self.told.items()]
+        if self.dropped:
+            said.append(f"{self.dropped:,} points without a place (NaN or infinite) were left out")
+        return said
 
     def add(self, recording: Recording) -> None:
         """Write a recording as the next episode, unless none of its clouds is usable."""
@@ -180,6 +234,8 @@ class _Run:
                 self.skipped.append((file, str(error)))
             else:
                 origin_m = cloud.origin_m if origin_m is None else origin_m
+                self.dropped += cloud.dropped
+                self.told.update(cloud.notes)
                 yield step, cloud
             self.done += 1
             self.progress(self.done, self.total, file.name)
@@ -220,6 +276,11 @@ class CloudFiles:
     read: Callable[[Path, str | None, np.ndarray | None], Cloud]
     OPTIONS: tuple[str, ...] = ("fps", "unit")
 
+    @property
+    def LOOKS_FOR(self) -> tuple[str, ...]:  # noqa: N802 - a constant where a module is the source
+        """The files that make a folder one of this format."""
+        return (" or ".join(f"*{suffix}" for suffix in self.suffixes),)
+
     def detect(self, path: Path) -> bool:
         """Say whether there is such a file."""
         return has_file_with(path, self.suffixes)
@@ -234,6 +295,7 @@ class CloudFiles:
             MissingExtraError: a library that reads the format is not installed.
             StorageError: ``out`` cannot be written; nothing is left there.
         """
-        found = recordings(source, self.suffixes)
+        found = [part for whole in recordings(source, self.suffixes) for part in timed(whole)]
         sensor = Sensor(self.fmt, lambda p, m: self.read(p, options.unit, m), "points", True)
-        return write_recordings(source, out, found, sensor, progress, options)
+        notes = [_TIMED] if any(r.time_ns is not None for r in found) else []
+        return write_recordings(source, out, found, sensor, progress, options, notes)

@@ -36,6 +36,7 @@ from armillary.data.sources.source import IngestOptions, IngestSummary
 from armillary.spatial import inverse, pose_from_quaternion
 
 OPTIONS = ("fps", "max_side", "depth_scale", "intrinsics", "pictures")
+LOOKS_FOR = ("sparse/", "images/")
 MODELS = (".", "sparse/0", "sparse", "colmap/sparse/0")
 PICTURES = ("images", "../images", "../../images", "input")
 _SAYS = "COLMAP's world-to-camera pose, unit quaternion wxyz"

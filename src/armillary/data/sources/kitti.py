@@ -25,9 +25,11 @@ from armillary.data.sources.source import IngestOptions, IngestSummary
 from armillary.data.sources.text_files import numbers, read_text
 
 OPTIONS = ("fps",)
+LOOKS_FOR = ("velodyne/*.bin", "calib.txt or times.txt or poses.txt")
 SUFFIXES = (".bin",)
 COLUMNS = ("x", "y", "z", "intensity")
 _SWEEPS = "velodyne"
+_OBJECTS = ("label_2", "calib")  # folders of the object benchmark; a sequence has calib.txt
 _SAYS = "KITTI's 12 numbers of a 3x4 pose by row, rotation and metres, of camera 0 (poses) or Tr"
 
 
@@ -72,8 +74,15 @@ def read_sequence(folder: Path) -> Recording:
     ``poses/NN.txt`` beside the folder ``sequences``.
 
     Raises:
-        FormatError: times or poses are damaged or not as many as sweeps; poses without ``Tr``.
+        FormatError: times or poses are damaged or not as many as sweeps; poses without ``Tr``; or
+            it is the object benchmark, which is no sequence.
     """
+    if any((folder / name).is_dir() for name in _OBJECTS):
+        raise FormatError(
+            f"{folder}: is of KITTI's object benchmark ({_OBJECTS[0]}/ or {_OBJECTS[1]}/ beside "
+            f"{_SWEEPS}/): its sweeps come from many drives, so they are no sequence; take KITTI's "
+            "odometry benchmark."
+        )
     [recording] = recordings(folder / _SWEEPS, SUFFIXES)[:1]
     steps = len(recording.files)
     times, poses = folder / "times.txt", _poses_file(folder)

@@ -38,8 +38,8 @@ def read_las(path: Path, unit: str | None = None, origin_m: np.ndarray | None = 
         origin_m: taken off the coordinates; None takes the cloud's corner, in whole metres.
 
     Raises:
-        FormatError: damaged, cut off, too large, without a point that is not withheld, or in a
-            unit that nobody told.
+        FormatError: damaged, cut off, too large, without a point that is not withheld, in degrees,
+            geocentric, or in a unit that nobody told or of which its header tells two.
         ConfigError: there is no such unit.
         MissingExtraError: laspy (or lazrs, for LAZ) is not installed.
     """
@@ -47,10 +47,10 @@ def read_las(path: Path, unit: str | None = None, origin_m: np.ndarray | None = 
     header = read_header(path)
     metres = header.metres if given is None else (given, given, given)
     if metres is None:
-        raise FormatError(
-            f"{path}: does not tell the unit of its coordinates, and LAS is often in feet; say it "
-            f"with --unit {', '.join(METRES)}."
+        why = (
+            header.unclear or "does not tell the unit of its coordinates, and LAS is often in feet"
         )
+        raise FormatError(f"{path}: {why}; say it with --unit {', '.join(METRES)}.")
     _check_points(path, header)
     _need_laspy(header.compressed)
     return assembled(path, _columns(path, header), np.array(metres), origin_m, local=True)

@@ -16,7 +16,7 @@ from typing import BinaryIO
 
 from armillary.core.errors import FormatError
 from armillary.data.sources.cloud import METRES, opened
-from armillary.data.sources.wkt import linear_units
+from armillary.data.sources.wkt import agree, linear_units
 
 HEADER_BYTES = 375  # of LAS 1.4; 1.2 has 227
 MAX_RECORDS = 10_000
@@ -42,6 +42,7 @@ class LasHeader:
         point_bytes: bytes of one uncompressed point.
         first_point: where the points begin in the file.
         metres: of one unit of x, y and z; None where the file does not tell.
+        unclear: why it does not, where it tells two units.
     """
 
     points: int
@@ -49,13 +50,14 @@ class LasHeader:
     point_bytes: int
     first_point: int
     metres: tuple[float, float, float] | None
+    unclear: str = ""
 
 
 def read_header(path: Path) -> LasHeader:
     """Return what the header of a LAS or LAZ file says.
 
     Raises:
-        FormatError: no LAS, damaged or cut off, or in degrees.
+        FormatError: no LAS, damaged or cut off, in degrees, or geocentric.
     """
     with opened(path) as (file, size):
         head = file.read(HEADER_BYTES)
@@ -81,7 +83,7 @@ def read_header(path: Path) -> LasHeader:
             )
         if more and later < size:
             found += _records(file, later, min(more, MAX_RECORDS), size, long=True)
-    return LasHeader(points, bool(kind & 0xC0), point_bytes, start, _metres(path, found))
+    return LasHeader(points, bool(kind & 0xC0), point_bytes, start, *_metres(path, found))
 
 
 def _records(file: BinaryIO, at: int, count: int, size: int, long: bool) -> list[tuple[int, bytes]]:
@@ -101,17 +103,35 @@ def _records(file: BinaryIO, at: int, count: int, size: int, long: bool) -> list
     return found
 
 
-def _metres(path: Path, records: list[tuple[int, bytes]]) -> tuple[float, float, float] | None:
+def _metres(
+    path: Path, records: list[tuple[int, bytes]]
+) -> tuple[tuple[float, float, float] | None, str]:
+    """Return metres of one unit of x, y and z, and where nobody can know, why."""
     contents = dict(records)
-    if text := contents.get(_WKT, b"").rstrip(b"\0").decode("utf-8", "replace"):
-        units = linear_units(text)
-        if units.degrees:
-            raise _in_degrees(path)
-        if units.plane is not None:
-            return units.plane, units.plane, units.height or units.plane
     keys = _geo_keys(contents.get(_GEO_KEYS, b""))
-    if keys.get(_MODEL) == 2:
+    by_keys = _metres_of_keys(keys)
+    text = contents.get(_WKT, b"").rstrip(b"\0").decode("utf-8", "replace")
+    units = linear_units(text)
+    if units.degrees or (units.plane is None and keys.get(_MODEL) == 2):
         raise _in_degrees(path)
+    if units.geocentric or (units.plane is None and keys.get(_MODEL) == 3):
+        raise FormatError(
+            f"{path}: its coordinates are geocentric (from the centre of the Earth), so z is not "
+            "up; project it first, e.g. to UTM with PDAL or las2las."
+        )
+    if units.contradiction:
+        return None, f"contradicts itself about the unit: its WKT tells {units.contradiction}"
+    if units.plane is None:
+        return by_keys, ""
+    if by_keys is not None and not agree(by_keys[0], units.plane):
+        return None, (
+            f"contradicts itself about the unit: it is {units.plane:g} m by its WKT and "
+            f"{by_keys[0]:g} m by its GeoTIFF keys"
+        )
+    return (units.plane, units.plane, units.height or units.plane), ""
+
+
+def _metres_of_keys(keys: dict[int, int]) -> tuple[float, float, float] | None:
     plane = _UNIT_CODES.get(keys.get(_LINEAR, 0))
     if plane is None and _LINEAR not in keys and keys.get(_PROJECTED) in _METRIC:
         plane = METRES["m"]

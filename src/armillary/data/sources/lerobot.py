@@ -20,6 +20,7 @@ from armillary.data.sources.source import IngestOptions, IngestSummary
 from armillary.data.writer import DatasetWriter, Frames
 
 OPTIONS = ("fps", "max_side")
+LOOKS_FOR = ("meta/info.json",)
 
 
 def detect(path: Path) -> bool:

@@ -31,6 +31,7 @@ from armillary.data.sources.source import IngestOptions, IngestSummary
 from armillary.spatial import opencv_from_opengl
 
 OPTIONS = ("fps", "max_side", "depth_scale", "intrinsics", "pictures")
+LOOKS_FOR = ("transforms.json",)
 FILE = "transforms.json"
 DEPTH_SCALE = 0.001
 _PINHOLES = ("OPENCV", "PINHOLE", "SIMPLE_PINHOLE", "PERSPECTIVE")

@@ -25,6 +25,7 @@ from armillary.data.sources.source import (
 )
 
 OPTIONS = ("fps",)
+LOOKS_FOR = ("*.pcd.bin",)
 SUFFIXES = (".pcd.bin",)
 COLUMNS = ("x", "y", "z", "intensity", "ring")
 LONGEST_GAP_NS = 2_000_000_000  # keyframes are half a second apart, scenes twenty

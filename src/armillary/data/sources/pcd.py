@@ -116,6 +116,7 @@ def _header(path: Path, file: BinaryIO) -> _Header:
         if not line.endswith(b"\n") or file.tell() > MAX_HEADER_BYTES:
             raise FormatError(f"{path}: {_no_header(path, bool(words))}")
         key, *rest = line.decode("ascii", "replace").split() or ["#"]
+        key = key.upper()
         if key in _KEYS:
             words[key] = rest
         elif words and not key.startswith("#"):
@@ -137,13 +138,13 @@ def _no_header(path: Path, begun: bool) -> str:
 def _understood(words: dict[str, list[str]]) -> _Header:
     names = words["FIELDS"]
     counts = [int(count) for count in words.get("COUNT", ["1"] * len(names))]
-    kinds = [_KINDS[t + s] for t, s in zip(words["TYPE"], words["SIZE"], strict=True)]
+    kinds = [_KINDS[t.upper() + s] for t, s in zip(words["TYPE"], words["SIZE"], strict=True)]
     fields = tuple(_Field(n, k, c) for n, k, c in zip(names, kinds, counts, strict=True))
     if not all(1 <= count <= MAX_NUMBERS for count in counts) or len(fields) > MAX_NUMBERS:
         raise ValueError(f"COUNT must be 1 to {MAX_NUMBERS}")
     shape = [int(words[key][0]) for key in ("WIDTH", "HEIGHT")]
     points = int(words["POINTS"][0]) if "POINTS" in words else shape[0] * shape[1]
-    data = words["DATA"][0]
+    data = words["DATA"][0].lower()
     if data not in ("ascii", "binary", "binary_compressed"):
         raise ValueError(f"DATA {data}")
     return _Header(fields, points, data, tuple(float(v) for v in words.get("VIEWPOINT", ())))
@@ -187,7 +188,7 @@ def _compressed(path: Path, file: BinaryIO, left: int, header: _Header) -> list[
 
 
 def _named(header: _Header, columns: list[np.ndarray]) -> dict[str, np.ndarray]:
-    named = {f.name: values for f, values in zip(header.fields, columns, strict=True)}
+    named = {f.name.lower(): values for f, values in zip(header.fields, columns, strict=True)}
     packed = named.get("rgb", named.get("rgba"))
     if packed is None:
         return named

@@ -99,7 +99,7 @@ def write_ply(path: Path, cloud: Cloud) -> None:
 
 
 def _header(path: Path, file: BinaryIO) -> tuple[str, list[_Element]]:
-    if file.readline(8).strip() != b"ply":
+    if file.readline(8).strip().lower() != b"ply":
         raise FormatError(f"{path}: is no PLY file; it does not begin with 'ply'.")
     order: str | None = None
     elements: list[_Element] = []
@@ -129,7 +129,7 @@ def _words(path: Path, file: BinaryIO) -> list[str]:
     line = file.readline(MAX_HEADER_BYTES)
     if not line.endswith(b"\n") or file.tell() > MAX_HEADER_BYTES:
         raise FormatError(f"{path}: its PLY header has no end; the file is cut off or damaged.")
-    return line.decode("ascii", "replace").split()
+    return line.decode("ascii", "replace").lower().split()  # some writers use capitals
 
 
 def _add(path: Path, elements: list[_Element], new: _Property) -> None:

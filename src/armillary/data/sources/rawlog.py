@@ -27,6 +27,7 @@ from armillary.data.writer import DatasetWriter
 from armillary.spatial import planar_pose
 
 OPTIONS = ()
+LOOKS_FOR = ("*.rawlog",)
 RANGES, POSE = "lidar", "world_from_lidar"
 MAX_BYTES = 256 << 20  # unpacked
 _TICK_NS = 100  # times are counted in 100 ns since the year 1601

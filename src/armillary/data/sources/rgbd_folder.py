@@ -30,6 +30,7 @@ from armillary.data.sources.stamps import matched
 from armillary.data.sources.text_files import numbers
 
 OPTIONS = ("fps", "max_side", "tolerance_s", "depth_scale", "intrinsics", "pictures")
+LOOKS_FOR = ("color/ or rgb/ or image/", "depth/", "pose/ or *.log")
 DEPTH_SCALE = 0.001
 COLOURS, DEPTHS = ("color", "rgb", "image", "colour"), ("depth",)
 _SAYS = "camera-to-world 4x4 in metres, OpenCV axes (ScanNet pose/*.txt, Redwood *.log)"

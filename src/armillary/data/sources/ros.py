@@ -59,6 +59,7 @@ OPTIONS = (
     "fps", "max_side", "tolerance_s", "depth_scale", "intrinsics", "topics", "action_topic",
     "pictures",
 )  # fmt: skip
+LOOKS_FOR = ("*.bag or *.db3 or *.mcap or metadata.yaml",)
 
 
 def detect(path: Path) -> bool:
@@ -314,9 +315,10 @@ def _actions(
         return None, np.ones(len(times_ns), bool)
     kind = bag.topics[topic].kind
     if kind not in COMMANDS:
+        there = [name for known in COMMANDS for name in of_kind(bag, known)]
         raise FormatError(
             f"{bag.path}: {topic} is of type {kind}, which is no command that is read; known: "
-            f"{', '.join(COMMANDS)}."
+            f"{', '.join(COMMANDS)}. Its topics of commands: {', '.join(there) or 'none'}."
         )
     row = COMMANDS[kind]()
     stamps_ns, rows = read_vectors(bag, topic, row)

@@ -100,7 +100,8 @@ def cameras(bag: Bag, options: IngestOptions) -> dict[str, CameraTopic]:
     """Return the colour and the depth camera by stream name, as far as there are any.
 
     Raises:
-        FormatError: there is none, several would do, or one has no intrinsics.
+        FormatError: there is none, several would do, one has no intrinsics, or a topic that was
+            named is not there or of no use.
     """
     _check_named(bag, options)
     roles: dict[Role, list[str]] = {"rgb": [], "grey": [], "depth": []}
@@ -119,6 +120,7 @@ def cameras(bag: Bag, options: IngestOptions) -> dict[str, CameraTopic]:
         raise FormatError(
             f"{bag.path}: holds no image that is read; its topics: {_list(bag)}.{said}"
         )
+    _check_used(bag, options, [name for name in chosen.values() if name])
     return {stream: _camera(bag, name, options) for stream, name in chosen.items() if name}
 
 
@@ -173,6 +175,26 @@ def check_topic(bag: Bag, name: str) -> None:
 def _check_named(bag: Bag, options: IngestOptions) -> None:
     for name in (*options.topics, *filter(None, [options.action_topic])):
         check_topic(bag, name)
+
+
+def _check_used(bag: Bag, options: IngestOptions, taken: Collection[str]) -> None:
+    """Refuse a topic that was named and from which nothing would come."""
+    for name in options.topics:
+        topic = bag.topics[name]
+        if topic.kind in (IMAGE, COMPRESSED) and name not in taken:
+            why = "one camera of colour and one of depth are taken, and no compressed twin"
+        elif topic.kind == CAMERA_INFO:
+            why = "a lens is found by the name of its camera"
+        elif topic.kind not in _READ and name != options.action_topic:
+            why = "messages of this type are not read"
+        elif not topic.count:
+            why = "it has no message"
+        else:
+            continue
+        raise FormatError(
+            f"{bag.path}: the topic {name} ({topic.kind}) was named with --topics and is not used: "
+            f"{why}. Its topics: {_list(bag)}."
+        )
 
 
 def _image_topics(bag: Bag) -> list[str]:

@@ -2,7 +2,8 @@
 
 A source is a module (or anything else) with ``OPTIONS``, ``detect(path) -> bool`` and
 ``ingest(source, out, progress, options) -> IngestSummary``; one line in
-``armillary.data.ingest.FORMATS`` makes it known.
+``armillary.data.ingest.FORMATS`` makes it known. It may have ``LOOKS_FOR``: the parts of a folder
+of the format (``unknown.py``).
 """
 
 from __future__ import annotations
@@ -55,7 +56,7 @@ class IngestOptions:
 
     Attributes:
         fps: steps per second of the dataset; None takes what the source says (most of the videos,
-            but at most 30; the times of the sweeps), or 10 for clouds without times.
+            but at most 30; the times of the clouds); clouds without times need it.
         max_side: longer side of the pictures at most, in pixels; None takes 256 for videos and
             keeps the size of all others.
         size: width and height of a video dataset's pictures, e.g. ``256x144``; empty takes the

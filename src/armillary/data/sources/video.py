@@ -12,6 +12,7 @@ from armillary.core.files import replacing_folder
 from armillary.core.progress import Progress
 from armillary.core.values import Episode
 from armillary.data import layout
+from armillary.data.no_video import no_video
 from armillary.data.resize import LETTERBOX, Size, scaled_to_fit
 from armillary.data.sources.source import IngestOptions, IngestSummary, has_file_with
 from armillary.data.sources.video_folder import (
@@ -29,6 +30,7 @@ from armillary.data.sources.video_folder import (
 from armillary.data.writer import DatasetWriter, Frames
 
 OPTIONS = ("fps", "max_side", "size", "fit")
+LOOKS_FOR = (" or ".join(f"*{suffix}" for suffix in sorted(SUFFIXES)),)
 _REPORT_EVERY = 20  # steps
 
 
@@ -46,7 +48,7 @@ def ingest(source: Path, out: Path, progress: Progress, options: IngestOptions) 
     """
     files = find_videos(source)
     clips, skipped = _examined(files)
-    skipped += [(file, f"{file}: is not a video file.") for file in find_others(source)]
+    skipped += [(file, _other(file)) for file in find_others(source)]
     if not clips:
         raise FormatError(f"{source}: no usable video; the first problem was: {skipped[0][1]}")
     fps = options.fps or common_fps(clips)
@@ -118,6 +120,11 @@ def _examined(files: list[Path]) -> tuple[list[Clip], list[tuple[Path, str]]]:
         except (FormatError, OSError) as error:
             skipped.append((file, str(error)))
     return clips, skipped
+
+
+def _other(file: Path) -> str:
+    kind = no_video(file)
+    return f"{file}: is not a video file" + (f": it is {kind}." if kind else ".")
 
 
 def _steps(clip: Clip, fps: float | int) -> int:

@@ -17,9 +17,17 @@ import av
 import numpy as np
 
 from armillary.core.errors import FormatError
+from armillary.data.no_video import PICTURE
 from armillary.data.resize import LETTERBOX, Size, placed, scaled_to_fit, within_side
 from armillary.data.sources.source import files_with
-from armillary.data.video import PIXELS, Converter, decoding, first_video_stream, opened
+from armillary.data.video import (
+    PIXELS,
+    Converter,
+    decoding,
+    first_video_stream,
+    not_a_video,
+    opened,
+)
 
 _MODERN = {".mp4", ".m4v", ".mov", ".mkv", ".webm", ".ts", ".mts", ".m2ts"}
 _OLDER = {".avi", ".mpg", ".mpeg", ".wmv", ".flv", ".3gp", ".ogv", ".gif"}
@@ -87,6 +95,8 @@ def examine(path: Path) -> Clip:
         ]
         if not stamps:
             raise FormatError(f"{path}: holds no video frame.")
+        if len(stamps) == 1 and container.format.name == "gif":
+            raise not_a_video(path, PICTURE)
         times_s = _times_s(stamps, stream)
         gap_s = float(np.median(np.diff(times_s))) if len(times_s) > 1 else 0.0
         lasts_s = gap_s or 1.0 / float(stream.guessed_rate or 25)  # one frame lasts, too

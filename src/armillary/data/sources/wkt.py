@@ -17,7 +17,10 @@ _TOKEN = re.compile(r'"(?:[^"]|"")*"|[^\s,\[\]()"]+|[\[\](),]')
 _PLANE = frozenset(["PROJCS", "PROJCRS", "PROJECTEDCRS", "LOCAL_CS", "ENGCRS", "ENGINEERINGCRS"])
 _HEIGHT = frozenset(["VERT_CS", "VERTCS", "VERTCRS", "VERTICALCRS"])
 _ROUND = frozenset(["GEOGCS", "GEOGCRS", "GEODCRS", "GEODETICCRS", "GEOGRAPHICCRS"])
+_CENTRED = frozenset(["GEOCCS"])
 _UNITS = frozenset(["UNIT", "LENGTHUNIT"])
+_METRE_NAMES = frozenset(["m", "metre", "meter", "metres", "meters"])
+_FOOT = re.compile(r"\b(?:foot|feet|ft|ftus)\b")
 
 
 @dataclass(frozen=True)
@@ -28,11 +31,21 @@ class LinearUnits:
         plane: metres of one unit of x and y; None where it does not tell.
         height: metres of one unit of z; None where it does not tell.
         degrees: whether x and y are angles.
+        geocentric: whether x, y and z are from the centre of the Earth, so that z is not up.
+        contradiction: what in it cannot both be, in words; empty where nothing is.
     """
 
     plane: float | None
     height: float | None
     degrees: bool
+    geocentric: bool = False
+    contradiction: str = ""
+
+
+@dataclass(frozen=True)
+class _Unit:
+    name: str
+    metres: float
 
 
 @dataclass
@@ -45,19 +58,60 @@ class _Node:
 def linear_units(text: str) -> LinearUnits:
     """Return the linear units of a coordinate system; nothing known where the text is damaged."""
     nodes = list(_walk(_parsed(text)))
-    plane = _first_unit(nodes, _PLANE)
+    plane, up = _units(nodes, _PLANE)
+    height, _ = _units(nodes, _HEIGHT)
+    height = height or up
     flat = any(node.keyword in _PLANE for node in nodes)
-    degrees = not flat and any(node.keyword in _ROUND for node in nodes)
-    return LinearUnits(plane, _first_unit(nodes, _HEIGHT), degrees)
+    round_ = [node for node in nodes if node.keyword in _ROUND]
+    geocentric = not flat and any(n.keyword in _CENTRED or _is_cartesian(n) for n in nodes)
+    return LinearUnits(
+        plane[0].metres if plane else None,
+        height[0].metres if height else None,
+        not flat and not geocentric and bool(round_),
+        geocentric,
+        _contradiction(plane) or _contradiction(height),
+    )
 
 
-def _first_unit(nodes: list[_Node], keywords: frozenset[str]) -> float | None:
+def agree(one: float, other: float) -> bool:
+    """Say whether two units are the same; the feet of two countries are, beside a metre."""
+    return abs(one - other) <= 1e-4 * max(one, other)
+
+
+def _is_cartesian(node: _Node) -> bool:
+    """Say whether a geodetic system has no latitude but x, y and z (WKT 2)."""
+    systems = [inside for inside in node.inside if inside.keyword == "CS"]
+    return node.keyword in _ROUND and any("cartesian" in map(str.lower, s.words) for s in systems)
+
+
+def _units(nodes: list[_Node], keywords: frozenset[str]) -> tuple[list[_Unit], list[_Unit]]:
+    """Return the units of the first such system: its own and its axes', and those of axes up."""
     for node in nodes:
         if node.keyword in keywords:
-            axes = [unit for axis in node.inside if axis.keyword == "AXIS" for unit in axis.inside]
-            units = [unit for unit in [*node.inside, *axes] if unit.keyword in _UNITS]
-            return next((m for unit in units if (m := _metres(unit)) is not None), None)
-    return None
+            axes = [inside for inside in node.inside if inside.keyword == "AXIS"]
+            up = [axis for axis in axes if "up" in map(str.lower, axis.words)]
+            along = [unit for axis in axes if axis not in up for unit in axis.inside]
+            risen = [unit for axis in up for unit in axis.inside]
+            if keywords == _HEIGHT:
+                return _known([*node.inside, *along, *risen]), []
+            return _known([*node.inside, *along]), _known(risen)
+    return [], []
+
+
+def _known(nodes: list[_Node]) -> list[_Unit]:
+    metres = [(node, _metres(node)) for node in nodes if node.keyword in _UNITS]
+    return [_Unit(node.words[0], value) for node, value in metres if value is not None]
+
+
+def _contradiction(units: list[_Unit]) -> str:
+    for unit in units:
+        if not agree(unit.metres, units[0].metres):
+            return f"units of {units[0].metres:g} m and of {unit.metres:g} m"
+        name = unit.name.lower().replace("_", " ")
+        meant = 1.0 if name in _METRE_NAMES else 0.3048 if _FOOT.search(name) else unit.metres
+        if abs(unit.metres - meant) > 0.01 * meant:
+            return f"a unit called {unit.name[:40]!r} of {unit.metres:g} m"
+    return ""
 
 
 def _metres(unit: _Node) -> float | None:
