@@ -83,8 +83,8 @@ class Ingest(Command):
     out: Path
     """Dataset folder to write."""
     format: str = "auto"
-    """auto, video, lerobot, rlds, tum, rgbd, nerfstudio, colmap, ros, rawlog,
-    kitti, nuscenes, las, pcd or ply."""
+    """auto, video, lerobot, rlds, hdf5, tum, rgbd, nerfstudio, colmap, ros,
+    rawlog, kitti, nuscenes, las, pcd or ply."""
     fps: float | None = None
     """Steps per second.
     Default: those of the source (of most videos, at most 30), or 10."""

@@ -14,6 +14,7 @@ from armillary.core.progress import Progress, silent
 from armillary.data import layout
 from armillary.data.sources import (
     colmap,
+    hdf5,
     kitti,
     lerobot,
     nerfstudio,
@@ -47,6 +48,7 @@ FORMATS: dict[str, Source] = {
     "ros": ros,
     "rawlog": rawlog,
     "rlds": rlds,
+    "hdf5": hdf5,
     "nuscenes": nuscenes_bin,
     "las": CloudFiles("las", (".las", ".laz"), read_las),
     "pcd": CloudFiles("pcd", (".pcd",), read_pcd),

@@ -91,17 +91,17 @@ def parts_note(what: str, widths: Mapping[str, int]) -> str:
     return f"{what}: {said}, in this order."
 
 
-def encoded_camera(picture: Callable[[int], bytes], where: str) -> Camera:
+def encoded_camera(pictures: Callable[[Sequence[int]], Iterable[bytes]], where: str) -> Camera:
     """Return a colour camera of encoded pictures, which are kept as they are where they can be.
 
     Args:
-        picture: returns the file of a step; zeros after its end are left out.
+        pictures: returns the files of some steps; zeros after the end of one are left out.
         where: what sentences call it.
     """
 
     def read(steps: Sequence[int], stills: bool) -> Iterator[Picture]:
-        for step in steps:
-            data, name = picture(step).rstrip(b"\0"), f"{where}, step {step}"
+        for step, file in zip(steps, pictures(steps), strict=True):
+            data, name = file.rstrip(b"\0"), f"{where}, step {step}"
             form = colour_form(data, name) if stills else None
             decode = partial(decode_rgb, data, name)
             yield decode() if form is None else Still(data, form, decode)

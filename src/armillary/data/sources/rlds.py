@@ -199,7 +199,7 @@ def _steps(
 def _camera(files: list[bytes], name: str, steps: int, where: str) -> Camera:
     if len(files) != steps:
         raise FormatError(f"{where}: {name!r} has {len(files)} pictures for {steps} steps.")
-    return encoded_camera(files.__getitem__, f"{where}: {name}")
+    return encoded_camera(lambda chosen: (files[step] for step in chosen), f"{where}: {name}")
 
 
 def _parts(
