@@ -71,7 +71,7 @@ class Record(Command):
 
 @dataclass(frozen=True, kw_only=True)
 class Ingest(Command):
-    """Turn videos, depth, point clouds, poses, robot logs or LeRobot v3 into a dataset.
+    """Turn videos, depth, clouds, poses, robot logs or demonstrations into a dataset.
 
     What could not be read is skipped and listed with the reason.
 
