@@ -71,7 +71,7 @@ class Record(Command):
 
 @dataclass(frozen=True, kw_only=True)
 class Ingest(Command):
-    """Turn videos, depth, point clouds, poses, robot logs or LeRobot v3 into a dataset.
+    """Turn videos, depth, clouds, poses, robot logs or demonstrations into a dataset.
 
     What could not be read is skipped and listed with the reason.
 
@@ -83,8 +83,8 @@ class Ingest(Command):
     out: Path
     """Dataset folder to write."""
     format: str = "auto"
-    """auto, video, lerobot, tum, rgbd, nerfstudio, colmap, ros, rawlog, kitti,
-    nuscenes, las, pcd, ply or ascii."""
+    """auto, video, lerobot, rlds, hdf5, tum, rgbd, nerfstudio, colmap, ros,
+    rawlog, kitti, nuscenes, las, pcd, ply or ascii."""
     fps: float | None = None
     """Steps per second.
     Default: those of the source (of most videos, at most 30).

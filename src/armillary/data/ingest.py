@@ -14,12 +14,14 @@ from armillary.core.progress import Progress, silent
 from armillary.data import layout
 from armillary.data.sources import (
     colmap,
+    hdf5,
     kitti,
     lerobot,
     nerfstudio,
     nuscenes_bin,
     rawlog,
     rgbd_folder,
+    rlds,
     ros,
     tum,
     video,
@@ -47,6 +49,8 @@ FORMATS: dict[str, Source] = {
     "video": video,
     "ros": ros,
     "rawlog": rawlog,
+    "rlds": rlds,
+    "hdf5": hdf5,
     "nuscenes": nuscenes_bin,
     "las": CloudFiles("las", (".las", ".laz"), read_las),
     "pcd": CloudFiles("pcd", (".pcd",), read_pcd),

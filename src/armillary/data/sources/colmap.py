@@ -134,6 +134,8 @@ def _sparse_depth(
 ) -> Camera:
     """Return the camera that sees the model's points where each picture saw them."""
     rows, columns = first_size(files)
+    lens = colour.intrinsics
+    assert lens is not None  # picture files have one
 
     def draw(step: int) -> np.ndarray:
         known = [p for n in images[step].points.tolist() if (p := model.places.get(n)) is not None]
@@ -141,7 +143,7 @@ def _sparse_depth(
         camera = (points - poses[step, :3, 3]) @ poses[step, :3, :3]
         camera = camera[camera[:, 2] > 0]
         picture_m = np.full((rows, columns), np.inf)
-        pixels = camera @ colour.intrinsics.T
+        pixels = camera @ lens.T
         u, v = np.rint(pixels[:, :2] / camera[:, 2:]).astype(np.int64).T
         inside = (u >= 0) & (u < columns) & (v >= 0) & (v < rows)
         np.minimum.at(picture_m, (v[inside], u[inside]), camera[inside, 2])
@@ -150,4 +152,4 @@ def _sparse_depth(
     def read(steps: Sequence[int], _stills: bool) -> Iterator[np.ndarray]:
         return (draw(step) for step in steps)
 
-    return Camera("depth", read, colour.intrinsics)
+    return Camera("depth", read, lens)

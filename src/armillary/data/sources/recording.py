@@ -57,12 +57,12 @@ class Camera:
         read: gives the pictures of some steps, ascending: rgb uint8 [H W 3] or depth uint16
             millimetres [H W], all of one size. The second argument says whether those that need no
             change may be stills.
-        intrinsics: K of these pictures [3 3].
+        intrinsics: K of these pictures [3 3]; None where the lens is not known.
     """
 
     kind: StreamKind
     read: Callable[[Sequence[int], bool], Iterator[Picture]]
-    intrinsics: np.ndarray
+    intrinsics: np.ndarray | None = None
 
 
 @dataclass(frozen=True)
@@ -79,6 +79,8 @@ class Recording:
         named: names of the joints that a stream's numbers are about, or those of ``action``; they
             are compared between recordings, and not stored.
         left_out: sentences about what could not be used.
+        fps: steps per second, where steps are counted and times are made of them; None takes the
+            rate that the times have.
     """
 
     name: str
@@ -89,11 +91,12 @@ class Recording:
     actions: Float[np.ndarray, "T A"] | None = None
     left_out: tuple[str, ...] = ()
     named: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    fps: float | int | None = None
 
     @property
     def rate(self) -> float:
         """Usable steps per second; a sensor slower than the camera leaves out every few."""
-        return 1e9 / period_ns(self.time_ns[self.usable])
+        return float(self.fps or 1e9 / period_ns(self.time_ns[self.usable]))
 
 
 # What must be the same in all episodes: rows and columns, or how many numbers of which joints.
@@ -266,7 +269,7 @@ class _Border:
         self._check_rate(recording.name, recording.rate)
         if self.writer is None:
             self._rate = recording.rate
-            fps = self.options.fps or _whole(recording.name, recording.rate)
+            fps = self.options.fps or recording.fps or _whole(recording.name, recording.rate)
             kind = str(self.about["ingested"])
             self.writer = DatasetWriter(self.path, fps, kind, about=dict(self.about))
             self._streams = sizes
@@ -293,7 +296,8 @@ class _Border:
             images = (resized(np.asarray(picture), size, colour) for picture in pictures)
         else:
             images = _alike(pictures, size, form, f"{where}: {name}")
-        lens = resized_lens(camera.intrinsics, before, size)
+        lens = camera.intrinsics
+        lens = None if lens is None else resized_lens(lens, before, size)
         unit = "" if colour else "m"
         return size, Frames(camera.kind, images, unit, "camera", lens, form)
 
