@@ -60,6 +60,8 @@ def test_what_cannot_be_gets_a_sentence():
         WorldsConfig(("tabletop_rech",))
     with pytest.raises(ConfigError, match="needs an environment, and episodes"):
         WorldsConfig(episodes=0)
+    with pytest.raises(ConfigError, match="no offset called .24."):
+        WorldsConfig(offsets=("24",))
 
 
 def test_a_missing_package_shows_before_anything_is_written(tmp_path, monkeypatch):

@@ -206,6 +206,8 @@ class Worlds(Command):
     """Folder for recordings, runs, records and result.json."""
     episodes: int = 200
     """Goals of each task."""
+    offset: UseAppendAction[tuple[str, ...]] = ()
+    """World steps from start to goal: 25 or 50. Default: all of the environment. (repeatable)"""
     steps: int | None = None
     """Training steps, at most. Default: the recipe's."""
     recorded: int | None = None
@@ -232,6 +234,7 @@ class Worlds(Command):
             self.seed,
             self.workers,
             self.threads,
+            self.offset,
         )
         value = run_worlds(self.out, config, bar, again(self, "bench", "worlds"))
         if self.record is not None:

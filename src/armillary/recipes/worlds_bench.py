@@ -113,6 +113,7 @@ class WorldsConfig:
         seed: names recordings, weights and goals.
         workers: processes; results do not depend on it.
         threads: of a training.
+        offsets: keys of ``Environment.tasks`` to take where an environment has them; none for all.
     """
 
     names: tuple[str, ...] = ("tabletop_reach", "tabletop_push")
@@ -122,11 +123,16 @@ class WorldsConfig:
     seed: int = 0
     workers: int = 2
     threads: int = 1
+    offsets: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         for name in self.names:
             if name not in ENVIRONMENTS:
                 raise unknown_name("environment", name, ENVIRONMENTS)
+        known = {ANY, *_AHEAD}
+        for offset in self.offsets:
+            if offset not in known:
+                raise unknown_name("offset", offset, known)
         if not self.names or min(self.episodes, self.workers, self.threads) < 1:
             raise ConfigError(
                 "bench worlds needs an environment, and episodes, workers and threads of at least "
@@ -164,6 +170,7 @@ def run_worlds(
         offsets = {
             offset: _acted(out / name / "acting" / task, run, name, task, config, bars)
             for offset, task in ENVIRONMENTS[name].tasks.items()
+            if not config.offsets or offset in (*config.offsets, ANY)
         }
         found[name] = {"offsets": offsets, **_about(name, run)}
     tests = [
