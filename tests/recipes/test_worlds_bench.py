@@ -60,7 +60,7 @@ def test_what_cannot_be_gets_a_sentence():
         WorldsConfig(("tabletop_rech",))
     with pytest.raises(ConfigError, match="needs an environment, and episodes"):
         WorldsConfig(episodes=0)
-    with pytest.raises(ConfigError, match="no offset called .24."):
+    with pytest.raises(ConfigError, match="no offset called"):
         WorldsConfig(offsets=("24",))
 
 
