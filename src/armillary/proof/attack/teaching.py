@@ -28,7 +28,9 @@ def recorded(stage: Stage) -> Path:
     path, task = stage.folder / "recording", stage.suite.tasks[0]
     if not path.exists():
         settings = {"image_size": task.settings["image_size"], "split": "train"}
-        record(task.world, path, _HONEST, task.budget + 2, workers=1, seed=1, settings=settings)
+        # The rule takes an honest episode for a copy once in a while. Which test episodes there are
+        # follows from the code: with that of 2026-11-29 one of seed 1 was near one of them.
+        record(task.world, path, _HONEST, task.budget + 2, workers=1, seed=2, settings=settings)
     return path
 
 
