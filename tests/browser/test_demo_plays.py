@@ -44,7 +44,7 @@ def test_the_report_of_the_demo_plays(show, demo: Path) -> None:
     for width, scheme in VIEWS:
         shown = show(demo, width, scheme)
         check_look(shown, width, scheme)
-        for section, count in (("episodes", 1), ("predicted", 2), ("surprised", 1), ("planned", 3)):
+        for section, count in (("episodes", 1), ("predicted", 2), ("surprised", 1), ("planned", 4)):
             players = shown.page.locator(f"#{section} .player")
             assert players.count() == count
             check_player(shown, players.nth(0))
