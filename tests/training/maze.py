@@ -10,7 +10,7 @@ import torch
 
 from armillary.core.rng import generator
 from armillary.core.values import ActionBounds, Latent
-from armillary.training.trails import Trails
+from armillary.training.encoded_episodes import EncodedEpisodes
 
 STEP, WALL, DOOR = 0.15, 0.08, (0.55, 0.95)
 BOUNDS = ActionBounds(np.full(2, -STEP), np.full(2, STEP))
@@ -51,7 +51,7 @@ class MazeModel:
         return moved(state, actions), memory
 
 
-def wandering(episodes: int = 200, steps: int = 40, seed: int = 0) -> Trails:
+def wandering(episodes: int = 200, steps: int = 40, seed: int = 0) -> EncodedEpisodes:
     """Episodes of a walk that keeps its heading for a while; none of them is told of goals."""
     rng = generator("maze", seed)
     xy = torch.from_numpy(rng.uniform(-1, 1, (episodes, 2)))
@@ -65,15 +65,15 @@ def wandering(episodes: int = 200, steps: int = 40, seed: int = 0) -> Trails:
         actions.append(torch.from_numpy(np.clip(noisy, -1, 1) * STEP))
         places.append(moved(places[-1], actions[-1]))
     actions.append(torch.zeros(episodes, 2))
-    return trails(torch.stack(places, 1), torch.stack(actions, 1))
+    return encoded(torch.stack(places, 1), torch.stack(actions, 1))
 
 
-def trails(places: torch.Tensor, actions: torch.Tensor, skip: int = 1) -> Trails:
+def encoded(places: torch.Tensor, actions: torch.Tensor, skip: int = 1) -> EncodedEpisodes:
     """Episodes [E T Z] and actions [E T A] end to end."""
     episodes, steps = places.shape[:2]
     first = torch.arange(episodes).repeat_interleave(steps) * steps
     latents, acts = places.flatten(0, 1).float(), actions.flatten(0, 1).float()
-    return Trails(latents, acts, first, first + steps - 1, skip)
+    return EncodedEpisodes(latents, acts, first, first + steps - 1, skip)
 
 
 def steps_to_walk(here: np.ndarray, goal: np.ndarray) -> np.ndarray:

@@ -6,6 +6,7 @@ import torch
 
 from armillary.core.errors import ConfigError, TrainingError
 from armillary.core.rng import generator
+from armillary.training.encoded_episodes import EncodedEpisodes
 from armillary.training.goal_policy import (
     GoalPolicyTraining,
     fit_cost_error,
@@ -13,12 +14,11 @@ from armillary.training.goal_policy import (
     hindsight,
     judge_goal_policy,
 )
-from armillary.training.trails import Trails
 
 WIDTH = 8
 
 
-def walks(episodes: int = 60, length: int = 21, skip: int = 1, seed: int = 0) -> Trails:
+def walks(episodes: int = 60, length: int = 21, skip: int = 1, seed: int = 0) -> EncodedEpisodes:
     """Return random walks: the first two numbers of a latent are the place, actions move it."""
     rng = np.random.default_rng(seed)
     moves = rng.uniform(-1, 1, (episodes, length, 2)).astype(np.float32)
@@ -30,7 +30,7 @@ def walks(episodes: int = 60, length: int = 21, skip: int = 1, seed: int = 0) ->
     padded = np.concatenate([moves, np.zeros((episodes, skip, 2), np.float32)], 1)
     actions = np.stack([padded[:, k : k + length] for k in range(skip)], 2)
     begin = rows - rows % length
-    return Trails(
+    return EncodedEpisodes(
         torch.from_numpy(latents.reshape(-1, WIDTH)),
         torch.from_numpy(actions.reshape(len(rows), -1)),
         torch.from_numpy(begin),
@@ -41,13 +41,13 @@ def walks(episodes: int = 60, length: int = 21, skip: int = 1, seed: int = 0) ->
 
 @pytest.mark.parametrize("skip", [1, 3])
 def test_goals_are_states_that_the_episode_reached_within_reach(skip):
-    trails = walks(skip=skip)
-    found = hindsight(trails, 5000, 4, generator("t", 0))
+    encoded = walks(skip=skip)
+    found = hindsight(encoded, 5000, 4, generator("t", 0))
     gap = found.goal - found.here
     assert bool((gap >= 1).all()) and bool((gap <= 4 * skip).all())
-    assert bool((found.goal <= trails.end[found.here]).all())
+    assert bool((found.goal <= encoded.end[found.here]).all())
     assert torch.equal(found.steps, gap.float() / skip)
-    again = hindsight(trails, 5000, 4, generator("t", 0))
+    again = hindsight(encoded, 5000, 4, generator("t", 0))
     assert torch.equal(found.here, again.here) and torch.equal(found.goal, again.goal)
 
 

@@ -20,6 +20,7 @@ from armillary.data import Cache, Windows
 from armillary.models import load_model
 from armillary.models.goal_policy_file import POLICY_FILE, save_goal_policy
 from armillary.recipes.recipe_config import Recipe, recorded_names
+from armillary.training.encoded_episodes import encode_episodes
 from armillary.training.goal_policy import (
     GoalPolicyTraining,
     fit_cost_error,
@@ -28,7 +29,6 @@ from armillary.training.goal_policy import (
 )
 from armillary.training.loop import threads
 from armillary.training.processes import leads
-from armillary.training.trails import trails_of
 
 SUMMARY = "policy.json"
 # Each recorded step is a sample this often. Without noise on the latents and with 40 passes, the
@@ -124,20 +124,20 @@ def add_goal_policy(
         )
     most = _MOST_BYTES // (4 * model.config.latent_width)
     some = _some(cache, training, most, seed)
-    trails = trails_of(model, Windows(cache, some, 1, 1, streams))
+    encoded = encode_episodes(model, Windows(cache, some, 1, 1, streams))
     config = GoalPolicyTraining(seed=seed)
-    wanted = _PASSES * len(trails.latents) // config.batch_size
+    wanted = _PASSES * len(encoded.latents) // config.batch_size
     usual = min(config.steps, max(wanted, _LEAST_STEPS))
     config = replace(config, steps=usual if steps is None else steps)
-    policy = fit_goal_policy(trails, config, progress)
+    policy = fit_goal_policy(encoded, config, progress)
     judged = None
     if long_enough(cache, held_out, model.config.frame_skip):
         some = _some(cache, held_out, most, seed)
-        other = trails_of(model, Windows(cache, some, 1, 1, streams))
+        other = encode_episodes(model, Windows(cache, some, 1, 1, streams))
         judged = judge_goal_policy(policy, other, seed)
         fit_cost_error(policy, model, model.config.encoder.width, other, seed)
     else:
-        fit_cost_error(policy, model, model.config.encoder.width, trails, seed)
+        fit_cost_error(policy, model, model.config.encoder.width, encoded, seed)
     file = save_goal_policy(policy, folder)
     seconds = time.perf_counter() - began
     found = GoalPolicySummary(file, seconds, judged, float(policy.cost_error))

@@ -82,8 +82,8 @@ def _metaworld(task: str) -> Environment:
 
 
 ENVIRONMENTS: dict[str, Environment] = {
-    "tabletop_reach": Environment("tabletop", {ANY: "reach"}, {}, 2000, 12),
-    "tabletop_push": Environment("tabletop", {ANY: "push"}, {}, 2000, 12, "tabletop_reach"),
+    "tabletop_reach": Environment("tabletop", {ANY: "reach"}, {}, 2000, 24),
+    "tabletop_push": Environment("tabletop", {ANY: "push"}, {}, 2000, 24, "tabletop_reach"),
     "FetchReach-v4": Environment(f"{_FETCH}FetchReach-v4", _AHEAD, _QUICK),
     "FetchPush-v4": Environment(f"{_FETCH}FetchPush-v4", _AHEAD, _QUICK),
     "PointMaze_Medium-v3": Environment(f"{_FETCH}PointMaze_Medium-v3", _AHEAD, _QUICK),
@@ -113,7 +113,7 @@ class WorldsConfig:
         seed: names recordings, weights and goals.
         workers: processes; results do not depend on it.
         threads: of a training.
-        offsets: keys of ``Environment.tasks`` to take where an environment has them; none for all.
+        offsets: those to take where an environment has several; none for all.
     """
 
     names: tuple[str, ...] = ("tabletop_reach", "tabletop_push")
@@ -129,10 +129,9 @@ class WorldsConfig:
         for name in self.names:
             if name not in ENVIRONMENTS:
                 raise unknown_name("environment", name, ENVIRONMENTS)
-        known = {ANY, *_AHEAD}
         for offset in self.offsets:
-            if offset not in known:
-                raise unknown_name("offset", offset, known)
+            if offset not in _AHEAD:
+                raise unknown_name("offset", offset, _AHEAD)
         if not self.names or min(self.episodes, self.workers, self.threads) < 1:
             raise ConfigError(
                 "bench worlds needs an environment, and episodes, workers and threads of at least "

@@ -28,7 +28,7 @@ from armillary.core.protocols import WorldModel
 from armillary.core.rng import generator
 from armillary.core.values import Latent
 from armillary.models.goal_policy import GoalPolicy, GoalPolicyConfig, untrained_goal_policy
-from armillary.training.trails import Trails, check_finite
+from armillary.training.encoded_episodes import EncodedEpisodes, check_finite
 
 _JUDGED = 4096
 _ERROR_PLANS, _ERROR_LENGTH = 1024, 8
@@ -77,7 +77,7 @@ class HindsightSamples:
     """States, goals that were reached from them, and how soon.
 
     Attributes:
-        here: [B], rows of the trails.
+        here: [B], rows of the encoded episodes.
         goal: [B], rows of the same episodes, later.
         steps: [B], model steps between them; in parts of one where a model step has several rows.
     """
@@ -88,14 +88,14 @@ class HindsightSamples:
 
 
 def fit_goal_policy(
-    trails: Trails,
+    encoded: EncodedEpisodes,
     config: GoalPolicyTraining | None = None,
     progress: Progress = silent,
 ) -> GoalPolicy:
     """Return a policy trained on latents.
 
     Args:
-        trails: what was recorded.
+        encoded: what was recorded.
         config: settings; None takes the defaults.
         progress: called after each step.
 
@@ -103,11 +103,11 @@ def fit_goal_policy(
         TrainingError: latents or actions, or the weights, are not finite numbers.
     """
     config = config or GoalPolicyTraining()
-    check_finite(trails)
-    widths = trails.latents.shape[1], trails.actions.shape[1]
+    check_finite(encoded)
+    widths = encoded.latents.shape[1], encoded.actions.shape[1]
     shape = GoalPolicyConfig(*widths, hidden=config.hidden, layers=config.layers)
     policy = untrained_goal_policy(shape, config.seed)
-    _fit_scales(policy, trails, config)
+    _fit_scales(policy, encoded, config)
     optimizer = torch.optim.AdamW(
         policy.parameters(), lr=config.lr, weight_decay=config.weight_decay
     )
@@ -115,8 +115,8 @@ def fit_goal_policy(
         for group in optimizer.param_groups:
             group["lr"] = config.lr * (1 + math.cos(math.pi * step / config.steps)) / 2
         rng = generator("goal policy", config.seed, step)
-        samples = hindsight(trails, config.batch_size, config.farthest, rng)
-        loss = _surprise(policy, trails, samples, config.noise, rng)
+        samples = hindsight(encoded, config.batch_size, config.farthest, rng)
+        loss = _surprise(policy, encoded, samples, config.noise, rng)
         if not loss.isfinite():
             raise TrainingError(_diverged(f"at step {step} the loss", config))
         optimizer.zero_grad(set_to_none=True)
@@ -130,27 +130,27 @@ def fit_goal_policy(
 
 
 def hindsight(
-    trails: Trails, size: int, farthest: int, rng: np.random.Generator
+    encoded: EncodedEpisodes, size: int, farthest: int, rng: np.random.Generator
 ) -> HindsightSamples:
     """Return states with goals that their episodes reached later.
 
     Args:
-        trails: what was recorded.
+        encoded: what was recorded.
         size: how many, B.
         farthest: most model steps to a goal; the logarithm of how many is uniform.
         rng: chance.
     """
-    starts = trails.starts
+    starts = encoded.starts
     here = starts[torch.from_numpy(rng.integers(0, len(starts), size))]
-    left = (trails.end[here] - here).clamp(max=farthest * trails.skip)
+    left = (encoded.end[here] - here).clamp(max=farthest * encoded.skip)
     share = torch.from_numpy(rng.random(size))
     rows = ((left + 1).double().log() * share).exp().long().clamp(min=1).minimum(left)
-    return HindsightSamples(here, here + rows, rows.float() / trails.skip)
+    return HindsightSamples(here, here + rows, rows.float() / encoded.skip)
 
 
 @torch.no_grad()
 def fit_cost_error(
-    policy: GoalPolicy, model: WorldModel, width: int, trails: Trails, seed: int = 0
+    policy: GoalPolicy, model: WorldModel, width: int, encoded: EncodedEpisodes, seed: int = 0
 ) -> None:
     """Measure how wrong the model's planning cost is, and leave it in the policy.
 
@@ -163,74 +163,74 @@ def fit_cost_error(
         policy: changed in place.
         model: that the latents are of.
         width: D of its tokens.
-        trails: of episodes that the model was not trained on, where there are any.
+        encoded: of episodes that the model was not trained on, where there are any.
         seed: names the samples.
     """
-    steps = min(int((trails.end - trails.begin).max()) // trails.skip, _ERROR_LENGTH)
-    rows = torch.arange(len(trails.latents))
-    starts = rows[rows + steps * trails.skip <= trails.end]
+    steps = min(int((encoded.end - encoded.begin).max()) // encoded.skip, _ERROR_LENGTH)
+    rows = torch.arange(len(encoded.latents))
+    starts = rows[rows + steps * encoded.skip <= encoded.end]
     rng = generator("goal policy cost", seed)
     here = starts[torch.from_numpy(rng.integers(0, len(starts), _ERROR_PLANS))]
-    ahead = torch.from_numpy(rng.integers(1, steps + 1, _ERROR_PLANS)) * trails.skip
-    path = here[:, None] + trails.skip * torch.arange(steps)
-    tokens = trails.latents[here].unflatten(1, (-1, width))
-    predicted = model.rollout(Latent(tokens[:, None]), trails.actions[path][:, None])
-    goals = trails.latents[here + ahead][:, None]
-    recorded = trails.latents[path + trails.skip]
+    ahead = torch.from_numpy(rng.integers(1, steps + 1, _ERROR_PLANS)) * encoded.skip
+    path = here[:, None] + encoded.skip * torch.arange(steps)
+    tokens = encoded.latents[here].unflatten(1, (-1, width))
+    predicted = model.rollout(Latent(tokens[:, None]), encoded.actions[path][:, None])
+    goals = encoded.latents[here + ahead][:, None]
+    recorded = encoded.latents[path + encoded.skip]
     of_predicted = (predicted[:, 0].flatten(2) - goals).square().mean((1, 2))
     of_recorded = (recorded - goals).square().mean((1, 2))
     policy.cost_error.copy_((of_predicted - of_recorded).square().mean().sqrt())
 
 
 @torch.no_grad()
-def judge_goal_policy(policy: GoalPolicy, trails: Trails, seed: int = 0) -> float:
+def judge_goal_policy(policy: GoalPolicy, encoded: EncodedEpisodes, seed: int = 0) -> float:
     """Return the share of the variance of actions that it explains for goals one model step away.
 
     Args:
         policy: judged.
-        trails: of episodes that it was not trained on.
+        encoded: of episodes that it was not trained on.
         seed: names the samples.
     """
     rng = generator("goal policy judge", seed)
-    rows = trails.starts[torch.from_numpy(rng.integers(0, len(trails.starts), _JUDGED))]
-    actions = (trails.actions[rows] - policy.action_mean) / policy.action_std
-    goals = trails.latents[rows + trails.skip]
-    mean, _ = policy(trails.latents[rows], goals, torch.ones(len(rows)))
+    rows = encoded.starts[torch.from_numpy(rng.integers(0, len(encoded.starts), _JUDGED))]
+    actions = (encoded.actions[rows] - policy.action_mean) / policy.action_std
+    goals = encoded.latents[rows + encoded.skip]
+    mean, _ = policy(encoded.latents[rows], goals, torch.ones(len(rows)))
     spread = (actions - actions.mean(0)).square().mean()
     return float(1 - (actions - mean).square().mean() / spread.clamp(min=1e-12))
 
 
 def _surprise(
     policy: GoalPolicy,
-    trails: Trails,
+    encoded: EncodedEpisodes,
     samples: HindsightSamples,
     noise: float,
     rng: np.random.Generator,
 ) -> Float[Tensor, ""]:
     """Return the mean negative log likelihood of recorded actions, up to a constant."""
-    shape = 2, len(samples.here), trails.latents.shape[1]
+    shape = 2, len(samples.here), encoded.latents.shape[1]
     added = noise * policy.latent_std * torch.from_numpy(rng.standard_normal(shape, np.float32))
-    here = trails.latents[samples.here] + added[0]
-    goal = trails.latents[samples.goal] + added[1]
-    actions = (trails.actions[samples.here] - policy.action_mean) / policy.action_std
+    here = encoded.latents[samples.here] + added[0]
+    goal = encoded.latents[samples.goal] + added[1]
+    actions = (encoded.actions[samples.here] - policy.action_mean) / policy.action_std
     mean, log_std = policy(here, goal, samples.steps)
     return (0.5 * ((actions - mean) * (-log_std).exp()).square() + log_std).sum(-1).mean()
 
 
 @torch.no_grad()
-def _fit_scales(policy: GoalPolicy, trails: Trails, config: GoalPolicyTraining) -> None:
-    std, mean = torch.std_mean(trails.latents, 0, correction=0)
+def _fit_scales(policy: GoalPolicy, encoded: EncodedEpisodes, config: GoalPolicyTraining) -> None:
+    std, mean = torch.std_mean(encoded.latents, 0, correction=0)
     least = (_LEAST_STD * std.mean()).clamp(min=1e-6)
     policy.latent_mean.copy_(mean)
     policy.latent_std.copy_(std.maximum(least))
     rng = generator("goal policy scale", config.seed)
-    samples = hindsight(trails, _JUDGED, config.farthest, rng)
-    gap = trails.latents[samples.goal] - trails.latents[samples.here]
+    samples = hindsight(encoded, _JUDGED, config.farthest, rng)
+    gap = encoded.latents[samples.goal] - encoded.latents[samples.here]
     policy.gap_std.copy_(gap.square().mean(0).sqrt().maximum(least))
-    left = (trails.end[trails.starts] - trails.starts).double() / trails.skip
+    left = (encoded.end[encoded.starts] - encoded.starts).double() / encoded.skip
     farthest = float(np.quantile(left.numpy(), 1 - _FAR_SHARE))
     policy.farthest.fill_(min(max(farthest, 1.0), config.farthest))
-    std, mean = torch.std_mean(trails.actions[trails.starts], 0, correction=0)
+    std, mean = torch.std_mean(encoded.actions[encoded.starts], 0, correction=0)
     policy.action_mean.copy_(mean)
     policy.action_std.copy_(std.clamp(min=1e-6))
 

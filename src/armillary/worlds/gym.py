@@ -147,7 +147,8 @@ class GymWorld:
         self._seed, self._steps, self.ended = int(seed), 0, False
         options, own = self._reset_options(), key("gym.reset", int(seed)) >> 97
         # A wrapper may draw before it passes the seed on, as Meta-World's choice of a task does.
-        self._env.unwrapped.np_random = gymnasium.utils.seeding.np_random(own)[0]
+        with contextlib.suppress(AttributeError):  # an environment may have no chance to set
+            self._env.unwrapped.np_random = gymnasium.utils.seeding.np_random(own)[0]
         raw, info = self._call(self._env.reset, seed=own, options=options)
         self._truth = self._read_truth(info)
         return raw

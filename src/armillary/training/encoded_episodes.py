@@ -1,4 +1,4 @@
-"""Trails: the latents of a recording, and the actions that led from one to the next.
+"""Encoded episodes: the latents of a recording, and the actions between them.
 
 Axes: F frames, K frames with an action, Z flattened latent, A action of a model step.
 """
@@ -21,7 +21,7 @@ _ENCODED_AT_ONCE = 512
 
 
 @dataclass(frozen=True)
-class Trails:
+class EncodedEpisodes:
     """Recorded latents and what led from one to the next, end to end.
 
     Attributes:
@@ -53,7 +53,7 @@ class Trails:
 
 
 @torch.no_grad()
-def trails_of(model: JEPA, windows: Windows) -> Trails:
+def encode_episodes(model: JEPA, windows: Windows) -> EncodedEpisodes:
     """Return the latents of whole episodes, each frame encoded once.
 
     Args:
@@ -73,7 +73,7 @@ def trails_of(model: JEPA, windows: Windows) -> Trails:
     lengths = cache.lengths[windows.episodes]
     ends = np.cumsum(lengths)
     own = np.minimum(first[:, None] + np.arange(skip), len(cache.actions) - 1)
-    return Trails(
+    return EncodedEpisodes(
         latents=_latents(model, windows),
         actions=torch.from_numpy(cache.actions[own].reshape(len(first), -1)),
         begin=torch.from_numpy(np.repeat(ends - lengths, lengths)),
@@ -87,13 +87,16 @@ def _latents(model: JEPA, windows: Windows) -> Float[Tensor, "F Z"]:
     return torch.cat([model.encode(windows.gather(rows)).tokens.flatten(1) for rows in parts])
 
 
-def check_finite(trails: Trails) -> None:
+def check_finite(encoded: EncodedEpisodes) -> None:
     """Refuse what nothing can be learned from, rather than leave a policy that says nothing.
 
     Raises:
         TrainingError: a latent or an action that is used is not a finite number.
     """
-    for name, values in (("latents", trails.latents), ("actions", trails.actions[trails.starts])):
+    for name, values in (
+        ("latents", encoded.latents),
+        ("actions", encoded.actions[encoded.starts]),
+    ):
         if wrong := int((~values.isfinite()).any(1).sum()):
             raise TrainingError(
                 f"The {name} of {wrong:,} of {len(values):,} recorded frames are not finite. "
