@@ -14,7 +14,7 @@ from armillary.control import (
     replay,
     summarise,
 )
-from armillary.control.situation import time_left
+from armillary.control.situation import steps_left
 
 RULES = make_manifest("point", "reach", 8, 0, world_factory=toy.PointWorld)
 
@@ -25,7 +25,7 @@ class Straight:
 
     steps: int = 1
 
-    def act(self, latents, goals, left):
+    def act(self, latents, goals, steps_left):
         return ((goals - latents) / self.steps).repeat(1, self.steps)
 
 
@@ -61,7 +61,7 @@ def test_the_goal_and_every_frame_are_encoded_once():
 def test_of_a_model_step_the_first_world_step_is_sent():
     @dataclass(frozen=True)
     class Counting:
-        def act(self, latents, goals, left):
+        def act(self, latents, goals, steps_left):
             return torch.arange(6.0)[None] / 100  # three world steps of two numbers
 
     spec = toy.PointWorld().spec
@@ -84,8 +84,8 @@ def test_the_policy_is_told_the_model_steps_that_are_left(deadline, told):
 
     @dataclass(frozen=True)
     class Hearing:
-        def act(self, latents, goals, left):
-            heard.append(left)
+        def act(self, latents, goals, steps_left):
+            heard.append(steps_left)
             return torch.zeros(1, 4)
 
     spec = toy.PointWorld().spec
@@ -97,7 +97,7 @@ def test_the_policy_is_told_the_model_steps_that_are_left(deadline, told):
         action, state = policy.act(seen, state)
         seen = world.step(action)
     assert heard == told
-    assert time_left(9, 30, 2) == 1.0, "after the deadline"
+    assert steps_left(9, 30, 2) == 1.0, "after the deadline"
 
 
 def test_the_deadline_is_the_budget_of_the_evaluation():

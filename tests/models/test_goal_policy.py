@@ -106,6 +106,10 @@ def test_damaged_and_foreign_files_are_refused_with_a_sentence(folder, tmp_path)
     with safe_open(path, framework="pt") as file:
         about = json.loads(file.metadata()["armillary"])
         tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - no dict
+    older = {name: tensor for name, tensor in tensors.items() if name != "farthest"}
+    save_file(older, path, {"armillary": json.dumps(about)})
+    with pytest.raises(CheckpointError, match=r"'farthest' is missing\..* again: armillary policy"):
+        load_goal_policy(folder, model)
     about["config"]["hidden"] = 1 << 30
     save_file(tensors, path, {"armillary": json.dumps(about)})
     with pytest.raises(CheckpointError, match="parameters, which are too many"):

@@ -37,7 +37,7 @@ class Adds:
 class Towards:
     """Goes for the goal at any speed, with noise."""
 
-    def sample(self, latents, goal_tokens, left, rng):
+    def sample(self, latents, goal_tokens, steps_left, rng):
         noise = torch.randn(latents.shape, generator=rng)
         return 10 * (goal_tokens[0] - latents) + 0.1 * noise
 

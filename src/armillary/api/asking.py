@@ -143,6 +143,8 @@ def surprise(
         pixel_difference=np.array(found.pixel_difference),
         peak_step=found.peak_step,
         normal=found.normal,
+        events=None if found.events is None else tuple(found.events),
+        false_alarms_per_minute=found.false_alarms_per_minute,
     )
 
 

@@ -21,6 +21,7 @@ from torch import Tensor
 
 from armillary.api import html
 from armillary.api.tables import evaluation_rows, probe_rows, text_table
+from armillary.comprehension.unusual import UnusualEvent
 from armillary.control import Manifest, Record, Row
 from armillary.core.values import Observation
 from armillary.data.layout import first_of_kind
@@ -118,6 +119,9 @@ class Surprise:
         pixel_difference: mean absolute change of RGB, 0 to 1 [T-1]; empty without pictures.
         peak_step: the most surprising model step, counted from 1.
         normal: what normal life is, in words: which episodes calibrated the values.
+        events: what is unlike normal pictures, in the order of time; None where there are no
+            pictures, or fewer than 100 normal steps.
+        false_alarms_per_minute: of events, on normal pictures; None where it was not measured.
     """
 
     time_s: Float[np.ndarray, " steps"]
@@ -126,6 +130,8 @@ class Surprise:
     pixel_difference: Float[np.ndarray, " seen"]
     peak_step: int
     normal: str
+    events: tuple[UnusualEvent, ...] | None = None
+    false_alarms_per_minute: float | None = None
 
     @property
     def peak_s(self) -> float:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from tyro.conf import Positional
 
@@ -14,6 +14,9 @@ from armillary.cli.outcome import Outcome
 from armillary.cli.parse import Command, existing
 from armillary.cli.progress import bar
 from armillary.core.errors import ConfigError
+
+if TYPE_CHECKING:
+    from armillary.recipes.asking import SurpriseOfClip
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,7 +52,8 @@ class Probe(Command):
 class Surprise(Command):
     """Measure how surprised a model is at every step of a clip.
 
-    Surprise is the model's prediction error. 1 is normal.
+    Surprise is the model's prediction error. 1 is normal. Events are found without
+    the model: where the pictures change as normal pictures never do.
 
     e.g. armillary surprise out/run/model out/tabletop:3 --out out/surprise
     """
@@ -87,7 +91,17 @@ class Surprise(Command):
                 row | {"pixel change": f"{own:.4f}"} for row, own in zip(rows, pixels, strict=True)
             ]
         page = (f"page: {self.out / 'surprise.html'}",) if self.out is not None else ()
-        return Outcome({"surprise": found}, (said, *page), rows)
+        return Outcome({"surprise": found}, (said, *_events(found), *page), rows)
+
+
+def _events(found: SurpriseOfClip) -> tuple[str, ...]:
+    """Return a line for each event of a clip, and how many of them may be false alarms."""
+    if found.events is None:
+        return ()
+    rate = found.false_alarms_per_minute
+    often = "" if rate is None else f"; {rate:.1f} false alarms a minute on normal pictures"
+    head = f"events unlike normal pictures: {len(found.events)}{often}"
+    return (head, *(f"  {event}" for event in found.events))
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -18,7 +18,7 @@ from torch import Tensor
 
 from armillary.control.carry import Decision
 from armillary.control.seeing import encode_observation
-from armillary.control.situation import time_left
+from armillary.control.situation import steps_left
 from armillary.core.protocols import WorldModel
 from armillary.core.values import ActionBounds, Observation
 
@@ -28,14 +28,14 @@ class GoalConditioned(Protocol):
     """A goal-conditioned policy on latents (``GoalPolicy``)."""
 
     def act(
-        self, latents: Float[Tensor, "B Z"], goals: Float[Tensor, "B Z"], left: float
+        self, latents: Float[Tensor, "B Z"], goals: Float[Tensor, "B Z"], steps_left: float
     ) -> Float[Tensor, "B A"]:
         """Return the actions of a model step, in the world's units; bounds are not its concern.
 
         Args:
             latents: where each is.
             goals: where each shall be.
-            left: model steps until then, at least 1.
+            steps_left: model steps until then, at least 1.
         """
         ...
 
@@ -86,8 +86,8 @@ class DirectPolicy:
     ) -> tuple[Float[np.ndarray, " A"], DirectState]:
         """Return the next action, after a look."""
         with torch.no_grad():
-            left = time_left(self.deadline, state.step, self.frame_skip)
-            meant = self.policy.act(self._encode(observation)[None], state.goal[None], left)[0]
+            remaining = steps_left(self.deadline, state.step, self.frame_skip)
+            meant = self.policy.act(self._encode(observation)[None], state.goal[None], remaining)[0]
         action = meant[: self.bounds.width].double().numpy()
         chosen = Decision(state.step, model_steps=0, cost=None, carry={})
         within = np.clip(action, self.bounds.low, self.bounds.high)

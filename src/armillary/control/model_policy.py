@@ -24,7 +24,7 @@ from torch import Tensor
 from armillary.control.carry import Decision
 from armillary.control.model_state import ModelState
 from armillary.control.seeing import encode_observation
-from armillary.control.situation import Situation, element, time_left
+from armillary.control.situation import Situation, element, steps_left
 from armillary.core.errors import ConfigError
 from armillary.core.protocols import Planner, WorldModel
 from armillary.core.values import ActionBounds, Latent, Observation
@@ -198,8 +198,8 @@ class ModelPolicy:
         # A stream of its own: the planner draws the same numbers with and without proposals.
         rngs = situation.generators("policy.proposals")
         now = situation.latent, situation.goal_tokens, planner
-        left = time_left(self.deadline, situation.step, self.frame_skip)
-        plans = propose(self.model, self.proposer, *now, self.proposals, rngs, left)
+        remaining = steps_left(self.deadline, situation.step, self.frame_skip)
+        plans = propose(self.model, self.proposer, *now, self.proposals, rngs, remaining)
         return planner.with_proposals(plans), proposal_steps(*plans.shape[1:3])
 
     def _see(self, observation: Observation, state: ModelState, model_step: int) -> ModelState:

@@ -66,7 +66,7 @@ class Situation:
         return [torch_generator(purpose, seed, self.step) for seed in self.seeds]
 
 
-def time_left(deadline: int | None, step: int, frame_skip: int) -> float:
+def steps_left(deadline: int | None, step: int, frame_skip: int) -> float:
     """Return the model steps that are left, at least 1.
 
     Args:

@@ -114,23 +114,24 @@ class GoalPolicy(nn.Module):
         self,
         latents: Float[Tensor, "B Z"],
         goals: Float[Tensor, "B Z"],
-        left: float = 1.0,
+        steps_left: float = 1.0,
     ) -> Float[Tensor, "B A"]:
         """Return the likeliest actions, in the world's units and perhaps out of its bounds.
 
         Args:
             latents: flattened, where each is.
             goals: flattened, where each shall be.
-            left: model steps that are left; the goal is to be reached in ``SHARES[0]`` of them.
+            steps_left: until the deadline, in model steps; the goal is to be reached in
+                ``SHARES[0]`` of them.
         """
-        mean, _ = self(latents, goals, self._steps(left, len(latents), SHARES[:1]))
+        mean, _ = self(latents, goals, self._steps(steps_left, len(latents), SHARES[:1]))
         return mean * self.action_std + self.action_mean
 
     def sample(
         self,
         latents: Float[Tensor, "P Z"],
         goal_tokens: Float[Tensor, "N D"],
-        left: float,
+        steps_left: float,
         rng: torch.Generator,
     ) -> Float[Tensor, "P A"]:
         """Return one action per state, in the world's units and perhaps out of its bounds.
@@ -141,20 +142,22 @@ class GoalPolicy(nn.Module):
         Args:
             latents: flattened latents of P states.
             goal_tokens: the one goal of all.
-            left: model steps that are left.
+            steps_left: until the deadline, in model steps.
             rng: chance.
         """
         count = len(latents)
-        steps = self._steps(left, count, SHARES)
+        steps = self._steps(steps_left, count, SHARES)
         mean, log_std = self(latents, goal_tokens.flatten().expand(count, -1), steps)
         noise = torch.randn(mean.shape, generator=rng)
         noise[: len(SHARES)] = 0.0
         return (mean + log_std.exp() * noise) * self.action_std + self.action_mean
 
-    def _steps(self, left: float, count: int, shares: tuple[float, ...]) -> Float[Tensor, " B"]:
+    def _steps(
+        self, steps_left: float, count: int, shares: tuple[float, ...]
+    ) -> Float[Tensor, " B"]:
         """Return model steps to the goal, the shares of what is left in turns."""
         turns = torch.tensor(shares).repeat(-(-count // len(shares)))[:count]
-        return (left * turns).minimum(self.farthest).clamp(min=1.0)
+        return (steps_left * turns).minimum(self.farthest).clamp(min=1.0)
 
 
 class _Modulated(nn.Module):

@@ -78,7 +78,13 @@ def load_goal_policy(folder: Path, model: JEPA) -> GoalPolicy | None:
             f"{path}: was trained for another model. Remove it, and train one for this model with: "
             f"armillary policy {folder} DATASET"
         )
-    state = read_tensors(path, _expected(config, path))
+    try:
+        state = read_tensors(path, _expected(config, path))
+    except CheckpointError as error:
+        raise CheckpointError(
+            f"{error} If an earlier version wrote it, train the policy again: armillary policy "
+            f"{folder} DATASET"
+        ) from error
     policy = untrained_goal_policy(config, 0)
     policy.load_state_dict(state)
     return policy.eval()

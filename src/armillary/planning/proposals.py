@@ -52,7 +52,7 @@ class ActionProposer(Protocol):
         self,
         latents: Float[Tensor, "P Z"],
         goal_tokens: Float[Tensor, "N D"],
-        left: float,
+        steps_left: float,
         rng: torch.Generator,
     ) -> Float[Tensor, "P A"]:
         """Return one action per state, in the world's units; bounds are not its concern.
@@ -60,7 +60,7 @@ class ActionProposer(Protocol):
         Args:
             latents: of P states.
             goal_tokens: the one goal of all.
-            left: model steps until the goal is to be reached, at least 1.
+            steps_left: model steps until the goal is to be reached, at least 1.
             rng: chance.
         """
         ...
@@ -75,7 +75,7 @@ def propose(
     state: PlannerState,
     count: int,
     rngs: Sequence[torch.Generator],
-    left: float = 1.0,
+    steps_left: float = 1.0,
 ) -> Float[Tensor, "B P L A"]:
     """Return the plans that a policy would take in the model, inside the bounds.
 
@@ -89,7 +89,7 @@ def propose(
         state: of the planner: gives the length of plans and the bounds.
         count: P.
         rngs: one generator per batch element.
-        left: model steps until the goal is to be reached.
+        steps_left: model steps until the goal is to be reached.
 
     Raises:
         ConfigError: a model that cannot be led step by step.
@@ -100,7 +100,7 @@ def propose(
             "use 0 proposals."
         )
     plans = [
-        _one(model, policy, _element(latent, b), goal_tokens[b], state, count, rng, left)
+        _one(model, policy, _element(latent, b), goal_tokens[b], state, count, rng, steps_left)
         for b, rng in enumerate(rngs)
     ]
     return torch.stack(plans)
@@ -119,13 +119,15 @@ def _one(
     state: PlannerState,
     count: int,
     rng: torch.Generator,
-    left: float,
+    steps_left: float,
 ) -> Float[Tensor, "P L A"]:
     here, memory = model.start(latent, count)
-    actions = [state.clip(policy.sample(here, goal_tokens, left, rng))]
+    actions = [state.clip(policy.sample(here, goal_tokens, steps_left, rng))]
     for step in range(1, state.mean.shape[1]):
         here, memory = model.step(here, memory, actions[-1])
-        actions.append(state.clip(policy.sample(here, goal_tokens, max(left - step, 1.0), rng)))
+        actions.append(
+            state.clip(policy.sample(here, goal_tokens, max(steps_left - step, 1.0), rng))
+        )
     return torch.stack(actions, dim=1)
 
 

@@ -7,15 +7,22 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
+from jaxtyping import UInt8
 
 from armillary.comprehension import calibrate, probe_suite, surprise
 from armillary.comprehension.read_out import ReadOut, fit_read_out
+from armillary.comprehension.unusual import (
+    LEAST_STEPS,
+    UnusualEvent,
+    Watch,
+    false_alarms_per_minute,
+)
 from armillary.core.errors import ConfigError, DatasetError, FormatError, unknown_name
 from armillary.core.files import read_json, write_json
 from armillary.core.progress import Progress, silent
@@ -32,6 +39,7 @@ from armillary.data import (
     prepare,
     split_episodes,
 )
+from armillary.data.layout import first_of_kind
 from armillary.models import JEPA, untrained
 from armillary.recipes.finding import find_model, loaded
 from armillary.recipes.recipe import RUN_DATA, point_sampling, prepared
@@ -39,6 +47,7 @@ from armillary.recipes.surprise_page import write_surprise_page
 
 _CALIBRATION_CLIPS = 64
 _CALIBRATION_LENGTH = 20
+_NORMAL_PICTURES = 20_000  # more take long, and add little to what is usual
 # how far a model step may be off in time
 _RATE_TOLERANCE = 0.05
 
@@ -54,6 +63,10 @@ class SurpriseOfClip:
         pixel_difference: mean absolute change of RGB, 0 to 1; empty where there are no pictures.
         peak_step: the most surprising step.
         normal: what the model was calibrated on, in words.
+        events: what is unlike normal pictures, in the order of time (``comprehension/unusual.py``);
+            None where there are no pictures, or too few normal ones.
+        false_alarms_per_minute: how often thresholds of one half of the normal pictures are
+            exceeded in the other half; None where that was not measured.
     """
 
     time_s: list[float]
@@ -62,6 +75,8 @@ class SurpriseOfClip:
     pixel_difference: list[float]
     peak_step: int
     normal: str
+    events: list[UnusualEvent] | None = None
+    false_alarms_per_minute: float | None = None
 
 
 def probe_model(
@@ -170,11 +185,13 @@ def surprise_clip(
         calm, said = prepared(open_dataset(normal), network.config, progress), os.fspath(normal)
         calm_stride = stride_of(network, step_s, calm, said)
         life = _normal_clips(calm, np.arange(calm.num_episodes), calm_stride)
+        usual = _normal_pictures(calm, np.arange(calm.num_episodes), calm_stride)
     elif len(others):
         life, said = _normal_clips(cache, others, stride), f"{len(others)} other episodes"
+        usual = _normal_pictures(cache, others, stride)
     else:
         _check_calibration(named, clip_seen, stride / cache.fps, network, model)
-        life, said = clip_seen, "the clip itself"
+        life, said, usual = clip_seen, "the clip itself", []
     trace = surprise(network, calibrate(network, life), clip_seen)
     step_s = stride / cache.fps
     found = SurpriseOfClip(
@@ -184,12 +201,30 @@ def surprise_clip(
         pixel_difference=trace.pixel_difference[0].tolist() if "rgb" in clip_seen.streams else [],
         peak_step=int(trace.peak[0]),
         normal=said,
+        **_unusual(clip_seen, usual, step_s),
     )
     if out is not None:
         called = repr(model) if isinstance(model, JEPA) else os.fspath(model)
         write_surprise_page(found, clip, called, step_s, out / "surprise.html", command)
-        write_json(out / "surprise.json", {"clip": named, "model": called, **vars(found)})
+        write_json(out / "surprise.json", {"clip": named, "model": called, **asdict(found)})
     return found
+
+
+def _unusual(
+    clip: Batch, normal: Sequence[UInt8[np.ndarray, "_ H W 3"]], step_s: float
+) -> dict[str, Any]:
+    """Return the events of a clip and the rate of false alarms, as fields of the result."""
+    if "rgb" not in clip.streams:
+        return {}
+    pictures = clip.streams["rgb"][0].numpy()
+    count = sum(max(len(one) - 1, 0) for one in normal) if normal else len(pictures) - 1
+    if count < LEAST_STEPS:
+        return {}
+    watch = Watch.fit(normal, step_s) if normal else Watch.within(pictures, step_s)
+    return {
+        "events": watch.events(pictures),
+        "false_alarms_per_minute": false_alarms_per_minute(normal, step_s) if normal else None,
+    }
 
 
 def _targets(cache: Cache, dataset: Path, targets: Sequence[str]) -> tuple[str, ...]:
@@ -338,3 +373,19 @@ def _normal_clips(cache: Cache, episodes: np.ndarray, stride: int) -> Batch:
     windows = Windows(cache, episodes, min(_CALIBRATION_LENGTH, longest), stride)
     count = min(_CALIBRATION_CLIPS, len(windows))
     return windows.gather(np.linspace(0, len(windows) - 1, count).astype(np.int64))
+
+
+def _normal_pictures(
+    cache: Cache, episodes: np.ndarray, stride: int
+) -> list[UInt8[np.ndarray, "_ H W 3"]]:
+    """Return the pictures of whole episodes in model steps, until there are enough."""
+    camera, found, left = first_of_kind(cache.kinds), [], _NORMAL_PICTURES
+    if camera is None:
+        return found
+    for episode in episodes.tolist():
+        rows = range(int(cache.starts[episode]), int(cache.starts[episode + 1]), stride)[:left]
+        found.append(np.take(cache.arrays[camera], np.array(rows, np.int64), axis=0))
+        left -= len(rows)
+        if left < 1:
+            break
+    return found

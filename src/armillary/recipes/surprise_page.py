@@ -31,6 +31,7 @@ from armillary.report import (
 _MOST_PICTURES = 400
 _SIDE_PX = 256
 _MOMENTS = 5
+_MOST_EVENTS = 20  # in words
 
 
 def write_surprise_page(
@@ -58,6 +59,9 @@ def write_surprise_page(
     """
     surprise = np.array(found.surprise, np.float64)
     moments = top_moments(surprise, _MOMENTS, apart=max(2, len(surprise) // 40))
+    if found.events:  # they are found better than by the surprise: results/unusual.json
+        strongest = sorted(found.events, key=lambda event: -event.score)[:_MOMENTS]
+        moments = tuple(round(event.begin_s / step_s) for event in strongest)
     keep = [step for moment in moments for step in (moment - 1, moment)]
     shown = spread_steps(len(surprise) + 1, _MOST_PICTURES, keep)
     frames = clip_pictures(clip, np.array(shown) * step_s)
@@ -76,12 +80,15 @@ def write_surprise_page(
             "model": model,
             "most surprising": f"at {found.time_s[most]:.2f} s: {found.surprise[most]:.2f}",
             "calibrated on": found.normal,
+            **_events(found),
         },
         surprise=SurpriseView(
             surprise,
             frames,
             _baselines(found),
-            caption=_caption(len(moments), len(shown), len(surprise) + 1, frames is not None),
+            caption=_caption(
+                len(moments), len(shown), len(surprise) + 1, frames is not None, bool(found.events)
+            ),
             step_s=step_s,
             shown=shown,
             moments=moments,
@@ -149,10 +156,20 @@ def _baselines(found: Any) -> dict[str, np.ndarray]:
     return curves
 
 
-def _caption(moments: int, shown: int, steps: int, pictured: bool) -> str:
+def _events(found: Any) -> dict[str, str]:
+    """Return what is unlike normal pictures, as facts of the page."""
+    if found.events is None:
+        return {}
+    if not found.events:
+        return {"events unlike normal pictures": "none"}
+    return {"events unlike normal pictures": "; ".join(map(str, found.events[:_MOST_EVENTS]))}
+
+
+def _caption(moments: int, shown: int, steps: int, pictured: bool, events: bool) -> str:
     told = "Copy-last predicts that nothing changes."
     if pictured:
-        told += f" The small pictures are the {moments} most surprising moments"
+        kind = "strongest events" if events else "most surprising moments"
+        told += f" The small pictures are the {moments} {kind}"
         told += ", each beside the step before it."
     if pictured and shown < steps:
         told += f" {shown:,} of {steps:,} steps have a picture."
