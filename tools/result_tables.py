@@ -24,6 +24,7 @@ README = """\
 | Does it reach a place shown in a picture? (3 cm, n={demo act.model.n d}) | **{demo act.model.success %0}** | random {demo act.random.success %0}, oracle {demo act.oracle.success %0} | Simulated table. {demo act.push.model.success %0} of {demo act.push.model.n d} pushes reached their goal. | `make demo`, [demo](results/demo.json) |
 | Does depth help when the camera moves 90 degrees? (n={spatial arms.point_map_world.seeds.0.view_90.n d}) | **{spatial arms.point_map_world.seeds.*.view_90.success %0}** | colour {spatial arms.rgb.seeds.*.view_90.success %0} | Simulated depth; one short training. Seen as in training, colour has {spatial arms.rgb.seeds.*.in_distribution.success %0}, depth {spatial arms.point_map_world.seeds.*.in_distribution.success %0}. | `armillary bench spatial --arms rgb point_map_world --seeds 0 --arms-only --steps 500`, [spatial](results/spatial.json) |
 | Does it tell possible from impossible videos? (13 concepts) | **{understand mean_headline .1f} %** | chance 50 % | Drawn scenes, judged in pairs; five trainings. Shape has {understand concepts.shape .1f} %. With a shuffled context {understand controls.shuffled_context.concepts.*.d_accuracy .0f} %. Single clips: AUROC {understand single_clips.auroc .2f}. | `python scripts/understand_stage.py`, [understand](results/understand.json) |
+| Does it find what was put into real videos? (cuts, mirrored and frozen stretches, pasted things) | **{unusual recordings.flies.events.found d}, {unusual recordings.mouse.events.found d}, {unusual recordings.vtest.events.found d} of {unusual recordings.flies.events.n d}** in three videos | mean change of the picture {unusual recordings.flies.pixel_difference.found d}, {unusual recordings.mouse.pixel_difference.found d}, {unusual recordings.vtest.pixel_difference.found d}; the model's surprise {unusual recordings.flies.surprise.found d}, {unusual recordings.mouse.surprise.found d}, {unusual recordings.vtest.surprise.found d} | Found by rules on pictures, not by the model. False alarms a minute: {unusual recordings.flies.false_alarms_per_minute .1f}, {unusual recordings.mouse.false_alarms_per_minute .1f}, {unusual recordings.vtest.false_alarms_per_minute .1f}. Cameras stand still. | `python scripts/planted_events.py`, [unusual](results/unusual.json) |
 | How fast does it train? (64 px, 2 cores) | **{bench_train ratio.lewm_64 .0f} times LeWM** | {bench_train ratio.lewm_64_patch_14 .0f} times with LeWM's default patch | {bench_train frames_per_s.armillary ,.0f} against {bench_train frames_per_s.lewm_64 .0f} frames a second, with a smaller predictor. LeWM has 18 million parameters. | `armillary bench train`, [train](results/bench_train.json) |
 """  # noqa: E501 - a row of a table is one line
 
@@ -100,6 +101,32 @@ def _real_video() -> str:
             gained = f"{{{gain}.mean .2f}} ({limits})"
             lines.append(f"| {name} | {seconds} s | {errors} | {gained} |\n")
     return "".join(lines) if len(lines) > 1 else ""
+
+
+def _unusual() -> str:
+    """Return the table of planted events; empty without a record."""
+    lines = [
+        "| recording | found, of 50 | cuts, mirrored, frozen, pasted | false alarms a minute | the "
+        "model's surprise | mean change of the picture |\n| --- | --- | --- | --- | --- | --- |\n"
+    ]
+    for name in record("unusual")["recordings"]:
+        one = f"unusual recordings.{name}"
+        limits = " to ".join(f"{{{one}.events.wilson95.{at} p0}}" for at in (0, 1))
+        kinds = ", ".join(
+            f"{{{one}.events.kinds.{kind}.0 d}} of {{{one}.events.kinds.{kind}.1 d}}"
+            for kind in ("cut", "mirror", "freeze", "paste")
+        )
+        alarms = f"{{{one}.false_alarms d}} in {{{one}.minutes_without_events .1f}} minutes"
+        cells = [
+            name,
+            f"{{{one}.events.found d}} ({limits} %)",
+            kinds,
+            f"{{{one}.false_alarms_per_minute .1f}} ({alarms})",
+            f"{{{one}.surprise.found d}}",
+            f"{{{one}.pixel_difference.found d}}",
+        ]
+        lines.append(f"| {' | '.join(cells)} |\n")
+    return "".join(lines)
 
 
 def _real_laser() -> str:
@@ -304,6 +331,7 @@ def tables() -> dict[tuple[str, str], str]:
         (results, "world"): _world(),
         (results, "gym"): _gym(),
         (results, "real_video"): _real_video(),
+        (results, "unusual"): _unusual(),
         (results, "real_laser"): _real_laser(),
         (results, "worlds"): _worlds(),
         (results, "ablation"): _ablation(),

@@ -60,6 +60,16 @@ def test_it_looks_at_every_step_without_a_search_and_takes_no_model_step(folder)
         assert record.model_steps == 0
 
 
+@pytest.mark.parametrize("kind", [direct, guided])
+def test_it_decides_at_every_world_step_of_a_model_step(kind, tmp_path):
+    shape = replace(MODEL, action_width=4, frame_skip=2)
+    save_model(untrained(shape, 0), tmp_path / "model")
+    made = untrained_goal_policy(GoalPolicyConfig(shape.latent_width, 4, hidden=16, layers=1), 0)
+    save_goal_policy(made, tmp_path / "model")
+    for record in evaluate(RULES, kind(tmp_path / "model"), toy.PointWorld):
+        assert [decision.step for decision in record.decisions] == list(range(record.steps))
+
+
 def test_a_search_counts_its_proposals_and_stays_below_600_model_steps(folder):
     policy = guided(folder)(toy.PointWorld().spec)
     record = evaluate(RULES, guided(folder), toy.PointWorld)[0]

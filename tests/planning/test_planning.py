@@ -23,6 +23,7 @@ def test_the_empty_name_follows_the_model_and_what_is_asked_for():
         ({"planner": "direct", "settings": {"length": 4}}, "direct, settings has no effect"),
         ({"planner": "direct", "history": 2, "replan": 2}, "direct, history, replan has no eff"),
         ({"planner": "guided", "history": 2}, "With the planner guided, history has no effect"),
+        ({"planner": "guided", "replan": 2}, "With the planner guided, replan has no effect"),
         ({"proposals": 4}, "With no planner named, proposals has no effect"),
         ({"planner": "icem", "settings": {"sample": 4}}, "no setting of the icem planner called"),
         ({"replan": 0}, "replan must be at least 1; got 0"),

@@ -3,7 +3,7 @@
 Each frame is encoded once and only if a decision will need it; all candidates of a decision are
 one batch; the planner starts from what it decided last. One model step is ``frame_skip`` world
 steps, with their actions side by side. With a goal policy, the plans that it would take are tried
-first.
+first. Decisions are made at model steps, or at every world step.
 
 Where episodes run side by side, one call of the planner can decide for ``batch`` of them.
 
@@ -35,6 +35,7 @@ from armillary.planning import (
     goal_cost,
     proposal_steps,
     propose,
+    shifted,
 )
 
 
@@ -49,6 +50,7 @@ class ModelPolicy:
         observes: observation streams that the model needs.
         history: model steps of latents and actions that the predictor gets as memory.
         replan: model steps that are executed before the next decision.
+        every_step: decide at every world step, and execute the first world action of each plan.
         frame_skip: world steps per model step.
         budget_model_steps: most predictor steps per decision; None for no limit.
         image_size: pictures are brought to this size, pixels; None leaves them as they come.
@@ -65,6 +67,7 @@ class ModelPolicy:
     observes: tuple[str, ...] = ("rgb",)
     history: int = 1
     replan: int = 1
+    every_step: bool = False
     frame_skip: int = 1
     budget_model_steps: int | None = None
     image_size: int | None = None
@@ -85,12 +88,30 @@ class ModelPolicy:
                 f"replan must be at most the length of the plan; got {self.replan} and "
                 f"{getattr(settings, 'length', 0)}."
             )
+        if self.every_step and (self.history, self.replan) != (1, 1):
+            raise ConfigError(
+                "A policy that decides at every world step has history 1 and replan 1; got "
+                f"{self.history} and {self.replan}."
+            )
         self._check_proposals()
         more = proposal_steps(self.proposals, getattr(settings, "length", 1))
         self._check_budget(getattr(settings, "model_steps", 0) + more)
 
+    @property
+    def decides_every(self) -> int:
+        """World steps from one decision to the next."""
+        return 1 if self.every_step else self.replan * self.frame_skip
+
+    def advanced(self, planner: Any) -> Any:
+        """Return the planner's state for the next decision, from what the last one left behind."""
+        if self.every_step and self.frame_skip > 1:
+            return shifted(planner, 1, self.frame_skip)
+        return self.planner.advance(planner, self.replan)
+
     def looks(self, state: ModelState) -> bool:
-        """Tell whether the next step is a model step whose picture a decision will need."""
+        """Tell whether the next step is one whose picture a decision will need."""
+        if self.every_step:
+            return True
         model_step, within = divmod(state.step, self.frame_skip)
         return within == 0 and -model_step % self.replan < self.history
 
@@ -122,7 +143,9 @@ class ModelPolicy:
             ConfigError: as ``act``, or the planner cannot decide for several at once.
             ShapeError: as ``act``.
         """
-        model_step, within = divmod(states[0].step, self.frame_skip)
+        model_step, within = (
+            (states[0].step, 0) if self.every_step else divmod(states[0].step, self.frame_skip)
+        )
         if within == 0:
             seen = zip(observations, states, strict=True)
             states = [self._see(observation, state, model_step) for observation, state in seen]
@@ -137,6 +160,8 @@ class ModelPolicy:
 
     def sent(self, action: Float[np.ndarray, " A"], state: ModelState) -> ModelState:
         """Return the state after an action that was sent in place of the last one it gave."""
+        if self.every_step:  # it remembers no actions
+            return state
         model_step, within = divmod(state.step - 1, self.frame_skip)
         plan = state.plan.clone()
         row = plan[model_step % self.replan].view(self.frame_skip, -1)
@@ -222,7 +247,7 @@ class ModelPolicy:
     def _situation(self, state: ModelState) -> Situation:
         planner = state.planner
         if state.step:
-            planner = self.planner.advance(planner, self.replan)
+            planner = self.advanced(planner)
         return Situation(self.latent(state), state.goal_tokens, planner, (state.seed,), state.step)
 
     def encode(self, observation: Observation) -> Float[Tensor, "1 1 N D"]:

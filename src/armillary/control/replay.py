@@ -111,7 +111,7 @@ def redecide(
         start.seed,
         decision.step,
     )
-    until = decision.step + policy.replan * policy.frame_skip
+    until = decision.step + policy.decides_every
     executed = actions[decision.step : until]
     again = plan.double().numpy().reshape(-1, actions.shape[1])[: len(executed)]
     return float(np.abs(again - executed).max(initial=0.0))

@@ -109,7 +109,13 @@ class ModelSpec:
             return DirectPolicy(model, policy, world.bounds, *_seeing(model), world.budget)
         config = guided_config(planning.settings, float(policy.cost_error))
         found = self._searching(Guided(config), model, world)
-        return replace(found, proposer=policy, proposals=planning.proposals, deadline=world.budget)
+        return replace(
+            found,
+            proposer=policy,
+            proposals=planning.proposals,
+            deadline=world.budget,
+            every_step=True,
+        )
 
     def searching(self, world: WorldSpec) -> ModelPolicy:
         """Return the policy that searches without a goal policy.

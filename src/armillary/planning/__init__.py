@@ -12,7 +12,7 @@ from armillary.planning.mppi import MPPI, MPPIConfig
 from armillary.planning.planning import Planning
 from armillary.planning.proposals import ActionProposer, StepModel, proposal_steps, propose
 from armillary.planning.registry import PLANNERS, make_planner
-from armillary.planning.state import PlannerState
+from armillary.planning.state import PlannerState, shifted
 
 __all__ = [
     "CEM",
@@ -34,4 +34,5 @@ __all__ = [
     "make_planner",
     "proposal_steps",
     "propose",
+    "shifted",
 ]

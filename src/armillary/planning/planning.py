@@ -25,9 +25,9 @@ class Planning:
 
     Attributes:
         planner: ``direct``: the model's goal policy acts, without a search, and looks at every
-            world step. ``guided``: a search around what the goal policy proposes. A key of
-            ``PLANNERS``: a search without it. Empty: ``direct`` for a model with a goal policy,
-            else ``icem``.
+            world step. ``guided``: a search around what the goal policy proposes, at every world
+            step, too. A key of ``PLANNERS``: a search without it, at model steps. Empty:
+            ``direct`` for a model with a goal policy, else ``icem``.
         settings: fields of the planner's config that differ from its default.
         proposals: plans of the goal policy that each decision of ``guided`` tries.
         history: model steps of latents and actions that the predictor gets as memory.
@@ -54,7 +54,7 @@ class Planning:
         usual = {one.name: one.default for one in fields(self)} | {"settings": {}}
         heeded = {
             DIRECT: (),
-            GUIDED: ("settings", "proposals", "replan"),
+            GUIDED: ("settings", "proposals"),
         }.get(self.planner, ("settings", "history", "replan"))
         if self.planner == GUIDED:
             guided_config(self.settings, 0.0)

@@ -74,18 +74,29 @@ def fresh_state(bounds: ActionBounds, batch_size: int, length: int) -> PlannerSt
     return PlannerState(low, high, mean, mean.new_empty(batch_size, 0, length, len(low)))
 
 
-def shifted(state: PlannerState, steps: int) -> PlannerState:
+def shifted(state: PlannerState, steps: int, parts: int = 1) -> PlannerState:
     """Return the state after ``steps`` actions were executed.
 
     What is past falls off the front; at the end the last action goes on (as in iCEM, 2008.06389).
+
+    Args:
+        state: after a decision.
+        steps: executed actions; of a part each, where an action of the plan has several.
+        parts: world actions that stand side by side in an action of the plan; divides A.
 
     Raises:
         ConfigError: a negative number of steps.
     """
     if steps < 0:
         raise ConfigError(f"A planner advances by 0 or more steps; got {steps}.")
-    index = (torch.arange(state.mean.shape[1]) + steps).clamp(max=state.mean.shape[1] - 1)
-    return state.carry(state.mean[:, index], state.kept[:, :, index])
+    count = state.mean.shape[1] * parts
+    index = (torch.arange(count) + steps).clamp(max=count - 1)
+
+    def later(plans: Float[Tensor, "*B L A"]) -> Float[Tensor, "*B L A"]:
+        single = plans.reshape(*plans.shape[:-2], count, plans.shape[-1] // parts)
+        return single[..., index, :].reshape(plans.shape)
+
+    return state.carry(later(state.mean), later(state.kept))
 
 
 def _inward_float32(bounds: ActionBounds) -> tuple[Float[Tensor, " A"], Float[Tensor, " A"]]:

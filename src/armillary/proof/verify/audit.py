@@ -91,7 +91,7 @@ def _every(case: Case, task: str) -> int:
     world = case.sources.suite.task(task).factory()
     try:
         policy = case.sources.agent.for_task(task)(world.spec)
-        return policy.replan * policy.frame_skip
+        return policy.decides_every
     finally:
         world.close()
 

@@ -134,7 +134,7 @@ def _one(
     decision, actions = record.decisions[index], actions_of(record)
     episode = EpisodeSpec(record.id, record.seed, record.goal_seed)
     try:
-        if decision.step % (policy.replan * policy.frame_skip):
+        if decision.step % policy.decides_every:
             raise ShapeError(f"{record.id}: the agent decides nothing at step {decision.step}.")
         start = policy.init(goal, policy_seed(episode))
         state = _state(decision.carry, start.planner)
@@ -144,10 +144,10 @@ def _one(
         )
     except ArmillaryError as error:
         return Redone(record.id, decision.step, problem=str(error))
-    until = decision.step + policy.replan * policy.frame_skip
+    until = decision.step + policy.decides_every
     executed = actions[decision.step : until]
     made = plan.double().numpy().reshape(-1, actions.shape[1] or 1)[: len(executed)]
-    leaves = pack(policy.planner.advance(later, policy.replan))
+    leaves = pack(policy.advanced(later))
     return Redone(
         episode=record.id,
         step=decision.step,
