@@ -77,4 +77,5 @@ class Act(PlanningFlags):
             f"{result.manifest.world}, task {result.manifest.task}, planner {result.planner}: "
             f"records in {self.out}"
         )
-        return Outcome(value, (said,), evaluation_rows(value["rows"]))
+        why = () if result.failures is None else (str(result.failures),)
+        return Outcome(value, (said, *why), evaluation_rows(value["rows"]))

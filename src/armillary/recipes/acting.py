@@ -2,7 +2,8 @@
 
     manifest.json           made before anything is run
     records/NAME.jsonl      one line per episode: model, random, noop, oracle
-    rows.json               computed from the records alone, with paired tests against each other
+    rows.json               computed from the records alone, with paired tests against each other,
+                            and why a model's failed episodes failed
 
 A folder that holds records of the same evaluation is continued.
 """
@@ -39,6 +40,7 @@ from armillary.core.progress import Progress, silent
 from armillary.core.rng import generator
 from armillary.models import load_model
 from armillary.planning import Planning
+from armillary.recipes.failures import Failures, why_failed
 from armillary.recipes.finding import find_model
 
 
@@ -72,13 +74,17 @@ class ActConfig:
 
 @dataclass(frozen=True)
 class Acting:
-    """What came of it: the manifest, records and row by policy name, and which planner acted."""
+    """What came of it: the manifest, records and row by policy name, and which planner acted.
+
+    Of a model's failed episodes, also how many failed why; None where nothing failed.
+    """
 
     manifest: Manifest
     records: Mapping[str, tuple[Record, ...]]
     rows: Mapping[str, Row]
     comparisons: Mapping[str, dict[str, Any]]
     planner: str = ""
+    failures: Failures | None = None
 
 
 def act(
@@ -106,8 +112,9 @@ def act(
     config = config or ActConfig()
     folder = find_model(model)
     spec = model_spec(folder, config)
-    found = evaluate_models({"model": spec}, world, out, config, progress)
-    return _summed_up(*found, out, config, spec.chosen.planner)
+    manifest, records = evaluate_models({"model": spec}, world, out, config, progress)
+    failures = why_failed(records["model"], manifest, spec, progress=_share(progress, "why", 0, 1))
+    return _summed_up(manifest, records, out, config, spec.chosen.planner, failures)
 
 
 def claim_evaluation(model: Path, world: str, out: Path, config: ActConfig) -> None:
@@ -161,6 +168,7 @@ def _summed_up(
     out: Path,
     config: ActConfig,
     planner: str = "",
+    failures: Failures | None = None,
 ) -> Acting:
     """Return rows and paired comparisons of the first policy with the others, and write them."""
     rows = {name: summarise(found) for name, found in records.items()}
@@ -169,7 +177,7 @@ def _summed_up(
         name: asdict(compare(records[first], records[name], generator("act.compare", config.seed)))
         for name in others
     }
-    result = Acting(manifest, records, rows, comparisons, planner)
+    result = Acting(manifest, records, rows, comparisons, planner, failures)
     write_json(out / "rows.json", as_dict(result))
     return result
 
@@ -183,6 +191,7 @@ def as_dict(result: Acting) -> dict[str, Any]:
         "planner": result.planner,
         "rows": {name: row.to_dict() for name, row in result.rows.items()},
         f"{next(iter(result.rows))}_minus": result.comparisons,
+        "failures": None if result.failures is None else asdict(result.failures),
     }
 
 
