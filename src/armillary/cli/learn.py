@@ -84,7 +84,7 @@ class Ingest(Command):
     """Dataset folder to write."""
     format: str = "auto"
     """auto, video, lerobot, rlds, hdf5, tum, rgbd, nerfstudio, colmap, ros,
-    rawlog, kitti, nuscenes, las, pcd, ply or ascii."""
+    rawlog, kitti, kitti_raw, nuscenes, las, pcd, ply or ascii."""
     fps: float | None = None
     """Steps per second.
     Default: those of the source (of most videos, at most 30).

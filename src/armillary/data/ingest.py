@@ -16,6 +16,7 @@ from armillary.data.sources import (
     colmap,
     hdf5,
     kitti,
+    kitti_raw,
     lerobot,
     nerfstudio,
     nuscenes_bin,
@@ -43,6 +44,7 @@ _LAID_OUT: dict[str, Source] = {
     "tum": tum,
     "rgbd": rgbd_folder,
     "kitti": kitti,
+    "kitti_raw": kitti_raw,
 }
 FORMATS: dict[str, Source] = {
     **_LAID_OUT,

@@ -31,8 +31,6 @@ _ADVICE: Mapping[str, str] = {
 }
 # Folders that are known and not read.
 _KNOWN: Mapping[str, str] = {
-    "velodyne_points/": "looks like KITTI raw, which is not read; take KITTI's odometry benchmark, "
-    "or put its sweeps into velodyne/ beside a times.txt in seconds",
     "label_2/": "looks like KITTI's object benchmark, whose pictures and sweeps are no sequence; "
     "take KITTI's odometry benchmark",
 }
