@@ -69,7 +69,7 @@ def read_sequence(folder: Path) -> Recording:
         raise FormatError(
             f"{folder}: is of KITTI's object benchmark ({_OBJECTS[0]}/ or {_OBJECTS[1]}/ beside "
             f"{_SWEEPS}/): its sweeps come from many drives, so they are no sequence; take KITTI's "
-            "odometry benchmark."
+            "odometry benchmark or its raw drives."
         )
     [recording] = recordings(folder / _SWEEPS, SUFFIXES)[:1]
     steps = len(recording.files)
