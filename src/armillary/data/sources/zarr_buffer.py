@@ -173,13 +173,12 @@ def _examined(path: Path, entries: Entries, notes: list[str]) -> _Buffer:
             if name in _CLOCKS:
                 notes.append(f"{name} is left out: it is a time, and the rate makes the times.")
                 continue
-            why = about if isinstance(about, str) else _kind_refusal(name, about)
+            why = about if isinstance(about, str) else _kind_refusal(name, about, buffer.ends)
             if isinstance(about, str) or why:
                 if name == _ACTION:
                     raise FormatError(f"{path}: its actions have {why}; vectors [N A] are read.")
                 notes.append(f"{plain_text(name)} is left out: {why}.")
                 continue
-            _check_length(path, name, about, buffer.ends)
             _sort_in(buffer, name, about, entries, names, notes)
     if not (buffer.images or buffer.state):
         raise FormatError(f"{path}: has no observation that can be read. {' '.join(notes)}".strip())
@@ -243,9 +242,11 @@ def _is_picture(about: Described) -> bool:
     return pictures and len(shape) == 4 and shape[3] == 3 and min(shape[1:3]) > 1
 
 
-def _kind_refusal(name: str, about: Described) -> str:
-    """Return why an array is neither pictures nor vectors, in words."""
-    shape, width = about.shape, math.prod(about.shape[1:])
+def _kind_refusal(name: str, about: Described, ends: np.ndarray) -> str:
+    """Return why an array is no pictures or vectors of all steps, in words."""
+    shape, width, steps = about.shape, math.prod(about.shape[1:]), int(ends[-1])
+    if shape[0] != steps:
+        return f"{shape[0]:,} steps, where {_ENDS} ends at {steps:,}"
     if about.codec == JPEG_XL and (not _is_picture(about) or about.chunks[0] != 1):
         return "JPEG XL of something else than one picture a chunk"
     if _is_picture(about):
@@ -257,14 +258,6 @@ def _kind_refusal(name: str, about: Described) -> str:
     if math.prod(shape) > MAX_NUMBERS:
         return f"shape {list(shape)}, more than what is read at once"
     return ""
-
-
-def _check_length(path: Path, name: str, about: Described, ends: np.ndarray) -> None:
-    if about.shape[0] != ends[-1]:
-        raise FormatError(
-            f"{path}: {plain_text(name)!r} has {about.shape[0]:,} steps, {_ENDS} ends at "
-            f"{int(ends[-1]):,}; the file is not whole. Copy it anew."
-        )
 
 
 def _sort_in(
