@@ -23,7 +23,7 @@ import zarr
 
 from armillary.core.errors import ArmillaryError, ConfigError, FormatError, MissingExtraError
 from armillary.data import IngestOptions, ingest, open_dataset, verify
-from armillary.data.sources import zarr_buffer, zarr_file
+from armillary.data.sources import zarr_buffer, zarr_chunks, zarr_entries
 
 LENGTHS, SIDE = (5, 3, 4), 32
 STEPS = sum(LENGTHS)
@@ -168,7 +168,7 @@ def test_push_t_of_diffusion_policy_arrives(tmp_path, codec):
 def test_pictures_are_read_to_the_bit(tmp_path, codec, kind):
     """Before they are encoded; chunks cut pictures in two and do not divide the steps."""
     source = buffer(tmp_path / "a.zarr", {"img": images().astype(kind)}, codec=codec)
-    with zarr_file.opened(source, zarr_buffer._MARKER) as entries:
+    with zarr_entries.opened(source, zarr_buffer._MARKER) as entries:
         examined = zarr_buffer._examined(source, entries, [])
         for number, want in ((0, images()[:5]), (2, images()[8:])):
             first = int(ENDS[number]) - LENGTHS[number]
@@ -464,14 +464,14 @@ def test_a_zip_packed_otherwise_or_that_is_none_is_said(tmp_path):
 
 def test_a_zip_that_lists_too_much_is_refused(tmp_path, monkeypatch):
     source = zipped(buffer(tmp_path / "in/a.zarr", push_t()), tmp_path / "a.zarr.zip")
-    monkeypatch.setattr(zarr_file, "_MAX_DIRECTORY_BYTES", 99)
+    monkeypatch.setattr(zarr_entries, "_MAX_DIRECTORY_BYTES", 99)
     refused(source, "lists more files than can be read")
 
 
 def test_sizes_of_jpeg_xl_are_read_from_its_first_bytes():
     """Files that libjxl made of pictures of these sizes, cut after their first bytes."""
     for told, pixels in JPEG_XL_HEADS:
-        assert zarr_file._jpeg_xl_pixels(bytes.fromhex(told), 0) == pixels
+        assert zarr_chunks._jpeg_xl_pixels(bytes.fromhex(told), 0) == pixels
 
 
 JPEG_XL_HEADS = [

@@ -6,22 +6,18 @@ above. In a synchronised drive the same number means the same frame of every sen
 ``timestamps.txt`` is the time of frame n. The times of the steps are those of the left colour
 camera, or of the sweeps where there are no pictures.
 
-Convention: the world has its origin at the first OXTS position, x east, y north, z up. The LiDAR's
-frame is x forward, y left, z up. Camera N is the rectified one, P_rect_N = K [I | t], where t leads
-from the rectified camera 0 to it. Pixel centres at integers.
+Convention: the LiDAR's frame is x forward, y left, z up; world and cameras as in ``kitti_car.py``.
 
-Axes: T steps, N frames.
+Axes: T steps.
 
-Source: Geiger et al. 2013, development kit of raw data: ``readme.txt`` (frames, calibration) and
-``convertOxtsToPose.m`` (Mercator projection with the scale of the first latitude). That turns the
-world to the first pose; here it stays east, north, up.
+Source: Geiger et al. 2013, development kit of raw data, ``readme.txt``.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
@@ -34,35 +30,25 @@ from armillary.core.progress import Progress
 from armillary.core.values import Stream
 from armillary.data.sources.cloud import Cloud, assembled
 from armillary.data.sources.counted_steps import with_notes
-from armillary.data.sources.kitti_files import COLUMNS, calibration, pose_of_rows, read_kitti_bin
-from armillary.data.sources.lens import Lens, checked, pinhole_of
+from armillary.data.sources.kitti_car import COLOUR, Geometry, oxts_poses, read_geometry
+from armillary.data.sources.kitti_files import COLUMNS, read_kitti_bin
+from armillary.data.sources.lens import Lens
 from armillary.data.sources.picture_files import colour_camera, measured_on
 from armillary.data.sources.recording import Camera, Recording, Sweeps, write_recordings
 from armillary.data.sources.source import IngestOptions, IngestSummary
-from armillary.data.sources.text_files import numbers, read_text
+from armillary.data.sources.text_files import read_text
 
 OPTIONS = ("fps", "max_side", "intrinsics", "pictures")
 LOOKS_FOR = (
     "image_02/data/ or image_03/data/ or velodyne_points/data/",
     "calib_cam_to_cam.txt",
 )
-_COLOUR = ("image_02", "image_03")  # left and right
 _GREY = ("image_00", "image_01")
 _SWEEPS, _OXTS = "velodyne_points", "oxts"
-_CAMERAS_FILE, _LIDAR_FILE, _IMU_FILE = (
-    "calib_cam_to_cam.txt",
-    "calib_velo_to_cam.txt",
-    "calib_imu_to_velo.txt",
-)
-_EARTH_M = 6_378_137.0  # radius at the equator, as the development kit has it
-_MOST_NORTH = 85.0  # degrees; Mercator's map ends there
-_OXTS_NUMBERS = 30
-_MAX_SIDE = 100_000  # pixels
 _MAX_TEXT_SWEEP = 64 << 20  # bytes; a sweep has about 4 MiB
 _DAY = re.compile(r"\d{4}_\d\d_\d\d")
 _TIME = re.compile(r"(\d{4}-\d\d-\d\d \d\d:\d\d:\d\d)(?:\.(\d{1,9}))?")
 _FIRST_YEAR, _LAST_YEAR = 1970, 2200
-_SAYS = "KITTI's R (9 numbers by row, a rotation) and T (3 numbers, metres)"
 
 
 def detect(path: Path) -> bool:
@@ -111,9 +97,9 @@ def read(drive: Path, options: IngestOptions, dropped: dict[Path, int] | None = 
             f"{drive}: is not synchronised: its sensors count their frames apart. Take the drive "
             f"{name.removesuffix('_extract')}_sync (synced and rectified) of KITTI raw."
         )
-    parts = {part: _frames(drive / part / "data") for part in (*_COLOUR, _SWEEPS, _OXTS)}
+    parts = {part: _frames(drive / part / "data") for part in (*COLOUR, _SWEEPS, _OXTS)}
     parts = {part: files for part, files in parts.items() if files}
-    seen = [part for part in (*_COLOUR, _SWEEPS) if part in parts]
+    seen = [part for part in (*COLOUR, _SWEEPS) if part in parts]
     if not seen:
         raise FormatError(
             f"{drive}: has neither pictures (image_02/data/*.png) nor sweeps "
@@ -127,11 +113,11 @@ def read(drive: Path, options: IngestOptions, dropped: dict[Path, int] | None = 
         usable &= there
         said += _missing(part, there)
     said += _not_there(drive, parts)
-    geometry = _geometry(drive, options, said)
+    geometry = read_geometry(drive, options, said)
     listed = {part: [files.get(n) for n in range(steps)] for part, files in parts.items()}
     others = {}
     if _OXTS in parts:
-        world_from_imu = _oxts_poses(parts[_OXTS], steps)
+        world_from_imu = oxts_poses(parts[_OXTS], steps)
         others = _poses(world_from_imu, geometry, seen)
     clouds = {}
     if _SWEEPS in parts:
@@ -140,7 +126,7 @@ def read(drive: Path, options: IngestOptions, dropped: dict[Path, int] | None = 
     cameras = {
         _stream(part, seen): _camera(listed[part], geometry.lenses.get(part))
         for part in seen
-        if part in _COLOUR
+        if part in COLOUR
     }
     return Recording(
         name, time_ns, usable, cameras, others, left_out=tuple(said), clouds=clouds
@@ -159,7 +145,7 @@ def _drives(path: Path) -> list[Path]:
 
 
 def _is_drive(folder: Path) -> bool:
-    parts = (*_GREY, *_COLOUR, _SWEEPS, _OXTS)
+    parts = (*_GREY, *COLOUR, _SWEEPS, _OXTS)
     return any((folder / part / "data").is_dir() for part in parts)
 
 
@@ -241,7 +227,7 @@ def _missing(part: str, there: np.ndarray) -> list[str]:
 def _not_there(drive: Path, parts: Mapping[str, object]) -> list[str]:
     """Say which sensors a drive lacks, and which are not read."""
     lost = {
-        _COLOUR[0]: "there are no pictures of the left colour camera",
+        COLOUR[0]: "there are no pictures of the left colour camera",
         _SWEEPS: "there are no clouds",
         _OXTS: "there are no poses",
     }
@@ -249,99 +235,6 @@ def _not_there(drive: Path, parts: Mapping[str, object]) -> list[str]:
             if part not in parts]  # fmt: skip
     grey = [part for part in _GREY if (drive / part / "data").is_dir()]
     return [*said, f"{' and '.join(grey)}: grey cameras are not read."] if grey else said
-
-
-@dataclass
-class _Geometry:
-    """What the calibration tells; lenses and poses by the folder of the camera.
-
-    Attributes:
-        lenses: in the pixels of the rectified pictures.
-        cameras_from_lidar: 4x4 each, metres.
-        lidar_from_imu: 4x4, metres; None where unknown.
-    """
-
-    lenses: dict[str, Lens] = field(default_factory=dict)
-    cameras_from_lidar: dict[str, Float64[np.ndarray, "4 4"]] = field(default_factory=dict)
-    lidar_from_imu: Float64[np.ndarray, "4 4"] | None = None
-
-
-def _geometry(drive: Path, options: IngestOptions, said: list[str]) -> _Geometry:
-    """Return what the calibration of the day tells; say what is missing."""
-    geometry = _Geometry()
-    cameras_file, lidar_file, imu_file = (
-        _calibration_file(drive, name, lost, said)
-        for name, lost in (
-            (_CAMERAS_FILE, "lenses and poses of the cameras"),
-            (_LIDAR_FILE, "poses of the cameras"),
-            (_IMU_FILE, "poses"),
-        )
-    )
-    if cameras_file is not None:
-        told = calibration(cameras_file)
-        velodyne = None if lidar_file is None else _rigid(lidar_file)
-        rectified = np.eye(4)
-        rectified[:3, :3] = _matrix(told, "R_rect_00", (3, 3), cameras_file)
-        for part in _COLOUR:
-            number = part[-2:]
-            if f"P_rect_{number}" not in told:
-                continue
-            projection = _matrix(told, f"P_rect_{number}", (3, 4), cameras_file)
-            columns, rows = _matrix(told, f"S_rect_{number}", (2,), cameras_file)
-            geometry.lenses[part] = _lens(projection, (rows, columns), cameras_file)
-            if velodyne is not None:
-                shift = np.eye(4)
-                shift[:3, 3] = np.linalg.solve(projection[:, :3], projection[:, 3])
-                pose = (shift @ rectified @ velodyne)[:3].reshape(12)
-                says = f"{_SAYS}, and R_rect_00 (9 numbers by row, a rotation)"
-                geometry.cameras_from_lidar[part] = pose_of_rows(pose, str(cameras_file), says)
-    if options.intrinsics is not None:
-        geometry.lenses = dict.fromkeys(_COLOUR, Lens(options.intrinsics))
-    if imu_file is not None:
-        geometry.lidar_from_imu = _rigid(imu_file)
-    return geometry
-
-
-def _calibration_file(drive: Path, name: str, lost: str, said: list[str]) -> Path | None:
-    drive = drive.resolve()
-    for folder in (drive, drive.parent):
-        if (folder / name).is_file():
-            return folder / name
-    said.append(
-        f"{name} is neither in {drive.name} nor in {drive.parent.name}, so there are no {lost}. "
-        "KITTI has the calibration of each day as an archive of its own."
-    )
-    return None
-
-
-def _rigid(path: Path) -> Float64[np.ndarray, "4 4"]:
-    """Return the transform of a file with the lines R and T."""
-    told = calibration(path)
-    rotation, shift = (_matrix(told, n, s, path) for n, s in (("R", (3, 3)), ("T", (3, 1))))
-    return pose_of_rows(np.hstack([rotation, shift]).reshape(12), str(path), _SAYS)
-
-
-def _matrix(
-    told: Mapping[str, tuple[float, ...]], name: str, shape: tuple[int, ...], path: Path
-) -> np.ndarray:
-    values = np.array(told.get(name, ()), np.float64)
-    if values.size != np.prod(shape) or not np.isfinite(values).all():
-        raise FormatError(
-            f"{path}: a line '{name}:' with {int(np.prod(shape))} numbers was expected. Copy the "
-            "file from KITTI's archive of the calibration."
-        )
-    return values.reshape(shape)
-
-
-def _lens(projection: Float64[np.ndarray, "3 4"], size: tuple[float, float], path: Path) -> Lens:
-    k = projection[:, :3]
-    pinhole = not (k[0, 1] or k[1, 0] or np.any(k[2] != [0.0, 0.0, 1.0])) and k[0, 0] and k[1, 1]
-    if not pinhole or not 1 <= min(size) <= max(size) < _MAX_SIDE:
-        raise FormatError(
-            f"{path}: P_rect is K of a pinhole and a shift, and S_rect columns and rows in pixels; "
-            f"got {k.tolist()} and {[float(each) for each in size]}."
-        )
-    return checked(Lens(pinhole_of(k), (), (int(size[0]), int(size[1]))), str(path))
 
 
 def _camera(paths: Sequence[Path | None], lens: Lens | None) -> Camera:
@@ -352,7 +245,7 @@ def _camera(paths: Sequence[Path | None], lens: Lens | None) -> Camera:
 
 
 def _poses(
-    world_from_imu: Float64[np.ndarray, "T 4 4"], geometry: _Geometry, seen: Sequence[str]
+    world_from_imu: Float64[np.ndarray, "T 4 4"], geometry: Geometry, seen: Sequence[str]
 ) -> dict[str, Stream]:
     """Return the poses of the sensors that are there and whose place on the car is known."""
     if geometry.lidar_from_imu is None:
@@ -364,50 +257,6 @@ def _poses(
             name = "camera" if part == seen[0] else part
             found[f"world_from_{name}"] = world_from_lidar @ np.linalg.inv(camera_from_lidar)
     return {name: Stream("pose", poses, "m", "world") for name, poses in found.items()}
-
-
-def _oxts_poses(files: Mapping[int, Path], steps: int) -> Float64[np.ndarray, "T 4 4"]:
-    """Return ``world_from_imu`` of each step; the identity where there is no file.
-
-    Latitude and longitude become metres by Mercator's projection, x = s r lon and
-    y = s r ln tan(pi/4 + lat/2), with s the cosine of the first latitude; z is the altitude. The
-    rotation is Rz(yaw) Ry(pitch) Rx(roll).
-    """
-    ordered = sorted(files)
-    told = np.array([_oxts_row(files[number]) for number in ordered])
-    latitude, longitude = np.radians(told[:, 0]), np.radians(told[:, 1])
-    scale = np.cos(latitude[0])
-    x_m = scale * _EARTH_M * longitude
-    y_m = scale * _EARTH_M * np.log(np.tan(np.pi / 4 + latitude / 2))
-    places_m = np.stack([x_m, y_m, told[:, 2]], 1)
-    poses = np.tile(np.eye(4), (steps, 1, 1))
-    poses[ordered, :3, :3] = _rotations(told[:, 3:6])
-    poses[ordered, :3, 3] = places_m - places_m[0]
-    return poses
-
-
-def _oxts_row(path: Path) -> list[float]:
-    """Return latitude and longitude in degrees, altitude in metres, roll, pitch, yaw in radians."""
-    rows = numbers(path)
-    row = rows[0][:6] if len(rows) == 1 and len(rows[0]) == _OXTS_NUMBERS else []
-    known = bool(row) and bool(np.isfinite(row).all())
-    if not known or abs(row[0]) > _MOST_NORTH or abs(row[1]) > 360 or max(map(abs, row)) > 1e5:
-        raise FormatError(
-            f"{path}: one line of {_OXTS_NUMBERS} numbers (lat lon alt roll pitch yaw ...) was "
-            "expected. Copy it anew, or take it away: then its step is left out."
-        )
-    return row
-
-
-def _rotations(angles_rad: Float64[np.ndarray, "N 3"]) -> Float64[np.ndarray, "N 3 3"]:
-    """Return Rz(yaw) Ry(pitch) Rx(roll) of roll, pitch and yaw."""
-    (sr, sp, sy), (cr, cp, cy) = np.sin(angles_rad).T, np.cos(angles_rad).T
-    rows = [
-        [cy * cp, cy * sp * sr - sy * cr, cy * sp * cr + sy * sr],
-        [sy * cp, sy * sp * sr + cy * cr, sy * sp * cr - cy * sr],
-        [-sp, cp * sr, cp * cr],
-    ]
-    return np.stack([np.stack(row, 1) for row in rows], 1)
 
 
 def _sweeps(

@@ -44,17 +44,15 @@ from armillary.data.sources.counted_steps import (
 )
 from armillary.data.sources.recording import Camera, Recording, write_recordings
 from armillary.data.sources.source import IngestOptions, IngestSummary, natural
+from armillary.data.sources.zarr_chunks import JPEG_XL
+from armillary.data.sources.zarr_entries import Entries, opened, zarr_errors
 from armillary.data.sources.zarr_file import (
-    JPEG_XL,
     MAX_CHUNK_BYTES,
     MAX_NUMBERS,
     Described,
-    Entries,
     Opened,
     described,
     open_array,
-    opened,
-    zarr_errors,
     zarr_module,
 )
 from armillary.data.video import MAX_PIXELS
