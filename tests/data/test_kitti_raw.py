@@ -10,6 +10,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+from damage import mutated
 
 from armillary.core.errors import ArmillaryError, FormatError
 from armillary.data import IngestOptions, ingest, open_dataset, verify
@@ -340,15 +341,6 @@ def test_a_lens_that_is_none_is_refused(tmp_path, line, numbers, sentence):
     file = source.parent / "calib_cam_to_cam.txt"
     written(file, re.sub(rf"{line}: .*", f"{line}: {numbers}", file.read_text()))
     refused(source, sentence)
-
-
-def mutated(data: bytes, chance: random.Random) -> bytes:
-    if chance.random() < 0.25:
-        return data[: chance.randrange(len(data))]
-    changed = bytearray(data)
-    for _ in range(chance.choice([1, 1, 2, 8])):
-        changed[chance.randrange(len(data))] ^= 1 << chance.randrange(8)
-    return bytes(changed)
 
 
 @pytest.mark.parametrize("seed", range(3))

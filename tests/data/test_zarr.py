@@ -20,6 +20,7 @@ import numcodecs
 import numpy as np
 import pytest
 import zarr
+from damage import mutated
 
 from armillary.core.errors import ArmillaryError, ConfigError, FormatError, MissingExtraError
 from armillary.data import IngestOptions, ingest, open_dataset, verify
@@ -490,15 +491,6 @@ JPEG_XL_HEADS = [
     ("ff0a00900100130800b000bf", 1),
     ("ff0af88f9ecf001308009842", 1024000),
 ]
-
-
-def mutated(data: bytes, chance: random.Random) -> bytes:
-    if chance.random() < 0.25:
-        return data[: chance.randrange(len(data))]
-    changed = bytearray(data)
-    for _ in range(chance.choice([1, 1, 2, 8])):
-        changed[chance.randrange(len(data))] ^= 1 << chance.randrange(8)
-    return bytes(changed)
 
 
 @pytest.mark.parametrize(("codec", "packed"), [(each, n % 2 == 0) for n, each in enumerate(PACK)])
