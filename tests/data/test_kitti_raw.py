@@ -138,11 +138,11 @@ def test_a_drive_arrives(tmp_path):
     ]
     dataset = open_dataset(tmp_path / "out")
     assert dataset.fps == 10
-    assert dict(dataset.cameras) == {"rgb": "rgb", "image_03": "rgb"}
+    assert dict(dataset.cameras) == {"rgb": "rgb", "rgb_1": "rgb"}
     episode = dataset.read(0)
     assert episode.source == "2011_09_26_drive_0001_sync"
     assert episode.time_ns.tolist() == [0, 103_500_000, 207_000_000, 310_500_000]
-    for camera, stream in ((2, "rgb"), (3, "image_03")):
+    for camera, stream in ((2, "rgb"), (3, "rgb_1")):
         seen = episode.streams[stream]
         assert np.array_equal(seen.values, [image(step, camera) for step in range(STEPS)])
         assert np.array_equal(seen.intrinsics, K)
@@ -157,7 +157,7 @@ def test_poses_are_those_of_the_formula(tmp_path):
     ingest(drive(tmp_path), tmp_path / "out")
     streams = open_dataset(tmp_path / "out").read(0).streams
     assert {n for n, s in streams.items() if s.kind == "pose"} == {
-        "world_from_lidar", "world_from_camera", "world_from_image_03"
+        "world_from_lidar", "world_from_camera", "world_from_camera_1"
     }  # fmt: skip
     lidar_from_imu = homogeneous(LIDAR_FROM_IMU, IMU_AT)
     for step in range(STEPS):
@@ -167,7 +167,7 @@ def test_poses_are_those_of_the_formula(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("number", "pose"), [("02", "world_from_camera"), ("03", "world_from_image_03")]
+    ("number", "pose"), [("02", "world_from_camera"), ("03", "world_from_camera_1")]
 )
 def test_points_are_seen_where_the_calibration_projects_them(tmp_path, number, pose):
     """P_rect R_rect Tr says where a point of the LiDAR is seen; our poses and K say the same."""
@@ -264,7 +264,7 @@ def test_a_drive_without_calibration_claims_neither_lens_nor_pose(tmp_path):
     assert "calib_cam_to_cam.txt is neither in 2011_09_26_drive_0001_sync nor in 2011_09_26, so "
     assert "there are no lenses and poses of the cameras. KITTI has the calibration" in said(found)
     streams = open_dataset(tmp_path / "out").read(0).streams
-    assert {*streams} == {"rgb", "image_03", "points"}
+    assert {*streams} == {"rgb", "rgb_1", "points"}
     assert streams["rgb"].intrinsics is None
     ingest(source, tmp_path / "two", options=IngestOptions(intrinsics=(46.5, 46.5, 39.25, 11.1)))
     assert np.array_equal(open_dataset(tmp_path / "two").read(0).streams["rgb"].intrinsics, K)

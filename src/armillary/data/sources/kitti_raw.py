@@ -151,7 +151,7 @@ def _is_drive(folder: Path) -> bool:
 
 def _stream(part: str, seen: Sequence[str]) -> str:
     """Return the stream of a camera: the first one is ``rgb``, which a model sees."""
-    return "rgb" if part == seen[0] else part
+    return "rgb" if part == seen[0] else "rgb_1"
 
 
 def _frames(folder: Path) -> dict[int, Path]:
@@ -254,7 +254,7 @@ def _poses(
     found = {"world_from_lidar": world_from_lidar} if _SWEEPS in seen else {}
     for part, camera_from_lidar in geometry.cameras_from_lidar.items():
         if part in seen:
-            name = "camera" if part == seen[0] else part
+            name = "camera" if part == seen[0] else "camera_1"
             found[f"world_from_{name}"] = world_from_lidar @ np.linalg.inv(camera_from_lidar)
     return {name: Stream("pose", poses, "m", "world") for name, poses in found.items()}
 
