@@ -361,8 +361,13 @@ def made(folder, *names: str):
         (("calib.txt", "image_2/0.foo"), [r"calib.txt looks like the format kitti, but velodyne/"]),
         (("depth/0.foo", "pose/"), ["depth/ and pose/ look like the format rgbd, but color/"]),
         (("rgb.txt",), ["rgb.txt looks like the format tum, but depth.txt and"]),
-        (("drive/velodyne_points/data/0.bin", "drive/oxts/data/0.txt"),
-         ["in drive, velodyne_points/ looks like KITTI raw, which is not read"]),
+        (("day/calib_cam_to_cam.txt", "day/a.foo"),
+         ["in day, calib_cam_to_cam.txt looks like the format kitti_raw, but image_02/data/ or"]),
+        (("seq-01/frame-000000.color.png", "seq-01/frame-000000.pose.txt"),
+         [r"in seq-01, frame-\*.color.png looks like 7-Scenes, which is not read; name its files"]),
+        (("log/sensors/lidar/315966070559696000.feather", "log/a.jpg"),
+         ["in log, .* looks like Argoverse 2, which is not read; write each sweep as PLY, named"]),
+        (("a.feather",), [r"tables of Arrow \(Argoverse 2\) are not read; write each sweep as"]),
         (("label_2/0.txt", "image_2/0.foo"), ["label_2/ looks like KITTI's object benchmark"]),
         (("a.vtk", "b.vtu"), ["VTK is not read; save its points as PLY in ParaView"]),
         (("a.e57",), ["E57 is not read; convert it to LAS or PLY with CloudCompare or PDAL"]),
@@ -378,9 +383,27 @@ def test_an_unknown_folder_is_answered_with_what_came_near(tmp_path, names, sent
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.parametrize("picture", ["0.png", "rgb/0.png"])
+def test_a_trajectory_of_another_name_is_recognised(tmp_path, picture):
+    made(tmp_path, picture)
+    (tmp_path / "notes.txt").write_text("no numbers\n")
+    (tmp_path / "poses.txt").write_text("# t x y z\n1305031102.17 1 2 3 0 0 0.6 0.8\n")
+    said = r"poses.txt looks like a trajectory .* the format tum reads it as groundtruth.txt"
+    with pytest.raises(FormatError, match=said):
+        ingest(tmp_path, tmp_path / "out")
+    (tmp_path / "poses.txt").write_text("1305031102.17 1 2 3 0 0 0.6 0.9\n")
+    with pytest.raises(FormatError, match="is of no format that is read") as caught:
+        ingest(tmp_path, tmp_path / "out")
+    assert "looks like a trajectory" not in str(caught.value)
+
+
 @pytest.mark.parametrize(
     ("name", "sentence"),
-    [("a.e57", "E57 is not read; convert it"), ("a.VTK", "VTK is not read; save its points")],
+    [
+        ("a.feather", "tables of Arrow"),
+        ("a.e57", "E57 is not read; convert it"),
+        ("a.VTK", "VTK is not read; save its points"),
+    ],
 )
 def test_a_known_file_that_is_not_read_is_told_what_helps(tmp_path, name, sentence):
     made(tmp_path, name)

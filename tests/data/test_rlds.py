@@ -11,6 +11,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+from damage import mutated
 
 from armillary.core.errors import ArmillaryError, ConfigError, FormatError
 from armillary.data import IngestOptions, ingest, open_dataset, verify
@@ -435,15 +436,6 @@ def test_lists_without_bound_are_refused(monkeypatch):
     monkeypatch.setattr(tf_example, "MAX_FEATURES", 1)
     with pytest.raises(FormatError, match="more than 1 features"):
         tf_example.read_example(data, "here")
-
-
-def mutated(data: bytes, chance: random.Random) -> bytes:
-    if chance.random() < 0.25:
-        return data[: chance.randrange(len(data))]
-    changed = bytearray(data)
-    for _ in range(chance.choice([1, 1, 2, 8])):
-        changed[chance.randrange(len(data))] ^= 1 << chance.randrange(8)
-    return bytes(changed)
 
 
 @pytest.mark.parametrize("seed", range(3))

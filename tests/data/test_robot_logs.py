@@ -508,6 +508,16 @@ def test_bytes_flipped_anywhere_are_never_a_traceback(tmp_path):
             assert not (tmp_path / f"out{at}").exists()
 
 
+def test_a_log_of_a_laser_alone_is_told_what_helps(tmp_path):
+    log = Log(tmp_path / "log", "db3")
+    with log.writer:
+        for step in range(STEPS):
+            scan(log, step, START_NS + step * PERIOD_NS)
+    said = r"no image .* /front/scan .* steps of a log. A laser with odometry is read from an MRPT"
+    with pytest.raises(FormatError, match=said):
+        ingest(tmp_path / "log", tmp_path / "out")
+
+
 def record_mounted(path: Path, parent: str, *, at: Sequence[int] = range(STEPS), **how) -> None:
     """A camera fixed to a frame, at these periods; ``how`` as in ``record``, without other tf."""
     usual = {"encoding": "bgr8", "depth": "", "late_ns": 0, "offset_ns": 0, "tf": False}

@@ -16,6 +16,7 @@ from armillary.data.sources import (
     colmap,
     hdf5,
     kitti,
+    kitti_raw,
     lerobot,
     nerfstudio,
     nuscenes_bin,
@@ -25,6 +26,7 @@ from armillary.data.sources import (
     ros,
     tum,
     video,
+    zarr_buffer,
 )
 from armillary.data.sources.ascii_cloud import SUFFIXES, TEXT, AsciiClouds, read_ascii_cloud
 from armillary.data.sources.cloud_folder import CloudFiles
@@ -43,6 +45,7 @@ _LAID_OUT: dict[str, Source] = {
     "tum": tum,
     "rgbd": rgbd_folder,
     "kitti": kitti,
+    "kitti_raw": kitti_raw,
 }
 FORMATS: dict[str, Source] = {
     **_LAID_OUT,
@@ -51,6 +54,7 @@ FORMATS: dict[str, Source] = {
     "rawlog": rawlog,
     "rlds": rlds,
     "hdf5": hdf5,
+    "zarr": zarr_buffer,
     "nuscenes": nuscenes_bin,
     "las": CloudFiles("las", (".las", ".laz"), read_las),
     "pcd": CloudFiles("pcd", (".pcd",), read_pcd),

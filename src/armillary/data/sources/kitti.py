@@ -17,17 +17,14 @@ from jaxtyping import Float64, Int64
 
 from armillary.core.errors import FormatError
 from armillary.core.progress import Progress
-from armillary.data.sources.bare_floats import read_floats
-from armillary.data.sources.cloud import Cloud
 from armillary.data.sources.cloud_folder import Recording, Sensor, recordings, write_recordings
-from armillary.data.sources.recording import rigid
+from armillary.data.sources.kitti_files import calibration, pose_of_rows, read_kitti_bin
 from armillary.data.sources.source import IngestOptions, IngestSummary
-from armillary.data.sources.text_files import numbers, read_text
+from armillary.data.sources.text_files import numbers
 
 OPTIONS = ("fps",)
 LOOKS_FOR = ("velodyne/*.bin", "calib.txt or times.txt or poses.txt")
 SUFFIXES = (".bin",)
-COLUMNS = ("x", "y", "z", "intensity")
 _SWEEPS = "velodyne"
 _OBJECTS = ("label_2", "calib")  # folders of the object benchmark; a sequence has calib.txt
 _SAYS = "KITTI's 12 numbers of a 3x4 pose by row, rotation and metres, of camera 0 (poses) or Tr"
@@ -58,15 +55,6 @@ def ingest(source: Path, out: Path, progress: Progress, options: IngestOptions) 
     return write_recordings(source, out, found, sensor, progress, options)
 
 
-def read_kitti_bin(path: Path) -> Cloud:
-    """Return one sweep in the LiDAR's frame (x forward, y left, z up).
-
-    Raises:
-        FormatError: no whole number of points of 16 bytes, or none that is a number.
-    """
-    return read_floats(path, COLUMNS, "a KITTI sweep")
-
-
 def read_sequence(folder: Path) -> Recording:
     """Return the sweeps of a sequence with their times and poses, where these are there.
 
@@ -81,7 +69,7 @@ def read_sequence(folder: Path) -> Recording:
         raise FormatError(
             f"{folder}: is of KITTI's object benchmark ({_OBJECTS[0]}/ or {_OBJECTS[1]}/ beside "
             f"{_SWEEPS}/): its sweeps come from many drives, so they are no sequence; take KITTI's "
-            "odometry benchmark."
+            "odometry benchmark or its raw drives."
         )
     [recording] = recordings(folder / _SWEEPS, SUFFIXES)[:1]
     steps = len(recording.files)
@@ -117,27 +105,21 @@ def _times(path: Path, steps: int) -> Int64[np.ndarray, " T"]:
 def _world_from_lidar(path: Path, folder: Path, steps: int) -> Float64[np.ndarray, "T 4 4"]:
     rows = _numbers(path, steps, 12)
     start_from_camera = np.stack(
-        [_pose(row, f"{path}, line {n + 1}") for n, row in enumerate(rows)]
+        [pose_of_rows(row, f"{path}, line {n + 1}", _SAYS) for n, row in enumerate(rows)]
     )
     camera_from_lidar = _calibration(folder / "calib.txt")
     return np.linalg.inv(camera_from_lidar) @ start_from_camera @ camera_from_lidar
 
 
 def _calibration(path: Path) -> Float64[np.ndarray, "4 4"]:
-    lines = read_text(path).splitlines() if path.is_file() else []
-    rows = [line.split()[1:] for line in lines if line.startswith(("Tr:", "Tr_velo_to_cam:"))]
-    try:
-        values = np.array([float(word) for word in rows[0]]).reshape(12)
-    except (IndexError, ValueError) as error:
+    told = calibration(path) if path.is_file() else {}
+    row = told.get("Tr", told.get("Tr_velo_to_cam", ()))
+    if len(row) != 12:
         raise FormatError(
             f"{path}: has no line 'Tr:' with 12 numbers; KITTI's poses are of camera 0, so they "
             "mean nothing for the LiDAR without it. Add calib.txt, or take the poses away."
-        ) from error
-    return _pose(values, str(path))
-
-
-def _pose(row: Float64[np.ndarray, " 12"], where: str) -> Float64[np.ndarray, "4 4"]:
-    return rigid(np.vstack([row.reshape(3, 4), [0.0, 0.0, 0.0, 1.0]]), where, _SAYS)
+        )
+    return pose_of_rows(np.array(row), str(path), _SAYS)
 
 
 def _numbers(path: Path, rows: int, width: int) -> Float64[np.ndarray, "rows width"]:

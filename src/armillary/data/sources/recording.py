@@ -1,10 +1,10 @@
-"""Recording: what RGB-D folders, posed photographs and robots' logs come to before it is written.
+"""Recording: what folders of pictures and clouds, and logs, come to before it is written.
 
 A source says for each step when it was and which pictures and poses belong to it, already in our
 units and axes. Here the recording is cut where time is missing or a picture cannot be read, and
 written episode by episode.
 
-Axes: T steps, A action, H W image.
+Axes: T steps, A action, H W image, P points, F features of a point.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
@@ -24,6 +24,7 @@ from armillary.core.errors import DatasetError, FormatError, ShapeError
 from armillary.core.files import replacing_folder, storage_errors
 from armillary.core.progress import Progress
 from armillary.core.values import Episode, Stream, StreamKind
+from armillary.data.clouds import Clouds
 from armillary.data.resize import Size, resized, resized_lens, within_side
 from armillary.data.sources.source import KEPT, IngestOptions, IngestSummary
 from armillary.data.sources.stamps import period_ns, stretches, thinned
@@ -36,9 +37,11 @@ _MIN_STEPS = 2
 _FASTER = 1.1  # clocks do not tick evenly: 30 may be asked of 29.97
 _MOST_BROKEN = 20  # pictures of a recording; where more are, something else is wrong
 
+T = TypeVar("T")
+
 
 class _BrokenPictureError(FormatError):
-    """A picture that cannot be read; ``step`` is whose it is."""
+    """A picture or cloud that cannot be read; ``step`` is whose it is."""
 
     def __init__(self, sentence: str, step: int) -> None:
         super().__init__(sentence)
@@ -66,6 +69,21 @@ class Camera:
 
 
 @dataclass(frozen=True)
+class Sweeps:
+    """One sensor of points of a recording.
+
+    Attributes:
+        read: gives the clouds of some steps, ascending: float32 [P F], x y z in metres first.
+        columns: names of the F features.
+        frame: of the points; their pose is the stream ``world_from_FRAME``.
+    """
+
+    read: Callable[[Sequence[int]], Iterator[np.ndarray]]
+    columns: tuple[str, ...]
+    frame: str
+
+
+@dataclass(frozen=True)
 class Recording:
     """T steps of a source.
 
@@ -81,6 +99,7 @@ class Recording:
         left_out: sentences about what could not be used.
         fps: steps per second, where steps are counted and times are made of them; None takes the
             rate that the times have.
+        clouds: sensors of points by stream name.
     """
 
     name: str
@@ -92,6 +111,7 @@ class Recording:
     left_out: tuple[str, ...] = ()
     named: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     fps: float | int | None = None
+    clouds: Mapping[str, Sweeps] = field(default_factory=dict)
 
     @property
     def rate(self) -> float:
@@ -99,7 +119,8 @@ class Recording:
         return float(self.fps or 1e9 / period_ns(self.time_ns[self.usable]))
 
 
-# What must be the same in all episodes: rows and columns, or how many numbers of which joints.
+# What must be the same in all episodes: rows and columns, or how many numbers of which joints
+# (of points: of which features).
 Layout = Size | tuple[tuple[str, ...], int]
 Found = Sequence[tuple[Path, Callable[[], Recording]]]
 
@@ -260,6 +281,7 @@ class _Border:
         name = recording.name
         cameras = {n: self._frames(name, n, c, steps) for n, c in recording.cameras.items()}
         sizes: dict[str, Layout] = {name: size for name, (size, _) in cameras.items()}
+        sizes |= {n: (each.columns, len(each.columns)) for n, each in recording.clouds.items()}
         numbers = {name: stream.values for name, stream in recording.others.items()}
         if recording.actions is not None:
             numbers["action"] = recording.actions
@@ -275,7 +297,11 @@ class _Border:
             self._streams = sizes
             self._forms = {name: camera.form for name, (_, camera) in cameras.items()}
         episode = _episode(recording, steps, self.options.license, whole)
-        frames = {name: camera for name, (_, camera) in cameras.items()}
+        frames: dict[str, Frames | Clouds] = {name: each for name, (_, each) in cameras.items()}
+        for name, each in recording.clouds.items():
+            chosen = [int(step) for step in steps]
+            clouds = _located(each.read(chosen), chosen)
+            frames[name] = Clouds(clouds, each.columns, "m", each.frame)
         self.writer.write_frames(self.written, frames, lambda: episode)
         self.written += 1
         self.frames += len(steps)
@@ -323,13 +349,19 @@ class _Border:
 
 def _pictures(camera: Camera, steps: Sequence[int], stills: bool) -> Iterator[Picture]:
     """Yield the pictures of some steps; what goes wrong says at which of them."""
+    for picture, step in zip(_located(camera.read(steps, stills), steps), steps, strict=False):
+        if isinstance(picture, Still):
+            yield replace(picture, decode=partial(_decoded, picture, step))
+        else:
+            yield picture
+
+
+def _located(items: Iterator[T], steps: Sequence[int]) -> Iterator[T]:
+    """Yield what was measured at some steps; what goes wrong says at which of them."""
     done = 0
     try:
-        for picture in camera.read(steps, stills):
-            if isinstance(picture, Still):
-                yield replace(picture, decode=partial(_decoded, picture, steps[done]))
-            else:
-                yield picture
+        for item in items:
+            yield item
             done += 1
     except FormatError as error:
         raise _BrokenPictureError(str(error), steps[min(done, len(steps) - 1)]) from error
@@ -359,7 +391,7 @@ def _lost(recording: Recording, kept: int) -> str:
     first = int(np.argmin(recording.usable)) if not recording.usable.all() else 0
     return (
         f"{recording.name}: {lost} of {len(recording.time_ns)} steps (first: step {first}) lack a "
-        "picture, a depth or a pose, or stand alone"
+        "picture, a depth, a cloud or a pose, or stand alone"
     )
 
 

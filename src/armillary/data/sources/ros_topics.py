@@ -28,6 +28,7 @@ from armillary.data.sources.ros_vectors import ODOMETRY, ROWS, SCAN
 from armillary.data.sources.source import IngestOptions
 
 CAMERA_INFO = "sensor_msgs/msg/CameraInfo"
+CLOUD = "sensor_msgs/msg/PointCloud2"
 TRANSFORMS = ("tf2_msgs/msg/TFMessage", "tf/msg/tfMessage")
 _PINHOLES = ("plumb_bob", "rational_polynomial", "")
 _READ = {IMAGE, COMPRESSED, CAMERA_INFO, *TRANSFORMS, *ROWS, SCAN}
@@ -118,10 +119,20 @@ def cameras(bag: Bag, options: IngestOptions) -> dict[str, CameraTopic]:
     if colour is None and depth is None:
         said = "".join(f" {sentence}" for sentence in _images_left_out(bag, ()))
         raise FormatError(
-            f"{bag.path}: holds no image that is read; its topics: {_list(bag)}.{said}"
+            f"{bag.path}: holds no image that is read; its topics: {_list(bag)}.{said} The "
+            f"pictures of a camera are the steps of a log.{_without_camera(bag)}"
         )
     _check_used(bag, options, [name for name in chosen.values() if name])
     return {stream: _camera(bag, name, options) for stream, name in chosen.items() if name}
+
+
+def _without_camera(bag: Bag) -> str:
+    """Say what helps with a log of other sensors."""
+    helps = {
+        SCAN: "A laser with odometry is read from an MRPT rawlog (rosbag2rawlog makes one).",
+        CLOUD: "Clouds are read from files: write them as PCD, named by their time in seconds.",
+    }
+    return "".join(f" {said}" for kind, said in helps.items() if of_kind(bag, kind))
 
 
 def of_kind(bag: Bag, kind: str) -> list[str]:

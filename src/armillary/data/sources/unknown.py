@@ -15,26 +15,31 @@ from armillary.core.errors import FormatError
 from armillary.data.sources.source import files_with
 
 MAX_FILES = 10_000  # that are counted
+_MOST_READ = 4096  # bytes of a text that is looked into
+_TRAJECTORY = "groundtruth.txt"  # what the format tum looks for itself
 MAX_FOLDERS = 50  # below the folder that are searched for what came near
 _PICTURES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp")
 _VTK = (".vtk", ".vtp", ".vtu", ".vti", ".vtr", ".vts")
+_AS_PLY = "write each sweep as PLY, named by its time in seconds, e.g. 315966070.559696000.ply"
 # What is known by its suffix and not read, and what helps.
 _ADVICE: Mapping[str, str] = {
     ".e57": "E57 is not read; convert it to LAS or PLY with CloudCompare or PDAL",
     **dict.fromkeys(_VTK, "VTK is not read; save its points as PLY in ParaView"),
     ".pcap": "packets of a scanner are not read; convert them to PCD with its maker's tool",
     **dict.fromkeys((".obj", ".stl", ".glb"), "meshes are not read; save the points as PLY"),
-    **dict.fromkeys(
-        _PICTURES,
-        "pictures alone tell no time; make a video of them, e.g. with ffmpeg -framerate 10",
-    ),
+    ".feather": f"tables of Arrow (Argoverse 2) are not read; {_AS_PLY}",
 }
+_PICTURES_ALONE = (
+    "pictures alone tell no time; make a video of them, e.g. with ffmpeg -framerate 10"
+)
 # Folders that are known and not read.
 _KNOWN: Mapping[str, str] = {
-    "velodyne_points/": "looks like KITTI raw, which is not read; take KITTI's odometry benchmark, "
-    "or put its sweeps into velodyne/ beside a times.txt in seconds",
+    "sensors/lidar/*.feather": f"looks like Argoverse 2, which is not read; {_AS_PLY}",
+    "frame-*.color.png": "looks like 7-Scenes, which is not read; name its files "
+    "color/000000.png, depth/000000.png and pose/000000.txt for the format rgbd, set depth 65535 "
+    "(none) to 0, and pass --intrinsics 585 585 320 240",
     "label_2/": "looks like KITTI's object benchmark, whose pictures and sweeps are no sequence; "
-    "take KITTI's odometry benchmark",
+    "take KITTI's odometry benchmark or its raw drives",
 }
 
 
@@ -50,7 +55,9 @@ def unknown(source: Path, formats: Mapping[str, tuple[str, ...]]) -> FormatError
         return FormatError(f"{source}: {said}.")
     counted = Counter(_kind(file) for file in islice(files_with(source, ("",)), MAX_FILES))
     advice = {_ADVICE[kind]: None for kind, _ in counted.most_common() if kind in _ADVICE}
-    near = [*islice(_near(source, formats), 2), *islice(advice, 2)]
+    near = [*islice(_near(source, formats), 2)] or [*islice(advice, 2)]
+    if not near and counted.keys() & {*_PICTURES}:
+        near = [_PICTURES_ALONE]
     held = ", ".join(f"{count} {kind}" for kind, count in counted.most_common(5))
     known = ", ".join(formats) if near else "; ".join(_looked_for(formats))
     return FormatError(
@@ -62,7 +69,7 @@ def unknown(source: Path, formats: Mapping[str, tuple[str, ...]]) -> FormatError
 def has_advice(path: Path) -> bool:
     """Say whether a file is of a kind that is known and not read."""
     # FFmpeg has a sentence of its own about pictures
-    return path.suffix.lower() in _ADVICE.keys() - {*_PICTURES}
+    return path.suffix.lower() in _ADVICE
 
 
 def _near(source: Path, formats: Mapping[str, tuple[str, ...]]) -> Iterator[str]:
@@ -73,6 +80,13 @@ def _near(source: Path, formats: Mapping[str, tuple[str, ...]]) -> Iterator[str]
         for part, said in _KNOWN.items():
             if _found(folder, part):
                 yield f"{where}{part} {said}"
+        for name in _trajectories(folder):
+            yield (
+                f"{where}{name} looks like a trajectory (t tx ty tz qx qy qz qw); the format tum "
+                f"reads it as groundtruth.txt, beside rgb.txt and depth.txt with a line 't path' "
+                "for each picture; poses of colour alone are read from a transforms.json of "
+                "nerfstudio"
+            )
         for name, parts in formats.items():
             found = [_found(folder, part) for part in parts]
             here = [part for part in found if part]
@@ -84,6 +98,27 @@ def _near(source: Path, formats: Mapping[str, tuple[str, ...]]) -> Iterator[str]
                     f"{where}{' and '.join(here)} {looks} like the format {name}, but "
                     f"{' and '.join(missing)} {lack} missing"
                 )
+
+
+def _trajectories(folder: Path) -> Iterator[str]:
+    """Yield the name of a text that begins with lines of TUM's trajectories, beside pictures."""
+    pictures = any(folder.glob(f"{where}*{end}") for where in ("", "*/") for end in _PICTURES)
+    texts = islice((f for f in sorted(folder.glob("*.txt")) if f.is_file()), MAX_FOLDERS)
+    for file in texts if pictures else ():
+        with file.open("rb") as opened:
+            lines = opened.read(_MOST_READ).decode(errors="replace").splitlines()
+        rows = [line.split() for line in lines if line.strip() and line.strip()[0] != "#"]
+        if rows and all(_is_posed(row) for row in rows[:3]) and file.name != _TRAJECTORY:
+            yield file.name
+            return
+
+
+def _is_posed(words: list[str]) -> bool:
+    try:
+        *_, x, y, z, w = map(float, words)
+    except ValueError:
+        return False
+    return len(words) == 8 and abs(x * x + y * y + z * z + w * w - 1) < 0.05
 
 
 def _found(folder: Path, part: str) -> str:
