@@ -60,7 +60,7 @@ def main() -> int:
     parser.add_argument("out", type=Path)
     parser.add_argument("--only", nargs="*", default=["flies", "mouse", "vtest"])
     parser.add_argument("--data", type=Path, default=Path("../shared/data"))
-    parser.add_argument("--seed", type=int, default=100, help="of the first set of events")
+    parser.add_argument("--seed", type=int, default=200, help="of the first set of events")
     parser.add_argument("--sets", type=int, default=5, help="sets of ten events for a recording")
     parser.add_argument("--result", type=Path)
     given = parser.parse_args()

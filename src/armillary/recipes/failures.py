@@ -155,9 +155,7 @@ def _replayed(
     return _Seen(flat[:-1], flat[-1], shape)
 
 
-def _cause(
-    policy: ModelPolicy | DirectPolicy, record: Record, seen: _Seen, near: float
-) -> str:
+def _cause(policy: ModelPolicy | DirectPolicy, record: Record, seen: _Seen, near: float) -> str:
     away = seen.away
     if away[-1] <= max(near, _START * away[0]):
         return "sight"

@@ -13,6 +13,7 @@ import numpy as np
 from jaxtyping import UInt8
 
 from armillary.benchmark.machine import date
+from armillary.comprehension.unusual import MEANING
 from armillary.core.values import Episode
 from armillary.data import open_dataset
 from armillary.data.layout import first_of_kind
@@ -31,7 +32,7 @@ from armillary.report import (
 _MOST_PICTURES = 400
 _SIDE_PX = 256
 _MOMENTS = 5
-_MOST_EVENTS = 20  # in words
+_MOST_EVENTS = 20  # of a kind, in words
 
 
 def write_surprise_page(
@@ -157,12 +158,16 @@ def _baselines(found: Any) -> dict[str, np.ndarray]:
 
 
 def _events(found: Any) -> dict[str, str]:
-    """Return what is unlike normal pictures, as facts of the page."""
+    """Return when the clip is unlike normal pictures, as facts of the page, by what it is."""
     if found.events is None:
         return {}
-    if not found.events:
-        return {"events unlike normal pictures": "none"}
-    return {"events unlike normal pictures": "; ".join(map(str, found.events[:_MOST_EVENTS]))}
+    facts = {}
+    for measure, meaning in MEANING.items():
+        times = [event.times for event in found.events if event.measure == measure]
+        more = f" and {len(times) - _MOST_EVENTS} more" if len(times) > _MOST_EVENTS else ""
+        if times:
+            facts[meaning] = f"{', '.join(times[:_MOST_EVENTS])} s{more}"
+    return facts or {"events unlike normal pictures": "none"}
 
 
 def _caption(moments: int, shown: int, steps: int, pictured: bool, events: bool) -> str:
