@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import scene
+from scipy.linalg import expm
 from scipy.spatial.transform import Rotation
 
 from armillary.core.errors import ConfigError, FormatError
@@ -90,6 +91,42 @@ def test_tum_arrives_in_metres(tmp_path):
         "world",
     )
     assert verify(tmp_path / "out").ok
+
+
+def test_the_motion_of_a_moving_camera_is_the_action(tmp_path):
+    summary = ingest(scannet(tmp_path / "in"), tmp_path / "out")
+    assert "the action is the motion of the camera from step to step" in summary.notes[0]
+    episode = only(tmp_path / "out")
+    assert episode.actions.shape == (STEPS - 1, 6)
+    poses = [scene.pose(step) for step in range(STEPS)]
+    for step, twist in enumerate(episode.actions):
+        motion = np.linalg.inv(poses[step]) @ poses[step + 1]
+        generator = np.zeros((4, 4))
+        generator[:3, :3] = np.cross(np.eye(3), twist[3:])
+        generator[:3, 3] = twist[:3]
+        np.testing.assert_allclose(expm(generator), motion, atol=1e-5)
+
+
+def test_the_motion_is_that_between_the_steps_that_are_taken(tmp_path):
+    folder = scannet(tmp_path / "in", steps=9)
+    whole, half = (
+        (ingest(folder, tmp_path / name, options=options), only(tmp_path / name))[1]
+        for name, options in (("all", None), ("half", IngestOptions(fps=15.0)))
+    )
+    assert len(half) == 5
+    turned = Rotation.from_rotvec(half.actions[0, 3:]).magnitude()
+    twice = Rotation.from_rotvec(whole.actions[0, 3:]) * Rotation.from_rotvec(whole.actions[1, 3:])
+    assert turned == pytest.approx(twice.magnitude(), abs=1e-5)
+
+
+def test_a_camera_that_stands_or_is_asked_to_has_no_actions(tmp_path, monkeypatch):
+    options = IngestOptions(ego_motion=False)
+    summary = ingest(scannet(tmp_path / "moves"), tmp_path / "asked", options=options)
+    assert only(tmp_path / "asked").actions is None and not summary.notes
+    still = scene.pose(0)
+    monkeypatch.setattr(scene, "pose", lambda step: still)
+    summary = ingest(scannet(tmp_path / "stands"), tmp_path / "out")
+    assert only(tmp_path / "out").actions is None and not summary.notes
 
 
 def test_tum_pairs_come_from_associations_where_lists_are_missing(tmp_path):

@@ -358,7 +358,8 @@ def test_steps_with_states_or_commands_that_are_nan_are_left_out(tmp_path):
 
 def test_topics_that_are_not_read_are_named(tmp_path):
     record(tmp_path / "a.bag", "bag", extra=command)
-    summary = ingest(tmp_path / "a.bag", tmp_path / "out")
+    options = IngestOptions(ego_motion=False)
+    summary = ingest(tmp_path / "a.bag", tmp_path / "out", options=options)
     [(_, why)] = summary.left_out
     assert "these topics are not read: /cmd_vel (geometry_msgs/msg/Twist)" in why
     assert not open_dataset(tmp_path / "out").has_actions

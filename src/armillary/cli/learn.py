@@ -116,6 +116,9 @@ class Ingest(Command):
     """Topics of a robot log to prefer where several fit."""
     action_topic: str = ""
     """Topic of a robot log whose commands are the actions."""
+    ego_motion: bool = True
+    """Take the sensor's own motion as the action, where it moves and no
+    commands are read."""
     pictures: Literal["kept", "encoded"] = "kept"
     """kept: PNG and JPEG files are stored byte for byte where possible.
     encoded: colour becomes H.264 and depth FFV1, which is smaller but slower."""

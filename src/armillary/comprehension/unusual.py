@@ -45,7 +45,7 @@ _NOISE = 0.004  # of 0..1: one grey level, the noise of a camera
 # A threshold is so much above the largest normal value. Chosen among 1.1, 1.25 and 1.5 on planted
 # events in the recordings of results/unusual.json, with other seeds.
 _MARGIN = 1.25
-# Pictures that stand still change less than a third of the least that is normal. In frozen stretches
+# Pictures that stand still change less than a third of the least that is normal. In frozen parts
 # of encoded video, where pictures still differ a little, it was 0.15 of that at most.
 _STILL_MARGIN = 3.0
 _NO_CHANGE = 1e-6  # of 0..1: pictures that are the same have this

@@ -95,7 +95,7 @@ def _recording(
     folder = Path(images[0].name).parent
     name = pictures.parent.name if folder == Path() else folder.as_posix()
     times_ns = step_times(len(images), options)
-    return Recording(name, times_ns, there, cameras, {"world_from_camera": pose})
+    return Recording(name, times_ns, there, cameras, {"world_from_camera": pose}, one_motion=False)
 
 
 def _world_from_camera(image: ColmapImage, scale: float) -> Float[np.ndarray, "4 4"]:

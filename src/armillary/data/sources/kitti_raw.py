@@ -38,7 +38,7 @@ from armillary.data.sources.recording import Camera, Recording, Sweeps, write_re
 from armillary.data.sources.source import IngestOptions, IngestSummary
 from armillary.data.sources.text_files import read_text
 
-OPTIONS = ("fps", "max_side", "intrinsics", "pictures")
+OPTIONS = ("fps", "max_side", "intrinsics", "ego_motion", "pictures")
 LOOKS_FOR = (
     "image_02/data/ or image_03/data/ or velodyne_points/data/",
     "calib_cam_to_cam.txt",

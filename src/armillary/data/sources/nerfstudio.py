@@ -91,7 +91,7 @@ def _recording(
     pose = Stream("pose", poses, "m" if any(depths) else "", "world")
     name = folder if folder != "." else file.parent.name
     times_ns = step_times(len(frames), options)
-    return Recording(name, times_ns, there, cameras, {"world_from_camera": pose})
+    return Recording(name, times_ns, there, cameras, {"world_from_camera": pose}, one_motion=False)
 
 
 def _picture(file: Path, frame: Mapping[str, Any]) -> Path:

@@ -30,10 +30,12 @@ from armillary.data.sources.source import KEPT, IngestOptions, IngestSummary
 from armillary.data.sources.stamps import period_ns, stretches, thinned
 from armillary.data.stills import Still, StillForm, repacked
 from armillary.data.writer import DatasetWriter, Frames
-from armillary.spatial import check_pose, nearest_rotation, pose_from_parts
+from armillary.spatial import check_pose, log, nearest_rotation, pose_from_parts, relative
 
 _ROTATION_TOLERANCE = 1e-3  # text files round; what is within is made exact
 _MIN_STEPS = 2
+_WORLD_FROM = "world_from_"
+_LEAST_MOTION = 1e-3  # metres or radians in a step; a camera that stands is not moved by rounding
 _FASTER = 1.1  # clocks do not tick evenly: 30 may be asked of 29.97
 _MOST_BROKEN = 20  # pictures of a recording; where more are, something else is wrong
 
@@ -100,6 +102,8 @@ class Recording:
         fps: steps per second, where steps are counted and times are made of them; None takes the
             rate that the times have.
         clouds: sensors of points by stream name.
+        one_motion: whether the sensor went from each step to the next; photographs are in any
+            order.
     """
 
     name: str
@@ -112,6 +116,7 @@ class Recording:
     named: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     fps: float | int | None = None
     clouds: Mapping[str, Sweeps] = field(default_factory=dict)
+    one_motion: bool = True
 
     @property
     def rate(self) -> float:
@@ -188,7 +193,12 @@ def write_recordings(
             raise FormatError(why if len(found) == 1 else f"Nothing is usable; the first: {why}")
         border.writer.finalize()
     return IngestSummary(
-        border.written, tuple(skipped), border.frames, out, left_out=tuple(left_out)
+        border.written,
+        tuple(skipped),
+        border.frames,
+        out,
+        notes=border.notes,
+        left_out=tuple(left_out),
     )
 
 
@@ -202,6 +212,18 @@ class _Border:
         self._rate = 0.0  # steps per second of the first recording
         self._streams: dict[str, Layout] = {}
         self._forms: dict[str, StillForm | None] = {}  # of each camera whose pictures are kept
+        self._moving = ""  # pose of the sensor whose motion is the action
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What holds for all recordings, in sentences."""
+        if not self._moving:
+            return ()
+        sensor = self._moving.removeprefix(_WORLD_FROM)
+        return (
+            f"no commands were read, so the action is the motion of the {sensor} from step to "
+            "step (3 m, 3 rad, in its own frame). Pass --no-ego-motion to leave it out.",
+        )
 
     def write(self, recording: Recording) -> list[str]:
         """Write the stretches of a recording; return sentences about what was left out."""
@@ -213,7 +235,7 @@ class _Border:
             raise
 
     def _begin_anew(self) -> None:
-        self.writer, self._streams, self._forms = None, {}, {}
+        self.writer, self._streams, self._forms, self._moving = None, {}, {}, ""
         with storage_errors(self.path):
             for entry in self.path.iterdir():
                 shutil.rmtree(entry) if entry.is_dir() else entry.unlink()
@@ -285,6 +307,11 @@ class _Border:
         numbers = {name: stream.values for name, stream in recording.others.items()}
         if recording.actions is not None:
             numbers["action"] = recording.actions
+        elif self.options.ego_motion and recording.one_motion:
+            if self.writer is None:
+                self._moving = moving_sensor(recording, steps)
+            if self._moving in recording.others:
+                numbers["action"] = ego_motion(recording.others[self._moving].values[steps])
         for name, values in numbers.items():
             sizes[name] = recording.named.get(name, ()), int(np.prod(values.shape[1:]))
         self._check_same(recording.name, sizes)
@@ -296,7 +323,8 @@ class _Border:
             self.writer = DatasetWriter(self.path, fps, kind, about=dict(self.about))
             self._streams = sizes
             self._forms = {name: camera.form for name, (_, camera) in cameras.items()}
-        episode = _episode(recording, steps, self.options.license, whole)
+        own = numbers["action"] if recording.actions is None and "action" in numbers else None
+        episode = _episode(recording, steps, self.options.license, whole, own)
         frames: dict[str, Frames | Clouds] = {name: each for name, (_, each) in cameras.items()}
         for name, each in recording.clouds.items():
             chosen = [int(step) for step in steps]
@@ -386,6 +414,29 @@ def _alike(pictures: Iterator[Picture], size: Size, form: StillForm, where: str)
             raise FormatError(f"{where}: {error}") from error
 
 
+def moving_sensor(recording: Recording, steps: Int64[np.ndarray, " T"]) -> str:
+    """Return the name of the first stream of poses that move over some steps; empty for none."""
+    for name, stream in recording.others.items():
+        if stream.kind == "pose" and name.startswith(_WORLD_FROM):
+            motion = ego_motion(stream.values[steps])
+            if np.abs(motion).max(initial=0.0) > _LEAST_MOTION:
+                return name
+    return ""
+
+
+def ego_motion(world_from_sensor: Float[np.ndarray, "T 4 4"]) -> Float[np.ndarray, "T-1 6"]:
+    """Return the motion of a sensor from each step to the next, in its frame at the first.
+
+    Args:
+        world_from_sensor: its poses.
+
+    Returns:
+        Twists, float32: translation in metres, then rotation in radians.
+    """
+    poses = torch.from_numpy(np.asarray(world_from_sensor, np.float64))
+    return log(relative(poses[:-1], poses[1:])).float().numpy()
+
+
 def _lost(recording: Recording, kept: int) -> str:
     lost = len(recording.time_ns) - kept
     first = int(np.argmin(recording.usable)) if not recording.usable.all() else 0
@@ -395,9 +446,15 @@ def _lost(recording: Recording, kept: int) -> str:
     )
 
 
-def _episode(recording: Recording, steps: np.ndarray, license_: str, whole: bool) -> Episode:
+def _episode(
+    recording: Recording,
+    steps: np.ndarray,
+    license_: str,
+    whole: bool,
+    own_motion: Float[np.ndarray, "moves 6"] | None,
+) -> Episode:
     times_ns = recording.time_ns[steps]
-    actions = None if recording.actions is None else recording.actions[steps[:-1]]
+    actions = own_motion if recording.actions is None else recording.actions[steps[:-1]]
     others = {n: replace(s, values=s.values[steps]) for n, s in recording.others.items()}
     stretch = "" if whole else f", steps {steps[0]} to {steps[-1]}"
     source = f"{recording.name}{stretch}"

@@ -29,7 +29,15 @@ from armillary.data.sources.source import IngestOptions, IngestSummary
 from armillary.data.sources.stamps import matched
 from armillary.data.sources.text_files import numbers
 
-OPTIONS = ("fps", "max_side", "tolerance_s", "depth_scale", "intrinsics", "pictures")
+OPTIONS = (
+    "fps",
+    "max_side",
+    "tolerance_s",
+    "depth_scale",
+    "intrinsics",
+    "ego_motion",
+    "pictures",
+)
 LOOKS_FOR = ("color/ or rgb/ or image/", "depth/", "pose/ or *.log")
 DEPTH_SCALE = 0.001
 COLOURS, DEPTHS = ("color", "rgb", "image", "colour"), ("depth",)

@@ -57,7 +57,7 @@ from armillary.data.sources.video_folder import SUFFIXES
 
 OPTIONS = (
     "fps", "max_side", "tolerance_s", "depth_scale", "intrinsics", "topics", "action_topic",
-    "pictures",
+    "ego_motion", "pictures",
 )  # fmt: skip
 LOOKS_FOR = ("*.bag or *.db3 or *.mcap or metadata.yaml",)
 

@@ -72,6 +72,8 @@ class IngestOptions:
         intrinsics: fx, fy, cx, cy in pixels (pixel centres at integers), instead of the source's.
         topics: topics of a robot's log to prefer where several would do.
         action_topic: topic of a robot's log whose commands are the actions; empty for none.
+        ego_motion: whether the sensor's own motion between steps is the action, where it moves and
+            nothing else was recorded as one.
         pictures: ``kept`` keeps PNG and JPEG as they came, in their bytes, where their lens and
             size allow it; ``encoded`` makes H.264 of colour, much smaller, and FFV1 of depth.
 
@@ -89,6 +91,7 @@ class IngestOptions:
     intrinsics: tuple[float, float, float, float] | None = None
     topics: tuple[str, ...] = ()
     action_topic: str = ""
+    ego_motion: bool = True
     pictures: str = KEPT
     size: str = ""
     fit: str = LETTERBOX

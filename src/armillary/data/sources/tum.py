@@ -29,7 +29,15 @@ from armillary.data.sources.stamps import matched, nanoseconds
 from armillary.data.sources.text_files import read_text
 from armillary.spatial import pose_from_quaternion
 
-OPTIONS = ("fps", "max_side", "tolerance_s", "depth_scale", "intrinsics", "pictures")
+OPTIONS = (
+    "fps",
+    "max_side",
+    "tolerance_s",
+    "depth_scale",
+    "intrinsics",
+    "ego_motion",
+    "pictures",
+)
 LOOKS_FOR = ("rgb.txt", "depth.txt", "groundtruth.txt")
 DEPTH_SCALE = 1 / 5000
 POSES = "groundtruth.txt"
