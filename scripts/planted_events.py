@@ -89,7 +89,8 @@ def study(video: Path, out: Path, given: argparse.Namespace) -> dict[str, Any]:
     if not (out / "normal").is_dir():
         ingest(out / "normal.mp4", out / "normal", options=IngestOptions(fps=_FPS))
     if not (out / "run" / "model").is_dir():
-        train_recipe(world(), out / "normal", out / "run", diagnosed=False)
+        resume = (out / "run" / "run.json").is_file()
+        train_recipe(world(), out / "normal", out / "run", resume, diagnosed=False)
     calm = asked(out, "unplanted", pictures[half:], fps)
     minutes = (len(pictures) - half) / fps / 60
     limits = {
