@@ -173,7 +173,8 @@ def _worlds() -> str:
     ways = ("direct", "direct_search", "search_only", "random", "noop", "oracle")
     lines = [
         "| environment, steps ahead | direct | direct and search | search alone | random | no-op | "
-        "oracle | p | ms a decision |\n| --- | --- | --- | --- | --- | --- | --- | --- | --- |\n"
+        "oracle | p | at any time | ms a decision |\n"
+        "| --- | --- | --- | --- | --- | --- | --- | --- | --- | --- |\n"
     ]
     for name, environment in record("worlds")["environments"].items():
         for offset in environment["offsets"]:
@@ -184,6 +185,8 @@ def _worlds() -> str:
                 shown = f"{{{one}.{way}.success_final %0}}"
                 cells.append(f"{shown} ({limits} %)" if way in ways[:3] else shown)
             cells.append(f"{{{one}.paired.search_over_direct.p_holm .2f}}")
+            hits = (f"{{{one}.{way}.success_first_hit %0}}" for way in ways[:3])
+            cells.append(", ".join(hits))
             cells.append(", ".join(f"{{{one}.{way}.ms_per_decision .0f}}" for way in ways[:3]))
             lines.append(f"| {' | '.join(cells)} |\n")
     return "".join(lines)

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from armillary.comprehension.unusual import UnusualEvent
 from armillary.core.values import Episode, Stream
 from armillary.data import DatasetWriter
 from armillary.data.sources.video_folder import resampled
@@ -28,6 +29,7 @@ class Found:
     time_s: list[float] = field(default_factory=lambda: [0.2 * k for k in range(1, 8)])
     peak_step: int = 3
     normal: str = "2 other episodes"
+    events: list[UnusualEvent] | None = None
 
 
 def episode() -> Episode:
@@ -74,6 +76,21 @@ def test_the_page_names_the_most_surprising_moments_first(tmp_path: Path) -> Non
     assert "1. 0.60 s: 7.25" in text and "at 0.60 s: 7.25" in text
     assert 'data-start="3"' in text
     assert "pixel change over its median" in text and "2 other episodes" in text
+
+
+def test_the_page_names_events_and_shows_the_strongest_first(tmp_path: Path) -> None:
+    weak, strong = (
+        UnusualEvent(0.4, 0.4, "appearance", 1.5),
+        UnusualEvent(1.0, 1.2, "standstill", 4.0),
+    )
+    page = write_surprise_page(
+        Found(events=[weak, strong]), episode(), "out/run", 0.2, tmp_path / "surprise.html"
+    )
+    text = page.read_text()
+    assert "something appeared, vanished or jumped" in text and "1.0 to 1.2 s" in text
+    assert "1. 1.00 s" in text and "2. 0.40 s" in text and "2 strongest events" in text
+    none = write_surprise_page(Found(events=[]), episode(), "out/run", 0.2, tmp_path / "none.html")
+    assert "events unlike normal pictures" in none.read_text()
 
 
 def test_a_clip_without_colour_has_a_page_of_curves(tmp_path: Path) -> None:

@@ -1,19 +1,35 @@
 """Many environments: one folder each, the same settings in all, and paired tests of the search."""
 
-from dataclasses import replace
+import json
+from dataclasses import asdict, replace
+from pathlib import Path
 
 import pytest
 
 from armillary.control import Record
 from armillary.core.errors import ConfigError
+from armillary.core.hashing import json_sha256
+from armillary.recipes.world import world
 from armillary.recipes.worlds_bench import (
     ENVIRONMENTS,
     WAYS,
     Environment,
     WorldsConfig,
+    planning_sha256,
     rows_of,
     run_worlds,
 )
+
+RECORD = Path(__file__).parents[2] / "results" / "worlds.json"
+
+
+def test_the_record_has_one_recipe_and_one_planning_for_all_and_they_are_those_of_today():
+    record = json.loads(RECORD.read_text())
+    assert record["recipe_sha256"] == json_sha256(asdict(world()))
+    assert record["planning_sha256"] == planning_sha256()
+    assert {*record["environments"]} <= {*ENVIRONMENTS}
+    for name, row in record["environments"].items():
+        assert row["settings"] == dict(ENVIRONMENTS[name].settings)
 
 
 def records(solved: list[bool]) -> list[Record]:

@@ -179,17 +179,21 @@ def run_worlds(
     ]
     for test, p in zip(tests, holm([test["p"] for test in tests]), strict=True):
         test["p_holm"] = p
-    ways = {name: asdict(way) for name, way in WAYS.items()}
-    planning = [ways, asdict(GuidedConfig()), asdict(ICEMConfig()), SHARES]
     result = {
         "environments": found,
         "recipe_sha256": json_sha256(asdict(_recipe(config))),
-        "planning_sha256": json_sha256(planning),
+        "planning_sha256": planning_sha256(),
         "config": asdict(config),
         **provenance(command, config.threads),
     }
     write_json(out / "result.json", result)
     return result
+
+
+def planning_sha256() -> str:
+    """Return the hash of how all environments are planned in."""
+    ways = {name: asdict(way) for name, way in WAYS.items()}
+    return json_sha256([ways, asdict(GuidedConfig()), asdict(ICEMConfig()), SHARES])
 
 
 def rows_of(records: Mapping[str, Sequence[Record]]) -> dict[str, Any]:
