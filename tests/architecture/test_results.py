@@ -33,9 +33,10 @@ def tool(name: str) -> ModuleType:
 
 
 def origins(path: Path) -> list[dict[str, Any]]:
-    """Return what has the four fields: a record, and the environments in it."""
+    """Return what has the four fields: a record, and what in it was made by itself."""
     value = json.loads(path.read_text())
-    return [value, *value.get("environments", {}).values()]
+    parts = value.get("environments", {}).values()
+    return [value, *(part for part in parts if "command" in part)]
 
 
 def commands(line: str) -> list[list[str]]:
