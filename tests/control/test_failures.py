@@ -78,6 +78,14 @@ def test_episodes_that_the_simulator_does_not_repeat_have_no_cause():
     assert "not repeatable" in str(found)
 
 
+def test_a_simulator_that_breaks_in_the_replay_costs_no_rows():
+    rules = make_manifest("point", "reach", 8, 0, budget=2, world_factory=toy.PointWorld)
+    records = evaluate(rules, Spec(toy.PointModel), toy.PointWorld)
+    found = why_failed(records, rules, Spec(toy.PointModel), lambda: toy.PointWorld(break_at=1))
+    even = sum(record.seed % 2 == 0 and record.outcome == "failure" for record in records)
+    assert found.unrepeatable == even > 0
+
+
 def test_a_cost_that_grows_on_the_way_to_the_goal_misleads():
     rules = make_manifest("point", "reach", 1, 0, budget=6, world_factory=toy.PointWorld)
     (record,) = evaluate(rules, toy.Fixed(np.array([0.1, 0.0])), toy.PointWorld)

@@ -137,12 +137,15 @@ def _replayed(
     world: World, policy: ModelPolicy | DirectPolicy, record: Record, spec: EpisodeSpec, task: str
 ) -> _Seen | None:
     """Return what the model sees of an episode; None where the simulator does not repeat it."""
-    looks = [world.reset(record.seed)]
-    goal = draw_goal(world, task, spec)
-    distances = [world.distance(goal)]
-    for action in actions_of(record):
-        looks.append(world.step(action))
-        distances.append(world.distance(goal))
+    try:
+        looks = [world.reset(record.seed)]
+        goal = draw_goal(world, task, spec)
+        distances = [world.distance(goal)]
+        for action in actions_of(record):
+            looks.append(world.step(action))
+            distances.append(world.distance(goal))
+    except Exception:  # a simulator may raise anything, and the rows of what was done are kept
+        return None
     if not np.allclose(distances, record.distances, rtol=_SAME, atol=_SAME):
         return None
     tokens = [
@@ -177,9 +180,9 @@ def _prediction_fails(
     for step in range(count):
         ahead = plans[step : step + _AHEAD]
         now = seen.latents[step * skip]
-        came = seen.latents[(step + 1) * skip :: skip][: len(ahead)]
+        later = seen.latents[(step + 1) * skip :: skip][: len(ahead)]
         present = Latent(now.reshape(1, 1, *seen.shape), None)
         predicted = policy.model.rollout(present, ahead[None, None])[0, 0].flatten(1)
-        error += float((predicted - came).square().sum())
-        copied += float((now - came).square().sum())
+        error += float((predicted - later).square().sum())
+        copied += float((now - later).square().sum())
     return error > copied
