@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,7 @@ import numpy as np
 from armillary.core.errors import FormatError
 from armillary.core.optional import require
 from armillary.data.sources.counted_steps import MAX_STEPS
+from armillary.data.sources.damaged import damaged
 from armillary.data.video import MAX_PIXELS
 
 SIGNATURE = b"\x89HDF\r\n\x1a\n"
@@ -30,18 +31,6 @@ _MAX_CHUNK_BYTES = 256 << 20
 _MAX_TEXT_BYTES = 16 << 20
 _FILTERS = {1, 2, 3, 32000}  # deflate, shuffle, fletcher32, lzf
 _MOST_FILTERS = 8
-_LETTERS = 200
-# what h5py raises for damaged files; RuntimeError is the HDF5 library's own
-_ERRORS = (
-    OSError,
-    RuntimeError,
-    LookupError,
-    ValueError,
-    TypeError,
-    AttributeError,
-    ArithmeticError,
-    MemoryError,
-)
 
 
 def h5py() -> Any:
@@ -53,20 +42,9 @@ def h5py() -> Any:
     return require("h5py", "hdf5", "read HDF5 files")
 
 
-@contextmanager
-def hdf5_errors(where: str) -> Iterator[None]:
-    """Turn whatever h5py raises for a damaged file into one sentence.
-
-    Raises:
-        FormatError: the file is damaged.
-    """
-    try:
-        yield
-    except FormatError:
-        raise
-    except _ERRORS as error:
-        said = " ".join(str(error).split())[:_LETTERS]
-        raise FormatError(f"{where}: is damaged, or no HDF5 that can be read ({said}).") from error
+def hdf5_errors(where: str) -> AbstractContextManager[None]:
+    """Turn whatever h5py raises for a damaged file into one sentence (``damaged``)."""
+    return damaged(where, "HDF5")
 
 
 @contextmanager

@@ -10,49 +10,22 @@ import struct
 import zipfile
 import zlib
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, Protocol, runtime_checkable
 
-from armillary.core.errors import FormatError, MissingExtraError
+from armillary.core.errors import FormatError
+from armillary.data.sources.damaged import damaged
 
 MAX_NAMES = 10_000  # of arrays
 _MAX_DIRECTORY_BYTES = 1 << 30  # of a zip; 100 bytes or more a member
-_LETTERS = 200
 _STORED_OR_DEFLATED = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
-# what zarr, numcodecs and zipfile raise for damaged files
-_ERRORS = (
-    OSError,
-    RuntimeError,
-    LookupError,
-    ValueError,
-    TypeError,
-    AttributeError,
-    ArithmeticError,
-    MemoryError,
-    EOFError,
-    NotImplementedError,
-    zipfile.BadZipFile,
-    zlib.error,
-    struct.error,
-)
 
 
-@contextmanager
-def zarr_errors(where: str) -> Iterator[None]:
-    """Turn whatever is raised for a damaged file into one sentence.
-
-    Raises:
-        FormatError: the file is damaged.
-    """
-    try:
-        yield
-    except (FormatError, MissingExtraError):
-        raise
-    except _ERRORS as error:
-        said = " ".join(str(error).split())[:_LETTERS] or type(error).__name__
-        raise FormatError(f"{where}: is damaged, or no Zarr that can be read ({said}).") from error
+def zarr_errors(where: str) -> AbstractContextManager[None]:
+    """Turn whatever zarr, numcodecs or zipfile raises for a damaged file into one sentence."""
+    return damaged(where, "Zarr", EOFError, zipfile.BadZipFile, zlib.error, struct.error)
 
 
 @runtime_checkable

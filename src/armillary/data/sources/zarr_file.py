@@ -236,7 +236,7 @@ def _register_jpeg_xl(where: str) -> None:
 
 
 class _OnlyRead:
-    """What a store of zarr must have, and this one refuses."""
+    """What a store of zarr must have, and this one refuses: it is read by known keys alone."""
 
     supports_writes = supports_deletes = supports_listing = False
 
