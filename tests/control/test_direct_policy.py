@@ -15,6 +15,8 @@ from armillary.control import (
     summarise,
 )
 from armillary.control.situation import steps_left
+from armillary.core.errors import ConfigError
+from armillary.planning import GuidedConfig
 
 RULES = make_manifest("point", "reach", 8, 0, world_factory=toy.PointWorld)
 
@@ -98,6 +100,11 @@ def test_the_policy_is_told_the_model_steps_that_are_left(deadline, told):
         seen = world.step(action)
     assert heard == told
     assert steps_left(9, 30, 2) == 1.0, "after the deadline"
+
+
+def test_a_search_needs_a_policy_that_can_be_sampled():
+    with pytest.raises(ConfigError, match="goal_time and sample; got PointModel and Straight"):
+        DirectPolicy(toy.PointModel(), Straight(), toy.BOUNDS, search=GuidedConfig())
 
 
 def test_the_deadline_is_the_budget_of_the_evaluation():

@@ -1,5 +1,6 @@
 """A goal policy acts alone or leads a search, within the bounds, and is named by what decides."""
 
+import math
 from dataclasses import replace
 
 import point_world as toy
@@ -7,14 +8,13 @@ import pytest
 from test_specs import CONFIG
 
 from armillary.control import DirectPolicy, ModelSpec, evaluate, make_manifest
-from armillary.control.model_policy import ModelPolicy
 from armillary.control.records import actions_of
 from armillary.control.specs import has_goal_policy
 from armillary.core.errors import CheckpointError, ConfigError, ShapeError
 from armillary.models import save_model, untrained
 from armillary.models.goal_policy import GoalPolicyConfig, untrained_goal_policy
 from armillary.models.goal_policy_file import save_goal_policy
-from armillary.planning import Planning
+from armillary.planning import GuidedConfig, Planning
 
 RULES = make_manifest("point", "reach", 4, 0, world_factory=toy.PointWorld)
 MODEL = replace(CONFIG, action_width=2)
@@ -24,8 +24,8 @@ def direct(folder):
     return ModelSpec(folder, Planning("direct"))
 
 
-def guided(folder, settings=None, proposals=8):
-    return ModelSpec(folder, Planning("guided", settings or {}, proposals))
+def guided(folder, settings=None):
+    return ModelSpec(folder, Planning("guided", settings or {}))
 
 
 @pytest.fixture
@@ -37,7 +37,6 @@ def bare(tmp_path):
 @pytest.fixture
 def folder(bare):
     made = untrained_goal_policy(GoalPolicyConfig(MODEL.latent_width, 2, hidden=16, layers=1), 0)
-    made.cost_error.fill_(0.25)
     save_goal_policy(made, bare)
     return bare
 
@@ -70,26 +69,23 @@ def test_it_decides_at_every_world_step_of_a_model_step(kind, tmp_path):
         assert [decision.step for decision in record.decisions] == list(range(record.steps))
 
 
-def test_a_search_counts_its_proposals_and_stays_below_600_model_steps(folder):
-    policy = guided(folder)(toy.PointWorld().spec)
-    record = evaluate(RULES, guided(folder), toy.PointWorld)[0]
-    steps = record.decisions[0].model_steps
-    assert steps == policy.planner.config.model_steps + 8 * 4 <= 600
-
-
-def test_the_margin_is_the_error_of_the_models_cost_over_a_plan(folder):
-    policy = guided(folder)(toy.PointWorld().spec)
-    assert isinstance(policy, ModelPolicy)
-    assert policy.planner.config.margin == pytest.approx(0.25 * policy.planner.config.length)
-    free = guided(folder, {"margin": 0.0})(toy.PointWorld().spec)
-    assert free.planner.config.margin == 0
+def test_a_search_begins_when_the_goal_is_within_its_reach_and_stays_below_600_model_steps(folder):
+    spec = guided(folder, {"samples": 4, "longest": 3})
+    policy = spec(toy.PointWorld().spec)
+    policy.policy.farthest.fill_(40.0)
+    save_goal_policy(policy.policy, folder)
+    record = evaluate(replace(RULES, budget=10), spec, toy.PointWorld)[0]
+    taken = [decision.model_steps for decision in record.decisions]
+    left = [(10 - step) / 2 for step in range(len(taken))]
+    assert taken == [4 * math.ceil(max(steps, 1)) if steps <= 3 else 0 for steps in left]
+    assert GuidedConfig().model_steps <= 600
 
 
 def test_a_model_with_a_goal_policy_acts_by_it_unless_a_search_is_asked_for(bare, folder, tmp_path):
     spec = toy.PointWorld().spec
     assert has_goal_policy(folder)
     assert isinstance(ModelSpec(folder)(spec), DirectPolicy)
-    assert isinstance(guided(folder)(spec), ModelPolicy)
+    assert ModelSpec(folder)(spec).search is None
     assert ModelSpec(folder, Planning(replan=2)).chosen.planner == "icem"
     save_model(untrained(MODEL, 0), tmp_path / "none")
     assert ModelSpec(tmp_path / "none").chosen.planner == "icem"
@@ -97,8 +93,8 @@ def test_a_model_with_a_goal_policy_acts_by_it_unless_a_search_is_asked_for(bare
 
 def test_its_name_follows_files_and_settings_and_not_the_folder(folder, tmp_path):
     names = [direct(folder).identity(), guided(folder).identity()]
-    names += [guided(folder, {"samples": 40}).identity(), guided(folder, proposals=4).identity()]
-    assert len({*names}) == 4
+    names += [guided(folder, {"samples": 40}).identity()]
+    assert len({*names}) == 3
     folder.rename(tmp_path / "elsewhere")
     assert direct(tmp_path / "elsewhere").identity() == names[0]
     save_goal_policy(

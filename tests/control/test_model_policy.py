@@ -79,23 +79,6 @@ def test_one_model_step_can_be_several_world_steps():
     assert np.linalg.norm(world.xy - [0.3, -0.2]) < 0.02
 
 
-def test_it_can_decide_at_every_world_step_and_takes_the_plan_on_by_one_action():
-    usual = toy.PointModelSpec(history=1, frame_skip=2)(toy.PointWorld().spec)
-    policy = replace(usual, every_step=True)
-    assert (policy.decides_every, usual.decides_every) == (1, 2)
-    world, states = walk(policy, 20)
-    assert policy.model.frames == 1 + 20
-    assert [state.decision.step for state in states] == list(range(20))
-    assert np.linalg.norm(world.xy - [0.3, -0.2]) < 0.02
-    moved, before = policy.advanced(states[0].planner), states[0].planner.mean[0]
-    rest = before.reshape(-1, 2)[1:]  # world actions, of which the first is over
-    np.testing.assert_array_equal(moved.mean[0].reshape(-1, 2)[:-1], rest)
-    np.testing.assert_array_equal(moved.mean[0].reshape(-1, 2)[-1], rest[-1])
-    assert policy.sent(np.zeros(2), states[0]) is states[0], "it remembers no actions"
-    with pytest.raises(ConfigError, match="has history 1 and replan 1; got 2 and 1"):
-        replace(policy, history=2)
-
-
 def test_actions_never_leave_bounds_that_float32_cannot_hold():
     rules = make_manifest("point", "reach", 3, 0, world_factory=toy.PointWorld)
     records = evaluate(rules, toy.PointModelSpec(), toy.PointWorld)

@@ -10,7 +10,7 @@ from safetensors.torch import save_file
 from armillary.core.errors import CheckpointError, ConfigError
 from armillary.models import EncoderConfig, JEPAConfig, PredictorConfig, save_model, untrained
 from armillary.models.goal_policy import (
-    SHARES,
+    SHARE,
     GoalPolicy,
     GoalPolicyConfig,
     untrained_goal_policy,
@@ -49,15 +49,15 @@ def test_an_untrained_policy_does_not_heed_the_time_left_and_depends_on_its_seed
 
 
 @torch.no_grad()
-def test_the_first_proposal_of_each_share_of_the_time_is_the_likeliest_action():
-    made, here, goal = policy(), torch.randn(12, SHAPE.latent_width), torch.randn(2, 4)
-    drawn = made.sample(here, goal, 16.0, torch.Generator().manual_seed(0))
-    goals = goal.flatten().expand(len(here), -1)
-    for place, share in enumerate(SHARES):  # act itself takes the first share
-        meant = made.act(here, goals, 16.0 * share / SHARES[0])
-        assert torch.allclose(drawn[place], meant[place], atol=1e-6)
-    assert not torch.allclose(drawn[4], made.act(here, goals, 16.0)[4], atol=1e-3)
-    assert torch.equal(drawn, made.sample(here, goal, 16.0, torch.Generator().manual_seed(0)))
+def test_the_first_sample_is_the_likeliest_action_for_the_time_of_the_goal():
+    made, here, goals = policy(), *torch.randn(2, 12, SHAPE.latent_width)
+    time = made.goal_time(16.0)
+    assert time == 16.0 * SHARE
+    drawn = made.sample(here, goals, time, torch.Generator().manual_seed(0))
+    meant = made.act(here, goals, 16.0)
+    assert torch.allclose(drawn[0], meant[0], atol=1e-6)
+    assert not torch.allclose(drawn[1], meant[1], atol=1e-3)
+    assert torch.equal(drawn, made.sample(here, goals, time, torch.Generator().manual_seed(0)))
 
 
 @torch.no_grad()

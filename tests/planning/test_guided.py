@@ -1,62 +1,119 @@
-"""The proposed plan stands unless another is better by the margin, and the search stays near it."""
+"""A guided search takes the sampled way that ends nearest to the goal, and counts its steps."""
+
+import math
 
 import numpy as np
+import pytest
 import torch
 
-from armillary.core.values import ActionBounds
-from armillary.planning.guided import Guided, GuidedConfig
+from armillary.core.errors import ConfigError
+from armillary.core.values import ActionBounds, Latent
+from armillary.planning.guided import GuidedConfig, guided_plan
+from armillary.planning.state import box_of
 
-BOUNDS = ActionBounds(-np.ones(2), np.ones(2))
-
-
-def rngs(count: int = 1) -> list[torch.Generator]:
-    return [torch.Generator().manual_seed(seed) for seed in range(count)]
-
-
-def to(goal: float):
-    return lambda plans: (plans - goal).square().mean((2, 3))
+BOX = ActionBounds(np.array([-0.1, -1.0]), np.array([0.3, 0.7]))
+WIDE = ActionBounds(-np.ones(2), np.ones(2))
 
 
-def proposed(planner: Guided, value: float):
-    state = planner.init(BOUNDS, 1)
-    return state.with_proposals(torch.full((1, 1, planner.config.length, 2), value))
+class Adds:
+    """Its latent is a place [2] that actions are added to. Counts its steps."""
+
+    def __init__(self):
+        self.steps = 0
+
+    def start(self, latent, candidates):
+        here = latent.tokens[:, -1].flatten(1).repeat_interleave(candidates, 0)
+        return here, torch.zeros(len(here), 1)
+
+    def step(self, state, memory, actions):
+        self.steps += len(state)
+        return state + actions, memory
 
 
-def test_the_best_plan_is_found_around_what_is_proposed():
-    planner = Guided(GuidedConfig(length=4, samples=64, iterations=4))
-    plan, later = planner.plan(to(0.3), proposed(planner, 0.2), rngs())
-    assert float(plan.costs) < 0.25 * 0.01
-    assert torch.equal(later.mean, plan.actions) and torch.equal(later.kept[:, 0], plan.actions)
+class Slow(Adds):
+    """Moves by a quarter of what is asked for: a policy that takes it for another comes short."""
+
+    def step(self, state, memory, actions):
+        return super().step(state, memory, actions / 4)
 
 
-def test_a_plan_that_is_hardly_better_does_not_replace_the_proposed_one():
-    planner = Guided(GuidedConfig(length=4, margin=0.02))
-    plan, _ = planner.plan(to(0.3), proposed(planner, 0.2), rngs())  # at most 0.01 to gain
-    assert torch.equal(plan.actions, torch.full((1, 4, 2), 0.2))
-    moved, _ = planner.plan(to(0.6), proposed(planner, 0.2), rngs())
-    assert float(moved.costs) < 0.16 - 0.02
+class Towards:
+    """Goes straight for the goal, in the time that it is told, with noise on all but the first."""
+
+    def __init__(self, noise=0.1, off=0.0):
+        self.noise, self.off, self.told = noise, off, []
+
+    def goal_time(self, steps_left):
+        return max(steps_left / 2, 1.0)
+
+    def sample(self, latents, goals, steps, rng):
+        self.told.append(steps)
+        noise = torch.randn(latents.shape, generator=rng)
+        noise[0] = 0
+        return (goals - latents) / steps + self.off + self.noise * noise
 
 
-def test_it_stays_where_it_is_led_though_another_optimum_is_deeper():
-    def two_wells(plans):
-        near = (plans - 0.5).square().mean((2, 3))
-        far = (plans + 0.9).square().mean((2, 3)) - 0.01
-        return torch.minimum(near, far)
-
-    planner = Guided(GuidedConfig(length=8, std=0.1))
-    plan, _ = planner.plan(two_wells, proposed(planner, 0.5), rngs())
-    assert bool((plan.actions > 0).all())
+def planned(model, policy, steps, bounds=WIDE, goal=(0.8, -0.4), seed=0, **settings):
+    rng = torch.Generator().manual_seed(seed)
+    here, there = Latent(torch.zeros(1, 1, 1, 2)), torch.tensor(goal)
+    return guided_plan(
+        model, policy, here, there, float(steps), box_of(bounds), GuidedConfig(**settings), rng
+    )
 
 
-def test_model_steps_are_those_that_the_cost_was_asked_for():
-    planner, asked = Guided(GuidedConfig(length=4)), []
+def test_a_policy_that_is_right_stands():
+    found = planned(Adds(), Towards(), 1)
+    torch.testing.assert_close(found.actions, torch.tensor([[[0.8, -0.4]]]))
 
-    def counted(plans):
-        asked.append(plans.shape[1] * plans.shape[2])
-        return to(0.0)(plans)
 
-    plan, _ = planner.plan(counted, proposed(planner, 0.2), rngs())
-    assert plan.model_steps == planner.config.model_steps == sum(asked)
-    asked.clear()
-    alone, _ = planner.plan(counted, planner.init(BOUNDS, 1), rngs())
-    assert alone.model_steps == sum(asked) < planner.config.model_steps
+def test_a_policy_that_is_wrong_is_mended_by_what_the_model_knows():
+    own = planned(Slow(), Towards(), 3, samples=1)
+    better = planned(Slow(), Towards(noise=0.5), 3, samples=64)
+    assert float(better.costs) < 0.7 * float(own.costs)
+
+
+def test_the_cost_is_taken_at_the_time_of_the_goal_over_the_last_three_steps():
+    model, policy = Adds(), Towards(noise=0.0)
+    found = planned(model, policy, 5, samples=2)
+    places = found.actions[0].cumsum(0)
+    apart = (places - torch.tensor([0.8, -0.4])).square().mean(-1)
+    torch.testing.assert_close(found.costs, apart[-3:].mean()[None])
+    assert policy.told == [5, 4, 3, 2, 1]
+
+
+def test_the_policys_own_way_stands_unless_another_is_better_by_the_margin():
+    own = planned(Adds(), Towards(off=0.1), 4, samples=1)
+    free = planned(Adds(), Towards(off=0.1), 4)
+    gain = float(own.costs - free.costs)
+    assert gain > 0
+    held = planned(Adds(), Towards(off=0.1), 4, margin=2 * gain)
+    torch.testing.assert_close(held.actions, own.actions)
+    moved = planned(Adds(), Towards(off=0.1), 4, margin=gain / 2)
+    torch.testing.assert_close(moved.actions, free.actions)
+
+
+def test_plans_never_leave_the_bounds_and_repeat():
+    found = planned(Adds(), Towards(noise=3.0), 2.5, BOX)
+    values = found.actions.double().numpy()
+    assert values.shape == (1, 3, 2)
+    assert (values >= BOX.low).all() and (values <= BOX.high).all()
+    first, again, other = (planned(Slow(), Towards(), 2.5, seed=seed) for seed in (0, 0, 1))
+    assert torch.equal(first.actions, again.actions)
+    assert not torch.equal(first.actions, other.actions)
+
+
+@pytest.mark.parametrize(("steps", "samples"), [(1.0, 5), (0.5, 3), (2.5, 4), (12.0, 32)])
+def test_model_steps_are_those_that_the_model_took(steps, samples):
+    model = Adds()
+    found = planned(model, Towards(), steps, samples=samples)
+    assert found.model_steps == model.steps == samples * max(math.ceil(steps), 1)
+    assert found.model_steps <= GuidedConfig(samples=samples).model_steps
+
+
+def test_what_cannot_be_gets_a_sentence():
+    with pytest.raises(ConfigError, match=r"at most 12 model steps ahead; got 12\.5"):
+        planned(Adds(), Towards(), 12.5)
+    with pytest.raises(ConfigError, match="guided: samples must be at least 1; got 0"):
+        GuidedConfig(samples=0)
+    with pytest.raises(ConfigError, match="guided: margin must be at least 0; got -1"):
+        GuidedConfig(margin=-1.0)

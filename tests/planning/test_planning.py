@@ -3,7 +3,7 @@
 import pytest
 
 from armillary.core.errors import ConfigError
-from armillary.planning import Planning
+from armillary.planning import GuidedConfig, Planning
 from armillary.planning.planning import WAYS, guided_config
 
 
@@ -19,15 +19,13 @@ def test_the_empty_name_follows_the_model_and_what_is_asked_for():
     ("given", "said"),
     [
         ({"planner": "ceem"}, r"no planner called 'ceem'. Did you mean 'cem'"),
-        ({"planner": "icem", "proposals": 4}, "With the planner icem, proposals has no effect"),
         ({"planner": "direct", "settings": {"length": 4}}, "direct, settings has no effect"),
         ({"planner": "direct", "history": 2, "replan": 2}, "direct, history, replan has no eff"),
         ({"planner": "guided", "history": 2}, "With the planner guided, history has no effect"),
         ({"planner": "guided", "replan": 2}, "With the planner guided, replan has no effect"),
-        ({"proposals": 4}, "With no planner named, proposals has no effect"),
         ({"planner": "icem", "settings": {"sample": 4}}, "no setting of the icem planner called"),
         ({"replan": 0}, "replan must be at least 1; got 0"),
-        ({"planner": "guided", "proposals": 0}, "proposals must be at least 1; got 0"),
+        ({"planner": "guided", "settings": {"samples": 0}}, "samples must be at least 1; got 0"),
     ],
 )
 def test_what_cannot_be_gets_a_sentence(given, said):
@@ -35,8 +33,7 @@ def test_what_cannot_be_gets_a_sentence(given, said):
         Planning(**given)
 
 
-def test_the_margin_of_a_guided_search_is_the_error_of_the_cost_over_a_plan():
-    assert guided_config({"length": 4}, 0.25).margin == pytest.approx(1.0)
-    assert guided_config({"margin": 0.0}, 0.25).margin == 0
+def test_the_settings_of_a_guided_search_are_checked():
+    assert guided_config({"samples": 4, "margin": 0.5}) == GuidedConfig(samples=4, margin=0.5)
     with pytest.raises(ConfigError, match="no setting of the guided planner called 'sample'"):
-        guided_config({"sample": 4}, 0.25)
+        guided_config({"sample": 4})

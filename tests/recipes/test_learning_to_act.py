@@ -47,7 +47,7 @@ def test_it_is_in_the_models_folder_and_its_summary_in_the_runs(run):
     assert load_goal_policy(folder, load_model(folder)) is not None
     told = json.loads((run / SUMMARY).read_text())
     assert told["file"] == f"model/{POLICY_FILE}" and told["steps"] == 100  # the least
-    assert np.isfinite(told["r2"]) and told["cost_error"] > 0 and not told["warnings"]
+    assert np.isfinite(told["r2"]) and not told["warnings"]
     assert "R2" in " ".join(policy_said(told))
     assert "nothing tells how good" in " ".join(policy_said(told | {"r2": None}))
 

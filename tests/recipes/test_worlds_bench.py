@@ -78,6 +78,10 @@ def test_what_cannot_be_gets_a_sentence():
         WorldsConfig(episodes=0)
     with pytest.raises(ConfigError, match="no offset called"):
         WorldsConfig(offsets=("24",))
+    with pytest.raises(ConfigError, match="no way to act called 'serch_only'"):
+        WorldsConfig(ways=("direct", "direct_search", "serch_only"))
+    with pytest.raises(ConfigError, match="direct and direct_search; name both"):
+        WorldsConfig(ways=("direct",))
 
 
 def test_a_missing_package_shows_before_anything_is_written(tmp_path, monkeypatch):

@@ -9,7 +9,6 @@ from armillary.core.rng import generator
 from armillary.training.encoded_episodes import EncodedEpisodes
 from armillary.training.goal_policy import (
     GoalPolicyTraining,
-    fit_cost_error,
     fit_goal_policy,
     hindsight,
     judge_goal_policy,
@@ -76,42 +75,6 @@ def test_the_same_seed_gives_the_same_policy():
     config = GoalPolicyTraining(steps=5, hidden=16, layers=1)
     one, two = fit_goal_policy(walks(), config), fit_goal_policy(walks(), config)
     assert all(torch.equal(a, b) for a, b in zip(one.parameters(), two.parameters(), strict=True))
-
-
-class Knows:
-    """A model of the walks that is off by as much in every number of a latent, or not at all."""
-
-    def __init__(self, off: float = 0.0) -> None:
-        self.off = off
-
-    def encode(self, batch):
-        raise NotImplementedError
-
-    def rollout(self, latent, plans):
-        moves = plans.unflatten(-1, (-1, 2)).sum(-2).cumsum(2)
-        later = latent.tokens[:, -1:].flatten(2)[:, None].repeat(1, 1, plans.shape[2], 1)
-        later[..., :2] += moves
-        return (later + self.off).unflatten(-1, (2, 4))
-
-
-@pytest.mark.parametrize("skip", [1, 3])
-def test_a_model_that_predicts_what_comes_has_no_error_of_the_cost(skip):
-    made = fit_goal_policy(walks(), GoalPolicyTraining(steps=2, hidden=16, layers=1))
-    exact = walks(length=30, skip=skip)
-    exact.latents[:, 2:] = 0.0  # what no action explains
-    fit_cost_error(made, Knows(), 4, exact)
-    assert float(made.cost_error) < 1e-4
-    fit_cost_error(made, Knows(off=3.0), 4, exact)
-    assert float(made.cost_error) > 1
-
-
-def test_the_error_of_the_cost_is_that_of_squared_distances():
-    made = fit_goal_policy(walks(), GoalPolicyTraining(steps=2, hidden=16, layers=1))
-    rest = walks(length=12)
-    rest.latents.zero_()
-    rest.actions.zero_()
-    fit_cost_error(made, Knows(off=3.0), 4, rest)
-    assert float(made.cost_error) == pytest.approx(9.0)
 
 
 def test_what_cannot_be_learned_from_gets_a_sentence():

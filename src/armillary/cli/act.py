@@ -52,15 +52,13 @@ class Act(PlanningFlags):
     success_distance: float | None = None
     """Distance to the goal that counts as success. Default: that of the task.
     Its unit is that of the world."""
-    proposals: int = 8
-    """Plans sampled from the goal policy for each decision, with --planner guided."""
 
     def run(self) -> Outcome:
         """Evaluate."""
         from armillary.recipes.acting import ActConfig, act, as_dict
 
         config = ActConfig(
-            planning=self.planning(proposals=self.proposals, replan=self.replan),
+            planning=self.planning(replan=self.replan),
             episodes=self.episodes,
             task=self.task or None,
             seed=self.seed,

@@ -208,6 +208,8 @@ class Worlds(Command):
     """Goals of each task."""
     offset: UseAppendAction[tuple[str, ...]] = ()
     """World steps from start to goal: 25 or 50. Default: all of the environment. (repeatable)"""
+    ways: tuple[str, ...] = ("direct", "direct_search", "search_only")
+    """Ways to act. The folder keeps the records, so that others can be added later."""
     steps: int | None = None
     """Training steps, at most. Default: the recipe's."""
     recorded: int | None = None
@@ -235,6 +237,7 @@ class Worlds(Command):
             self.workers,
             self.threads,
             self.offset,
+            self.ways,
         )
         value = run_worlds(self.out, config, bar, again(self, "bench", "worlds"))
         if self.record is not None:
@@ -248,7 +251,8 @@ class Worlds(Command):
 
 
 def _world_row(name: str, offset: str, row: Mapping[str, Any]) -> dict[str, str]:
-    shown = ("direct", "direct_search", "search_only", "random", "noop", "oracle")
+    ways = ("direct", "direct_search", "search_only", "random", "noop", "oracle")
+    shown = [way for way in ways if way in row]
     paired = row["paired"]["search_over_direct"]
     return {
         "environment": name,

@@ -1,7 +1,10 @@
-"""Direct policy: act as a model's goal policy says, without a search. It takes no predictor step.
+"""Direct policy: act as a model's goal policy says, with a guided search around it or without.
 
 It looks at every world step and takes the first of the actions that are meant for a model step. The
 goal policy is told how much time is left, so that it can go a long way round where that is needed.
+Without a search it takes no predictor step. With one (``planning/guided.py``), it tries the policy
+in the model once the goal is to be reached within the search's reach. No decision depends on an
+earlier one.
 
 Axes: B batch, Z flattened latent, A action width; of a model step in what the policy returns.
 """
@@ -9,7 +12,7 @@ Axes: B batch, Z flattened latent, A action width; of a model step in what the p
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Protocol, runtime_checkable
+from typing import Protocol, cast, runtime_checkable
 
 import numpy as np
 import torch
@@ -19,8 +22,12 @@ from torch import Tensor
 from armillary.control.carry import Decision
 from armillary.control.seeing import encode_observation
 from armillary.control.situation import steps_left
+from armillary.core.errors import ConfigError
 from armillary.core.protocols import WorldModel
-from armillary.core.values import ActionBounds, Observation
+from armillary.core.rng import torch_generator
+from armillary.core.values import ActionBounds, Latent, Observation
+from armillary.planning import ActionProposer, GuidedConfig, StepModel, guided_plan
+from armillary.planning.state import box_of
 
 
 @runtime_checkable
@@ -45,11 +52,13 @@ class DirectState:
     """What the policy remembers within an episode.
 
     Attributes:
+        seed: names the chance of this episode.
         step: world step of the next action.
         goal: the goal's latent, flattened.
         decision: when the last action was chosen, for the record.
     """
 
+    seed: int
     step: int
     goal: Float[Tensor, " Z"]
     decision: Decision | None = None
@@ -67,6 +76,10 @@ class DirectPolicy:
         frame_skip: world steps per model step.
         image_size: pictures are brought to this size, pixels; None leaves them as they come.
         deadline: world steps in which the goal is to be reached; None for as soon as possible.
+        search: settings of a search around what the goal policy does; None for none.
+
+    Raises:
+        ConfigError: a search with a model or a goal policy that cannot be led step by step.
     """
 
     model: WorldModel
@@ -76,22 +89,50 @@ class DirectPolicy:
     frame_skip: int = 1
     image_size: int | None = None
     deadline: int | None = None
+    search: GuidedConfig | None = None
+
+    def __post_init__(self) -> None:
+        led = isinstance(self.model, StepModel) and isinstance(self.policy, ActionProposer)
+        if self.search is not None and not led:
+            raise ConfigError(
+                "A guided search needs a model with start and step, and a goal policy with "
+                f"goal_time and sample; got {type(self.model).__name__} and "
+                f"{type(self.policy).__name__}. Act directly with others."
+            )
 
     def init(self, goal: Observation, seed: int) -> DirectState:
         """Return the state at the start of an episode; the goal is encoded here, once."""
-        return DirectState(0, self._encode(goal))
+        return DirectState(seed, 0, self._encode(goal).flatten())
 
     def act(
         self, observation: Observation, state: DirectState
     ) -> tuple[Float[np.ndarray, " A"], DirectState]:
         """Return the next action, after a look."""
+        tokens = self._encode(observation)
+        remaining = steps_left(self.deadline, state.step, self.frame_skip)
         with torch.no_grad():
-            remaining = steps_left(self.deadline, state.step, self.frame_skip)
-            meant = self.policy.act(self._encode(observation)[None], state.goal[None], remaining)[0]
+            meant, decision = self._decide(tokens, state, remaining)
         action = meant[: self.bounds.width].double().numpy()
-        chosen = Decision(state.step, model_steps=0, cost=None, carry={})
         within = np.clip(action, self.bounds.low, self.bounds.high)
-        return within, replace(state, step=state.step + 1, decision=chosen)
+        return within, replace(state, step=state.step + 1, decision=decision)
 
-    def _encode(self, observation: Observation) -> Float[Tensor, " Z"]:
-        return encode_observation(self.model, observation, self.image_size).flatten()
+    def _decide(
+        self, tokens: Float[Tensor, "1 1 N D"], state: DirectState, remaining: float
+    ) -> tuple[Float[Tensor, " A"], Decision]:
+        """Return the actions of a model step, and the decision for the record."""
+        if self.search is not None:
+            model, policy = cast("StepModel", self.model), cast("ActionProposer", self.policy)
+            steps = policy.goal_time(remaining)
+            if steps <= self.search.longest:
+                box = box_of(self.bounds, self.frame_skip)
+                rng = torch_generator("policy.guided", state.seed, state.step)
+                plan = guided_plan(
+                    model, policy, Latent(tokens), state.goal, steps, box, self.search, rng
+                )
+                made = Decision.of(state.step, plan.model_steps, float(plan.costs), None)
+                return plan.actions[0, 0], made
+        meant = self.policy.act(tokens.flatten()[None], state.goal[None], remaining)[0]
+        return meant, Decision(state.step, model_steps=0, cost=None, carry={})
+
+    def _encode(self, observation: Observation) -> Float[Tensor, "1 1 N D"]:
+        return encode_observation(self.model, observation, self.image_size)

@@ -2,8 +2,7 @@
 
 Each frame is encoded once and only if a decision will need it; all candidates of a decision are
 one batch; the planner starts from what it decided last. One model step is ``frame_skip`` world
-steps, with their actions side by side. With a goal policy, the plans that it would take are tried
-first. Decisions are made at model steps, or at every world step.
+steps, with their actions side by side. Decisions are made at model steps.
 
 Where episodes run side by side, one call of the planner can decide for ``batch`` of them.
 
@@ -24,19 +23,11 @@ from torch import Tensor
 from armillary.control.carry import Decision
 from armillary.control.model_state import ModelState
 from armillary.control.seeing import encode_observation
-from armillary.control.situation import Situation, element, steps_left
+from armillary.control.situation import Situation, element
 from armillary.core.errors import ConfigError
 from armillary.core.protocols import Planner, WorldModel
 from armillary.core.values import ActionBounds, Latent, Observation
-from armillary.planning import (
-    ActionProposer,
-    PlannerState,
-    StepModel,
-    goal_cost,
-    proposal_steps,
-    propose,
-    shifted,
-)
+from armillary.planning import goal_cost
 
 
 @dataclass(frozen=True)
@@ -50,13 +41,9 @@ class ModelPolicy:
         observes: observation streams that the model needs.
         history: model steps of latents and actions that the predictor gets as memory.
         replan: model steps that are executed before the next decision.
-        every_step: decide at every world step, and execute the first world action of each plan.
         frame_skip: world steps per model step.
         budget_model_steps: most predictor steps per decision; None for no limit.
         image_size: pictures are brought to this size, pixels; None leaves them as they come.
-        proposer: a goal policy on the model's latents; None for none.
-        proposals: plans of it that each decision tries first.
-        deadline: world steps in which proposals reach the goal; None for as soon as possible.
         batch: decisions that are made at once, where several episodes run side by side; one that is
             made alone is then made as a batch of this size, too.
     """
@@ -67,13 +54,9 @@ class ModelPolicy:
     observes: tuple[str, ...] = ("rgb",)
     history: int = 1
     replan: int = 1
-    every_step: bool = False
     frame_skip: int = 1
     budget_model_steps: int | None = None
     image_size: int | None = None
-    proposer: ActionProposer | None = None
-    proposals: int = 0
-    deadline: int | None = None
     batch: int = 1
 
     def __post_init__(self) -> None:
@@ -88,30 +71,15 @@ class ModelPolicy:
                 f"replan must be at most the length of the plan; got {self.replan} and "
                 f"{getattr(settings, 'length', 0)}."
             )
-        if self.every_step and (self.history, self.replan) != (1, 1):
-            raise ConfigError(
-                "A policy that decides at every world step has history 1 and replan 1; got "
-                f"{self.history} and {self.replan}."
-            )
-        self._check_proposals()
-        more = proposal_steps(self.proposals, getattr(settings, "length", 1))
-        self._check_budget(getattr(settings, "model_steps", 0) + more)
+        self._check_budget(getattr(settings, "model_steps", 0))
 
     @property
     def decides_every(self) -> int:
         """World steps from one decision to the next."""
-        return 1 if self.every_step else self.replan * self.frame_skip
-
-    def advanced(self, planner: Any) -> Any:
-        """Return the planner's state for the next decision, from what the last one left behind."""
-        if self.every_step and self.frame_skip > 1:
-            return shifted(planner, 1, self.frame_skip)
-        return self.planner.advance(planner, self.replan)
+        return self.replan * self.frame_skip
 
     def looks(self, state: ModelState) -> bool:
         """Tell whether the next step is one whose picture a decision will need."""
-        if self.every_step:
-            return True
         model_step, within = divmod(state.step, self.frame_skip)
         return within == 0 and -model_step % self.replan < self.history
 
@@ -143,9 +111,7 @@ class ModelPolicy:
             ConfigError: as ``act``, or the planner cannot decide for several at once.
             ShapeError: as ``act``.
         """
-        model_step, within = (
-            (states[0].step, 0) if self.every_step else divmod(states[0].step, self.frame_skip)
-        )
+        model_step, within = divmod(states[0].step, self.frame_skip)
         if within == 0:
             seen = zip(observations, states, strict=True)
             states = [self._see(observation, state, model_step) for observation, state in seen]
@@ -160,8 +126,6 @@ class ModelPolicy:
 
     def sent(self, action: Float[np.ndarray, " A"], state: ModelState) -> ModelState:
         """Return the state after an action that was sent in place of the last one it gave."""
-        if self.every_step:  # it remembers no actions
-            return state
         model_step, within = divmod(state.step - 1, self.frame_skip)
         plan = state.plan.clone()
         row = plan[model_step % self.replan].view(self.frame_skip, -1)
@@ -202,30 +166,16 @@ class ModelPolicy:
         missing = [situations[-1]] * max(self.batch - len(situations), 0)
         every = Situation.of([*situations, *missing])
         cost = goal_cost(self.model, every.latent, every.goal_tokens)
-        start, more = self._with_proposals(every)
-        plan, later = self.planner.plan(cost, start, every.generators("policy.planner"))
-        model_steps = plan.model_steps + more
-        self._check_budget(model_steps)
+        plan, later = self.planner.plan(cost, every.planner, every.generators("policy.planner"))
+        self._check_budget(plan.model_steps)
         made = [
-            Decision.of(one.step, model_steps, paid, one.planner)
+            Decision.of(one.step, plan.model_steps, paid, one.planner)
             for one, paid in zip(situations, plan.costs.tolist(), strict=False)
         ]
         return [
             (plan.actions[place], decision, element(later, place, len(every.seeds)))
             for place, decision in enumerate(made)
         ]
-
-    def _with_proposals(self, situation: Situation) -> tuple[Any, int]:
-        """Return the planner's state with proposals in it, and the model steps they took."""
-        planner = situation.planner
-        if self.proposer is None or not self.proposals:
-            return planner, 0
-        # A stream of its own: the planner draws the same numbers with and without proposals.
-        rngs = situation.generators("policy.proposals")
-        now = situation.latent, situation.goal_tokens, planner
-        remaining = steps_left(self.deadline, situation.step, self.frame_skip)
-        plans = propose(self.model, self.proposer, *now, self.proposals, rngs, remaining)
-        return planner.with_proposals(plans), proposal_steps(*plans.shape[1:3])
 
     def _see(self, observation: Observation, state: ModelState, model_step: int) -> ModelState:
         if not self.looks(state):
@@ -247,7 +197,7 @@ class ModelPolicy:
     def _situation(self, state: ModelState) -> Situation:
         planner = state.planner
         if state.step:
-            planner = self.advanced(planner)
+            planner = self.planner.advance(planner, self.replan)
         return Situation(self.latent(state), state.goal_tokens, planner, (state.seed,), state.step)
 
     def encode(self, observation: Observation) -> Float[Tensor, "1 1 N D"]:
@@ -259,18 +209,6 @@ class ModelPolicy:
         return ActionBounds(
             np.tile(self.bounds.low, self.frame_skip), np.tile(self.bounds.high, self.frame_skip)
         )
-
-    def _check_proposals(self) -> None:
-        if self.proposals < 0:
-            raise ConfigError(f"proposals must be at least 0; got {self.proposals}.")
-        if self.proposer is None or not self.proposals:
-            return
-        kept = isinstance(self.planner.init(self._model_bounds(), 1), PlannerState)
-        if not (kept and isinstance(self.model, StepModel)):
-            raise ConfigError(
-                "Proposals need a model with start and step, and a planner whose state is a "
-                "PlannerState. Set proposals to 0 with others."
-            )
 
     def _check_budget(self, model_steps: int) -> None:
         if self.budget_model_steps is not None and model_steps > self.budget_model_steps:

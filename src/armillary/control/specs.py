@@ -6,7 +6,7 @@ A spec is called with the world's promises and returns the actor; ``identity`` n
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -22,8 +22,7 @@ from armillary.models import JEPA, load_model
 from armillary.models.goal_policy import GoalPolicy
 from armillary.models.goal_policy_file import POLICY_FILE, load_goal_policy
 from armillary.planning import PLANNERS, Planning, make_planner
-from armillary.planning.guided import Guided
-from armillary.planning.planning import DIRECT, guided_config
+from armillary.planning.planning import GUIDED, guided_config
 
 Actor = Policy | Oracle
 PolicyFactory = Callable[[WorldSpec], Actor]
@@ -105,17 +104,10 @@ class ModelSpec:
             return self.searching(world)
         model = self._model(world)
         policy = _goal_policy(Path(self.folder), model)
-        if planning.planner == DIRECT:
-            return DirectPolicy(model, policy, world.bounds, *_seeing(model), world.budget)
-        config = guided_config(planning.settings, float(policy.cost_error))
-        found = self._searching(Guided(config), model, world)
-        return replace(
-            found,
-            proposer=policy,
-            proposals=planning.proposals,
-            deadline=world.budget,
-            every_step=True,
-        )
+        search = None
+        if planning.planner == GUIDED:
+            search = guided_config(planning.settings)
+        return DirectPolicy(model, policy, world.bounds, *_seeing(model), world.budget, search)
 
     def searching(self, world: WorldSpec) -> ModelPolicy:
         """Return the policy that searches without a goal policy.

@@ -6,7 +6,7 @@ recorded way began, for example behind what is to be pushed. The action of a mod
 
     x = [z, m, z * m],  m = goal - z       three residual layers, each modulated by log2(steps)
 
-Axes: B batch, P proposals, N tokens, D width, Z = N*D flattened latent, A action of a model step.
+Axes: B batch, P samples, Z flattened latent, A action of a model step.
 Source: Ghosh et al. 2019 (1912.06088) for imitation towards goals in hindsight; the input is that
 of INTACT (2607.26056); Peebles and Xie 2022 (2212.09748) for the modulation (AdaLN-zero).
 """
@@ -23,9 +23,8 @@ from torch import Tensor, nn
 from armillary.core.errors import ConfigError
 from armillary.models.seeding import seeded
 
-# Shares of the time that is left in which proposals reach the goal. The first is what acts without
-# a search: with half, some time is over when the goal is reached.
-SHARES = (0.5, 1.0, 0.25, 0.0)
+# Share of the time that is left in which the goal is to be reached: some is over then.
+SHARE = 0.5
 _LOG_STD = (-4.0, 1.0)  # narrower ones would make a likelihood explode
 _WAVES = 8  # of log2(steps); the slowest has a period of 12 doublings
 _MOST_LAYERS = 16
@@ -66,7 +65,6 @@ class GoalPolicy(nn.Module):
     gap_std: Tensor
     action_mean: Tensor
     action_std: Tensor
-    cost_error: Tensor
     farthest: Tensor
 
     def __init__(self, config: GoalPolicyConfig) -> None:
@@ -81,9 +79,6 @@ class GoalPolicy(nn.Module):
         self.register_buffer("gap_std", torch.ones(z))
         self.register_buffer("action_mean", torch.zeros(a))
         self.register_buffer("action_std", torch.ones(a))
-        # root mean square error of the planning cost (its mean over a step of the plan), as the
-        # model's predictions differ from recordings; a smaller gain may be an error of the model
-        self.register_buffer("cost_error", torch.zeros(()))
         # most model steps to a goal that it was trained for
         self.register_buffer("farthest", torch.ones(()))
 
@@ -122,42 +117,41 @@ class GoalPolicy(nn.Module):
             latents: flattened, where each is.
             goals: flattened, where each shall be.
             steps_left: until the deadline, in model steps; the goal is to be reached in
-                ``SHARES[0]`` of them.
+                ``SHARE`` of them.
         """
-        mean, _ = self(latents, goals, self._steps(steps_left, len(latents), SHARES[:1]))
+        steps = torch.full((len(latents),), self.goal_time(steps_left))
+        mean, _ = self(latents, goals, steps)
         return mean * self.action_std + self.action_mean
+
+    def goal_time(self, steps_left: float) -> float:
+        """Return in how many model steps it means to reach the goal, at least 1.
+
+        Args:
+            steps_left: until the deadline, in model steps.
+        """
+        return max(min(SHARE * steps_left, float(self.farthest)), 1.0)
 
     def sample(
         self,
         latents: Float[Tensor, "P Z"],
-        goal_tokens: Float[Tensor, "N D"],
-        steps_left: float,
+        goals: Float[Tensor, "P Z"],
+        steps: float,
         rng: torch.Generator,
     ) -> Float[Tensor, "P A"]:
         """Return one action per state, in the world's units and perhaps out of its bounds.
 
-        The shares of the time take turns. The first state of each gets the likeliest action, so
-        that the first state of all is what acts without a search; the others get drawn ones.
+        The first is the likeliest, the others are drawn.
 
         Args:
-            latents: flattened latents of P states.
-            goal_tokens: the one goal of all.
-            steps_left: until the deadline, in model steps.
+            latents: flattened, of P states.
+            goals: flattened, of each.
+            steps: model steps in which the goals are to be reached, at least 1.
             rng: chance.
         """
-        count = len(latents)
-        steps = self._steps(steps_left, count, SHARES)
-        mean, log_std = self(latents, goal_tokens.flatten().expand(count, -1), steps)
+        mean, log_std = self(latents, goals, torch.full((len(latents),), steps))
         noise = torch.randn(mean.shape, generator=rng)
-        noise[: len(SHARES)] = 0.0
+        noise[0] = 0.0
         return (mean + log_std.exp() * noise) * self.action_std + self.action_mean
-
-    def _steps(
-        self, steps_left: float, count: int, shares: tuple[float, ...]
-    ) -> Float[Tensor, " B"]:
-        """Return model steps to the goal, the shares of what is left in turns."""
-        turns = torch.tensor(shares).repeat(-(-count // len(shares)))[:count]
-        return (steps_left * turns).minimum(self.farthest).clamp(min=1.0)
 
 
 class _Modulated(nn.Module):

@@ -7,10 +7,10 @@ from armillary.planning.cem import CEM, CEMConfig
 from armillary.planning.check import check_planner
 from armillary.planning.goal_cost import GoalCost, goal_cost
 from armillary.planning.gradient import Gradient, GradientConfig
+from armillary.planning.guided import ActionProposer, GuidedConfig, StepModel, guided_plan
 from armillary.planning.icem import ICEM, ICEMConfig
 from armillary.planning.mppi import MPPI, MPPIConfig
 from armillary.planning.planning import Planning
-from armillary.planning.proposals import ActionProposer, StepModel, proposal_steps, propose
 from armillary.planning.registry import PLANNERS, make_planner
 from armillary.planning.state import PlannerState, shifted
 
@@ -24,6 +24,7 @@ __all__ = [
     "GoalCost",
     "Gradient",
     "GradientConfig",
+    "GuidedConfig",
     "ICEMConfig",
     "MPPIConfig",
     "PlannerState",
@@ -31,8 +32,7 @@ __all__ = [
     "StepModel",
     "check_planner",
     "goal_cost",
+    "guided_plan",
     "make_planner",
-    "proposal_steps",
-    "propose",
     "shifted",
 ]

@@ -29,7 +29,6 @@ class Planning:
             step, too. A key of ``PLANNERS``: a search without it, at model steps. Empty:
             ``direct`` for a model with a goal policy, else ``icem``.
         settings: fields of the planner's config that differ from its default.
-        proposals: plans of the goal policy that each decision of ``guided`` tries.
         history: model steps of latents and actions that the predictor gets as memory.
         replan: model steps that are executed before the next decision.
 
@@ -40,24 +39,23 @@ class Planning:
 
     planner: str = ""
     settings: Mapping[str, Any] = field(default_factory=dict)
-    proposals: int = 8
     history: int = 1
     replan: int = 1
 
     def __post_init__(self) -> None:
         if self.planner and self.planner not in WAYS:
             raise unknown_name("planner", self.planner, WAYS)
-        counts = {name: getattr(self, name) for name in ("proposals", "history", "replan")}
+        counts = {name: getattr(self, name) for name in ("history", "replan")}
         for name, count in counts.items():
             if count < 1:
                 raise ConfigError(f"{name} must be at least 1; got {count}.")
         usual = {one.name: one.default for one in fields(self)} | {"settings": {}}
         heeded = {
             DIRECT: (),
-            GUIDED: ("settings", "proposals"),
+            GUIDED: ("settings",),
         }.get(self.planner, ("settings", "history", "replan"))
         if self.planner == GUIDED:
-            guided_config(self.settings, 0.0)
+            guided_config(self.settings)
         elif self.planner != DIRECT:
             make_planner(self.planner or SEARCH, **self.settings)
         unused = [
@@ -82,13 +80,11 @@ class Planning:
         return replace(self, planner=chosen)
 
 
-def guided_config(settings: Mapping[str, Any], cost_error: float) -> GuidedConfig:
+def guided_config(settings: Mapping[str, Any]) -> GuidedConfig:
     """Return the settings of a guided search.
 
     Args:
-        settings: fields of ``GuidedConfig`` that differ from the default. Without ``margin``, it is
-            how wrong the model's cost was on recordings, for a plan of that length.
-        cost_error: of the model, per model step (``models/goal_policy.py``).
+        settings: fields of ``GuidedConfig`` that differ from the default.
 
     Raises:
         ConfigError: an unknown field, or a value of another type or out of range.
@@ -97,7 +93,4 @@ def guided_config(settings: Mapping[str, Any], cost_error: float) -> GuidedConfi
     for name in settings:
         if name not in known:
             raise unknown_name("setting of the guided planner", name, known)
-    config = GuidedConfig(**as_declared("guided", get_type_hints(GuidedConfig), settings))
-    if "margin" not in settings:
-        config = replace(config, margin=config.length * cost_error)
-    return config
+    return GuidedConfig(**as_declared("guided", get_type_hints(GuidedConfig), settings))

@@ -25,8 +25,8 @@ class PlannerState:
         low: [A], lower bounds in float32, never below the world's own.
         high: [A], upper bounds in float32, never above the world's own.
         mean: [B L A], centre of the search.
-        kept: [B K L A], plans that are tried first: what the last decision left behind, and
-            proposals for this one; K = 0 at the start.
+        kept: [B K L A], plans that are tried first: what the last decision left behind; K = 0 at
+            the start.
     """
 
     low: Float[Tensor, " A"]
@@ -48,15 +48,6 @@ class PlannerState:
         """Return plans inside the box."""
         return plans.clamp(self.low, self.high)
 
-    def with_proposals(self, plans: Float[Tensor, "B P L A"]) -> PlannerState:
-        """Return the state whose next search also tries these plans, inside the box.
-
-        They take the place of drawn candidates (or of random starts), so a decision costs the
-        same; after it they are forgotten, unless the search kept them. Where there is room for
-        few, they come before what was kept, the best of which is the mean or near it.
-        """
-        return replace(self, kept=torch.cat([self.clip(plans.detach()), self.kept], dim=1))
-
     def carry(self, mean: Float[Tensor, "B L A"], kept: Float[Tensor, "B K L A"]) -> PlannerState:
         """Return the state with what this decision leaves behind."""
         return replace(self, mean=mean.detach(), kept=kept.detach())
@@ -68,38 +59,41 @@ def fresh_state(bounds: ActionBounds, batch_size: int, length: int) -> PlannerSt
     Raises:
         ConfigError: bounds that are not finite, or whose low is above its high.
     """
-    low, high = _inward_float32(bounds)
+    low, high = box_of(bounds)
     middle = ((low + high) / 2).clamp(low, high)
     mean = middle.expand(batch_size, length, -1).clone()
     return PlannerState(low, high, mean, mean.new_empty(batch_size, 0, length, len(low)))
 
 
-def shifted(state: PlannerState, steps: int, parts: int = 1) -> PlannerState:
+def shifted(state: PlannerState, steps: int) -> PlannerState:
     """Return the state after ``steps`` actions were executed.
 
     What is past falls off the front; at the end the last action goes on (as in iCEM, 2008.06389).
 
     Args:
         state: after a decision.
-        steps: executed actions; of a part each, where an action of the plan has several.
-        parts: world actions that stand side by side in an action of the plan; divides A.
+        steps: executed actions.
 
     Raises:
         ConfigError: a negative number of steps.
     """
     if steps < 0:
         raise ConfigError(f"A planner advances by 0 or more steps; got {steps}.")
-    count = state.mean.shape[1] * parts
-    index = (torch.arange(count) + steps).clamp(max=count - 1)
-
-    def later(plans: Float[Tensor, "*B L A"]) -> Float[Tensor, "*B L A"]:
-        single = plans.reshape(*plans.shape[:-2], count, plans.shape[-1] // parts)
-        return single[..., index, :].reshape(plans.shape)
-
-    return state.carry(later(state.mean), later(state.kept))
+    length = state.mean.shape[1]
+    index = (torch.arange(length) + steps).clamp(max=length - 1)
+    return state.carry(state.mean[:, index], state.kept[:, :, index])
 
 
-def _inward_float32(bounds: ActionBounds) -> tuple[Float[Tensor, " A"], Float[Tensor, " A"]]:
+def box_of(bounds: ActionBounds, parts: int = 1) -> tuple[Float[Tensor, " A"], Float[Tensor, " A"]]:
+    """Return lowest and highest action in float32, inside the bounds.
+
+    Args:
+        bounds: of one action.
+        parts: actions that stand side by side.
+
+    Raises:
+        ConfigError: bounds that are not finite, or whose low is above its high.
+    """
     # float32(0.1) is above 0.1: rounding towards the inside keeps every plan within the world's
     # own float64 bounds to the last bit.
     low, high = np.float32(bounds.low), np.float32(bounds.high)
@@ -110,4 +104,5 @@ def _inward_float32(bounds: ActionBounds) -> tuple[Float[Tensor, " A"], Float[Te
         )
     low = np.where(low < bounds.low, np.nextafter(low, np.float32(np.inf)), low)
     high = np.where(high > bounds.high, np.nextafter(high, np.float32(-np.inf)), high)
-    return torch.from_numpy(np.atleast_1d(low)), torch.from_numpy(np.atleast_1d(high))
+    low, high = (np.tile(np.atleast_1d(side), parts) for side in (low, high))
+    return torch.from_numpy(low), torch.from_numpy(high)

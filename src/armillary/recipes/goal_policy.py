@@ -23,7 +23,6 @@ from armillary.recipes.recipe_config import Recipe, recorded_names
 from armillary.training.encoded_episodes import encode_episodes
 from armillary.training.goal_policy import (
     GoalPolicyTraining,
-    fit_cost_error,
     fit_goal_policy,
     judge_goal_policy,
 )
@@ -47,14 +46,12 @@ class GoalPolicySummary:
         seconds: encoding and training.
         r2: share of the variance of held-out actions that it explains, one model step from the
             goal; None where no episode is held out.
-        cost_error: as in ``GoalPolicy``.
         warnings: what keeps these numbers from being what they seem, one sentence each.
     """
 
     file: Path
     seconds: float
     r2: float | None
-    cost_error: float
     warnings: tuple[str, ...] = ()
 
 
@@ -135,12 +132,9 @@ def add_goal_policy(
         some = _some(cache, held_out, most, seed)
         other = encode_episodes(model, Windows(cache, some, 1, 1, streams))
         judged = judge_goal_policy(policy, other, seed)
-        fit_cost_error(policy, model, model.config.encoder.width, other, seed)
-    else:
-        fit_cost_error(policy, model, model.config.encoder.width, encoded, seed)
     file = save_goal_policy(policy, folder)
     seconds = time.perf_counter() - began
-    found = GoalPolicySummary(file, seconds, judged, float(policy.cost_error))
+    found = GoalPolicySummary(file, seconds, judged)
     if (folder.parent / "run.json").is_file():
         told = {"file": f"{folder.name}/{POLICY_FILE}", "steps": config.steps}
         write_json(folder.parent / SUMMARY, asdict(found) | told)

@@ -29,7 +29,7 @@ from armillary.core.errors import ConfigError, unknown_name
 from armillary.core.files import read_json, write_json
 from armillary.core.hashing import json_sha256
 from armillary.core.progress import Bars, no_bars
-from armillary.models.goal_policy import SHARES
+from armillary.models.goal_policy import SHARE
 from armillary.planning import ICEMConfig, Planning
 from armillary.planning.guided import GuidedConfig
 from armillary.planning.planning import DIRECT, GUIDED, SEARCH
@@ -114,6 +114,7 @@ class WorldsConfig:
         workers: processes; results do not depend on it.
         threads: of a training.
         offsets: those to take where an environment has several; none for all.
+        ways: keys of ``WAYS``; ``direct`` and ``direct_search`` are compared.
     """
 
     names: tuple[str, ...] = ("tabletop_reach", "tabletop_push")
@@ -124,6 +125,7 @@ class WorldsConfig:
     workers: int = 2
     threads: int = 1
     offsets: tuple[str, ...] = ()
+    ways: tuple[str, ...] = tuple(WAYS)
 
     def __post_init__(self) -> None:
         for name in self.names:
@@ -132,6 +134,11 @@ class WorldsConfig:
         for offset in self.offsets:
             if offset not in _AHEAD:
                 raise unknown_name("offset", offset, _AHEAD)
+        for way in self.ways:
+            if way not in WAYS:
+                raise unknown_name("way to act", way, WAYS)
+        if not {"direct", "direct_search"} <= {*self.ways}:
+            raise ConfigError("bench worlds compares the ways direct and direct_search; name both.")
         if not self.names or min(self.episodes, self.workers, self.threads) < 1:
             raise ConfigError(
                 "bench worlds needs an environment, and episodes, workers and threads of at least "
@@ -193,7 +200,7 @@ def run_worlds(
 def planning_sha256() -> str:
     """Return the hash of how all environments are planned in."""
     ways = {name: asdict(way) for name, way in WAYS.items()}
-    return json_sha256([ways, asdict(GuidedConfig()), asdict(ICEMConfig()), SHARES])
+    return json_sha256([ways, asdict(GuidedConfig()), asdict(ICEMConfig()), SHARE])
 
 
 def rows_of(records: Mapping[str, Sequence[Record]]) -> dict[str, Any]:
@@ -265,7 +272,7 @@ def _acted(
     environment = ENVIRONMENTS[name]
     usual = replace(_way(Planning(), config), task=task, world_settings=environment.settings)
     folder = find_model(run)
-    specs = {way: model_spec(folder, _way(planning, config)) for way, planning in WAYS.items()}
+    specs = {way: model_spec(folder, _way(WAYS[way], config)) for way in config.ways}
     with bars(f"acting {name} {task}") as progress:
         _, records = evaluate_models(specs, environment.world, out, usual, progress)
     return rows_of(records)

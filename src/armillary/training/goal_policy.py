@@ -8,7 +8,7 @@ Two things keep it from learning the recording by heart, on episodes of the tabl
 weight decay of 0.1 the likelihood of held-out actions fell after 500 steps. With it, and without
 noise on the latents, it fell after 2,000 where goals were at most four steps away.
 
-Axes: B samples, Z flattened latent, A action of a model step, L length of a plan.
+Axes: B samples, Z flattened latent, A action of a model step.
 Source: Ghosh et al. 2019 (1912.06088).
 """
 
@@ -24,14 +24,11 @@ from torch import Tensor
 
 from armillary.core.errors import ConfigError, TrainingError
 from armillary.core.progress import Progress, silent
-from armillary.core.protocols import WorldModel
 from armillary.core.rng import generator
-from armillary.core.values import Latent
 from armillary.models.goal_policy import GoalPolicy, GoalPolicyConfig, untrained_goal_policy
 from armillary.training.encoded_episodes import EncodedEpisodes, check_finite
 
 _JUDGED = 4096
-_ERROR_PLANS, _ERROR_LENGTH = 1024, 8
 _FAR_SHARE = 0.1  # of the states have goals as far as the farthest that the policy is told of
 _LEAST_STD = 0.1  # of the mean spread: dimensions that hardly move are mostly noise
 _CLIP = 1.0  # longest gradient
@@ -146,40 +143,6 @@ def hindsight(
     share = torch.from_numpy(rng.random(size))
     rows = ((left + 1).double().log() * share).exp().long().clamp(min=1).minimum(left)
     return HindsightSamples(here, here + rows, rows.float() / encoded.skip)
-
-
-@torch.no_grad()
-def fit_cost_error(
-    policy: GoalPolicy, model: WorldModel, width: int, encoded: EncodedEpisodes, seed: int = 0
-) -> None:
-    """Measure how wrong the model's planning cost is, and leave it in the policy.
-
-    The cost of what the model predicts for recorded actions is compared with that of what was
-    recorded next.
-    It is the mean squared distance to a goal over a plan of eight model steps, or fewer where
-    episodes are shorter. Goals are states that the episodes reached.
-
-    Args:
-        policy: changed in place.
-        model: that the latents are of.
-        width: D of its tokens.
-        encoded: of episodes that the model was not trained on, where there are any.
-        seed: names the samples.
-    """
-    steps = min(int((encoded.end - encoded.begin).max()) // encoded.skip, _ERROR_LENGTH)
-    rows = torch.arange(len(encoded.latents))
-    starts = rows[rows + steps * encoded.skip <= encoded.end]
-    rng = generator("goal policy cost", seed)
-    here = starts[torch.from_numpy(rng.integers(0, len(starts), _ERROR_PLANS))]
-    ahead = torch.from_numpy(rng.integers(1, steps + 1, _ERROR_PLANS)) * encoded.skip
-    path = here[:, None] + encoded.skip * torch.arange(steps)
-    tokens = encoded.latents[here].unflatten(1, (-1, width))
-    predicted = model.rollout(Latent(tokens[:, None]), encoded.actions[path][:, None])
-    goals = encoded.latents[here + ahead][:, None]
-    recorded = encoded.latents[path + encoded.skip]
-    of_predicted = (predicted[:, 0].flatten(2) - goals).square().mean((1, 2))
-    of_recorded = (recorded - goals).square().mean((1, 2))
-    policy.cost_error.copy_((of_predicted - of_recorded).square().mean().sqrt())
 
 
 @torch.no_grad()

@@ -147,7 +147,7 @@ def _one(
     until = decision.step + policy.decides_every
     executed = actions[decision.step : until]
     made = plan.double().numpy().reshape(-1, actions.shape[1] or 1)[: len(executed)]
-    leaves = pack(policy.advanced(later))
+    leaves = pack(policy.planner.advance(later, policy.replan))
     return Redone(
         episode=record.id,
         step=decision.step,
