@@ -81,11 +81,14 @@ def test_a_search_begins_when_the_goal_is_within_its_reach_and_stays_below_600_m
     assert GuidedConfig().model_steps <= 600
 
 
-def test_a_model_with_a_goal_policy_acts_by_it_unless_a_search_is_asked_for(bare, folder, tmp_path):
+def test_a_model_with_a_goal_policy_acts_by_it_unless_a_search_without_it_is_asked_for(
+    bare, folder, tmp_path
+):
     spec = toy.PointWorld().spec
     assert has_goal_policy(folder)
     assert isinstance(ModelSpec(folder)(spec), DirectPolicy)
-    assert ModelSpec(folder)(spec).search is None
+    assert ModelSpec(folder)(spec).search == GuidedConfig()
+    assert direct(folder)(spec).search is None
     assert ModelSpec(folder, Planning(replan=2)).chosen.planner == "icem"
     save_model(untrained(MODEL, 0), tmp_path / "none")
     assert ModelSpec(tmp_path / "none").chosen.planner == "icem"

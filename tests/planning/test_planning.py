@@ -8,7 +8,7 @@ from armillary.planning.planning import WAYS, guided_config
 
 
 def test_the_empty_name_follows_the_model_and_what_is_asked_for():
-    assert Planning().fitting(goal_policy=True).planner == "direct"
+    assert Planning().fitting(goal_policy=True).planner == "guided"
     assert Planning().fitting(goal_policy=False).planner == "icem"
     assert Planning(replan=2).fitting(goal_policy=True).planner == "icem"
     for name in WAYS:

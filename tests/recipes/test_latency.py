@@ -79,10 +79,19 @@ def test_elites_follow_the_samples() -> None:
     assert elites == [2, 8]
 
 
+def test_a_guided_search_decides_at_every_step_whatever_the_intervals_are():
+    settings = grid(("m",), ActConfig(Planning("guided")), (1, 32), (1, 4))
+    assert {*settings} == {"guided-samples-1", "guided-samples-32"}
+    assert [dict(one.config.planning.settings) for one in settings.values()] == [
+        {"samples": 1},
+        {"samples": 32},
+    ]
+
+
 def test_what_cannot_be_is_refused_before_anything_runs(model: Path, tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="gradient"):
         grid((model,), ActConfig(Planning("gradient")), (8,), (1,))
-    with pytest.raises(ConfigError, match="compares searches: cem, icem, mppi, gradient; got 'dir"):
+    with pytest.raises(ConfigError, match="searches: guided, cem, icem, mppi, gradient; got 'dir"):
         grid((model,), ActConfig(Planning("direct")), (8,), (1,))
     with pytest.raises(ConfigError, match="needs a model"):
         grid((model,), CONFIG, (), (1,))

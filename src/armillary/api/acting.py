@@ -68,7 +68,7 @@ def act(
             object; an evaluation that stopped there goes on. Nothing is kept without it.
         task: goal task of the world; None takes its first.
         planning: how it decides: an ``arm.Planning``, or the name of a planner: direct, guided,
-            cem, icem, mppi or gradient. Empty takes direct for a folder with a goal policy, and
+            cem, icem, mppi or gradient. Empty takes guided for a folder with a goal policy, and
             icem for others and for a model that came as an object.
         seed: of the manifest.
         workers: processes; the records do not depend on it. A script that asks for more than one

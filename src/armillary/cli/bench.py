@@ -150,10 +150,12 @@ class Latency(SearchFlags):
     """Name of the world."""
     out: Path = Path("out/latency")
     """Folder for manifest.json, records, latency.json and latency.html."""
+    planner: str = "icem"
+    """Planner: guided, cem, icem, mppi or gradient."""
     samples: tuple[int, ...] = (16, 32, 64, 128)
     """Candidate plans per iteration, to compare. The number of elites scales with it."""
     replan: tuple[int, ...] = (1, 4)
-    """Model steps to execute per decision, to compare."""
+    """Model steps to execute per decision, to compare. guided decides at every world step."""
     beside: tuple[str, ...] = ()
     """More models for the same episodes, e.g. trained with another frame_skip."""
     episodes: int = 100

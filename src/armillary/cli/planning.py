@@ -35,7 +35,7 @@ class PlanningFlags(SearchFlags):
 
     planner: str = ""
     """direct: the model's goal policy acts, without a search.
-    guided: search around what the goal policy proposes.
+    guided: try the goal policy in the model first, and act as ends best.
     cem, icem, mppi or gradient: search without it.
-    Default: direct if the model has a goal policy, else icem.
+    Default: guided if the model has a goal policy, else icem.
     A setting of a search (--plan, --replan) also means icem."""

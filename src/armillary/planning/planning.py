@@ -25,9 +25,9 @@ class Planning:
 
     Attributes:
         planner: ``direct``: the model's goal policy acts, without a search, and looks at every
-            world step. ``guided``: a search around what the goal policy proposes, at every world
+            world step. ``guided``: the goal policy is tried in the model first, at every world
             step, too. A key of ``PLANNERS``: a search without it, at model steps. Empty:
-            ``direct`` for a model with a goal policy, else ``icem``.
+            ``guided`` for a model with a goal policy, else ``icem``.
         settings: fields of the planner's config that differ from its default.
         history: model steps of latents and actions that the predictor gets as memory.
         replan: model steps that are executed before the next decision.
@@ -76,7 +76,7 @@ class Planning:
         """
         if self.planner:
             return self
-        chosen = DIRECT if goal_policy and self == Planning() else SEARCH
+        chosen = GUIDED if goal_policy and self == Planning() else SEARCH
         return replace(self, planner=chosen)
 
 

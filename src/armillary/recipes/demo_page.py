@@ -12,7 +12,7 @@ from armillary.comprehension.teleport import Example, TeleportStudy
 from armillary.data import Cache, open_dataset
 from armillary.models import JEPA
 from armillary.planning import Planning
-from armillary.planning.planning import GUIDED
+from armillary.planning.planning import SEARCH
 from armillary.recipes.acting import model_spec
 from armillary.recipes.demo_config import DemoConfig
 from armillary.recipes.demo_pictures import (
@@ -69,7 +69,7 @@ def write_page(
     """Write ``report.html`` and return its table."""
     dataset = open_dataset(out / "recording")
     # only a search has a plan that can be drawn
-    spec = model_spec(out / "run" / "model", replace(config.act, planning=Planning(GUIDED)))
+    spec = model_spec(out / "run" / "model", replace(config.act, planning=Planning(SEARCH)))
     table = result_groups(numbers)
     contents = ReportContents(
         title="armillary demo",

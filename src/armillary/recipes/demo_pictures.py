@@ -111,7 +111,7 @@ def plan_view(model_folder: Path, spec: PolicyFactory, seed: int, steps: int) ->
         taken_px=lens.pixels(np.array(places, np.float64), PUSHER_HEIGHT_M),
         goal_px=tuple(lens.pixels(target[None], PUSHER_HEIGHT_M)[0].tolist()),
         distance=_distances(plans[0], np.array(places), target, step_s),
-        caption=f"Episode with seed {seed}: a search around the goal policy plans anew at every "
+        caption=f"Episode with seed {seed}: a search with the model alone plans anew at every "
         "step. The goal is the small picture.",
     )
 

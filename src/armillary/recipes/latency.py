@@ -23,6 +23,7 @@ from armillary.core.progress import Progress, silent
 from armillary.core.rng import generator
 from armillary.models import load_model
 from armillary.planning import PLANNERS, Planning
+from armillary.planning.planning import GUIDED
 from armillary.recipes.acting import ActConfig, evaluate_models, model_spec
 from armillary.recipes.finding import find_model
 from armillary.recipes.latency_page import latency_page
@@ -59,30 +60,36 @@ def grid(
             (``frame_skip``) can stand side by side.
         config: everything else.
         samples: candidate plans per round; the elites follow in proportion.
-        replans: model steps that are executed per decision.
+        replans: model steps that are executed per decision. A guided search decides at every
+            world step, whatever they are.
 
     Raises:
         ConfigError: a planner without samples, no setting, or one that cannot be.
     """
     settings: dict[str, Setting] = {}
+    guided = config.planning.planner == GUIDED
     for place, model in enumerate(models):
         of_model = f"model-{place + 1}-" if len(models) > 1 else ""
-        for every in replans:
+        for every in (1,) if guided else replans:
+            interval = "" if guided else f"-replan-{every}"
+            series = "every world step" if guided else f"replan every {every}"
             for count in samples:
                 chosen = _with_samples(config.planning, count)
                 planning = replace(config.planning, replan=every, settings=chosen)
-                name = f"{of_model}{planning.planner}-samples-{count}-replan-{every}"
+                name = f"{of_model}{planning.planner}-samples-{count}{interval}"
                 one = replace(config, planning=planning)
-                settings[name] = Setting(model, one, f"{of_model}replan every {every}")
+                settings[name] = Setting(model, one, of_model + series)
     if not settings:
         raise ConfigError("A study of latency needs a model, a replan interval and samples.")
     return settings
 
 
 def _with_samples(planning: Planning, count: int) -> dict[str, Any]:
+    if planning.planner == GUIDED:
+        return {**planning.settings, "samples": count}
     if planning.planner not in PLANNERS:
         raise ConfigError(
-            f"A study of latency compares searches: {', '.join(PLANNERS)}; got "
+            f"A study of latency compares searches: {GUIDED}, {', '.join(PLANNERS)}; got "
             f"{planning.planner or 'no planner'!r}."
         )
     usual = PLANNERS[planning.planner].Config()
