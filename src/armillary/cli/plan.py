@@ -1,0 +1,127 @@
+"""Plan: actions from a recorded moment to a goal, and what the model predicts of them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from tyro.conf import Positional, UseAppendAction
+
+from armillary.cli.outcome import Outcome
+from armillary.cli.parse import existing, settings_of
+from armillary.cli.planning import SearchFlags
+from armillary.core.errors import ConfigError
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plan(SearchFlags):
+    """Plan actions from a recorded moment to a goal, and predict what they lead to.
+
+    Nothing is executed. A goal is a value or a region of something that the dataset records as
+    truth, a later picture of the same episode, or both. A linear read-out of the model's latents
+    is fitted for each value.
+
+    e.g. armillary plan out/demo/run out/demo/recording --goal pusher_xy=0.1,0.0
+    """
+
+    model: Positional[str]
+    """Model folder, run folder, or Hub id."""
+    data: Positional[Path]
+    """Dataset folder."""
+    goal: UseAppendAction[tuple[str, ...]] = ()
+    """NAME=VALUE,VALUE for a truth stream. A value is a number, LOW..HIGH, or any."""
+    goal_step: int | None = None
+    """Step of the episode whose picture is the goal."""
+    episode: int = 0
+    """Episode in which the plan begins. Negative numbers count from the end."""
+    step: int = 0
+    """Step of the episode at which it begins."""
+    labels: int | None = None
+    """Episodes on whose truth the read-outs are fitted. Default: all but those held out."""
+    seed: int = 0
+    """Seed of the search, and of the split by episode."""
+    out: Path | None = None
+    """File for the result, as JSON."""
+
+    def run(self) -> Outcome:
+        """Plan."""
+        existing(self.data, "a dataset folder")
+        import armillary as arm
+        from armillary.core.files import write_json
+        from armillary.recipes.value_goals import ValueGoal, value_cost
+
+        if not self.goal and self.goal_step is None:
+            raise ConfigError("A plan needs a goal: --goal NAME=VALUE, --goal-step STEP, or both.")
+        goals = [ValueGoal.parse(text) for text in self.goal]
+        found = arm.open_dataset(self.data)
+        episode = found[self.episode]
+        model = arm.load_model(self.model)
+        reads = [
+            arm.read_out(model, found, goal.target, episodes=self.labels, seed=self.seed)
+            for goal in goals
+        ]
+        picture = None if self.goal_step is None else episode.observation(self.goal_step)
+        now = episode.observation(self.step)
+        plan = arm.plan(
+            model,
+            now,
+            picture,
+            cost=value_cost(list(zip(reads, goals, strict=True))) if goals else None,
+            planner=self.planner,
+            seed=self.seed,
+            **settings_of(self.plan, "--plan"),
+        )
+        values = {
+            goal.target: {
+                "goal": str(goal),
+                "r2": where.r2,
+                "error": where.error,
+                "predicted": where(plan.predicted).tolist(),
+                "outside": goal.outside(where(plan.predicted)).tolist(),
+            }
+            for where, goal in zip(reads, goals, strict=True)
+        }
+        value = {
+            "episode": self.episode,
+            "step": self.step,
+            "goal_step": self.goal_step,
+            "actions": plan.actions.tolist(),
+            "values": values,
+            "distances": plan.distances.tolist(),
+            "cost": plan.cost,
+            "model_steps": plan.model_steps,
+            "planner": self.planner,
+        }
+        said = [
+            f"{len(plan.actions)} actions, {plan.model_steps:,} model steps. Nothing was executed."
+        ]
+        said += [_trust(name, one) for name, one in values.items()]
+        if self.out is not None:
+            write_json(self.out, value)
+            said.append(f"Written to {self.out}.")
+        return Outcome(value, tuple(said), _steps(value))
+
+
+def _trust(name: str, one: Mapping[str, Any]) -> str:
+    """Say how near the plan comes to a value, and how far its read-out can be trusted."""
+    told = (
+        f"{one['goal']}: ends {one['outside'][-1]:.3g} away. On held-out episodes the read-out "
+        f"errs by {one['error']:.3g} (R2 {one['r2']:.2f})."
+    )
+    poor = one["r2"] < 0.5
+    return f"{told} That is poor: do not rely on it." if poor else told
+
+
+def _steps(value: Mapping[str, Any]) -> list[dict[str, str]]:
+    """Return a row for each model step."""
+    rows = []
+    for step, distance in enumerate(value["distances"]):
+        row = {"model step": str(step)}
+        for name, one in value["values"].items():
+            seen = one["predicted"][step - 1] if step else []
+            row[name] = ", ".join(f"{number:.3f}" for number in seen)
+        row["distance" if value["goal_step"] is not None else "cost"] = f"{distance:.4g}"
+        rows.append(row)
+    return rows
