@@ -125,6 +125,30 @@ def test_kitti_poses_are_of_camera_0_and_become_the_lidars(tmp_path):
     assert episode.streams["points"].frame == "lidar"
 
 
+def test_the_motion_of_a_moving_lidar_is_the_action(tmp_path):
+    kitti(tmp_path / "07")
+    summary = ingest(tmp_path / "07", tmp_path / "out")
+    assert "the action is the motion of the lidar from step to step" in summary.notes[0]
+    forward = np.array([5.0, 0, 0, 0, 0, 0])
+    actions = open_dataset(tmp_path / "out").read(0).actions
+    np.testing.assert_allclose(actions, np.stack([forward, forward]), atol=1e-5)
+    (tmp_path / "07/velodyne/000001.bin").write_bytes(b"damaged")
+    ingest(tmp_path / "07", tmp_path / "gap")
+    over = open_dataset(tmp_path / "gap").read(0).actions
+    np.testing.assert_allclose(over, 2 * forward[None], atol=1e-5)
+
+
+def test_a_lidar_that_stands_or_is_asked_not_to_has_no_action(tmp_path):
+    kitti(tmp_path / "07")
+    asked = ingest(tmp_path / "07", tmp_path / "asked", options=IngestOptions(ego_motion=False))
+    still = FORWARD.splitlines(keepends=True)[0] * 3
+    kitti(tmp_path / "08", still)
+    stood = ingest(tmp_path / "08", tmp_path / "stood")
+    for summary in (asked, stood):
+        assert not any("motion" in note for note in summary.notes)
+        assert open_dataset(summary.out).read(0).actions is None
+
+
 def test_kitti_as_the_benchmark_has_it(tmp_path):
     for number in ("00", "01"):
         kitti(tmp_path / f"dataset/sequences/{number}", None)

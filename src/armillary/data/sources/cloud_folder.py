@@ -24,6 +24,7 @@ from armillary.core.values import Episode, Stream
 from armillary.data.clouds import Clouds
 from armillary.data.sources.cloud import Cloud
 from armillary.data.sources.cloud_times import times_ns
+from armillary.data.sources.ego_motion import ego_motion, motion_said, moves
 from armillary.data.sources.source import (
     IngestOptions,
     IngestSummary,
@@ -149,7 +150,8 @@ def write_recordings(
     with replacing_folder(out) as beside:
         about = {"ingested": sensor.fmt, "unit": options.unit or ""}
         writer = DatasetWriter(beside, fps, robot_type="lidar", about=about)
-        run = _Run(writer, sensor, options, progress, sum(len(r.files) for r in found))
+        acts = options.ego_motion and _moving(found)
+        run = _Run(writer, sensor, options, progress, sum(len(r.files) for r in found), acts)
         for recording in found:
             run.add(recording)
         if not run.written:
@@ -158,6 +160,14 @@ def write_recordings(
         writer.finalize()
     notes = (*notes, *run.notes())
     return IngestSummary(run.written, tuple(sorted(run.skipped)), run.frames, out, notes=notes)
+
+
+def _moving(found: Sequence[Recording]) -> bool:
+    """Say whether all recordings have poses and the sensor moves in one of them."""
+    poses = [one.world_from_lidar for one in found]
+    return all(each is not None for each in poses) and any(
+        moves(each) for each in poses if each is not None
+    )
 
 
 def _check_timed(found: Sequence[Recording]) -> None:
@@ -187,6 +197,7 @@ class _Run:
     options: IngestOptions
     progress: Progress
     total: int
+    acts: bool  # the sensor's own motion is the action
     done: int = 0
     written: int = 0
     frames: int = 0
@@ -196,8 +207,9 @@ class _Run:
     told: Counter[str] = field(default_factory=Counter)
 
     def notes(self) -> list[str]:
-        """Return what was left out of clouds that were written, in sentences."""
-        said = [f"{what} (clouds: {count})" for what, count in self.told.items()]
+        """Return where actions come from, and what was left out of clouds, in sentences."""
+        said = [motion_said(self.sensor.frame)] if self.acts else []
+        said += [f"{what} (clouds: {count})" for what, count in self.told.items()]
         if self.dropped:
             said.append(f"{self.dropped:,} points without a place (NaN or infinite) were left out")
         return said
@@ -257,7 +269,8 @@ class _Run:
         name = f"world_from_{self.sensor.frame}"
         streams = {} if place is None else {name: Stream("pose", place, "m", "world")}
         time_ns = times[kept].astype(np.int64)
-        return Episode(streams, time_ns, None, recording.name, self.options.license)
+        own = ego_motion(known[kept]) if self.acts and known is not None else None
+        return Episode(streams, time_ns, own, recording.name, self.options.license)
 
 
 @dataclass(frozen=True)

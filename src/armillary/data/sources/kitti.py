@@ -22,7 +22,7 @@ from armillary.data.sources.kitti_files import calibration, pose_of_rows, read_k
 from armillary.data.sources.source import IngestOptions, IngestSummary
 from armillary.data.sources.text_files import numbers
 
-OPTIONS = ("fps",)
+OPTIONS = ("fps", "ego_motion")
 LOOKS_FOR = ("velodyne/*.bin", "calib.txt or times.txt or poses.txt")
 SUFFIXES = (".bin",)
 _SWEEPS = "velodyne"

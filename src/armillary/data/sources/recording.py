@@ -26,16 +26,16 @@ from armillary.core.progress import Progress
 from armillary.core.values import Episode, Stream, StreamKind
 from armillary.data.clouds import Clouds
 from armillary.data.resize import Size, resized, resized_lens, within_side
+from armillary.data.sources.ego_motion import ego_motion, motion_said, moves
 from armillary.data.sources.source import KEPT, IngestOptions, IngestSummary
 from armillary.data.sources.stamps import period_ns, stretches, thinned
 from armillary.data.stills import Still, StillForm, repacked
 from armillary.data.writer import DatasetWriter, Frames
-from armillary.spatial import check_pose, log, nearest_rotation, pose_from_parts, relative
+from armillary.spatial import check_pose, nearest_rotation, pose_from_parts
 
 _ROTATION_TOLERANCE = 1e-3  # text files round; what is within is made exact
 _MIN_STEPS = 2
 _WORLD_FROM = "world_from_"
-_LEAST_MOTION = 1e-3  # metres or radians in a step; a camera that stands is not moved by rounding
 _FASTER = 1.1  # clocks do not tick evenly: 30 may be asked of 29.97
 _MOST_BROKEN = 20  # pictures of a recording; where more are, something else is wrong
 
@@ -220,10 +220,7 @@ class _Border:
         if not self._moving:
             return ()
         sensor = self._moving.removeprefix(_WORLD_FROM)
-        return (
-            f"no commands were read, so the action is the motion of the {sensor} from step to "
-            "step (3 m, 3 rad, in its own frame). Pass --no-ego-motion to leave it out.",
-        )
+        return (motion_said(sensor),)
 
     def write(self, recording: Recording) -> list[str]:
         """Write the stretches of a recording; return sentences about what was left out."""
@@ -417,24 +414,10 @@ def _alike(pictures: Iterator[Picture], size: Size, form: StillForm, where: str)
 def moving_sensor(recording: Recording, steps: Int64[np.ndarray, " T"]) -> str:
     """Return the name of the first stream of poses that move over some steps; empty for none."""
     for name, stream in recording.others.items():
-        if stream.kind == "pose" and name.startswith(_WORLD_FROM):
-            motion = ego_motion(stream.values[steps])
-            if np.abs(motion).max(initial=0.0) > _LEAST_MOTION:
-                return name
+        posed = stream.kind == "pose" and name.startswith(_WORLD_FROM)
+        if posed and moves(stream.values[steps]):
+            return name
     return ""
-
-
-def ego_motion(world_from_sensor: Float[np.ndarray, "T 4 4"]) -> Float[np.ndarray, "T-1 6"]:
-    """Return the motion of a sensor from each step to the next, in its frame at the first.
-
-    Args:
-        world_from_sensor: its poses.
-
-    Returns:
-        Twists, float32: translation in metres, then rotation in radians.
-    """
-    poses = torch.from_numpy(np.asarray(world_from_sensor, np.float64))
-    return log(relative(poses[:-1], poses[1:])).float().numpy()
 
 
 def _lost(recording: Recording, kept: int) -> str:
