@@ -177,14 +177,16 @@ def _worlds() -> str:
         "| --- | --- | --- | --- | --- | --- | --- | --- | --- | --- |\n"
     ]
     for name, environment in record("worlds")["environments"].items():
-        for offset in environment["offsets"]:
+        for offset, row in environment["offsets"].items():
             one = f"worlds environments.{name}.offsets.{offset}"
             cells = [f"{name}, {offset} (n = {{{one}.direct.n d}})"]
             for way in ways:
                 limits = " to ".join(f"{{{one}.{way}.wilson95.{at} p0}}" for at in (0, 1))
                 shown = f"{{{one}.{way}.success_final %0}}"
-                cells.append(f"{shown} ({limits} %)" if way in ways[:3] else shown)
-            cells.append(f"{{{one}.paired.search_over_direct.p_holm .2f}}")
+                other = row[way]["n"] != row["direct"]["n"]
+                n = f", n = {{{one}.{way}.n d}}" if other else ""
+                cells.append(f"{shown} ({limits} %{n})" if way in ways[:3] else shown)
+            cells.append(f"{{{one}.paired.search_over_direct.p_holm .3f}}")
             hits = (f"{{{one}.{way}.success_first_hit %0}}" for way in ways[:3])
             cells.append(", ".join(hits))
             cells.append(", ".join(f"{{{one}.{way}.ms_per_decision .0f}}" for way in ways[:3]))

@@ -1,7 +1,8 @@
 """nuScenes sweeps: ``.pcd.bin``, which are not PCD but float32 x, y, z, intensity, ring.
 
 A folder of sweeps (``LIDAR_TOP``) mixes scenes: it is cut wherever the log changes or two seconds
-pass without a sweep. Poses lie in nuScenes' JSON tables, which are not read.
+pass without a sweep. Poses are those of nuScenes' JSON tables (``nuscenes_tables.py``), where these
+lie above the folder.
 
 Source: nuScenes devkit, ``LidarPointCloud.from_file``.
 """
@@ -10,6 +11,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -18,13 +20,14 @@ from armillary.core.progress import Progress
 from armillary.data.sources.bare_floats import read_floats
 from armillary.data.sources.cloud import Cloud
 from armillary.data.sources.cloud_folder import Recording, Sensor, recordings, write_recordings
+from armillary.data.sources.nuscenes_tables import find_tables
 from armillary.data.sources.source import (
     IngestOptions,
     IngestSummary,
     has_file_with,
 )
 
-OPTIONS = ("fps",)
+OPTIONS = ("fps", "ego_motion")
 LOOKS_FOR = ("*.pcd.bin",)
 SUFFIXES = (".pcd.bin",)
 COLUMNS = ("x", "y", "z", "intensity", "ring")
@@ -41,12 +44,13 @@ def ingest(source: Path, out: Path, progress: Progress, options: IngestOptions) 
     """Write nuScenes sweeps as episodes of clouds, with the times that their names tell.
 
     Raises:
-        FormatError: nothing there, or no sweep is usable.
+        FormatError: nothing there, no sweep is usable, or a table is damaged.
         StorageError: ``out`` cannot be written; nothing is left there.
     """
     found = [part for whole in recordings(source, SUFFIXES) for part in _scenes(whole)]
+    found, notes = _posed(source, found)
     sensor = Sensor("nuscenes", lambda path, _: read_nuscenes_bin(path), "lidar", False)
-    return write_recordings(source, out, found, sensor, progress, options)
+    return write_recordings(source, out, found, sensor, progress, options, notes)
 
 
 def read_nuscenes_bin(path: Path) -> Cloud:
@@ -56,6 +60,23 @@ def read_nuscenes_bin(path: Path) -> Cloud:
         FormatError: no whole number of points of 20 bytes, or none that is a number.
     """
     return read_floats(path, COLUMNS, "a nuScenes sweep")
+
+
+def _posed(source: Path, found: list[Recording]) -> tuple[list[Recording], list[str]]:
+    """Return recordings with poses, where tables have all of them, and what is to be said."""
+    tables = find_tables(source)
+    if tables is None:
+        return found, []
+    if isinstance(tables, str):
+        return found, [tables]
+    posed = []
+    for one in found:
+        poses = tables.world_from_lidar(one.files)
+        if poses is None:
+            said = f"{tables.folder} does not name all sweeps of {one.name}, so poses are left out"
+            return found, [said]
+        posed.append(replace(one, world_from_lidar=poses))
+    return posed, []
 
 
 def _scenes(whole: Recording) -> Iterable[Recording]:

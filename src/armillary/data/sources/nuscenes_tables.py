@@ -1,0 +1,151 @@
+"""nuScenes tables: where the LiDAR was at each sweep, from the JSON beside the recordings.
+
+    sample_data.json         file name -> tokens of an ego pose and of a calibration
+    ego_pose.json            world_from_ego: quaternion (w x y z), metres
+    calibrated_sensor.json   ego_from_sensor: the same
+
+    world_from_lidar = world_from_ego ego_from_lidar
+
+The tables lie in a folder ``v1.0-...`` at the root, above ``samples`` and ``sweeps``.
+
+Source: schema of nuScenes (github.com/nutonomy/nuscenes-devkit).
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import Float64
+
+from armillary.core.errors import FormatError
+from armillary.spatial import pose_from_quaternion
+
+LOOKS_FOR = "v1.0-*/sample_data.json"
+_TABLES = ("sample_data.json", "ego_pose.json", "calibrated_sensor.json")
+_LEVELS = 3  # a folder of sweeps lies two below the root
+# The largest table of v1.0-mini is said to have about 18 MB. Those of the whole dataset have over
+# a gigabyte, and reading one takes many times its size in memory.
+_MOST_BYTES = 1 << 25
+_LEAST_NORM = 1e-6
+
+
+@dataclass(frozen=True)
+class Tables:
+    """What is known of the sweeps of a nuScenes folder.
+
+    Attributes:
+        folder: where the tables lie.
+        of_file: tokens of ego pose and calibration by the file's path below the root.
+        ego: rows of ego_pose.json by token.
+        sensors: rows of calibrated_sensor.json by token.
+    """
+
+    folder: Path
+    of_file: Mapping[str, tuple[str, str]]
+    ego: Mapping[str, Any]
+    sensors: Mapping[str, Any]
+
+    def world_from_lidar(self, files: tuple[Path, ...]) -> Float64[np.ndarray, "T 4 4"] | None:
+        """Return the pose of the LiDAR at each sweep, in the frame of the first; None if one lacks.
+
+        The map's own origin is kilometres away, which float32 would round to centimetres.
+
+        Raises:
+            FormatError: a row is damaged.
+        """
+        root = self.folder.parent.resolve()
+        poses = []
+        for file in files:
+            path = file.resolve()
+            tokens = self.of_file.get(
+                path.relative_to(root).as_posix() if path.is_relative_to(root) else ""
+            )
+            if tokens is None:
+                return None
+            ego, sensor = tokens
+            poses.append(
+                self._pose(self.ego, ego, _TABLES[1]) @ self._pose(self.sensors, sensor, _TABLES[2])
+            )
+        every = np.stack(poses)
+        return np.linalg.inv(every[0]) @ every
+
+    def _pose(self, rows: Mapping[str, Any], token: str, name: str) -> Float64[np.ndarray, "4 4"]:
+        where = f"{self.folder / name}: the row {token!r}"
+        row = rows.get(token)
+        if row is None:
+            raise FormatError(f"{where} is missing; {_TABLES[0]} names it.")
+        turn, place = _numbers(row, "rotation", 4), _numbers(row, "translation", 3)
+        if turn is None or place is None or np.linalg.norm(turn) < _LEAST_NORM:
+            raise FormatError(
+                f"{where} must have a rotation of 4 numbers (w x y z) and a translation of 3."
+            )
+        xyzw = torch.from_numpy(turn[[1, 2, 3, 0]])
+        return pose_from_quaternion(xyzw, torch.from_numpy(place)).numpy()
+
+
+def find_tables(source: Path) -> Tables | str | None:
+    """Return the tables of a folder of sweeps, or why they are not read; None where none lie there.
+
+    Args:
+        source: the root, or a folder below it.
+
+    Raises:
+        FormatError: a table is damaged.
+    """
+    here = source.resolve()
+    for root in [here, *here.parents][:_LEVELS]:
+        for first in sorted(root.glob(LOOKS_FOR)):
+            return _read(first.parent)
+    return None
+
+
+def _read(folder: Path) -> Tables | str:
+    for name in _TABLES:
+        path = folder / name
+        if not path.is_file():
+            return f"{path} is missing, so poses are not read"
+        if path.stat().st_size > _MOST_BYTES:
+            return (
+                f"{path} has more than {_MOST_BYTES >> 20} MB, so poses are not read; keep the "
+                "rows of the scenes that you take"
+            )
+    data, ego, sensors = (_rows(folder / name) for name in _TABLES)
+    of_file = {
+        str(row.get("filename")): (
+            str(row.get("ego_pose_token")),
+            str(row.get("calibrated_sensor_token")),
+        )
+        for row in data
+    }
+    by_token = [{str(row.get("token")): row for row in rows} for rows in (ego, sensors)]
+    return Tables(folder, of_file, *by_token)
+
+
+def _rows(path: Path) -> list[dict[str, Any]]:
+    try:
+        rows = json.loads(path.read_bytes())
+    except (ValueError, RecursionError) as error:
+        raise FormatError(f"{path}: is not JSON ({str(error).splitlines()[0]}).") from error
+    if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
+        raise FormatError(f"{path}: a list of rows was expected.")
+    return rows
+
+
+def _numbers(row: Mapping[str, Any], name: str, count: int) -> Float64[np.ndarray, " N"] | None:
+    values = row.get(name)
+    numbers = isinstance(values, list) and all(
+        isinstance(value, int | float) and not isinstance(value, bool) for value in values
+    )
+    if not numbers or len(values) != count:
+        return None
+    try:
+        found = np.array(values, np.float64)
+    except OverflowError:
+        return None
+    return found if np.isfinite(found).all() else None
