@@ -181,15 +181,20 @@ def _worlds() -> str:
             one = f"worlds environments.{name}.offsets.{offset}"
             cells = [f"{name}, {offset} (n = {{{one}.direct.n d}})"]
             for way in ways:
+                if way not in row:
+                    cells.append("-")
+                    continue
                 limits = " to ".join(f"{{{one}.{way}.wilson95.{at} p0}}" for at in (0, 1))
                 shown = f"{{{one}.{way}.success_final %0}}"
                 other = row[way]["n"] != row["direct"]["n"]
                 n = f", n = {{{one}.{way}.n d}}" if other else ""
                 cells.append(f"{shown} ({limits} %{n})" if way in ways[:3] else shown)
             cells.append(f"{{{one}.paired.search_over_direct.p_holm .3f}}")
-            hits = (f"{{{one}.{way}.success_first_hit %0}}" for way in ways[:3])
+            hits = (f"{{{one}.{way}.success_first_hit %0}}" for way in ways[:3] if way in row)
             cells.append(", ".join(hits))
-            cells.append(", ".join(f"{{{one}.{way}.ms_per_decision .0f}}" for way in ways[:3]))
+            cells.append(
+                ", ".join(f"{{{one}.{way}.ms_per_decision .0f}}" for way in ways[:3] if way in row)
+            )
             lines.append(f"| {' | '.join(cells)} |\n")
     return "".join(lines)
 

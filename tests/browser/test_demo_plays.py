@@ -16,7 +16,7 @@ from armillary.recipes.demo_page import result_groups
 
 pytestmark = [pytest.mark.runs, pytest.mark.timeout(900)]
 
-QUICK = Planning("guided", {"samples": 16, "iterations": 1})
+QUICK = Planning("guided", {"samples": 4, "longest": 3})
 
 
 @pytest.fixture(scope="module")

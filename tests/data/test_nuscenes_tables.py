@@ -97,6 +97,21 @@ def test_without_all_of_the_tables_there_are_no_poses_and_it_is_said(tmp_path, m
     assert "ego_pose.json is missing, so poses are not read" in said(2)
 
 
+def test_of_several_tables_those_that_name_the_sweeps_are_taken_also_behind_a_link(tmp_path):
+    root = tmp_path / "in"
+    wanted = drive(root)
+    other = root / "v1.0-another"
+    other.mkdir()
+    for path in (root / "v1.0-mini").iterdir():
+        (other / path.name).write_text("[]")
+    (root / "samples").rename(tmp_path / "disk")
+    (root / "samples").symlink_to(tmp_path / "disk")
+    summary = ingest(root / "samples/LIDAR_TOP", tmp_path / "out")
+    assert len(summary.notes) == 1, "of the motion, and none of tables"
+    found = open_dataset(tmp_path / "out").read(0).streams["world_from_lidar"].values
+    np.testing.assert_allclose(found, wanted, atol=1e-5)
+
+
 @pytest.mark.parametrize(
     ("table", "change", "sentence"),
     [
@@ -105,12 +120,17 @@ def test_without_all_of_the_tables_there_are_no_poses_and_it_is_said(tmp_path, m
         ("ego_pose", lambda rows: [*rows, 3], "a list of rows was expected"),
         ("ego_pose", lambda rows: [r | {"rotation": [0, 0, 0, 0]} for r in rows], "of 4 numbers"),
         ("ego_pose", lambda rows: [r | {"rotation": [1, 0, 0]} for r in rows], "of 4 numbers"),
+        ("ego_pose", lambda rows: [r | {"rotation": [1e200, 1e200, 0, 0]} for r in rows], "of 4"),
+        ("ego_pose", lambda rows: [r | {"translation": [1e39] * 3} for r in rows], "of 3"),
         ("ego_pose", lambda rows: [r | {"translation": [1e999] * 3} for r in rows], "of 3"),
         ("ego_pose", lambda rows: [r | {"translation": [10**400] * 3} for r in rows], "of 3"),
         ("calibrated_sensor", lambda rows: [r | {"translation": "here"} for r in rows], "of 3"),
         ("calibrated_sensor", lambda rows: [r | {"rotation": [True] * 4} for r in rows], "of 4"),
     ],
-    ids=["gone", "mapping", "number", "zero", "three", "infinite", "huge", "text", "truth"],
+    ids=[
+        *("gone", "mapping", "number", "zero", "three", "long", "far", "infinite", "huge"),
+        *("text", "truth"),
+    ],
 )
 def test_a_damaged_table_is_named(tmp_path, table, change, sentence):
     drive(tmp_path / "in")

@@ -29,6 +29,7 @@ def test_a_goal_is_said_as_it_was_read(text):
         ("place=0.3..0.2", "or any; got '0.3..0.2'"),
         ("place=nan", "or any; got 'nan'"),
         ("place=0..inf", "or any; got '0..inf'"),
+        ("place=1e300", "or any; got '1e300'"),
         ("place=1,,2", "or any; got ''"),
         ("place=" + ",".join("1" * 1025), "A goal is NAME=VALUE"),
     ],

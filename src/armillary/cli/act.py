@@ -40,7 +40,7 @@ class Act(PlanningFlags):
     replan: int = 1
     """Model steps to execute before planning again."""
     batch: int = 1
-    """Episodes to plan for at once. More is faster."""
+    """Episodes to plan for at once, for a search without a goal policy. More is faster."""
     workers: int = 2
     """Number of processes. The result does not depend on it."""
     seed: int = 0

@@ -211,7 +211,8 @@ class Worlds(Command):
     offset: UseAppendAction[tuple[str, ...]] = ()
     """World steps from start to goal: 25 or 50. Default: all of the environment. (repeatable)"""
     ways: tuple[str, ...] = ("direct", "direct_search", "search_only")
-    """Ways to act. The folder keeps the records, so that others can be added later."""
+    """Ways to act; direct and direct_search are needed. Records stay, so that search_only can be
+    added later."""
     steps: int | None = None
     """Training steps, at most. Default: the recipe's."""
     recorded: int | None = None

@@ -9,7 +9,7 @@ from typing import Any
 
 from tyro.conf import Positional, UseAppendAction
 
-from armillary.cli.outcome import Outcome
+from armillary.cli.outcome import Outcome, plain
 from armillary.cli.parse import existing, settings_of
 from armillary.cli.planning import SearchFlags
 from armillary.core.errors import ConfigError
@@ -20,7 +20,7 @@ class Plan(SearchFlags):
     """Plan actions from a recorded moment to a goal, and predict what they lead to.
 
     Nothing is executed. A goal is a value or a region of something that the dataset records as
-    truth, a later picture of the same episode, or both. A linear read-out of the model's latents
+    truth, another picture of the same episode, or both. A linear read-out of the model's latents
     is fitted for each value.
 
     e.g. armillary plan out/demo/run out/demo/recording --goal pusher_xy=0.1,0.0
@@ -55,6 +55,8 @@ class Plan(SearchFlags):
         if not self.goal and self.goal_step is None:
             raise ConfigError("A plan needs a goal: --goal NAME=VALUE, --goal-step STEP, or both.")
         goals = [ValueGoal.parse(text) for text in self.goal]
+        if len({goal.target for goal in goals}) < len(goals):
+            raise ConfigError("--goal takes each name once; put all its values into one goal.")
         found = arm.open_dataset(self.data)
         episode = found[self.episode]
         model = arm.load_model(self.model)
@@ -99,7 +101,7 @@ class Plan(SearchFlags):
         ]
         said += [_trust(name, one) for name, one in values.items()]
         if self.out is not None:
-            write_json(self.out, value)
+            write_json(self.out, plain(value))
             said.append(f"Written to {self.out}.")
         return Outcome(value, tuple(said), _steps(value))
 
@@ -110,7 +112,7 @@ def _trust(name: str, one: Mapping[str, Any]) -> str:
         f"{one['goal']}: ends {one['outside'][-1]:.3g} away. On held-out episodes the read-out "
         f"errs by {one['error']:.3g} (R2 {one['r2']:.2f})."
     )
-    poor = one["r2"] < 0.5
+    poor = not one["r2"] >= 0.5  # NaN, too
     return f"{told} That is poor: do not rely on it." if poor else told
 
 

@@ -35,7 +35,7 @@ class PlanningFlags(SearchFlags):
 
     planner: str = ""
     """direct: the model's goal policy acts, without a search.
-    guided: try the goal policy in the model first, and act as ends best.
+    guided: try the goal policy in the model first, and take the way that ends best.
     cem, icem, mppi or gradient: search without it.
     Default: guided if the model has a goal policy, else icem.
     A setting of a search (--plan, --replan) also means icem."""

@@ -40,6 +40,7 @@ from armillary.core.progress import Progress, silent
 from armillary.core.rng import generator
 from armillary.models import load_model
 from armillary.planning import Planning
+from armillary.planning.planning import DIRECT, GUIDED
 from armillary.recipes.failures import Failures, why_failed
 from armillary.recipes.finding import find_model
 
@@ -196,8 +197,18 @@ def as_dict(result: Acting) -> dict[str, Any]:
 
 
 def model_spec(folder: Path, config: ActConfig) -> ModelSpec:
-    """Return the policy of a model folder that decides as a config says."""
-    return ModelSpec(folder, config.planning, batch=config.batch)
+    """Return the policy of a model folder that decides as a config says.
+
+    Raises:
+        ConfigError: several episodes at once, with a goal policy, which decides for one at a time.
+    """
+    spec = ModelSpec(folder, config.planning, batch=config.batch)
+    if config.batch > 1 and spec.chosen.planner in (DIRECT, GUIDED):
+        raise ConfigError(
+            f"The planner {spec.chosen.planner} decides for one episode at a time. Leave --batch "
+            "out, or search without the goal policy (--planner icem)."
+        )
+    return spec
 
 
 def evaluate_models(

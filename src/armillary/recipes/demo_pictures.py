@@ -112,7 +112,7 @@ def plan_view(model_folder: Path, spec: PolicyFactory, seed: int, steps: int) ->
         goal_px=tuple(lens.pixels(target[None], PUSHER_HEIGHT_M)[0].tolist()),
         distance=_distances(plans[0], np.array(places), target, step_s),
         caption=f"Episode with seed {seed}: a search with the model alone plans anew at every "
-        "step. The goal is the small picture.",
+        "step. The numbers above are of the goal policy. The goal is the small picture.",
     )
 
 
@@ -158,8 +158,9 @@ def push_view(out: Path) -> PlanView:
             "time, s",
             "cm",
         ),
-        caption=f"Pushing, without a search. {len(reached)} of {len(records)} episodes reached "
-        f"their goal; this is the first {'that did' if reached else 'of all'}.",
+        caption=f"Pushing with the goal policy, tried in the model. {len(reached)} of "
+        f"{len(records)} episodes reached their goal; this is the first "
+        f"{'that did' if reached else 'of all'}.",
     )
 
 

@@ -105,8 +105,8 @@ class ArmsConfig:
         steps: of each.
         judged: recorded of each shift, for the probes.
         probed: training episodes that the probes are fitted on.
-        goals: episodes of reaching in each shift. Every model acts by its goal policy, as ``act``
-            does by default.
+        goals: episodes of reaching in each shift. Every model acts by its goal policy, without a
+            search.
         size_pairs: that the read-out of size and distance is fitted on, and judged on.
         seed: names recordings and manifests.
         workers: processes, each with one thread; results do not depend on it.

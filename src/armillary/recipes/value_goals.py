@@ -25,6 +25,7 @@ from armillary.core.errors import ConfigError
 
 _ANY = "any"
 _MOST_VALUES = 1024
+_GREATEST = 1e18  # its square is a float32
 _LEAST_ERROR = 1e-9  # of a read-out that is perfect on its held-out episodes
 
 
@@ -111,7 +112,7 @@ def _limits(word: str, text: str) -> tuple[float, float]:
         limits = float(low), float(high if dots else low)
     except ValueError:
         limits = math.nan, math.nan
-    if not (all(map(math.isfinite, limits)) and limits[0] <= limits[1]):
+    if not (max(map(abs, limits)) <= _GREATEST and limits[0] <= limits[1]):
         raise ConfigError(
             f"A value of a goal is a number, LOW..HIGH or any; got {word!r} in {text!r}."
         )

@@ -5,7 +5,7 @@
 Nothing is set for an environment but how much of it is recorded. The ways:
 
     direct          the goal policy acts (``models/goal_policy.py``)
-    direct_search   a search around what it proposes (``planning/guided.py``)
+    direct_search   it is tried in the model first (``planning/guided.py``)
     search_only     a search with the model and the latent distance alone (``planning/icem.py``)
 
     OUT/NAME/recording, OUT/NAME/run        of one environment; tasks of one world share them

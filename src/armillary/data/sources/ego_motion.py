@@ -40,5 +40,6 @@ def motion_said(sensor: str) -> str:
     """
     return (
         f"no commands were read, so the action is the motion of the {sensor} from step to step "
-        "(3 m, 3 rad, in its own frame). Pass --no-ego-motion to leave it out."
+        "(three numbers in m, three in rad, in its own frame). Pass --no-ego-motion to leave it "
+        "out."
     )

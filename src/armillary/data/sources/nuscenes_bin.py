@@ -64,7 +64,7 @@ def read_nuscenes_bin(path: Path) -> Cloud:
 
 def _posed(source: Path, found: list[Recording]) -> tuple[list[Recording], list[str]]:
     """Return recordings with poses, where tables have all of them, and what is to be said."""
-    tables = find_tables(source)
+    tables = find_tables(source, [file.name for one in found for file in one.files])
     if tables is None:
         return found, []
     if isinstance(tables, str):

@@ -14,7 +14,7 @@ Source: schema of nuScenes (github.com/nutonomy/nuscenes-devkit).
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -29,10 +29,12 @@ from armillary.spatial import pose_from_quaternion
 LOOKS_FOR = "v1.0-*/sample_data.json"
 _TABLES = ("sample_data.json", "ego_pose.json", "calibrated_sensor.json")
 _LEVELS = 3  # a folder of sweeps lies two below the root
-# The largest table of v1.0-mini is said to have about 18 MB. Those of the whole dataset have over
-# a gigabyte, and reading one takes many times its size in memory.
+_MOST_FOLDERS = 4  # v1.0-mini, -trainval, -test
+# Enough for v1.0-mini. The tables of the whole dataset are far larger, and reading one takes many
+# times its size in memory.
 _MOST_BYTES = 1 << 25
-_LEAST_NORM = 1e-6
+_ROUNDED = 0.01  # of the length of a quaternion
+_FARTHEST_M = 1e7
 
 
 @dataclass(frozen=True)
@@ -41,7 +43,8 @@ class Tables:
 
     Attributes:
         folder: where the tables lie.
-        of_file: tokens of ego pose and calibration by the file's path below the root.
+        of_file: tokens of ego pose and calibration by the file's name, which has the log and the
+            time, so that it is the only one.
         ego: rows of ego_pose.json by token.
         sensors: rows of calibrated_sensor.json by token.
     """
@@ -59,13 +62,9 @@ class Tables:
         Raises:
             FormatError: a row is damaged.
         """
-        root = self.folder.parent.resolve()
         poses = []
         for file in files:
-            path = file.resolve()
-            tokens = self.of_file.get(
-                path.relative_to(root).as_posix() if path.is_relative_to(root) else ""
-            )
+            tokens = self.of_file.get(file.name)
             if tokens is None:
                 return None
             ego, sensor = tokens
@@ -81,27 +80,36 @@ class Tables:
         if row is None:
             raise FormatError(f"{where} is missing; {_TABLES[0]} names it.")
         turn, place = _numbers(row, "rotation", 4), _numbers(row, "translation", 3)
-        if turn is None or place is None or np.linalg.norm(turn) < _LEAST_NORM:
+        if turn is None or place is None or not _plausible(turn, place):
             raise FormatError(
-                f"{where} must have a rotation of 4 numbers (w x y z) and a translation of 3."
+                f"{where} must have a rotation of 4 numbers (w x y z, of length 1) and a "
+                "translation of 3 (metres)."
             )
         xyzw = torch.from_numpy(turn[[1, 2, 3, 0]])
         return pose_from_quaternion(xyzw, torch.from_numpy(place)).numpy()
 
 
-def find_tables(source: Path) -> Tables | str | None:
+def find_tables(source: Path, names: Collection[str]) -> Tables | str | None:
     """Return the tables of a folder of sweeps, or why they are not read; None where none lie there.
+
+    Of several folders of tables, the first in alphabetical order that can be read and names the
+    most of these sweeps is taken.
 
     Args:
         source: the root, or a folder below it.
+        names: of the files with sweeps.
 
     Raises:
         FormatError: a table is damaged.
     """
-    here = source.resolve()
+    here = source.absolute()  # a link to another disk would lead away from the tables
     for root in [here, *here.parents][:_LEVELS]:
-        for first in sorted(root.glob(LOOKS_FOR)):
-            return _read(first.parent)
+        read = [_read(first.parent) for first in sorted(root.glob(LOOKS_FOR))[:_MOST_FOLDERS]]
+        whole = [each for each in read if isinstance(each, Tables)]
+        if whole:
+            return max(whole, key=lambda each: sum(name in each.of_file for name in names))
+        if read:
+            return read[0]
     return None
 
 
@@ -117,7 +125,7 @@ def _read(folder: Path) -> Tables | str:
             )
     data, ego, sensors = (_rows(folder / name) for name in _TABLES)
     of_file = {
-        str(row.get("filename")): (
+        Path(str(row.get("filename"))).name: (
             str(row.get("ego_pose_token")),
             str(row.get("calibrated_sensor_token")),
         )
@@ -135,6 +143,12 @@ def _rows(path: Path) -> list[dict[str, Any]]:
     if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
         raise FormatError(f"{path}: a list of rows was expected.")
     return rows
+
+
+def _plausible(turn: Float64[np.ndarray, " 4"], place: Float64[np.ndarray, " 3"]) -> bool:
+    if max(np.abs(turn).max() / 2, np.abs(place).max() / _FARTHEST_M) > 1:
+        return False
+    return bool(abs(np.linalg.norm(turn) - 1) < _ROUNDED)
 
 
 def _numbers(row: Mapping[str, Any], name: str, count: int) -> Float64[np.ndarray, " N"] | None:
