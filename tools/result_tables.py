@@ -173,8 +173,8 @@ def _worlds() -> str:
     ways = ("direct", "direct_search", "search_only", "random", "noop", "oracle")
     lines = [
         "| environment, steps ahead | direct | direct and search | search alone | random | no-op | "
-        "oracle | p | at any time | ms a decision |\n"
-        "| --- | --- | --- | --- | --- | --- | --- | --- | --- | --- |\n"
+        "oracle | p | p at any time | at any time | ms a decision |\n"
+        "| --- | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- |\n"
     ]
     for name, environment in record("worlds")["environments"].items():
         for offset, row in environment["offsets"].items():
@@ -189,7 +189,8 @@ def _worlds() -> str:
                 other = row[way]["n"] != row["direct"]["n"]
                 n = f", n = {{{one}.{way}.n d}}" if other else ""
                 cells.append(f"{shown} ({limits} %{n})" if way in ways[:3] else shown)
-            cells.append(f"{{{one}.paired.search_over_direct.p_holm .3f}}")
+            for kind in ("search_over_direct", "search_over_direct_first_hit"):
+                cells.append(f"{{{one}.paired.{kind}.p_holm .3f}}")
             hits = (f"{{{one}.{way}.success_first_hit %0}}" for way in ways[:3] if way in row)
             cells.append(", ".join(hits))
             cells.append(

@@ -61,6 +61,8 @@ def test_a_row_counts_the_end_and_the_search_is_tested_on_the_same_episodes():
     test = rows["paired"]["search_over_direct"]
     assert (test["only_search"], test["only_direct"]) == (6, 1)
     assert test["p"] == pytest.approx(2 * 8 / 2**7)  # exact binomial, two-sided
+    hits = rows["paired"]["search_over_direct_first_hit"]  # all pass the goal on their way
+    assert (hits["only_search"], hits["only_direct"], hits["p"]) == (0, 0, 1)
 
 
 def test_every_environment_has_tasks_and_shares_only_what_is_there():

@@ -17,7 +17,7 @@ A folder that holds part of this is continued.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -160,7 +160,8 @@ def run_worlds(
     Returns:
         ``environments.NAME.offsets.OFFSET``: by way and floor ``n``, ``success_final``,
         ``success_first_hit``, ``wilson95``, ``ms_per_decision``, ``model_steps_per_decision``; and
-        ``paired.search_over_direct.{only_search,only_direct,p,p_holm}``, Holm over all tests here.
+        ``paired.search_over_direct.{only_search,only_direct,p,p_holm}``, Holm over all tests here,
+        and the same of goals that were met at any step (``search_over_direct_first_hit``).
         ``recipe_sha256``, ``planning_sha256``, and how it was made.
 
     Raises:
@@ -179,13 +180,11 @@ def run_worlds(
             if not config.offsets or offset in (*config.offsets, ANY)
         }
         found[name] = {"offsets": offsets, **_about(name, run)}
-    tests = [
-        row["paired"]["search_over_direct"]
-        for one in found.values()
-        for row in one["offsets"].values()
-    ]
-    for test, p in zip(tests, holm([test["p"] for test in tests]), strict=True):
-        test["p_holm"] = p
+    rows = [row for one in found.values() for row in one["offsets"].values()]
+    for kind in ("search_over_direct", "search_over_direct_first_hit"):
+        tests = [row["paired"][kind] for row in rows]
+        for test, p in zip(tests, holm([test["p"] for test in tests]), strict=True):
+            test["p_holm"] = p
     result = {
         "environments": found,
         "recipe_sha256": json_sha256(asdict(_recipe(config))),
@@ -220,13 +219,20 @@ def rows_of(records: Mapping[str, Sequence[Record]]) -> dict[str, Any]:
             "ms_per_decision": row.ms_per_decision,
             "model_steps_per_decision": row.model_steps_per_decision,
         }
-    solved = {
-        name: [record.outcome == "success" for record in records[name]]
-        for name in ("direct_search", "direct")
+    paired = {
+        "search_over_direct": _paired(records, lambda record: record.outcome == "success"),
+        "search_over_direct_first_hit": _paired(records, lambda record: record.first_hit),
     }
-    test = mcnemar(solved["direct_search"], solved["direct"])
-    paired = {"only_search": test.only_a, "only_direct": test.only_b, "p": test.p_value}
-    return {**rows, "paired": {"search_over_direct": paired}}
+    return {**rows, "paired": paired}
+
+
+def _paired(
+    records: Mapping[str, Sequence[Record]], reached: Callable[[Record], bool]
+) -> dict[str, Any]:
+    """Return McNemar's test of searching against not searching, by what counts as reached."""
+    search, direct = ([*map(reached, records[name])] for name in ("direct_search", "direct"))
+    test = mcnemar(search, direct)
+    return {"only_search": test.only_a, "only_direct": test.only_b, "p": test.p_value}
 
 
 def _trained(out: Path, name: str, config: WorldsConfig, bars: Bars) -> Path:
