@@ -189,8 +189,8 @@ def _worlds() -> str:
                 other = row[way]["n"] != row["direct"]["n"]
                 n = f", n = {{{one}.{way}.n d}}" if other else ""
                 cells.append(f"{shown} ({limits} %{n})" if way in ways[:3] else shown)
-            for kind in ("search_over_direct", "search_over_direct_first_hit"):
-                cells.append(f"{{{one}.paired.{kind}.p_holm .3f}}")
+            kinds = "search_over_direct", "search_over_direct_first_hit"
+            cells.extend(f"{{{one}.paired.{kind}.p_holm .3f}}" for kind in kinds)
             hits = (f"{{{one}.{way}.success_first_hit %0}}" for way in ways[:3] if way in row)
             cells.append(", ".join(hits))
             cells.append(
