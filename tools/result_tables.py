@@ -200,6 +200,33 @@ def _worlds() -> str:
     return "".join(lines)
 
 
+def _latency() -> str:
+    """Return the table of numbers of ways that are tried; empty without records."""
+    worlds = {
+        "latency_push": "pushing on the table",
+        "latency_fetch_reach": "FetchReach",
+        "latency_dm_reacher": "dm_reacher",
+    }
+    if not all((ROOT / "results" / f"{name}.json").is_file() for name in worlds):
+        return ""
+    lines = [
+        "| ways that are tried | "
+        + " | ".join(f"{shown} (n = {{{name} episodes d}})" for name, shown in worlds.items())
+        + " |\n| --- |"
+        + " --- |" * len(worlds)
+        + "\n"
+    ]
+    for setting, row in record("latency_push")["settings"].items():
+        cells = []
+        for name in worlds:
+            one = f"{name} settings.{setting}"
+            limits = " to ".join(f"{{{one}.wilson95.{at} p0}}" for at in (0, 1))
+            times = f"{{{one}.ms_per_world_step .0f}}, {{{one}.ms_per_decision_p95 .0f}} ms"
+            cells.append(f"{{{one}.success %0}} ({limits} %); {times}")
+        lines.append(f"| {row['planner_settings']['samples']} | {' | '.join(cells)} |\n")
+    return "".join(lines)
+
+
 def _spatial() -> str:
     """Return the table of ways to see the tabletop: goals reached, and the read-out's error."""
     heading = (
@@ -345,6 +372,7 @@ def tables() -> dict[tuple[str, str], str]:
         (results, "unusual"): _unusual(),
         (results, "real_laser"): _real_laser(),
         (results, "worlds"): _worlds(),
+        (results, "latency"): _latency(),
         (results, "ablation"): _ablation(),
         (results, "spatial"): _spatial(),
         (results, "concepts"): _concepts(),
