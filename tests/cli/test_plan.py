@@ -52,6 +52,7 @@ def test_a_later_picture_is_a_goal_alone_or_beside_a_value(made, capsys):
         (("--goal", "thing=6"), "no truth stream called 'thing'. Did you mean 'thing_xy'?"),
         (("--goal", "thing_xy=6,b"), "A value of a goal is a number, LOW..HIGH or any; got 'b'"),
         (("--goal", "thing_xy=6,any", "--goal", "thing_xy=any,7"), "--goal takes each name once"),
+        (("--goal-step", "2", "--plan", "seed=3"), "no setting of the icem planner called 'seed'"),
         (("--goal-step", "99"), "There is no step 99; the episode has 20"),
         (("--goal-step", "1", "--episode", "99"), "there is no episode 99; it has 8"),
     ],

@@ -21,6 +21,7 @@ LEAVES = [
     ["probe"],
     ["surprise"],
     ["act"],
+    ["plan"],
     ["understand"],
     ["guard"],
     ["view"],

@@ -10,7 +10,7 @@ from typing import Any
 from tyro.conf import Positional, UseAppendAction
 
 from armillary.cli.outcome import Outcome, plain
-from armillary.cli.parse import existing, settings_of
+from armillary.cli.parse import existing
 from armillary.cli.planning import SearchFlags
 from armillary.core.errors import ConfigError
 
@@ -54,6 +54,7 @@ class Plan(SearchFlags):
 
         if not self.goal and self.goal_step is None:
             raise ConfigError("A plan needs a goal: --goal NAME=VALUE, --goal-step STEP, or both.")
+        search = self.planning()
         goals = [ValueGoal.parse(text) for text in self.goal]
         if len({goal.target for goal in goals}) < len(goals):
             raise ConfigError("--goal takes each name once; put all its values into one goal.")
@@ -71,19 +72,12 @@ class Plan(SearchFlags):
             now,
             picture,
             cost=value_cost(list(zip(reads, goals, strict=True))) if goals else None,
-            planner=self.planner,
+            planner=search.planner,
             seed=self.seed,
-            **settings_of(self.plan, "--plan"),
+            **search.settings,
         )
         values = {
-            goal.target: {
-                "goal": str(goal),
-                "r2": where.r2,
-                "error": where.error,
-                "predicted": where(plan.predicted).tolist(),
-                "outside": goal.outside(where(plan.predicted)).tolist(),
-            }
-            for where, goal in zip(reads, goals, strict=True)
+            goal.target: _value(where, goal, plan) for where, goal in zip(reads, goals, strict=True)
         }
         value = {
             "episode": self.episode,
@@ -99,14 +93,26 @@ class Plan(SearchFlags):
         said = [
             f"{len(plan.actions)} actions, {plan.model_steps:,} model steps. Nothing was executed."
         ]
-        said += [_trust(name, one) for name, one in values.items()]
+        said += [_trust(one) for one in values.values()]
         if self.out is not None:
             write_json(self.out, plain(value))
             said.append(f"Written to {self.out}.")
         return Outcome(value, tuple(said), _steps(value))
 
 
-def _trust(name: str, one: Mapping[str, Any]) -> str:
+def _value(where: Any, goal: Any, plan: Any) -> dict[str, Any]:
+    """Return what a read-out says of a plan, and how far it can be trusted."""
+    seen = where(plan.predicted)
+    return {
+        "goal": str(goal),
+        "r2": where.r2,
+        "error": where.error,
+        "predicted": seen.tolist(),
+        "outside": goal.outside(seen).tolist(),
+    }
+
+
+def _trust(one: Mapping[str, Any]) -> str:
     """Say how near the plan comes to a value, and how far its read-out can be trusted."""
     told = (
         f"{one['goal']}: ends {one['outside'][-1]:.3g} away. On held-out episodes the read-out "
