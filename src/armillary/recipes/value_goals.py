@@ -13,7 +13,7 @@ Axes: S plans, L model steps, N tokens, D latent width, Y values of a read-out.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -22,6 +22,7 @@ from torch import Tensor
 
 from armillary.comprehension.read_out import ReadOut
 from armillary.core.errors import ConfigError
+from armillary.planning.latent_cost import CostOfSteps
 
 _ANY = "any"
 _MOST_VALUES = 1024
@@ -76,9 +77,7 @@ class ValueGoal:
         return f"{self.target}={','.join(shown)}"
 
 
-def value_cost(
-    pairs: Sequence[tuple[ReadOut, ValueGoal]],
-) -> Callable[[Float[Tensor, "S L N D"]], Float[Tensor, "S L"]]:
+def value_cost(pairs: Sequence[tuple[ReadOut, ValueGoal]]) -> CostOfSteps:
     """Return a cost of predicted latents that is 0 where all goals hold (for ``arm.plan``).
 
     Args:

@@ -21,6 +21,17 @@ from armillary.data.sources.seen import Seen
 from armillary.data.sources.still_files import colour_form, depth_form
 from armillary.data.video import MAX_PIXELS
 
+# What may be chosen for a folder of colour and depth pictures with poses.
+POSED_RGBD_OPTIONS = (
+    "fps",
+    "max_side",
+    "tolerance_s",
+    "depth_scale",
+    "intrinsics",
+    "ego_motion",
+    "pictures",
+)
+
 
 def colour_camera(paths: Sequence[Path | None], lenses: Sequence[Lens]) -> Camera:
     """Return the camera of colour files.

@@ -22,22 +22,19 @@ from armillary.core.files import read_json
 from armillary.core.progress import Progress
 from armillary.core.values import Stream
 from armillary.data.sources.lens import Lens, checked, pinhole_of, read_lens
-from armillary.data.sources.picture_files import colour_camera, depth_camera, measured_on
+from armillary.data.sources.picture_files import (
+    POSED_RGBD_OPTIONS,
+    colour_camera,
+    depth_camera,
+    measured_on,
+)
 from armillary.data.sources.picture_names import times_ns
 from armillary.data.sources.recording import Recording, rigid, sequences, write_recordings
 from armillary.data.sources.source import IngestOptions, IngestSummary
 from armillary.data.sources.stamps import matched
 from armillary.data.sources.text_files import numbers
 
-OPTIONS = (
-    "fps",
-    "max_side",
-    "tolerance_s",
-    "depth_scale",
-    "intrinsics",
-    "ego_motion",
-    "pictures",
-)
+OPTIONS = POSED_RGBD_OPTIONS
 LOOKS_FOR = ("color/ or rgb/ or image/", "depth/", "pose/ or *.log")
 DEPTH_SCALE = 0.001
 COLOURS, DEPTHS = ("color", "rgb", "image", "colour"), ("depth",)

@@ -21,7 +21,12 @@ from armillary.core.errors import FormatError
 from armillary.core.progress import Progress
 from armillary.core.values import Stream
 from armillary.data.sources.lens import Lens, read_lens
-from armillary.data.sources.picture_files import colour_camera, depth_camera, measured_on
+from armillary.data.sources.picture_files import (
+    POSED_RGBD_OPTIONS,
+    colour_camera,
+    depth_camera,
+    measured_on,
+)
 from armillary.data.sources.pictures import below
 from armillary.data.sources.recording import Recording, rigid, sequences, write_recordings
 from armillary.data.sources.source import IngestOptions, IngestSummary
@@ -29,15 +34,7 @@ from armillary.data.sources.stamps import matched, nanoseconds
 from armillary.data.sources.text_files import read_text
 from armillary.spatial import pose_from_quaternion
 
-OPTIONS = (
-    "fps",
-    "max_side",
-    "tolerance_s",
-    "depth_scale",
-    "intrinsics",
-    "ego_motion",
-    "pictures",
-)
+OPTIONS = POSED_RGBD_OPTIONS
 LOOKS_FOR = ("rgb.txt", "depth.txt", "groundtruth.txt")
 DEPTH_SCALE = 1 / 5000
 POSES = "groundtruth.txt"
