@@ -112,7 +112,7 @@ def test_a_model_that_follows_its_goal_policy_is_guarded(model: Path, tmp_path: 
     value = guard_study(folder, "tabletop", tmp_path / "out", replace(CONFIG, planning=Planning()))
     records = read_records(tmp_path / "out" / "normal" / "records.jsonl")
     assert value["rows"]["guard"]["normal"]["n"] == len(records) == 3
-    assert all(record.error == "" and record.model_steps == 0 for record in records)
+    assert all(record.error == "" and record.model_steps for record in records)  # it searches
 
 
 def test_what_is_seen_does_not_depend_on_the_number_of_workers(model: Path) -> None:
