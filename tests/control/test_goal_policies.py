@@ -7,7 +7,7 @@ import point_world as toy
 import pytest
 from test_specs import CONFIG
 
-from armillary.control import DirectPolicy, ModelSpec, evaluate, make_manifest
+from armillary.control import GoalConditionedPolicy, ModelSpec, evaluate, make_manifest
 from armillary.control.records import actions_of
 from armillary.control.specs import has_goal_policy
 from armillary.core.errors import CheckpointError, ConfigError, ShapeError
@@ -81,12 +81,22 @@ def test_a_search_begins_when_the_goal_is_within_its_reach_and_stays_below_600_m
     assert GuidedConfig().model_steps <= 600
 
 
+def test_a_search_that_may_take_more_than_the_budget_is_refused(folder):
+    spec = replace(guided(folder, {"samples": 10, "longest": 5}), budget_model_steps=49)
+    with pytest.raises(
+        ConfigError, match="takes 50 model steps per decision, and its budget is 49"
+    ):
+        spec(toy.PointWorld().spec)
+    assert replace(spec, budget_model_steps=50)(toy.PointWorld().spec).search.model_steps == 50
+    assert replace(direct(folder), budget_model_steps=1)(toy.PointWorld().spec).search is None
+
+
 def test_a_model_with_a_goal_policy_acts_by_it_unless_a_search_without_it_is_asked_for(
     bare, folder, tmp_path
 ):
     spec = toy.PointWorld().spec
     assert has_goal_policy(folder)
-    assert isinstance(ModelSpec(folder)(spec), DirectPolicy)
+    assert isinstance(ModelSpec(folder)(spec), GoalConditionedPolicy)
     assert ModelSpec(folder)(spec).search == GuidedConfig()
     assert direct(folder)(spec).search is None
     assert ModelSpec(folder, Planning(replan=2)).chosen.planner == "icem"

@@ -92,6 +92,23 @@ def test_the_policys_own_way_stands_unless_another_is_better_by_the_margin():
     torch.testing.assert_close(moved.actions, free.actions)
 
 
+def test_a_sample_whose_cost_is_not_a_number_is_not_taken():
+    class Breaks(Slow):
+        """Predicts nothing for the first and the last sample."""
+
+        def step(self, state, memory, actions):
+            state, memory = super().step(state, memory, actions)
+            state[[0, -1]] = math.nan
+            return state, memory
+
+    found = planned(Breaks(), Towards(noise=0.5), 3, samples=8)
+    whole = planned(Slow(), Towards(noise=0.5), 3, samples=8)
+    own = planned(Slow(), Towards(noise=0.5), 3, samples=1)
+    assert found.costs.isfinite() and found.actions.isfinite().all()
+    assert not torch.equal(found.actions, own.actions)
+    assert float(found.costs) >= float(whole.costs)
+
+
 def test_plans_never_leave_the_bounds_and_repeat():
     found = planned(Adds(), Towards(noise=3.0), 2.5, BOX)
     values = found.actions.double().numpy()

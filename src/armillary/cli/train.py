@@ -47,12 +47,14 @@ class Train(Command):
 
     recipe: Positional[str]
     """Name of the recipe."""
-    data: Path
-    """Dataset folder to train on."""
+    data: str
+    """Dataset folder to train on, or an fsspec address, such as s3://... or hf://datasets/NAME."""
     out: Path
     """Run folder to write. It holds the model, checkpoints and the log."""
     resume: bool = False
     """Continue an interrupted run. The final weights are bit-identical."""
+    pool_gb: float = 4.0
+    """Gigabytes on disk at most for what is streamed from an address."""
 
     def run(self) -> Outcome:
         """Train.
@@ -60,14 +62,21 @@ class Train(Command):
         Raises:
             SystemExit: with code 0, of several processes in all but the one that speaks.
         """
-        existing(self.data, "a dataset folder")
+        streamed = "://" in self.data
+        if not streamed:
+            existing(Path(self.data), "a dataset folder")
         from armillary.cli.diagnose import of_run
         from armillary.recipes import train_recipe
         from armillary.training.processes import leads
 
         config = getattr(self, "config", None) or find_recipe(self.recipe)
         bars = bar if leads() else no_bars
-        found = train_recipe(config, self.data, self.out, self.resume, bars)
+        if streamed:
+            from armillary.recipes.streaming import stream_recipe
+
+            found = stream_recipe(config, self.data, self.out, self.resume, bars, self.pool_gb)
+        else:
+            found = train_recipe(config, self.data, self.out, self.resume, bars)
         if not leads():
             raise SystemExit(0)
         said = (

@@ -1,8 +1,8 @@
 """Control: act in worlds through policies, and judge them: manifests, records, statistics, rows."""
 
 from armillary.control.calibration import conformal_limit, fit_normal, set_limits
-from armillary.control.direct_policy import DirectPolicy
 from armillary.control.evaluate import evaluate
+from armillary.control.goal_conditioned_policy import GoalConditionedPolicy
 from armillary.control.guard import Guard, GuardedPolicy
 from armillary.control.guard_file import GuardedSpec, load_guard, save_guard
 from armillary.control.manifest import EpisodeSpec, Manifest, load_manifest, make_manifest
@@ -26,8 +26,8 @@ from armillary.core.rates import holm, wilson_interval
 __all__ = [
     "Alarm",
     "Comparison",
-    "DirectPolicy",
     "EpisodeSpec",
+    "GoalConditionedPolicy",
     "Guard",
     "GuardedPolicy",
     "GuardedSpec",

@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from armillary.control.direct_policy import DirectPolicy
+from armillary.control.goal_conditioned_policy import GoalConditionedPolicy
 from armillary.control.guard import QUESTIONS, Guard, GuardedPolicy, Normal, Reaction
 from armillary.control.model_policy import ModelPolicy
 from armillary.control.specs import PolicyFactory, identity_of
@@ -105,7 +105,7 @@ class GuardedSpec:
             ConfigError: it was calibrated for another policy, or this one has no world model.
         """
         guard, policy = load_guard(self.guard), self.base(world)
-        if not isinstance(policy, ModelPolicy | DirectPolicy):
+        if not isinstance(policy, ModelPolicy | GoalConditionedPolicy):
             raise ConfigError("A guard needs a policy that has a world model.")
         if guard.policy != identity_of(self.base):
             raise ConfigError(
@@ -121,7 +121,7 @@ class GuardedSpec:
         return f"{identity_of(self.base)} guarded {json_sha256(settings)}"
 
 
-def watcher_of(policy: ModelPolicy | DirectPolicy, history: int) -> Watcher:
+def watcher_of(policy: ModelPolicy | GoalConditionedPolicy, history: int) -> Watcher:
     """Return the watcher that sees with the eyes of a policy's own model."""
     return Watcher(
         policy.model,

@@ -71,7 +71,7 @@ class ModelPolicy:
                 f"replan must be at most the length of the plan; got {self.replan} and "
                 f"{getattr(settings, 'length', 0)}."
             )
-        self._check_budget(getattr(settings, "model_steps", 0))
+        check_budget(getattr(settings, "model_steps", 0), self.budget_model_steps)
 
     @property
     def decides_every(self) -> int:
@@ -167,7 +167,7 @@ class ModelPolicy:
         every = Situation.of([*situations, *missing])
         cost = goal_cost(self.model, every.latent, every.goal_tokens)
         plan, later = self.planner.plan(cost, every.planner, every.generators("policy.planner"))
-        self._check_budget(plan.model_steps)
+        check_budget(plan.model_steps, self.budget_model_steps)
         made = [
             Decision.of(one.step, plan.model_steps, paid, one.planner)
             for one, paid in zip(situations, plan.costs.tolist(), strict=False)
@@ -210,9 +210,19 @@ class ModelPolicy:
             np.tile(self.bounds.low, self.frame_skip), np.tile(self.bounds.high, self.frame_skip)
         )
 
-    def _check_budget(self, model_steps: int) -> None:
-        if self.budget_model_steps is not None and model_steps > self.budget_model_steps:
-            raise ConfigError(
-                f"The planner takes {model_steps} model steps per decision, and its budget is "
-                f"{self.budget_model_steps}. Use fewer samples or iterations, or a shorter plan."
-            )
+
+def check_budget(model_steps: int, budget: int | None) -> None:
+    """Check what a decision takes.
+
+    Args:
+        model_steps: predictor steps of a decision.
+        budget: most that it may take; None for no limit.
+
+    Raises:
+        ConfigError: it takes more.
+    """
+    if budget is not None and model_steps > budget:
+        raise ConfigError(
+            f"The planner takes {model_steps} model steps per decision, and its budget is "
+            f"{budget}. Use fewer samples or iterations, or a shorter plan."
+        )

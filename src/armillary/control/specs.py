@@ -10,8 +10,8 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from armillary.control.direct_policy import DirectPolicy
-from armillary.control.model_policy import ModelPolicy
+from armillary.control.goal_conditioned_policy import GoalConditionedPolicy
+from armillary.control.model_policy import ModelPolicy, check_budget
 from armillary.control.oracle import Oracle
 from armillary.control.policies import NoOpPolicy, RandomPolicy
 from armillary.core.errors import CheckpointError, ConfigError, ShapeError, unknown_name
@@ -76,7 +76,7 @@ class ModelSpec:
     Attributes:
         folder: the model, with its goal policy where it has one.
         planning: how it decides.
-        budget_model_steps: as in ``ModelPolicy``.
+        budget_model_steps: most predictor steps per decision; None for no limit.
         batch: as in ``ModelPolicy``. The identity names it, since the shape of a batch can change
             the last bits of a decision.
     """
@@ -91,7 +91,7 @@ class ModelSpec:
         """How it decides, with the planner named."""
         return self.planning.fitting(has_goal_policy(Path(self.folder)))
 
-    def __call__(self, world: WorldSpec) -> ModelPolicy | DirectPolicy:
+    def __call__(self, world: WorldSpec) -> ModelPolicy | GoalConditionedPolicy:
         """Return the policy, with the model loaded.
 
         Raises:
@@ -107,7 +107,10 @@ class ModelSpec:
         search = None
         if planning.planner == GUIDED:
             search = guided_config(planning.settings)
-        return DirectPolicy(model, policy, world.bounds, *_seeing(model), world.budget, search)
+            check_budget(search.model_steps, self.budget_model_steps)
+        return GoalConditionedPolicy(
+            model, policy, world.bounds, *_seeing(model), world.budget, search
+        )
 
     def searching(self, world: WorldSpec) -> ModelPolicy:
         """Return the policy that searches without a goal policy.

@@ -123,6 +123,16 @@ class Dataset:
         """Names of the streams that are point clouds."""
         return tuple(name for name, kind in self.streams.items() if kind == "points")
 
+    @property
+    def place(self) -> str:
+        """Where it is, so that it is known again: its folder."""
+        return str(self.path.resolve())
+
+    @property
+    def checked_when_read(self) -> bool:
+        """Whether files are held against the manifest as they are read; else ``verify`` does."""
+        return False
+
     def identity(self) -> str:
         """Return a hash that changes when the dataset does.
 
@@ -250,6 +260,17 @@ class Dataset:
         """Return the files that an episode lies in, relative to the dataset."""
         keys = [key for key, spec in self.features.items() if spec["dtype"] == "video"]
         return [self._file("data", index), *(self._file(f"videos/{key}", index) for key in keys)]
+
+    def companions(self, index: int) -> list[str]:
+        """Return the files that armillary keeps beside an episode, relative to the dataset."""
+        if not self.is_ours:
+            return []
+        if "clouds" not in self._shelf:  # the first sidecar is read once, not for each episode
+            first = (self.path / layout.sidecar_file(0)).is_file()
+            self._shelf["clouds"] = bool(first and self.clouds)
+        places = [layout.steps_file, layout.sidecar_file]
+        places += [layout.points_file] if self._shelf["clouds"] else []
+        return [place(index) for place in places]
 
     def check_index(self, index: int) -> None:
         """Raise unless there is such an episode."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -30,18 +30,30 @@ def open_dataset(path: str | os.PathLike[str]) -> Dataset:
     """
     if isinstance(path, Dataset):
         return path
-    path = Path(path)
+    return checked_dataset(Path(path), lambda name: (Path(path) / name).is_file())
+
+
+def checked_dataset(path: Path, exists: Callable[[str], bool]) -> Dataset:
+    """Return the dataset in a folder that may lack the files of its episodes so far.
+
+    Args:
+        path: its folder, with ``meta``.
+        exists: whether there is a file of this name, relative to the folder.
+
+    Raises:
+        DatasetError: as ``open_dataset``.
+    """
     info = _info(path)
     features = _features(path, info)
     places = _places(path, features)
     dataset = Dataset(path, info, places["length"], places, layout.stream_names(features))
-    if (path / layout.ABOUT).is_file() and not dataset.is_ours:
+    if exists(layout.ABOUT) and not dataset.is_ours:
         raise DatasetError(
             f"{path}: {layout.MANIFEST} is missing, without which its poses, clouds and units are "
             "not read; fetch it again, or repeat the command that wrote the dataset."
         )
     _check_counts(dataset)
-    _check_files(dataset)
+    _check_files(dataset, exists)
     return dataset
 
 
@@ -130,14 +142,11 @@ def _check_counts(dataset: Dataset) -> None:
         )
 
 
-def _check_files(dataset: Dataset) -> None:
+def _check_files(dataset: Dataset, exists: Callable[[str], bool]) -> None:
     seen: set[str] = set()
-    beside = [layout.steps_file, layout.sidecar_file] if dataset.is_ours else []
-    if dataset.is_ours and (dataset.path / layout.sidecar_file(0)).is_file() and dataset.clouds:
-        beside.append(layout.points_file)
     for index in range(len(dataset)):
-        for file in [*dataset.files(index), *(place(index) for place in beside)]:
-            if file not in seen and not (dataset.path / file).is_file():
+        for file in [*dataset.files(index), *dataset.companions(index)]:
+            if file not in seen and not exists(file):
                 raise DatasetError(
                     f"{dataset.path}: episode {index}: {file} is missing; fetch or record it again."
                 )

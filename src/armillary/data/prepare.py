@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict
 from itertools import islice
@@ -84,12 +84,12 @@ def prepare(
     folder = Path(cache_root or default_cache_root()) / f"{called}-{key}"
     if _is_made(folder):
         return open_cache(folder)
-    about: dict[str, Any] = {"dataset": str(dataset.path.resolve()), "identity": identity}
+    about: dict[str, Any] = {"dataset": dataset.place, "identity": identity}
     if points is not None:
         about["points"] = {name: dataset.columns(name) for name in dataset.clouds}
     with _one_at_a_time(folder):
         if not _is_made(folder):
-            if damaged == "refuse":
+            if damaged == "refuse" and not dataset.checked_when_read:
                 _check_all(dataset, wanted)
             _check_room(dataset, wanted, shape, folder)
             with replacing_folder(folder) as beside:
@@ -187,12 +187,13 @@ def _fill(
     progress: Progress,
 ) -> None:
     starts, kept, lenses, skipped = [0], [], [], []
-    hashes = read_manifest(dataset.path) if dataset.is_ours else {}
+    checks = damaged == "skip" and not dataset.checked_when_read  # else all were checked before
+    hashes = read_manifest(dataset.path) if checks and dataset.is_ours else {}
     with ExitStack() as stack:
         files: dict[str, NpyAppender] = {}
         for done, index in enumerate(wanted):
             try:
-                if damaged == "skip":  # else all were checked before
+                if checks:
                     _check_hashes(dataset, index, hashes.get(index, {}))
                 lens, length = _append(dataset, index, size, points, folder, files, stack)
             except DatasetError as error:
@@ -278,6 +279,27 @@ def _check_all(dataset: Dataset, wanted: Sequence[int]) -> None:
     hashes = read_manifest(dataset.path) if dataset.is_ours else {}
     for index in wanted:
         _check_hashes(dataset, index, hashes.get(index, {}))
+
+
+def frame_bytes(dataset: Dataset, size: int | Size, points: PointSampling | None = None) -> int:
+    """Return the bytes that a cache takes for one recorded step, of all its streams.
+
+    Args:
+        dataset: what to prepare.
+        size: rows and columns of the pictures, or one side for both.
+        points: how clouds are sampled; None leaves them out.
+    """
+    rows, columns = as_size(size)
+    total = rows * columns * sum(_PIXEL_BYTES[kind] for kind in dataset.cameras.values())
+    widths = [int(np.prod(spec["shape"])) for spec in dataset.features.values() if _numbers(spec)]
+    total += 8 + 4 * sum(widths) + 64 * sum(k == "pose" for k in dataset.streams.values())
+    if points is not None:
+        total += sum(4 * points.count * len(dataset.columns(name)) for name in dataset.clouds)
+    return total
+
+
+def _numbers(spec: Mapping[str, Any]) -> bool:
+    return spec["dtype"] not in ("video", "image", "string")
 
 
 def _check_room(dataset: Dataset, wanted: Sequence[int], size: Size, folder: Path) -> None:

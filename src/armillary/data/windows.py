@@ -71,6 +71,14 @@ class Windows:
     def __len__(self) -> int:
         return int(self._ends[-1]) if len(self._ends) else 0
 
+    def order(self, seed: int, epoch: int) -> Int[np.ndarray, " N"]:
+        """Return the order in which an epoch visits the windows (``epoch_order``)."""
+        return epoch_order(len(self), seed, epoch)
+
+    def at_hand(self) -> Windows:
+        """Return windows that can be gathered in any order: all, where all are prepared."""
+        return self
+
     def gather(self, index: Int[np.ndarray, " B"]) -> Batch:
         """Return the windows with these numbers."""
         position, first = self.locate(index)

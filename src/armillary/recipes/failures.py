@@ -25,7 +25,7 @@ from jaxtyping import Float
 
 from armillary.comprehension.goal_progress import spearman
 from armillary.control import Manifest, Record, WorldFactory
-from armillary.control.direct_policy import DirectPolicy
+from armillary.control.goal_conditioned_policy import GoalConditionedPolicy
 from armillary.control.manifest import EpisodeSpec, draw_goal
 from armillary.control.model_policy import ModelPolicy
 from armillary.control.records import actions_of
@@ -112,7 +112,7 @@ def why_failed(
     told = min(len(failed), _MOST) + len(solved)
     try:
         policy = make(world.spec)
-        if not isinstance(policy, (ModelPolicy, DirectPolicy)):
+        if not isinstance(policy, (ModelPolicy, GoalConditionedPolicy)):
             return None
         ends = []
         for done, record in enumerate(solved):
@@ -134,7 +134,11 @@ def why_failed(
 
 
 def _replayed(
-    world: World, policy: ModelPolicy | DirectPolicy, record: Record, spec: EpisodeSpec, task: str
+    world: World,
+    policy: ModelPolicy | GoalConditionedPolicy,
+    record: Record,
+    spec: EpisodeSpec,
+    task: str,
 ) -> _Seen | None:
     """Return what the model sees of an episode; None where the simulator does not repeat it."""
     try:
@@ -158,7 +162,9 @@ def _replayed(
     return _Seen(flat[:-1], flat[-1], shape)
 
 
-def _cause(policy: ModelPolicy | DirectPolicy, record: Record, seen: _Seen, near: float) -> str:
+def _cause(
+    policy: ModelPolicy | GoalConditionedPolicy, record: Record, seen: _Seen, near: float
+) -> str:
     away = seen.away
     if away[-1] <= max(near, _START * away[0]):
         return "sight"
@@ -171,7 +177,7 @@ def _cause(policy: ModelPolicy | DirectPolicy, record: Record, seen: _Seen, near
 
 @torch.no_grad()
 def _prediction_fails(
-    policy: ModelPolicy | DirectPolicy, actions: Float[np.ndarray, "T A"], seen: _Seen
+    policy: ModelPolicy | GoalConditionedPolicy, actions: Float[np.ndarray, "T A"], seen: _Seen
 ) -> bool:
     """Tell whether the model predicts the way worse than a copy of where it was."""
     skip, error, copied = policy.frame_skip, 0.0, 0.0

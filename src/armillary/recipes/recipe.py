@@ -65,7 +65,7 @@ def train_recipe(
     dataset = open_dataset(data)
     asked, recipe = recipe, adapted(recipe, dataset)
     # whether lenses are known shows when the dataset is prepared
-    _check_streams(recipe, {*dataset.streams, "intrinsics"})
+    check_streams(recipe, {*dataset.streams, "intrinsics"})
     check_clips(recipe, dataset.lengths, dataset.fps, str(data))
     check_free(out, resume)
     with claimed_folder(out):
@@ -75,16 +75,50 @@ def train_recipe(
         training, held_out = split(recipe, cache.lengths)
         with bars("training") as progress:
             summary = train_on(cache, training, held_out, recipe, out, resume, progress)
+    failed = after_training(cache, training, held_out, recipe, out, bars, diagnosed, acting)
+    short = too_short(recipe, cache.lengths, dataset.fps)
+    return with_said(summary, (short, fewer_steps(asked, recipe), failed))
+
+
+def after_training(
+    cache: Cache,
+    training: Int[np.ndarray, " E"],
+    held_out: Int[np.ndarray, " F"],
+    recipe: Recipe,
+    out: Path,
+    bars: Bars = no_bars,
+    diagnosed: bool = True,
+    acting: bool = True,
+) -> str:
+    """Train the goal policy of a run and diagnose its model, as asked for.
+
+    Args:
+        cache: prepared episodes.
+        training: those to learn from.
+        held_out: those that judge.
+        recipe: fitted to the data.
+        out: folder of the run.
+        bars: makes a progress bar for each stage.
+        diagnosed: as in ``train_recipe``.
+        acting: as in ``train_recipe``.
+
+    Returns:
+        Why there is no goal policy, where it failed.
+    """
     failed = learn_to_act(cache, training, held_out, recipe, out, bars) if acting else ""
     if diagnosed and leads():
         with bars("diagnosing"):
             diagnose_run(out, cache, training, held_out, needed_streams(recipe, cache))
-    all_said = too_short(recipe, cache.lengths, dataset.fps), _fewer(asked, recipe), failed
-    said = tuple(one for one in all_said if one)
+    return failed
+
+
+def with_said(summary: TrainSummary, sentences: tuple[str, ...]) -> TrainSummary:
+    """Return a summary with more warnings; empty ones are left out."""
+    said = tuple(one for one in sentences if one)
     return replace(summary, warnings=(*said, *summary.warnings)) if said else summary
 
 
-def _fewer(asked: Recipe, found: Recipe) -> str:
+def fewer_steps(asked: Recipe, found: Recipe) -> str:
     """Say that fewer steps were taken than somebody asked for; empty where nobody did."""
     usual = world()
     pairs = (
@@ -139,16 +173,33 @@ def train_on(
     judged = Windows(cache, held_out, length, stride, streams) if len(held_out) else None
     summary = train(recipe.model, recipe, windows, judged, out, resume, recipe.tracker, progress)
     if leads():
-        write_json(
-            out / RUN_DATA,
-            {
-                "dataset": str(cache.about.get("dataset", "")),
-                "identity": str(cache.about.get("identity", "")),
-                "training_episodes": cache.episodes[training].tolist(),
-                "held_out_episodes": cache.episodes[held_out].tolist(),
-            },
-        )
+        note_data(out, cache, cache.episodes[training], cache.episodes[held_out])
     return summary
+
+
+def note_data(
+    out: Path,
+    cache: Cache,
+    training: Int[np.ndarray, " E"],
+    held_out: Int[np.ndarray, " F"],
+) -> None:
+    """Write down which episodes of a dataset a run was trained on.
+
+    Args:
+        out: folder of the run.
+        cache: of the dataset.
+        training: numbers of episodes in the dataset.
+        held_out: numbers of those that were held out.
+    """
+    write_json(
+        out / RUN_DATA,
+        {
+            "dataset": str(cache.about.get("dataset", "")),
+            "identity": str(cache.about.get("identity", "")),
+            "training_episodes": np.asarray(training).tolist(),
+            "held_out_episodes": np.asarray(held_out).tolist(),
+        },
+    )
 
 
 def fitted(recipe: Recipe, cache: Cache) -> Recipe:
@@ -159,7 +210,7 @@ def fitted(recipe: Recipe, cache: Cache) -> Recipe:
         ConfigError: they lack actions that a loss needs, or that the mirror names, or pictures
             would be shifted by a whole picture.
     """
-    _check_streams(recipe, _recorded(cache))
+    check_streams(recipe, _recorded(cache))
     if recipe.augment.shift_px >= min(cache.size):
         raise ConfigError(
             f"augment.shift_px must be below the pictures' {min(cache.size)} px, got "
@@ -180,8 +231,16 @@ def fitted(recipe: Recipe, cache: Cache) -> Recipe:
     return replace(recipe, model=model)
 
 
-def _check_streams(recipe: Recipe, present: set[str]) -> None:
-    """Refuse data without a stream that the recipe's model or one of its loss terms needs."""
+def check_streams(recipe: Recipe, present: set[str]) -> None:
+    """Check that data have what a recipe reads.
+
+    Args:
+        recipe: whose model and losses read.
+        present: names of what is recorded.
+
+    Raises:
+        DatasetError: a stream is missing that the model or one of its loss terms needs.
+    """
     model = recipe.model
     for sensor in model.sensors:
         if missing := _missing(STREAMS_OF[sensor], present):

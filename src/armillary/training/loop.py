@@ -209,7 +209,7 @@ class _Run:
         batch = config.settling.batch_size or round(config.batch_size / config.settling.starts)
         settle(
             model,
-            self.stepper.windows,
+            self.stepper.windows.at_hand(),
             replace(config.settling, batch_size=batch),
             config.seed,
             watch,
@@ -278,7 +278,9 @@ def _check(config: TrainConfig, windows: Windows, out: Path, resume: bool) -> No
         )
     check_free(out, resume)
     if config.settling.steps:
-        settled_on(windows, config.settling)  # an episode too short is told now, not in the end
+        settled_on(
+            windows.at_hand(), config.settling
+        )  # an episode too short is told now, not in the end
 
 
 def _what_decides(config: TrainConfig) -> dict[str, Any]:

@@ -64,7 +64,7 @@ class Processes:
 
 def leads() -> bool:
     """Return whether this process writes files and speaks, before and after ``join_processes``."""
-    return _count() == 1 or int(os.environ.get("RANK", "0")) == 0
+    return planned_processes() == 1 or int(os.environ.get("RANK", "0")) == 0
 
 
 def own_cores() -> int:
@@ -76,7 +76,7 @@ def own_cores() -> int:
 @contextmanager
 def join_processes() -> Iterator[Processes]:
     """Join the process group that ``torchrun`` announced, if any, and leave it at the end."""
-    count = _count()
+    count = planned_processes()
     device = _device()
     if count == 1:
         yield Processes(0, 1, device)
@@ -89,7 +89,8 @@ def join_processes() -> Iterator[Processes]:
         dist.destroy_process_group()
 
 
-def _count() -> int:
+def planned_processes() -> int:
+    """Return how many processes train together, as ``torchrun`` says; else 1."""
     return int(os.environ.get("WORLD_SIZE", "1"))
 
 

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from armillary.core.values import Batch
-from armillary.data import Windows, epoch_order
+from armillary.data import Windows
 from armillary.models import JEPA
 from armillary.models.config import STREAMS_OF
 from armillary.spatial import points_from_depth, transform_points
@@ -22,7 +22,7 @@ def fit_scales(model: JEPA, windows: Windows, seed: int) -> None:
         windows: training clips.
         seed: names the sample.
     """
-    order = epoch_order(len(windows), seed, 0)
+    order = windows.order(seed, 0)
     batch = windows.gather(order[:_SAMPLE_CLIPS])
     config = model.config
     actions = None

@@ -19,7 +19,7 @@ from torch.nn.parallel import DistributedDataParallel
 from armillary.core.errors import TrainingError
 from armillary.core.rng import generator
 from armillary.core.values import Batch
-from armillary.data import Windows, epoch_order
+from armillary.data import Windows
 from armillary.models import JEPA
 from armillary.objectives import CollapseDiagnosis, diagnose_collapse, weighted_sum
 from armillary.training.augment import augment
@@ -109,7 +109,7 @@ class Stepper:
         """Return the mean loss terms over fixed held-out clips."""
         # as many at once as a step brings to this process, so that what fits there fits here
         size = min(len(windows), self.config.batch_size // self.processes.count)
-        order = epoch_order(len(windows), self.config.seed, 0)
+        order = windows.order(self.config.seed, 0)
         sums: dict[str, float] = {}
         count = max(1, min(batches, len(windows) // size))
         for start in range(0, count * size, size):
@@ -154,7 +154,7 @@ class Stepper:
 
     def _epoch(self, epoch: int) -> np.ndarray:
         if self._order is None or self._order[0] != epoch:
-            self._order = epoch, epoch_order(len(self.windows), self.config.seed, epoch)
+            self._order = epoch, self.windows.order(self.config.seed, epoch)
         return self._order[1]
 
     @torch.no_grad()

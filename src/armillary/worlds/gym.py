@@ -209,13 +209,18 @@ class GymWorld:
             )
         return truth
 
-    def _picture(self) -> np.ndarray:
+    def _rendered(self) -> np.ndarray:
+        """Return a picture [H W 3] in the environment's own size."""
         frame = np.asarray(self._call(self._env.render))
         if frame.ndim != 3 or frame.shape[2] != 3 or frame.dtype != np.uint8:
             raise WorldError(
                 f"{self._spec.name}: render() gives {frame.dtype} {frame.shape}; "
                 "a uint8 picture (H, W, 3) is needed."
             )
+        return frame
+
+    def _picture(self) -> np.ndarray:
+        frame = self._rendered()
         if frame.shape[:2] == (self._size, self._size):
             return frame.copy()
         shrinks = min(frame.shape[:2]) >= self._size

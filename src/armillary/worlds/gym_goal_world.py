@@ -30,6 +30,7 @@ from armillary.core.rng import generator
 from armillary.core.values import Goal, Observation, WorldSpec
 from armillary.worlds.gym import GymWorld, make_env
 from armillary.worlds.gym_ground import Ground
+from armillary.worlds.gym_texture import with_texture
 
 AHEAD = {"ahead_25": 25, "ahead_50": 50, "ahead_100": 100}
 TASKS = (*AHEAD, "any")
@@ -57,6 +58,7 @@ class GymGoalWorld(GymWorld):
         task: the default task.
         quick_pictures: cheaper pictures from MuJoCo: no multisampling, and smaller shadow maps
             (reacher) or no shadows (cube).
+        textured: the ground, where it has one colour, gets a strong pattern (``gym_texture.py``).
 
     Raises:
         ConfigError: no such environment, task or sensor, or lead_steps below zero.
@@ -72,6 +74,7 @@ class GymGoalWorld(GymWorld):
         lead_steps: int = 50,
         task: str = TASKS[0],
         quick_pictures: bool = False,
+        textured: bool = False,
     ) -> None:
         if task not in TASKS:
             raise unknown_name(f"task of gym:{env_id}", task, TASKS)
@@ -79,9 +82,18 @@ class GymGoalWorld(GymWorld):
             raise ConfigError(f"gym:{env_id}: lead_steps is 0 or more, got {lead_steps}.")
         super().__init__(env_id, image_size, sensors, {**ground.settings, **(env_settings or {})})
         self._remake = lambda: GymGoalWorld(
-            env_id, ground, image_size, sensors, env_settings, lead_steps, task, quick_pictures
+            env_id,
+            ground,
+            image_size,
+            sensors,
+            env_settings,
+            lead_steps,
+            task,
+            quick_pictures,
+            textured,
         )
         self._ground, self._lead, self._quick = ground, lead_steps, quick_pictures
+        self._textured = textured
         self._spec = _with_tasks(self._spec, ground, task, lead_steps)
         self._twin: GymGoalWorld | None = None
         self._taken: list[np.ndarray] = []
@@ -168,6 +180,10 @@ class GymGoalWorld(GymWorld):
                 )
         self._taken = []
         return raw
+
+    def _rendered(self) -> np.ndarray:
+        frame = super()._rendered()
+        return with_texture(frame) if self._textured else frame
 
     def _reset_options(self) -> dict[str, Any] | None:
         return self._ground.begin(self._env, generator("gym_goals.scene", self._seed)) or None

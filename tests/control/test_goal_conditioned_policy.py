@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from armillary.control import (
-    DirectPolicy,
+    GoalConditionedPolicy,
     NoOpPolicy,
     evaluate,
     make_manifest,
@@ -32,7 +32,7 @@ class Straight:
 
 
 def straight(steps=1):
-    return lambda spec: DirectPolicy(
+    return lambda spec: GoalConditionedPolicy(
         toy.PointModel(), Straight(steps), spec.bounds, frame_skip=steps
     )
 
@@ -67,7 +67,7 @@ def test_of_a_model_step_the_first_world_step_is_sent():
             return torch.arange(6.0)[None] / 100  # three world steps of two numbers
 
     spec = toy.PointWorld().spec
-    policy = DirectPolicy(toy.PointModel(), Counting(), spec.bounds, frame_skip=3)
+    policy = GoalConditionedPolicy(toy.PointModel(), Counting(), spec.bounds, frame_skip=3)
     seen = toy.PointWorld().reset(0)
     action, _ = policy.act(seen, policy.init(seen, 0))
     assert [round(100 * float(one)) for one in action] == [0, 1]
@@ -91,7 +91,9 @@ def test_the_policy_is_told_the_model_steps_that_are_left(deadline, told):
             return torch.zeros(1, 4)
 
     spec = toy.PointWorld().spec
-    policy = DirectPolicy(toy.PointModel(), Hearing(), spec.bounds, frame_skip=2, deadline=deadline)
+    policy = GoalConditionedPolicy(
+        toy.PointModel(), Hearing(), spec.bounds, frame_skip=2, deadline=deadline
+    )
     world = toy.PointWorld()
     seen = world.reset(0)
     state = policy.init(seen, 0)
@@ -104,7 +106,7 @@ def test_the_policy_is_told_the_model_steps_that_are_left(deadline, told):
 
 def test_a_search_needs_a_policy_that_can_be_sampled():
     with pytest.raises(ConfigError, match="goal_time and sample; got PointModel and Straight"):
-        DirectPolicy(toy.PointModel(), Straight(), toy.BOUNDS, search=GuidedConfig())
+        GoalConditionedPolicy(toy.PointModel(), Straight(), toy.BOUNDS, search=GuidedConfig())
 
 
 def test_the_deadline_is_the_budget_of_the_evaluation():

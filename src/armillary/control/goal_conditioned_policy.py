@@ -1,4 +1,4 @@
-"""Direct policy: act as a model's goal policy says, with a guided search around it or without.
+"""Goal-conditioned policy: act as a model's goal policy says, with a guided search or without.
 
 It looks at every world step and takes the first of the actions that are meant for a model step. The
 goal policy is told how much time is left, so that it can go a long way round where that is needed.
@@ -48,7 +48,7 @@ class GoalConditioned(Protocol):
 
 
 @dataclass(frozen=True)
-class DirectState:
+class GoalConditionedState:
     """What the policy remembers within an episode.
 
     Attributes:
@@ -65,7 +65,7 @@ class DirectState:
 
 
 @dataclass(frozen=True)
-class DirectPolicy:
+class GoalConditionedPolicy:
     """Follows a goal policy.
 
     Attributes:
@@ -100,13 +100,13 @@ class DirectPolicy:
                 f"{type(self.policy).__name__}. Act directly with others."
             )
 
-    def init(self, goal: Observation, seed: int) -> DirectState:
+    def init(self, goal: Observation, seed: int) -> GoalConditionedState:
         """Return the state at the start of an episode; the goal is encoded here, once."""
-        return DirectState(seed, 0, self._encode(goal).flatten())
+        return GoalConditionedState(seed, 0, self._encode(goal).flatten())
 
     def act(
-        self, observation: Observation, state: DirectState
-    ) -> tuple[Float[np.ndarray, " A"], DirectState]:
+        self, observation: Observation, state: GoalConditionedState
+    ) -> tuple[Float[np.ndarray, " A"], GoalConditionedState]:
         """Return the next action, after a look."""
         tokens = self._encode(observation)
         remaining = steps_left(self.deadline, state.step, self.frame_skip)
@@ -117,7 +117,7 @@ class DirectPolicy:
         return within, replace(state, step=state.step + 1, decision=decision)
 
     def _decide(
-        self, tokens: Float[Tensor, "1 1 N D"], state: DirectState, remaining: float
+        self, tokens: Float[Tensor, "1 1 N D"], state: GoalConditionedState, remaining: float
     ) -> tuple[Float[Tensor, " A"], Decision]:
         """Return the actions of a model step, and the decision for the record."""
         if self.search is not None:

@@ -1,0 +1,131 @@
+"""Train a recipe on a dataset that stays where it is: episodes come and go through a pool on disk.
+
+The same as ``train_recipe`` but for where clips come from (``data/streamed.py``). What needs clips
+in any order uses the first block of episodes and those that are held out: the scales, the settling
+of the predictor, the goal policy and the diagnosis.
+"""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import numpy as np
+
+from armillary.core.errors import ConfigError, StorageError
+from armillary.core.files import claimed_folder
+from armillary.core.progress import Bars, no_bars
+from armillary.data import Windows
+from armillary.data.remote import RemoteDataset, open_remote
+from armillary.data.streamed import Pool, StreamedWindows
+from armillary.recipes.clips import check_clips, split, too_short
+from armillary.recipes.recipe import (
+    after_training,
+    check_streams,
+    fewer_steps,
+    fitted,
+    needed_streams,
+    note_data,
+    point_sampling,
+    with_fan,
+    with_said,
+)
+from armillary.recipes.recipe_config import Recipe
+from armillary.recipes.world import adapted
+from armillary.training import TrainSummary, check_free, train
+from armillary.training.processes import planned_processes
+
+POOL = "pool"  # folder of a run, while it is trained
+_GB = 10**9
+
+
+def stream_recipe(
+    recipe: Recipe,
+    address: str,
+    out: Path,
+    resume: bool = False,
+    bars: Bars = no_bars,
+    pool_gb: float = 4.0,
+    diagnosed: bool = True,
+    acting: bool = True,
+) -> TrainSummary:
+    """Train a recipe on a dataset behind an address; no more than a pool of it is ever on disk.
+
+    The pool is in ``out`` and is deleted when the run is done. A run that is killed leaves it, and
+    goes on with it.
+
+    Args:
+        recipe: what to train.
+        address: of the dataset, for ``fsspec``.
+        out: folder of the run.
+        resume: go on from the newest checkpoint in ``out``; with the same pool.
+        bars: makes a progress bar for each stage.
+        pool_gb: most gigabytes of the dataset on disk, prepared or not.
+        diagnosed: as in ``train_recipe``.
+        acting: as in ``train_recipe``.
+
+    Raises:
+        ConfigError: an unknown address, a pool that is too small, ``out`` holds a run already, or
+            several processes.
+        MissingExtraError: a package for this kind of address is not installed.
+        DatasetError: the dataset cannot be read, or lacks what the recipe reads.
+        TrainingError: its episodes do not give one batch of clips.
+        StorageError: it cannot be reached, or ``out`` is not writable.
+    """
+    if planned_processes() > 1:
+        raise ConfigError(
+            "Streaming runs in one process so far. Copy the dataset here, or leave torchrun out."
+        )
+    if not pool_gb > 0:
+        raise ConfigError(f"The pool must be above 0 GB, got {pool_gb:g}.")
+    check_free(out, resume)
+    with claimed_folder(out):
+        folder = out / POOL
+        shutil.rmtree(folder / "source", ignore_errors=True)
+        dataset = open_remote(address, folder / "source")
+        asked, recipe = recipe, with_fan(adapted(recipe, dataset), dataset)
+        check_streams(recipe, {*dataset.streams, "intrinsics"})
+        check_clips(recipe, dataset.lengths, dataset.fps, address)
+        pool = _pool(recipe, dataset, folder, int(pool_gb * _GB))
+        _check_disk(pool)
+        training, held_out = split(recipe, dataset.lengths)
+        blocks = pool.blocks(training, held_out, recipe.seed)
+        with bars("preparing") as progress:
+            base = pool.prepared([*blocks.training[0], *blocks.held_out], progress)
+        recipe = fitted(recipe, base)
+        first, judging = (
+            np.flatnonzero(np.isin(base.episodes, some))
+            for some in (blocks.training[0], blocks.held_out)
+        )
+        streams = needed_streams(recipe, base)
+        clip = recipe.clip_length, recipe.model.frame_skip
+        windows = StreamedWindows(pool, blocks, base, *clip, streams, recipe.seed)
+        judged = Windows(base, judging, *clip, streams) if len(judging) else None
+        try:
+            with bars("training") as progress:
+                tracker = recipe.tracker
+                summary = train(
+                    recipe.model, recipe, windows, judged, out, resume, tracker, progress
+                )
+        finally:
+            windows.close()
+        note_data(out, base, training, held_out)
+        failed = after_training(base, first, judging, recipe, out, bars, diagnosed, acting)
+        shutil.rmtree(folder, ignore_errors=True)
+    short = too_short(recipe, dataset.lengths, dataset.fps)
+    return with_said(summary, (short, fewer_steps(asked, recipe), failed))
+
+
+def _pool(recipe: Recipe, dataset: RemoteDataset, folder: Path, most: int) -> Pool:
+    size, points = recipe.model.encoder.image_size, point_sampling(recipe.model)
+    return Pool(dataset, size, points, folder / "episodes", most)
+
+
+def _check_disk(pool: Pool) -> None:
+    """Refuse a pool that the disk has no room for, unless the dataset is smaller than it."""
+    free = shutil.disk_usage(pool.folder.parent).free
+    if pool.most_bytes > free and pool.everything_bytes() > free:
+        raise StorageError(
+            f"{pool.folder.parent}: the pool may take {pool.most_bytes / _GB:.1f} GB, and the disk "
+            f"has {free / _GB:.1f} GB left. Give --pool-gb less, or an --out with more room."
+        )
