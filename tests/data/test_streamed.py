@@ -101,7 +101,7 @@ def test_the_pool_is_never_larger_than_it_may_be(local, tmp_path):
 
 def test_all_that_fits_is_one_block_and_a_pool_too_small_is_refused(local, tmp_path):
     windows = streamed(tmp_path, episodes_of_a_block=20)
-    assert len(windows._blocks.training) == 1 and windows.waited_s == 0
+    assert len(windows.blocks.training) == 1 and windows.waited_s == 0
     assert len(windows.gather(windows.order(0, 0)).valid) == 60
     pool = windows._pool
     small = Pool(pool.dataset, 16, None, tmp_path, 1000)

@@ -46,6 +46,8 @@ from armillary.proof.verify.audit import Audited
 from armillary.proof.verify.case import Case, How, load_case
 from armillary.proof.verify.redoing import Redoing, Redone
 from armillary.proof.verify.sampling import (
+    caught,
+    falsified_of,
     fisher_less,
     most_flips,
     picked,
@@ -79,8 +81,10 @@ def report(stage: Stage) -> Report:
 
 def test_an_honest_run_holds_level_by_level(stage: Stage, report: Report) -> None:
     assert (report.verdict, report.exit_code) == ("accepted", 0), report.refuting
-    assert (report.level, report.reached) == (3, "audited")
-    assert all(rule.ok for rule in report.rules)
+    assert (report.level, report.reached) == (3, "rerun")
+    assert all(rule.ok for rule in report.rules if rule.severity == "error")
+    # a claim of 4 episodes is too high by one, and all successes were run again
+    assert report.rule("rerun.power").ok and report.power == 1
     value = json.loads(json.dumps(report.to_dict()))
     assert {"name", "severity", "ok", "detail"} <= set(value["rules"][0])
     assert value["rows"][0]["task"] == TASK and value["seconds"] > 0
@@ -93,6 +97,14 @@ def test_the_same_nonce_gives_the_same_samples_and_another_gives_others(stage: S
 
     assert steps(NONCE) == steps(NONCE) != steps("9" * 64)
     assert len(steps(NONCE)) == 6
+
+
+def test_an_audit_that_looks_at_little_is_none(stage: Stage) -> None:
+    found = verify(stage.honest, how(stage, decisions=1), (0, 1, 2))
+    assert found.verdict == "accepted" and found.reached == "replayed"
+    whole = verify(stage.honest, how(stage, decisions=100), (0, 1, 2))
+    assert whole.reached == "audited"
+    assert verify(stage.honest, how(stage), (0, 1)).power == 0
 
 
 def test_a_weak_challenge_lifts_nothing(stage: Stage) -> None:
@@ -162,6 +174,12 @@ def test_samples_are_as_large_as_they_must_be() -> None:
     table[0.02] = [(474, 20), (166, 10), (57, 5)]
     for flips, row in table.items():
         assert [tolerant_sample(flips, p) for p in (0.05, 0.1, 0.2)] == row
+    # the same tail, told the other way round: 39 of 50 meet one of 3 with 99 %, 38 do not
+    assert caught(50, 3, 39) >= 0.99 > caught(50, 3, 38)
+    assert caught(10, 3, 10, allowed=2) == 1 and caught(10, 3, 10, allowed=3) == 0
+    assert caught(4, 9, 1) == 1 and caught(5, 1, 0) == 0
+    assert falsified_of(200) == 10 and falsified_of(4) == 1
+    assert 0.9 <= caught(189, 10, sample_size(189, 10, 0.9)) < 0.92
     n = sample_size(60, 7)
     assert hypergeom(60, 7, n).pmf(0) <= 0.01 < hypergeom(60, 7, n - 1).pmf(0)
 
@@ -195,11 +213,11 @@ def test_only_other_keys_lift_a_level(stage: Stage, report: Report, tmp_path: Pa
     path = write_attestation(where.attestations, report, VERIFIER)
     # a second key costs its owner nothing: nobody's word counts who was not named
     assert verdict_of(where, checked).level == "self"
-    assert verdict_of(where, report).level == "audited"
-    assert verdict_of(where, checked, [VERIFIER.public]).level == "audited"
+    assert verdict_of(where, report).level == "rerun"
+    assert verdict_of(where, checked, [VERIFIER.public]).level == "rerun"
     assert verdict_of(where, checked, [STRANGER.public]).level == "self"
     [said] = attestations(where, OWNER.public)
-    assert (said.result, said.level, said.verifier) == ("accepted", "audited", VERIFIER.public)
+    assert (said.result, said.level, said.verifier) == ("accepted", "rerun", VERIFIER.public)
     assert said.card == read_card_file(where.run.card).digest
     with pytest.raises(CheckFailedError, match="own key"):
         read_attestation(path, VERIFIER.public)

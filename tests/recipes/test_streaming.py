@@ -6,12 +6,14 @@ from pathlib import Path
 
 import fsspec
 import pytest
+from filelock import FileLock
 from safetensors.torch import load_file
 
 from armillary.core.errors import ConfigError, DatasetError
 from armillary.data import open_dataset
 from armillary.data.prepare import frame_bytes
 from armillary.data.remote import open_remote
+from armillary.recipes.recipe import train_recipe
 from armillary.recipes.recipe_config import shortened
 from armillary.recipes.streaming import POOL, stream_recipe
 from armillary.recipes.world import adapted, world
@@ -82,16 +84,25 @@ def test_another_pool_is_another_order_and_is_refused(local, tmp_path):
     stream_recipe(tiny(4), ADDRESS, tmp_path / "run", pool_gb=pool, diagnosed=False, acting=False)
     with pytest.raises(Exception, match="other settings or data"):
         stream_recipe(tiny(4), ADDRESS, tmp_path / "run", resume=True, pool_gb=2 * pool)
+    with pytest.raises(Exception, match="other settings or data"):  # one block, as in a folder
+        train_recipe(tiny(4), local, tmp_path / "run", resume=True)
     shutil.rmtree(tmp_path / "run" / POOL, ignore_errors=True)
 
 
 def test_what_cannot_be_gets_a_sentence(local, tmp_path, monkeypatch):
-    with pytest.raises(ConfigError, match="above 0 GB"):
-        stream_recipe(tiny(), ADDRESS, tmp_path / "a", pool_gb=0)
+    with pytest.raises(ConfigError, match="above 0 GB and below"):
+        stream_recipe(tiny(), ADDRESS, tmp_path / "a", pool_gb=float("inf"))
     with pytest.raises(ConfigError, match="needs a pool of"):
         stream_recipe(tiny(), ADDRESS, tmp_path / "b", pool_gb=1e-6)
     with pytest.raises(DatasetError):
         stream_recipe(tiny(), "memory://streaming/nothing", tmp_path / "c")
+    assert not list(tmp_path.iterdir()), "a refusal leaves nothing"
+    (tmp_path / "e").mkdir()
+    with (
+        FileLock(tmp_path / "e" / "pool.lock"),
+        pytest.raises(ConfigError, match="another training is writing here"),
+    ):
+        stream_recipe(tiny(), ADDRESS, tmp_path / "e")
     monkeypatch.setenv("WORLD_SIZE", "2")
     with pytest.raises(ConfigError, match="one process so far"):
         stream_recipe(tiny(), ADDRESS, tmp_path / "d")

@@ -31,7 +31,7 @@ class Leaderboard(Command):
     """Folder with NAME/run/scorecard.json or NAME/scorecard.json."""
     out: Path = Path("out/leaderboard.html")
     """File of the page."""
-    level: Literal[0, 1, 2] = 1
+    level: Literal[0, 1, 2, 3] = 1
     """Level to check: 0 reads, 1 replays, 2 repeats sampled decisions."""
     trust: UseAppendAction[tuple[Path, ...]] = ()
     """Public key of a verifier to trust."""

@@ -91,11 +91,14 @@ class Verify(_Check):
     The exit code is 0 if the result holds, 1 if it is refuted, 2 if files are damaged, and 4 if it
     cannot be decided here.
 
-    e.g. armillary bench verify results/proof/tabletop --level 2
+    The last line says how probably a claim that is five points too high would have been refuted.
+
+    e.g. armillary bench verify results/proof/tabletop
     """
 
-    level: int = 1
-    """Highest level to check, 0 to 4. Lower levels are checked first."""
+    level: int = 3
+    """Highest level to check, 0 to 4. Lower levels are checked first. 1 needs no agent, 2 takes
+    seconds, 3 minutes."""
     data: Path | None = None
     """Training dataset. It must not contain the test episodes."""
 
@@ -113,19 +116,20 @@ class Audit(_Check):
     e.g. armillary bench audit results/proof/tabletop --steps 200 --key verifier
     """
 
-    steps: int = 40
+    steps: int = 80
     """Number of decisions to repeat."""
-    episodes: int = 30
-    """Number of whole episodes to repeat. 0 for none."""
+    episodes: int | None = None
+    """Number of whole episodes to repeat, 0 for none. Default: as many as refute a claim that is
+    five points too high with 90 %."""
 
     def run(self) -> Outcome:
         """Audit."""
-        if self.steps < 1 or self.episodes < 0:
+        if self.steps < 1 or (self.episodes is not None and self.episodes < 0):
             raise ConfigError(
                 "--steps takes 1 or more, and --episodes 0 or more; got "
                 f"{self.steps} and {self.episodes}."
             )
-        levels = (0, 1, 2, 3) if self.episodes else (0, 1, 2)
+        levels = (0, 1, 2) if self.episodes == 0 else (0, 1, 2, 3)
         return self._checked(levels, decisions=self.steps, episodes=self.episodes)
 
 
@@ -240,13 +244,14 @@ def _lines(report: Report) -> tuple[str, ...]:
     if boundary := report.about.get("boundary"):
         claims += (f"  isolation of the agent, as its owner states it: {boundary}",)
     shown = (rule for rule in report.rules if rule.ok is not True or rule.level > 0)
-    return (
-        head
-        + claims
-        + tuple(
-            f"  {rule.name} ({rule.severity}): {_SAID[rule.ok]}. {rule.detail}" for rule in shown
-        )
+    rules = tuple(
+        f"  {rule.name} ({rule.severity}): {_SAID[rule.ok]}. {rule.detail}" for rule in shown
     )
+    power = (
+        "A claim 5 points too high, forged with care, would have been refuted with probability "
+        f"{report.power:.2f}."
+    )
+    return head + claims + rules + (() if report.verdict == "malformed" else (power,))
 
 
 def _mark(row: Mapping[str, Any]) -> str:

@@ -1,10 +1,10 @@
 """Remote: a dataset behind an ``fsspec`` address, of which one episode's files are here at a time.
 
-    memory://, s3://, gs://, https://, hf://datasets/USER/NAME, file://
+    memory://, s3://, gs://, hf://datasets/USER/NAME, file://
 
 What says where episodes lie (``meta``) is fetched when it is opened, an episode's own files when
-it is read, and they are deleted when another is. Where the dataset has a manifest, each file is
-held against its hash as it comes.
+it is read, and they are deleted when another is. Every file must have the size that was listed.
+Where the dataset has a manifest, each is held against its hash, too.
 """
 
 from __future__ import annotations
@@ -18,10 +18,16 @@ from typing import Any
 import fsspec
 import numpy as np
 
-from armillary.core.errors import ConfigError, DatasetError, MissingExtraError, StorageError
+from armillary.core.errors import (
+    ArmillaryError,
+    ConfigError,
+    DatasetError,
+    MissingExtraError,
+    StorageError,
+)
 from armillary.core.files import replacing, storage_errors
 from armillary.core.hashing import file_sha256, json_sha256
-from armillary.core.values import Episode, Stream
+from armillary.core.values import Episode
 from armillary.data import layout
 from armillary.data.dataset import Dataset
 from armillary.data.manifest import read_manifest
@@ -29,7 +35,8 @@ from armillary.data.opening import checked_dataset
 
 MAX_FILES = 50_000_000
 MAX_META_BYTES = 4 << 30  # tables and manifest, which are read into memory
-_TRIES, _PAUSE_S = 4, 0.5  # the pause doubles
+MAX_STEPS = 1 << 32  # of an episode
+_TRIES, _PAUSE_S = 5, 1.0  # the pause doubles
 _META = (layout.INFO, layout.STATS, layout.TASKS, layout.ABOUT, layout.MANIFEST, "README.md")
 
 
@@ -70,10 +77,10 @@ class Files:
             system, root = fsspec.core.url_to_fs(address)
         except ImportError as error:
             raise MissingExtraError(f"{address}: {error}. Install that package first.") from error
-        except ValueError as error:
+        except Exception as error:  # each kind of storage has errors of its own
             raise ConfigError(f"{address}: {error}.") from error
         found = _tried(lambda: system.find(root, detail=True), address)
-        prefix = root.rstrip("/") + "/"
+        prefix = root.rstrip("/") + "/" if root.strip("/") else root
         entries = {
             name.removeprefix(prefix): entry
             for name, entry in found.items()
@@ -82,7 +89,10 @@ class Files:
         if not entries:
             raise DatasetError(f"{address}: there are no files below it.")
         if len(entries) > MAX_FILES or any(entry.get("size") is None for entry in entries.values()):
-            raise DatasetError(f"{address}: has too many files, or does not tell their sizes.")
+            raise DatasetError(
+                f"{address}: this storage does not tell the sizes of files, or there are more than "
+                f"{MAX_FILES:,}. Copy the dataset here."
+            )
         sizes = {name: int(entry["size"]) for name, entry in entries.items()}
         return cls(address, system, root, sizes, {n: _version(e) for n, e in entries.items()})
 
@@ -90,6 +100,7 @@ class Files:
         """Fetch one file; it appears complete or not at all.
 
         Raises:
+            DatasetError: it has another size than was listed.
             StorageError: it cannot be fetched, or the disk is full.
         """
         with storage_errors(to):
@@ -97,6 +108,11 @@ class Files:
         where = f"{self.root.rstrip('/')}/{name}"
         with replacing(to) as beside:
             _tried(lambda: self.system.get_file(where, str(beside)), f"{self.address}: {name}")
+            if beside.stat().st_size != self.bytes[name]:
+                raise DatasetError(
+                    f"{self.address}: {name} has {beside.stat().st_size:,} bytes, and "
+                    f"{self.bytes[name]:,} were listed; it changed, or was cut off."
+                )
 
 
 @dataclass(frozen=True)
@@ -157,11 +173,6 @@ class RemoteDataset(Dataset):
         self.bring(index)
         return super().read_low(index)
 
-    def camera(self, index: int, name: str) -> Stream:
-        """Return what is known about a camera of an episode; its values are empty."""
-        self.bring(index)
-        return super().camera(index, name)
-
     def frames(
         self, index: int, name: str, steps: Sequence[int] | None = None
     ) -> Iterator[np.ndarray]:
@@ -187,13 +198,24 @@ class RemoteDataset(Dataset):
         """
         needed = self._needed(index)
         for name in [name for name in self._held if name not in needed]:
-            (self.path / name).unlink(missing_ok=True)
-            del self._held[name]
+            self._let_go(name)
         for name in needed:
             if name not in self._held:
                 self._files.fetch(name, self.path / name)
                 self._held[name] = None
-                self._check(index, name)
+                try:
+                    self.check(index, name)
+                except DatasetError:
+                    self._let_go(name)
+                    raise
+
+    def _let_go(self, name: str) -> None:
+        """Delete a file, and close the reader that would keep its space."""
+        path = self.path / name
+        for key in [k for k, one in self._shelf.items() if getattr(one, "path", None) == path]:
+            del self._shelf[key]
+        path.unlink(missing_ok=True)
+        del self._held[name]
 
     def _needed(self, index: int) -> list[str]:
         kept = {layout.sidecar_file(0)}
@@ -202,14 +224,23 @@ class RemoteDataset(Dataset):
         names += [beams] if self.is_ours and beams in self._files.bytes else []
         return [name for name in dict.fromkeys(names) if name not in kept]
 
-    def _check(self, index: int, name: str) -> None:
+    def check(self, index: int, name: str) -> None:
+        """Hold a file against the manifest, where there is one.
+
+        Args:
+            index: of the episode that it belongs to, -1 for files of all.
+            name: relative to the dataset.
+
+        Raises:
+            DatasetError: it is not what the manifest promises.
+        """
         if "hashes" not in self._shelf:
             self._shelf["hashes"] = read_manifest(self.path) if self.is_ours else {}
         wanted = self._shelf["hashes"].get(index, {}).get(name)
         if wanted is not None and file_sha256(self.path / name) != wanted:
+            whose = f"episode {index}: " if index >= 0 else ""
             raise DatasetError(
-                f"{self.place}: episode {index}: {name} is damaged (its hash differs from the "
-                "manifest)."
+                f"{self.place}: {whose}{name} is damaged (its hash differs from the manifest)."
             )
 
 
@@ -234,9 +265,14 @@ def open_remote(address: str, folder: Path) -> RemoteDataset:
     for name in wanted:
         files.fetch(name, folder / name)
     opened = checked_dataset(folder, files.bytes.__contains__)
-    return RemoteDataset(
+    if int(opened.lengths.max()) > MAX_STEPS:
+        raise DatasetError(f"{address}: an episode has more than {MAX_STEPS:,} steps.")
+    found = RemoteDataset(
         opened.path, opened.info, opened.lengths, opened.places, opened.names, source=files
     )
+    for name in wanted:
+        found.check(0 if name == layout.sidecar_file(0) else -1, name)
+    return found
 
 
 def _version(entry: Mapping[str, Any]) -> str:
@@ -249,6 +285,8 @@ def _tried(work: Callable[[], Any], what: str) -> Any:
     for left in reversed(range(_TRIES)):
         try:
             return work()
+        except ArmillaryError:
+            raise
         except FileNotFoundError as error:
             raise DatasetError(f"{what}: there is nothing there.") from error
         except Exception as error:  # each kind of storage has errors of its own

@@ -17,19 +17,20 @@ Source: the bounded pool of whole episodes of LeRobot's pull request 3917.
 
 from __future__ import annotations
 
+import contextlib
 import shutil
+import threading
 import time
 from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 import torch
 from jaxtyping import Int
 
-from armillary.core.errors import ConfigError, StorageError
+from armillary.core.errors import ConfigError, DatasetError, StorageError
 from armillary.core.progress import Progress, silent
 from armillary.core.rng import generator
 from armillary.core.values import Batch
@@ -67,7 +68,6 @@ class Pool:
         points: how clouds are sampled; None leaves them out.
         folder: of the prepared episodes.
         most_bytes: on disk, with the files of the one episode that is being prepared.
-        damaged: as in ``prepare``.
     """
 
     dataset: RemoteDataset
@@ -75,7 +75,6 @@ class Pool:
     points: PointSampling | None
     folder: Path
     most_bytes: int
-    damaged: Literal["refuse", "skip"] = "refuse"
 
     def blocks(
         self, training: Int[np.ndarray, " E"], held_out: Int[np.ndarray, " F"], seed: int
@@ -101,10 +100,20 @@ class Pool:
                 f"{self.dataset.place}: its longest episode needs a pool of {needed:.2f} GB; got "
                 f"{self.most_bytes / 1e9:.2f}. Give --pool-gb more, or cut the episode."
             )
-        order = generator("streamed.blocks", seed).permutation(training)
-        judged = generator("streamed.held_out", seed).permutation(held_out)[:_MOST_HELD_OUT]
+        order = self._shuffled(training, seed)
+        judged = self._shuffled(held_out, seed)[:_MOST_HELD_OUT]
         blocks = _filled(order, each, room)
         return Blocks(tuple(blocks), next(iter(_filled(judged, each, room)), ()))
+
+    def _shuffled(self, episodes: Int[np.ndarray, " E"], seed: int) -> Int[np.ndarray, " E"]:
+        """Return episodes in a random order; those of one file stay together."""
+        files: dict[str, list[int]] = {}
+        for index in map(int, episodes):
+            # pictures are most of what is fetched; the rows of many may lie in one file
+            files.setdefault(self.dataset.files(index)[-1], []).append(index)
+        groups = list(files.values())
+        order = generator("streamed.blocks", seed).permutation(len(groups))
+        return np.array([index for place in order for index in groups[place]], np.int64)
 
     def everything_bytes(self) -> int:
         """Return what all episodes would take on disk, prepared."""
@@ -128,14 +137,25 @@ class Pool:
             self.folder,
             progress=progress,
             episodes=sorted(episodes),
-            damaged=self.damaged,
             points=self.points,
         )
 
     def drop(self, cache: Cache) -> None:
         """Delete a block's files; who has them mapped keeps them until he lets go."""
         if cache.path is not None:
-            shutil.rmtree(cache.path, ignore_errors=True)
+            drop_folder(cache.path)
+
+    def keep_only(self, cache: Cache) -> None:
+        """Delete all that earlier attempts left, but for one cache."""
+        for path in self.folder.iterdir():
+            if path.is_dir() and path != cache.path:
+                drop_folder(path)
+
+
+def drop_folder(path: Path) -> None:
+    """Delete a prepared folder. Its index goes first: without it, nobody takes it for whole."""
+    (path / "index.json").unlink(missing_ok=True)
+    shutil.rmtree(path, ignore_errors=True)
 
 
 def _filled(order: np.ndarray, each: np.ndarray, room: int) -> list[tuple[int, ...]]:
@@ -184,7 +204,7 @@ class StreamedWindows(Windows):
     ) -> None:
         at_hand = np.flatnonzero(np.isin(base.episodes, blocks.training[0]))
         super().__init__(base, at_hand, length, stride, streams)
-        self._pool, self._blocks, self._seed = pool, blocks, seed
+        self._pool, self.blocks, self._seed = pool, blocks, seed
         self._first = Windows(base, at_hand, length, stride, streams)
         span = (length - 1) * stride
         lengths = pool.dataset.lengths
@@ -194,7 +214,8 @@ class StreamedWindows(Windows):
         self._now: tuple[int, Windows] = (0, self._first)
         self._next: tuple[int, Future[Cache]] | None = None
         self._worker = ThreadPoolExecutor(1)
-        self._epoch = 0
+        self._closed = threading.Event()
+        self._ordered, self._visit = 0, (0, 0)  # epoch asked for; epoch and place of the block now
         self.waited_s = 0.0
 
     def __len__(self) -> int:
@@ -214,7 +235,7 @@ class StreamedWindows(Windows):
             count = int(self._block_ends[block] - starts[block])
             inner = generator("streamed.clips", seed, epoch, block).permutation(count)
             parts.append(starts[block] + inner)
-        self._epoch = epoch
+        self._ordered = epoch
         return np.concatenate(parts)
 
     def gather(self, index: Int[np.ndarray, " B"]) -> Batch:
@@ -238,67 +259,82 @@ class StreamedWindows(Windows):
         return parts[0] if len(parts) == 1 else _joined(parts)
 
     def close(self) -> None:
-        """Let go of what is being prepared; the first block stays."""
+        """Let go of what is being prepared, after its present episode; the first block stays."""
+        self._closed.set()
         self._worker.shutdown(wait=True, cancel_futures=True)
-        if self._next is not None and not self._next[1].cancelled():
-            self._pool.drop(self._next[1].result())
+        begun, self._next = self._next, None
+        if begun is not None and not begun[1].cancelled() and begun[1].exception() is None:
+            self._pool.drop(begun[1].result())
         if self._now[0]:
             self._pool.drop(self._now[1].cache)
-        self._now, self._next = (0, self._first), None
+        self._now = 0, self._first
 
     def _visits(self, seed: int, epoch: int) -> Int[np.ndarray, " K"]:
         return epoch_order(len(self._block_ends), seed, epoch)
 
     def _open(self, block: int) -> Windows:
         """Return the clips of a block, and begin on the next."""
-        if block == self._now[0]:
-            if self._next is None:
-                self._begin_next(block)
-            return self._now[1]
-        began = time.perf_counter()
-        if self._now[0]:
-            self._pool.drop(self._now[1].cache)
-        if block == 0:
-            windows = self._first
-        else:
-            cache = self._taken(block)
-            windows = Windows(cache, None, self.length, self.stride, self.streams)
-            wanted = int(np.diff(self._block_ends, prepend=0)[block])
-            if len(windows) != wanted:
-                raise StorageError(
-                    f"{self._pool.dataset.place}: a block has {len(windows)} clips, and its "
-                    f"lengths promise {wanted}: the dataset changed, or an episode is damaged."
-                )
-        self._now = block, windows
-        self.waited_s += time.perf_counter() - began
-        self._begin_next(block)
+        if block != self._now[0]:
+            began = time.perf_counter()
+            if self._now[0]:
+                self._pool.drop(self._now[1].cache)
+                self._now = 0, self._first
+            self._now = block, self._clips(block) if block else self._first
+            self.waited_s += time.perf_counter() - began
+        self._visit = self._visited(block)
+        if self._next is None:
+            self._begin_next()
+        return self._now[1]
+
+    def _clips(self, block: int) -> Windows:
+        """Return the clips of a block that must be prepared."""
+        windows = Windows(self._taken(block), None, self.length, self.stride, self.streams)
+        wanted = int(np.diff(self._block_ends, prepend=0)[block])
+        if len(windows) != wanted:
+            raise DatasetError(
+                f"{self._pool.dataset.place}: a block has {len(windows)} clips, and the lengths of "
+                f"its episodes promise {wanted}; the dataset changed meanwhile."
+            )
         return windows
 
     def _taken(self, block: int) -> Cache:
         """Return a block that was begun, or prepare it now."""
         begun, self._next = self._next, None
         if begun is not None and begun[0] == block:
-            return begun[1].result()
-        if begun is not None and not begun[1].cancel():
-            other = begun[1].result()
-            self._pool.drop(other)
+            with contextlib.suppress(StorageError):  # a connection that failed may be there again
+                return begun[1].result()
+        elif begun is not None and not begun[1].cancel() and begun[1].exception() is None:
+            self._pool.drop(begun[1].result())
+        del begun
         return self._worker.submit(self._prepared, block).result()
 
-    def _begin_next(self, block: int) -> None:
+    def _visited(self, block: int) -> tuple[int, int]:
+        """Return epoch and place of this visit: that of before, the next, or after a jump."""
+        epoch, place = self._visit
+        for _ in range(2):
+            visits = self._visits(self._seed, epoch)
+            if int(visits[place]) == block:
+                return epoch, place
+            epoch, place = (epoch, place + 1) if place + 1 < len(visits) else (epoch + 1, 0)
+        return self._ordered, [*self._visits(self._seed, self._ordered)].index(block)
+
+    def _begin_next(self) -> None:
         """Begin to prepare the block after this one; the first needs no preparing."""
-        if len(self._block_ends) == 1 or (self._next is not None and self._next[0] != block):
+        if len(self._block_ends) == 1 or self._closed.is_set():
             return
-        visits = [
-            *self._visits(self._seed, self._epoch),
-            *self._visits(self._seed, self._epoch + 1),
-        ]
-        later = [int(one) for one in visits[[int(v) for v in visits].index(block) + 1 :]]
-        following = next((one for one in later if one not in (0, block)), None)
+        epoch, place = self._visit
+        later = [*self._visits(self._seed, epoch)[place + 1 :]]
+        later += [*self._visits(self._seed, epoch + 1)]
+        following = next((int(one) for one in later if one not in (0, self._now[0])), None)
         if following is not None:
             self._next = following, self._worker.submit(self._prepared, following)
 
     def _prepared(self, block: int) -> Cache:
-        return self._pool.prepared(self._blocks.training[block])
+        def stop_if_closed(done: int, total: int, note: str = "") -> None:
+            if self._closed.is_set():
+                raise StorageError("The pool was closed.")
+
+        return self._pool.prepared(self.blocks.training[block], stop_if_closed)
 
 
 def _joined(parts: Sequence[Batch]) -> Batch:

@@ -20,8 +20,8 @@ from armillary.proof.rows import adjusted_lower, clopper_pearson, tuned
 from armillary.proof.sandbox import NO_BOUNDARY
 from armillary.proof.scorecard import read_card_file
 
-Level = Literal["self", "replayed", "audited", "challenged"]
-LEVELS: tuple[Level, ...] = ("self", "replayed", "audited", "challenged")
+Level = Literal["self", "replayed", "audited", "rerun", "challenged"]
+LEVELS: tuple[Level, ...] = ("self", "replayed", "audited", "rerun", "challenged")
 _RUN = "run"  # a submission's folder of the run
 
 

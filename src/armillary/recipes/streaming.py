@@ -8,16 +8,19 @@ of the predictor, the goal policy and the diagnosis.
 from __future__ import annotations
 
 import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
+from filelock import FileLock, Timeout
 
 from armillary.core.errors import ConfigError, StorageError
-from armillary.core.files import claimed_folder
+from armillary.core.files import claimed_folder, storage_errors
 from armillary.core.progress import Bars, no_bars
 from armillary.data import Windows
-from armillary.data.remote import RemoteDataset, open_remote
-from armillary.data.streamed import Pool, StreamedWindows
+from armillary.data.remote import open_remote
+from armillary.data.streamed import Pool, StreamedWindows, drop_folder
 from armillary.recipes.clips import check_clips, split, too_short
 from armillary.recipes.recipe import (
     after_training,
@@ -36,7 +39,8 @@ from armillary.training import TrainSummary, check_free, train
 from armillary.training.processes import planned_processes
 
 POOL = "pool"  # folder of a run, while it is trained
-_GB = 10**9
+_SOURCE, _EPISODES, _LOCK = "source", "episodes", "pool.lock"
+_GB, _MOST_GB = 10**9, 10**9
 
 
 def stream_recipe(
@@ -52,7 +56,7 @@ def stream_recipe(
     """Train a recipe on a dataset behind an address; no more than a pool of it is ever on disk.
 
     The pool is in ``out`` and is deleted when the run is done. A run that is killed leaves it, and
-    goes on with it.
+    goes on with its first block.
 
     Args:
         recipe: what to train.
@@ -76,56 +80,92 @@ def stream_recipe(
         raise ConfigError(
             "Streaming runs in one process so far. Copy the dataset here, or leave torchrun out."
         )
-    if not pool_gb > 0:
-        raise ConfigError(f"The pool must be above 0 GB, got {pool_gb:g}.")
-    check_free(out, resume)
-    with claimed_folder(out):
-        folder = out / POOL
-        shutil.rmtree(folder / "source", ignore_errors=True)
-        dataset = open_remote(address, folder / "source")
-        asked, recipe = recipe, with_fan(adapted(recipe, dataset), dataset)
-        check_streams(recipe, {*dataset.streams, "intrinsics"})
-        check_clips(recipe, dataset.lengths, dataset.fps, address)
-        pool = _pool(recipe, dataset, folder, int(pool_gb * _GB))
-        _check_disk(pool)
-        training, held_out = split(recipe, dataset.lengths)
-        blocks = pool.blocks(training, held_out, recipe.seed)
-        with bars("preparing") as progress:
-            base = pool.prepared([*blocks.training[0], *blocks.held_out], progress)
-        recipe = fitted(recipe, base)
-        first, judging = (
-            np.flatnonzero(np.isin(base.episodes, some))
-            for some in (blocks.training[0], blocks.held_out)
+    if not 0 < pool_gb < _MOST_GB:
+        raise ConfigError(
+            f"The pool must be above 0 GB and below {_MOST_GB:,} GB, got {pool_gb:g}."
         )
-        streams = needed_streams(recipe, base)
-        clip = recipe.clip_length, recipe.model.frame_skip
-        windows = StreamedWindows(pool, blocks, base, *clip, streams, recipe.seed)
-        judged = Windows(base, judging, *clip, streams) if len(judging) else None
+    check_free(out, resume)
+    with claimed_folder(out), _alone(out):
         try:
-            with bars("training") as progress:
-                tracker = recipe.tracker
-                summary = train(
-                    recipe.model, recipe, windows, judged, out, resume, tracker, progress
-                )
-        finally:
-            windows.close()
-        note_data(out, base, training, held_out)
-        failed = after_training(base, first, judging, recipe, out, bars, diagnosed, acting)
-        shutil.rmtree(folder, ignore_errors=True)
+            found = _streamed(recipe, address, out, resume, bars, pool_gb, diagnosed, acting)
+        except BaseException:
+            if not (out / "run.json").exists():  # refused before it began
+                shutil.rmtree(out / POOL, ignore_errors=True)
+            raise
+        for path in (out / POOL / _EPISODES).iterdir():
+            drop_folder(path)
+        shutil.rmtree(out / POOL, ignore_errors=True)
+    return found
+
+
+def _streamed(
+    recipe: Recipe,
+    address: str,
+    out: Path,
+    resume: bool,
+    bars: Bars,
+    pool_gb: float,
+    diagnosed: bool,
+    acting: bool,
+) -> TrainSummary:
+    folder = out / POOL
+    shutil.rmtree(folder / _SOURCE, ignore_errors=True)
+    dataset = open_remote(address, folder / _SOURCE)
+    asked, recipe = recipe, with_fan(adapted(recipe, dataset), dataset)
+    check_streams(recipe, {*dataset.streams, "intrinsics"})
+    check_clips(recipe, dataset.lengths, dataset.fps, address)
+    size, points = recipe.model.encoder.image_size, point_sampling(recipe.model)
+    pool = Pool(dataset, size, points, folder / _EPISODES, int(pool_gb * _GB))
+    _check_disk(pool)
+    training, held_out = split(recipe, dataset.lengths)
+    blocks = pool.blocks(training, held_out, recipe.seed)
+    with bars("preparing") as progress:
+        base = pool.prepared([*blocks.training[0], *blocks.held_out], progress)
+    pool.keep_only(base)
+    recipe = fitted(recipe, base)
+    first, judging = (
+        np.flatnonzero(np.isin(base.episodes, some))
+        for some in (blocks.training[0], blocks.held_out)
+    )
+    streams = needed_streams(recipe, base)
+    clip = recipe.clip_length, recipe.model.frame_skip
+    windows = StreamedWindows(pool, blocks, base, *clip, streams, recipe.seed)
+    judged = Windows(base, judging, *clip, streams) if len(judging) else None
+    try:
+        with bars("training") as progress:
+            tracker = recipe.tracker
+            summary = train(recipe.model, recipe, windows, judged, out, resume, tracker, progress)
+    finally:
+        windows.close()
+    note_data(out, base, training, held_out)
+    failed = after_training(base, first, judging, recipe, out, bars, diagnosed, acting)
     short = too_short(recipe, dataset.lengths, dataset.fps)
     return with_said(summary, (short, fewer_steps(asked, recipe), failed))
 
 
-def _pool(recipe: Recipe, dataset: RemoteDataset, folder: Path, most: int) -> Pool:
-    size, points = recipe.model.encoder.image_size, point_sampling(recipe.model)
-    return Pool(dataset, size, points, folder / "episodes", most)
+@contextmanager
+def _alone(out: Path) -> Iterator[None]:
+    """Refuse a folder whose pool another training uses; a kill lets go of it."""
+    lock = FileLock(out / _LOCK)
+    try:
+        with storage_errors(out):
+            lock.acquire(timeout=0)
+    except Timeout as error:
+        raise ConfigError(f"{out}: another training is writing here. Wait for it.") from error
+    try:
+        yield
+    finally:
+        lock.release()
+        (out / _LOCK).unlink(missing_ok=True)
 
 
 def _check_disk(pool: Pool) -> None:
     """Refuse a pool that the disk has no room for, unless the dataset is smaller than it."""
-    free = shutil.disk_usage(pool.folder.parent).free
+    home = pool.folder.parent
+    held = sum(path.stat().st_size for path in home.rglob("*") if path.is_file())
+    free = shutil.disk_usage(home).free + held
     if pool.most_bytes > free and pool.everything_bytes() > free:
         raise StorageError(
-            f"{pool.folder.parent}: the pool may take {pool.most_bytes / _GB:.1f} GB, and the disk "
-            f"has {free / _GB:.1f} GB left. Give --pool-gb less, or an --out with more room."
+            f"{home}: the pool may take {pool.most_bytes / _GB:.1f} GB, and the disk has "
+            f"{free / _GB:.1f} GB left for it. Give --pool-gb less, or an --out with more room."
         )

@@ -17,8 +17,8 @@ from armillary.report.marks import interval_strip
 from armillary.report.svg import drawing, tag
 from armillary.report.words import write_interval, write_value
 
-Checked = Literal["refuted", "self", "replayed", "audited", "challenged"]
-STEPS: tuple[Checked, ...] = ("replayed", "audited", "challenged")
+Checked = Literal["refuted", "self", "replayed", "audited", "rerun", "challenged"]
+STEPS: tuple[Checked, ...] = ("replayed", "audited", "rerun", "challenged")
 
 
 @dataclass(frozen=True)
@@ -146,7 +146,7 @@ def render_standings(page: StandingsPage) -> str:
 
 
 def ladder(checked: Checked) -> Markup:
-    """Return three rungs, as many of them filled as somebody climbed."""
+    """Return a rung for each step, as many of them filled as somebody climbed."""
     reached = STEPS.index(checked) + 1 if checked in STEPS else 0
     rungs = [
         tag("circle", class_="rung full" if n < reached else "rung", cx=6 + 13 * n, cy=6, r=4.2)
@@ -156,4 +156,4 @@ def ladder(checked: Checked) -> Markup:
         tag("line", class_="rail", x1=10.2 + 13 * n, x2=14.8 + 13 * n, y1=6, y2=6)
         for n in range(len(STEPS) - 1)
     ]
-    return drawing(38, 12, "ladder", checked, *lines, *rungs)
+    return drawing(13 * len(STEPS) - 1, 12, "ladder", checked, *lines, *rungs)

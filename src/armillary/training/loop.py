@@ -23,6 +23,7 @@ from armillary.core.files import write_json
 from armillary.core.hashing import json_sha256
 from armillary.core.progress import Progress, silent
 from armillary.data import Windows
+from armillary.data.streamed import StreamedWindows
 from armillary.models import JEPAConfig, save_model, untrained
 from armillary.training.allocation import keep_memory
 from armillary.training.config import TrainConfig
@@ -104,7 +105,7 @@ def train(
     alone = alone_in(out) if leads() else nullcontext()
     with alone, threads(config.threads), join_processes() as processes:
         model = untrained(model_config, config.seed)
-        fit_scales(model, windows, config.seed)
+        fit_scales(model, windows.at_hand(), config.seed)
         stepper = Stepper(model, config, windows, processes)
         digest = json_sha256([asdict(model_config), _what_decides(config), _data(windows)])
         done, damage = load_state(out, stepper, digest) if resume else (0, ())
@@ -315,7 +316,9 @@ def _data(windows: Windows) -> list[Any]:
     cache = windows.cache
     identity = cache.about.get("identity", [cache.num_episodes, cache.num_frames])
     episodes = cache.episodes[windows.episodes].tolist()
-    return [identity, episodes, windows.length, windows.stride, list(cache.size)]
+    named = [identity, episodes, windows.length, windows.stride, list(cache.size)]
+    streamed = isinstance(windows, StreamedWindows)  # then blocks decide the order, too
+    return [*named, windows.blocks.training] if streamed else named
 
 
 @contextmanager

@@ -246,6 +246,13 @@ def _one_nudge(forge: Forge) -> None:
     forge.rows[task]["agent"] = [*honest[:place], records[place], *honest[place + 1 :]]
 
 
+def _last_actions(forge: Forge) -> None:
+    """Put an oracle's action at the end of every episode, and the agent's everywhere before."""
+    for task in task_names(forge):
+        last = forge.drawn[task].budget - 1
+        forge.rows[task]["agent"] = played_by(forge, task, choose=_late_expert(last))
+
+
 def _nudging(at: int) -> players.Choose:
     def choose(
         world: World, goal: Goal, seen: Observation, step: int, wanted: np.ndarray
@@ -339,9 +346,15 @@ ACTS: tuple[Attack, ...] = (
         alone="audit.model_steps",
     ),
     Attack(
+        "last_actions",
+        "the last action of every episode by an oracle, all others by the agent",
+        forged(_last_actions),
+        AUDIT,
+    ),
+    Attack(
         "one_nudge",
         "a single oracle action, and a hurried audit",
-        forged(_one_nudge, decisions=2),
+        forged(_one_nudge, decisions=2, episodes=1000),
         CLOSED,
         alone="rerun.outcomes",
     ),

@@ -36,12 +36,12 @@ from armillary.proof.verify.case import How
 from armillary.proof.verify.submission import Submission, find_submission
 from armillary.proof.verify.verdict import Report, rules_digest, verify
 
-PREDICATE_TYPE = "urn:armillary:verification:1"
+PREDICATE_TYPE = "urn:armillary:verification:2"
 _MAX_FILES, _MAX_BYTES = 64, 1 << 20
 _RULE = Fields({"name": Name(), "level": Whole(0, 4), "ok": Nullable(Flag())})
 PREDICATE = Fields(
     {
-        "v": Whole(1, 1),
+        "v": Whole(2, 2),
         "verifier": Fields({"public_key": Hex(64)}),
         "time": Time(),
         "result": Text(choices=("accepted", "refuted", "undecided")),
@@ -51,6 +51,7 @@ PREDICATE = Fields(
         "suite": Hex(64),
         "arithmetic": Text(40),
         "rules": ListOf(_RULE, 200),
+        "sample": Fields({"decisions": Whole(), "episodes": Whole(), "fresh": Whole()}),
         "env": MapOf(Text(500), 64, Name(40)),
     }
 )
@@ -91,7 +92,7 @@ def attest(report: Report, key: SigningKey) -> dict[str, Any]:
         raise ConfigError("The key is the one that signed the card; others must attest it.")
     rules = [{"name": r.name, "level": r.level, "ok": r.ok} for r in report.rules]
     predicate = {
-        "v": 1,
+        "v": 2,
         "verifier": {"public_key": key.public.hex},
         "time": datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
         "result": report.verdict,
@@ -101,11 +102,23 @@ def attest(report: Report, key: SigningKey) -> dict[str, Any]:
         "suite": report.about["suite"],
         "arithmetic": report.about["arithmetic"],
         "rules": rules,
+        "sample": _sample(report),
         "env": facts(),
     }
     PREDICATE.check(predicate, "attestation")
     subject = {"agent": report.about["agent"], "scorecard": report.about["card"]}
     return sign_statement(Statement(subject, PREDICATE_TYPE, predicate), key)
+
+
+def _sample(report: Report) -> dict[str, int]:
+    """Return how many decisions and episodes were made again, and how many fresh ones were run."""
+    values = {rule.name: rule.values or {} for rule in report.rules}
+    fresh = values.get("challenge.rate", {}).values()
+    return {
+        "decisions": int(values.get("audit.actions", {}).get("n", 0)),
+        "episodes": int(values.get("rerun.outcomes", {}).get("n", 0)),
+        "fresh": sum(int(one["fresh"][1]) for one in fresh),
+    }
 
 
 def write_attestation(folder: Path, report: Report, key: SigningKey) -> Path:

@@ -1,5 +1,8 @@
 """Audit: level 2. Single decisions, picked by the verifier's nonce, are made again with the agent.
 
+Half of them are the last decisions of claimed successes: to turn a failure into a success, it is
+often enough to forge the last.
+
 The world is taken to the step by the recorded actions, the planner gets its recorded state, and
 what comes out must be what was recorded: actions, cost, model steps, and the state that the next
 decision begins with.
@@ -7,7 +10,7 @@ decision begins with.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
 from armillary.control.processes import map_in_processes
@@ -17,13 +20,22 @@ from armillary.proof.verify.case import Case
 from armillary.proof.verify.redoing import Job, Redoing, Redone
 from armillary.proof.verify.replaying import workers_for
 from armillary.proof.verify.rules import Check, Said, broken, first, holds, unknown
-from armillary.proof.verify.sampling import most_flips, stratified
+from armillary.proof.verify.sampling import (
+    POWER,
+    TOO_HIGH,
+    caught,
+    falsified_of,
+    most_flips,
+    picked,
+    stratified,
+)
 
 _COST = {"same": 1e-5, "other-isa": 1e-4, "other-graphics": 1e-4, "bfloat16": 2e-2}
 # Another instruction set lets a close race of two plans end otherwise: 0.08 % of the steps were
 # not bit-equal when measured (1,200 steps); six times that.
 _CLOSE_RACES = 0.005
 _ROUTED = 0.5
+LEAST = 40  # decisions of an audit, or all where there are fewer
 
 
 @dataclass(frozen=True)
@@ -45,7 +57,7 @@ def audited(case: Case) -> tuple[Audited, ...]:
 
 def _task(case: Case, task: str) -> Audited:
     records = {record.id: record for record in case.sources.rows[task]["agent"]}
-    jobs = _jobs(case, task, records)
+    jobs = drawn_jobs(case, task, records)
     if not jobs:
         return Audited(task, ())
     steps = sum(max(job.record.decisions[i].step for i in job.indices) for job in jobs)
@@ -54,19 +66,75 @@ def _task(case: Case, task: str) -> Audited:
     return Audited(task, tuple(one for part in found for one in part))
 
 
-def _jobs(case: Case, task: str, records: dict[str, Record]) -> list[Job]:
-    """Return which decisions to make again: the same number per task, successes before others."""
-    solved, others = [], []
-    for record in records.values():
-        (solved if record.success else others).extend(
-            (record.id, index) for index in range(len(record.decisions))
-        )
+def drawn_jobs(case: Case, task: str, records: dict[str, Record]) -> list[Job]:
+    """Return which decisions to make again: the same number per task.
+
+    Half are the last ones of successes, the rest are drawn from all others, successes first.
+    """
+    last, solved, others = _places(records.values())
     share = -(-case.how.decisions // len(case.sources.rows))
-    chosen = stratified(solved, others, share, lambda one: case.rank("audit", task, *one))
+
+    def rank(one: tuple[str, int]) -> bytes:
+        return case.rank("audit", task, *one)
+
+    chosen = picked(last, _lasts(share), rank)
+    kept = {*chosen}
+    left = [one for one in last if one not in kept]
+    chosen += stratified([*solved, *left], others, share - len(chosen), rank)
     by_record: dict[str, list[int]] = {}
     for name, index in chosen:
         by_record.setdefault(name, []).append(index)
     return [Job(records[name], tuple(sorted(found))) for name, found in by_record.items()]
+
+
+def _places(records: Iterable[Record]) -> tuple[list[tuple[str, int]], ...]:
+    """Return the last decisions of successes, their other ones, and those of failures."""
+    last, solved, others = [], [], []
+    for record in records:
+        places = [(record.id, index) for index in range(len(record.decisions))]
+        if record.success:
+            last += places[-1:]
+            solved += places[:-1]
+        else:
+            others += places
+    return last, solved, others
+
+
+def _lasts(share: int) -> int:
+    """Return how many of the decisions of a task are the last ones of successes."""
+    return -(-share // 2)
+
+
+def power(case: Case) -> Said:
+    """The audit would have seen a claim that is five points too high, wherever one decision lies.
+
+    Whoever forges chooses where: at the last decision of an episode, or at one before.
+    """
+    share = -(-case.how.decisions // len(case.sources.rows))
+    found = {}
+    for task, row in case.sources.rows.items():
+        last, solved, _ = _places(row["agent"])
+        wrong, lasts = falsified_of(len(row["agent"])), _lasts(share)
+        at_end = caught(len(last), wrong, lasts)
+        rest = (share - min(lasts, len(last))) * 3 // 4
+        before = caught(len(solved), wrong, rest) if solved else 1.0
+        found[task] = at_end, before
+    at_end, before = (min(pair[place] for pair in found.values()) for place in (0, 1))
+    said = (
+        f"A claim {100 * TOO_HIGH:.0f} points too high by forged last decisions would be refuted "
+        f"with {100 * at_end:.0f} %, by one forged decision elsewhere with {100 * before:.0f} %."
+    )
+    enough = min(at_end, before) >= POWER
+    return (holds if enough else broken)(said, power=f"{min(at_end, before):.4f}")
+
+
+def too_small(case: Case) -> bool:
+    """Tell whether fewer decisions were made again than an audit is."""
+    available = sum(
+        len(one.decisions) for row in case.sources.rows.values() for one in row["agent"]
+    )
+    done = sum(len(part.redone) for part in audited(case))
+    return done < min(LEAST, available)
 
 
 def schedule(case: Case) -> Said:
@@ -183,4 +251,5 @@ AUDIT = (
     Check("audit.carry", 2, carries, about="planner states chosen so that a wanted action comes"),
     Check("audit.model_steps", 2, model_steps, about="more search than is told"),
     Check("audit.shared", 2, shared, "warning", False, "several models in one folder"),
+    Check("audit.power", 2, power, "warning", False, "an audit that a forged decision may escape"),
 )

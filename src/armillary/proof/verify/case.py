@@ -29,7 +29,8 @@ class How:
         key: the public key that must have signed; None takes the ledger's.
         suites: whose rules are trusted; None for the built-in ones.
         decisions: that the audit makes again, at most.
-        episodes: that the re-run runs again, at most.
+        episodes: that the re-run runs again, at most; None for as many as refute a claim that is
+            five points too high with 90 %.
         fresh: new episodes per task of a challenge.
         arithmetic: a row of ``profiles.TOLERANCES``; empty chooses by what differs.
         data: training data that are held against the episodes; None leaves that out.
@@ -41,8 +42,8 @@ class How:
     nonce: str = field(default_factory=lambda: secrets.token_hex(32))
     key: PublicKey | None = None
     suites: tuple[Suite, ...] | None = None
-    decisions: int = 40
-    episodes: int = 30
+    decisions: int = 80
+    episodes: int | None = None
     fresh: int = 200
     arithmetic: str = ""
     data: Path | None = None

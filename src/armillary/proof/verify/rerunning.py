@@ -1,4 +1,8 @@
-"""Rerunning: level 3. A sample of the agent's episodes is run again from start to end."""
+"""Rerunning: level 3. A sample of the agent's episodes is run again from start to end.
+
+No forged action escapes in an episode that is run again. How many are drawn follows from what is
+to be refuted: a claim five points too high, with 90 %, forged successes being among the successes.
+"""
 
 from __future__ import annotations
 
@@ -11,39 +15,82 @@ from armillary.control.records import Record, actions_of
 from armillary.proof.verify.case import Case
 from armillary.proof.verify.replaying import workers_for
 from armillary.proof.verify.rules import Check, Said, broken, holds, unknown
-from armillary.proof.verify.sampling import most_flips, sample_size, stratified
+from armillary.proof.verify.sampling import (
+    POWER,
+    TOO_HIGH,
+    caught,
+    falsified_of,
+    most_flips,
+    picked,
+    sample_size,
+)
 
 # Share of honest episodes whose outcome may differ on another machine; none of 30 did.
 FLIPS = 0.01
+_OTHERS = 10  # one failure for so many successes
 
 
 def outcomes(case: Case) -> Said:
     """Episodes that are run again end as recorded."""
     differing, n, total = [], 0, 0
-    share = -(-case.how.episodes // len(case.sources.rows))
     for task in case.sources.rows:
-        sample = _sample(case, task, share)
+        sample = drawn_episodes(case, task)
         differing += [f"{task}: {name}" for name in _differing(case, task, sample)]
         n, total = n + len(sample), total + len(case.sources.rows[task]["agent"])
     allowed = 0 if case.arithmetic == "same" else most_flips(n, FLIPS)
-    caught = next((f for f in range(1, total + 1) if sample_size(total, f) <= n), total)
     said = (
         f"{n} of {total} episodes run again; {len(differing)} end otherwise, {allowed} may "
-        f"({case.arithmetic}). {caught} falsified ones would be met with 99 %."
+        f"({case.arithmetic})."
     )
     numbers = {"n": n, "of": total, "differing": len(differing), "allowed": allowed}
     if len(differing) > allowed and case.arithmetic == "other-graphics":
-        return unknown(f"{said} Another driver draws here.", **numbers, caught=caught)
+        return unknown(f"{said} Another driver draws here.", **numbers)
     if len(differing) > allowed:
-        return broken(f"{said} The first is {differing[0]}.", **numbers, caught=caught)
-    return holds(said, **numbers, caught=caught)
+        return broken(f"{said} The first is {differing[0]}.", **numbers)
+    return holds(said, **numbers)
 
 
-def _sample(case: Case, task: str, n: int) -> list[Record]:
+def power(case: Case) -> Said:
+    """The re-run would have seen a claim that is five points too high, however it was forged."""
+    drawn = {task: _counts(case, task) for task in case.sources.rows}
+    n = sum(one + other for one, other in drawn.values())
+    allowed = 0 if case.arithmetic == "same" else most_flips(n, FLIPS)
+    weakest = 1.0
+    for task, row in case.sources.rows.items():
+        solved = sum(record.success for record in row["agent"])
+        wrong = falsified_of(len(row["agent"]))
+        found = caught(solved, wrong, drawn[task][0], allowed) if solved else 1.0
+        weakest = min(weakest, found)
+    said = (
+        f"A claim {100 * TOO_HIGH:.0f} points too high would be refuted with {100 * weakest:.0f} %."
+    )
+    return (holds if weakest >= POWER else broken)(said, power=f"{weakest:.4f}")
+
+
+def _counts(case: Case, task: str) -> tuple[int, int]:
+    """Return how many successes and how many failures of a task are run again."""
     records = case.sources.rows[task]["agent"]
-    solved = [record for record in records if record.success]
-    others = [record for record in records if not record.success]
-    return stratified(solved, others, n, lambda one: case.rank("rerun", task, one.id))
+    solved = sum(record.success for record in records)
+    wanted = case.how.episodes
+    if wanted is None:
+        wrong = min(falsified_of(len(records)), max(solved, 1))
+        first = sample_size(solved, wrong, POWER) if solved else 0
+        return first, min(len(records) - solved, -(-max(first, 1) // _OTHERS))
+    share = -(-wanted // len(case.sources.rows))
+    first = min(solved, share - min(len(records) - solved, share // _OTHERS))
+    return first, min(len(records) - solved, share - first)
+
+
+def drawn_episodes(case: Case, task: str) -> list[Record]:
+    """Return the episodes of a task that are run again."""
+
+    def rank(one: Record) -> bytes:
+        return case.rank("rerun", task, one.id)
+
+    records = case.sources.rows[task]["agent"]
+    first, rest = _counts(case, task)
+    chosen = picked([record for record in records if record.success], first, rank)
+    return chosen + picked([record for record in records if not record.success], rest, rank)
 
 
 def _differing(case: Case, task: str, sample: list[Record]) -> list[str]:
@@ -76,4 +123,7 @@ def _alike(claimed: Record, again: Record | None, limit: float | None) -> bool:
     return bool(np.abs(actions_of(claimed) - actions_of(again)).max(initial=0.0) <= limit)
 
 
-RERUN = (Check("rerun.outcomes", 3, outcomes, about="single actions put in by hand"),)
+RERUN = (
+    Check("rerun.outcomes", 3, outcomes, about="single actions put in by hand"),
+    Check("rerun.power", 3, power, "warning", False, "a re-run too small to tell"),
+)

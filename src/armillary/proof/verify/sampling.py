@@ -12,6 +12,8 @@ from typing import TypeVar
 
 T = TypeVar("T")
 CATCH, FALSE_ALARM = 0.99, 0.001
+# A claim that is this share of its episodes too high is to be refuted with this probability.
+TOO_HIGH, POWER = 0.05, 0.9
 
 
 def sample_size(population: int, falsified: int, catch: float = CATCH) -> int:
@@ -28,6 +30,29 @@ def sample_size(population: int, falsified: int, catch: float = CATCH) -> int:
         if missed <= 1 - Fraction(catch).limit_denominator(10**6):
             return drawn + 1
     return population
+
+
+def falsified_of(total: int) -> int:
+    """Return how many falsified episodes make a claim on ``total`` five points too high."""
+    return max(1, math.ceil(TOO_HIGH * total))
+
+
+def caught(population: int, falsified: int, drawn: int, allowed: int = 0) -> float:
+    """Return the probability of drawing more falsified ones than are allowed.
+
+    Args:
+        population: among which they are.
+        falsified: of these; all of them where there are fewer.
+        drawn: without replacement; all where there are fewer.
+        allowed: that honest ones may differ.
+    """
+    falsified, drawn = min(falsified, population), min(drawn, population)
+    ways = math.comb(population, drawn)
+    missed = sum(
+        math.comb(falsified, k) * math.comb(population - falsified, drawn - k)
+        for k in range(min(allowed, falsified, drawn) + 1)
+    )
+    return float(1 - Fraction(missed, ways))
 
 
 def tolerant_sample(

@@ -18,7 +18,7 @@ from armillary.proof.verify.submission import Submission, find_submission
 from armillary.proof.verify.verdict import Report, verify
 
 _SCRIPT = """#!/bin/sh
-exec armillary bench verify "$(dirname "$0")" --level 2 "$@"
+exec armillary bench verify "$(dirname "$0")" "$@"
 """
 _README = """# {suite}: agent {agent}
 
@@ -36,7 +36,7 @@ The agent's process, by its owner's word: {boundary}.
 
 Check it, with armillary {version} installed:
 
-    armillary bench verify . --level 2
+    armillary bench verify .
 
 (`sh verify.sh` does that and nothing else; read it before you run it.)
 

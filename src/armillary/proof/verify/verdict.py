@@ -10,7 +10,7 @@ from typing import Any, Literal
 from armillary.core.errors import ArmillaryError, MissingExtraError
 from armillary.proof.canonical import digest
 from armillary.proof.sandbox import NO_BOUNDARY
-from armillary.proof.verify.audit import AUDIT
+from armillary.proof.verify.audit import AUDIT, too_small
 from armillary.proof.verify.case import Case, How, load_case
 from armillary.proof.verify.challenging import CHALLENGE
 from armillary.proof.verify.replaying import REPLAY
@@ -25,8 +25,10 @@ EXIT_CODES: dict[Word, int] = {"accepted": 0, "refuted": 1, "malformed": 2, "und
 CHECKS: tuple[Check, ...] = (*STATIC, *DATA, *REPLAY, *AUDIT, *RERUN, *CHALLENGE)
 # By the highest checked level up to which everything holds. A challenge stands without replay and
 # audit: whatever was invented, the rate then holds.
-LEVELS = ("self", "replayed", "audited", "audited", "challenged")
-_CHALLENGED = 4
+LEVELS = ("self", "replayed", "audited", "rerun", "challenged")
+_AUDITED = 2
+# The rule of a level that says whether it was large enough to be called checked.
+_SIZED = {3: "rerun.power", 4: "challenge.power"}
 
 
 @dataclass(frozen=True)
@@ -63,6 +65,15 @@ class Report:
         return LEVELS[self.level] if self.level >= 0 else "none"
 
     @property
+    def power(self) -> float:
+        """Probability that a claim five points too high would have been refuted by levels 0 to 3.
+
+        Levels 0 and 1 refute none that its owner forged and signed with care: 0.
+        """
+        told = [r.values for r in self.rules if r.name in ("audit.power", "rerun.power")]
+        return max((float(values["power"]) for values in told if values), default=0.0)
+
+    @property
     def refuting(self) -> tuple[Rule, ...]:
         """Rules that do not hold and decide."""
         return tuple(r for r in self.rules if r.severity == "error" and r.ok is False)
@@ -78,6 +89,7 @@ class Report:
             "exit_code": self.exit_code,
             "level": self.level,
             "reached": self.reached,
+            "power": self.power,
             "seconds": round(self.seconds, 3),
             "nonce": self.nonce,
             **self.about,
@@ -144,13 +156,17 @@ def _applied(case: Case, levels: Sequence[int], without: Collection[str]) -> tup
         decisive = [rule.ok for rule in rules if rule.severity == "error"]
         if False in decisive:
             break
-        weak = level == _CHALLENGED and _too_weak(rules)
+        weak = _too_weak(case, level, rules)
         reached = level if all(decisive) and not weak else reached
     return rules, reached
 
 
-def _too_weak(rules: Sequence[Rule]) -> bool:
-    return any(rule.name == "challenge.power" and rule.ok is not True for rule in rules)
+def _too_weak(case: Case, level: int, rules: Sequence[Rule]) -> bool:
+    """Tell whether so little was checked that a level may not be called by its name."""
+    if level == _AUDITED:
+        return too_small(case)
+    name = _SIZED.get(level)
+    return any(rule.name == name and rule.ok is not True for rule in rules)
 
 
 def _verdict(rules: Sequence[Rule]) -> Word:

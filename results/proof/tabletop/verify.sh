@@ -1,2 +1,0 @@
-#!/bin/sh
-exec armillary bench verify "$(dirname "$0")" --level 2 "$@"
