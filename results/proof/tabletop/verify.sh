@@ -1,0 +1,2 @@
+#!/bin/sh
+exec armillary bench verify "$(dirname "$0")" "$@"
