@@ -14,6 +14,7 @@ from __future__ import annotations
 import argparse
 import hashlib
 import sys
+from copy import copy
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -41,6 +42,14 @@ def laundered(records: list[Record], count: int) -> tuple[list[Record], dict[str
     return shown, forged
 
 
+def with_rows(case: Case, task: str, shown: list[Record], how: How) -> Case:
+    """Return a case whose agent's records of a task are others, as a forger would write them."""
+    sources = copy(case.sources)
+    row = {**case.sources.rows[task], "agent": tuple(shown)}
+    sources.__dict__["rows"] = {**case.sources.rows, task: row}
+    return Case(sources, case.card, how)
+
+
 def rates(case: Case, nonces: int) -> dict[str, Any]:
     """Return the share of nonces that refute, by number of falsified episodes and level."""
     task = next(iter(case.sources.rows))
@@ -48,14 +57,12 @@ def rates(case: Case, nonces: int) -> dict[str, Any]:
     found: dict[str, Any] = {}
     for count in FALSIFIED:
         shown, last = laundered(honest, count)
-        rows = {**case.sources.rows, task: {**case.sources.rows[task], "agent": tuple(shown)}}
         rng = generator("laundering", count)
         middle = {name: int(rng.integers(0, max(place, 1))) for name, place in last.items()}
         hits = {"level_2_last_action": 0, "level_2_middle_action": 0, "level_3": 0}
         for number in range(nonces):
             nonce = hashlib.sha256(f"laundering {number}".encode()).hexdigest()
-            sources = replace(case.sources, rows=rows)
-            one = Case(sources, case.card, How(nonce=nonce))
+            one = with_rows(case, task, shown, How(nonce=nonce))
             jobs = drawn_jobs(one, task, {record.id: record for record in shown})
             drawn = {(job.record.id, index) for job in jobs for index in job.indices}
             hits["level_2_last_action"] += any(pair in drawn for pair in last.items())
@@ -64,8 +71,7 @@ def rates(case: Case, nonces: int) -> dict[str, Any]:
             hits["level_3"] += bool(again & last.keys())
         found[str(count)] = {name: hit / nonces for name, hit in hits.items()}
     shown, _ = laundered(honest, 10)
-    rows = {**case.sources.rows, task: {**case.sources.rows[task], "agent": tuple(shown)}}
-    sized = Case(replace(case.sources, rows=rows), case.card, How())
+    sized = with_rows(case, task, shown, How())
     return {
         "falsified": found,
         "n": len(honest),

@@ -56,6 +56,19 @@ def test_a_flipped_byte_in_shared_files_is_named(fresh):
     assert report.problems == ("meta/stats.json is damaged (its hash differs from the manifest).",)
 
 
+def test_a_file_without_a_hash_is_not_whole(fresh):
+    file = fresh / "meta/armillary/manifest.json"
+    manifest = json.loads(file.read_text())
+    name = "data/chunk-000/file-002.parquet"
+    episode = next(one for one in manifest["episodes"] if one["episode"] == 2)
+    del episode["files"][name]
+    file.write_text(json.dumps(manifest))
+    flip(fresh / name)  # nobody could tell
+    report = verify(fresh)
+    assert report.damaged == (2,)
+    assert report.problems == (f"episode 2: {name} has no hash in the manifest.",)
+
+
 def test_a_missing_file_is_named_by_episode(fresh):
     (fresh / "videos/observation.images.rgb/chunk-000/file-003.mp4").unlink()
     with pytest.raises(DatasetError, match=r"episode 3: videos/.*file-003\.mp4 is missing"):

@@ -82,9 +82,9 @@ def test_a_killed_training_goes_on_to_the_same_weights(local, tmp_path):
 def test_another_pool_is_another_order_and_is_refused(local, tmp_path):
     pool = pool_gb(local, tmp_path, 5)
     stream_recipe(tiny(4), ADDRESS, tmp_path / "run", pool_gb=pool, diagnosed=False, acting=False)
-    with pytest.raises(Exception, match="other settings or data"):
+    with pytest.raises(Exception, match="other settings or other data"):
         stream_recipe(tiny(4), ADDRESS, tmp_path / "run", resume=True, pool_gb=2 * pool)
-    with pytest.raises(Exception, match="other settings or data"):  # one block, as in a folder
+    with pytest.raises(Exception, match="other settings or other data"):  # one block, as in a folder
         train_recipe(tiny(4), local, tmp_path / "run", resume=True)
     shutil.rmtree(tmp_path / "run" / POOL, ignore_errors=True)
 
@@ -97,10 +97,10 @@ def test_what_cannot_be_gets_a_sentence(local, tmp_path, monkeypatch):
     with pytest.raises(DatasetError):
         stream_recipe(tiny(), "memory://streaming/nothing", tmp_path / "c")
     assert not list(tmp_path.iterdir()), "a refusal leaves nothing"
-    (tmp_path / "e").mkdir()
+    (tmp_path / "e" / POOL).mkdir(parents=True)
     with (
-        FileLock(tmp_path / "e" / "pool.lock"),
-        pytest.raises(ConfigError, match="another training is writing here"),
+        FileLock(tmp_path / "e" / POOL / "lock"),
+        pytest.raises(ConfigError, match="another training is writing there"),
     ):
         stream_recipe(tiny(), ADDRESS, tmp_path / "e")
     monkeypatch.setenv("WORLD_SIZE", "2")

@@ -237,6 +237,10 @@ class RemoteDataset(Dataset):
         if "hashes" not in self._shelf:
             self._shelf["hashes"] = read_manifest(self.path) if self.is_ours else {}
         wanted = self._shelf["hashes"].get(index, {}).get(name)
+        if wanted is None and index >= 0 and self.is_ours:
+            raise DatasetError(
+                f"{self.place}: episode {index}: {name} has no hash in the manifest."
+            )
         if wanted is not None and file_sha256(self.path / name) != wanted:
             whose = f"episode {index}: " if index >= 0 else ""
             raise DatasetError(

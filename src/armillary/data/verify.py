@@ -56,6 +56,7 @@ def verify(path: Path | str, progress: Progress = silent) -> VerifyReport:
         if not problems:
             raise
         return _report(problems, len(read_manifest(path)) - 1, hashed, str(error))
+    problems += list(_without_hash(dataset)) if hashed else []
     broken = {index for index, _ in problems}
     for index in range(len(dataset)):
         if index not in broken:
@@ -130,6 +131,14 @@ def _wrong_hashes(path: Path) -> Iterator[tuple[int, str]]:
                 yield index, f"{who}{name} is missing."
             elif file_sha256(file) != sha256:
                 yield index, f"{who}{name} is damaged (its hash differs from the manifest)."
+
+
+def _without_hash(dataset: Dataset) -> Iterator[tuple[int, str]]:
+    known = read_manifest(dataset.path)
+    for index in range(len(dataset)):
+        for name in [*dataset.files(index), *dataset.companions(index)]:
+            if name not in known.get(index, {}):
+                yield index, f"episode {index}: {name} has no hash in the manifest."
 
 
 def _wrong_counts(dataset: Dataset, index: int) -> Iterator[str]:

@@ -34,6 +34,7 @@ from armillary.control import (
 )
 from armillary.control.evaluate import resume_records
 from armillary.control.specs import PolicyFactory
+from armillary.core.alone import alone_in
 from armillary.core.errors import ConfigError, ShapeError
 from armillary.core.files import write_json
 from armillary.core.progress import Progress, silent
@@ -43,6 +44,8 @@ from armillary.planning import Planning
 from armillary.planning.planning import DIRECT, GUIDED
 from armillary.recipes.failures import Failures, why_failed
 from armillary.recipes.finding import find_model
+
+_LOCK = "act.lock"  # file of the folder, held while something acts there
 
 
 @dataclass(frozen=True)
@@ -254,9 +257,11 @@ def evaluate_policies(
         ArmillaryError: as ``act``.
     """
     manifest = _checked_manifest(policies, world, config)
-    _claim(out, manifest)
     floors = {"random": RandomSpec(), "noop": NoOpSpec(), "oracle": OracleSpec()}
-    return manifest, _run_all(manifest, {**policies, **floors}, config.workers, out, progress)
+    # two at once would write each episode twice
+    with alone_in(out, "evaluation", _LOCK):
+        _claim(out, manifest)
+        return manifest, _run_all(manifest, {**policies, **floors}, config.workers, out, progress)
 
 
 def _sized(model: ModelSpec, config: ActConfig) -> ActConfig:

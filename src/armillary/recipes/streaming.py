@@ -8,15 +8,13 @@ of the predictor, the goal policy and the diagnosis.
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
-from filelock import FileLock, Timeout
 
+from armillary.core.alone import alone_in
 from armillary.core.errors import ConfigError, StorageError
-from armillary.core.files import claimed_folder, storage_errors
+from armillary.core.files import claimed_folder
 from armillary.core.progress import Bars, no_bars
 from armillary.data import Windows
 from armillary.data.remote import open_remote
@@ -39,7 +37,7 @@ from armillary.training import TrainSummary, check_free, train
 from armillary.training.processes import planned_processes
 
 POOL = "pool"  # folder of a run, while it is trained
-_SOURCE, _EPISODES, _LOCK = "source", "episodes", "pool.lock"
+_SOURCE, _EPISODES, _LOCK = "source", "episodes", "lock"
 _GB, _MOST_GB = 10**9, 10**9
 
 
@@ -85,15 +83,15 @@ def stream_recipe(
             f"The pool must be above 0 GB and below {_MOST_GB:,} GB, got {pool_gb:g}."
         )
     check_free(out, resume)
-    with claimed_folder(out), _alone(out):
+    with claimed_folder(out), alone_in(out / POOL, "training", _LOCK):
         try:
             found = _streamed(recipe, address, out, resume, bars, pool_gb, diagnosed, acting)
         except BaseException:
             if not (out / "run.json").exists():  # refused before it began
                 shutil.rmtree(out / POOL, ignore_errors=True)
             raise
-        for path in (out / POOL / _EPISODES).iterdir():
-            drop_folder(path)
+        for index in (out / POOL / _EPISODES).glob("*/index.json"):
+            drop_folder(index.parent)
         shutil.rmtree(out / POOL, ignore_errors=True)
     return found
 
@@ -141,22 +139,6 @@ def _streamed(
     failed = after_training(base, first, judging, recipe, out, bars, diagnosed, acting)
     short = too_short(recipe, dataset.lengths, dataset.fps)
     return with_said(summary, (short, fewer_steps(asked, recipe), failed))
-
-
-@contextmanager
-def _alone(out: Path) -> Iterator[None]:
-    """Refuse a folder whose pool another training uses; a kill lets go of it."""
-    lock = FileLock(out / _LOCK)
-    try:
-        with storage_errors(out):
-            lock.acquire(timeout=0)
-    except Timeout as error:
-        raise ConfigError(f"{out}: another training is writing here. Wait for it.") from error
-    try:
-        yield
-    finally:
-        lock.release()
-        (out / _LOCK).unlink(missing_ok=True)
 
 
 def _check_disk(pool: Pool) -> None:

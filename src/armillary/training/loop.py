@@ -18,6 +18,7 @@ from typing import Any
 
 import torch
 
+from armillary.core.alone import alone_in
 from armillary.core.errors import ConfigError, TrainingError
 from armillary.core.files import write_json
 from armillary.core.hashing import json_sha256
@@ -31,7 +32,7 @@ from armillary.training.log import Log, Tracker, read_log
 from armillary.training.processes import Processes, join_processes, leads, own_cores
 from armillary.training.scales import fit_scales
 from armillary.training.settling import settle, settled_on, step_ahead_error
-from armillary.training.state import alone_in, drop_leftovers, load_state, save_state
+from armillary.training.state import LOCK, drop_leftovers, load_state, save_state
 from armillary.training.stepper import Stepper
 
 _EVAL_BATCHES = 4
@@ -102,7 +103,7 @@ def train(
         )
     keep_memory()
     # before processes join: where the leading one finds another training, none waits in vain
-    alone = alone_in(out) if leads() else nullcontext()
+    alone = alone_in(out, "training", LOCK) if leads() else nullcontext()
     with alone, threads(config.threads), join_processes() as processes:
         model = untrained(model_config, config.seed)
         fit_scales(model, windows.at_hand(), config.seed)

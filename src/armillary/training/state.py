@@ -14,46 +14,19 @@ from __future__ import annotations
 import os
 import re
 import shutil
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
-from filelock import FileLock, Timeout
 from torch import Tensor, nn
 
-from armillary.core.errors import CheckpointError, ConfigError, FormatError
+from armillary.core.errors import CheckpointError, FormatError
 from armillary.core.files import read_json, replacing_folder, storage_errors, write_json
 from armillary.models.checkpoint import read_tensors, save_model, write_tensors
 from armillary.training.stepper import Stepper
 
 _KEPT = 2
 _FOLDER, _STATE = "training_state", "state.json"
-_LOCK = "train.lock"
+LOCK = "train.lock"
 _LEFTOVER = re.compile(r"\.(.+\.\d+\.(part|old)|last\.\d+)")
-
-
-@contextmanager
-def alone_in(out: Path) -> Iterator[None]:
-    """Keep other trainings out of a run's folder for a while; a kill lets go of it, too.
-
-    Raises:
-        ConfigError: another training writes there.
-        StorageError: the folder is not writable.
-    """
-    lock = FileLock(out / _LOCK)
-    with storage_errors(out):
-        out.mkdir(parents=True, exist_ok=True)
-        try:
-            lock.acquire(timeout=0)
-        except Timeout:
-            raise ConfigError(
-                f"{out}: another training is writing there. Wait until it has ended, or choose a "
-                "new --out."
-            ) from None
-    try:
-        yield
-    finally:
-        lock.release()
 
 
 def save_state(out: Path, done: int, stepper: Stepper, run_digest: str) -> Path:

@@ -29,7 +29,7 @@ from armillary.proof.verify.sources import card_fields, file_hash, ledger_part, 
 from armillary.proof.verify.submission import Submission, find_submission
 
 Change = Mapping[str, Any]
-_TIME = "2026-11-25T12:00:00Z"
+TIME = "2026-11-25T12:00:00Z"
 
 
 @dataclass
@@ -111,7 +111,7 @@ class Forge:
         if self.enter:
             start = next(e for e in reversed(entries) if e.type == "run_start")
             body = {"run": start.hash, "card": file_hash(run.card, 1 << 25)}
-            score = make_entry(entries[-1], "score", body, OWNER, _TIME)
+            score = make_entry(entries[-1], "score", body, OWNER, TIME)
             _write(folder / "ledger.jsonl", [*entries, score])
         self.late(where)
         return where
@@ -187,7 +187,7 @@ class _Pages:
 
     def add(self, kind: str, body: Change) -> Entry:
         before = self.entries[-1] if self.entries else None
-        self.entries.append(make_entry(before, kind, body, OWNER, _TIME))
+        self.entries.append(make_entry(before, kind, body, OWNER, TIME))
         return self.entries[-1]
 
 

@@ -10,10 +10,11 @@ from typing import Any
 from armillary.control.evaluate import evaluate
 from armillary.control.records import Record
 from armillary.control.specs import NoOpSpec, OracleSpec, RandomSpec
-from armillary.proof.attack.forge import Forge, other_public_key
+from armillary.proof.attack.forge import TIME, Forge, other_public_key
 from armillary.proof.attack.plan import AUDIT, REPLAY, Attack, Plant, Planted
-from armillary.proof.attack.stage import STRANGER, VALUE, Stage
+from armillary.proof.attack.stage import OWNER, STRANGER, VALUE, Stage
 from armillary.proof.entry import Entry, make_entry
+from armillary.proof.ledger import read_entries
 from armillary.proof.reveal import nonce_reveal
 from armillary.proof.scorecard import read_card_file
 from armillary.proof.seeds import draw_manifest
@@ -284,6 +285,19 @@ def _other_key_file(forge: Forge) -> None:
     forge.late = lambda where: other_public_key(where.key)
 
 
+def _retracted(forge: Forge) -> None:
+    """Take the run back, and hand in its card all the same."""
+
+    def late(where: Submission) -> None:
+        entries = read_entries(where.ledger)
+        start = next(entry for entry in entries if entry.type == "run_start")
+        body = {"entry": start.hash, "reason": "the simulator was set up wrongly"}
+        taken_back = make_entry(entries[-1], "retract", body, OWNER, TIME)
+        where.ledger.write_bytes(where.ledger.read_bytes() + taken_back.line)
+
+    forge.late = late
+
+
 # Name, the one rule that catches it, the change, and what it is.
 _ALONE: tuple[tuple[str, str, Change, str], ...] = (
     ("card_signed_by_other", "card.signature", _set("signer", STRANGER),
@@ -292,6 +306,7 @@ _ALONE: tuple[tuple[str, str, Change, str], ...] = (
      "a true card whose statement is about another agent"),
     ("card_not_entered", "card.entered", _set("enter", False), "a card the ledger never saw"),
     ("other_key_file", "key.same", _other_key_file, "somebody else's key"),
+    ("retracted", "ledger.retracted", _retracted, "a result that its owner took back"),
     ("other_hand", "ledger.signatures", _other_hand, "an entry by another hand"),
     ("other_suite_committed", "commit.suite", _other_suite_committed,
      "run on another suite than was committed to"),

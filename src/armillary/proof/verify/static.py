@@ -76,6 +76,21 @@ def order(case: Case) -> Said:
     return first((f"{p.rule}, entry {p.seq}: {p.sentence}" for p in problems), "The order holds.")
 
 
+def retracted(case: Case) -> Said:
+    """Its owner has not taken the result back."""
+    claimed, ledger = case.sources.claimed, case.sources.ledger
+    parts = (claimed.commit, claimed.reveal, claimed.run.start, claimed.end, *claimed.run.scores)
+    named = {entry.hash: entry.type for entry in parts}
+    back = (e for e in ledger.entries if e.type == "retract" and e.body["entry"] in named)
+    return first(
+        (
+            f"Entry {e.seq} takes back the {named[e.body['entry']]}: {e.body['reason'][:200]!r}."
+            for e in back
+        ),
+        "Nothing of it was taken back.",
+    )
+
+
 def committed_suite(case: Case) -> Said:
     """The suite is the one that was committed to."""
     suite = case.sources.suite
@@ -312,6 +327,7 @@ STATIC = (
     Check("ledger.chain", 0, chain, about="entries that were taken out or moved"),
     Check("ledger.signatures", 0, signatures, about="entries by another hand"),
     Check("ledger.order", 0, order, about="seeds drawn again, runs repeated, things backdated"),
+    Check("ledger.retracted", 0, retracted, about="a result that its owner took back"),
     Check("commit.suite", 0, committed_suite, about="other rules than were committed to"),
     Check("commit.agent", 0, committed_agent, about="another agent than was committed"),
     Check(
