@@ -22,6 +22,7 @@ LEAVES = [
     ["surprise"],
     ["act"],
     ["plan"],
+    ["serve"],
     ["understand"],
     ["guard"],
     ["view"],

@@ -84,7 +84,9 @@ def test_another_pool_is_another_order_and_is_refused(local, tmp_path):
     stream_recipe(tiny(4), ADDRESS, tmp_path / "run", pool_gb=pool, diagnosed=False, acting=False)
     with pytest.raises(Exception, match="other settings or other data"):
         stream_recipe(tiny(4), ADDRESS, tmp_path / "run", resume=True, pool_gb=2 * pool)
-    with pytest.raises(Exception, match="other settings or other data"):  # one block, as in a folder
+    with pytest.raises(
+        Exception, match="other settings or other data"
+    ):  # one block, as in a folder
         train_recipe(tiny(4), local, tmp_path / "run", resume=True)
     shutil.rmtree(tmp_path / "run" / POOL, ignore_errors=True)
 

@@ -18,7 +18,19 @@ from typing import Annotated, Any, get_args
 import tyro
 
 from armillary import __version__
-from armillary.cli import act, bench, data, demo, diagnose, guard, learn, plan, understand, view
+from armillary.cli import (
+    act,
+    bench,
+    data,
+    demo,
+    diagnose,
+    guard,
+    learn,
+    plan,
+    serve,
+    understand,
+    view,
+)
 from armillary.cli.outcome import end_stdout, show, show_error, stdout_kept
 from armillary.cli.parse import Command, parse
 from armillary.cli.train import Train, train_command
@@ -37,6 +49,7 @@ COMMANDS: dict[str, tuple[Any, str]] = {
     "understand": (understand.Understand, "test whether a model tells possible from impossible"),
     "act": (act.Act, "evaluate a model in a world: how often does it reach its goals?"),
     "plan": (plan.Plan, "plan actions from a recorded moment to a picture or a value"),
+    "serve": (serve.Serve, "serve a model to robots, over openpi's websocket protocol"),
     "guard": (guard.Guard, "stop a policy when the model's predictions fail"),
     "view": (view.View, "write a page about a dataset, a run or an evaluation"),
     "bench": (bench.Bench, "measure speed, compare with others, and verify results"),

@@ -1,0 +1,141 @@
+"""Serve: a model as a policy server, until Ctrl-C."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from tyro.conf import Positional, UseAppendAction
+
+from armillary.cli.outcome import Outcome
+from armillary.cli.parse import existing, settings_of
+from armillary.cli.planning import PlanningFlags
+from armillary.core.errors import ConfigError, MissingExtraError, StorageError
+
+if TYPE_CHECKING:
+    from armillary.serve.server import PolicyServer
+
+_MOST_KEY_BYTES = 4096
+
+
+@dataclass(frozen=True, kw_only=True)
+class Serve(PlanningFlags):
+    """Serve a model to robots, until Ctrl-C.
+
+    The protocol is openpi's, so openpi-client works unchanged. A client sends what it sees and,
+    once, the picture of its goal. It gets actions inside the bounds. With --guard it gets safe
+    actions and `stop` once the world no longer does what the model predicts.
+
+    GET /healthz tells whether it runs, GET /metrics has counts and times.
+
+    e.g. armillary serve out/demo/run tabletop --port 8000
+    """
+
+    goes_on: ClassVar[bool] = False
+
+    model: Positional[str]
+    """Model folder, run folder, or Hub id."""
+    world: Positional[str] = ""
+    """World whose actions these are. Without one, give --low, --high and --step-s."""
+    setting: UseAppendAction[tuple[str, ...]] = ()
+    """A setting of the world, e.g. --setting split=train."""
+    low: tuple[float, ...] = ()
+    """Lowest value of each action of a robot."""
+    high: tuple[float, ...] = ()
+    """Highest value of each action."""
+    step_s: float = 0.1
+    """Seconds that an action of the robot lasts."""
+    steps: int = 0
+    """Steps in which a goal is to be reached, if a client says nothing. Default: the world's, or
+    50."""
+    guard: Path | None = None
+    """guard.json of `armillary guard`: stop when predictions fail."""
+    host: str = "127.0.0.1"
+    """Address to listen on. Any other than loopback needs --key-file."""
+    port: int = 8000
+    """Port to listen on. 0 takes a free one."""
+    key_file: Path | None = None
+    """File with the API key that clients must show."""
+    clients: int = 16
+    """Clients at a time, at most."""
+    tls_cert: Path | None = None
+    """Certificate for TLS (PEM)."""
+    tls_key: Path | None = None
+    """Its private key (PEM)."""
+
+    def run(self) -> Outcome:
+        """Serve."""
+        if self.guard is not None:
+            existing(self.guard, "a guard.json file")
+        try:
+            from armillary.serve import Decider, ServerConfig
+        except ImportError as error:
+            raise MissingExtraError(
+                "Serving needs msgpack and websockets. Install them with: pip install "
+                "'armillary[serve]'"
+            ) from error
+        from armillary.control import ModelSpec
+        from armillary.recipes.finding import find_model
+
+        config = ServerConfig(
+            self.host, self.port, self._key(), self.clients, self.tls_cert, self.tls_key
+        )
+        spec = ModelSpec(find_model(self.model), self.planning())
+        decider = Decider.load(spec, self._world(), self.guard)
+        decider.warm_up()
+        server = asyncio.run(_until_stopped(decider, config))
+        value = {"counts": dict(server.counts), "clients_left": 0}
+        served = server.counts["decisions"]
+        return Outcome(value, (f"stopped after {served:,} decisions",))
+
+    def _world(self) -> Any:
+        from dataclasses import replace
+
+        from armillary.control import WorldFactory
+        from armillary.serve import world_of_a_robot
+
+        if not self.world:
+            if not self.low:
+                raise ConfigError(
+                    "Say what the actions are: a world, or --low and --high of a robot."
+                )
+            return world_of_a_robot(self.low, self.high, self.step_s, self.steps or 50)
+        world = WorldFactory(self.world, settings_of(self.setting, "--setting"))()
+        try:
+            spec = world.spec
+        finally:
+            world.close()
+        return replace(spec, budget=self.steps) if self.steps else spec
+
+    def _key(self) -> str:
+        if self.key_file is None:
+            return ""
+        existing(self.key_file, "a file with the API key")
+        try:
+            with self.key_file.open("rb") as file:
+                return file.read(_MOST_KEY_BYTES).decode().strip()
+        except (OSError, UnicodeDecodeError) as error:
+            raise StorageError(f"{self.key_file}: cannot be read as text ({error}).") from error
+
+
+async def _until_stopped(decider: Any, config: Any) -> PolicyServer:
+    """Serve until SIGINT or SIGTERM."""
+    from armillary.serve import serving
+
+    stop, loop = asyncio.Event(), asyncio.get_running_loop()
+    for name in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(name, stop.set)
+    async with serving(decider, config) as server:
+        scheme = "ws" if config.certificate is None else "wss"
+        print(
+            f"serving {decider.world.name} on {scheme}://{config.host}:{server.port}; "
+            "Ctrl-C stops it",
+            file=sys.stderr,
+            flush=True,
+        )
+        await stop.wait()
+    return server

@@ -1,0 +1,251 @@
+"""Server: sessions over websockets, one planner for all, as ``openpi-client`` expects it.
+
+A client is told the metadata when it connects. Then each binary message is a request, and gets one
+answer. What is wrong with a request is told in a text message, and the connection ends with 1011:
+that is how openpi's clients read errors. Nobody but the server's own log sees a traceback.
+
+    GET /healthz    200 OK
+    GET /metrics    counts and times, for Prometheus
+
+Source: openpi 15a9616a, ``websocket_policy_server``; the tests run openpi-client 0.1.2.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import hmac
+import logging
+import ssl
+import time
+from collections import Counter, deque
+from collections.abc import AsyncIterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from http import HTTPStatus
+from pathlib import Path
+
+import numpy as np
+from websockets.asyncio.server import Server, ServerConnection, serve
+from websockets.exceptions import ConnectionClosed
+from websockets.http11 import Request, Response
+
+from armillary.core.errors import ArmillaryError, ConfigError, StorageError
+from armillary.serve.codec import MAX_BYTES, pack, unpack
+from armillary.serve.session import Decider, Session
+
+LOOPBACK = ("127.0.0.1", "::1", "localhost")
+_OPEN_S, _SEND_S, _CLOSE_S = 10, 10, 3
+_LEAST_KEY = 16
+_KEPT_TIMES = 10_000
+
+log = logging.getLogger("armillary.serve")
+
+
+@dataclass(frozen=True)
+class ServerConfig:
+    """Where a server listens, and for whom.
+
+    Attributes:
+        host: address to listen on.
+        port: 0 takes a free one.
+        key: that clients must show; empty for nobody asked, on loopback alone.
+        clients: most at a time.
+        certificate: of TLS, with its key in ``certificate_key``; None for none.
+        certificate_key: file of the private key.
+
+    Raises:
+        ConfigError: another address than loopback without a key, or numbers that cannot be.
+    """
+
+    host: str = "127.0.0.1"
+    port: int = 8000
+    key: str = field(default="", repr=False)
+    clients: int = 16
+    certificate: Path | None = None
+    certificate_key: Path | None = None
+
+    def __post_init__(self) -> None:
+        if self.host not in LOOPBACK and not self.key:
+            raise ConfigError(
+                f"{self.host} can be reached from outside. Give --key-file, so that not everybody "
+                "moves the robot, or stay on 127.0.0.1."
+            )
+        if self.key and len(self.key) < _LEAST_KEY:
+            raise ConfigError(f"A key has at least {_LEAST_KEY} characters; got {len(self.key)}.")
+        if not 0 <= self.port < 1 << 16 or not 1 <= self.clients <= 1024:
+            raise ConfigError(
+                f"A port is 0 to 65535, and clients are 1 to 1024; got {self.port}, {self.clients}."
+            )
+
+    def tls(self) -> ssl.SSLContext | None:
+        """Return how connections are encrypted; None for not at all.
+
+        Raises:
+            StorageError: a file cannot be read, or is no certificate.
+        """
+        if self.certificate is None:
+            return None
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        try:
+            context.load_cert_chain(self.certificate, self.certificate_key)
+        except (OSError, ssl.SSLError) as error:
+            raise StorageError(
+                f"{self.certificate}: is no certificate with a key ({error})."
+            ) from error
+        return context
+
+
+@contextlib.asynccontextmanager
+async def serving(decider: Decider, config: ServerConfig) -> AsyncIterator[PolicyServer]:
+    """Serve until the block ends; then clients are told, and may finish.
+
+    Raises:
+        StorageError: the address is taken or not ours, or the certificate cannot be read.
+    """
+    made = PolicyServer(decider, config)
+    try:
+        listening = await serve(
+            made.talk,
+            config.host,
+            config.port,
+            ssl=config.tls(),
+            process_request=made.admit,
+            compression=None,
+            max_size=MAX_BYTES,
+            max_queue=2,
+            open_timeout=_OPEN_S,
+            close_timeout=_CLOSE_S,
+            server_header=None,
+        )
+    except OSError as error:
+        made.close()
+        raise StorageError(
+            f"{config.host}:{config.port} cannot be listened on ({error.strerror or error}). "
+            "Choose another --port."
+        ) from error
+    made.listening = listening
+    try:
+        yield made
+    finally:
+        listening.close()
+        await listening.wait_closed()
+        made.close()
+
+
+class PolicyServer:
+    """Counts, and the thread that decides.
+
+    Args:
+        decider: whose policy acts.
+        config: for whom.
+
+    Attributes:
+        listening: the server of ``websockets``, once it listens.
+        counts: of connections, decisions, refusals and errors.
+        times_ms: of the last decisions, waiting included.
+    """
+
+    def __init__(self, decider: Decider, config: ServerConfig) -> None:
+        self.decider, self.config = decider, config
+        self.listening: Server | None = None
+        self.counts: Counter[str] = Counter()
+        self.times_ms: deque[float] = deque(maxlen=_KEPT_TIMES)
+        self._connected = 0
+        self._planner = ThreadPoolExecutor(1, thread_name_prefix="planner")
+
+    @property
+    def port(self) -> int:
+        """Where it listens."""
+        assert self.listening is not None
+        return int(next(iter(self.listening.sockets)).getsockname()[1])
+
+    def close(self) -> None:
+        """Let the planner go, after its present decision."""
+        self._planner.shutdown(wait=True, cancel_futures=True)
+
+    def admit(self, connection: ServerConnection, request: Request) -> Response | None:
+        """Answer plain requests, and refuse who has no key or comes too many."""
+        if request.path == "/healthz":
+            return connection.respond(HTTPStatus.OK, "OK\n")
+        if not self._has_key(request):
+            self.counts["refused_key"] += 1
+            return connection.respond(HTTPStatus.UNAUTHORIZED, "An API key is needed.\n")
+        if request.path == "/metrics":
+            return connection.respond(HTTPStatus.OK, self.metrics())
+        if self._connected >= self.config.clients:
+            self.counts["refused_full"] += 1
+            return connection.respond(HTTPStatus.SERVICE_UNAVAILABLE, "Too many clients.\n")
+        return None
+
+    def _has_key(self, request: Request) -> bool:
+        if not self.config.key:
+            return True
+        given = request.headers.get_all("Authorization")
+        wanted = f"Api-Key {self.config.key}".encode()
+        return len(given) == 1 and hmac.compare_digest(given[0].encode(), wanted)
+
+    async def talk(self, connection: ServerConnection) -> None:
+        """Talk with one client until it goes, or sends what cannot be read."""
+        self._connected += 1
+        self.counts["connections"] += 1
+        try:
+            await self._talk(connection)
+        except (ConnectionClosed, TimeoutError):
+            self.counts["closed"] += 1
+        finally:
+            self._connected -= 1
+
+    async def _talk(self, connection: ServerConnection) -> None:
+        session, loop, total_ms = Session(self.decider), asyncio.get_running_loop(), None
+        await _send(connection, pack(self.decider.metadata()))
+        async for message in connection:
+            began = time.perf_counter()
+            try:
+                if isinstance(message, str):
+                    raise ConfigError("Requests are binary messages (msgpack).")
+                request = unpack(message)
+                reply = await loop.run_in_executor(self._planner, session.decide, request)
+            except ArmillaryError as error:
+                await self._refuse(connection, str(error))
+                return
+            except Exception:  # whatever a model or a request breaks costs this client alone
+                log.exception("a decision failed")
+                await self._refuse(connection, "The server failed on this request; see its log.")
+                return
+            timing = {"infer_ms": reply["policy_timing"]["infer_ms"]}
+            timing |= {} if total_ms is None else {"prev_total_ms": total_ms}
+            self.counts["decisions"] += 1
+            self.counts["stops"] += bool(reply["stop"][0])
+            self.counts["deadlines_missed"] += bool(reply["plan"]["deadline_missed"])
+            await _send(connection, pack({**reply, "server_timing": timing}))
+            total_ms = 1000 * (time.perf_counter() - began)
+            self.times_ms.append(total_ms)
+
+    async def _refuse(self, connection: ServerConnection, sentence: str) -> None:
+        self.counts["refused_requests"] += 1
+        log.info("refused: %s", sentence)
+        await _send(connection, sentence)
+        await connection.close(1011, "the request could not be answered")
+
+    def metrics(self) -> str:
+        """Return counts and times in Prometheus's text format."""
+        lines = []
+        for name in sorted({*self.counts, "decisions"}):
+            full = f"armillary_{name}_total"
+            lines += [f"# TYPE {full} counter", f"{full} {self.counts[name]}"]
+        lines += ["# TYPE armillary_clients gauge", f"armillary_clients {self._connected}"]
+        if self.times_ms:
+            lines.append("# TYPE armillary_decision_ms summary")
+            times = np.array(self.times_ms)
+            for share in (0.5, 0.95, 0.99):
+                value = float(np.quantile(times, share))
+                lines.append(f'armillary_decision_ms{{quantile="{share}"}} {value:.3f}')
+            lines.append(f"armillary_decision_ms_count {len(times)}")
+        return "\n".join(lines) + "\n"
+
+
+async def _send(connection: ServerConnection, message: bytes | str) -> None:
+    """Send, unless the other side takes nothing for too long."""
+    async with asyncio.timeout(_SEND_S):
+        await connection.send(message)
