@@ -118,3 +118,17 @@ def test_one_environment_from_nothing_to_rows_and_a_second_run_repeats_nothing(t
     assert {path: path.read_bytes() for path in tmp_path.rglob("*.jsonl")} == written
     with pytest.raises(ConfigError):
         run_worlds(tmp_path, replace(config, steps=11))
+
+
+@pytest.mark.runs
+def test_what_is_finished_needs_no_package(tmp_path, monkeypatch):
+    config = WorldsConfig(("tabletop_reach",), episodes=2, steps=10, recorded=60, workers=1)
+    found = run_worlds(tmp_path, config)
+
+    def gone(*arguments):
+        raise ConfigError("the package is gone")
+
+    monkeypatch.setattr("armillary.recipes.worlds_bench.WorldFactory", gone)
+    assert run_worlds(tmp_path, config)["environments"] == found["environments"]
+    with pytest.raises(ConfigError, match="the package is gone"):
+        run_worlds(tmp_path, replace(config, episodes=3))

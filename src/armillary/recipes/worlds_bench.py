@@ -12,7 +12,8 @@ Nothing is set for an environment but how much of it is recorded. The ways:
     OUT/NAME/acting/TASK                    manifest and records
     OUT/result.json                         all of it
 
-A folder that holds part of this is continued.
+A folder that holds part of this is continued. For what is finished, no package is needed: packages
+that do not go together can be acted one after another, and joined by a last call that names all.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ from pathlib import Path
 from typing import Any
 
 from armillary.benchmark.machine import provenance
-from armillary.control import Record, WorldFactory, holm, summarise
+from armillary.control import Record, WorldFactory, holm, read_records, summarise
 from armillary.control.statistics import mcnemar
 from armillary.core.errors import ConfigError, unknown_name
 from armillary.core.files import read_json, write_json
@@ -49,6 +50,7 @@ WAYS = {
     "search_only": Planning(SEARCH),
 }
 ANY = "any"
+_FLOORS = ("random", "noop", "oracle")
 _QUICK = {"quick_pictures": True}
 _AHEAD = {"25": "ahead_25", "50": "ahead_50"}
 _FETCH, _SWM = "gym:gymnasium_robotics:", "gym:stable_worldmodel:swm/"
@@ -190,17 +192,20 @@ def run_worlds(
         StorageError: ``out`` is not writable.
     """
     config = config or WorldsConfig()
+    done = {name: _acted_before(out, name, config) for name in config.names}
     for name in config.names:  # a package that is missing shows before hours of work
-        WorldFactory(ENVIRONMENTS[name].world, ENVIRONMENTS[name].settings)().close()
+        if done[name] is None:
+            WorldFactory(ENVIRONMENTS[name].world, ENVIRONMENTS[name].settings)().close()
     found: dict[str, Any] = {}
     for name in config.names:
-        run = _trained(out, name, config, bars)
-        offsets = {
-            offset: _acted(out / name / "acting" / task, run, name, task, config, bars)
-            for offset, task in ENVIRONMENTS[name].tasks.items()
-            if not config.offsets or offset in (*config.offsets, ANY)
-        }
-        found[name] = {"offsets": offsets, **_about(name, run)}
+        offsets = done[name]
+        if offsets is None:
+            run = _trained(out, name, config, bars)
+            offsets = {
+                offset: _acted(_acting(out, name, task), run, name, task, config, bars)
+                for offset, task in _tasks(name, config).items()
+            }
+        found[name] = {"offsets": offsets, **_about(name, _run(out, name))}
     rows = [row for one in found.values() for row in one["offsets"].values()]
     for kind in ("search_over_direct", "search_over_direct_first_hit"):
         tests = [row["paired"][kind] for row in rows]
@@ -256,25 +261,64 @@ def _paired(
     return {"only_search": test.only_a, "only_direct": test.only_b, "p": test.p_value}
 
 
+def _tasks(name: str, config: WorldsConfig) -> dict[str, str]:
+    """Return the tasks of an environment that are acted, by offset."""
+    wanted = (*config.offsets, ANY) if config.offsets else ()
+    tasks = ENVIRONMENTS[name].tasks
+    return {offset: task for offset, task in tasks.items() if not wanted or offset in wanted}
+
+
+def _acting(out: Path, name: str, task: str) -> Path:
+    return out / name / "acting" / task
+
+
+def _run(out: Path, name: str) -> Path:
+    return out / (ENVIRONMENTS[name].shares or name) / "run"
+
+
+def _acted_before(out: Path, name: str, config: WorldsConfig) -> dict[str, Any] | None:
+    """Return the rows of an environment that is finished; None if it is not.
+
+    Its package is not needed for that. So environments whose packages do not go together can be
+    acted one after another in the same folder, each from where its packages are installed.
+    """
+    run, rows = _run(out, name), {}
+    if not (run / SUMMARY).is_file():
+        return None
+    _claimed(out, ENVIRONMENTS[name].shares or name, config)
+    folder = find_model(run)
+    names = {way: model_spec(folder, _way(WAYS[way], config)).identity() for way in config.ways}
+    for offset, task in _tasks(name, config).items():
+        files = {who: _acting(out, name, task) / "records" / f"{who}.jsonl" for who in _FLOORS}
+        files |= {way: _acting(out, name, task) / "records" / f"{way}.jsonl" for way in names}
+        if not all(file.is_file() for file in files.values()):
+            return None
+        records = {who: read_records(file, cut_off=True) for who, file in files.items()}
+        whole = all(len(some) == config.episodes for some in records.values())
+        ours = all(one.policy == names[way] for way in names for one in records[way])
+        if not whole or not ours:
+            return None
+        rows[offset] = rows_of({who: records[who] for who in (*config.ways, *_FLOORS)})
+    return rows
+
+
+def _claimed(out: Path, owner: str, config: WorldsConfig) -> tuple[Recipe, int]:
+    """Return recipe and number of recorded episodes, once the folder is known to belong to them."""
+    environment, folder = ENVIRONMENTS[owner], out / owner
+    recipe = replace(_recipe(config), seed=config.seed)
+    episodes = config.recorded or environment.episodes
+    recorded = [environment.world, dict(environment.settings), environment.steps, episodes]
+    made = (folder / "recording").exists()
+    claim(folder / "settings.json", [asdict(recipe), *recorded], "an environment", made=made)
+    return recipe, episodes
+
+
 def _trained(out: Path, name: str, config: WorldsConfig, bars: Bars) -> Path:
     """Return the run of an environment; it is recorded and trained unless it was."""
     owner = ENVIRONMENTS[name].shares or name
     environment, folder = ENVIRONMENTS[owner], out / owner
     data, run = folder / "recording", folder / "run"
-    recipe = replace(_recipe(config), seed=config.seed)
-    episodes = config.recorded or environment.episodes
-    claim(
-        folder / "settings.json",
-        [
-            asdict(recipe),
-            environment.world,
-            dict(environment.settings),
-            environment.steps,
-            episodes,
-        ],
-        "an environment",
-        made=data.exists(),
-    )
+    recipe, episodes = _claimed(out, owner, config)
     with bars(f"recording {owner}") as progress:
         record(
             environment.world,
