@@ -28,8 +28,10 @@ from armillary.proof.attack.stage import OWNER, STRANGER, VALUE, VERIFIER, Stage
 from armillary.proof.book import Book
 from armillary.proof.canonical import canonical_bytes
 from armillary.proof.claim import commit_agent, reveal_commit
+from armillary.proof.entry import make_entry
 from armillary.proof.episodes import RunFolder
 from armillary.proof.keys import make_key
+from armillary.proof.ledger import read_entries
 from armillary.proof.reveal import nonce_reveal
 from armillary.proof.run import run_suite
 from armillary.proof.scorecard import read_card_file, score_run
@@ -105,6 +107,18 @@ def test_an_audit_that_looks_at_little_is_none(stage: Stage) -> None:
     whole = verify(stage.honest, how(stage, decisions=100), (0, 1, 2))
     assert whole.reached == "audited"
     assert verify(stage.honest, how(stage), (0, 1)).power == 0
+
+
+def test_what_its_owner_does_later_does_not_refute_a_card(stage: Stage, tmp_path: Path) -> None:
+    where = find_submission(shutil.copytree(stage.honest.root, tmp_path / "later"))
+    assert verify(where, how(stage), (0,)).rule("attempts.later").ok
+    entries = read_entries(where.ledger)
+    commit = next(entry for entry in entries if entry.type == "commit")
+    again = make_entry(entries[-1], "commit", dict(commit.body), OWNER, entries[-1].t)
+    where.ledger.write_bytes(where.ledger.read_bytes() + again.line)
+    found = verify(where, how(stage), (0,))
+    assert found.verdict == "accepted", found.refuting
+    assert "1 followed: read it as one of 2" in found.rule("attempts.later").detail
 
 
 def test_a_weak_challenge_lifts_nothing(stage: Stage) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from armillary.proof.ledger import Ledger
+from armillary.proof.order import Run
 
 
 @dataclass(frozen=True)
@@ -28,7 +29,7 @@ class Attempts:
     earlier: tuple[str, ...]
 
 
-def attempts_of(ledger: Ledger, commit: str) -> Attempts:
+def attempts_of(ledger: Ledger, commit: str, size: int | None = None) -> Attempts:
     """Count the attempts at the suite of a commit.
 
     A suite is the same if its id or its digest is, so that a new version does not begin at 1.
@@ -36,22 +37,31 @@ def attempts_of(ledger: Ledger, commit: str) -> Attempts:
     Args:
         ledger: all that the key ever did.
         commit: hash of the commit that is asked about.
+        size: how many entries the ledger had; None for all that it has.
 
     Raises:
         ConfigError: there is no such commit.
     """
-    this = ledger.find(commit)
+    this, size = ledger.find(commit), ledger.size if size is None else size
     suite = this.body["suite"]
     commits = [
         entry
         for entry in ledger.history.commits.values()
-        if entry.body["suite"]["id"] == suite["id"]
-        or entry.body["suite"]["digest"] == suite["digest"]
+        if entry.seq < size
+        and (
+            entry.body["suite"]["id"] == suite["id"]
+            or entry.body["suite"]["digest"] == suite["digest"]
+        )
     ]
-    runs = {run.start.body["commit"]: run for run in ledger.history.runs.values()}
+    begun = [run for run in ledger.history.runs.values() if run.start.seq < size]
+    runs = {run.start.body["commit"]: run for run in begun}
     return Attempts(
         k=len(commits),
-        failed=sum(one.hash in runs and runs[one.hash].end is None for one in commits),
+        failed=sum(one.hash in runs and not _ended(runs[one.hash], size) for one in commits),
         unopened=sum(one.hash not in runs for one in commits),
         earlier=tuple(one.hash for one in commits if one.seq < this.seq),
     )
+
+
+def _ended(run: Run, size: int) -> bool:
+    return run.end is not None and run.end.seq < size

@@ -128,8 +128,14 @@ def load_sources(where: Submission, start: str = "") -> Sources:
     return Sources(where, suite, agent, env, ledger, lines, claimed)
 
 
-def card_fields(sources: Sources) -> dict[str, Callable[[], Any]]:
-    """Return how every field of the card follows from the rest of the submission."""
+def card_fields(sources: Sources, size: int | None = None) -> dict[str, Callable[[], Any]]:
+    """Return how every field of the card follows from the rest of the submission.
+
+    Args:
+        sources: the rest.
+        size: how many entries the ledger had when the card was written; None for all. What the
+            owner did later does not make a card wrong.
+    """
     claimed, suite, agent = sources.claimed, sources.suite, sources.agent
     commit = claimed.commit.body
     return {
@@ -137,8 +143,8 @@ def card_fields(sources: Sources) -> dict[str, Callable[[], Any]]:
         "agent": lambda: {"digest": agent.digest, "parameters": agent.parameters},
         "rule": lambda: commit["rule"],
         "seed": lambda: _seed(sources),
-        "attempts": lambda: _attempts(sources),
-        "rows": lambda: _rows(sources),
+        "attempts": lambda: _attempts(sources, size),
+        "rows": lambda: _rows(sources, size),
         "episodes": lambda: _episodes(sources),
         "manifests": lambda: {name: one.sha256 for name, one in sources.manifests.items()},
         "interruptions": lambda: claimed.run.interruptions,
@@ -182,14 +188,14 @@ def _seed(sources: Sources) -> dict[str, str]:
     return {"kind": body["kind"], "value": body["value"], "label": label}
 
 
-def _attempts(sources: Sources) -> dict[str, Any]:
-    found = attempts_of(sources.ledger, sources.claimed.commit.hash)
+def _attempts(sources: Sources, size: int | None) -> dict[str, Any]:
+    found = attempts_of(sources.ledger, sources.claimed.commit.hash, size)
     counts = {"k": found.k, "failed": found.failed, "unopened": found.unopened}
     return {**counts, "earlier": list(found.earlier)}
 
 
-def _rows(sources: Sources) -> list[dict[str, Any]]:
-    return rows_of(sources.suite, sources.rows, _attempts(sources)["k"], sources.agent)
+def _rows(sources: Sources, size: int | None) -> list[dict[str, Any]]:
+    return rows_of(sources.suite, sources.rows, _attempts(sources, size)["k"], sources.agent)
 
 
 def _episodes(sources: Sources) -> dict[str, Any]:

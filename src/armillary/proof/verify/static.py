@@ -7,6 +7,7 @@ from dataclasses import replace
 
 from armillary.core.errors import ArmillaryError, CheckFailedError, ConfigError
 from armillary.core.hashing import canonical_json
+from armillary.proof.attempts import attempts_of
 from armillary.proof.canonical import digest, parse_json, read_bytes
 from armillary.proof.code import code_digest
 from armillary.proof.entry import check_follows
@@ -300,9 +301,22 @@ def _count_problems(case: Case) -> Iterator[str]:
 
 def _field(name: str) -> Check:
     def run(case: Case) -> Said:
-        return same(f"Card's {name}", case.card.value.get(name), card_fields(case.sources)[name]())
+        fields = card_fields(case.sources, case.card.value["ledger"]["size"])
+        return same(f"Card's {name}", case.card.value.get(name), fields[name]())
 
     return Check(f"card.{name}", 0, run, about=f"a card that says another {name}")
+
+
+def later(case: Case) -> Said:
+    """No attempt followed that the card could not know of."""
+    told = case.card.value["attempts"]["k"]
+    now = attempts_of(case.sources.ledger, case.sources.claimed.commit.hash).k
+    if now == told:
+        return holds(f"The card tells all {told} attempts of the ledger.")
+    return broken(
+        f"The card tells {told} attempts, and {now - told} followed: read it as one of {now}.",
+        later=now - told,
+    )
 
 
 def card_ledger(case: Case) -> Said:
@@ -352,4 +366,5 @@ STATIC = (
     Check("records.counts", 0, counts, about="outcomes and budgets that the record itself denies"),
     *(_field(name) for name in FIELDS),
     Check("card.ledger", 0, card_ledger, about="proofs of another ledger"),
+    Check("attempts.later", 0, later, "warning", False, "attempts that followed the card"),
 )
