@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import runpy
+import subprocess
 from pathlib import Path
 from typing import Any
 
 import pytest
+
+from armillary.cli.main import read
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 
@@ -31,3 +34,20 @@ def test_an_armillary_model_plans_in_another_solver() -> None:
     pytest.importorskip("stable_worldmodel", reason="the other tool is not installed here")
     found = run("armillary_model_in_stable_worldmodel.py")
     assert found["plan"] < found["best random"] < found["random"]
+
+
+@pytest.mark.parametrize("script", sorted(path.name for path in EXAMPLES.glob("*.sh")))
+def test_the_commands_of_a_script_are_commands_of_this_version(script: str, tmp_path: Path) -> None:
+    told = tmp_path / "told"
+    fake = tmp_path / "armillary"
+    # one line a command, its words with a separator between them
+    fake.write_text(f'#!/bin/sh\nprintf "%s\\037" "$@" >> {told}\necho >> {told}\n')
+    fake.chmod(0o755)
+    environment = {"PATH": f"{tmp_path}:/usr/bin:/bin"}
+    subprocess.run(["/bin/sh", str(EXAMPLES / script)], env=environment, check=True)
+    commands = [line.split("\037")[:-1] for line in told.read_text().splitlines()]
+    assert [words[0] for words in commands] == ["record", "train", "act"]
+    for words in commands:
+        if words[0] == "train":  # the data are looked for at once
+            words[words.index("--data") + 1] = str(tmp_path)
+        assert type(read(words)).__name__.lower() == words[0]
