@@ -2,6 +2,7 @@
 
 import asyncio
 import re
+import socket
 import threading
 import urllib.error
 import urllib.request
@@ -233,3 +234,38 @@ def test_a_guard_of_another_policy_and_addresses_without_a_key_are_refused(folde
 async def _listen(decider, config):
     async with serving(decider, config):
         pass
+
+
+def test_sockets_that_say_nothing_hold_up_nobody(world, decider):
+    now, rng = world.reset(1), np.random.default_rng(1)
+    goal = {"goal/image": world.draw_goal("reach", rng).observation.streams["rgb"]}
+    with running(decider, clients=2) as (server, address):
+        silent = [socket.create_connection(("127.0.0.1", server.port)) for _ in range(60)]
+        for one in silent[::2]:
+            one.sendall(b"GET / HTTP/1.1\r\nUpgrade: websock")  # and nothing more
+        with connect(address) as client:
+            client.recv()
+            assert asked(client, **seen(now), **goal)["actions"].shape == (1, 2)
+        for one in silent:
+            one.close()
+
+
+def test_any_bytes_end_in_a_sentence_or_an_answer_and_the_server_goes_on(world, decider):
+    now, rng = world.reset(1), np.random.default_rng(2)
+    goal = {"goal/image": world.draw_goal("reach", rng).observation.streams["rgb"]}
+    whole = pack({**seen(now), **goal, "seed": 3, "steps": 5})
+    with running(decider) as (server, address):
+        for _ in range(150):
+            data = bytearray(whole)
+            for place in rng.integers(0, min(len(data), 200), 3):
+                data[place] = rng.integers(256)
+            with connect(address) as client:
+                client.recv()
+                client.send(bytes(data[: rng.integers(1, len(data) + 1)]))
+                said = client.recv(timeout=20)
+                assert isinstance(said, bytes) or "Traceback" not in said
+        assert server.counts["refused_requests"] > 50
+        with connect(address) as client:
+            client.recv()
+            client.send(whole)
+            assert unpack(client.recv(timeout=20))["actions"].shape == (1, 2)
