@@ -209,7 +209,6 @@ class StreamedWindows(Windows):
         span = (length - 1) * stride
         lengths = pool.dataset.lengths
         counts = [sum(max(int(lengths[e]) - span, 0) for e in b) for b in blocks.training]
-        counts[0] = len(self._first)  # of what was skipped as damaged nothing is counted
         self._block_ends = np.cumsum(counts)
         self._now: tuple[int, Windows] = (0, self._first)
         self._next: tuple[int, Future[Cache]] | None = None
