@@ -230,7 +230,7 @@ class StreamedWindows(Windows):
         """Return the order in which an epoch visits the clips: block after block."""
         starts = np.concatenate([[0], self._block_ends[:-1]])
         parts = []
-        for block in self._visits(seed, epoch):
+        for block in map(int, self._visits(seed, epoch)):
             count = int(self._block_ends[block] - starts[block])
             inner = generator("streamed.clips", seed, epoch, block).permutation(count)
             parts.append(starts[block] + inner)
