@@ -1,6 +1,7 @@
 """A training ends with a goal policy where somebody acted, and loses nothing where that fails."""
 
 import json
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -86,7 +87,10 @@ def test_it_can_be_left_out_and_trained_later_and_says_what_was_not_held_out(dat
         learn_goal_policy("user/name", data)
 
 
-def test_few_episodes_are_drawn_where_latents_would_fill_the_memory(run, data, monkeypatch):
+def test_few_episodes_are_drawn_where_latents_would_fill_the_memory(
+    run, data, tmp_path, monkeypatch
+):
+    run = shutil.copytree(run, tmp_path / "run")  # others read the summary of this one
     monkeypatch.setattr(goal_policy, "_MOST_BYTES", 4 * 256 * 35)
     seen = []
     real = goal_policy.encode_episodes
