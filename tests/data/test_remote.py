@@ -6,9 +6,10 @@ import fsspec
 import numpy as np
 import pytest
 
+from armillary.core.addresses import is_address
 from armillary.core.errors import ConfigError, DatasetError, MissingEpisodeError, StorageError
 from armillary.data import open_dataset, prepare, remote
-from armillary.data.remote import is_address, open_remote
+from armillary.data.remote import open_remote
 from armillary.worlds import record
 
 ADDRESS = "memory://remote/data"

@@ -9,6 +9,7 @@ import pytest
 from filelock import FileLock
 from safetensors.torch import load_file
 
+import armillary as arm
 from armillary.core.errors import ConfigError, DatasetError
 from armillary.data import open_dataset
 from armillary.data.prepare import frame_bytes
@@ -108,3 +109,9 @@ def test_what_cannot_be_gets_a_sentence(local, tmp_path, monkeypatch):
     monkeypatch.setenv("WORLD_SIZE", "2")
     with pytest.raises(ConfigError, match="one process so far"):
         stream_recipe(tiny(), ADDRESS, tmp_path / "d")
+
+
+def test_the_api_streams_an_address(local, tmp_path):
+    with pytest.raises(ConfigError, match="needs a pool of"):
+        arm.train(tiny(), ADDRESS, tmp_path / "run", pool_gb=1e-6, progress=False)
+    assert not (tmp_path / "run").exists()

@@ -10,6 +10,7 @@ from typing import Any
 from armillary.api.data import AnyPath, open_dataset
 from armillary.api.progress import progress_of
 from armillary.api.results import Run
+from armillary.core.addresses import is_address
 from armillary.core.errors import unknown_recipe
 from armillary.core.progress import Progress
 from armillary.data import Cache, Dataset
@@ -17,6 +18,7 @@ from armillary.models import JEPA
 from armillary.recipes import RECIPES, Recipe, train_recipe
 from armillary.recipes.changing import changed
 from armillary.recipes.finding import loaded
+from armillary.recipes.streaming import stream_recipe
 
 
 def train(
@@ -25,6 +27,7 @@ def train(
     out: AnyPath,
     *,
     resume: bool = False,
+    pool_gb: float = 4.0,
     progress: bool | Progress | None = None,
     **changes: Any,
 ) -> Run:
@@ -34,9 +37,10 @@ def train(
 
     Args:
         recipe: its name (``world``), or a ``Recipe``.
-        data: a dataset or its folder.
+        data: a dataset, its folder, or its fsspec address (``s3://...``), which is streamed.
         out: run folder to write: model, checkpoints, log.
         resume: go on where an interrupted run stopped; the weights end up the same to the bit.
+        pool_gb: most gigabytes on disk of what is streamed.
         progress: as for ``record``.
         changes: fields of the recipe to change, e.g. ``steps`` (optimizer steps), ``batch_size``
             (clips), ``clip_length`` (model steps); those of a part as a mapping.
@@ -54,10 +58,15 @@ def train(
         if recipe not in RECIPES:
             raise unknown_recipe(recipe)
         recipe = RECIPES[recipe]()
-    recipe, dataset = changed(recipe, _dotted(changes)), open_dataset(data)
-    summary = train_recipe(
-        recipe, dataset, Path(out), resume, lambda stage: progress_of(stage, progress)
-    )
+    recipe = changed(recipe, _dotted(changes))
+
+    def bars(stage: str) -> Any:
+        return progress_of(stage, progress)
+
+    if is_address(data):
+        summary = stream_recipe(recipe, str(data), Path(out), resume, bars, pool_gb)
+    else:
+        summary = train_recipe(recipe, open_dataset(data), Path(out), resume, bars)
     for sentence in summary.warnings:
         warnings.warn(sentence, stacklevel=2)
     return Run(out, summary)

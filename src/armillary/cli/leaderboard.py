@@ -32,7 +32,8 @@ class Leaderboard(Command):
     out: Path = Path("out/leaderboard.html")
     """File of the page."""
     level: Literal[0, 1, 2, 3] = 1
-    """Level to check: 0 reads, 1 replays, 2 repeats sampled decisions."""
+    """Level to check: 0 reads, 1 replays, 2 repeats sampled decisions, 3 sampled
+    episodes."""
     trust: UseAppendAction[tuple[Path, ...]] = ()
     """Public key of a verifier to trust."""
     suite: UseAppendAction[tuple[Path, ...]] = ()

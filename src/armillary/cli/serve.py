@@ -88,7 +88,7 @@ class Serve(PlanningFlags):
         decider = Decider.load(spec, self._world(), self.guard)
         decider.warm_up()
         server = asyncio.run(_until_stopped(decider, config))
-        value = {"counts": dict(server.counts), "clients_left": 0}
+        value = {"counts": dict(server.counts)}
         served = server.counts["decisions"]
         return Outcome(value, (f"stopped after {served:,} decisions",))
 

@@ -18,6 +18,7 @@ from armillary.cli.learn import policy_said
 from armillary.cli.outcome import Outcome
 from armillary.cli.parse import Command, existing, parse
 from armillary.cli.progress import bar
+from armillary.core.addresses import is_address
 from armillary.core.errors import unknown_recipe
 from armillary.core.progress import no_bars
 
@@ -62,7 +63,7 @@ class Train(Command):
         Raises:
             SystemExit: with code 0, of several processes in all but the one that speaks.
         """
-        streamed = "://" in self.data
+        streamed = is_address(self.data)
         if not streamed:
             existing(Path(self.data), "a dataset folder")
         from armillary.cli.diagnose import of_run

@@ -40,11 +40,6 @@ _TRIES, _PAUSE_S = 5, 1.0  # the pause doubles
 _META = (layout.INFO, layout.STATS, layout.TASKS, layout.ABOUT, layout.MANIFEST, "README.md")
 
 
-def is_address(data: object) -> bool:
-    """Tell whether this names data by an address, and not by a folder."""
-    return isinstance(data, str) and "://" in data
-
-
 @dataclass(frozen=True)
 class Files:
     """The files behind an address, by their names below it.

@@ -3,7 +3,7 @@
     request   observation/image, observation/state, ...   what is seen now
               goal/image, goal/state, ...                  a new goal, which begins an episode
               reset, seed, steps, latency_budget_ms        all optional
-    reply     actions [1 A]; stop, surprise, clipped [1]; plan: cost, model_steps, searched, ...
+    reply     actions [1 A]; stop, clipped [1]; plan: cost, model_steps, searched, ...
 
 Names of openpi stand for streams: ``image`` is ``rgb``, ``state`` is ``proprio``. All other streams
 have their own names. Every array of a reply leads with the horizon, as openpi's broker wants it.
