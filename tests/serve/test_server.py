@@ -225,6 +225,9 @@ def test_a_guard_of_another_policy_and_addresses_without_a_key_are_refused(folde
     with pytest.raises(ConfigError, match="A robot needs --low and --high"):
         world_of_a_robot((1.0,), (0.0,), 0.1, 50)
     robot = world_of_a_robot((-1.0, -1.0), (1.0, 1.0), 0.1, 50)
+    blind = replace(world.spec, sensors={"proprio": "proprio"})
+    with pytest.raises(ConfigError, match="sees rgb, which two_rooms does not give"):
+        Decider.load(ModelSpec(folder), blind)
     direct = Decider.load(ModelSpec(folder, Planning("direct")), robot)
     assert not direct.searches and direct.metadata()["control_hz"] == 10
     with running(direct) as (server, _), pytest.raises(StorageError, match="cannot be listened on"):

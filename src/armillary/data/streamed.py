@@ -97,8 +97,8 @@ class Pool:
         if largest > room:
             needed = (_PARTS * largest + source) / 1e9
             raise ConfigError(
-                f"{self.dataset.place}: its longest episode needs a pool of {needed:.2f} GB; got "
-                f"{self.most_bytes / 1e9:.2f}. Give --pool-gb more, or cut the episode."
+                f"{self.dataset.place}: its longest episode needs a pool of {needed:.2g} GB; got "
+                f"{self.most_bytes / 1e9:.2g}. Give --pool-gb more, or cut the episode."
             )
         order = self._shuffled(training, seed)
         judged = self._shuffled(held_out, seed)[:_MOST_HELD_OUT]

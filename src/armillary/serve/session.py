@@ -89,12 +89,21 @@ class Decider:
 
         Raises:
             CheckpointError: the folder is not a complete model.
-            ConfigError: a setting that cannot be, or a guard of another policy.
+            ConfigError: a setting that cannot be, a guard of another policy, or a world that does
+                not give what the model sees.
             FormatError: the file is not a guard.
             ShapeError: the model's actions are not the world's.
         """
         factory = spec if guard is None else GuardedSpec(spec, guard)
-        return cls(factory(world), world, factory.identity())
+        policy = factory(world)
+        given = {*world.sensors, "intrinsics"}
+        missing = [name for name in policy.observes if name not in given]
+        if world.sensors and missing:  # of a robot nobody knows here what it sends
+            raise ConfigError(
+                f"The model sees {', '.join(missing)}, which {world.name} does not give. Use the "
+                "world that it was trained in."
+            )
+        return cls(policy, world, factory.identity())
 
     @property
     def bare(self) -> ModelPolicy | GoalConditionedPolicy:
