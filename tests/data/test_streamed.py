@@ -105,6 +105,6 @@ def test_all_that_fits_is_one_block_and_a_pool_too_small_is_refused(local, tmp_p
     assert len(windows.gather(windows.order(0, 0)).valid) == 60
     pool = windows._pool
     small = Pool(pool.dataset, 16, None, tmp_path, 1000)
-    with pytest.raises(ConfigError, match=r"needs a pool of 0\.00\d+ GB; got 1e-06"):
+    with pytest.raises(ConfigError, match=r"needs a pool of \d\.\de-05 GB; got 1e-06"):
         small.blocks(TRAINING, HELD_OUT, 0)
     windows.close()

@@ -132,3 +132,13 @@ def test_what_is_finished_needs_no_package(tmp_path, monkeypatch):
     assert run_worlds(tmp_path, config)["environments"] == found["environments"]
     with pytest.raises(ConfigError, match="the package is gone"):
         run_worlds(tmp_path, replace(config, episodes=3))
+
+
+@pytest.mark.runs
+def test_what_was_acted_by_another_rule_is_not_joined(tmp_path, monkeypatch):
+    config = WorldsConfig(("tabletop_reach",), episodes=2, steps=10, recorded=60, workers=1)
+    run_worlds(tmp_path, config)
+    other = replace(ENVIRONMENTS["tabletop_reach"], judged={"budget": 7})
+    monkeypatch.setitem(ENVIRONMENTS, "tabletop_reach", other)
+    with pytest.raises(ConfigError, match="another world, task, number of episodes or seed"):
+        run_worlds(tmp_path, config)

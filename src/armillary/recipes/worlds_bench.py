@@ -24,7 +24,15 @@ from pathlib import Path
 from typing import Any
 
 from armillary.benchmark.machine import provenance
-from armillary.control import Record, WorldFactory, holm, read_records, summarise
+from armillary.control import (
+    Manifest,
+    Record,
+    WorldFactory,
+    holm,
+    load_manifest,
+    read_records,
+    summarise,
+)
 from armillary.control.statistics import mcnemar
 from armillary.core.errors import ConfigError, unknown_name
 from armillary.core.files import read_json, write_json
@@ -296,10 +304,24 @@ def _acted_before(out: Path, name: str, config: WorldsConfig) -> dict[str, Any] 
         records = {who: read_records(file, cut_off=True) for who, file in files.items()}
         whole = all(len(some) == config.episodes for some in records.values())
         ours = all(one.policy == names[way] for way in names for one in records[way])
-        if not whole or not ours:
+        rules = load_manifest(_acting(out, name, task) / "manifest.json")
+        same = all(one.manifest == rules.sha256 for some in records.values() for one in some)
+        if not whole or not ours or not same or not _asks(rules, name, task):
             return None
         rows[offset] = rows_of({who: records[who] for who in (*config.ways, *_FLOORS)})
     return rows
+
+
+def _asks(rules: Manifest, name: str, task: str) -> bool:
+    """Tell whether a manifest asks what an environment does today."""
+    environment = ENVIRONMENTS[name]
+    judged = {"world_settings": environment.settings, **environment.judged}
+    settings = judged.pop("world_settings")
+    return (
+        (rules.world, rules.task) == (environment.world, task)
+        and all(rules.settings.get(key) == value for key, value in settings.items())
+        and all(getattr(rules, key) == value for key, value in judged.items())
+    )
 
 
 def _claimed(out: Path, owner: str, config: WorldsConfig) -> tuple[Recipe, int]:
