@@ -14,7 +14,7 @@ from armillary.core.errors import ConfigError, DatasetError
 from armillary.core.values import Episode, Stream
 from armillary.data import Dataset, DatasetWriter, open_dataset
 from armillary.recipes.changing import changed
-from armillary.recipes.recipe import _fewer, train_recipe
+from armillary.recipes.recipe import fewer_steps, train_recipe
 from armillary.recipes.world import adapted, adapted_to, sensors_of, world
 from armillary.worlds import record
 
@@ -256,7 +256,7 @@ def test_a_training_that_was_cut_says_so() -> None:
     usual = world()
     asked = changed(usual, {"steps": 2800, "settling.steps": 2800})
     found = changed(usual, {"steps": 200, "settling.steps": 100})
-    assert "200 of 2,800 and 100 of 2,800 steps were taken" in _fewer(asked, found)
-    assert "--passes 0 --settling.passes 0 takes them all" in _fewer(asked, found)
-    assert _fewer(usual, found) == ""
-    assert _fewer(changed(usual, {"steps": 60}), changed(found, {"steps": 60})) == ""
+    assert "200 of 2,800 and 100 of 2,800 steps were taken" in fewer_steps(asked, found)
+    assert "--passes 0 --settling.passes 0 takes them all" in fewer_steps(asked, found)
+    assert fewer_steps(usual, found) == ""
+    assert fewer_steps(changed(usual, {"steps": 60}), changed(found, {"steps": 60})) == ""
