@@ -364,7 +364,7 @@ def made(folder, *names: str):
         (("day/calib_cam_to_cam.txt", "day/a.foo"),
          ["in day, calib_cam_to_cam.txt looks like the format kitti_raw, but image_02/data/ or"]),
         (("seq-01/frame-000000.color.png", "seq-01/frame-000000.pose.txt"),
-         [r"in seq-01, frame-\*.color.png looks like 7-Scenes, which is not read; name its files"]),
+         [r"in seq-01, frame-\*.color.\* looks like 7-Scenes; frame-000000.depth.png and"]),
         (("log/sensors/lidar/315966070559696000.feather", "log/a.jpg"),
          ["in log, .* looks like Argoverse 2, which is not read; write each sweep as PLY, named"]),
         (("a.feather",), [r"tables of Arrow \(Argoverse 2\) are not read; write each sweep as"]),

@@ -15,6 +15,7 @@ from armillary.core.errors import ConfigError, FormatError
 from armillary.data import IngestOptions, ingest, open_dataset, verify
 
 STEPS = 6
+LENS = (60.0, 62.0, 31.5, 24.0)
 START = 1305031102.175304
 
 
@@ -53,6 +54,19 @@ def scannet(folder: Path, *, steps: int = STEPS, lost: tuple[int, ...] = ()) -> 
         whole[:3, :3] = small
         np.savetxt(folder / f"intrinsic/intrinsic_{name}.txt", whole, fmt="%.6f")
         np.savetxt(folder / f"intrinsic/extrinsic_{name}.txt", np.eye(4), fmt="%.6f")
+    return folder
+
+
+def seven_scenes(folder: Path, *, steps: int = STEPS, suffix: str = "png") -> Path:
+    """All in one folder; the first row of depth is the number that says "nothing"."""
+    folder.mkdir(parents=True)
+    for step in range(steps):
+        name = f"frame-{step:06d}"
+        scene.save_rgb(folder / f"{name}.color.{suffix}", scene.rgb(step))
+        depth_m = scene.depth_m(step)
+        depth_m[0] = 65.535
+        scene.save_depth(folder / f"{name}.depth.png", depth_m, 1000)
+        np.savetxt(folder / f"{name}.pose.txt", scene.pose(step), fmt="%.8f")
     return folder
 
 
@@ -153,7 +167,7 @@ def test_several_sequences_are_several_episodes_and_a_bad_one_is_named(tmp_path)
 
 def test_intrinsics_can_be_passed_and_pictures_made_smaller(tmp_path):
     folder = tum(tmp_path / "in", calibrated=False)
-    options = IngestOptions(max_side=32, intrinsics=(60.0, 62.0, 31.5, 24.0))
+    options = IngestOptions(max_side=32, intrinsics=LENS)
     ingest(folder, tmp_path / "out", options=options)
     episode = only(tmp_path / "out")
     assert episode.streams["depth"].values.shape == (STEPS, 24, 32)
@@ -180,6 +194,31 @@ def test_a_lens_with_distortion_becomes_a_pinhole(tmp_path):
     ingest(folder, tmp_path / "out")
     # half a pixel of slope is 0.036 m; left bent, it would be 0.083 m
     scene.check(only(tmp_path / "out"), list(range(STEPS)), 0.04)
+
+
+@pytest.mark.parametrize("pictures", ["kept", "encoded"])
+def test_7_scenes_arrives_in_metres_and_what_was_not_measured_is_none(tmp_path, pictures):
+    folder = seven_scenes(tmp_path / "in" / "seq-01")
+    options = IngestOptions(intrinsics=LENS, pictures=pictures)
+    summary = ingest(tmp_path / "in", tmp_path / "out", options=options)
+    assert (summary.written, summary.frames, summary.left_out) == (1, STEPS, ())
+    episode = only(tmp_path / "out")
+    depth = episode.streams["depth"].values
+    assert not np.isfinite(depth[:, 0]).any()
+    assert np.nanmax(depth) < 60
+    for step in range(STEPS):
+        np.testing.assert_allclose(depth[step, 1:], scene.depth_m(step)[1:], atol=6e-4)
+        np.testing.assert_allclose(
+            episode.streams["world_from_camera"].values[step], scene.pose(step), atol=1e-6
+        )
+    (folder / "frame-000002.pose.txt").unlink()
+    summary = ingest(tmp_path / "in", tmp_path / "less", options=options)
+    assert summary.frames == STEPS - 1
+
+
+def test_7_scenes_without_a_lens_says_which_its_sensor_has(tmp_path):
+    with pytest.raises(FormatError, match="that of 7-Scenes 585, 585, 320, 240"):
+        ingest(seven_scenes(tmp_path / "in", suffix="jpg"), tmp_path / "out")
 
 
 def test_scannet_keeps_both_lenses(tmp_path):

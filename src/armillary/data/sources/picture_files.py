@@ -53,7 +53,10 @@ def colour_camera(paths: Sequence[Path | None], lenses: Sequence[Lens]) -> Camer
 
 
 def depth_camera(
-    paths: Sequence[Path | None], lenses: Sequence[Lens], metres_per_unit: float
+    paths: Sequence[Path | None],
+    lenses: Sequence[Lens],
+    metres_per_unit: float,
+    nothing: int | None = None,
 ) -> Camera:
     """Return the camera of depth files (16 bit PNG or TIFF, or ``.npy``).
 
@@ -61,17 +64,22 @@ def depth_camera(
         paths: one for each step; None where there is none (such steps are not asked for).
         lenses: one for each step.
         metres_per_unit: metres of the number 1 in the files.
+        nothing: the number that says that nothing was measured, beside 0.
 
     Raises:
         FormatError: the first file cannot be read.
     """
 
     def decoded(path: Path, data: bytes) -> np.ndarray:
-        return depth_mm(_raw_depth(path, data), metres_per_unit, str(path))
+        raw = _raw_depth(path, data)
+        raw = raw if nothing is None else np.where(raw == nothing, 0, raw)
+        return depth_mm(raw, metres_per_unit, str(path))
 
     def seen(path: Path, stills: bool) -> Seen:
         data, where = read_bytes(path), str(path)
-        form = depth_form(data, metres_per_unit, where) if stills else None
+        # a file that is kept as it is would keep that number, too
+        kept = stills and nothing is None
+        form = depth_form(data, metres_per_unit, where) if kept else None
         return Seen(partial(decoded, path, data), where, data, form)
 
     return _camera("depth", paths, lenses, seen)

@@ -1,13 +1,16 @@
-"""RGB-D folders: ``color/`` and ``depth/`` beside poses, as ScanNet and Redwood lay them out.
+"""RGB-D folders: colour and depth beside poses, as ScanNet, Redwood and 7-Scenes lay them out.
 
-ScanNet has ``pose/N.txt`` (4x4) and ``intrinsic/intrinsic_color.txt``; Redwood has one trajectory
-``*.log`` (three numbers, then 4x4) and the intrinsics in a JSON file. ScanNet writes -inf where
-tracking was lost: such steps are left out, and long stretches of them cut the episode. The names of
-pictures tell when they were taken (``picture_names.py``).
+7-Scenes has all in one folder: ``frame-000000.color.png``, ``.depth.png`` and ``.pose.txt``. Its
+depth 65535 says that nothing was measured, and its lens is told on its page alone. ScanNet has
+``pose/N.txt`` (4x4) and ``intrinsic/intrinsic_color.txt``; Redwood has one trajectory ``*.log``
+(three numbers, then 4x4) and the intrinsics in a JSON file. ScanNet writes -inf where tracking was
+lost: such steps are left out, and long stretches of them cut the episode. The names of pictures
+tell when they were taken (``picture_names.py``).
 
 Convention: depth in millimetres, camera-to-world, OpenCV camera, metres. ScanNet's world is z up;
 Redwood's is the first camera's frame, so its poses are in the frame ``first_camera``.
-Source: the format notes of ScanNet (Dai et al. 2017) and Redwood (Choi et al. 2016).
+Source: the format notes of ScanNet (Dai et al. 2017), Redwood (Choi et al. 2016) and 7-Scenes
+(Shotton et al. 2013).
 """
 
 from __future__ import annotations
@@ -36,14 +39,18 @@ from armillary.data.sources.text_files import numbers
 
 OPTIONS = POSED_RGBD_OPTIONS
 LOOKS_FOR = ("color/ or rgb/ or image/", "depth/", "pose/ or *.log")
+_SEVEN_SCENES_NOTHING = 65535
 DEPTH_SCALE = 0.001
 COLOURS, DEPTHS = ("color", "rgb", "image", "colour"), ("depth",)
-_SAYS = "camera-to-world 4x4 in metres, OpenCV axes (ScanNet pose/*.txt, Redwood *.log)"
+_SAYS = (
+    "camera-to-world 4x4 in metres, OpenCV axes (ScanNet pose/*.txt, Redwood *.log, 7-Scenes "
+    "*.pose.txt)"
+)
 _SUFFIXES = {".jpg", ".jpeg", ".png"}
 
 
 def detect(path: Path) -> bool:
-    """Say whether a folder, or one directly below it, is a ScanNet or Redwood recording."""
+    """Say whether a folder, or one directly below it, is a recording of these kinds."""
     return path.is_dir() and bool(sequences(path, _is_recording))
 
 
@@ -56,7 +63,8 @@ def ingest(source: Path, out: Path, progress: Progress, options: IngestOptions) 
     found = sequences(source, _is_recording)
     if not found:
         raise FormatError(
-            f"{source}: has no color/ and depth/ with pose/ (ScanNet) or a *.log (Redwood)."
+            f"{source}: has no color/ and depth/ with pose/ (ScanNet) or a *.log (Redwood), and no "
+            "frame-*.color.png with .depth.png and .pose.txt (7-Scenes)."
         )
     loads = [(folder, lambda folder=folder: read(folder, options)) for folder in found]
     return write_recordings(loads, out, progress, options, {"ingested": "rgbd"})
@@ -68,8 +76,9 @@ def read(folder: Path, options: IngestOptions) -> Recording:
     Raises:
         FormatError: the intrinsics, poses or pictures are missing or wrong.
     """
-    colour, taken_ns = _files(_subfolder(folder, COLOURS))
-    depth, stamps_ns = _files(_subfolder(folder, DEPTHS))
+    flat = _is_seven_scenes(folder)
+    colour, taken_ns = _files(folder, ".color") if flat else _files(_subfolder(folder, COLOURS))
+    depth, stamps_ns = _files(folder, ".depth") if flat else _files(_subfolder(folder, DEPTHS))
     pair = matched(taken_ns, stamps_ns, options.tolerance_s, "depth pictures", str(folder))
     poses, tracked = _poses(folder, colour)
     colour_lens, depth_lens = _lenses(folder, options)
@@ -79,25 +88,41 @@ def read(folder: Path, options: IngestOptions) -> Recording:
     depths = [depth[i] if i >= 0 else None for i in pair]
     cameras = {
         "rgb": colour_camera(colour, [colour_lens] * len(colour)),
-        "depth": depth_camera(depths, [depth_lens] * len(colour), scale),
+        "depth": depth_camera(
+            depths, [depth_lens] * len(colour), scale, _SEVEN_SCENES_NOTHING if flat else None
+        ),
     }
-    frame = "world" if (folder / "pose").is_dir() else "first_camera"
+    frame = "world" if flat or (folder / "pose").is_dir() else "first_camera"
     others = {"world_from_camera": Stream("pose", poses, "m", frame)}
     return Recording(folder.name, taken_ns, tracked & (pair >= 0), cameras, others)
 
 
 def _is_recording(folder: Path) -> bool:
+    if _is_seven_scenes(folder):
+        return True
     pictures = any((folder / n).is_dir() for n in COLOURS) and (folder / "depth").is_dir()
     return pictures and ((folder / "pose").is_dir() or any(folder.glob("*.log")))
+
+
+def _is_seven_scenes(folder: Path) -> bool:
+    """Say whether a folder has its pictures and poses side by side."""
+    parts = ("frame-*.color.*", "frame-*.depth.*", "frame-*.pose.txt")
+    return folder.is_dir() and all(next(folder.glob(part), None) is not None for part in parts)
 
 
 def _subfolder(folder: Path, names: tuple[str, ...]) -> Path:
     return next(folder / name for name in names if (folder / name).is_dir())
 
 
-def _files(folder: Path) -> tuple[list[Path], Int64[np.ndarray, " T"]]:
-    """Return pictures and their times, ascending, by what their names tell."""
-    files = [f for f in folder.iterdir() if f.suffix.lower() in _SUFFIXES and f.is_file()]
+def _files(folder: Path, kind: str = "") -> tuple[list[Path], Int64[np.ndarray, " T"]]:
+    """Return pictures and their times, ascending, by what their names tell.
+
+    Args:
+        folder: with the pictures.
+        kind: at the end of their names, before the suffix.
+    """
+    there = (f for f in folder.iterdir() if f.suffix.lower() in _SUFFIXES and f.is_file())
+    files = [file for file in there if file.stem.endswith(kind)]
     told = times_ns([file.stem for file in files], str(folder))
     order = np.argsort(told, kind="stable")
     return [files[n] for n in order], told[order]
@@ -107,8 +132,11 @@ def _poses(
     folder: Path, colour: list[Path]
 ) -> tuple[Float[np.ndarray, "T 4 4"], Bool[np.ndarray, " T"]]:
     """Return the pose of every colour picture, and where there is one."""
-    if (folder / "pose").is_dir():
-        raw = _scannet_poses(folder / "pose", colour)
+    if _is_seven_scenes(folder):
+        names = [f"{picture.stem.removesuffix('.color')}.pose.txt" for picture in colour]
+        raw = _pose_files(folder, names)
+    elif (folder / "pose").is_dir():
+        raw = _pose_files(folder / "pose", [f"{picture.stem}.txt" for picture in colour])
     else:
         raw = _redwood_poses(next(iter(sorted(folder.glob("*.log")))), len(colour))
     poses, tracked = np.tile(np.eye(4), (len(colour), 1, 1)), np.zeros(len(colour), bool)
@@ -119,18 +147,16 @@ def _poses(
     return poses, tracked
 
 
-def _scannet_poses(
-    folder: Path, colour: list[Path]
-) -> dict[int, tuple[str, Float[np.ndarray, "4 4"]]]:
+def _pose_files(folder: Path, names: list[str]) -> dict[int, tuple[str, Float[np.ndarray, "4 4"]]]:
     found = {}
-    for step, picture in enumerate(colour):
-        file = folder / f"{picture.stem}.txt"
+    for step, name in enumerate(names):
+        file = folder / name
         if file.is_file():
             found[step] = str(file), _matrix(numbers(file), str(file))
     if not found:
         raise FormatError(
-            f"{folder}: has no pose file named after a picture ({colour[0].stem}.txt was looked "
-            f"for). Expected: {_SAYS}."
+            f"{folder}: has no pose file named after a picture ({names[0]} was looked for). "
+            f"Expected: {_SAYS}."
         )
     return found
 
@@ -185,7 +211,8 @@ def _lenses(folder: Path, options: IngestOptions) -> tuple[Lens, Lens]:
     raise FormatError(
         f"{folder}: has no intrinsics; intrinsic/intrinsic_color.txt and intrinsic_depth.txt "
         "(ScanNet), camera_intrinsic.json or intrinsics.txt (Redwood) were looked for. Pass "
-        "--intrinsics fx fy cx cy; Redwood's sensor has 525, 525, 319.5, 239.5."
+        "--intrinsics fx fy cx cy; Redwood's sensor has 525, 525, 319.5, 239.5, that of 7-Scenes "
+        "585, 585, 320, 240."
     )
 
 

@@ -35,9 +35,8 @@ _PICTURES_ALONE = (
 # Folders that are known and not read.
 _KNOWN: Mapping[str, str] = {
     "sensors/lidar/*.feather": f"looks like Argoverse 2, which is not read; {_AS_PLY}",
-    "frame-*.color.png": "looks like 7-Scenes, which is not read; name its files "
-    "color/000000.png, depth/000000.png and pose/000000.txt for the format rgbd, set depth 65535 "
-    "(none) to 0, and pass --intrinsics 585 585 320 240",
+    "frame-*.color.*": "looks like 7-Scenes; frame-000000.depth.png and frame-000000.pose.txt were "
+    "expected beside frame-000000.color.png",
     "label_2/": "looks like KITTI's object benchmark, whose pictures and sweeps are no sequence; "
     "take KITTI's odometry benchmark or its raw drives",
 }
