@@ -15,7 +15,7 @@ from armillary.data.point_sampling import PointSampling
 BEAMS, STEPS, SIDE = 64, 24, 32
 AZIMUTH = np.linspace(-np.pi, np.pi, BEAMS, endpoint=False) + np.pi / BEAMS
 WALLS = np.array([[5.0, -5.0], [4.0, -4.0]])  # x and y of a room
-LIMITS = Limits(training_steps=600, held_out_steps=600, windows=400, ranked=8, draws=100)
+LIMITS = Limits(training_steps=600, held_out_steps=600, windows=160, ranked=8, draws=100)
 
 
 def ranges(places):
@@ -88,21 +88,58 @@ def test_a_model_that_knows_the_way_beats_copying_and_the_warp_is_near_perfect(c
     assert rows[0]["copy_last"] < rows[1]["copy_last"]
 
 
-def test_a_model_that_stands_still_says_no_more_than_no_latent(cache):
-    still = Guide(heeds=False)
-    for row in metres(still, evidence(cache, still), cache, LIMITS, AZIMUTH.tolist()):
-        assert row["model"] > 0.8 * row["no_latent"]
+def test_actions_that_are_the_motion_tell_as_much_as_the_recorded_poses(cache):
+    model = Guide(heeds=False)
+    for row in metres(model, evidence(cache, model), cache, LIMITS, AZIMUTH.tolist()):
+        assert row["no_latent"] < 1.05 * row["rigid_warp"]
+        assert row["model"] < 1.05 * row["no_latent"]
 
 
-def test_a_map_is_in_metres_and_a_laser_of_unknown_beams_has_no_warp(cache):
-    gauge = gauges(cache, AZIMUTH.tolist())[0]
-    maps = gauge.maps(np.arange(5))
-    own = ranges(cache.arrays["way_xy"][:5])
-    assert np.nanmean(maps) == pytest.approx(own.mean(), rel=0.05)
-    assert gauge.pose == "world_from_lidar"
-    if gauge.kind == "lidar":
-        assert gauges(cache)[0].pose is None
-        assert np.isfinite(gauges(cache)[0].maps(np.arange(2))).all()
+def door(number):
+    """A sensor at rest before a door that is told how far to open."""
+    will = np.random.default_rng(number).uniform(1, 4, STEPS).astype(np.float32)
+    seen = np.stack([np.full(STEPS, 2.0, np.float32), will], 1).repeat(BEAMS // 2, axis=1)
+    streams = {
+        "lidar": Stream("lidar", seen, "m", "lidar"),
+        "way_xy": Stream("proprio", will[:, None]),
+    }
+    return Episode(streams, np.arange(STEPS, dtype=np.int64) * 10**8, will[1:, None])
+
+
+class Porter(Guide):
+    """Its latent is how far the door is open; it does as it is told, or guesses."""
+
+    def rollout(self, latent, plans):
+        told = torch.as_tensor(plans).float()[:, :, :, None]
+        return told if self.heeds else 2.5 + torch.randn(told.shape)
+
+
+def rows_of_doors(heeds, count, judged):
+    cache = Cache.from_episodes([door(number) for number in range(count)], SIDE)
+    parts = [
+        cut(cache, np.arange(*some), 1) for some in ((0, count - judged), (count - judged, count))
+    ]
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        model = Porter(heeds)
+        found = diagnose(model, cache, *parts, 1, ("way_xy",), True, LIMITS).evidence
+        return metres(model, found, cache, LIMITS)
+
+
+@pytest.mark.parametrize("heeds", [True, False])
+def test_a_latent_is_trusted_as_far_as_it_helps_in_the_other_half(heeds):
+    for row in rows_of_doors(heeds, 48, 24):
+        if heeds:
+            assert row["trust"] == [1.0, 1.0]
+            assert row["model"] < 0.5 * row["no_latent"]
+            assert row["gain_intervals"]["no_latent"][0] > 0
+        else:
+            assert row["trust"] == [0.0, 0.0]
+            assert row["model"] == row["no_latent"]
+
+
+def test_with_fewer_than_eight_judged_groups_no_latent_is_trusted():
+    assert rows_of_doors(True, 30, 2)[0]["trust"] == [0.0, 0.0]
 
 
 def test_depth_is_warped_by_pose_and_lens():
@@ -120,4 +157,7 @@ def test_depth_is_warped_by_pose_and_lens():
     cache = Cache.from_episodes([Episode(streams, time_ns)], SIDE)
     (gauge,) = gauges(cache)
     assert np.allclose(gauge.maps(np.array([0, 5])), [[3.0], [2.5]], atol=2e-3)
-    assert np.allclose(gauge.warped(np.array([0]), np.array([5])), 2.5, atol=2e-3)
+    now, later = np.array([0]), np.array([5])
+    moved = gauge.moved(now, gauge.relative(later, now))
+    assert np.allclose(moved.mean, 2.5, atol=2e-3)
+    assert np.array_equal(np.isfinite(moved.nearest), moved.count > 0)

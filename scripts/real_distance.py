@@ -1,9 +1,13 @@
-r"""Train the recipe ``world`` on a real laser drive, and compare its predictions with baselines.
+r"""Train the recipe ``world`` on real depth or range, and compare its predictions with baselines.
 
     python scripts/fetch_lidar.py out/lidar/loop.rawlog
-    python scripts/real_laser.py out/lidar/loop.rawlog out/laser --result results/world.json
+    python scripts/real_distance.py out/lidar/loop.rawlog out/laser --name malaga_loop
 
-It learns from the first 70 % of the sweeps. The diagnosis fits its read-outs on the same part, and
+    git clone https://github.com/andyzeng/tsdf-fusion-python out/tsdf
+    python scripts/real_distance.py out/tsdf/data out/rgbd --name tsdf_room
+
+DATA is anything that ``armillary ingest`` reads as one episode, or a dataset that it wrote. The
+model learns from the first 70 % of the steps. The diagnosis fits its read-outs on the same part, and
 judges on the rest, in metres. Three seeds. What is done in the folder is not done again.
 """
 
@@ -22,21 +26,22 @@ from armillary.core.files import read_json, write_json
 from armillary.core.hashing import json_sha256
 from armillary.core.values import Episode
 from armillary.data import DatasetWriter, ingest, open_dataset
+from armillary.data.layout import MANIFEST
 from armillary.recipes.diagnosing import diagnose_model
 from armillary.recipes.recipe import train_recipe
 from armillary.recipes.world import world
 
-LEARNED = 0.7  # of the sweeps; the diagnosis judges a recording of one episode on the rest
-NAME = "malaga_loop"
+LEARNED = 0.7  # of the steps; the diagnosis judges a recording of one episode on the rest
 
 
 def main() -> int:
     """Train, judge, print and write down."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("data", type=Path, help="the rawlog")
+    parser.add_argument("data", type=Path, help="the recording")
     parser.add_argument("out", type=Path)
     parser.add_argument("--seeds", type=int, default=3, help="number of seeds, from 0 on")
-    parser.add_argument("--result", type=Path, help="file in which real_laser is replaced")
+    parser.add_argument("--name", required=True, help="of the row")
+    parser.add_argument("--result", type=Path, help="file whose row real_distance.NAME is replaced")
     given = parser.parse_args()
     try:
         row = judged(given.data, given.out, range(given.seeds))
@@ -45,7 +50,8 @@ def main() -> int:
         return 2
     if given.result:
         result = read_json(given.result) if given.result.is_file() else {}
-        write_json(given.result, {**result, "real_laser": {NAME: row}})
+        rows = {**result.get("real_distance", {}), given.name: row}
+        write_json(given.result, {**result, "real_distance": rows})
     for steps, errors in row["horizons"].items():
         said = "  ".join(
             f"{who} {value:.2f}" for who, value in errors.items() if isinstance(value, float)
@@ -56,7 +62,7 @@ def main() -> int:
 
 def judged(data: Path, out: Path, seeds: range) -> dict[str, Any]:
     """Return the errors in metres by horizon, the mean of the seeds' models beside baselines."""
-    whole, first = out / "whole", out / "first"
+    whole, first = data if (data / MANIFEST).is_file() else out / "whole", out / "first"
     if not whole.is_dir():
         ingest(data, whole)
     if not first.is_dir():
@@ -75,6 +81,7 @@ def judged(data: Path, out: Path, seeds: range) -> dict[str, Any]:
     rows = [one["metres"] for one in found]
     return {
         "unit": "m",
+        "sensor": rows[0][0]["sensor"],
         "horizons": {str(at[0]["steps"]): summed_up(at) for at in zip(*rows, strict=True)},
         "judged_on": found[0]["n"]["judged_on"],
         "recipe_sha256": json_sha256(asdict(world())),
@@ -98,8 +105,8 @@ def summed_up(rows: tuple[dict[str, Any], ...]) -> dict[str, Any]:
         name: value for name, value in rows[0].items() if isinstance(value, float) and value > 0
     }
     model = [row["model"] for row in rows]
-    told = {name: [row[name] for row in rows] for name in ("intervals", "gain_intervals")}
-    return {**errors, "model": sum(model) / len(model), "seeds": model, **told}
+    told = {name: [row[name] for row in rows] for name in ("trust", "intervals", "gain_intervals")}
+    return {**errors, "n": rows[0]["n"], "model": sum(model) / len(model), "seeds": model, **told}
 
 
 if __name__ == "__main__":
