@@ -6,9 +6,9 @@ r"""Train the recipe ``world`` on real depth or range, and compare its predictio
     git clone https://github.com/andyzeng/tsdf-fusion-python out/tsdf
     python scripts/real_distance.py out/tsdf/data out/rgbd --name tsdf_room
 
-DATA is anything that ``armillary ingest`` reads as one episode, or a dataset that it wrote. The
-model learns from the first 70 % of the steps. The diagnosis fits its read-outs on the same part, and
-judges on the rest, in metres. Three seeds. What is done in the folder is not done again.
+DATA is what ``armillary ingest`` reads as one episode, or a dataset that it wrote. The model learns
+from the first 70 % of the steps. The diagnosis fits its read-outs on the same part, and judges on
+the rest, in metres. Three seeds. What is done in the folder is not done again.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ def main() -> int:
         write_json(given.result, {**result, "real_distance": rows})
     for steps, errors in row["horizons"].items():
         said = "  ".join(
-            f"{who} {value:.2f}" for who, value in errors.items() if isinstance(value, float)
+            f"{who} {value:.3g}" for who, value in errors.items() if isinstance(value, float)
         )
         sys.stdout.write(f"{steps} model steps: {said}\n")
     return 0

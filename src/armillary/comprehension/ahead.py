@@ -12,9 +12,11 @@ Frozen features (``frozen_features``, at most 128 directions of the training par
                     that are seen
     place_ridge     linear regression with the same weights at every place (``place_ridge.py``),
                     the strongest of these on a short recording
-    model           the predicted latent, through a read-out fitted on true later latents
+    read            the predicted latent, through a read-out fitted on true later latents
     latent_ridge    linear regression from the latents that are seen, through the same read-out
     no_latent       the same read-out from latents that are zero
+    model           place_ridge, moved towards ``read`` as far as that is trusted: what the model
+                    adds to what can be said without it (``trust.py``)
 
 The read-out is that of ``armillary diagnose``: from the later latent alone, or with features and
 latent of the present beside it. Those are known to every contestant. Which form serves best is
@@ -54,6 +56,7 @@ from armillary.comprehension.prediction_error import roll_out
 from armillary.comprehension.ridge import fit_ridge
 from armillary.comprehension.space_read_out import SpaceWindows, read_predicted
 from armillary.comprehension.stretches import WIDEST, Projection, Steps, Stretch, project, see
+from armillary.comprehension.trust import believed
 from armillary.core.errors import DatasetError
 from armillary.core.protocols import WorldModel
 from armillary.data import Cache
@@ -123,6 +126,7 @@ def errors_ahead(
     sides: Sides,
     ahead: int,
     positions: Float[np.ndarray, "F P 2"] | None = None,
+    block: int = 1,
 ) -> dict[str, Series]:
     """Return the error of every contestant at every window of the second part.
 
@@ -131,6 +135,7 @@ def errors_ahead(
         sides: both parts.
         ahead: model steps ahead.
         positions: of tracked places, by frame of the recording, in the unit of the errors.
+        block: frames that are kept together where halves of the judged part are told apart.
 
     Returns:
         By space (``features``, ``latent`` and, where tracked, ``positions``) and contestant: errors
@@ -160,10 +165,17 @@ def errors_ahead(
         own[start + ahead],
         folds,
         SpaceWindows(judge.latents[now], values[now]),
-        {"model": predicted, "latent_ridge": latents["ridge"]},
+        {"read": predicted, "latent_ridge": latents["ridge"]},
+    )
+    came = values[now + ahead]
+    features["model"], _ = believed(
+        features["place_ridge"],
+        read["read"],
+        lambda guess: _relative({"model": guess}, came)["model"],
+        judge.frames[now] // block,
     )
     found = {
-        "features": _relative(features | read, values[now + ahead]),
+        "features": _relative(features | read, came),
         "latent": _relative(latents | {"model": predicted}, judge.latents[now + ahead]),
     }
     if positions is not None:

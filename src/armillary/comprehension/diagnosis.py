@@ -10,10 +10,15 @@ features that are seen now beside it; which, is chosen on a part of the training
 (``chosen_ridge``). Why the present features: copy-last and ridge are given them, and a good latent
 leaves out light, colours and the camera's place, which are most of what features say. On the
 demo's recording and model, four steps ahead, a read-out of the latent alone has an error of 0.79,
-the chosen one 0.15; copy-last has 0.26 and ridge 0.20. ``no_latent`` is the same read-out from
-latents that are zero; a model must beat it as well, so a collapsed one cannot win. How sure: one
-recording and one model; the order was the same 2, 4 and 8 steps ahead. One step ahead ridge is
-level with the read-out of a good model, so short horizons say little here.
+the chosen one 0.15; copy-last has 0.26 and ridge 0.20.
+
+``no_latent`` is what can be said without the model: the same read-out from latents that are zero,
+or a ridge with the same weights at every place (``place_ridge``), which is better on short
+recordings. The model's prediction is that, moved towards the read-out of its latent as far as this
+helps in the other half of the held-out groups (``trust.py``). So a model that knows its recording
+by heart is not worse than none, and one that has collapsed cannot win: it must beat ``no_latent``.
+How sure: one step ahead ridge is level with the read-out of a good model, so short horizons say
+little here.
 
 Depth and range are judged in metres by ``metres.py``.
 
@@ -34,7 +39,9 @@ from armillary.comprehension.action_rank import CANDIDATES, ActionRank, action_r
 from armillary.comprehension.action_rank import STEPS as RANKED_STEPS
 from armillary.comprehension.evidence import Evidence, Limits, Side, gather_evidence
 from armillary.comprehension.goal_progress import GoalProgress, goal_progress
+from armillary.comprehension.place_ridge import PlaceRidge
 from armillary.comprehension.prediction_error import (
+    WITHOUT_LATENT,
     Baselines,
     Errors,
     relative_errors,
@@ -43,11 +50,14 @@ from armillary.comprehension.prediction_error import (
 from armillary.comprehension.recorded_places import judge_places
 from armillary.comprehension.space_read_out import SpaceWindows, read_predicted
 from armillary.comprehension.stretches import Steps, Stretch
+from armillary.comprehension.trust import believed
 from armillary.core.progress import Progress, silent
 from armillary.core.protocols import WorldModel
 from armillary.data import Cache
 from armillary.objectives.collapse import CollapseDiagnosis, diagnose_collapse
 
+# Of the place ridge, which is fitted for every horizon.
+_FOLDS, _PENALTIES, _MOST_WINDOWS = 3, (1e-4, 1e-3, 1e-2, 1e-1, 1.0), 300
 _CLIP = 8  # steps over which motion is told from differences between clips
 
 
@@ -162,13 +172,13 @@ def _prediction(
 
 
 def _read(space: str, evidence: Evidence, horizon: int, limits: Limits) -> dict[str, np.ndarray]:
-    """Read a space from predicted latents, and in the same way from latents that say nothing."""
+    """Return the features of later steps: without the latent, and with it as far as it helps."""
     fit, judge = evidence.training.steps, evidence.held_out.steps
     own, values = spaces(fit)[space], spaces(judge)[space]
     start = fit.windows(1, horizon, limits.training_steps, limits.seed)
     held = validation_groups(fit.groups[start])
     now, predicted = evidence.held_out.at(horizon)
-    return read_predicted(
+    read = read_predicted(
         SpaceWindows(fit.latents[start], own[start]),
         fit.latents[start + horizon],
         own[start + horizon],
@@ -176,6 +186,30 @@ def _read(space: str, evidence: Evidence, horizon: int, limits: Limits) -> dict[
         SpaceWindows(judge.latents[now], values[now]),
         {"model": predicted},
     )
+    groups, came = judge.groups[now], values[now + horizon]
+
+    def squared(guess: np.ndarray) -> np.ndarray:
+        return ((guess - came) ** 2).sum(axis=1)
+
+    by_place = _by_place(evidence, now, horizon, limits)
+    without, _ = believed(read[WITHOUT_LATENT], by_place, squared, groups, untold=1.0)
+    model, _ = believed(without, read["model"], squared, groups)
+    return {"model": model, WITHOUT_LATENT: without}
+
+
+def _by_place(
+    evidence: Evidence, now: np.ndarray, horizon: int, limits: Limits
+) -> Float[np.ndarray, "W X"]:
+    """Return what the place ridge predicts, in the directions that are judged."""
+    assert evidence.features is not None
+    assert evidence.whole_features is not None
+    fit, (own, values) = evidence.training.steps, evidence.whole_features
+    start = fit.windows(1, horizon, min(_MOST_WINDOWS, limits.training_steps), limits.seed)
+    names, group_of = np.unique(fit.groups[start], return_inverse=True)
+    fold_of = group_of * min(_FOLDS, len(names)) // len(names)
+    folds = fold_of == np.arange(int(fold_of.max()) + 1)[:, None]
+    ridge = PlaceRidge.fit(own, start, horizon, folds, _PENALTIES)
+    return evidence.features.apply(ridge.predict(values, now))
 
 
 def _row(horizon: int, space: str, n: int, errors: Errors) -> dict[str, Any]:

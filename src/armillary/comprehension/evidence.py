@@ -97,11 +97,15 @@ class Evidence:
         training: the side on which read-outs and baselines are fitted.
         held_out: the side that judges.
         projection: of flattened tokens to latents.
+        features: projection of frozen features; None without pictures.
+        whole_features: frozen features of both sides before it [F X] [F2 X]; likewise.
     """
 
     training: Side
     held_out: Side
     projection: Projection
+    features: Projection | None = None
+    whole_features: tuple[np.ndarray, np.ndarray] | None = None
 
     @property
     def horizons(self) -> tuple[int, ...]:
@@ -155,6 +159,7 @@ def gather_evidence(
     fit, judge = sides
     latents = Projection.fit(fit.latents, WIDEST)
     features = None if fit.features is None else Projection.fit(fit.features, FEATURE_WIDTH)
+    whole = None if judge.features is None else (fit.features, judge.features)
     fit, judge = (project(steps, latents, features) for steps in (fit, judge))
     starts = [steps.windows(1, 1, limits.windows, limits.seed) for steps in (fit, judge)]
     horizons = _reached((fit, judge), starts)
@@ -165,7 +170,7 @@ def gather_evidence(
         done += 10
         progress(done, 100, "predicting")
     own, held = found
-    return Evidence(own, held, latents)
+    return Evidence(own, held, latents, features, whole)
 
 
 def _reached(sides: Sequence[Steps], starts: Sequence[np.ndarray]) -> tuple[int, ...]:

@@ -13,9 +13,8 @@ What a sensor measures is judged as a small map (``gauges.py``).
                 latent
 
 Read-outs are fitted on training steps, the ridge with true latents. A model may know training
-episodes by heart, so they cannot tell how far its predictions are to be trusted. A half of the
-judged groups tells it for the other half: not at all, by half, or fully (``trust``). With fewer
-than eight groups, or where the gain is below its standard error, they are not trusted.
+episodes by heart, so they cannot tell how far its predictions are to be believed. A half of the
+judged groups tells it for the other half (``trust.py``).
 
 A cell in which nothing was measured is not judged. Where a contestant has nothing in a cell, it
 takes the present map's value there, else the training mean. The error of a step is the mean
@@ -27,6 +26,7 @@ Axes: F frames, C cells, W windows.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -41,13 +41,12 @@ from armillary.comprehension.ridge import fit_ridge
 from armillary.comprehension.sensor_motion import SensorMotion
 from armillary.comprehension.statistics import group_draws, group_sums, quantile_interval
 from armillary.comprehension.stretches import Steps
+from armillary.comprehension.trust import believed
 from armillary.core.protocols import WorldModel
 from armillary.core.rng import generator
 from armillary.data import Cache
 
 AHEAD = (1, 3)  # model steps
-TRUST = (0.0, 0.5, 1.0)
-_LEAST_GROUPS = 8  # that are judged; fewer cannot tell how far to trust a latent
 _SEEN = 4  # model steps that are moved to the later place
 _AT_ONCE = 256  # frames
 _MOST_WINDOWS = 1000  # of a horizon, that are learned from
@@ -119,7 +118,10 @@ def errors_in_metres(
         }
         rest = learned[ahead].later - foresight.unseen[ahead]
         more = _read_rest(model, evidence, rest, fit_now, now, ahead, limits)
-        guesses["model"], trust = _trusted(guesses[WITHOUT_LATENT], more, windows)
+        without = guesses[WITHOUT_LATENT]
+        guesses["model"], trust = believed(
+            without, without + more, partial(_absolute, came=windows.later), windows.groups
+        )
         if gauge.pose is not None:
             moved = _in_pieces(_recorded(gauge), sides[1].frames[now], sides[1].frames[now + ahead])
             guesses["rigid_warp"] = np.where(np.isfinite(moved), moved, windows.present)
@@ -203,37 +205,6 @@ def _read_rest(
     held = validation_groups(fit.groups[fit_now])
     reader = fit_ridge(known, np.nan_to_num(rest), held)
     return reader.predict(np.concatenate([predicted, judge.latents[now]], axis=1))
-
-
-def _trusted(
-    foreseen: Float[np.ndarray, "W C"], more: Float[np.ndarray, "W C"], windows: MapWindows
-) -> tuple[Float[np.ndarray, "W C"], tuple[float, ...]]:
-    """Return the maps with the latents' part; a half of the groups says how much for the other."""
-    names, group_of = np.unique(windows.groups, return_inverse=True)
-    second = group_of % 2 == 1
-    away = [_absolute(foreseen + trust * more, windows.later) for trust in TRUST]
-    found, chosen = foreseen.copy(), []
-    for half in (~second, second):
-        trust = 0.0
-        if len(names) >= _LEAST_GROUPS:
-            trust = _most_trusted([error[~half] for error in away], group_of[~half])
-        found[half] += trust * more[half]
-        chosen.append(trust)
-    return found, tuple(chosen)
-
-
-def _most_trusted(away: Sequence[np.ndarray], groups: np.ndarray) -> float:
-    """Return the trust with the least error, if that is surely less than with none.
-
-    Args:
-        away: errors by ``TRUST``, the first without the latents [W].
-        groups: of each window.
-    """
-    best = min(range(len(TRUST)), key=lambda at: float(np.nanmean(away[at])))
-    gain = away[0] - away[best]
-    by_group = np.array([np.nanmean(gain[groups == name]) for name in np.unique(groups)])
-    sure = np.nanmean(by_group) > np.nanstd(by_group) / np.sqrt(len(by_group))
-    return TRUST[best] if sure else 0.0
 
 
 def _drawn(

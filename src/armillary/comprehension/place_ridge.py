@@ -47,6 +47,7 @@ class PlaceRidge:
         now: Int[np.ndarray, " W"],
         ahead: int,
         held_out: Bool[np.ndarray, "K W"],
+        penalties: tuple[float, ...] = PENALTIES,
     ) -> PlaceRidge:
         """Fit on windows of a recording; the penalty is chosen by cross-validation.
 
@@ -55,6 +56,7 @@ class PlaceRidge:
             now: the present of each window; the step before it must be in ``features``.
             ahead: model steps.
             held_out: windows that each fold holds out; every window is held out once.
+            penalties: the choices.
         """
         maps = _maps(features)
         mean = maps[torch.from_numpy(now)].mean(0)
@@ -65,9 +67,9 @@ class PlaceRidge:
         )
         errors = [
             sum(one.error(whole.without(one).weights(penalty)) for one in moments)
-            for penalty in PENALTIES
+            for penalty in penalties
         ]
-        best = PENALTIES[int(np.argmin(errors))]
+        best = penalties[int(np.argmin(errors))]
         return cls(mean, whole.weights(best).float(), best)
 
     def predict(
@@ -96,7 +98,7 @@ class _Moments:
     def weights(self, penalty: float) -> Tensor:
         unit = self.square.diagonal().mean().clamp_min(1e-12)
         ridge = penalty * unit * torch.eye(len(self.square), dtype=self.square.dtype)
-        return torch.linalg.solve(self.square + ridge, self.product)
+        return torch.cholesky_solve(self.product, torch.linalg.cholesky(self.square + ridge))
 
     def error(self, weights: Tensor) -> float:
         """Return the squared error of weights on these samples, but for a constant."""

@@ -33,7 +33,7 @@ _DIGITS = 4
 # Of each space: who is compared, and with whom.
 _COMPARED: Mapping[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "features": (
-        ("model", "place_ridge"),
+        ("model", "read", "place_ridge"),
         ("copy_last", "mean", "ridge", "constant_velocity", "no_latent", "place_ridge"),
     ),
     "latent": (("model",), ("copy_last", "mean", "ridge", "constant_velocity")),
@@ -193,7 +193,8 @@ def _one_seed(
     with bars("judging"):
         sides = two_sides(model, parts, cut, recipe.model.frame_skip, streams, config.history)
         places = None if tracks is None else tracks.positions
-        return {ahead: errors_ahead(model, sides, ahead, places) for ahead in steps}
+        block = max(1, round(config.block_s * parts.fps))
+        return {ahead: errors_ahead(model, sides, ahead, places, block) for ahead in steps}
 
 
 def _what_decides(recipe: Recipe) -> dict[str, Any]:
