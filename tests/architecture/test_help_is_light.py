@@ -48,6 +48,7 @@ def test_help_loads_nothing_heavy_and_is_fast(arguments: list[str]) -> None:
         ["policy", "m", "nothere"],
         ["bench", "index", "nothere"],
         ["train", "tabeltop"],
+        ["launch", "slurm", "--time", "9", "--nodes", "0", "--", "train", "world"],
         ["recrod"],
         ["record", "tabletop", "--seed", "-1", "--out", "x"],
     ],

@@ -16,6 +16,7 @@ LEAVES = [
     ["data", "show"],
     ["data", "verify"],
     ["train"],
+    ["launch"],
     ["policy"],
     ["diagnose"],
     ["probe"],
@@ -114,6 +115,18 @@ def test_version(capsys) -> None:
             "optimizer.lr and clip_norm must be above 0",
         ),
         (["train", "world", "--data", "x"], "armillary train world needs --out."),
+        (["launch"], "armillary launch needs CLUSTER and --time."),
+        (["launch", "slurm"], "armillary launch needs two dashes and the command after them, e.g."),
+        (["launch", "slurm", "--", "train"], "armillary launch needs --time."),
+        (["launch", "slrum", "--time", "9", "--", "train"], "cluster takes 'slurm'; got 'slrum'."),
+        (
+            ["launch", "slurm", "--time", "9", "--", "act", "m", "w"],
+            "armillary launch takes train alone, which goes on after an interruption with the same",
+        ),
+        (
+            ["launch", "slurm", "--time", "9", "--nodes", "0", "--", "train", "world"],
+            "--nodes must be at least 1, got 0.",
+        ),
         (["bench"], "A command is missing; there are loader, train,"),
         (
             ["bench", "verfy", "x"],

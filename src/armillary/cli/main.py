@@ -25,6 +25,7 @@ from armillary.cli import (
     demo,
     diagnose,
     guard,
+    launch,
     learn,
     plan,
     serve,
@@ -42,6 +43,7 @@ COMMANDS: dict[str, tuple[Any, str]] = {
     "ingest": (learn.Ingest, "turn videos, depth, point clouds or robot logs into a dataset"),
     "data": (data.Data, "describe a dataset, or check that it is intact"),
     "train": (Train, "train a world model on a dataset"),
+    "launch": (launch.Launch, "train on a Slurm cluster, through preemptions and time limits"),
     "policy": (learn.Policy, "train a goal-conditioned policy for a model that has none"),
     "diagnose": (diagnose.Diagnose, "measure a model's predictions beside simple baselines"),
     "probe": (understand.Probe, "test which quantities can be read from a model's latents"),
@@ -109,6 +111,8 @@ def read(words: Sequence[str]) -> Command:
         raise unknown_name("command", words[0], COMMANDS)
     if words and words[0] == "train":
         return train_command(words[1:])
+    if words and words[0] == "launch":
+        return launch.launch_command(words[1:])
     if words and words[0] in COMMANDS:
         kind, summary = COMMANDS[words[0]]
         if isinstance(kind, type):

@@ -70,7 +70,7 @@ class Train(Command):
         from armillary.recipes import train_recipe
         from armillary.training.processes import leads
 
-        config = getattr(self, "config", None) or find_recipe(self.recipe)
+        config = self.chosen()
         bars = bar if leads() else no_bars
         if streamed:
             from armillary.recipes.streaming import stream_recipe
@@ -89,6 +89,14 @@ class Train(Command):
         value = vars(found) | {"goal_policy": policy} | diagnosis
         told = policy_said(policy) if policy else ()
         return Outcome(value, (*found.warnings, said, *told, *lines), rows)
+
+    def chosen(self) -> Any:
+        """Return the recipe with the flags that were given.
+
+        Raises:
+            ConfigError: there is no such recipe.
+        """
+        return getattr(self, "config", None) or find_recipe(self.recipe)
 
 
 def _policy_of(run: Path) -> dict[str, Any] | None:

@@ -63,11 +63,7 @@ def train_recipe(
         StorageError: ``out`` is not writable.
     """
     dataset = open_dataset(data)
-    asked, recipe = recipe, adapted(recipe, dataset)
-    # whether lenses are known shows when the dataset is prepared
-    check_streams(recipe, {*dataset.streams, "intrinsics"})
-    check_clips(recipe, dataset.lengths, dataset.fps, str(data))
-    check_free(out, resume)
+    asked, recipe = recipe, checked(recipe, dataset, out, resume)
     with claimed_folder(out):
         with bars("preparing") as progress:
             cache = prepared(dataset, recipe.model, progress)
@@ -78,6 +74,28 @@ def train_recipe(
     failed = after_training(cache, training, held_out, recipe, out, bars, diagnosed, acting)
     short = too_short(recipe, cache.lengths, dataset.fps)
     return with_said(summary, (short, fewer_steps(asked, recipe), failed))
+
+
+def checked(recipe: Recipe, dataset: Dataset, out: Path, resume: bool) -> Recipe:
+    """Return a recipe adapted to a dataset, or refuse it before anything is prepared.
+
+    Args:
+        recipe: what is to be trained.
+        dataset: on which.
+        out: folder of the run.
+        resume: whether to go on from the newest checkpoint in ``out``.
+
+    Raises:
+        DatasetError: the dataset lacks a stream that the model sees or a loss term reads.
+        TrainingError: its episodes do not give one batch of clips.
+        ConfigError: ``out`` holds a run already.
+    """
+    recipe = adapted(recipe, dataset)
+    # whether lenses are known shows when the dataset is prepared
+    check_streams(recipe, {*dataset.streams, "intrinsics"})
+    check_clips(recipe, dataset.lengths, dataset.fps, str(dataset.path))
+    check_free(out, resume)
+    return recipe
 
 
 def after_training(

@@ -4,8 +4,8 @@ from armillary.training.augment import AugmentConfig
 from armillary.training.config import OptimizerConfig, SettlingConfig, TrainConfig
 from armillary.training.learner import Learner
 from armillary.training.log import read_log
-from armillary.training.loop import TrainSummary, check_free, train
-from armillary.training.processes import Processes, join_processes
+from armillary.training.loop import TrainSummary, check_free, check_settings, train
+from armillary.training.processes import Processes, check_share, join_processes
 from armillary.training.scales import fit_scales
 from armillary.training.stepper import Stepper
 from armillary.training.terms import (
@@ -32,6 +32,8 @@ __all__ = [
     "TrainConfig",
     "TrainSummary",
     "check_free",
+    "check_settings",
+    "check_share",
     "check_term",
     "fit_scales",
     "join_processes",

@@ -9,8 +9,9 @@ Where clips are varied (``augment``), also on the number of processes: each draw
 
 from __future__ import annotations
 
+import json
 import time
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -19,8 +20,8 @@ from typing import Any
 import torch
 
 from armillary.core.alone import alone_in
-from armillary.core.errors import ConfigError, TrainingError
-from armillary.core.files import write_json
+from armillary.core.errors import CheckpointError, ConfigError, TrainingError
+from armillary.core.files import read_json, write_json
 from armillary.core.hashing import json_sha256
 from armillary.core.progress import Progress, silent
 from armillary.data import Windows
@@ -32,7 +33,7 @@ from armillary.training.log import Log, Tracker, read_log
 from armillary.training.processes import Processes, join_processes, leads, own_cores
 from armillary.training.scales import fit_scales
 from armillary.training.settling import settle, settled_on, step_ahead_error
-from armillary.training.state import LOCK, drop_leftovers, load_state, save_state
+from armillary.training.state import LOCK, drop_leftovers, has_checkpoints, load_state, save_state
 from armillary.training.stepper import Stepper
 
 _EVAL_BATCHES = 4
@@ -266,6 +267,36 @@ def check_free(out: Path, resume: bool) -> None:
             f"{out}: holds a training run already. Continue it with --resume, or choose a new "
             "--out."
         )
+
+
+def check_settings(
+    model_config: JEPAConfig, config: TrainConfig, out: Path, of_data: Collection[str]
+) -> None:
+    """Refuse settings other than those that the checkpoints of a run were made with.
+
+    It takes no data: ``train`` compares those as well.
+
+    Args:
+        model_config: shape of the model.
+        config: settings of the run.
+        out: folder of the run; one without checkpoints takes any settings.
+        of_data: names of what ``model_config`` takes from prepared data, which are not compared.
+
+    Raises:
+        CheckpointError: a setting that decides what a checkpoint holds differs.
+        FormatError: ``run.json`` is damaged.
+    """
+    if not has_checkpoints(out):
+        return
+    told = read_json(out / "run.json")
+    apart = {*of_data, "model", "tracker"}
+    for part, values in (("model", asdict(model_config)), ("train", _what_decides(config))):
+        for name in sorted(values.keys() - apart):
+            if json.loads(json.dumps(values[name])) != told[part].get(name):
+                raise CheckpointError(
+                    f"{out}: its checkpoints were made with another value of {name}; resume with "
+                    "the same settings, or choose a new --out."
+                )
 
 
 def _check(config: TrainConfig, windows: Windows, out: Path, resume: bool) -> None:

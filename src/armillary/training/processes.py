@@ -49,17 +49,25 @@ class Processes:
         Raises:
             ConfigError: the batch does not divide.
         """
-        if len(index) % self.count:
-            raise ConfigError(
-                f"batch_size ({len(index)}) must be divisible by the number of processes "
-                f"({self.count})."
-            )
+        check_share(len(index), self.count)
         return index.reshape(self.count, -1)[self.rank]
 
     def wait(self) -> None:
         """Wait until every process has come here."""
         if self.count > 1:
             dist.barrier()
+
+
+def check_share(batch_size: int, processes: int) -> None:
+    """Refuse a batch that so many processes cannot share.
+
+    Raises:
+        ConfigError: the batch does not divide.
+    """
+    if batch_size % processes:
+        raise ConfigError(
+            f"batch_size ({batch_size}) must be divisible by the number of processes ({processes})."
+        )
 
 
 def leads() -> bool:

@@ -63,6 +63,11 @@ def save_state(out: Path, done: int, stepper: Stepper, run_digest: str) -> Path:
     return folder
 
 
+def has_checkpoints(out: Path) -> bool:
+    """Return whether a run has a checkpoint, whole or damaged."""
+    return bool(_checkpoints(out / "checkpoints"))
+
+
 def load_state(out: Path, stepper: Stepper, run_digest: str) -> tuple[int, tuple[str, ...]]:
     """Bring a stepper to the newest whole checkpoint of a run.
 
