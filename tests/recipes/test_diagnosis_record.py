@@ -12,6 +12,7 @@ import pytest
 from armillary.comprehension.diagnosis import diagnose
 from armillary.comprehension.evidence import Limits
 from armillary.comprehension.stretches import cut
+from armillary.recipes.diagnosis_lines import distance_lines
 from armillary.recipes.diagnosis_page import diagnosis_contents
 from armillary.recipes.diagnosis_record import diagnosis_record
 from armillary.report.page import render_report
@@ -80,3 +81,30 @@ def test_nothing_recorded_as_truth_is_said():
     assert record["read_out"] == {}
     assert record["moved"]["skill"] == {}
     assert "no place is recorded as truth" in record["moved"]["reason"]
+
+
+def distance_row(gain, warp=None, steps=3):
+    gains = {"copy_last": [gain, 1.0], "mean": [0.5, 1.0], "no_latent": [0.0, 0.0]}
+    row = {"sensor": "depth", "steps": steps, "n": 9, "model": 0.2, "copy_last": 0.4, "mean": 0.9}
+    row |= {"no_latent": 0.2, "intervals": {"model": [0.1, 0.3]}, "gain_intervals": gains}
+    if warp is not None:
+        row["rigid_warp"], gains["rigid_warp"] = 0.3, [warp, 0.4]
+    return row
+
+
+@pytest.mark.parametrize(
+    ("row", "held", "advice"),
+    [
+        (distance_row(0.1, 0.05), True, ""),
+        (distance_row(0.1), True, ""),
+        (distance_row(0.1, -0.1, steps=1), True, ""),
+        (distance_row(0.1, -0.1), False, "Rigid warp is as good: record more"),
+        (distance_row(-0.1, 0.1), False, "Copy-last is as good"),
+        (distance_row(-0.1), False, "No poses were recorded"),
+    ],
+)
+def test_a_sensor_of_distance_must_beat_copying_and_later_the_warp(row, held, advice):
+    (line,) = distance_lines([distance_row(-1, -1, steps=1), row])
+    assert (line.held, line.value, line.n) == (held, 0.2, 9)
+    assert line.advice.startswith(advice)
+    assert bool(line.advice) != held

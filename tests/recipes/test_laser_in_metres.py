@@ -65,6 +65,10 @@ def test_training_and_diagnosis_tell_the_range_in_metres(
         assert row["sensor"] == "lidar"
         # odometry is exact here, and a wall seen from nearer fills other sectors but little
         assert row["rigid_warp"] < row["copy_last"] < row["mean"]
+        assert row["model"] < row["copy_last"]
+    line = next(line for line in record["lines"] if line["name"].startswith("prediction error of"))
+    assert line["name"] == "prediction error of lidar, 3 steps, metres"
+    assert line["bar"] == "below copy-last, mean, rigid warp"
     lines = metres_lines(record)
     assert lines[0] == "prediction error of lidar (mean absolute error in metres)"
     assert len(lines) == 4

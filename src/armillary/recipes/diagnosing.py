@@ -20,7 +20,7 @@ from armillary.data import Cache, open_dataset, split_episodes
 from armillary.models import load_model
 from armillary.recipes.asking import step_of, stride_of
 from armillary.recipes.diagnosis_page import diagnosis_contents
-from armillary.recipes.diagnosis_record import DIAGNOSIS, diagnosis_record, metres_record
+from armillary.recipes.diagnosis_record import DIAGNOSIS, diagnosis_record, in_metres
 from armillary.recipes.finding import find_model
 from armillary.recipes.recipe import Recipe, prepared
 from armillary.recipes.splitting import known_split, model_streams
@@ -96,8 +96,8 @@ def diagnose_model(
         found = diagnose(
             network, cache, split.training, split.held_out, skip, streams, acts, limits, progress
         )
-    record = diagnosis_record(found, split.judged_on)
-    record |= metres_record(network, found, cache, limits)
+    distances = in_metres(network, found, cache, limits)
+    record = diagnosis_record(found, split.judged_on, distances)
     record |= {"model": str(model), "dataset": str(data), "date": date(), "command": command}
     record |= {"warning": split.warning, "seconds": round(time.perf_counter() - began, 1)}
     if out is not None:

@@ -6,11 +6,12 @@ error: it says where to look first.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 JUDGED_STEPS = 8
+WARP_STEPS = 3  # from which on the rigid warp is to be beaten
 RANK_BAR = 0.7
 PROGRESS_BAR = 0.9
 BY_HEART_BAR = 1.5
@@ -21,6 +22,8 @@ REST_SHARE = 0.025  # of the range; the tabletop's 1.0 cm of 0.4 m
 
 SOURCES = {
     "prediction": "below all baselines at 8 model steps, interval included (project issue 28)",
+    "metres": "below copy-last and the mean, from three steps on below the rigid warp, intervals "
+    "included (project issue 30)",
     "action_rank": "0.7; LeWM reaches 0.71 to 0.74 among actions of other times (its authors)",
     "scale": "at least 2 dimensions and 5 % of the width; spread of 0.01 (runs of this project)",
     "progress": "0.9; the distances of H-JEPA to its sub-goals reach 0.89 to 1.00 (its authors)",
@@ -35,6 +38,7 @@ _NAMES = {
     "linear": "linear",
     "ridge": "ridge",
     "no_latent": "no latent",
+    "rigid_warp": "rigid warp",
 }
 _SPACES = {"latent": "own latent", "features": "frozen features"}
 
@@ -72,6 +76,7 @@ def diagnosis_lines(record: Mapping[str, Any]) -> list[Line]:
     """Return the lines of a record, as ``armillary diagnose --json`` has it."""
     return [
         *_prediction(record["prediction"]),
+        *distance_lines(record.get("metres", ())),
         *_action_rank(record["action_rank"]),
         _scale(record["scale"]),
         *_progress(record["progress"]),
@@ -111,6 +116,41 @@ def _prediction(prediction: list[dict[str, Any]]) -> list[Line]:
             )
         )
     return lines
+
+
+def distance_lines(rows: Sequence[Mapping[str, Any]]) -> list[Line]:
+    """Return a line for each sensor, at its farthest horizon."""
+    lines = []
+    for row in {row["sensor"]: row for row in rows}.values():
+        wanted = ["copy_last", "mean"]
+        if "rigid_warp" in row and row["steps"] >= WARP_STEPS:
+            wanted.append("rigid_warp")
+        missed = [name for name in wanted if not row["gain_intervals"][name][0] > 0]
+        lines.append(
+            Line(
+                f"prediction error of {row['sensor']}, {row['steps']} steps, metres",
+                row["model"],
+                f"below {', '.join(_NAMES[name] for name in wanted)}",
+                SOURCES["metres"],
+                _pair(row["intervals"]["model"]),
+                {_NAMES[name]: row[name] for name in _NAMES if name in row},
+                held=not missed,
+                advice=_distance_advice(row, missed),
+                n=row["n"],
+            )
+        )
+    return lines
+
+
+def _distance_advice(row: Mapping[str, Any], missed: list[str]) -> str:
+    if not missed:
+        return ""
+    if "rigid_warp" not in row:
+        return "No poses were recorded, so nothing can be moved to where the sensor will be."
+    return (
+        f"{_NAMES[missed[0]].capitalize()} is as good: record more, or see whether the actions "
+        "tell how the sensor moves."
+    )
 
 
 def _prediction_advice(space: str, best: str, held: bool | None) -> str:

@@ -61,7 +61,7 @@ def diagnose_run(
         fit, judge = (cut(cache, episodes, skip) for episodes in (training, held_out))
         found = diagnose(model, cache, fit, judge, skip, streams, acts, LIGHT, progress)
         told = f"{len(held_out)} episodes that were held out of the training"
-        record = diagnosis_record(found, told) | metres_record(model, found, cache, LIGHT)
+        record = diagnosis_record(found, told, in_metres(model, found, cache, LIGHT))
     except StorageError:
         raise
     except ArmillaryError as error:
@@ -72,12 +72,15 @@ def diagnose_run(
     write_json(run / DIAGNOSIS, record)
 
 
-def diagnosis_record(found: Diagnosis, judged_on: str) -> dict[str, Any]:
+def diagnosis_record(
+    found: Diagnosis, judged_on: str, distances: Sequence[Mapping[str, Any]] = ()
+) -> dict[str, Any]:
     """Return a diagnosis as JSON's own types, with its lines; what is not finite becomes None.
 
     Args:
         found: what was found.
         judged_on: which episodes judge, in words.
+        distances: errors of depth and range, as ``in_metres`` returns them.
     """
     record: dict[str, Any] = {
         "prediction": list(found.prediction),
@@ -87,6 +90,7 @@ def diagnosis_record(found: Diagnosis, judged_on: str) -> dict[str, Any]:
         "by_heart": list(found.by_heart),
         "read_out": dict(found.read_out),
         "moved": _moved(found.moved),
+        "metres": list(distances),
         "n": {"judged_on": judged_on, **found.counts},
     }
     record = _plain(record)
@@ -94,10 +98,8 @@ def diagnosis_record(found: Diagnosis, judged_on: str) -> dict[str, Any]:
     return record
 
 
-def metres_record(
-    model: JEPA, found: Diagnosis, cache: Cache, limits: Limits
-) -> dict[str, list[dict[str, Any]]]:
-    """Return ``metres``: the errors of depth and range, empty where no sensor measures them.
+def in_metres(model: JEPA, found: Diagnosis, cache: Cache, limits: Limits) -> list[dict[str, Any]]:
+    """Return the errors of depth and range, empty where no sensor measures them.
 
     Args:
         model: that was diagnosed.
@@ -106,7 +108,7 @@ def metres_record(
         limits: how much is looked at.
     """
     beams = model.config.azimuths_rad, model.config.elevations_rad
-    return {"metres": _plain(metres(model, found.evidence, cache, limits, *beams))}
+    return metres(model, found.evidence, cache, limits, *beams)
 
 
 def _action_rank(found: Diagnosis) -> dict[str, Any]:
