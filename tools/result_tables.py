@@ -132,13 +132,14 @@ def _unusual() -> str:
 def _real_distance() -> str:
     """Return the table of predictions of real range and depth; empty without a record."""
     lines = [
-        "| recording, steps ahead | copy-last | mean | rigid warp | armillary | without its latent | "
+        "| recording, steps ahead | copy-last | mean | rigid warp | armillary | without latent | "
         "gain over copy-last (95 %) | gain over rigid warp |\n"
         "| --- | --- | --- | --- | --- | --- | --- | --- |\n"
     ]
     called = {"malaga_loop": "laser", "tsdf_room": "depth camera"}
     rows = record("world").get("real_distance", {})
-    for name, horizon in ((name, steps) for name in rows for steps in rows[name]["horizons"]):
+    pairs = [(name, steps) for name, row in rows.items() for steps in row["horizons"]]
+    for name, horizon in pairs:
         digits = 2 if rows[name]["horizons"][horizon]["mean"] > 1 else 4
         one = f"world real_distance.{name}.horizons.{horizon}"
         shown = ("copy_last", "mean", "rigid_warp", "model", "no_latent")
