@@ -105,7 +105,10 @@ def summed_up(rows: tuple[dict[str, Any], ...]) -> dict[str, Any]:
         name: value for name, value in rows[0].items() if isinstance(value, float) and value > 0
     }
     model = [row["model"] for row in rows]
-    told = {name: [row[name] for row in rows] for name in ("trust", "intervals", "gain_intervals")}
+    told = {
+        name: [row[name] for row in rows]
+        for name in ("latent_weight", "intervals", "gain_intervals")
+    }
     return {**errors, "n": rows[0]["n"], "model": sum(model) / len(model), "seeds": model, **told}
 
 

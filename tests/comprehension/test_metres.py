@@ -6,7 +6,7 @@ import torch
 
 from armillary.comprehension.diagnosis import diagnose
 from armillary.comprehension.evidence import Limits
-from armillary.comprehension.metres import gauges, metres
+from armillary.comprehension.metres import distance_sensors, metres
 from armillary.comprehension.stretches import cut
 from armillary.core.values import Episode, Latent, Stream
 from armillary.data import Cache
@@ -127,19 +127,37 @@ def rows_of_doors(heeds, count, judged):
 
 
 @pytest.mark.parametrize("heeds", [True, False])
-def test_a_latent_is_trusted_as_far_as_it_helps_in_the_other_half(heeds):
+def test_a_latent_has_the_weight_that_helps_in_the_other_half(heeds):
     for row in rows_of_doors(heeds, 48, 24):
         if heeds:
-            assert row["trust"] == [1.0, 1.0]
+            assert row["latent_weight"] == [1.0, 1.0]
             assert row["model"] < 0.5 * row["no_latent"]
             assert row["gain_intervals"]["no_latent"][0] > 0
         else:
-            assert row["trust"] == [0.0, 0.0]
+            assert row["latent_weight"] == [0.0, 0.0]
             assert row["model"] == row["no_latent"]
 
 
-def test_with_fewer_than_eight_judged_groups_no_latent_is_trusted():
-    assert rows_of_doors(True, 30, 2)[0]["trust"] == [0.0, 0.0]
+def test_with_fewer_than_eight_judged_groups_no_latent_has_weight():
+    assert rows_of_doors(True, 30, 2)[0]["latent_weight"] == [0.0, 0.0]
+
+
+def test_a_sensor_that_was_out_is_judged_where_it_measured():
+    episodes = [door(number) for number in range(48)]
+    for number, one in enumerate(episodes):
+        if number % 3:
+            one.streams["lidar"].values[:] = np.nan
+    cache = Cache.from_episodes(episodes, SIDE)
+    parts = [cut(cache, np.arange(*some), 1) for some in ((0, 24), (24, 48))]
+    model = Porter()
+    found = diagnose(model, cache, *parts, 1, ("way_xy",), True, LIMITS).evidence
+    rows = metres(model, found, cache, LIMITS)
+    assert [row["steps"] for row in rows] == [1, 3]
+    assert all(np.isfinite(row["model"]) and row["n"] < 160 for row in rows)
+    for one in episodes:
+        one.streams["lidar"].values[:] = np.nan
+    cache = Cache.from_episodes(episodes, SIDE)
+    assert metres(model, found, cache, LIMITS) == []
 
 
 def test_depth_is_warped_by_pose_and_lens():
@@ -155,9 +173,9 @@ def test_depth_is_warped_by_pose_and_lens():
     }
     time_ns = np.arange(steps, dtype=np.int64) * 10**8
     cache = Cache.from_episodes([Episode(streams, time_ns)], SIDE)
-    (gauge,) = gauges(cache)
-    assert np.allclose(gauge.maps(np.array([0, 5])), [[3.0], [2.5]], atol=2e-3)
+    (sensor,) = distance_sensors(cache)
+    assert np.allclose(sensor.maps(np.array([0, 5])), [[3.0], [2.5]], atol=2e-3)
     now, later = np.array([0]), np.array([5])
-    moved = gauge.moved(now, gauge.relative(later, now))
+    moved = sensor.moved(now, sensor.relative(later, now))
     assert np.allclose(moved.mean, 2.5, atol=2e-3)
     assert np.array_equal(np.isfinite(moved.nearest), moved.count > 0)

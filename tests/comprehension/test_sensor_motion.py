@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from armillary.comprehension.gauges import gauges
+from armillary.comprehension.distance_sensors import distance_sensors
 from armillary.comprehension.sensor_motion import SensorMotion
 from armillary.comprehension.stretches import Steps
 from armillary.core.values import Episode, Stream
@@ -49,11 +49,11 @@ def test_the_later_pose_is_known_from_actions_that_are_the_motion_or_from_steady
         [drive(rng, not acts) for _ in range(EPISODES)], 16, points=PointSampling(BEAMS)
     )
     steps = seen(cache, acts)
-    gauge = gauges(cache)[0]
-    motion = SensorMotion.fit(gauge, steps)
+    sensor = distance_sensors(cache)[0]
+    motion = SensorMotion.fit(sensor, steps)
     assert motion.reader.inputs == inputs
     now = steps.windows(1, 4, 1000, 0)
     for ahead in (1, 4):
-        expected = gauge.relative(steps.frames[now + ahead], steps.frames[now])
+        expected = sensor.relative(steps.frames[now + ahead], steps.frames[now])
         found = motion.later_from_now(steps, now, ahead)
         assert np.abs(found - expected).max() < 2e-3

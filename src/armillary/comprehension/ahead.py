@@ -15,8 +15,8 @@ Frozen features (``frozen_features``, at most 128 directions of the training par
     read            the predicted latent, through a read-out fitted on true later latents
     latent_ridge    linear regression from the latents that are seen, through the same read-out
     no_latent       the same read-out from latents that are zero
-    model           place_ridge, moved towards ``read`` as far as that is trusted: what the model
-                    adds to what can be said without it (``trust.py``)
+    model           place_ridge, moved towards ``read`` by a cross-fitted weight: what the model
+                    adds to the best prediction without it (``cross_fitting.py``)
 
 The read-out is that of ``armillary diagnose``: from the later latent alone, or with features and
 latent of the present beside it. Those are known to every contestant. Which form serves best is
@@ -50,13 +50,13 @@ import numpy as np
 from jaxtyping import Bool, Float, Int
 
 from armillary.comprehension.chosen_ridge import Form, choose_ridge
+from armillary.comprehension.cross_fitting import cross_fitted
 from armillary.comprehension.evidence import FEATURE_WIDTH
 from armillary.comprehension.place_ridge import PlaceRidge
 from armillary.comprehension.prediction_error import roll_out
 from armillary.comprehension.ridge import fit_ridge
 from armillary.comprehension.space_read_out import SpaceWindows, read_predicted
 from armillary.comprehension.stretches import WIDEST, Projection, Steps, Stretch, project, see
-from armillary.comprehension.trust import believed
 from armillary.core.errors import DatasetError
 from armillary.core.protocols import WorldModel
 from armillary.data import Cache
@@ -168,7 +168,7 @@ def errors_ahead(
         {"read": predicted, "latent_ridge": latents["ridge"]},
     )
     came = values[now + ahead]
-    features["model"], _ = believed(
+    features["model"], _ = cross_fitted(
         features["place_ridge"],
         read["read"],
         lambda guess: _relative({"model": guess}, came)["model"],

@@ -12,13 +12,13 @@ leaves out light, colours and the camera's place, which are most of what feature
 demo's recording and model, four steps ahead, a read-out of the latent alone has an error of 0.79,
 the chosen one 0.15; copy-last has 0.26 and ridge 0.20.
 
-``no_latent`` is what can be said without the model: the same read-out from latents that are zero,
-or a ridge with the same weights at every place (``place_ridge``), which is better on short
-recordings. The model's prediction is that, moved towards the read-out of its latent as far as this
-helps in the other half of the held-out groups (``trust.py``). So a model that knows its recording
-by heart is not worse than none, and one that has collapsed cannot win: it must beat ``no_latent``.
-How sure: one step ahead ridge is level with the read-out of a good model, so short horizons say
-little here.
+``no_latent`` is the best prediction without the model: the same read-out from latents that are
+zero, or a ridge with the same weights at every place (``place_ridge``), which is better on short
+recordings. The model's prediction is that, moved towards the read-out of its latent by a weight
+that is cross-fitted over held-out groups (``cross_fitting.py``). So a model that knows its
+recording by heart is not worse than none, and one that has collapsed cannot win: it must beat
+``no_latent``. How sure: one step ahead ridge is level with the read-out of a good model, so short
+horizons say little here.
 
 Depth and range are judged in metres by ``metres.py``.
 
@@ -37,6 +37,7 @@ from jaxtyping import Float
 
 from armillary.comprehension.action_rank import CANDIDATES, ActionRank, action_rank
 from armillary.comprehension.action_rank import STEPS as RANKED_STEPS
+from armillary.comprehension.cross_fitting import cross_fitted
 from armillary.comprehension.evidence import Evidence, Limits, Side, gather_evidence
 from armillary.comprehension.goal_progress import GoalProgress, goal_progress
 from armillary.comprehension.place_ridge import PlaceRidge
@@ -50,7 +51,6 @@ from armillary.comprehension.prediction_error import (
 from armillary.comprehension.recorded_places import judge_places
 from armillary.comprehension.space_read_out import SpaceWindows, read_predicted
 from armillary.comprehension.stretches import Steps, Stretch
-from armillary.comprehension.trust import believed
 from armillary.core.progress import Progress, silent
 from armillary.core.protocols import WorldModel
 from armillary.data import Cache
@@ -192,8 +192,8 @@ def _read(space: str, evidence: Evidence, horizon: int, limits: Limits) -> dict[
         return ((guess - came) ** 2).sum(axis=1)
 
     by_place = _by_place(evidence, now, horizon, limits)
-    without, _ = believed(read[WITHOUT_LATENT], by_place, squared, groups, untold=1.0)
-    model, _ = believed(without, read["model"], squared, groups)
+    without, _ = cross_fitted(read[WITHOUT_LATENT], by_place, squared, groups, default=1.0)
+    model, _ = cross_fitted(without, read["model"], squared, groups)
     return {"model": model, WITHOUT_LATENT: without}
 
 

@@ -1,20 +1,20 @@
 """Metres: how far predicted depth or range is from what was measured, beside plain baselines.
 
-What a sensor measures is judged as a small map (``gauges.py``).
+What a sensor measures is judged as a small map (``distance_sensors.py``).
 
     copy_last   the present map
     mean        the mean of the training maps
-    rigid_warp  the present points, moved by the recorded poses; it knows the later pose, which
-                others must expect. Only where poses (and the lens) are known.
-    no_latent   what was seen, moved to where the sensor is expected by its actions and its motion,
-                merged, and corrected by a network with the same weights for each cell
-                (``sensor_motion.py``, ``map_foresight.py``)
-    model       the same, and what a ridge reads of the rest from the present and the predicted
-                latent
+    rigid_warp  the present points, moved by the recorded poses. It knows the later pose, which
+                others must predict. Only where poses (and the lens) are known.
+    no_latent   the last maps, moved to the predicted pose of the sensor, merged, and corrected by a
+                network with the same weights for each cell
+                (``sensor_motion.py``, ``map_prediction.py``)
+    model       the same, plus what a ridge reads of the residual from the present and the
+                predicted latent
 
-Read-outs are fitted on training steps, the ridge with true latents. A model may know training
-episodes by heart, so they cannot tell how far its predictions are to be believed. A half of the
-judged groups tells it for the other half (``trust.py``).
+Read-outs are fitted on training steps, the ridge with true latents. The weight of what the ridge
+reads is cross-fitted over halves of the judged groups (``cross_fitting.py``), because a model may
+know training episodes by heart.
 
 A cell in which nothing was measured is not judged. Where a contestant has nothing in a cell, it
 takes the present map's value there, else the training mean. The error of a step is the mean
@@ -32,16 +32,16 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float, Int
 
+from armillary.comprehension.cross_fitting import cross_fitted
+from armillary.comprehension.distance_sensors import Cells, DistanceSensor, distance_sensors
 from armillary.comprehension.evidence import Evidence, Limits
-from armillary.comprehension.gauges import Cells, Gauge, gauges
-from armillary.comprehension.map_foresight import AHEAD as LEARNED
-from armillary.comprehension.map_foresight import MapForesight, MapWindows
+from armillary.comprehension.map_prediction import AHEAD as LEARNED
+from armillary.comprehension.map_prediction import MapPredictor, MapWindows
 from armillary.comprehension.prediction_error import WITHOUT_LATENT, roll_out, validation_groups
 from armillary.comprehension.ridge import fit_ridge
 from armillary.comprehension.sensor_motion import SensorMotion
 from armillary.comprehension.statistics import group_draws, group_sums, quantile_interval
 from armillary.comprehension.stretches import Steps
-from armillary.comprehension.trust import believed
 from armillary.core.protocols import WorldModel
 from armillary.core.rng import generator
 from armillary.data import Cache
@@ -70,29 +70,31 @@ def metres(
         azimuths_rad: of the beams of a laser; empty where they are unknown.
         elevations_rad: likewise; empty for a level fan.
     """
-    found = gauges(cache, azimuths_rad, elevations_rad)
-    return [row for gauge in found for row in errors_in_metres(model, evidence, gauge, limits)]
+    found = distance_sensors(cache, azimuths_rad, elevations_rad)
+    return [row for sensor in found for row in errors_in_metres(model, evidence, sensor, limits)]
 
 
 def errors_in_metres(
-    model: WorldModel, evidence: Evidence, gauge: Gauge, limits: Limits
+    model: WorldModel, evidence: Evidence, sensor: DistanceSensor, limits: Limits
 ) -> list[dict[str, Any]]:
     """Return a row for each horizon: errors in metres, and their intervals over groups.
 
     Args:
         model: that ``evidence`` is about.
         evidence: both sides, encoded.
-        gauge: what is to be read.
+        sensor: what is to be read.
         limits: how much is looked at.
     """
     sides = evidence.training.steps, evidence.held_out.steps
-    maps = [_in_pieces(gauge.maps, side.frames) for side in sides]
+    maps = [_in_pieces(sensor.maps, side.frames) for side in sides]
     most = min(_MOST_WINDOWS, limits.windows)
     starts = {
-        ahead: [steps.windows(1, ahead, count, limits.seed)
-                for steps, count in zip(sides, (most, limits.windows), strict=True)]
+        ahead: [
+            _measured(own, steps.windows(1, ahead, count, limits.seed), ahead)
+            for steps, own, count in zip(sides, maps, (most, limits.windows), strict=True)
+        ]
         for ahead in LEARNED
-    }  # fmt: skip
+    }
     reached = [
         ahead
         for ahead, both in starts.items()
@@ -101,38 +103,45 @@ def errors_in_metres(
     if not reached:
         return []
     usual = np.nan_to_num(_mean(maps[0]))
-    motion = None if gauge.pose is None else SensorMotion.fit(gauge, sides[0])
+    motion = None if sensor.pose is None else SensorMotion.fit(sensor, sides[0])
     learned, judged = (
-        {ahead: _windows(gauge, motion, steps, own, usual, starts[ahead][at], ahead)
+        {ahead: _windows(sensor, motion, steps, own, usual, starts[ahead][at], ahead)
          for ahead in reached if at == 0 or ahead in AHEAD}
         for at, (steps, own) in enumerate(zip(sides, maps, strict=True))
     )  # fmt: skip
-    foresight = MapForesight.fit(list(learned.values()), limits.seed)
+    predictor = MapPredictor.fit(list(learned.values()), limits.seed)
     rows = []
     for ahead, windows in judged.items():
         fit_now, now = starts[ahead]
         guesses = {
             "copy_last": windows.present,
             "mean": np.broadcast_to(usual, windows.present.shape),
-            WITHOUT_LATENT: foresight.predict(windows),
+            WITHOUT_LATENT: predictor.predict(windows),
         }
-        rest = learned[ahead].later - foresight.unseen[ahead]
+        rest = learned[ahead].later - predictor.unseen[ahead]
         more = _read_rest(model, evidence, rest, fit_now, now, ahead, limits)
         without = guesses[WITHOUT_LATENT]
-        guesses["model"], trust = believed(
+        guesses["model"], weights = cross_fitted(
             without, without + more, partial(_absolute, came=windows.later), windows.groups
         )
-        if gauge.pose is not None:
-            moved = _in_pieces(_recorded(gauge), sides[1].frames[now], sides[1].frames[now + ahead])
+        if sensor.pose is not None:
+            moved = _in_pieces(
+                _recorded(sensor), sides[1].frames[now], sides[1].frames[now + ahead]
+            )
             guesses["rigid_warp"] = np.where(np.isfinite(moved), moved, windows.present)
         errors = {name: _absolute(guess, windows.later) for name, guess in guesses.items()}
-        told = {"sensor": gauge.name, "steps": ahead, "n": len(now), "trust": list(trust)}
+        told = {
+            "sensor": sensor.name,
+            "steps": ahead,
+            "n": len(now),
+            "latent_weight": list(weights),
+        }
         rows.append(told | _drawn(errors, windows.groups, limits))
     return rows
 
 
 def _windows(
-    gauge: Gauge,
+    sensor: DistanceSensor,
     motion: SensorMotion | None,
     steps: Steps,
     own: np.ndarray,
@@ -150,11 +159,11 @@ def _windows(
             seen.append(Cells(own[then], own[then], known.astype(np.int64)))
         else:
             frames = steps.frames[now], steps.frames[then]
-            seen.append(_seen_from(gauge, *frames, later_from_now))
+            seen.append(_seen_from(sensor, *frames, later_from_now))
     return MapWindows(
         ahead=ahead,
-        shape=gauge.shape,
-        wraps=gauge.kind != "depth",
+        shape=sensor.shape,
+        wraps=sensor.kind != "depth",
         present=np.where(np.isfinite(own[now]), own[now], usual),
         seen=tuple(cells.mean for cells in seen),
         counts=tuple(cells.count for cells in seen),
@@ -165,23 +174,28 @@ def _windows(
 
 
 def _seen_from(
-    gauge: Gauge, now: np.ndarray, then: np.ndarray, later_from_now: np.ndarray
+    sensor: DistanceSensor, now: np.ndarray, then: np.ndarray, later_from_now: np.ndarray
 ) -> Cells:
     """Return maps of what was seen then, from the place that is expected later."""
-    later_from_then = later_from_now @ gauge.relative(now, then)
+    later_from_then = later_from_now @ sensor.relative(now, then)
     parts = [
-        gauge.moved(then[at : at + _AT_ONCE], later_from_then[at : at + _AT_ONCE])
+        sensor.moved(then[at : at + _AT_ONCE], later_from_then[at : at + _AT_ONCE])
         for at in range(0, len(then), _AT_ONCE)
     ]
     return Cells(*(np.concatenate([getattr(part, field) for part in parts])
                    for field in ("mean", "nearest", "count")))  # fmt: skip
 
 
-def _recorded(gauge: Gauge) -> Any:
+def _measured(own: np.ndarray, now: np.ndarray, ahead: int) -> Int[np.ndarray, " W"]:
+    """Return the windows in whose later map anything was measured."""
+    return now[np.isfinite(own[now + ahead]).any(axis=1)]
+
+
+def _recorded(sensor: DistanceSensor) -> Any:
     """Return what moves maps by the recorded poses."""
 
     def moved(now: np.ndarray, later: np.ndarray) -> np.ndarray:
-        return gauge.moved(now, gauge.relative(later, now)).mean
+        return sensor.moved(now, sensor.relative(later, now)).mean
 
     return moved
 
@@ -195,7 +209,7 @@ def _read_rest(
     ahead: int,
     limits: Limits,
 ) -> Float[np.ndarray, "W2 C"]:
-    """Return what latents say of the rest that was not foreseen, metres.
+    """Return what latents say of the rest that was not predicted without them, metres.
 
     Fitted with the true later latents of training windows, applied to predicted ones.
     """

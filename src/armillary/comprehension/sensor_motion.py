@@ -21,7 +21,7 @@ import torch
 from jaxtyping import Float, Int
 
 from armillary.comprehension.chosen_ridge import ChosenRidge, Form, choose_ridge
-from armillary.comprehension.gauges import Gauge
+from armillary.comprehension.distance_sensors import DistanceSensor
 from armillary.comprehension.prediction_error import validation_groups
 from armillary.comprehension.stretches import Steps
 from armillary.spatial import exp, log
@@ -39,30 +39,30 @@ class SensorMotion:
     """A fitted reading of the motion in one model step.
 
     Attributes:
-        gauge: the sensor.
+        sensor: the sensor.
         reader: from the actions or the motion of the step before, or both, to a twist.
     """
 
-    gauge: Gauge
+    sensor: DistanceSensor
     reader: ChosenRidge
 
     @classmethod
-    def fit(cls, gauge: Gauge, steps: Steps) -> SensorMotion:
+    def fit(cls, sensor: DistanceSensor, steps: Steps) -> SensorMotion:
         """Fit on training steps.
 
         Args:
-            gauge: the sensor, with poses.
+            sensor: the sensor, with poses.
             steps: of training episodes.
 
         Raises:
             DatasetError: they are of one group.
         """
-        twists = _twists(gauge, steps)
+        twists = _twists(sensor, steps)
         now = np.flatnonzero((steps.before >= 1) & (steps.after >= 1))
         inputs = _inputs(steps.actions[now], twists[now - 1])
         forms = {name: some for name, some in _READ.items() if inputs[name].shape[1]}
         held = validation_groups(steps.groups[now])
-        return cls(gauge, choose_ridge(forms, inputs, twists[now - 1], twists[now], held))
+        return cls(sensor, choose_ridge(forms, inputs, twists[now - 1], twists[now], held))
 
     def later_from_now(
         self, steps: Steps, now: Int[np.ndarray, " W"], ahead: int
@@ -74,7 +74,7 @@ class SensorMotion:
             now: the present of each window.
             ahead: model steps.
         """
-        twist = _twists(self.gauge, steps)[now - 1]
+        twist = _twists(self.sensor, steps)[now - 1]
         now_from_later = torch.eye(4, dtype=torch.float64).expand(len(now), 4, 4)
         for step in range(ahead):
             twist = self.reader.predict(_inputs(steps.actions[now + step], twist), twist)
@@ -82,10 +82,10 @@ class SensorMotion:
         return torch.linalg.inv(now_from_later).numpy()
 
 
-def _twists(gauge: Gauge, steps: Steps) -> Float[np.ndarray, "F 6"]:
+def _twists(sensor: DistanceSensor, steps: Steps) -> Float[np.ndarray, "F 6"]:
     """Return the motion from each step to the next, in the sensor's frame; zero at an end."""
     moved = np.zeros((len(steps.frames), 6))
-    motion = gauge.relative(steps.frames[:-1], steps.frames[1:])
+    motion = sensor.relative(steps.frames[:-1], steps.frames[1:])
     moved[:-1] = log(torch.from_numpy(motion)).numpy()
     moved[steps.after == 0] = 0
     return moved

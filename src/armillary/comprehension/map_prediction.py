@@ -1,21 +1,21 @@
-"""Map foresight: what a map of distances will show, from what was seen, moved to the later place.
+"""Map prediction: a later map of distances, from the last maps, moved to the predicted pose.
 
-The last maps are moved to where the sensor is expected (``sensor_motion.py``) and merged: points
-count less the older they are, and by how much less is chosen on training windows. A cell that no
-point reached keeps its present distance.
+The last maps are moved to the predicted pose of the sensor (``sensor_motion.py``) and merged. Older
+points count less, by a factor that is chosen on training windows. A cell that no point reaches
+keeps its present distance.
 
-A small network then says for each cell how far the later distance is from that: what a move cannot
-know is what comes out from behind an edge and what moves by itself. It looks at a cell and its
-neighbours with the same weights everywhere, so it cannot learn where a wall stands, and one map
-gives as many samples as it has cells. Its unit is how far the maps it sees differ around the cell:
-where nothing changes, it says nothing. It learns one to four model steps ahead together, by mean
-absolute error. How long, is found by cross-validation over groups of training windows, and may be
-not at all.
+A small network then predicts the residual of each cell: a move cannot know what comes out from
+behind an edge, or what moves by itself. The network sees a cell and its neighbours, with the same
+weights everywhere. So it cannot learn where a wall stands, and one map gives as many samples as it
+has cells. Inputs and outputs are in units of how far the maps differ around the cell, so it
+predicts no change where nothing changes. It is trained one to four model steps ahead together, on
+the mean absolute error. Cross-validation over groups of training windows chooses the number of
+updates, which may be zero.
 
 How sure: on training parts of three real recordings, three steps ahead, merging had 6 % less error
 than the moved map (a laser), or as much (a depth camera). The network added nothing there. On
-clouds without poses, where no map can be moved, it had 15 % less error than the present map. Fills
-from neighbouring cells were worse than the present distance.
+clouds without poses, where no map can be moved, it had 15 % less error than the present map. Gaps
+that were filled from neighbouring cells were worse than the present distance.
 
 Axes: W windows, C cells, X inputs of a cell, R rows and S columns of a map.
 
@@ -40,7 +40,7 @@ AHEAD = (1, 2, 3, 4)  # model steps that are learned together
 _DECAYS = (0.0, 0.25, 0.5, 1.0)
 _PRESENT = -1.0  # the present map as it is
 _FOLDS = 3
-_UPDATES, _EVERY = 300, 50  # at most, and between two looks at what was held out
+_UPDATES, _EVERY = 300, 50  # at most, and between two checks on held-out windows
 _CELLS = 1024  # of an update
 _WIDTH, _DROPPED, _RATE, _DECAY = 32, 0.2, 1e-3, 5e-2
 _FAR = 6.0  # standard deviations of an input, beyond which it is clipped
@@ -97,7 +97,7 @@ class MapWindows:
 
 
 @dataclass(frozen=True)
-class MapForesight:
+class MapPredictor:
     """A fitted prediction.
 
     Attributes:
@@ -114,7 +114,7 @@ class MapForesight:
     unseen: dict[int, Float[np.ndarray, "W C"]]
 
     @classmethod
-    def fit(cls, windows: Sequence[MapWindows], seed: int) -> MapForesight:
+    def fit(cls, windows: Sequence[MapWindows], seed: int) -> MapPredictor:
         """Fit on training windows of several horizons, of two groups at least.
 
         Args:
@@ -129,20 +129,20 @@ class MapForesight:
         }
         samples = [_Samples.of(some, some.merged(decays[some.ahead])) for some in windows]
         fold_of = _folds(windows)
-        looks = _UPDATES // _EVERY + 1
-        said = [np.zeros((looks, *some.later.shape), np.float32) for some in windows]
+        checkpoints = _UPDATES // _EVERY + 1
+        predictions = [np.zeros((checkpoints, *some.later.shape), np.float32) for some in windows]
         for fold in range(max(int(of.max()) for of in fold_of) + 1):
             held = [of == fold for of in fold_of]
             rest = [one.some(~out) for one, out in zip(samples, held, strict=True)]
-            for look, network in enumerate(_learn(rest, _UPDATES, seed)):
+            for number, network in enumerate(_learn(rest, _UPDATES, seed)):
                 for at, out in enumerate(held):
-                    said[at][look, out] = network.change(samples[at].some(out))
+                    predictions[at][number, out] = network.correction(samples[at].some(out))
         best = int(
-            np.mean([_shares(*pair) for pair in zip(samples, said, strict=True)], 0).argmin()
+            np.mean([_shares(*pair) for pair in zip(samples, predictions, strict=True)], 0).argmin()
         )
         unseen = {
             some.ahead: one.base + guess[best]
-            for some, one, guess in zip(windows, samples, said, strict=True)
+            for some, one, guess in zip(windows, samples, predictions, strict=True)
         }
         if best == 0:
             return cls(decays, 0, None, unseen)
@@ -154,12 +154,12 @@ class MapForesight:
         base = windows.merged(self.decays[windows.ahead])
         if self.network is None:
             return base
-        return base + self.network.change(_Samples.of(windows, base))
+        return base + self.network.correction(_Samples.of(windows, base))
 
 
 @dataclass(frozen=True)
 class _Samples:
-    """What the network sees of windows, what it should say, and in which unit.
+    """Inputs and targets of the network, and their unit.
 
     Attributes:
         inputs: [W C X].
@@ -175,8 +175,8 @@ class _Samples:
 
     @classmethod
     def of(cls, windows: MapWindows, base: Float[np.ndarray, "W C"]) -> _Samples:
-        looks = (windows.seen[0], windows.present, windows.nearest, *windows.seen[1:])
-        around = [_around(look, windows.shape, windows.wraps) for look in looks]
+        maps = (windows.seen[0], windows.present, windows.nearest, *windows.seen[1:])
+        around = [_around(one, windows.shape, windows.wraps) for one in maps]
         differing = np.stack([np.abs(one - around[0]) for one in around[1:]], axis=-1)
         known = np.isfinite(differing).sum(axis=(2, 3))
         away = np.nansum(differing, axis=(2, 3)) / np.maximum(known, 1)
@@ -206,16 +206,16 @@ class _Network:
     mean: Float[Tensor, " X"]
     spread: Float[Tensor, " X"]
 
-    def say(self, inputs: Float[Tensor, "*N X"]) -> Float[Tensor, "*N"]:
+    def residual(self, inputs: Float[Tensor, "*N X"]) -> Float[Tensor, "*N"]:
         scaled = (inputs - self.mean) / self.spread
         return self.layers(scaled.clamp(-_FAR, _FAR))[..., 0]
 
     @torch.no_grad()
-    def change(self, samples: _Samples) -> Float32[np.ndarray, "W C"]:
+    def correction(self, samples: _Samples) -> Float32[np.ndarray, "W C"]:
         self.layers.eval()
-        said = self.say(torch.from_numpy(samples.inputs)).numpy()
+        predictions = self.residual(torch.from_numpy(samples.inputs)).numpy()
         self.layers.train()
-        return said * samples.unit_m
+        return predictions * samples.unit_m
 
 
 def _learn(samples: Sequence[_Samples], updates: int, seed: int) -> Iterator[_Network]:
@@ -245,9 +245,9 @@ def _learn(samples: Sequence[_Samples], updates: int, seed: int) -> Iterator[_Ne
         schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, _UPDATES)
         for update in range(1, updates + 1):
             some = torch.randint(len(inputs), (_CELLS,))
-            said_m = network.say(inputs[some]) * unit_m[some]
+            residual_m = network.residual(inputs[some]) * unit_m[some]
             optimizer.zero_grad()
-            ((said_m - change[some]).abs().mean() / typical_m).backward()
+            ((residual_m - change[some]).abs().mean() / typical_m).backward()
             optimizer.step()
             schedule.step()
             if update % _EVERY == 0:
@@ -258,9 +258,11 @@ def _layer(inputs: int, outputs: int) -> tuple[nn.Module, ...]:
     return nn.Linear(inputs, outputs), nn.GELU(), nn.Dropout(_DROPPED)
 
 
-def _shares(samples: _Samples, said: Float32[np.ndarray, "L W C"]) -> Float[np.ndarray, " L"]:
-    """Return the error after so many looks as a share of that without the network."""
-    away = np.array([np.nanmean(np.abs(guess - samples.change)) for guess in said])
+def _shares(
+    samples: _Samples, predictions: Float32[np.ndarray, "L W C"]
+) -> Float[np.ndarray, " L"]:
+    """Return the error at each check as a share of that without the network."""
+    away = np.array([np.nanmean(np.abs(guess - samples.change)) for guess in predictions])
     return away / max(float(away[0]), 1e-9)
 
 

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from armillary.comprehension.map_foresight import AHEAD, MapForesight, MapWindows
+from armillary.comprehension.map_prediction import AHEAD, MapPredictor, MapWindows
 
 SHAPE, COUNT = (1, 24), 160
 
@@ -52,12 +52,12 @@ def test_merging_weighs_points_by_age():
 
 
 def test_the_merge_that_serves_is_found_and_a_network_that_does_not_pay_is_left_out():
-    found = MapForesight.fit(several(1, lambda now, seen: now), 0)
+    found = MapPredictor.fit(several(1, lambda now, seen: now), 0)
     assert set(found.decays.values()) == {0.0}
     assert found.updates == 0
     test = several(2, lambda now, seen: now)[2]
     assert np.array_equal(found.predict(test), test.seen[0])
-    mean = MapForesight.fit(several(1, lambda now, seen: (now + seen[1]) / 2), 0)
+    mean = MapPredictor.fit(several(1, lambda now, seen: (now + seen[1]) / 2), 0)
     assert set(mean.decays.values()) == {1.0}
 
 
@@ -67,7 +67,7 @@ def test_a_network_learns_what_merging_cannot_know():
     def nearer(now, seen):
         return np.minimum(now, np.roll(now, 1, axis=1))
 
-    found = MapForesight.fit(several(3, nearer, older=0), 0)
+    found = MapPredictor.fit(several(3, nearer, older=0), 0)
     test = several(4, nearer, older=0)[0]
     assert test.error(found.predict(test)) < 0.4 * test.error(test.merged(found.decays[1]))
     for one in several(3, nearer, older=0):
@@ -78,7 +78,7 @@ def test_the_same_seed_gives_the_same_prediction():
     def half(now, seen):
         return 0.5 * now
 
-    ones = [MapForesight.fit(several(5, half), seed).predict(several(6, half)[1]) for seed in
+    ones = [MapPredictor.fit(several(5, half), seed).predict(several(6, half)[1]) for seed in
             (0, 0, 1)]  # fmt: skip
     assert np.array_equal(ones[0], ones[1])
     assert not np.array_equal(ones[0], ones[2])
@@ -86,12 +86,12 @@ def test_the_same_seed_gives_the_same_prediction():
 
 @pytest.mark.parametrize("wraps", [True, False])
 def test_it_says_the_same_wherever_a_thing_is(wraps):
-    """Turning the sensor turns what is foreseen, where the map goes all around."""
+    """Turning the sensor turns what is predicted, where the map goes all around."""
 
     def nearer(now, seen):
         return np.minimum(now, np.roll(now, 1, axis=1))
 
-    found = MapForesight.fit(several(7, nearer, older=0), 0)
+    found = MapPredictor.fit(several(7, nearer, older=0), 0)
     test = MapWindows(**{**vars(several(8, nearer, older=0)[0]), "wraps": wraps})
     turned = {name: np.roll(getattr(test, name), 5, axis=1) for name in ("present", "nearest")}
     other = MapWindows(

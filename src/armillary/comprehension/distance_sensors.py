@@ -1,4 +1,4 @@
-"""Gauges: sensors that measure distance, and small maps of what they measure.
+"""Distance sensors: small maps of what depth cameras, lasers and scanners of clouds measure.
 
 A depth picture, a laser scan or a point cloud becomes a map: the mean depth or range in each cell
 of the picture, or in each sector of directions around the sensor. Where poses are recorded, the
@@ -45,7 +45,7 @@ class Cells:
 
 
 @dataclass(frozen=True)
-class Gauge:
+class DistanceSensor:
     """One sensor that measures distance.
 
     Attributes:
@@ -79,7 +79,9 @@ class Gauge:
         name = "world_from_camera" if self.kind == "depth" else "world_from_lidar"
         lens = self.kind != "depth" or self.cache.intrinsics is not None
         beams = self.kind != "lidar" or self.beams is not None
-        return name if lens and beams and name in self.cache.arrays else None
+        if not (lens and beams and name in self.cache.arrays):
+            return None
+        return name if np.isfinite(self.cache.arrays[name]).all() else None
 
     def maps(self, frames: Int[np.ndarray, " F"]) -> Float[np.ndarray, "F C"]:
         """Return the maps of frames, metres; NaN where nothing was measured."""
@@ -165,11 +167,11 @@ class Gauge:
         return self.cache.intrinsics[episode].astype(np.float64)
 
 
-def gauges(
+def distance_sensors(
     cache: Cache,
     azimuths_rad: Sequence[float] = (),
     elevations_rad: Sequence[float] = (),
-) -> tuple[Gauge, ...]:
+) -> tuple[DistanceSensor, ...]:
     """Return the sensors of a recording that measure distance.
 
     Args:
@@ -183,18 +185,18 @@ def gauges(
         if name is None or name not in cache.arrays:
             continue
         if kind == "depth":
-            found.append(Gauge(cache, name, kind))
+            found.append(DistanceSensor(cache, name, kind))
         elif kind == "points":
-            found.append(Gauge(cache, name, kind, edges=_edges(cache.arrays[name])))
+            found.append(DistanceSensor(cache, name, kind, edges=_edges(cache.arrays[name])))
         elif len(azimuths_rad) == cache.arrays[name].shape[1]:
             azimuth = np.asarray(azimuths_rad, np.float64)
             elevation = np.asarray(elevations_rad or np.zeros(len(azimuth)), np.float64)
             flat = np.cos(elevation)
             beams = [flat * np.cos(azimuth), flat * np.sin(azimuth), np.sin(elevation)]
             edges = _between(elevation) if np.ptp(elevation) > 0 else ()
-            found.append(Gauge(cache, name, kind, np.stack(beams, 1), edges))
+            found.append(DistanceSensor(cache, name, kind, np.stack(beams, 1), edges))
         else:
-            found.append(Gauge(cache, name, kind))
+            found.append(DistanceSensor(cache, name, kind))
     return tuple(found)
 
 
