@@ -86,30 +86,34 @@ class Memory:
         return blend.round().astype(np.uint8), float(np.sqrt(least / self.spacing))
 
 
-def remember(model: JEPA, cache: Cache) -> Memory:
+def remember(model: JEPA, cache: Cache, others: Cache | None = None) -> Memory:
     """Return a memory of the episodes of a cache.
 
     Args:
         model: encodes.
         cache: pictures of one scene, at the model's size.
+        others: episodes that tell places and usual errors, of this scene or not; None for the same.
 
     Raises:
         DatasetError: there are no pictures, or no episode of two model steps.
     """
-    episodes = np.arange(cache.num_episodes)
-    latents, groups = encode_frames(model, cache, episodes)
+    latents, groups = encode_frames(model, cache, np.arange(cache.num_episodes))
     pictures = pictures_of(cache)
     middle = latents.mean(0)
     directions = _directions(latents - middle)
     coordinates = (latents - middle) @ directions.T
-    found, alone = _places(cache, latents, groups, pictures)
+    told = cache if others is None else others
+    if others is not None:
+        latents, groups = encode_frames(model, others, np.arange(others.num_episodes))
+    read = _read_outs(told, latents, groups)
+    found, alone = _places(read, cache, pictures)
     return Memory(
         pictures,
         middle,
         directions,
         coordinates,
         _spacing(coordinates),
-        _calibrated(model, cache),
+        _calibrated(model, told),
         found,
         alone,
     )
@@ -169,23 +173,28 @@ def _calibrated(model: JEPA, cache: Cache) -> Calibration:
 
 
 def _places(
-    cache: Cache, latents: np.ndarray, groups: np.ndarray, pictures: np.ndarray
+    read: Mapping[str, ReadOut], cache: Cache, pictures: np.ndarray
 ) -> tuple[dict[str, Place], tuple[str, ...]]:
     """Return the places that are read and drawn, and the names of those that are read alone."""
-    found: dict[str, Place] = {}
-    alone, camera = [], by_camera(cache)
+    camera = by_camera(cache)
+    maps = {name: camera or _by_motion(cache, name, pictures) for name in read}
+    found = {name: Place(read[name], made) for name, made in maps.items() if made is not None}
+    return found, tuple(name for name, made in maps.items() if made is None)
+
+
+def _by_motion(cache: Cache, name: str, pictures: np.ndarray) -> PictureMap | None:
+    return by_motion(pictures, np.asarray(cache.arrays[name], np.float64))
+
+
+def _read_outs(cache: Cache, latents: np.ndarray, groups: np.ndarray) -> dict[str, ReadOut]:
+    """Return the read-outs of single places in the plane that hold in other episodes."""
+    found = {}
     for name in place_streams(cache):
         truth = frame_targets(cache, np.arange(cache.num_episodes), name)
-        read_out = _read_out(name, latents, truth, groups)
-        if read_out is None:
-            continue
-        flat = truth.shape[1] == 2
-        on_picture = (camera or by_motion(pictures, truth.astype(np.float64))) if flat else None
-        if on_picture is None:
-            alone.append(name)
-        else:
-            found[name] = Place(read_out, on_picture)
-    return found, tuple(alone)
+        read_out = _read_out(name, latents, truth, groups) if truth.shape[1] == 2 else None
+        if read_out is not None:
+            found[name] = read_out
+    return found
 
 
 def _read_out(

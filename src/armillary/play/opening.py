@@ -14,7 +14,7 @@ from armillary.control.worlds import WorldFactory
 from armillary.core.errors import ConfigError, DatasetError
 from armillary.core.files import read_json
 from armillary.core.progress import Progress, silent
-from armillary.core.protocols import World
+from armillary.core.values import WorldSpec
 from armillary.data import Cache, Dataset, open_dataset, prepare
 from armillary.data.layout import ABOUT, first_of_kind
 from armillary.models import JEPA, load_model
@@ -70,8 +70,7 @@ def open_world(
         )
     usual = recorded.get("settings", {}) if recorded.get("world") == world else {}
     factory = WorldFactory(world, _settings(world, model, {**usual, **(settings or {})}))
-    factory = _with_sensors(factory, model)
-    _check(factory, model)
+    factory = _checked(factory, model)
     title = {"model": name, "beside": world, "kind": "world"}
     return Opening(title, lambda: Session(model, WorldSource(model, factory())))
 
@@ -94,7 +93,8 @@ def open_recording(
     """
     model = load_model(find_model(name))
     dataset = open_dataset(path)
-    cache = _alike(dataset, model, episode, progress)
+    others = _prepared(dataset, model, episode, progress)
+    cache = _only(others, _alike_positions(others))
     stride = stride_of(model, step_of(name, model), cache, str(path))
     if int(cache.lengths[0]) <= stride:
         raise DatasetError(
@@ -106,7 +106,7 @@ def open_recording(
     units = {n: s.unit for n, s in dataset.read_low(episode).streams.items() if s.kind == "truth"}
 
     def session() -> Session:
-        return Session(model, RecordingSource(model, cache, episode, label, stride, units))
+        return Session(model, RecordingSource(model, cache, others, label, stride, units))
 
     session()  # what is wrong with it is said now
     return Opening(title, session)
@@ -131,62 +131,53 @@ def _settings(world: str, model: JEPA, chosen: Mapping[str, Any]) -> dict[str, A
     return settings
 
 
-def _with_sensors(factory: WorldFactory, model: JEPA) -> WorldFactory:
-    """Return the factory of a world that gives what the model sees, and colour to be shown."""
+def _checked(factory: WorldFactory, model: JEPA) -> WorldFactory:
+    """Return the factory of a world that gives what the model sees, and colour to be shown.
+
+    Raises:
+        ConfigError: it does not.
+        ShapeError: its actions are not the model's.
+    """
+    names = tuple(name for name in observation_streams(model.config) if name != "intrinsics")
+    needed = tuple(dict.fromkeys((*names, COLOUR)))
+    given = _spec(factory, model).sensors
+    if {*needed} <= {*given}:
+        return factory
+    wanted = WorldFactory(
+        factory.name, {**factory.settings, "sensors": tuple(dict.fromkeys((*given, *needed)))}
+    )
+    try:
+        _spec(wanted, model)
+    except ConfigError as error:
+        missing = ", ".join(name for name in needed if name not in given)
+        raise ConfigError(
+            f"Play needs {missing}, which {factory.name} does not give. Use the world that the "
+            "model was trained in."
+        ) from error
+    return wanted
+
+
+def _spec(factory: WorldFactory, model: JEPA) -> WorldSpec:
     world = factory()
     try:
-        given = tuple(world.spec.sensors)
-    finally:
-        world.close()
-    needed = (*_needed(model), COLOUR)
-    if {*needed} <= {*given} or "sensors" in factory.settings:
-        return factory
-    sensors = tuple(dict.fromkeys((*given, *needed)))
-    return WorldFactory(factory.name, {**factory.settings, "sensors": sensors})
-
-
-def _needed(model: JEPA) -> tuple[str, ...]:
-    return tuple(name for name in observation_streams(model.config) if name != "intrinsics")
-
-
-def _check(factory: WorldFactory, model: JEPA) -> None:
-    """Refuse a world that lacks a sensor, or has other actions."""
-    missing = _needed(model)
-    try:
-        world: World | None = factory()
-    except ConfigError as error:
-        if "sensor" not in str(error):
-            raise
-        raise ConfigError(
-            f"The model sees {', '.join(missing)}, and {factory.name} does not give all of it: "
-            f"{error} Use the world that it was trained in."
-        ) from error
-    assert world is not None
-    try:
-        spec = world.spec
-        missing = tuple(n for n in dict.fromkeys((*missing, COLOUR)) if n not in spec.sensors)
-        if missing:
-            raise ConfigError(
-                f"Play needs {', '.join(missing)}, which {factory.name} does not give. Use the "
-                "world that the model was trained in, or add it with --setting sensors=..."
-            )
-        check_action_width(model, spec.bounds, model.config.frame_skip)
+        check_action_width(model, world.spec.bounds, model.config.frame_skip)
+        return world.spec
     finally:
         world.close()
 
 
-def _alike(dataset: Dataset, model: JEPA, episode: int, progress: Progress) -> Cache:
-    """Return an episode, and others of which the mean picture is nearly the same."""
+def _prepared(dataset: Dataset, model: JEPA, episode: int, progress: Progress) -> Cache:
+    """Return an episode, and others from all over the dataset."""
     dataset.check_index(episode)
     others = [index for index in range(len(dataset)) if index != episode]
     spread = np.linspace(0, len(others) - 1, min(len(others), _MOST_EPISODES - 1))
     chosen = [episode, *(others[int(place)] for place in spread)]
     size, points = model.config.encoder.image_size, point_sampling(model.config)
-    cache = prepare(dataset, size, chosen, points=points, progress=progress)
-    return _only(cache, _alike_positions(cache))
+    return prepare(dataset, size, episodes=chosen, points=points, progress=progress)
 
 
 def _alike_positions(cache: Cache) -> list[int]:
+    """Return the first episode, and those of which the mean picture is nearly the same."""
     camera = first_of_kind(cache.kinds) or first_of_kind(cache.kinds, "depth")
     if camera is None:
         return [0]

@@ -189,6 +189,7 @@ class RecordingSource:
     Attributes:
         model: encodes.
         cache: the episode first, then others that look alike.
+        others: it and more episodes, which tell places and usual errors.
         episode: its number in the dataset.
         name: of the dataset.
         stride: recorded steps of a model step.
@@ -198,7 +199,7 @@ class RecordingSource:
 
     model: JEPA
     cache: Cache
-    episode: int
+    others: Cache
     name: str
     stride: int
     units: Mapping[str, str] = field(default_factory=dict)
@@ -212,7 +213,7 @@ class RecordingSource:
         self._actions = None if clip.actions is None else clip.actions[0].numpy()
         end = int(self.cache.starts[1])
         self._rows = np.arange(0, end, self.stride)[: len(self._states)]
-        self._memory = remember(self.model, self.cache)
+        self._memory = remember(self.model, self.cache, self.others)
 
     @property
     def about(self) -> About:
@@ -234,10 +235,9 @@ class RecordingSource:
     def begin(self, seed: int, progress: Progress = silent) -> tuple[Memory, Seen, str]:
         """Go back to the first step; a recording has no seeds."""
         self._at = 0
-        own, others = len(self._rows), self.cache.num_episodes - 1
-        words = f"{len(self._memory.pictures)} pictures: this episode"
-        words += f" and {others} that look alike" if others else " alone"
-        assert own
+        alike = self.cache.num_episodes - 1
+        words = f"{len(self._memory.pictures)} pictures of this episode "
+        words += f"and {alike} that look alike" if alike else "alone"
         return self._memory, self._seen(), words
 
     def back_to(self, step: int) -> Seen:

@@ -92,7 +92,7 @@ function begin(told) {
   byId("drawn-from").textContent = "";
   const bold = document.createElement("b");
   bold.textContent = "The model makes no pictures. ";
-  byId("drawn-from").append(bold, `Its state is drawn with a read-out fitted on ${told.drawn_from}: those with the nearest states, blended, ${told.size} pixels wide as the model sees. A faint or doubled thing lies between remembered pictures. A picture far from all of them may be wrong.`);
+  byId("drawn-from").append(bold, `Its state is drawn with a read-out fitted on ${told.drawn_from}. It blends those with the nearest states, ${told.size} pixels wide, as the model sees. A faint or doubled thing lies between remembered pictures; far from all of them the drawing may be wrong.${told.places.length ? " The white cross is a linear read-out of a place, made apart from the drawing." : ""}`);
   choose();
 }
 
@@ -314,7 +314,7 @@ function say() {
   const world = scene.kind === "world", departed = frame.departed !== null;
   byId("gap").textContent = number(frame.gap);
   byId("surprise").textContent = number(frame.surprise);
-  byId("imagined-says").textContent = frame.far > FAR ? "far from all remembered pictures" : frame.mode === "real" ? "one step ahead of each look" : `${frame.blind} steps without a look`;
+  byId("imagined-says").textContent = frame.far > FAR ? "far from all remembered pictures" : frame.blind ? `${frame.blind} steps without a look` : frame.step ? "one step ahead of each look" : "at the first look";
   byId("real-says").textContent = departed ? `left at step ${frame.departed}` : world ? "the simulator, same actions" : `step ${frame.step}`;
   note(departed ? "You have left the recording. Nobody knows what would have come, so nothing is compared." : frame.over);
   byId("depart").disabled = departed; byId("rejoin").disabled = !departed;
