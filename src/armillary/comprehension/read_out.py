@@ -100,8 +100,8 @@ def fit_read_out(
         groups.append(group[known])
         truth.append(labels[known])
     judge = np.repeat([False, True], [len(part) for part in features])
-    joined = (np.concatenate(parts) for parts in (features, truth, groups))
-    return read_out_of_latents(target, *joined, judge, seed)
+    latents, labels, episodes = map(np.concatenate, (features, truth, groups))
+    return read_out_of_latents(target, latents, labels, episodes, judge, seed)
 
 
 def read_out_of_latents(

@@ -20,7 +20,7 @@ import json
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, TypeGuard
 
 import numpy as np
 from jaxtyping import Float
@@ -167,6 +167,6 @@ def _whole(message: Mapping[str, Any], name: str) -> int:
     return value
 
 
-def _is_number(value: Any) -> bool:
+def _is_number(value: Any) -> TypeGuard[float]:
     plain = isinstance(value, int | float) and not isinstance(value, bool)
     return plain and abs(value) < _MOST_WHOLE and math.isfinite(value)

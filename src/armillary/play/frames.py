@@ -1,8 +1,8 @@
 """Frames as bytes: a length, JSON, and pictures as WebP.
 
-    4 bytes   length of the JSON, little-endian
-    JSON      the facts, with "imagined" and "real": bytes of each picture (0: as before, or none)
-    pictures  one after the other
+4 bytes   length of the JSON, little-endian
+JSON      the facts, with "imagined" and "real": bytes of each picture (0: as before, or none)
+pictures  one after the other
 """
 
 from __future__ import annotations

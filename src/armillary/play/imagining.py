@@ -67,7 +67,9 @@ class Looking:
         """Return an imagined state that begins here."""
         states = torch.cat(self.states)[None]
         tokens = states.unflatten(-1, (model.config.encoder.tokens, -1))
-        actions = torch.cat([_row(action) for action in self.actions])[None] if self.actions else None
+        actions = (
+            torch.cat([_row(action) for action in self.actions])[None] if self.actions else None
+        )
         return Imagined(*model.start(Latent(tokens, actions), 1))
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +11,7 @@ import numpy as np
 
 from armillary.control.specs import check_action_width, observation_streams
 from armillary.control.worlds import WorldFactory
-from armillary.core.errors import ConfigError, DatasetError
+from armillary.core.errors import ConfigError, DatasetError, ShapeError
 from armillary.core.files import read_json
 from armillary.core.progress import Progress, silent
 from armillary.core.values import WorldSpec
@@ -44,9 +44,7 @@ class Opening:
     session: Callable[[], Session]
 
 
-def open_world(
-    name: str, world: str = "", settings: Mapping[str, Any] | None = None
-) -> Opening:
+def open_world(name: str, world: str = "", settings: Mapping[str, Any] | None = None) -> Opening:
     """Open a model beside a simulator.
 
     Args:
@@ -93,7 +91,7 @@ def open_recording(
     """
     model = load_model(find_model(name))
     dataset = open_dataset(path)
-    others = _prepared(dataset, model, episode, progress)
+    others = _with_actions(_prepared(dataset, model, episode, progress), model, str(path))
     cache = _only(others, _alike_positions(others))
     stride = stride_of(model, step_of(name, model), cache, str(path))
     if int(cache.lengths[0]) <= stride:
@@ -124,7 +122,7 @@ def _recorded_world(name: str) -> dict[str, Any]:
 
 def _settings(world: str, model: JEPA, chosen: Mapping[str, Any]) -> dict[str, Any]:
     """Return settings with pictures of the model's size, and without a time limit."""
-    settings = {"image_size": model.config.encoder.image_size, **chosen}
+    settings: dict[str, Any] = {"image_size": model.config.encoder.image_size, **chosen}
     if world.startswith(_GYM):
         own = settings.get("env_settings", {})
         settings["env_settings"] = {"max_episode_steps": _NO_LIMIT, **own}
@@ -176,6 +174,23 @@ def _prepared(dataset: Dataset, model: JEPA, episode: int, progress: Progress) -
     return prepare(dataset, size, episodes=chosen, points=points, progress=progress)
 
 
+def _with_actions(cache: Cache, model: JEPA, where: str) -> Cache:
+    """Return a cache with actions as wide as the model's; without any for a model of plain video.
+
+    Raises:
+        ShapeError: its actions are others.
+    """
+    wanted, found = model.config.action_width, cache.action_width * model.config.frame_skip
+    if not wanted:
+        return replace(cache, arrays={n: v for n, v in cache.arrays.items() if n != "actions"})
+    if wanted != found:
+        raise ShapeError(
+            f"The model takes {wanted} action numbers per model step, and {where} has {found}. "
+            "Give a recording of the world that it was trained in."
+        )
+    return cache
+
+
 def _alike_positions(cache: Cache) -> list[int]:
     """Return the first episode, and those of which the mean picture is nearly the same."""
     camera = first_of_kind(cache.kinds) or first_of_kind(cache.kinds, "depth")
@@ -213,5 +228,3 @@ def _only(cache: Cache, positions: list[int]) -> Cache:
         None if cache.intrinsics is None else cache.intrinsics[positions],
         cache.about,
     )
-
-

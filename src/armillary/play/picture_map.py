@@ -76,9 +76,9 @@ def by_motion(
     inputs = np.concatenate([places[known], np.ones((int(known.sum()), 1))], 1)
     wanted, kept = middles[known], np.arange(int(known.sum()))
     for _ in range(_ROUNDS):
-        weights = np.linalg.lstsq(inputs[kept], wanted[kept], rcond=None)[0]
-        rest = np.linalg.norm(inputs @ weights - wanted, axis=1)
+        rest = np.linalg.norm(inputs @ _fit(inputs[kept], wanted[kept]) - wanted, axis=1)
         kept = np.argsort(rest, kind="stable")[: max(_LEAST_FRAMES, int(_KEPT * len(rest)))]
+    weights = _fit(inputs[kept], wanted[kept])
     spread = wanted[kept].var(0)
     error = ((inputs[kept] @ weights - wanted[kept]) ** 2).mean(0)
     if (spread < 1.0).any() or (1 - error / spread < _LEAST_R2).any():
@@ -86,6 +86,10 @@ def by_motion(
     matrix = np.eye(3)
     matrix[:2] = weights.T
     return PictureMap(matrix, pictures.shape[1:3], "motion")
+
+
+def _fit(inputs: np.ndarray, wanted: np.ndarray) -> np.ndarray:
+    return np.linalg.lstsq(inputs, wanted, rcond=None)[0]
 
 
 def _middles(pictures: UInt8[np.ndarray, "F H W 3"]) -> Float[np.ndarray, "F 2"]:

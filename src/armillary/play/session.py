@@ -167,8 +167,9 @@ class Session:
         """Return the present frame, with a plan where the goal has moved.
 
         Facts: ``step``, ``key``, ``mode``, ``blind`` (steps since the model looked), ``gap`` and
-        ``surprise`` (None where nothing is real), ``far`` from memory, ``action``, ``here`` and ``truth`` (places as shares of the picture, by
-        name), ``plan``, ``departed`` (step, or None) and ``over`` (why nothing follows).
+        ``surprise`` (None where nothing is real), ``far`` (from memory), ``action``, ``here`` and
+        ``truth`` (places as shares of the picture, by name), ``plan``, ``departed`` (step, or None)
+        and ``over`` (why nothing follows).
         """
         self._plan(controls)
         return self._frame(controls)
@@ -190,7 +191,9 @@ class Session:
             "gap": None if found is None else _short(found.gap),
             "surprise": None if found is None else _short(found.surprise),
             "far": _short(far),
-            "action": [_short(value) for value in drive.action[-self.about.bounds.width :]],
+            "action": [
+                _short(value) for value in drive.action.tolist()[-self.about.bounds.width :]
+            ],
             "here": self._here(),
             "truth": self._truth() if known else {},
             "plan": self._shown_plan(controls),

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 import torch
@@ -69,6 +69,7 @@ class About:
     units: Mapping[str, str]
 
 
+@runtime_checkable
 class Source(Protocol):
     """What is real, beside the model."""
 
