@@ -22,6 +22,7 @@ LEAVES = [
     ["surprise"],
     ["act"],
     ["plan"],
+    ["play"],
     ["serve"],
     ["understand"],
     ["guard"],

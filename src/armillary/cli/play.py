@@ -69,7 +69,7 @@ class Play(Command):
             self.host, self.port, key_in(self.key_file), self.sessions, self.seed, self.hz
         )
         server = asyncio.run(_until_stopped(self._opening(), config))
-        counts = dict(server.counts)
+        counts = dict(server.drives.counts)
         return Outcome({"counts": counts}, (f"stopped after {counts.get('frames', 0):,} frames",))
 
     def _opening(self) -> Any:

@@ -151,7 +151,7 @@ def test_other_pages_are_refused(opening, origin) -> None:
         with pytest.raises(InvalidStatus) as refused, page(server, origin):
             raise AssertionError
         assert refused.value.response.status_code == 403
-        assert server.counts["refused_origin"] == 1
+        assert server.drives.counts["refused_origin"] == 1
 
 
 def test_a_name_that_was_made_to_point_here_is_refused(opening) -> None:
@@ -188,7 +188,7 @@ def test_who_comes_later_waits(opening) -> None:
                     second.recv(timeout=20)
                 assert closed.value.rcvd.code == 1013
         for _ in range(100):
-            if not server.driving:
+            if not server.drives.driving:
                 break
             time.sleep(0.05)
         with page(server) as third:
@@ -212,7 +212,7 @@ def test_a_key_is_asked_for(opening) -> None:
                 assert json.loads(client.recv(timeout=20))["type"] == "key"
                 with pytest.raises(ConnectionClosed):
                     client.recv(timeout=20)
-        assert server.counts["refused_key"] == 3
+        assert server.drives.counts["refused_key"] == 3
         with page(server, key=KEY) as client:
             assert said(client, "begun")
 
