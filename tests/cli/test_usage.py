@@ -23,6 +23,7 @@ LEAVES = [
     ["surprise"],
     ["act"],
     ["plan"],
+    ["play"],
     ["serve"],
     ["understand"],
     ["guard"],

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import signal
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,15 +10,14 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from tyro.conf import Positional, UseAppendAction
 
+from armillary.cli.listening import key_in, stopped
 from armillary.cli.outcome import Outcome
 from armillary.cli.parse import existing, settings_of
 from armillary.cli.planning import PlanningFlags
-from armillary.core.errors import ConfigError, MissingExtraError, StorageError
+from armillary.core.errors import ConfigError, MissingExtraError
 
 if TYPE_CHECKING:
     from armillary.serve.server import PolicyServer
-
-_MOST_KEY_BYTES = 4096
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -82,7 +80,7 @@ class Serve(PlanningFlags):
         from armillary.recipes.finding import find_model
 
         config = ServerConfig(
-            self.host, self.port, self._key(), self.clients, self.tls_cert, self.tls_key
+            self.host, self.port, key_in(self.key_file), self.clients, self.tls_cert, self.tls_key
         )
         spec = ModelSpec(find_model(self.model), self.planning())
         decider = Decider.load(spec, self._world(), self.guard)
@@ -111,24 +109,11 @@ class Serve(PlanningFlags):
             world.close()
         return replace(spec, budget=self.steps) if self.steps else spec
 
-    def _key(self) -> str:
-        if self.key_file is None:
-            return ""
-        existing(self.key_file, "a file with the API key")
-        try:
-            with self.key_file.open("rb") as file:
-                return file.read(_MOST_KEY_BYTES).decode().strip()
-        except (OSError, UnicodeDecodeError) as error:
-            raise StorageError(f"{self.key_file}: cannot be read as text ({error}).") from error
-
 
 async def _until_stopped(decider: Any, config: Any) -> PolicyServer:
     """Serve until SIGINT or SIGTERM."""
     from armillary.serve import serving
 
-    stop, loop = asyncio.Event(), asyncio.get_running_loop()
-    for name in (signal.SIGINT, signal.SIGTERM):
-        loop.add_signal_handler(name, stop.set)
     async with serving(decider, config) as server:
         scheme = "ws" if config.certificate is None else "wss"
         print(
@@ -137,5 +122,5 @@ async def _until_stopped(decider: Any, config: Any) -> PolicyServer:
             file=sys.stderr,
             flush=True,
         )
-        await stop.wait()
+        await stopped()
     return server

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from armillary.comprehension.prediction_error import validation_groups
@@ -99,12 +99,41 @@ def fit_read_out(
         features.append(seen[known])
         groups.append(group[known])
         truth.append(labels[known])
-    fitted = fit_ridge(features[0], truth[0], validation_groups(groups[0]))
+    judge = np.repeat([False, True], [len(part) for part in features])
+    latents, labels, episodes = map(np.concatenate, (features, truth, groups))
+    return read_out_of_latents(target, latents, labels, episodes, judge, seed)
+
+
+def read_out_of_latents(
+    target: str,
+    features: Float[np.ndarray, "F X"],
+    truth: Float[np.ndarray, "F Y"],
+    groups: Int[np.ndarray, " F"],
+    judge: Bool[np.ndarray, " F"],
+    seed: int = 0,
+) -> ReadOut:
+    """Fit a read-out on latents that are there already.
+
+    Args:
+        target: its name.
+        features: latents of frames.
+        truth: finite, of the same frames.
+        groups: episode of each frame; at least two to fit on.
+        judge: frames of whole episodes that it is judged on, and not fitted on.
+        seed: of the bootstrap.
+
+    Raises:
+        DatasetError: too few episodes.
+    """
+    fit = ~judge
+    fitted = fit_ridge(features[fit], truth[fit], validation_groups(groups[fit]))
     judged = probe(
-        features[0], truth[0], groups[0], features[1], truth[1], groups[1], "linear", seed
-    )
-    weights, offset = _affine(fitted, features[0].shape[1])
-    return ReadOut(target, weights, offset, judged.r2, judged.error, len(training))
+        features[fit], truth[fit], groups[fit], features[judge], truth[judge], groups[judge],
+        "linear", seed,
+    )  # fmt: skip
+    weights, offset = _affine(fitted, features.shape[1])
+    episodes = len(np.unique(groups[fit]))
+    return ReadOut(target, weights, offset, judged.r2, judged.error, episodes)
 
 
 def _affine(ridge: Ridge, width: int) -> tuple[Float[Tensor, "X Y"], Float[Tensor, " Y"]]:

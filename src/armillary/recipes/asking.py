@@ -291,11 +291,11 @@ def step_of(model: str | os.PathLike[str] | JEPA, network: JEPA) -> float | None
     """Return the seconds of a model step, from the model or the dataset of its run."""
     if network.step_s or isinstance(model, JEPA):
         return network.step_s
-    dataset = _learned_from(model)
+    dataset = learned_from(model)
     return None if dataset is None else network.config.frame_skip / open_dataset(dataset).fps
 
 
-def _learned_from(model: str | os.PathLike[str] | JEPA) -> Path | None:
+def learned_from(model: str | os.PathLike[str] | JEPA) -> Path | None:
     """Return the dataset that a model was trained on, if it is known and still there."""
     if isinstance(model, JEPA):
         return None
@@ -345,7 +345,7 @@ def _check_calibration(
     steps, needed = seen.valid.shape[1] - 1, 2 * network.config.latent_width
     if steps >= needed:
         return
-    known = _learned_from(model)
+    known = learned_from(model)
     example = f", e.g. the one that the model learned from ({known})" if known else ""
     raise DatasetError(
         f"{clip}: has {steps} model steps ({steps * step_s:.1f} s); to say what is normal from the "

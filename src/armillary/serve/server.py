@@ -31,12 +31,11 @@ from websockets.exceptions import ConnectionClosed
 from websockets.http11 import Request, Response
 
 from armillary.core.errors import ArmillaryError, ConfigError, StorageError
+from armillary.core.listening import check_address
 from armillary.serve.codec import MAX_BYTES, pack, unpack
 from armillary.serve.session import Decider, Session
 
-LOOPBACK = ("127.0.0.1", "::1", "localhost")
 _OPEN_S, _SEND_S, _CLOSE_S = 10, 10, 3
-_LEAST_KEY = 16
 _KEPT_TIMES = 10_000
 
 log = logging.getLogger("armillary.serve")
@@ -66,17 +65,9 @@ class ServerConfig:
     certificate_key: Path | None = None
 
     def __post_init__(self) -> None:
-        if self.host not in LOOPBACK and not self.key:
-            raise ConfigError(
-                f"{self.host} can be reached from outside. Give --key-file, so that not everybody "
-                "moves the robot, or stay on 127.0.0.1."
-            )
-        if self.key and len(self.key) < _LEAST_KEY:
-            raise ConfigError(f"A key has at least {_LEAST_KEY} characters; got {len(self.key)}.")
-        if not 0 <= self.port < 1 << 16 or not 1 <= self.clients <= 1024:
-            raise ConfigError(
-                f"A port is 0 to 65535, and clients are 1 to 1024; got {self.port}, {self.clients}."
-            )
+        check_address(self.host, self.port, self.key, "moves the robot")
+        if not 1 <= self.clients <= 1024:
+            raise ConfigError(f"Clients are 1 to 1024; got {self.clients}.")
 
     def tls(self) -> ssl.SSLContext | None:
         """Return how connections are encrypted; None for not at all.
