@@ -159,7 +159,8 @@ def gather_evidence(
     fit, judge = sides
     latents = Projection.fit(fit.latents, WIDEST)
     features = None if fit.features is None else Projection.fit(fit.features, FEATURE_WIDTH)
-    whole = None if judge.features is None else (fit.features, judge.features)
+    both = fit.features, judge.features
+    whole = None if both[0] is None or both[1] is None else (both[0], both[1])
     fit, judge = (project(steps, latents, features) for steps in (fit, judge))
     starts = [steps.windows(1, 1, limits.windows, limits.seed) for steps in (fit, judge)]
     horizons = _reached((fit, judge), starts)
