@@ -64,6 +64,8 @@ class GymGoalWorld(GymWorld):
         ConfigError: no such environment, task or sensor, or lead_steps below zero.
     """
 
+    _most_draws = _DRAWS
+
     def __init__(
         self,
         env_id: str,
@@ -117,7 +119,7 @@ class GymGoalWorld(GymWorld):
             raise unknown_name(f"task of {self._spec.name}", task, TASKS)
         self._check_started()
         twin, draw = self._other(), self._go_anywhere if task == "any" else self._go_ahead
-        for left in reversed(range(_DRAWS)):
+        for left in reversed(range(self._most_draws)):
             raw, way = draw(task, rng)
             goal = Goal(task, Observation({}), {**twin.truth(), **way})
             solved = self.distance(goal) <= self._spec.success_distance
@@ -231,11 +233,15 @@ class GymGoalWorld(GymWorld):
 
     def _holds(self, goal: Goal, rng: np.random.Generator) -> bool:
         """Tell whether the goal, where this world is now, is still reached some steps later."""
-        for _ in range(_HOLD_STEPS):
+        for _ in range(self._hold_steps(goal)):
             if self.ended:
                 break
             self._advance(self.expert(goal, rng))
         return self.distance(goal) <= self._spec.success_distance
+
+    def _hold_steps(self, goal: Goal) -> int:
+        """Return for how many steps a goal must be held."""
+        return _HOLD_STEPS
 
     def _in_bounds(self, action: np.ndarray) -> Float64[np.ndarray, " A"]:
         bounds = self._spec.bounds

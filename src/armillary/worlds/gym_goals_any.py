@@ -3,8 +3,9 @@
 The environment is started twice from one seed. In the twin random actions are held for some steps
 each, as they are when it is recorded. In the last ten steps nothing is done, so that what moved
 comes to rest; where actions are choices, these go on. What is seen then is the goal. No recording
-holds these steps, and the goal can be reached: the twin has been there. Whether it can be held is
-not known. The environment's own target and reward play no part.
+holds these steps, and the goal can be reached: the twin has been there. A goal that is left again
+before the budget ends, though nothing is done, is drawn again, up to 100 times in all. What rolls on
+for long may need a controller that brakes. The environment's own target and reward play no part.
 
 Where the environment is, is the first of these that it has:
 
@@ -46,6 +47,7 @@ _LEFT = 0.25  # share of the way
 _LEAST_WAY = 1e-6
 _DRAWN = 2  # times the wanted size, so that edges are averaged
 _REST_STEPS = 10  # of the way, without action
+_MOST_DRAWS = 100
 _PLACES = ("_xy", "_xyz")
 _OF_THE_WAY = "of the way"  # unit of distances that are shares of the start's distance
 _START_DISTANCE = "start_distance"  # in a goal's truth: how far it was from the start
@@ -126,6 +128,8 @@ class AnyGoalWorld(GymGoalWorld):
     Raises:
         ConfigError: as ``GymGoalWorld``, or a goal_distance below 0.
     """
+
+    _most_draws = _MOST_DRAWS
 
     def __init__(
         self,
@@ -238,6 +242,9 @@ class AnyGoalWorld(GymGoalWorld):
 
     def _holds(self, goal: Goal, rng: np.random.Generator) -> bool:
         return not self.ended and super()._holds(goal, rng)
+
+    def _hold_steps(self, goal: Goal) -> int:
+        return AHEAD[goal.task]  # as long as the budget lasts
 
     def _on_the_way(self, rng: np.random.Generator, state: Any, left: int) -> tuple[Any, Any]:
         if left >= _REST_STEPS or self.discrete:  # of choices none is to do nothing
