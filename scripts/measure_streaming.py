@@ -1,6 +1,6 @@
 """Measure what streaming costs, and the memory that a long video takes: results/streaming.json.
 
-    python scripts/measure_streaming.py OUT [--hours 10] [--turns 3] [--parts ...] [--record FILE]
+    python scripts/measure_streaming.py OUT [--hours 10] [--turns 3] [--threads 0] [--parts ...]
 
 Two parts:
 
@@ -135,7 +135,7 @@ def _measured(code: str, *words: str) -> dict[str, float]:
     return {"seconds": round(time.perf_counter() - began, 1), "peak_gb": peak * 1024 / 1e9}
 
 
-def rates(out: Path, turns: int) -> dict[str, Any]:
+def rates(out: Path, turns: int, threads: int) -> dict[str, Any]:
     """Return how fast is trained from a folder, from memory and from slow storage, in turns."""
     fsspec.register_implementation("slow", Slow, clobber=True)
     data = out / "colour"
@@ -143,6 +143,7 @@ def rates(out: Path, turns: int) -> dict[str, Any]:
     record("tabletop", data, EPISODES, STEPS, seed=0, resume=data.exists(), settings=settings)
     fsspec.filesystem("memory").put(f"{data}/", IN_MEMORY, recursive=True)
     recipe, pool, warm = _set_up(data, out)
+    recipe = replace(recipe, threads=threads)
     places = {"folder": "", "memory": f"memory:/{IN_MEMORY}", "slow": f"slow://{data}"}
     found: dict[str, list[dict[str, float]]] = {name: [] for name in places}
     for turn in range(turns):
@@ -266,13 +267,14 @@ def main() -> None:
     parser.add_argument("out", type=Path)
     parser.add_argument("--hours", type=float, default=10.0)
     parser.add_argument("--turns", type=int, default=3)
+    parser.add_argument("--threads", type=int, default=0, help="of training; 0 takes all cores")
     parser.add_argument("--parts", nargs="+", default=["long_video", "training"])
     parser.add_argument("--record", type=Path, default=Path("results/streaming.json"))
     chosen = parser.parse_args()
     value = read_json(chosen.record) if chosen.record.is_file() else {}
-    origin = provenance(" ".join(["python", *sys.argv]), 0)
+    origin = provenance(" ".join(["python", *sys.argv]), chosen.threads)
     if "training" in chosen.parts:  # first: the machine is quiet then
-        value["training"] = rates(chosen.out, chosen.turns) | origin
+        value["training"] = rates(chosen.out, chosen.turns, chosen.threads) | origin
     if "long_video" in chosen.parts:
         value["long_video"] = long_video(chosen.out / "long", chosen.hours) | origin
     value = origin | value  # each part has its own; those of the record are of its first part
