@@ -2,7 +2,7 @@
 
     python scripts/measure_streaming.py OUT [--hours 10] [--turns 3] [--threads 0] [--parts ...]
 
-Two parts:
+Three parts:
 
 - A synthetic video of some hours is encoded, ingested and prepared, each in a process of its own.
   The record has the peak memory of the last two.
@@ -10,9 +10,11 @@ Two parts:
   and through the pool behind a file system that answers each call 50 ms late. They take turns, so
   that a busy machine slows all. The recording is of colour alone, with which training is fastest
   and has the least time to hide the latency in.
+- The same with episodes as long as one clip, the hardest case: each is fetched and decoded for one
+  clip alone, so that the pool cannot keep up.
 
-The rates are of whole blocks after a warm-up: the first two blocks of an epoch, of which the first
-is always waited for, since nothing was prepared before it. Folders have the same warm-up.
+The rates are of whole blocks after a warm-up of two blocks (of an epoch for short episodes), of
+which the first is always waited for, since nothing was prepared before. Folders have the same one.
 """
 
 from __future__ import annotations
@@ -26,7 +28,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -48,10 +50,8 @@ from armillary.recipes.streaming import POOL, stream_recipe
 from armillary.recipes.world import adapted, world
 from armillary.worlds import record
 
-LATENCY_S, WARM_BLOCKS, MEASURED_BLOCKS = 0.05, 2, 3
+LATENCY_S = 0.05
 FPS, SIDE = 10, (120, 160)
-EPISODES, STEPS, BLOCKS = 160, 200, 32
-IN_MEMORY = "/measure_streaming"
 _INGEST = "import sys; from armillary.cli.main import main; assert main(sys.argv[1:]) == 0"
 _PREPARE = (
     "import sys; from armillary.data import open_dataset, prepare; "
@@ -61,6 +61,28 @@ _PEAK = (
     "; import resource as r; "
     "print(max(r.getrusage(who).ru_maxrss for who in (r.RUSAGE_SELF, r.RUSAGE_CHILDREN)))"
 )
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What is recorded and how it is gone through.
+
+    Attributes:
+        episodes: recorded.
+        steps: of an episode.
+        blocks: of the pool.
+        warm: blocks before the measurement.
+        measured: blocks.
+    """
+
+    episodes: int
+    steps: int
+    blocks: int
+    warm: int
+    measured: int
+
+
+PLANS = {"training": Plan(160, 200, 32, 2, 3), "short_episodes": Plan(400, 24, 8, 8, 16)}
 
 
 class Slow(LocalFileSystem):
@@ -135,20 +157,22 @@ def _measured(code: str, *words: str) -> dict[str, float]:
     return {"seconds": round(time.perf_counter() - began, 1), "peak_gb": peak * 1024 / 1e9}
 
 
-def rates(out: Path, turns: int, threads: int) -> dict[str, Any]:
+def rates(out: Path, plan: Plan, turns: int, threads: int) -> dict[str, Any]:
     """Return how fast is trained from a folder, from memory and from slow storage, in turns."""
     fsspec.register_implementation("slow", Slow, clobber=True)
-    data = out / "colour"
+    data = out / f"colour_{plan.steps}"
     settings = {"sensors": ["rgb"]}
-    record("tabletop", data, EPISODES, STEPS, seed=0, resume=data.exists(), settings=settings)
-    fsspec.filesystem("memory").put(f"{data}/", IN_MEMORY, recursive=True)
-    recipe, pool, warm = _set_up(data, out)
+    resume = data.exists()
+    record("tabletop", data, plan.episodes, plan.steps, seed=0, resume=resume, settings=settings)
+    fsspec.filesystem("memory").put(f"{data}/", f"/{data.name}", recursive=True)
+    Slow.most_at_once = Slow.fetched = 0
+    recipe, pool, warm = _set_up(data, out, plan)
     recipe = replace(recipe, threads=threads)
-    places = {"folder": "", "memory": f"memory:/{IN_MEMORY}", "slow": f"slow://{data}"}
+    places = {"folder": "", "memory": f"memory://{data.name}", "slow": f"slow://{data}"}
     found: dict[str, list[dict[str, float]]] = {name: [] for name in places}
     for turn in range(turns):
         for name in (*[*places][turn % 3 :], *[*places][: turn % 3]):
-            run = out / "runs" / f"{name}_{turn}"
+            run = out / "runs" / f"{plan.steps}_{name}_{turn}"
             shutil.rmtree(run, ignore_errors=True)
             found[name].append(_rate(recipe, data, places[name], run, pool, warm))
             sys.stdout.write(f"{name} {found[name][-1]}\n")
@@ -165,30 +189,28 @@ def rates(out: Path, turns: int, threads: int) -> dict[str, Any]:
         "latency_s": LATENCY_S,
         "files_at_once": Slow.most_at_once,
         "files_fetched": Slow.fetched // turns,
-        "episodes": EPISODES,
-        "steps_of_an_episode": STEPS,
+        "plan": asdict(plan),
         "batch_size": recipe.batch_size,
         "clip_length": recipe.clip_length,
-        "blocks": BLOCKS,
         "warm_steps": warm,
         "measured_steps": recipe.steps - warm,
         "pool_bytes": int(pool * 1e9),
     }
 
 
-def _set_up(data: Path, out: Path) -> tuple[Recipe, float, int]:
+def _set_up(data: Path, out: Path, plan: Plan) -> tuple[Recipe, float, int]:
     """Return the recipe, the pool in gigabytes, and the steps of the warm-up."""
     recipe = adapted(world(), open_dataset(data))
-    clips = EPISODES * (1 - recipe.held_out) * (STEPS - recipe.clip_length + 1)
-    block = clips / recipe.batch_size / BLOCKS
-    warm = math.ceil(WARM_BLOCKS * block)
-    recipe = shortened(recipe, warm + math.ceil(MEASURED_BLOCKS * block))
+    clips = plan.episodes * (1 - recipe.held_out) * (plan.steps - recipe.clip_length + 1)
+    block = clips / recipe.batch_size / plan.blocks
+    warm = math.ceil(plan.warm * block)
+    recipe = shortened(recipe, warm + math.ceil(plan.measured * block))
     recipe = replace(recipe, settling=replace(recipe.settling, steps=0))
     shutil.rmtree(out / "probe", ignore_errors=True)
     there = open_remote(f"file://{data}", out / "probe")
     pixels = frame_bytes(there, recipe.model.encoder.image_size)
     source = max(map(there.episode_bytes, range(len(there))))
-    share = int(there.lengths.sum()) * (1 - recipe.held_out) / BLOCKS
+    share = int(there.lengths.sum()) * (1 - recipe.held_out) / plan.blocks
     return recipe, (4 * pixels * share + source) / 1e9, warm
 
 
@@ -268,13 +290,15 @@ def main() -> None:
     parser.add_argument("--hours", type=float, default=10.0)
     parser.add_argument("--turns", type=int, default=3)
     parser.add_argument("--threads", type=int, default=0, help="of training; 0 takes all cores")
-    parser.add_argument("--parts", nargs="+", default=["long_video", "training"])
+    parser.add_argument("--parts", nargs="+", default=["long_video", *PLANS])
     parser.add_argument("--record", type=Path, default=Path("results/streaming.json"))
     chosen = parser.parse_args()
     value = read_json(chosen.record) if chosen.record.is_file() else {}
     origin = provenance(" ".join(["python", *sys.argv]), chosen.threads)
-    if "training" in chosen.parts:  # first: the machine is quiet then
-        value["training"] = rates(chosen.out, chosen.turns, chosen.threads) | origin
+    for part, plan in PLANS.items():  # first: the machine is quiet then
+        if part in chosen.parts:
+            found = rates(chosen.out, plan, chosen.turns, chosen.threads)
+            value[part] = found | origin
     if "long_video" in chosen.parts:
         value["long_video"] = long_video(chosen.out / "long", chosen.hours) | origin
     value = origin | value  # each part has its own; those of the record are of its first part

@@ -250,8 +250,8 @@ class RemoteDataset(Dataset):
         self._files.fetch(name, path, stop)
         try:
             self.check(index, name)
-        except DatasetError:
-            path.unlink()
+        except BaseException:  # damaged, or the disk fails: it is not here
+            path.unlink(missing_ok=True)
             raise
 
     def _let_go(self, name: str) -> None:
