@@ -1,5 +1,7 @@
 """A dataset behind an address reads as it does here, one episode's files at a time."""
 
+import threading
+import time
 from pathlib import Path
 
 import fsspec
@@ -8,7 +10,7 @@ import pytest
 
 from armillary.core.addresses import is_address
 from armillary.core.errors import ConfigError, DatasetError, MissingEpisodeError, StorageError
-from armillary.data import open_dataset, prepare, remote
+from armillary.data import ahead, open_dataset, prepare, remote
 from armillary.data.remote import open_remote
 from armillary.worlds import record
 
@@ -115,3 +117,69 @@ def test_what_cannot_be_gets_a_sentence(local, address, tmp_path):
     fsspec.filesystem("memory").rm(f"/remote/data/{there.files(3)[0]}")
     with pytest.raises(DatasetError, match=r"episode 3: .* is missing"):
         open_remote(address, tmp_path / "again")
+
+
+def test_the_next_episodes_come_while_one_is_read(local, address, tmp_path, monkeypatch):
+    there, here = open_remote(address, tmp_path), open_dataset(local)
+    lock, flying, most = threading.Lock(), [0], [0]
+    kind, real = type(there.source.system), type(there.source.system).get_file
+
+    def late(self, *args, **more):
+        with lock:
+            flying[0] += 1
+            most[0] = max(most[0], flying[0])
+        time.sleep(0.05)
+        real(self, *args, **more)
+        with lock:
+            flying[0] -= 1
+
+    monkeypatch.setattr(kind, "get_file", late)
+    before = episode_files(tmp_path)
+    with there.ahead([1, 2, 3]):
+        for index in (1, 2, 3):
+            np.testing.assert_array_equal(there.read(index).actions, here.read(index).actions)
+    assert most[0] > len(there._needed(1)), "files of more than one episode at once"
+    assert episode_files(tmp_path) - before == {*there._needed(3)}
+    with there.ahead([1, 2, 3]):
+        there.read(2)
+        there.read(1)  # out of order: it ends the fetching ahead, and all is read as ever
+        there.read(3)
+    assert episode_files(tmp_path) - before <= {*there._needed(3)}
+    assert there.read(1).actions.shape == here.read(1).actions.shape
+    assert not any(one.name.startswith("fetch") for one in threading.enumerate())
+
+
+def test_an_interrupt_while_an_episode_is_fetched_leaves_no_thread(address, tmp_path, monkeypatch):
+    there = open_remote(address, tmp_path)
+    before = episode_files(tmp_path)
+    monkeypatch.setattr(type(there.source.system), "get_file", lambda *_: time.sleep(0.3))
+
+    def interrupted(*_, **__):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(ahead, "wait", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        there.read(1)
+    monkeypatch.undo()
+    assert not any(one.name.startswith("fetch") for one in threading.enumerate())
+    assert episode_files(tmp_path) == before and not [*tmp_path.rglob("*.part")]
+    assert len(there.read(1)) == 6
+
+
+def test_a_large_file_is_given_up_between_two_pieces(address, tmp_path, monkeypatch):
+    there, stop = open_remote(address, tmp_path), threading.Event()
+    system = there.source.system
+    monkeypatch.setattr(system, "blocksize", 16, raising=False)
+    told = []
+
+    class Watched(remote._Stops):
+        def relative_update(self, inc=1):
+            told.append(inc)
+            if len(told) == 3:
+                stop.set()
+            super().relative_update(inc)
+
+    monkeypatch.setattr(remote, "_Stops", Watched)
+    with pytest.raises(StorageError, match="Fetching was stopped"):
+        there.source.fetch(there.files(1)[0], tmp_path / "some", stop)
+    assert told == [16, 16, 16] and not [*tmp_path.glob("*some*")]

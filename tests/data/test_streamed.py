@@ -1,13 +1,18 @@
 """Clips through a pool: each once an epoch, the clips of the folder, never more on disk."""
 
+import os
+import threading
+import time
+from contextlib import suppress
 from pathlib import Path
 
 import fsspec
 import numpy as np
 import pytest
 import torch
+from fsspec.implementations.memory import MemoryFileSystem
 
-from armillary.core.errors import ConfigError
+from armillary.core.errors import ConfigError, DatasetError
 from armillary.data import Windows, open_dataset, prepare
 from armillary.data.prepare import frame_bytes
 from armillary.data.remote import open_remote
@@ -30,25 +35,74 @@ def local(tmp_path_factory) -> Path:
     system.rm("/streamed", recursive=True)
 
 
-def streamed(folder: Path, episodes_of_a_block=3, seed=5) -> StreamedWindows:
+def streamed(folder: Path, episodes_of_a_block=3, seed=5, side=16) -> StreamedWindows:
     dataset = open_remote("memory://streamed/data", folder / "source")
-    block = episodes_of_a_block * 9 * frame_bytes(dataset, 16)
+    block = episodes_of_a_block * 9 * frame_bytes(dataset, side)
     most = 4 * block + max(map(dataset.episode_bytes, range(14)))
-    pool = Pool(dataset, 16, None, folder / "episodes", most)
+    pool = Pool(dataset, side, None, folder / "episodes", most)
     blocks = pool.blocks(TRAINING, HELD_OUT, seed)
     base = pool.prepared([*blocks.training[0], *blocks.held_out])
     return StreamedWindows(pool, blocks, base, LENGTH, STRIDE, STREAMS, seed)
 
 
-def on_disk(folder: Path) -> int:
+def on_disk(folder: Path, kinds=(".npy", ".mp4", ".parquet")) -> int:
     """Return the bytes of prepared arrays and fetched episodes; tables and index are small."""
-    kinds = (".npy", ".mp4", ".parquet")
-    files = [f for f in folder.rglob("*") if f.suffix in kinds and "meta" not in f.parts]
-    return sum(f.stat().st_size for f in files if f.exists())
+    files = [f for f in below(folder) if f.suffix in kinds and "meta" not in f.parts]
+    return sum(map(size_of, files))
 
 
-def names_of(windows, batch) -> list[bytes]:
-    return [one.numpy().tobytes() for one in batch.streams["rgb"]]
+def below(folder: Path) -> list[Path]:
+    """Return all files, also while another thread deletes some."""
+    return [Path(place, name) for place, _, names in os.walk(folder) for name in names]
+
+
+def size_of(file: Path) -> int:
+    with suppress(FileNotFoundError):
+        return file.stat().st_size
+    return 0
+
+
+class Watch:
+    """Makes storage answer after random times, and notes what is on disk or on its way then."""
+
+    def __init__(self, monkeypatch, folder: Path, seed: int) -> None:
+        self.folder, self.rng, self.lock = folder, np.random.default_rng(seed), threading.Lock()
+        self.flying: dict[str, int] = {}
+        self.most_flying = self.most_bytes = 0
+        real = MemoryFileSystem.get_file
+
+        def get_file(system, where, to, *args, **more):
+            with self.lock:
+                self.flying[to] = system.size(where)
+                self.most_bytes = max(self.most_bytes, self._taken())
+                self.most_flying = max(self.most_flying, len(self.flying))
+                pause = self.rng.uniform(0, 0.02)
+            time.sleep(pause)
+            try:
+                real(system, where, to, *args, **more)
+            finally:
+                with self.lock:
+                    del self.flying[to]
+
+        monkeypatch.setattr(MemoryFileSystem, "get_file", get_file)
+
+    def _taken(self) -> int:
+        """Return bytes on disk and to come, without the tables that opening fetches."""
+        source = self.folder / "source"
+        come = {f for f in below(source) if str(f) not in self.flying}
+        rows = sum(size_of(f) for f in come if of_an_episode(f.relative_to(source)))
+        coming = [Path(to) for to in self.flying]
+        coming = [f for f in coming if of_an_episode(f.relative_to(source))]
+        return on_disk(self.folder / "episodes") + rows + sum(self.flying[str(f)] for f in coming)
+
+
+def of_an_episode(name: Path) -> bool:
+    places = ("data/", "videos/", "meta/armillary/steps/", "meta/armillary/episodes/")
+    return str(name).startswith(places) and "episode-000000" not in name.name
+
+
+def fetching() -> list[str]:
+    return [one.name for one in threading.enumerate() if one.name.startswith("fetch")]
 
 
 def test_an_epoch_shows_each_clip_of_the_folder_once(local, tmp_path):
@@ -84,6 +138,73 @@ def test_who_goes_on_later_sees_what_he_would_have_seen(local, tmp_path):
         assert torch.equal(late.actions, whole[step].actions)
     one.close()
     other.close()
+
+
+@pytest.mark.parametrize("seed", [0, 1])
+def test_the_order_and_the_bits_do_not_depend_on_when_files_come(
+    local, tmp_path, monkeypatch, seed
+):
+    plain = streamed(tmp_path / "a")
+    order = plain.order(5, 0)
+    wanted = [plain.gather(order[start : start + 8]) for start in range(0, 56, 8)]
+    plain.close()
+    watch = Watch(monkeypatch, tmp_path / "b", seed)
+    late = streamed(tmp_path / "b")
+    assert late.blocks == plain.blocks and np.array_equal(late.order(5, 0), order)
+    for step, one in enumerate(wanted):
+        other = late.gather(order[8 * step : 8 * step + 8])
+        assert all(torch.equal(other.streams[name], one.streams[name]) for name in one.streams)
+        assert torch.equal(other.actions, one.actions)
+    late.close()
+    assert watch.most_flying > len(late._pool.dataset._needed(1)), "the next come ahead"
+    assert not fetching() and not watch.flying
+
+
+@pytest.mark.parametrize("size", [2, 3, 5])
+def test_at_no_moment_is_the_pool_larger_than_it_may_be(local, tmp_path, monkeypatch, size):
+    watch = Watch(monkeypatch, tmp_path, size)
+    windows = streamed(tmp_path, size, side=8)  # so files are larger than what is made of them
+    for epoch in (0, 1):
+        order = windows.order(5, epoch)
+        for start in range(0, len(order), 4):
+            windows.gather(order[start : start + 4])
+    windows.close()
+    assert 0 < watch.most_bytes <= windows._pool.most_bytes
+
+
+def test_an_error_in_the_background_is_told_where_clips_are_gathered(local, tmp_path, monkeypatch):
+    windows = streamed(tmp_path)
+    order, real = windows.order(5, 0), MemoryFileSystem.get_file
+    bad = windows._pool.dataset.files(windows.blocks.training[2][1])[-1]
+
+    def cut(system, where, to, *args, **more):
+        real(system, where, to, *args, **more)
+        if where.endswith(bad):
+            Path(to).write_bytes(Path(to).read_bytes()[:-1])
+
+    monkeypatch.setattr(MemoryFileSystem, "get_file", cut)
+    sentence = f"{bad} has .* bytes, and .* were listed; it changed, or was cut off"
+    with pytest.raises(DatasetError, match=sentence):
+        for start in range(0, len(order), 4):
+            windows.gather(order[start : start + 4])
+    windows.close()
+    assert not fetching() and not [*tmp_path.rglob("*.part")]
+
+
+def test_closing_does_not_wait_for_a_connection_that_hangs(local, tmp_path, monkeypatch):
+    windows, tried = streamed(tmp_path), threading.Event()
+
+    def never(*_, **__):
+        tried.set()
+        raise ConnectionError("no route")
+
+    monkeypatch.setattr(MemoryFileSystem, "get_file", never)
+    windows.gather(np.arange(4))  # of the first block: the next is begun
+    assert tried.wait(10)
+    began = time.perf_counter()
+    windows.close()  # five attempts would take 15 seconds
+    assert time.perf_counter() - began < 10 and not fetching()
+    assert not [*tmp_path.rglob("*.part")]
 
 
 def test_the_pool_is_never_larger_than_it_may_be(local, tmp_path):

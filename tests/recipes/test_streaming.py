@@ -1,12 +1,16 @@
 """A streamed training ends, goes on after a kill to the same bits, and leaves no pool."""
 
 import shutil
+import threading
+import time
 from dataclasses import replace
 from pathlib import Path
 
 import fsspec
+import numpy as np
 import pytest
 from filelock import FileLock
+from fsspec.implementations.memory import MemoryFileSystem
 from safetensors.torch import load_file
 
 import armillary as arm
@@ -50,9 +54,16 @@ class Killed(BaseException):
     """As if the process were gone."""
 
 
-def test_a_killed_training_goes_on_to_the_same_weights(local, tmp_path):
+def test_a_killed_training_goes_on_to_the_same_weights(local, tmp_path, monkeypatch):
     pool = pool_gb(local, tmp_path, 5)
     stream_recipe(tiny(), ADDRESS, tmp_path / "whole", pool_gb=pool)
+    real, times = MemoryFileSystem.get_file, np.random.default_rng(0)
+
+    def late(*args, **more):  # when files come changes nothing
+        time.sleep(times.uniform(0, 0.03))
+        real(*args, **more)
+
+    monkeypatch.setattr(MemoryFileSystem, "get_file", late)
 
     def bars(stage):
         def progress(done, total, told=""):
@@ -70,6 +81,7 @@ def test_a_killed_training_goes_on_to_the_same_weights(local, tmp_path):
     with pytest.raises(Killed):
         stream_recipe(tiny(), ADDRESS, tmp_path / "killed", bars=bars, pool_gb=pool)
     assert (tmp_path / "killed" / POOL).is_dir()
+    assert not any(one.name.startswith("fetch") for one in threading.enumerate())
     summary = stream_recipe(tiny(), ADDRESS, tmp_path / "killed", resume=True, pool_gb=pool)
     assert summary.resumed_at == 4
     for name in ("model/model.safetensors", "model/policy/policy.safetensors"):

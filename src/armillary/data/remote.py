@@ -3,20 +3,24 @@
     memory://, s3://, gs://, hf://datasets/USER/NAME, file://
 
 What says where episodes lie (``meta``) is fetched when it is opened, an episode's own files when
-it is read, and they are deleted when another is. Every file must have the size that was listed.
-Where the dataset has a manifest, each is held against its hash, too.
+it is read, and they are deleted when another is. Who says which episodes he will read (``ahead``)
+has the next ones fetched meanwhile. Every file must have the size that was listed. Where the
+dataset has a manifest, each is held against its hash, too.
 """
 
 from __future__ import annotations
 
-import time
+import sys
+import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import fsspec
 import numpy as np
+from fsspec.callbacks import Callback
 
 from armillary.core.errors import (
     ArmillaryError,
@@ -29,6 +33,7 @@ from armillary.core.files import replacing, storage_errors
 from armillary.core.hashing import file_sha256, json_sha256
 from armillary.core.values import Episode
 from armillary.data import layout
+from armillary.data.ahead import Ahead, Storage, Wanted
 from armillary.data.dataset import Dataset
 from armillary.data.manifest import read_manifest
 from armillary.data.opening import checked_dataset
@@ -37,6 +42,7 @@ MAX_FILES = 50_000_000
 MAX_META_BYTES = 4 << 30  # tables and manifest, which are read into memory
 MAX_STEPS = 1 << 32  # of an episode
 _TRIES, _PAUSE_S = 5, 1.0  # the pause doubles
+_STOPPED = "Fetching was stopped. Go on later with --resume."
 _META = (layout.INFO, layout.STATS, layout.TASKS, layout.ABOUT, layout.MANIFEST, "README.md")
 
 
@@ -74,7 +80,7 @@ class Files:
             raise MissingExtraError(f"{address}: {error}. Install that package first.") from error
         except Exception as error:  # each kind of storage has errors of its own
             raise ConfigError(f"{address}: {error}.") from error
-        found = _tried(lambda: system.find(root, detail=True), address)
+        found = _tried(lambda: system.find(root, detail=True), address, threading.Event())
         prefix = root.rstrip("/") + "/" if root.strip("/") else root
         entries = {
             name.removeprefix(prefix): entry
@@ -91,18 +97,23 @@ class Files:
         sizes = {name: int(entry["size"]) for name, entry in entries.items()}
         return cls(address, system, root, sizes, {n: _version(e) for n, e in entries.items()})
 
-    def fetch(self, name: str, to: Path) -> None:
+    def fetch(self, name: str, to: Path, stop: threading.Event) -> None:
         """Fetch one file; it appears complete or not at all.
+
+        Args:
+            name: of the file, below the address.
+            to: where it goes.
+            stop: ends it early, with an error, once it is set by another thread.
 
         Raises:
             DatasetError: it has another size than was listed.
-            StorageError: it cannot be fetched, or the disk is full.
+            StorageError: it cannot be fetched, the disk is full, or it was stopped.
         """
         with storage_errors(to):
             to.parent.mkdir(parents=True, exist_ok=True)
-        where = f"{self.root.rstrip('/')}/{name}"
+        where, what = f"{self.root.rstrip('/')}/{name}", f"{self.address}: {name}"
         with replacing(to) as beside:
-            _tried(lambda: self.system.get_file(where, str(beside)), f"{self.address}: {name}")
+            _tried(lambda: self.system.get_file(where, str(beside), _Stops(stop)), what, stop)
             if beside.stat().st_size != self.bytes[name]:
                 raise DatasetError(
                     f"{self.address}: {name} has {beside.stat().st_size:,} bytes, and "
@@ -138,6 +149,11 @@ class RemoteDataset(Dataset):
 
     def identity(self) -> str:
         """Return a hash that changes when the dataset does; nothing is fetched for it."""
+        if "identity" not in self._shelf:  # each block asks, and the list of files may be long
+            self._shelf["identity"] = self._hash()
+        return self._shelf["identity"]
+
+    def _hash(self) -> str:
         if self.is_ours:
             return file_sha256(self.path / layout.MANIFEST)
         rows = sorted((name, size, self._files.versions[name]) for name, size in self.sizes())
@@ -184,6 +200,35 @@ class RemoteDataset(Dataset):
         self.bring(index)
         yield from super().points(index, name, steps)
 
+    @contextmanager
+    def ahead(
+        self, episodes: Sequence[int], made_bytes: Sequence[int] = (), room: int = sys.maxsize
+    ) -> Iterator[None]:
+        """Fetch the files of the next episodes while one is read, as long as this is open.
+
+        Args:
+            episodes: in the order in which they will be read. Another ends the fetching ahead.
+            made_bytes: what is kept of each on the same disk once it was read; nothing if empty.
+            room: bytes on disk at most, of files that are here or on their way and of what is kept.
+        """
+        kept = made_bytes or [0] * len(episodes)
+        pairs = zip(episodes, kept, strict=True)
+        wanted = [Wanted(index, tuple(self._needed(index)), made) for index, made in pairs]
+        self._hashes()  # read now: several threads ask for them later
+        storage = Storage(self._files.bytes, self._held, self._fetch, self._let_go)
+        with Ahead(wanted, storage, room) as ahead:
+            self._shelf["ahead"] = ahead
+            try:
+                yield
+            finally:
+                self._shelf.pop("ahead", None)
+
+    def stop_fetching(self) -> None:
+        """Let the reader of this dataset fail with ``StorageError`` soon; for another thread."""
+        ahead = self._shelf.get("ahead")
+        if ahead is not None:
+            ahead.stop()
+
     def bring(self, index: int) -> None:
         """Fetch the files of an episode that are not here, and delete those of others.
 
@@ -191,18 +236,23 @@ class RemoteDataset(Dataset):
             DatasetError: a file is not what the manifest promises.
             StorageError: a file cannot be fetched, or the disk is full.
         """
-        needed = self._needed(index)
-        for name in [name for name in self._held if name not in needed]:
-            self._let_go(name)
-        for name in needed:
-            if name not in self._held:
-                self._files.fetch(name, self.path / name)
-                self._held[name] = None
-                try:
-                    self.check(index, name)
-                except DatasetError:
-                    self._let_go(name)
-                    raise
+        ahead = self._shelf.get("ahead")
+        if ahead is not None and ahead.covers(index):
+            ahead.bring(index)
+            return
+        if ahead is not None:
+            ahead.close()  # else both might fetch the same file
+        with self.ahead([index]):
+            self._shelf["ahead"].bring(index)
+
+    def _fetch(self, index: int, name: str, stop: threading.Event) -> None:
+        path = self.path / name
+        self._files.fetch(name, path, stop)
+        try:
+            self.check(index, name)
+        except BaseException:  # damaged, or the disk fails: it is not here
+            path.unlink(missing_ok=True)
+            raise
 
     def _let_go(self, name: str) -> None:
         """Delete a file, and close the reader that would keep its space."""
@@ -229,9 +279,7 @@ class RemoteDataset(Dataset):
         Raises:
             DatasetError: it is not what the manifest promises.
         """
-        if "hashes" not in self._shelf:
-            self._shelf["hashes"] = read_manifest(self.path) if self.is_ours else {}
-        wanted = self._shelf["hashes"].get(index, {}).get(name)
+        wanted = self._hashes().get(index, {}).get(name)
         if wanted is None and index >= 0 and self.is_ours:
             raise DatasetError(
                 f"{self.place}: episode {index}: {name} has no hash in the manifest."
@@ -241,6 +289,11 @@ class RemoteDataset(Dataset):
             raise DatasetError(
                 f"{self.place}: {whose}{name} is damaged (its hash differs from the manifest)."
             )
+
+    def _hashes(self) -> Mapping[int, Mapping[str, str]]:
+        if "hashes" not in self._shelf:
+            self._shelf["hashes"] = read_manifest(self.path) if self.is_ours else {}
+        return self._shelf["hashes"]
 
 
 def open_remote(address: str, folder: Path) -> RemoteDataset:
@@ -261,8 +314,7 @@ def open_remote(address: str, folder: Path) -> RemoteDataset:
     wanted = [name for name in (*_META, layout.sidecar_file(0)) if name in files.bytes] + tables
     if sum(files.bytes[name] for name in wanted) > MAX_META_BYTES:
         raise DatasetError(f"{address}: its tables are larger than {MAX_META_BYTES >> 30} GiB.")
-    for name in wanted:
-        files.fetch(name, folder / name)
+    _fetch_all(files, wanted, folder)
     opened = checked_dataset(folder, files.bytes.__contains__)
     if int(opened.lengths.max()) > MAX_STEPS:
         raise DatasetError(f"{address}: an episode has more than {MAX_STEPS:,} steps.")
@@ -274,15 +326,41 @@ def open_remote(address: str, folder: Path) -> RemoteDataset:
     return found
 
 
+def _fetch_all(files: Files, names: Sequence[str], folder: Path) -> None:
+    def fetch(_: int, name: str, stop: threading.Event) -> None:
+        files.fetch(name, folder / name, stop)
+
+    here: dict[str, None] = {}
+    storage = Storage(files.bytes, here, fetch, here.pop)
+    with Ahead([Wanted(0, tuple(names))], storage, sys.maxsize) as all_of_them:
+        all_of_them.bring(0)
+
+
+class _Stops(Callback):
+    """Ends a fetch between two pieces of a file, where the kind of storage tells of them."""
+
+    def __init__(self, stop: threading.Event) -> None:
+        super().__init__()
+        self._stop = stop
+
+    def relative_update(self, inc: int = 1) -> None:
+        """Note more bytes, and raise if they are not wanted any more."""
+        super().relative_update(inc)
+        if self._stop.is_set():
+            raise StorageError(_STOPPED)
+
+
 def _version(entry: Mapping[str, Any]) -> str:
     names = ("ETag", "etag", "md5", "blob_id", "last_modified", "LastModified", "mtime", "created")
     return next((str(entry[name]) for name in names if entry.get(name) is not None), "")
 
 
-def _tried(work: Callable[[], Any], what: str) -> Any:
+def _tried(work: Callable[[], Any], what: str, stop: threading.Event) -> Any:
     """Return what a call returns; it is made again a few times where a connection fails."""
     for left in reversed(range(_TRIES)):
         try:
+            if stop.is_set():
+                raise StorageError(_STOPPED)
             return work()
         except ArmillaryError:
             raise
@@ -296,5 +374,5 @@ def _tried(work: Callable[[], Any], what: str) -> Any:
                     f"{what}: could not be fetched in {_TRIES} attempts ({type(error).__name__}: "
                     f"{error}). Go on later with --resume."
                 ) from error
-            time.sleep(_PAUSE_S * 2 ** (_TRIES - 1 - left))
+            stop.wait(_PAUSE_S * 2 ** (_TRIES - 1 - left))
     raise AssertionError("the last attempt returns or raises")

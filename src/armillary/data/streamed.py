@@ -1,10 +1,11 @@
 """Streamed: clips of a dataset that is larger than the disk, through a pool of prepared episodes.
 
-    remote files -> one episode at a time -> a block of prepared episodes -> clips of a batch
+    remote files -> a few episodes ahead -> a block of prepared episodes -> clips of a batch
 
 Training episodes are cut into blocks that fill a quarter of the pool each. An epoch visits the
 blocks in an order of its own, and the clips of a block in an order of its own, so each clip is seen
-once an epoch. While one block is used, the next is prepared. The first block stays, with the
+once an epoch. While one block is used, the next is prepared. While one episode is prepared, the
+files of the next are fetched, as far as the pool has room for them. The first block stays, with the
 episodes that are held out: scales, the predictor's settling, the goal policy and the diagnosis need
 clips in any order.
 
@@ -18,6 +19,7 @@ Source: the bounded pool of whole episodes of LeRobot's pull request 3917.
 from __future__ import annotations
 
 import contextlib
+import os
 import shutil
 import threading
 import time
@@ -67,7 +69,7 @@ class Pool:
         size: of pictures.
         points: how clouds are sampled; None leaves them out.
         folder: of the prepared episodes.
-        most_bytes: on disk, with the files of the one episode that is being prepared.
+        most_bytes: on disk, with the files of episodes that are here or on their way.
     """
 
     dataset: RemoteDataset
@@ -131,14 +133,20 @@ class Pool:
             DatasetError: an episode is damaged.
             StorageError: it cannot be fetched, or the disk is full.
         """
-        return prepare(
-            self.dataset,
-            self.size,
-            self.folder,
-            progress=progress,
-            episodes=sorted(episodes),
-            points=self.points,
-        )
+        order = sorted(episodes)
+        each = frame_bytes(self.dataset, self.size, self.points)
+        made = [each * int(self.dataset.lengths[index]) for index in order]
+        # what is there may be deleted meanwhile, and does not grow: blocks are prepared in turn
+        room = self.most_bytes - _bytes_below(self.folder)
+        with self.dataset.ahead(order, made, room):
+            return prepare(
+                self.dataset,
+                self.size,
+                self.folder,
+                progress=progress,
+                episodes=order,
+                points=self.points,
+            )
 
     def drop(self, cache: Cache) -> None:
         """Delete a block's files; who has them mapped keeps them until he lets go."""
@@ -156,6 +164,16 @@ def drop_folder(path: Path) -> None:
     """Delete a prepared folder. Its index goes first: without it, nobody takes it for whole."""
     (path / "index.json").unlink(missing_ok=True)
     shutil.rmtree(path, ignore_errors=True)
+
+
+def _bytes_below(folder: Path) -> int:
+    """Return what a folder takes, also while another thread deletes some of it."""
+    total = 0
+    for place, _, names in os.walk(folder):
+        for name in names:
+            with contextlib.suppress(FileNotFoundError):
+                total += Path(place, name).stat().st_size
+    return total
 
 
 def _filled(order: np.ndarray, each: np.ndarray, room: int) -> list[tuple[int, ...]]:
@@ -260,6 +278,7 @@ class StreamedWindows(Windows):
     def close(self) -> None:
         """Let go of what is being prepared, after its present episode; the first block stays."""
         self._closed.set()
+        self._pool.dataset.stop_fetching()
         self._worker.shutdown(wait=True, cancel_futures=True)
         begun, self._next = self._next, None
         if begun is not None and not begun[1].cancelled() and begun[1].exception() is None:
