@@ -87,10 +87,11 @@ def _gym() -> str:
 
 def _real_video() -> str:
     """Return the table of predictions of real video; empty without a record."""
-    whos = ("copy_last", "mean", "ridge", "place_ridge", "model")
+    whos = ("copy_last", "mean", "ridge", "place_ridge", "read", "model")
     lines = [
-        "| recording | ahead | copy-last | mean | ridge | place ridge | recipe `world` | gain over "
-        "copy-last (95 %) |\n| --- | --- | --- | --- | --- | --- | --- | --- |\n"
+        "| recording | ahead | copy-last | mean | ridge | place ridge | latent of the recipe | "
+        "armillary | gain over copy-last (95 %) |\n"
+        "| --- | --- | --- | --- | --- | --- | --- | --- | --- |\n"
     ]
     for name in ("flies", "mouse", "vtest"):
         for seconds in record("world").get("real_video", {}).get(name, {}).get("horizons", {}):
