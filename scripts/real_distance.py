@@ -74,7 +74,7 @@ def judged(data: Path, out: Path, seeds: range) -> dict[str, Any]:
     for seed in seeds:
         run = out / f"run-{seed}"
         if not (run / "model").is_dir():
-            recipe = replace(world(), seed=seed, threads=1)
+            recipe = replace(world(), seed=seed, threads=1, held_out=0.0)  # all of the first part
             begun = (run / "run.json").is_file()
             train_recipe(recipe, first, run, begun, diagnosed=False, acting=False)
         found.append(diagnose_model(run, whole, run / "diagnosis"))

@@ -9,7 +9,8 @@ import pytest
 from armillary.core.errors import ConfigError
 from armillary.data import Windows, open_cache
 from armillary.recipes.changing import changed
-from armillary.recipes.real_video import RealVideoConfig, Recording, in_two, real_video
+from armillary.recipes.real_video import RealVideoConfig, Recording, real_video
+from armillary.recipes.time_split import in_two
 from armillary.recipes.tracks import _filled
 from armillary.recipes.world import world
 

@@ -13,6 +13,7 @@ from armillary.recipes.finding import find_model
 from armillary.recipes.goal_policy import GoalPolicySummary, add_goal_policy
 from armillary.recipes.recipe import Recipe, prepared
 from armillary.recipes.splitting import known_split, model_streams, split_anew
+from armillary.recipes.time_split import as_trained
 
 
 def learn_goal_policy(
@@ -46,6 +47,7 @@ def learn_goal_policy(
     folder = find_model(model)
     cache = prepared(open_dataset(data), load_model(folder).config, progress)
     model_streams(load_model(folder).config, cache)  # do data and model fit?
+    cache = as_trained(folder, cache)
     known = known_split(folder, cache)
     split = known or split_episodes(cache.num_episodes, Recipe().held_out, seed)
     found = add_goal_policy(folder, cache, *split, steps, seed, progress)

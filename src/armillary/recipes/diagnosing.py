@@ -24,6 +24,7 @@ from armillary.recipes.diagnosis_record import DIAGNOSIS, diagnosis_record, in_m
 from armillary.recipes.finding import find_model
 from armillary.recipes.recipe import Recipe, prepared
 from armillary.recipes.splitting import known_split, model_streams
+from armillary.recipes.time_split import as_trained, is_in_two
 from armillary.report import write_report
 
 PAGE = "diagnose.html"
@@ -82,6 +83,7 @@ def diagnose_model(
     network = load_model(folder)
     with bars("preparing") as progress:
         cache = prepared(open_dataset(data), network.config, progress)
+    cache = as_trained(folder, cache)
     streams = model_streams(network.config, cache)
     acts = network.config.action_width > 0
     if acts and not cache.action_width:
@@ -122,6 +124,9 @@ def split_for(model: Path, cache: Cache, skip: int, seed: int) -> Split:
     if known is not None and len(known[1]):
         training, held_out = (cut(cache, episodes, skip) for episodes in known)
         told = f"{_counted(len(known[1]))} that were held out of the training"
+        if is_in_two(cache):
+            share = cache.lengths[1] / cache.num_frames
+            told = f"the last {share:.0%} of the only episode, held out of the training"
         return Split(training, held_out, told)
     warning = _warning(model, cache, known)
     if cache.num_episodes == 1:

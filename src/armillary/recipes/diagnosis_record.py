@@ -27,6 +27,7 @@ from armillary.core.progress import Progress, silent
 from armillary.data import Cache
 from armillary.models import JEPA, load_model
 from armillary.recipes.diagnosis_lines import diagnosis_lines
+from armillary.recipes.time_split import is_in_two
 
 DIAGNOSIS = "diagnose.json"
 
@@ -61,6 +62,8 @@ def diagnose_run(
         fit, judge = (cut(cache, episodes, skip) for episodes in (training, held_out))
         found = diagnose(model, cache, fit, judge, skip, streams, acts, LIGHT, progress)
         told = f"{len(held_out)} episodes that were held out of the training"
+        if is_in_two(cache):
+            told = "the end of the only episode, which was held out of the training"
         record = diagnosis_record(found, told, in_metres(model, found, cache, LIGHT))
     except StorageError:
         raise

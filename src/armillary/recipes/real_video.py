@@ -26,6 +26,7 @@ from armillary.data import Cache, Dataset, ingest, open_dataset, prepare
 from armillary.models import load_model
 from armillary.recipes.recipe import fitted, needed_streams, train_on
 from armillary.recipes.recipe_config import Recipe
+from armillary.recipes.time_split import in_two
 from armillary.recipes.tracks import Tracks, read_tracks
 from armillary.recipes.world import adapted, world
 
@@ -150,15 +151,6 @@ def real_video(
         "block_s": config.block_s,
         "history": config.history,
     }
-
-
-def in_two(cache: Cache, cut: int) -> Cache:
-    """Return a cache of one video as two episodes, before and from frame ``cut``."""
-    return replace(
-        cache,
-        starts=np.array([0, cut, cache.num_frames], np.int64),
-        episodes=np.repeat(cache.episodes[:1], 2),
-    )
 
 
 def _dataset(recording: Recording, folder: Path, bars: Bars) -> Dataset:

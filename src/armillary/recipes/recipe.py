@@ -24,13 +24,17 @@ from armillary.recipes.clips import check_clips, split, too_short
 from armillary.recipes.diagnosis_record import diagnose_run
 from armillary.recipes.goal_policy import learn_to_act
 from armillary.recipes.recipe_config import Recipe, recorded_names
+from armillary.recipes.time_split import (
+    HELD_OUT_FROM,
+    RUN_DATA,
+    cut_in_two,
+    is_in_two,
+    split_said,
+)
 from armillary.recipes.world import adapted, world
 from armillary.training import TERMS, TrainSummary, check_free, train
 from armillary.training.augment import mirrored_actions
 from armillary.training.processes import leads
-
-# file of a run: what it was trained on, and what was held out
-RUN_DATA = "data.json"
 
 
 def train_recipe(
@@ -68,12 +72,21 @@ def train_recipe(
         with bars("preparing") as progress:
             cache = prepared(dataset, recipe.model, progress)
         recipe = fitted(with_fan(recipe, dataset), cache)
-        training, held_out = split(recipe, cache.lengths)
+        lengths, cache = cache.lengths, cut_in_two(recipe, cache)
+        training, held_out = split_of(recipe, cache)
         with bars("training") as progress:
             summary = train_on(cache, training, held_out, recipe, out, resume, progress)
     failed = after_training(cache, training, held_out, recipe, out, bars, diagnosed, acting)
-    short = too_short(recipe, cache.lengths, dataset.fps)
-    return with_said(summary, (short, fewer_steps(asked, recipe), failed))
+    short = too_short(recipe, lengths, dataset.fps)
+    said = (split_said(cache), short, fewer_steps(asked, recipe), failed)
+    return with_said(summary, said)
+
+
+def split_of(recipe: Recipe, cache: Cache) -> tuple[Int[np.ndarray, " E"], Int[np.ndarray, " F"]]:
+    """Return the episodes of a cache to train on and those held out; of one in two, its end."""
+    if is_in_two(cache):
+        return np.zeros(1, np.int64), np.ones(1, np.int64)
+    return split(recipe, cache.lengths)
 
 
 def checked(recipe: Recipe, dataset: Dataset, out: Path, resume: bool) -> Recipe:
@@ -216,6 +229,7 @@ def note_data(
             "identity": str(cache.about.get("identity", "")),
             "training_episodes": np.asarray(training).tolist(),
             "held_out_episodes": np.asarray(held_out).tolist(),
+            **({HELD_OUT_FROM: int(cache.starts[1])} if is_in_two(cache) else {}),
         },
     )
 

@@ -25,7 +25,8 @@ class Recipe(TrainConfig):
     Attributes:
         model: shape of the model; action_width and proprio_width are taken from the data, and
             frame_skip where it is 0.
-        held_out: share of the episodes that is kept for the held-out loss.
+        held_out: share of the episodes that is held out. Of a single episode, its last 20 % at
+            least, where both parts are long enough.
         tracker: where numbers go besides log.jsonl.
     """
 

@@ -8,10 +8,10 @@ import numpy as np
 from jaxtyping import Int
 
 from armillary.core.errors import ShapeError
-from armillary.core.files import read_json
 from armillary.data import Cache
 from armillary.models import JEPAConfig
-from armillary.recipes.recipe import RUN_DATA, Recipe, fitted, needed_streams
+from armillary.recipes.recipe import Recipe, fitted, needed_streams
+from armillary.recipes.time_split import HELD_OUT_FROM, RUN_DATA, is_in_two, known_data
 
 
 def known_split(
@@ -25,19 +25,17 @@ def known_split(
 
     Args:
         model: its folder, in the folder of the run.
-        cache: the recording.
+        cache: the recording, as ``as_trained`` returns it.
     """
-    file = model.parent / RUN_DATA
-    known = read_json(file) if file.is_file() else {}
-    if not isinstance(known, dict) or not any(
-        cache.about.get(name) and known.get(name) == cache.about[name]
-        for name in ("identity", "dataset")
-    ):
-        return None
+    known = known_data(model, cache)
+    if is_in_two(cache):
+        return np.zeros(1, np.int64), np.ones(1, np.int64)
     training, held_out = (
         np.flatnonzero(np.isin(cache.episodes, known.get(name, ())))
         for name in ("training_episodes", "held_out_episodes")
     )
+    if known.get(HELD_OUT_FROM):  # the end of a training episode, which is not whole here
+        held_out = held_out[:0]
     return (training, held_out) if len(training) else None
 
 

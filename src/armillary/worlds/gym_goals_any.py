@@ -3,9 +3,9 @@
 The environment is started twice from one seed. In the twin random actions are held for some steps
 each, as they are when it is recorded. In the last ten steps nothing is done, so that what moved
 comes to rest; where actions are choices, these go on. What is seen then is the goal. No recording
-holds these steps, and the goal can be reached: the twin has been there. A goal that is left again
-before the budget ends, though nothing is done, is drawn again, up to 100 times in all. What rolls on
-for long may need a controller that brakes. The environment's own target and reward play no part.
+holds these steps, and the goal can be reached: the twin has been there. A goal that the environment
+leaves again before the budget ends, without an action, is drawn again, up to 100 times in all. The
+environment's own target and reward play no part.
 
 Where the environment is, is the first of these that it has:
 
