@@ -19,29 +19,24 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from armillary.agent_tools.excerpts import camera_of, check_step, excerpt
+from armillary.agent_tools.drawing import plan_picture, prediction_picture
+from armillary.agent_tools.excerpts import camera_of, check_step, excerpt, most_steps
 from armillary.agent_tools.library import Library, Pair
 from armillary.agent_tools.limits import (
     LEAST_SIDE_PX,
     MOST_AHEAD,
-    MOST_ROWS,
     MOST_SIDE_PX,
     MOST_SURPRISE,
 )
-from armillary.agent_tools.pictures import MOST_COLUMNS, coloured, png, strip
-from armillary.api.acting import action_box, plan
+from armillary.agent_tools.pictures import coloured, png
+from armillary.agent_tools.rollouts import around, checked_actions, planned, recorded_actions
 from armillary.comprehension import calibrate, surprise
 from armillary.comprehension.unusual import MEANING
-from armillary.core.errors import ConfigError, DatasetError, ShapeError
-from armillary.core.rng import torch_generator
-from armillary.core.values import Batch, Episode, Latent
-from armillary.data.layout import first_of_kind
-from armillary.planning import GuidedConfig, guided_plan
-from armillary.planning.state import box_of
+from armillary.core.errors import ConfigError, DatasetError
+from armillary.core.values import Episode
 from armillary.recipes.asking import normal_clips, normal_pictures, unusual_events
-from armillary.report import spread_steps, top_moments
+from armillary.report import top_moments
 
-_REMEMBERED = 8  # model steps before the start that the predictor is shown
 _MOST_NUMBERS = 32  # of one stream at one step
 _MOST_EVENTS = 20
 _DIGITS = 5
@@ -75,7 +70,7 @@ class Answers:
         pairs = self.library.pairs
         models = {
             name: _model_facts(next(pair for key, pair in pairs.items() if key[0] == name))
-            | {"datasets": [data for model, data in pairs if model == name]}
+            | {"datasets": {key[1]: _bounds(pair) for key, pair in pairs.items() if key[0] == name}}
             for name in self.library.seers
         }
         datasets = {
@@ -99,7 +94,7 @@ class Answers:
         """
         pair = self.library.pair(model, dataset)
         shown = excerpt(pair.dataset, episode, range(step, step + 1), pair.config)
-        tokens = _encoded(pair, pair.batch(pair.cache([shown]))).tokens[0]
+        tokens = pair.encoded(shown).tokens[0]
         usual = pair.reference
         flat = tokens[0].flatten().numpy()
         norms = np.linalg.norm(usual.latents, axis=1)
@@ -139,13 +134,14 @@ class Answers:
         pair = self.library.pair(model, dataset)
         check_step(pair.dataset, episode, step)
         notes: list[str] = []
-        given = None if actions is None else _checked_actions(pair, actions, notes)
+        given = None if actions is None else checked_actions(pair, actions, notes)
         count = ahead if given is None else len(given)
         if not 1 <= count <= MOST_AHEAD:
             raise ConfigError(f"A prediction has 1 to {MOST_AHEAD} model steps; got {count}.")
-        seen = _around(pair, episode, step, count)
+        seen = around(pair, episode, step, count)
         if given is None:
-            given, count = _recorded_actions(seen, count, notes)
+            given = recorded_actions(pair, seen, count, notes)
+            count = len(given)
         with torch.no_grad():
             predicted = pair.network.rollout(seen.shown, given[None, None])[0, 0]
         recorded = seen.latent.tokens[0, seen.start + 1 :][:count]
@@ -162,7 +158,7 @@ class Answers:
             notes.append("Recorded is what happened under the recorded actions, not under yours.")
         if len(recorded) < count:
             notes.append(f"The episode ends; {len(recorded)} of {count} steps can be compared.")
-        pictures, captions = _prediction_picture(pair, seen, predicted, episode)
+        pictures, captions = prediction_picture(pair, seen, predicted)
         return Answer(_rounded(facts | captions | {"notes": notes}), pictures)
 
     def surprise(
@@ -185,7 +181,8 @@ class Answers:
         if not 2 <= steps <= MOST_SURPRISE:
             raise ConfigError(f"Surprise takes 2 to {MOST_SURPRISE} model steps; got {steps}.")
         length = int(pair.dataset.lengths[episode])
-        end = min(length, step + (steps - 1) * pair.stride + 1)
+        most = min((steps - 1) * pair.stride + 1, most_steps(pair.dataset, pair.config))
+        end = min(length, step + most)
         if end - step <= pair.stride:
             raise DatasetError(
                 f"Only {end - step} recorded steps are left from step {step}, and a model step "
@@ -271,9 +268,8 @@ class Answers:
             excerpt(pair.dataset, number, range(at, at + 1), pair.config)
             for number, at in ((episode, step), (elsewhere, goal_step))
         )
-        found = _planned(pair, now, goal, ahead, seed)
-        goal_tokens = _encoded(pair, pair.batch(pair.cache([goal]))).tokens[0]
-        every = torch.cat([found.start, found.predicted])
+        found = planned(pair, now, goal, ahead, seed)
+        goal_tokens = pair.encoded(goal).tokens[0]
         rows = found.actions.reshape(-1, pair.world_action_width)
         facts: dict[str, Any] = {
             "planner": found.planner,
@@ -281,13 +277,15 @@ class Answers:
             "seconds_per_action": pair.step_s / pair.stride,
             "predicted_cost": found.cost,
             "model_steps_taken": found.model_steps,
-            "distance_to_goal": _apart(every, goal_tokens),
+            "distance_to_goal": _apart(found.tokens, goal_tokens),
             "distance_of_two_moments_by_chance": pair.reference.apart,
-            "places": _places(pair, every, None, episode, []),
+            "places": _places(pair, found.tokens, None, episode, []),
             "goal_places": _places(pair, goal_tokens, goal, elsewhere, [0]),
             "notes": ["Nothing was executed; distances and places are the model's predictions."],
         }
-        pictures, captions = _plan_picture(pair, now, goal, found.predicted, episode)
+        pictures, captions = plan_picture(
+            pair, (episode, step), (elsewhere, goal_step), found.tokens[-1:]
+        )
         return Answer(_rounded(facts | captions), pictures)
 
     def view(
@@ -332,46 +330,9 @@ class Answers:
         return Answer(_rounded(facts), (png(drawn),))
 
 
-@dataclass(frozen=True)
-class _Seen:
-    """A stretch of an episode around the step at which a prediction begins.
-
-    Attributes:
-        episode: the stretch.
-        batch: the same as the model gets it.
-        latent: of all its model steps.
-        start: model step of the stretch at which the prediction begins.
-    """
-
-    episode: Episode
-    batch: Batch
-    latent: Latent
-    start: int
-
-    @property
-    def shown(self) -> Latent:
-        """What the predictor is shown."""
-        acted = self.latent.actions is not None and self.start
-        before = self.latent.actions[:, : self.start] if acted and self.latent.actions is not None \
-            else None
-        return Latent(self.latent.tokens[:, : self.start + 1], before)
-
-
-@dataclass(frozen=True)
-class _Found:
-    """A plan: actions [L kA], predictions [L N D], where it starts [1 N D], and its price."""
-
-    planner: str
-    actions: Float[Tensor, "L _"]
-    predicted: Float[Tensor, "L N D"]
-    start: Float[Tensor, "1 N D"]
-    cost: float
-    model_steps: int
-
-
 def _model_facts(pair: Pair) -> dict[str, Any]:
     config = pair.config
-    facts: dict[str, Any] = {
+    return {
         "sees": list(config.sensors),
         "may_lack": list(config.optional_sensors),
         "picture_px": config.encoder.image_size,
@@ -381,102 +342,13 @@ def _model_facts(pair: Pair) -> dict[str, Any]:
         "action_width": pair.world_action_width,
         "goal_policy": pair.seer.policy is not None,
     }
-    if config.action_width:
-        box = action_box(pair.network)
-        facts |= {"action_low": box.low.tolist(), "action_high": box.high.tolist()}
-    return facts
 
 
-def _encoded(pair: Pair, batch: Batch) -> Latent:
-    with torch.no_grad():
-        return pair.network.encode(batch)
-
-
-def _around(pair: Pair, episode: int, step: int, count: int) -> _Seen:
-    """Return the steps that the predictor remembers, and those that it will be compared with."""
-    before = min(step // pair.stride, _REMEMBERED)
-    if pair.config.action_width and not pair.dataset.has_actions:
-        before = 0  # its memory is made of actions, too
-    last = min(step + count * pair.stride, int(pair.dataset.lengths[episode]) - 1)
-    shown = excerpt(
-        pair.dataset, episode, range(step - before * pair.stride, last + 1), pair.config
-    )
-    batch = pair.batch(pair.cache([shown]))
-    return _Seen(shown, batch, _encoded(pair, batch), before)
-
-
-def _checked_actions(
-    pair: Pair, actions: Sequence[Sequence[float]], notes: list[str]
-) -> Float[Tensor, "L _"]:
-    """Return given actions inside the model's bounds, a row for each model step."""
-    width, stride = pair.world_action_width, pair.stride
-    if not width:
-        raise ConfigError(
-            f"The model {pair.seer.name!r} takes no actions. Leave actions out, and say how far "
-            "with ahead."
-        )
-    most = min(MOST_ROWS, MOST_AHEAD * stride)
-    if not 1 <= len(actions) <= most or len(actions) % stride:
-        several = f", a multiple of {stride}" if stride > 1 else ""
-        raise ShapeError(f"Give 1 to {most} actions{several}; got {len(actions)}.")
-    if any(len(row) != width for row in actions):
-        raise ShapeError(f"Each action has {width} numbers, one row for each recorded step.")
-    values = np.array(actions, np.float64)
-    if not np.isfinite(values).all():
-        raise ShapeError("Actions are finite numbers; got NaN or an infinite one.")
-    box = action_box(pair.network)
-    within = np.clip(values, box.low, box.high)
-    changed = int((within != values).any(axis=1).sum())
-    if changed:
-        notes.append(
-            f"{changed} of {len(values)} actions were clipped to the bounds that `list` gives."
-        )
-    return torch.from_numpy(within.astype(np.float32)).reshape(-1, width * stride)
-
-
-def _recorded_actions(
-    seen: _Seen, count: int, notes: list[str]
-) -> tuple[Float[Tensor, "L _"], int]:
-    """Return the recorded actions after the start, and for how many model steps there are some."""
-    left = min(count, seen.latent.tokens.shape[1] - 1 - seen.start)
-    if left < 1:
-        raise ConfigError("The episode ends before one model step has passed. Begin earlier.")
-    if left < count:
-        notes.append(f"The episode ends; {left} of {count} steps are predicted.")
-    if seen.latent.actions is None:
-        if seen.batch.actions is None and seen.episode.actions is None:
-            return torch.zeros(left, 0), left
-        raise ConfigError("The episode has no actions here; give some.")
-    return seen.latent.actions[0, seen.start : seen.start + left], left
-
-
-def _planned(pair: Pair, now: Episode, goal: Episode, ahead: int, seed: int) -> _Found:
-    """Return a plan: of the goal policy with a guided search where there is one, else iCEM's."""
-    if pair.seer.policy is None:
-        made = plan(
-            pair.network, now.observation(0), goal.observation(0), seed=seed, length=ahead
-        )
-        start = _encoded(pair, pair.batch(pair.cache([now]))).tokens[0]
-        actions = torch.from_numpy(made.actions).reshape(ahead, -1)
-        return _Found("icem", actions, made.predicted, start, made.cost, made.model_steps)
-    latent = _encoded(pair, pair.batch(pair.cache([now])))
-    wanted = _encoded(pair, pair.batch(pair.cache([goal]))).tokens.flatten()
-    box = box_of(action_box(pair.network), pair.stride)
-    search = GuidedConfig(longest=MOST_AHEAD)
-    rng = torch_generator("policy.guided", seed, 0)
-    made = guided_plan(
-        pair.network, pair.seer.policy, latent, wanted, float(ahead), box, search, rng
-    )
-    with torch.no_grad():
-        predicted = pair.network.rollout(latent, made.actions[:, None])[0, 0]
-    return _Found(
-        "guided",
-        made.actions[0],
-        predicted,
-        latent.tokens[0],
-        float(made.costs[0]),
-        made.model_steps,
-    )
+def _bounds(pair: Pair) -> dict[str, Any]:
+    """Return the bounds of an action, where the model takes one."""
+    if not pair.config.action_width:
+        return {}
+    return {"action_low": pair.box.low.tolist(), "action_high": pair.box.high.tolist()}
 
 
 def _apart(latents: Float[Tensor, "L N D"], others: Float[Tensor, "L N D"]) -> list[float]:
@@ -504,68 +376,15 @@ def _places(
     """
     found = {}
     for name, read in pair.read_outs.items():
-        found[name] = {"read": read(tokens).tolist(), "error": read.error, "r2": read.r2}
+        place: dict[str, Any] = {"read": read(tokens).tolist()}
+        place |= {"mean_error": read.error, "r2": read.r2}
         if recorded is not None:
             stream = recorded.streams[name]
             truth = [stream.values[row].tolist() for row in rows if row < len(recorded)]
-            found[name] |= {"recorded": truth, "unit": stream.unit, "frame": stream.frame}
-            found[name] |= {"fitted_on_this_episode": episode in pair.fitted_on}
+            place |= {"recorded": truth, "unit": stream.unit, "frame": stream.frame}
+            place |= {"fitted_on_this_episode": episode in pair.fitted_on}
+        found[name] = place
     return found
-
-
-def _prediction_picture(
-    pair: Pair, seen: _Seen, predicted: Float[Tensor, "L N D"], episode: int
-) -> tuple[tuple[bytes, ...], dict[str, Any]]:
-    """Return recorded pictures above those nearest to the predictions, and what each is."""
-    chosen = spread_steps(len(predicted), MOST_COLUMNS)
-    frames = pair.nearest(predicted[list(chosen)], but=episode)
-    if not frames:
-        return (), {}
-    rows = [(seen.start + 1 + one) * pair.stride for one in chosen]
-    recorded = _colours(seen.episode)
-    blank = np.full_like(pair.picture(frames[0]), 255)
-    above = [blank if recorded is None or r >= len(recorded) else recorded[r] for r in rows]
-    below = [pair.picture(frame) for frame in frames]
-    said = {
-        "picture": {
-            "columns_ahead_s": [(one + 1) * pair.step_s for one in chosen],
-            "upper_row": "recorded (white after the end of the episode)",
-            "lower_row": "pictures of other episodes whose latents are nearest to the predictions",
-            "nearest": _named(pair, frames),
-        }
-    }
-    return (png(strip([above, below])),), said
-
-
-def _plan_picture(
-    pair: Pair, now: Episode, goal: Episode, predicted: Float[Tensor, "L N D"], episode: int
-) -> tuple[tuple[bytes, ...], dict[str, Any]]:
-    """Return now, the picture nearest to the predicted end, and the goal."""
-    frames = pair.nearest(predicted[-1:], but=episode)
-    ends = _colours(now), _colours(goal)
-    if not frames or ends[0] is None or ends[1] is None:
-        return (), {}
-    said = {
-        "picture": {
-            "columns": [
-                "now",
-                "picture of another episode whose latent is nearest to the predicted end",
-                "goal",
-            ],
-            "nearest": _named(pair, frames),
-        }
-    }
-    return (png(strip([[ends[0][0], pair.picture(frames[0]), ends[1][0]]])),), said
-
-
-def _named(pair: Pair, frames: Sequence[int]) -> list[dict[str, int]]:
-    usual = pair.reference
-    return [{"episode": int(usual.episodes[f]), "step": int(usual.steps[f])} for f in frames]
-
-
-def _colours(episode: Episode) -> np.ndarray | None:
-    name = first_of_kind({name: stream.kind for name, stream in episode.streams.items()})
-    return None if name is None else episode.streams[name].values
 
 
 def _rounded(value: Any) -> Any:

@@ -26,6 +26,7 @@ from armillary.recipes.recipe import point_sampling
 
 SAMPLE_EPISODES = 60
 _SAMPLE_STEPS = 3000
+_MOST_BYTES = 256 << 20  # of the pictures and clouds of an excerpt
 _SAMPLE_NUMBERS = 1 << 26  # of all latents of a sample together: 256 MiB in float32
 
 
@@ -59,9 +60,15 @@ def excerpt(dataset: Dataset, episode: int, steps: range, config: JEPAConfig) ->
     Raises:
         MissingStepError: a step outside the episode.
         DatasetError: there is no such episode, or a file is damaged.
+        ConfigError: more steps than memory should hold.
     """
     for step in (steps[0], steps[-1]):
         check_step(dataset, episode, step)
+    if len(steps) > most_steps(dataset, config):
+        raise ConfigError(
+            f"{len(steps)} steps of such pictures are too many to hold in memory; "
+            f"{most_steps(dataset, config)} are not."
+        )
     low = dataset.read_low(episode)
     rows = slice(steps[0], steps[-1] + 1)
     streams = {
@@ -75,6 +82,18 @@ def excerpt(dataset: Dataset, episode: int, steps: range, config: JEPAConfig) ->
             streams[name] = _points(dataset, episode, name, steps, sampling)
     actions = None if low.actions is None else low.actions[steps[0] : steps[-1]]
     return Episode(streams, low.time_ns[rows] - low.time_ns[0], actions, low.source, low.license)
+
+
+def most_steps(dataset: Dataset, config: JEPAConfig) -> int:
+    """Return how many recorded steps an excerpt may have: 256 MiB of pictures and clouds."""
+    pixels = config.encoder.image_size**2
+    step = sum(
+        pixels * (3 if dataset.cameras[n] == "rgb" else 4) for n in _cameras(dataset, config)
+    )
+    sampling = point_sampling(config)
+    if sampling is not None:
+        step += sum(sampling.count * len(dataset.columns(n)) * 4 for n in dataset.clouds)
+    return max(_MOST_BYTES // max(step, 1), 2)
 
 
 @dataclass(frozen=True)
@@ -104,7 +123,7 @@ def sample_of(dataset: Dataset, config: JEPAConfig) -> Sample:
     """
     count = min(len(dataset), SAMPLE_EPISODES)
     chosen = np.unique(np.linspace(0, len(dataset) - 1, count).round().astype(np.int64))
-    most = min(_SAMPLE_STEPS, max(_SAMPLE_NUMBERS // config.latent_width, 1))
+    most = min(_SAMPLE_STEPS, _SAMPLE_NUMBERS // config.latent_width, most_steps(dataset, config))
     each = max(most // len(chosen), 2)
     lengths = dataset.lengths[chosen]
     first = np.maximum((lengths - each) // 2, 0)

@@ -15,10 +15,10 @@ from pathlib import Path
 import numpy as np
 import torch
 from jaxtyping import Float, Int64
-from torch import Tensor
 
 from armillary.agent_tools.catalogue import Catalogue
 from armillary.agent_tools.excerpts import Sample, cache_of, excerpt, sample_of
+from armillary.api.acting import action_box
 from armillary.comprehension.probe_suite import encode_frames
 from armillary.comprehension.read_out import ReadOut, fit_read_out
 from armillary.comprehension.recorded_places import place_streams
@@ -29,9 +29,10 @@ from armillary.core.errors import (
     ShapeError,
     unknown_name,
 )
-from armillary.core.values import Batch, Episode
+from armillary.core.files import read_json
+from armillary.core.values import ActionBounds, Batch, Episode, Latent
 from armillary.data import Cache, Dataset, open_dataset, split_episodes
-from armillary.data.layout import first_of_kind
+from armillary.data.layout import ACTION, STATS
 from armillary.models import JEPA, load_model
 from armillary.models.goal_policy import GoalPolicy
 from armillary.models.goal_policy_file import load_goal_policy
@@ -127,6 +128,21 @@ class Pair:
         """Return stretches of episodes as this model sees them."""
         return cache_of(parts, self.dataset, self.config)
 
+    @cached_property
+    def box(self) -> ActionBounds:
+        """Bounds of the action of a recorded step.
+
+        They hold the box that the model was trained in and all that the dataset recorded.
+        """
+        box = action_box(self.network)
+        low, high = _recorded_range(self.dataset, box.width) or (box.low, box.high)
+        return ActionBounds(np.minimum(box.low, low), np.maximum(box.high, high))
+
+    def encoded(self, stretch: Episode) -> Latent:
+        """Return the latents of the model steps of a stretch of an episode."""
+        with torch.no_grad():
+            return self.network.encode(self.batch(self.cache([stretch])))
+
     def batch(self, cache: Cache) -> Batch:
         """Return the first stretch of a cache as one clip of model steps."""
         return whole_episode(self.network, cache, 0, self.stride)
@@ -178,24 +194,6 @@ class Pair:
         """Numbers of the episodes on which the read-outs were fitted."""
         training, _ = split_episodes(self.sample.cache.num_episodes)
         return frozenset(self.sample.episodes[training].tolist())
-
-    def nearest(self, latents: Float[Tensor, "L N D"], but: int) -> list[int]:
-        """Return the frame of the sample nearest to each latent, not from episode ``but``.
-
-        Empty where the sample has no other episode or no colour picture.
-        """
-        allowed = np.flatnonzero(self.reference.episodes != but)
-        if not len(allowed) or first_of_kind(self.sample.cache.kinds) is None:
-            return []
-        there = torch.from_numpy(self.reference.latents[allowed])
-        places = torch.cdist(latents.flatten(1), there).argmin(1).numpy()
-        return allowed[places].tolist()
-
-    def picture(self, frame: int) -> np.ndarray:
-        """Return the colour picture of a frame of the sample, uint8 [H W 3]."""
-        camera = first_of_kind(self.sample.cache.kinds)
-        assert camera is not None
-        return self.sample.cache.arrays[camera][frame]
 
 
 class Library:
@@ -249,6 +247,17 @@ class Library:
             why = self.misfits[model, dataset]
             raise ConfigError(f"The model {model!r} cannot see the dataset {dataset!r}: {why}")
         return self.pairs[model, dataset]
+
+
+def _recorded_range(dataset: Dataset, width: int) -> tuple[np.ndarray, np.ndarray] | None:
+    """Return lowest and highest recorded action, where the dataset's statistics say them."""
+    try:
+        known = read_json(dataset.path / STATS)[ACTION]
+        low, high = (np.asarray(known[end], np.float64).ravel() for end in ("min", "max"))
+    except (ArmillaryError, KeyError, TypeError, ValueError):
+        return None
+    fits = low.shape == high.shape == (width,) and np.isfinite([low, high]).all()
+    return (low, high) if fits else None
 
 
 def _opened(name: str, path: Path) -> Seer:

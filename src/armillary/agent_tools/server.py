@@ -28,9 +28,9 @@ from armillary.agent_tools.limits import (
 from armillary.agent_tools.worker import Worker
 from armillary.core.errors import ArmillaryError, unknown_name
 
-INSTRUCTIONS = """Ask a world model about recorded episodes: what it sees, predicts, finds surprising
-and would do. Call `list` first: it gives the names, steps and action bounds that other tools take.
-Steps are recorded steps, counted from 0. Nothing is executed or changed."""
+INSTRUCTIONS = """Ask a world model about recorded episodes: what it sees, predicts, finds
+surprising and would do. Call `list` first: it gives the names, steps and action bounds that other
+tools take. Steps are recorded steps, counted from 0. Nothing is executed or changed."""
 _MOST_COUNT = 10_000_000
 _READ_ONLY = ToolAnnotations(
     read_only_hint=True, destructive_hint=False, idempotent_hint=True, open_world_hint=False

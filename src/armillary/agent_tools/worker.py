@@ -15,7 +15,7 @@ import sys
 import threading
 import time
 import traceback
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
@@ -150,14 +150,14 @@ class Worker:
         return found
 
 
-def without_paths(sentence: str, names: Mapping[str, Path]) -> str:
+def without_paths(sentence: str, names: Sequence[tuple[str, Path]]) -> str:
     """Return a sentence in which folders are called by their names, and other paths are left out.
 
     Args:
         sentence: for a client, who knows names and no paths.
-        names: folder by name.
+        names: each name with its folder.
     """
-    for name, path in sorted(names.items(), key=lambda item: -len(str(item[1]))):
+    for name, path in sorted(names, key=lambda item: -len(str(item[1]))):  # the inner ones first
         sentence = re.sub(rf"{re.escape(str(path))}(?:/[^\s:;,'\"]*)?", name, sentence)
     return _PATH.sub("(a file)", sentence)
 
@@ -167,7 +167,7 @@ def _serve(pipe: Connection, catalogue: Catalogue) -> None:
     os.dup2(_STDERR, _STDOUT)
     sys.stdout = sys.stderr
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent ends this process itself
-    names = {**catalogue.models, **catalogue.datasets}
+    names = [*catalogue.models.items(), *catalogue.datasets.items()]
     try:
         from armillary.agent_tools.answers import Answers
         from armillary.agent_tools.library import Library
@@ -175,8 +175,7 @@ def _serve(pipe: Connection, catalogue: Catalogue) -> None:
         answers = Answers(Library(catalogue))
         pipe.send(None)
     except ArmillaryError as error:
-        # for the person at the command line, who named the paths
-        pipe.send(type(error)(str(error)))
+        pipe.send(type(error)(str(error)))  # with its paths: it is for who named them
         return
     try:
         while True:
@@ -187,7 +186,7 @@ def _serve(pipe: Connection, catalogue: Catalogue) -> None:
 
 
 def _answered(
-    answers: Any, question: str, arguments: Mapping[str, Any], names: Mapping[str, Path]
+    answers: Any, question: str, arguments: Mapping[str, Any], names: Sequence[tuple[str, Path]]
 ) -> Any:
     """Return facts and pictures, or the error with its sentence."""
     assert question in QUESTIONS

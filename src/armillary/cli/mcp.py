@@ -5,13 +5,16 @@ from __future__ import annotations
 import sys
 from dataclasses import dataclass
 from pathlib import Path
-from typing import ClassVar
+from typing import TYPE_CHECKING
 
 from tyro.conf import Positional
 
 from armillary.cli.outcome import Outcome, stdout_kept
 from armillary.cli.parse import Command
 from armillary.core.errors import ConfigError, MissingExtraError
+
+if TYPE_CHECKING:
+    from armillary.agent_tools.worker import Worker
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,9 +30,7 @@ class MCP(Command):
     e.g. armillary mcp out/demo/run --data out/demo/recording
     """
 
-    goes_on: ClassVar[bool] = False
-
-    models: Positional[tuple[str, ...]] = ()
+    models: Positional[tuple[str, ...]]
     """Model folders or run folders, each PATH or NAME=PATH."""
     data: tuple[str, ...]
     """Dataset folders, each PATH or NAME=PATH."""
@@ -64,9 +65,9 @@ class MCP(Command):
         print(f"stopped after {worker.answered} answers", file=sys.stderr)
         return Outcome({})
 
-    def _serve(self, worker: object) -> None:
+    def _serve(self, worker: Worker) -> None:
         from armillary.agent_tools.server import AgentServer
 
         names = [*self.models, *self.data]
         print(f"serving {', '.join(names)} over stdio; Ctrl-C stops it", file=sys.stderr)
-        AgentServer(worker).run("stdio")  # pyrefly: ignore
+        AgentServer(worker).run("stdio")
