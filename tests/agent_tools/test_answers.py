@@ -12,6 +12,8 @@ from PIL import Image
 
 import armillary as arm
 from armillary.agent_tools.answers import Answers
+from armillary.agent_tools.catalogue import Catalogue
+from armillary.agent_tools.excerpts import excerpt
 from armillary.agent_tools.library import Library
 from armillary.core.errors import (
     ArmillaryError,
@@ -21,6 +23,9 @@ from armillary.core.errors import (
     MissingStepError,
     ShapeError,
 )
+from armillary.data import Cache
+from armillary.models import JEPAConfig, save_model, untrained
+from armillary.models.config import EncoderConfig
 
 ASKED = {"model": "small", "dataset": "rooms", "episode": 2}
 
@@ -53,7 +58,7 @@ def test_the_list_says_what_can_be_asked(answers, data):
 
 def test_a_latent_is_summarised_and_its_places_are_read(answers, data):
     facts = answers.encode(**ASKED, step=4).facts
-    assert (facts["tokens"], facts["width"]) == (8, 16) or facts["tokens"] > 0
+    assert (facts["tokens"], facts["width"]) == (4, 16)
     assert facts["norm"] > 0 and len(facts["principal"]) == 8
     assert 0 < sum(facts["principal_share_of_variance"]) <= 1.0001
     (name, place), *_ = facts["places"].items()
@@ -150,3 +155,34 @@ def test_wrong_questions_end_in_a_sentence(answers, question, arguments, kind):
     with pytest.raises(kind) as caught:
         getattr(answers, question)(**arguments)
     assert isinstance(caught.value, ArmillaryError) and str(caught.value).endswith(".")
+
+
+def test_a_model_of_plain_video_predicts_without_actions(tmp_path, data):
+    encoder = EncoderConfig(image_size=16, width=16)
+    config = JEPAConfig(encoder=encoder, action_width=0, frame_skip=1, sensors=("rgb",))
+    save_model(untrained(config, 0), tmp_path / "video")
+    video = Answers(Library(Catalogue.of([str(tmp_path / "video")], [str(data.path)])))
+    asked = {**ASKED, "model": "video", "step": 3}
+    assert video.listing().facts["models"]["video"]["datasets"] == {"rooms": {}}
+    assert len(video.predict(**asked, ahead=4).facts["distance"]) == 4
+    with pytest.raises(ConfigError, match="takes no actions"):
+        video.predict(**asked, actions=[[0.0]])
+    with pytest.raises(ConfigError, match="takes no actions"):
+        video.plan(**asked, goal_step=9)
+
+
+def test_an_excerpt_is_the_whole_episode_where_it_is_cut_from(answers, data):
+    config = answers.library.pair("small", "rooms").config
+    part = excerpt(data, 2, range(5, 9), config)
+    whole = Cache.from_episodes([data[2]], 16)
+    cut = Cache.from_episodes([part], 16)
+    assert cut.arrays.keys() == whole.arrays.keys()
+    for name in cut.arrays.keys() - {"time_ns", "actions"}:
+        np.testing.assert_array_equal(cut.arrays[name], whole.arrays[name][5:9])
+    np.testing.assert_array_equal(cut.arrays["actions"][:-1], whole.arrays["actions"][5:8])
+
+
+def test_more_than_memory_should_hold_is_refused_before_it_is_read(answers, data, monkeypatch):
+    monkeypatch.setattr("armillary.agent_tools.excerpts._MOST_BYTES", 16 * 16 * 3 * 4)
+    with pytest.raises(ConfigError, match="ask for at most 4"):
+        excerpt(data, 2, range(5), answers.library.pair("small", "rooms").config)

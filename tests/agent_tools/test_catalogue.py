@@ -21,6 +21,12 @@ def test_folders_are_called_by_their_names_or_by_given_ones(base, folder, data):
     assert found.datasets == {"rooms": data.path}
 
 
+def test_a_folder_with_an_equals_sign_is_a_folder(tmp_path, folder, data):
+    (tmp_path / "lr=1").symlink_to(folder)
+    found = Catalogue.of([str(tmp_path / "lr=1")], [str(data.path)])
+    assert found.models == {"lr=1": folder}
+
+
 @pytest.mark.parametrize(
     ("models", "datasets", "said"),
     [
@@ -75,6 +81,7 @@ def test_sentences_for_a_client_hold_no_path(base, folder, data):
     names = [("small", folder), ("rooms", data.path)]
     said = f"{data.path}/data/x.parquet: is damaged, see {folder}: and /root/.cache/a_b-c/d.npy."
     assert without_paths(said, names) == "rooms: is damaged, see small: and (a file)"
+    assert without_paths(f"{folder}2/x is another", names) == "(a file) is another"
     assert without_paths("0.2 m/s and 3/4 of it.", names) == "0.2 m/s and 3/4 of it."
 
 

@@ -351,8 +351,8 @@ def _bounds(pair: Pair) -> dict[str, Any]:
     return {"action_low": pair.box.low.tolist(), "action_high": pair.box.high.tolist()}
 
 
-def _apart(latents: Float[Tensor, "L N D"], others: Float[Tensor, "L N D"]) -> list[float]:
-    """Return the root mean square difference of latents, step by step."""
+def _apart(latents: Float[Tensor, "_ N D"], others: Float[Tensor, "_ N D"]) -> list[float]:
+    """Return the root mean square difference of latents, step by step; one may stand for all."""
     if not len(others):
         return []
     return (latents - others).square().mean(dim=(-2, -1)).sqrt().tolist()

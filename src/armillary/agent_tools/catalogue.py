@@ -29,6 +29,11 @@ class Catalogue:
     models: Mapping[str, Path]
     datasets: Mapping[str, Path]
 
+    @property
+    def folders(self) -> list[tuple[str, Path]]:
+        """Every name with its folder; a model and a dataset may have one name."""
+        return [*self.models.items(), *self.datasets.items()]
+
     @classmethod
     def of(
         cls, models: Sequence[str], datasets: Sequence[str], folder: Path | None = None
@@ -60,11 +65,14 @@ def _entries(
         raise ConfigError(f"Name 1 to {_MOST} {kind}s; got {len(words)}.")
     found: dict[str, Path] = {}
     for word in words:
-        match = _NAMED.fullmatch(word)
-        path = _placed(Path(match.group(2) if match else word), kind, folder)
+        # a folder may have an equals sign in its own name
+        match = None if (folder or Path()).joinpath(word).is_dir() else _NAMED.fullmatch(word)
+        given = Path(match.group(2) if match else word)
+        path = _placed(given, kind, folder)
         if not any((path / mark).is_file() for mark in marks):
             raise ConfigError(f"{path}: is no {kind} folder; it has no {marks[0]}.")
-        name = match.group(1) if match else path.name
+        own = given.name if given.name not in ("", "..") else path.name  # of a link, its own
+        name = match.group(1) if match else own
         if name in found:
             raise ConfigError(
                 f"Two {kind}s are called {name!r}: {found[name]} and {path}. Give one another name "

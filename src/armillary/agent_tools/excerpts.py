@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from armillary.control.specs import observation_streams
-from armillary.core.errors import ConfigError, MissingStepError
+from armillary.core.errors import ConfigError, MissingStepError, unknown_name
 from armillary.core.values import Episode, Stream
 from armillary.data import Cache, Dataset
 from armillary.data.depth import to_metres
@@ -24,7 +24,7 @@ from armillary.data.resize import resized, resized_lens
 from armillary.models import JEPAConfig
 from armillary.recipes.recipe import point_sampling
 
-SAMPLE_EPISODES = 60
+_SAMPLE_EPISODES, _LEAST_STRETCH = 60, 40
 _SAMPLE_STEPS = 3000
 _MOST_BYTES = 256 << 20  # of the pictures and clouds of an excerpt
 _SAMPLE_NUMBERS = 1 << 26  # of all latents of a sample together: 256 MiB in float32
@@ -66,8 +66,8 @@ def excerpt(dataset: Dataset, episode: int, steps: range, config: JEPAConfig) ->
         check_step(dataset, episode, step)
     if len(steps) > most_steps(dataset, config):
         raise ConfigError(
-            f"{len(steps)} steps of such pictures are too many to hold in memory; "
-            f"{most_steps(dataset, config)} are not."
+            f"{len(steps)} steps take too much memory; ask for at most "
+            f"{most_steps(dataset, config)}."
         )
     low = dataset.read_low(episode)
     rows = slice(steps[0], steps[-1] + 1)
@@ -121,10 +121,11 @@ def sample_of(dataset: Dataset, config: JEPAConfig) -> Sample:
     Raises:
         DatasetError: an episode is damaged.
     """
-    count = min(len(dataset), SAMPLE_EPISODES)
-    chosen = np.unique(np.linspace(0, len(dataset) - 1, count).round().astype(np.int64))
     most = min(_SAMPLE_STEPS, _SAMPLE_NUMBERS // config.latent_width, most_steps(dataset, config))
-    each = max(most // len(chosen), 2)
+    # Of large models fewer episodes, for a stretch must be long enough to predict something.
+    count = min(len(dataset), _SAMPLE_EPISODES, max(most // _LEAST_STRETCH, 3))
+    chosen = np.unique(np.linspace(0, len(dataset) - 1, count).round().astype(np.int64))
+    each = max(most // len(chosen), _LEAST_STRETCH)
     lengths = dataset.lengths[chosen]
     first = np.maximum((lengths - each) // 2, 0)
     parts = [
@@ -148,9 +149,10 @@ def camera_of(dataset: Dataset, wanted: str = "") -> str:
     """
     cameras = dataset.cameras
     name = wanted or first_of_kind(cameras) or next(iter(cameras), "")
+    if not cameras:
+        raise ConfigError("The dataset has no camera, so there is no picture.")
     if name not in cameras:
-        has = f"it has {', '.join(cameras)}" if cameras else "it has none"
-        raise ConfigError(f"The dataset has no camera {name!r}; {has}.")
+        raise unknown_name("camera", name, cameras)
     return name
 
 

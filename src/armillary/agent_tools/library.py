@@ -39,7 +39,7 @@ from armillary.models.goal_policy_file import load_goal_policy
 from armillary.recipes.asking import stride_of, whole_episode
 from armillary.recipes.finding import find_model
 
-_COMPONENTS = 8
+_COMPONENTS, _COMPONENT_FRAMES = 8, 1000
 _MOST_PLACES = 4
 _LEAST_EPISODES = 3  # for a read-out: two to fit on, one to judge
 
@@ -160,16 +160,17 @@ class Pair:
         steps = np.arange(len(place)) - self.sample.cache.starts[place] + self.sample.first[place]
         mean = latents.mean(axis=0)
         around = latents - mean
-        _, sizes, directions = np.linalg.svd(around, full_matrices=False)
+        some = around[:: -(-len(around) // _COMPONENT_FRAMES)]  # all of them take minutes
+        _, sizes, directions = np.linalg.svd(some, full_matrices=False)
         count = min(_COMPONENTS, len(sizes))
-        variance = float((around**2).sum()) or 1.0
+        variance = float((some**2).sum()) or 1.0
         return Reference(
             latents=latents,
             episodes=self.sample.episodes[place],
             steps=steps.astype(np.int64),
             mean=mean,
             components=directions[:count],
-            spread=np.maximum(sizes[:count] / len(latents) ** 0.5, 1e-9),
+            spread=np.maximum(sizes[:count] / len(some) ** 0.5, 1e-9),
             shares=sizes[:count] ** 2 / variance,
             apart=float((2 * (around**2).mean()) ** 0.5),
         )

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 
 import numpy as np
 from jaxtyping import UInt8
+from matplotlib import colormaps
 from PIL import Image
 
 from armillary.data.depth import to_metres
@@ -44,15 +45,16 @@ def coloured(image: np.ndarray, kind: str, side_px: int) -> Picture:
         near, far = depth_range((metres,)) or (0.0, 1.0)
         return np.ascontiguousarray(depth_picture(metres, near, far)[..., :3])
     if small.ndim == 2:
-        return np.repeat(small[..., None], 3, axis=2)
+        labels = colormaps["tab20"](small % 20)[..., :3]
+        return (labels * 255).round().astype(np.uint8)
     return small
 
 
-def strip(rows: Sequence[Sequence[Picture]]) -> Picture:
+def strip(rows: Sequence[Sequence[np.ndarray]]) -> Picture:
     """Return rows of pictures as one, on white; at most six columns are drawn.
 
     Args:
-        rows: each with the same number of pictures.
+        rows: uint8 [H W 3], each with the same number of pictures.
     """
     side = _CELL_PX + _GAP_PX
     columns = min(len(rows[0]), MOST_COLUMNS)
@@ -65,7 +67,7 @@ def strip(rows: Sequence[Sequence[Picture]]) -> Picture:
     return sheet
 
 
-def _cell(picture: Picture) -> Picture:
+def _cell(picture: Picture) -> UInt8[np.ndarray, "_ _ 3"]:
     """Return a picture that fills its cell: small ones are enlarged without blur."""
     times = max(1, _CELL_PX // max(picture.shape[:2]))
     if times > 1:

@@ -26,7 +26,6 @@ from armillary.agent_tools.catalogue import Catalogue
 from armillary.core.errors import ArmillaryError, ConfigError, WorldError
 from armillary.core.interrupts import deaf_to_interrupts
 
-QUESTIONS = ("listing", "encode", "predict", "surprise", "plan", "view")
 _START_S = 300.0  # to import torch and to read the models, on a slow disk, too
 _STDOUT, _STDERR = 1, 2
 # An absolute path at the begin of a word: /a/b or C:\a.
@@ -78,10 +77,13 @@ class Worker:
         with deaf_to_interrupts():
             self._process.start()
         theirs.close()
-        if not self._pipe.poll(_START_S):
+        try:
+            if not self._pipe.poll(_START_S):
+                raise WorldError(f"The models were not read within {_START_S:g} s.")
+            self._received()
+        except BaseException:  # Ctrl-C, too: no process may stay behind
             self.stop()
-            raise WorldError(f"The models were not read within {_START_S:g} s.")
-        self._received()
+            raise
 
     def stop(self) -> None:
         """End the process, whatever it does."""
@@ -97,8 +99,8 @@ class Worker:
         """Return the answer to a question.
 
         Args:
-            question: one of ``QUESTIONS``.
-            arguments: of the method of ``Answers`` that is called so.
+            question: name of a method of ``Answers``.
+            arguments: of it.
 
         Raises:
             ArmillaryError: the question cannot be answered, or not within the limit. The sentence
@@ -113,6 +115,8 @@ class Worker:
             if self._process is None:
                 self.start()
             return self._asked(question, arguments)
+        except ArmillaryError as error:
+            raise ConfigError(without_paths(str(error), self.catalogue.folders)) from error
         finally:
             self._one_at_a_time.release()
 
@@ -158,7 +162,8 @@ def without_paths(sentence: str, names: Sequence[tuple[str, Path]]) -> str:
         names: each name with its folder.
     """
     for name, path in sorted(names, key=lambda item: -len(str(item[1]))):  # the inner ones first
-        sentence = re.sub(rf"{re.escape(str(path))}(?:/[^\s:;,'\"]*)?", name, sentence)
+        whole = rf"{re.escape(str(path))}(?![\w.-])(?:/[^\s:;,'\"]*)?"
+        sentence = re.sub(whole, name.replace("\\", ""), sentence)
     return _PATH.sub("(a file)", sentence)
 
 
@@ -167,7 +172,6 @@ def _serve(pipe: Connection, catalogue: Catalogue) -> None:
     os.dup2(_STDERR, _STDOUT)
     sys.stdout = sys.stderr
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent ends this process itself
-    names = [*catalogue.models.items(), *catalogue.datasets.items()]
     try:
         from armillary.agent_tools.answers import Answers
         from armillary.agent_tools.library import Library
@@ -180,20 +184,17 @@ def _serve(pipe: Connection, catalogue: Catalogue) -> None:
     try:
         while True:
             question, arguments = pipe.recv()
-            pipe.send(_answered(answers, question, arguments, names))
+            pipe.send(_answered(answers, question, arguments))
     except (EOFError, BrokenPipeError, ConnectionError):
         return
 
 
-def _answered(
-    answers: Any, question: str, arguments: Mapping[str, Any], names: Sequence[tuple[str, Path]]
-) -> Any:
+def _answered(answers: Any, question: str, arguments: Mapping[str, Any]) -> Any:
     """Return facts and pictures, or the error with its sentence."""
-    assert question in QUESTIONS
     try:
         found = getattr(answers, question)(**arguments)
     except ArmillaryError as error:
-        return ConfigError(without_paths(str(error), names))
+        return ConfigError(str(error))
     except Exception as error:
         traceback.print_exc()
         kind = type(error).__name__
