@@ -30,15 +30,11 @@ from armillary.agent_tools.limits import (
 )
 from armillary.agent_tools.pictures import coloured, png
 from armillary.agent_tools.rollouts import around, checked_actions, planned, recorded_actions
-from armillary.comprehension import calibrate, surprise
-from armillary.comprehension.unusual import MEANING
+from armillary.agent_tools.surprises import surprise_facts
 from armillary.core.errors import ConfigError, DatasetError
 from armillary.core.values import Episode
-from armillary.recipes.asking import normal_clips, normal_pictures, unusual_events
-from armillary.report import top_moments
 
 _MOST_NUMBERS = 32  # of one stream at one step
-_MOST_EVENTS = 20
 _DIGITS = 5
 
 
@@ -188,49 +184,9 @@ class Answers:
                 f"Only {end - step} recorded steps are left from step {step}, and a model step "
                 f"takes {pair.stride + 1}. Begin earlier."
             )
-        others = pair.sample.others(episode)
-        if not len(others):
-            raise DatasetError(
-                f"The dataset {dataset!r} has one episode, and others are needed to say what is "
-                "usual."
-            )
-        clip = pair.batch(
-            pair.cache([excerpt(pair.dataset, episode, range(step, end), pair.config)])
-        )
-        cache = pair.sample.cache
-        trace = surprise(
-            pair.network, calibrate(pair.network, normal_clips(cache, others, pair.stride)), clip
-        )
-        values, copied = trace.values[0], trace.copy_last[0]
-        usual = normal_pictures(cache, others, pair.stride)
-        begin_s = step / pair.dataset.fps
-        unusual = unusual_events(clip, usual, pair.step_s) if usual else {}
-        facts = {
-            "judged_steps": [step, end - 1],
-            "usual": 1.0,
-            "median": float(np.median(values)),
-            "peaks": [
-                {
-                    "step": step + one * pair.stride,
-                    "time_s": begin_s + one * pair.step_s,
-                    "surprise": float(values[one - 1]),
-                    "surprise_of_no_change": float(copied[one - 1]),
-                }
-                for one in sorted(top_moments(values))
-            ],
-            "calibrated_on_episodes": len(others),
-            "events": [
-                {
-                    "from_s": begin_s + one.begin_s,
-                    "to_s": begin_s + one.end_s,
-                    "what": MEANING[one.measure],
-                    "times_the_threshold": one.score,
-                }
-                for one in (unusual.get("events") or ())[:_MOST_EVENTS]
-            ],
-            "notes": [f"The episode goes on to step {length - 1}."] if end < length else [],
-        }
-        return Answer(_rounded(facts))
+        notes = [f"The episode goes on to step {length - 1}."] if end < length else []
+        facts = surprise_facts(pair, episode, range(step, end))
+        return Answer(_rounded(facts | {"notes": notes}))
 
     def plan(
         self,
@@ -313,14 +269,14 @@ class Answers:
         (image,) = found.frames(episode, name, [step])
         low = found.read_low(episode)
         drawn = coloured(image, found.cameras[name], side_px)
-        acted = low.actions is not None and step < len(low.actions)
+        action = None if low.actions is None else low.actions[step : step + 1].ravel().tolist()
         facts = {
             "camera": name,
             "recorded_px": [image.shape[1], image.shape[0]],
             "drawn_px": [drawn.shape[1], drawn.shape[0]],
             "time_s": float(low.time_ns[step] - low.time_ns[0]) / 1e9,
             "last_step": len(low) - 1,
-            "action": low.actions[step].tolist() if acted and low.actions is not None else None,
+            "action": action or None,  # none leads away from the last step
             "numbers": {
                 key: stream.values[step].ravel()[:_MOST_NUMBERS].tolist()
                 for key, stream in low.streams.items()
@@ -378,11 +334,11 @@ def _places(
     for name, read in pair.read_outs.items():
         place: dict[str, Any] = {"read": read(tokens).tolist()}
         place |= {"mean_error": read.error, "r2": read.r2}
+        place |= {"fitted_on_this_episode": episode in pair.fitted_on}
         if recorded is not None:
             stream = recorded.streams[name]
             truth = [stream.values[row].tolist() for row in rows if row < len(recorded)]
             place |= {"recorded": truth, "unit": stream.unit, "frame": stream.frame}
-            place |= {"fitted_on_this_episode": episode in pair.fitted_on}
         found[name] = place
     return found
 

@@ -161,7 +161,8 @@ def tools(worker: Worker) -> dict[str, Callable[..., CallToolResult]]:
 
         Surprise is 1 where the prediction is as wrong as usual in other episodes of the dataset.
         Returns the five highest peaks with their steps and times in seconds, the median, and
-        events that rules find in the pictures (cuts, frozen stretches, things that appear).
+        events that rules find in the pictures (cuts, frozen stretches, things that appear). Events
+        are null where the dataset has too few pictures for these rules.
         """
         return _asked(
             worker,
