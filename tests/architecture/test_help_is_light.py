@@ -49,6 +49,7 @@ def test_help_loads_nothing_heavy_and_is_fast(arguments: list[str]) -> None:
         ["bench", "index", "nothere"],
         ["train", "tabeltop"],
         ["launch", "slurm", "--time", "9", "--nodes", "0", "--", "train", "world"],
+        ["mcp", "nothere", "--data", "nothere"],
         ["recrod"],
         ["record", "tabletop", "--seed", "-1", "--out", "x"],
     ],

@@ -25,6 +25,7 @@ LEAVES = [
     ["plan"],
     ["play"],
     ["serve"],
+    ["mcp"],
     ["understand"],
     ["guard"],
     ["view"],
@@ -128,6 +129,7 @@ def test_version(capsys) -> None:
             ["launch", "slurm", "--time", "9", "--nodes", "0", "--", "train", "world"],
             "--nodes must be at least 1, got 0.",
         ),
+        (["mcp", "x"], "armillary mcp needs --data."),
         (["bench"], "A command is missing; there are loader, train,"),
         (
             ["bench", "verfy", "x"],

@@ -344,7 +344,7 @@ def _policy(
     return ModelPolicy(
         model=model,
         planner=make_planner(planner, **settings),
-        bounds=_bounds(model, bounds),
+        bounds=action_box(model, bounds),
         observes=observation_streams(config),
         history=looks,
         frame_skip=config.frame_skip,
@@ -352,8 +352,17 @@ def _policy(
     )
 
 
-def _bounds(model: JEPA, bounds: Any) -> ActionBounds:
-    """Return the box of a world step's action; a model step holds several side by side."""
+def action_box(model: JEPA, bounds: Any = None) -> ActionBounds:
+    """Return the box of a world step's action; a model step holds several side by side.
+
+    Args:
+        model: takes actions.
+        bounds: as for ``plan``; None for the box of the actions that the model was trained on.
+
+    Raises:
+        ShapeError: bounds of another width.
+        ConfigError: bounds that do not rise.
+    """
     skip = model.config.frame_skip
     width = model.config.action_width // skip
     if isinstance(bounds, ActionBounds):

@@ -184,11 +184,11 @@ def surprise_clip(
     if normal is not None:
         calm, said = prepared(open_dataset(normal), network.config, progress), os.fspath(normal)
         calm_stride = stride_of(network, step_s, calm, said)
-        life = _normal_clips(calm, np.arange(calm.num_episodes), calm_stride)
-        usual = _normal_pictures(calm, np.arange(calm.num_episodes), calm_stride)
+        life = normal_clips(calm, np.arange(calm.num_episodes), calm_stride)
+        usual = normal_pictures(calm, np.arange(calm.num_episodes), calm_stride)
     elif len(others):
-        life, said = _normal_clips(cache, others, stride), f"{len(others)} other episodes"
-        usual = _normal_pictures(cache, others, stride)
+        life, said = normal_clips(cache, others, stride), f"{len(others)} other episodes"
+        usual = normal_pictures(cache, others, stride)
     else:
         _check_calibration(named, clip_seen, stride / cache.fps, network, model)
         life, said, usual = clip_seen, "the clip itself", []
@@ -201,7 +201,7 @@ def surprise_clip(
         pixel_difference=trace.pixel_difference[0].tolist() if "rgb" in clip_seen.streams else [],
         peak_step=int(trace.peak[0]),
         normal=said,
-        **_unusual(clip_seen, usual, step_s),
+        **unusual_events(clip_seen, usual, step_s),
     )
     if out is not None:
         called = repr(model) if isinstance(model, JEPA) else os.fspath(model)
@@ -210,10 +210,20 @@ def surprise_clip(
     return found
 
 
-def _unusual(
+def unusual_events(
     clip: Batch, normal: Sequence[UInt8[np.ndarray, "_ H W 3"]], step_s: float
 ) -> dict[str, Any]:
-    """Return the events of a clip and the rate of false alarms, as fields of the result."""
+    """Return the events of a clip and the rate of false alarms, as fields of the result.
+
+    Args:
+        clip: one clip, whose pictures are judged.
+        normal: pictures of normal clips; none takes the clip itself.
+        step_s: seconds between pictures.
+
+    Returns:
+        ``events`` and ``false_alarms_per_minute`` of ``SurpriseOfClip``; empty where there are no
+        pictures, or too few normal ones.
+    """
     if "rgb" not in clip.streams:
         return {}
     pictures = clip.streams["rgb"][0].numpy()
@@ -368,14 +378,24 @@ def whole_episode(model: JEPA, cache: Cache, position: int, stride: int = 0) -> 
     return Windows(cache, np.array([position]), length, stride).gather(np.zeros(1, np.int64))
 
 
-def _normal_clips(cache: Cache, episodes: np.ndarray, stride: int) -> Batch:
+def normal_clips(cache: Cache, episodes: np.ndarray, stride: int) -> Batch:
+    """Return clips of some episodes, evenly spread, on which a surprise is calibrated.
+
+    Args:
+        cache: prepared episodes.
+        episodes: positions of those that are normal.
+        stride: recorded steps of a model step.
+
+    Raises:
+        DatasetError: no episode has a model step.
+    """
     longest = 1 + (int(cache.lengths[episodes].max()) - 1) // stride
     windows = Windows(cache, episodes, min(_CALIBRATION_LENGTH, longest), stride)
     count = min(_CALIBRATION_CLIPS, len(windows))
     return windows.gather(np.linspace(0, len(windows) - 1, count).astype(np.int64))
 
 
-def _normal_pictures(
+def normal_pictures(
     cache: Cache, episodes: np.ndarray, stride: int
 ) -> list[UInt8[np.ndarray, "_ H W 3"]]:
     """Return the pictures of whole episodes in model steps, until there are enough."""
