@@ -24,6 +24,7 @@ LEAVES = [
     ["act"],
     ["plan"],
     ["serve"],
+    ["export"],
     ["understand"],
     ["guard"],
     ["view"],
