@@ -59,17 +59,14 @@ class Export(Command):
 
     def _robot(self) -> Any:
         """Return what the flags say about limits, rate and time."""
-        import numpy as np
-
         from armillary.control import WorldFactory
-        from armillary.core.values import ActionBounds
-        from armillary.export.exporter import Robot
+        from armillary.export.exporter import Robot, limits
 
         if self.steps < 0:
             raise ConfigError(f"--steps takes a whole number, 1 or more; got {self.steps}.")
         if not self.world:
-            bounds = ActionBounds(np.array(self.low), np.array(self.high))
-            return Robot(bounds if self.low or self.high else None, steps=self.steps or None)
+            bounds = limits(self.low, self.high) if self.low or self.high else None
+            return Robot(bounds, steps=self.steps or None)
         if self.low or self.high:
             raise ConfigError("Give a world, or --low and --high of a robot; not both.")
         world = WorldFactory(self.world, settings_of(self.setting, "--setting"))()

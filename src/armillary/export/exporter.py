@@ -13,7 +13,7 @@ Every graph is run by onnxruntime and compared with torch before the folder appe
 from __future__ import annotations
 
 import shutil
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -141,17 +141,30 @@ def _check_out(out: Path) -> None:
         raise ConfigError(f"{out}: is there and not empty. Choose a new --out, or remove it.")
 
 
-def _check_bounds(robot: Robot, model: JEPA) -> None:
-    bounds = robot.bounds
-    if bounds is None:
-        return
-    fits = len(bounds.low) == len(bounds.high) > 0 and np.isfinite([bounds.low, bounds.high]).all()
-    if not fits or not (np.asarray(bounds.low) < np.asarray(bounds.high)).all():
+def limits(low: Sequence[float], high: Sequence[float]) -> ActionBounds:
+    """Return the limits of actions.
+
+    Args:
+        low: of each action.
+        high: of each action.
+
+    Raises:
+        ConfigError: numbers that are not finite, or low ones not below high ones.
+    """
+    both = np.array(low, np.float64), np.array(high, np.float64)
+    fits = len(low) == len(high) > 0 and np.isfinite(both).all()
+    if not fits or not (both[0] < both[1]).all():
         raise ConfigError(
             "Limits need a finite number for each action, low below high; got "
-            f"{np.asarray(bounds.low).tolist()} and {np.asarray(bounds.high).tolist()}."
+            f"{[*low]} and {[*high]}."
         )
-    check_action_width(model, bounds, model.config.frame_skip)
+    return ActionBounds(*both)
+
+
+def _check_bounds(robot: Robot, model: JEPA) -> None:
+    if robot.bounds is not None:
+        limits(robot.bounds.low.tolist(), robot.bounds.high.tolist())
+        check_action_width(model, robot.bounds, model.config.frame_skip)
 
 
 def _pieces(model: JEPA, policy: GoalPolicy | None) -> dict[str, _Piece]:
@@ -193,8 +206,8 @@ def _manifest(folder: Path, model: JEPA, robot: Robot) -> dict[str, Any]:
             "width": config.action_width // skip,
             "per_model_step": skip,
             "unit": "the robot's own, as recorded",
-            "low": None if bounds is None else np.asarray(bounds.low, np.float64).tolist(),
-            "high": None if bounds is None else np.asarray(bounds.high, np.float64).tolist(),
+            "low": None if bounds is None else bounds.low.astype(np.float64).tolist(),
+            "high": None if bounds is None else bounds.high.astype(np.float64).tolist(),
             "clipped_by": "runner",
         },
         "world": robot.name or None,
@@ -228,7 +241,7 @@ def _compared(folder: Path, pieces: Mapping[str, _Piece]) -> float:
     """
     graphs, worst = runner.Runner.load(folder).graphs, 0.0
     for name, piece in pieces.items():
-        worst = max(worst, difference(piece.network, graphs[name], piece.given))
+        worst = max(worst, _difference(piece.network, graphs[name], piece.given))
     if not worst <= TOLERANCE:
         raise CheckFailedError(
             f"The exported graphs differ from torch by {worst:.2g}, more than {TOLERANCE:g}; "
@@ -237,7 +250,7 @@ def _compared(folder: Path, pieces: Mapping[str, _Piece]) -> float:
     return worst
 
 
-def difference(network: nn.Module, graph: runner.Graph, given: tuple[Port, ...]) -> float:
+def _difference(network: nn.Module, graph: runner.Graph, given: tuple[Port, ...]) -> float:
     """Return the largest difference between a network and its graph on random inputs."""
     worst = 0.0
     for count in _CHECKED:

@@ -119,10 +119,12 @@ class Runner:
             frame_skip = _whole(manifest["frame_skip"], 1, _MOST_STEPS)
             low, high = _limits(manifest["action"])
             graphs = {
-                name: _graph(place, manifest["files"], described, threads)
+                name: _graph(place, name, manifest["files"], described, threads)
                 for name, described in _named_graphs(manifest["graphs"]).items()
             }
-        except (KeyError, TypeError, AttributeError) as error:
+        except ExportError:
+            raise
+        except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
             raise ExportError(
                 f"{place / MANIFEST}: is not a manifest of {FORMAT} ({type(error).__name__}: "
                 f"{error}). Export the model again."
@@ -247,12 +249,12 @@ def _named_graphs(graphs: Mapping[str, Any]) -> Mapping[str, Any]:
 
 
 def _graph(
-    folder: Path, files: Mapping[str, Any], described: Mapping[str, Any], threads: int
+    folder: Path, name: str, files: Mapping[str, Any], described: Mapping[str, Any], threads: int
 ) -> Graph:
-    name = described["file"]
-    if name not in [f"{graph}.onnx" for graph in GRAPHS]:  # so no path leads out of the folder
-        raise ExportError(f"The manifest names a file {name!r}, which is not of an export.")
-    data = _checked_bytes(folder / name, files[name])
+    file = f"{name}.onnx"  # and nothing else, so that no path leads out of the folder
+    if described["file"] != file:
+        raise ExportError(f"The manifest names a file {described['file']!r}, not {file}.")
+    data = _checked_bytes(folder / file, files[file])
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads, options.inter_op_num_threads = threads, 1
     options.log_severity_level = _QUIET
@@ -260,10 +262,10 @@ def _graph(
         session = onnxruntime.InferenceSession(data, options, providers=["CPUExecutionProvider"])
     except Exception as error:  # onnxruntime's errors share no class of their own
         said = str(error).splitlines()[0]
-        raise ExportError(f"{folder / name}: onnxruntime cannot load it ({said}).") from error
+        raise ExportError(f"{folder / file}: onnxruntime cannot load it ({said}).") from error
     inputs, outputs = _ports(described["inputs"]), _ports(described["outputs"])
-    _compare(folder / name, inputs, session.get_inputs())
-    _compare(folder / name, outputs, session.get_outputs())
+    _compare(folder / file, inputs, session.get_inputs())
+    _compare(folder / file, outputs, session.get_outputs())
     return Graph(session, inputs, outputs)
 
 

@@ -1,0 +1,275 @@
+"""Compare exported models with torch, and their speed: results/export.json.
+
+    python scripts/measure_export.py MODEL DATASET [--others FOLDER] [--record FILE]
+
+MODEL is exported for the tabletop, DATASET is a recording that it can see. FOLDER may hold other
+worlds, a folder each with ``run`` and ``recording``, as ``armillary bench worlds`` makes them; they
+are exported without limits. Each graph gets 1,000 real inputs and 1,000 random ones. The real ones
+are steps of the recording, with the goal some steps later in the same episode.
+
+A decision is timed in turns, in process and through the runner, one thread each. Both are given the
+same observation and encode it; the goal was encoded before.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+import armillary as arm
+from armillary.benchmark.machine import provenance
+from armillary.control import GoalConditionedPolicy, WorldFactory
+from armillary.control.specs import observation_streams
+from armillary.core.files import write_json
+from armillary.core.values import ActionBounds, Observation
+from armillary.data.resize import resized, resized_lens
+from armillary.export.exporter import Robot, export_model
+from armillary.export.graphs import EncoderGraph, PolicyGraph, PredictorGraph
+from armillary.export.ports import memory_width, random_values, sensor_ports
+from armillary.export.runner import Graph, Port, Runner
+from armillary.models import JEPA, load_model
+from armillary.models.goal_policy import GoalPolicy
+from armillary.models.goal_policy_file import load_goal_policy
+from armillary.recipes.finding import find_model
+
+WORLD, INPUTS, BATCH, FARTHEST, DEADLINE = "tabletop", 1000, 50, 12, 30
+WARM, QUANTILES = 20, (0.5, 0.95)
+
+
+@dataclass(frozen=True)
+class Pair:
+    """An observation and a goal of the same episode, at the model's size.
+
+    Attributes:
+        now: the observation.
+        goal: some steps later.
+        action: the recorded actions in between, of one model step [K A].
+        left: robot steps until the deadline.
+    """
+
+    now: Observation
+    goal: Observation
+    action: np.ndarray
+    left: int
+
+
+def pairs(data: Any, model: JEPA, count: int) -> list[Pair]:
+    """Return pairs from a recording, from all over it."""
+    rng, skip = np.random.default_rng(0), model.config.frame_skip
+    each = max(1, -(-count // len(data)))
+    chosen = rng.permutation(len(data))[: -(-count // each)]
+    found = [pair for number in chosen for pair in _of_episode(data[int(number)], model, each, rng)]
+    if len(found) < count:
+        raise SystemExit(f"The recording gave {len(found)} pairs of {skip} steps, not {count}.")
+    return found[:count]
+
+
+def _of_episode(episode: Any, model: JEPA, count: int, rng: np.random.Generator) -> Iterator[Pair]:
+    skip, steps = model.config.frame_skip, len(episode)
+    for _ in range(count):
+        step = int(rng.integers(0, steps - skip))
+        later = min(steps - 1, step + skip * int(rng.integers(1, FARTHEST)))
+        action = np.asarray(episode.actions[step : step + skip], np.float32)
+        left = int(rng.integers(1, DEADLINE + 1))
+        seen = (fitted(episode.observation(one), model) for one in (step, later))
+        yield Pair(*seen, action, left)
+
+
+def fitted(seen: Observation, model: JEPA) -> Observation:
+    """Return an observation with the streams and at the size that a model sees."""
+    side = model.config.encoder.image_size
+    parts = dict(seen.only(observation_streams(model.config)).streams)
+    for name in {"rgb", "depth"} & {*parts}:
+        before = parts[name].shape[:2]
+        parts[name] = resized(parts[name], (side, side), average=name == "rgb")
+        if "intrinsics" in parts and name == "depth":
+            parts["intrinsics"] = resized_lens(parts["intrinsics"], before, (side, side))
+    return Observation(parts)
+
+
+def inputs(
+    runner: Runner, model: JEPA, found: Sequence[Pair]
+) -> Mapping[str, tuple[np.ndarray, ...]]:
+    """Return what each graph is given for real pairs."""
+    sensors = sensor_ports(model.config)
+
+    def stacked(observations: Sequence[Observation]) -> tuple[np.ndarray, ...]:
+        return tuple(
+            np.stack([seen.streams[port.name] for seen in observations]).astype(port.dtype)
+            for port in sensors
+        )
+
+    now = stacked([pair.now for pair in found])
+    names = [port.name for port in sensors]
+    tokens, goals = (
+        np.concatenate([runner.encode(getattr(pair, which).streams) for pair in found])
+        for which in ("now", "goal")
+    )
+    left = np.array([max(pair.left / runner.frame_skip, 1.0) for pair in found], np.float32)
+    given = [tokens, np.stack([pair.action for pair in found])]
+    if width := memory_width(model.config):
+        # a memory that a step from here has left
+        start = {"tokens": tokens, "action": given[1]}
+        start["memory"] = np.zeros((len(found), width), np.float32)
+        given.append(runner.graphs["predictor"](start)[1])
+    assert len(names) == len(now)
+    return {"encoder": now, "predictor": tuple(given), "policy": (tokens, goals, left)}
+
+
+def networks(model: JEPA, policy: GoalPolicy) -> dict[str, torch.nn.Module]:
+    """Return what the graphs were made of."""
+    seen = tuple(port.name for port in sensor_ports(model.config))
+    return {
+        "encoder": EncoderGraph(model, seen),
+        "predictor": PredictorGraph(model),
+        "policy": PolicyGraph(policy, model.config.frame_skip),
+    }
+
+
+def differences(
+    graph: Graph, network: torch.nn.Module, values: Sequence[np.ndarray]
+) -> dict[str, float]:
+    """Return the largest difference of each output from torch's, over all inputs."""
+    worst = {port.name: 0.0 for port in graph.outputs}
+    for first in range(0, len(values[0]), BATCH):
+        some = [value[first : first + BATCH] for value in values]
+        names = [port.name for port in graph.inputs]
+        with torch.no_grad():
+            wanted = network(*map(torch.from_numpy, some))
+        found = graph(dict(zip(names, some, strict=True)))
+        for name, one, other in zip(worst, found, wanted, strict=True):
+            worst[name] = max(worst[name], float(np.abs(one - other.numpy()).max()))
+    return worst
+
+
+def decisions(
+    runner: Runner, policy: GoalConditionedPolicy, found: Sequence[Pair]
+) -> dict[str, Any]:
+    """Return how decisions differ, and how long they take, in turns."""
+    times: dict[str, list[float]] = {"torch": [], "onnx": []}
+    worst = 0.0
+    for number, pair in enumerate(found):
+        chosen = {}
+        timed = replace(policy, deadline=pair.left)
+        state, goal = timed.init(pair.goal, 0), runner.encode(pair.goal.streams)
+        for which in ("torch", "onnx") if number % 2 else ("onnx", "torch"):
+            began = time.perf_counter()
+            if which == "torch":
+                chosen[which] = timed.act(pair.now, state)[0]
+            else:
+                chosen[which] = runner.decide(runner.encode(pair.now.streams), goal, pair.left)[0]
+            times[which].append(1000 * (time.perf_counter() - began))
+        worst = max(worst, float(np.abs(chosen["torch"] - chosen["onnx"]).max()))
+    ms = {
+        name: {str(q): float(np.quantile(all_of[WARM:], q)) for q in QUANTILES}
+        for name, all_of in times.items()
+    }
+    return {
+        "n": len(found),
+        "largest_difference": worst,
+        "ms": ms,
+        "torch_over_onnx": ms["torch"]["0.5"] / ms["onnx"]["0.5"],
+    }
+
+
+def measured(model_path: str, data: Path, robot: Robot) -> dict[str, Any]:
+    """Return what is measured of one model."""
+    folder = find_model(model_path)
+    model = load_model(folder).requires_grad_(False)
+    made = load_goal_policy(folder, model)
+    if made is None:
+        raise SystemExit(f"{folder}: contains no goal policy.")
+    made.requires_grad_(False)
+    config = model.config
+    with tempfile.TemporaryDirectory() as temporary:
+        out = Path(temporary) / "export"
+        manifest = export_model(folder, out, robot)
+        size = sum(path.stat().st_size for path in out.iterdir())
+        runner = Runner.load(out)
+    found = pairs(arm.open_dataset(data), model, INPUTS)
+    real, rng = inputs(runner, model, found), np.random.default_rng(1)
+    every: dict[str, Any] = {"real": {}, "random": {}}
+    for name, network in networks(model, made).items():
+        graph = runner.graphs[name]
+        every["real"] |= differences(graph, network, real[name])
+        drawn = random_values([_full(port) for port in graph.inputs], INPUTS, rng)
+        every["random"] |= differences(graph, network, drawn)
+    none = np.full(config.action_width // config.frame_skip, np.inf)
+    policy = GoalConditionedPolicy(
+        model,
+        made,
+        robot.bounds or ActionBounds(-none, none),
+        observation_streams(config),
+        config.frame_skip,
+        config.encoder.image_size,
+    )
+    return {
+        "sensors": list(config.sensors),
+        "frame_skip": config.frame_skip,
+        "action_width": len(none),
+        "limits": robot.bounds is not None,
+        "inputs": {"real": INPUTS, "random": INPUTS},
+        "largest_difference": every,
+        "decisions": decisions(runner, policy, found),
+        "bytes": size,
+        "model_sha256": manifest["model"]["sha256"],
+        "versions": manifest["versions"],
+    }
+
+
+def _full(port: Port) -> Any:
+    """Return a port of the runner as ``random_values`` wants it."""
+    from armillary.export.ports import Port as Described
+
+    return Described(port.name, port.shape, port.dtype, "", "")
+
+
+def tabletop() -> Robot:
+    """Return the limits and rate of the tabletop."""
+    world = WorldFactory(WORLD)()
+    try:
+        return Robot(world.spec.bounds, world.spec.step_s, world.spec.budget, WORLD)
+    finally:
+        world.close()
+
+
+def main() -> None:
+    """Measure, and write the record."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("model")
+    parser.add_argument("data", type=Path)
+    parser.add_argument("--others", type=Path)
+    parser.add_argument("--record", type=Path, default=Path("results/export.json"))
+    chosen = parser.parse_args()
+    torch.set_num_threads(1)
+    said = provenance(" ".join(["python", *sys.argv]), 1)
+    models = {WORLD: measured(chosen.model, chosen.data, tabletop())}
+    for folder in sorted(chosen.others.iterdir()) if chosen.others else ():
+        if (folder / "run").is_dir() and (folder / "recording").is_dir():
+            models[folder.name] = measured(str(folder / "run"), folder / "recording", Robot())
+            sys.stderr.write(f"{folder.name}: {models[folder.name]['decisions']}\n")
+    differ = [
+        max(part.values()) for one in models.values() for part in one["largest_difference"].values()
+    ]
+    value = {
+        "models": models,
+        "largest_difference": max(differ),
+        "decisions_largest_difference": max(
+            one["decisions"]["largest_difference"] for one in models.values()
+        ),
+    }
+    write_json(chosen.record, value | said)
+    sys.stdout.write(f"{chosen.record}: {value['largest_difference']:.2g}\n")
+
+
+if __name__ == "__main__":
+    main()
