@@ -1,6 +1,7 @@
 """Compare exported models with torch, and their speed: results/export.json.
 
-    python scripts/measure_export.py MODEL DATASET [--others FOLDER] [--record FILE]
+    python scripts/measure_export.py MODEL DATASET [--others FOLDER] [--episodes 50]
+        [--record FILE]
 
 MODEL is exported for the tabletop, DATASET is a recording that it can see. FOLDER may hold other
 worlds, a folder each with ``run`` and ``recording``, as ``armillary bench worlds`` makes them; they
@@ -8,7 +9,7 @@ are exported without limits. Each graph gets 1,000 real inputs and 1,000 random 
 are steps of the recording, with the goal some steps later in the same episode.
 
 A decision is timed in turns, in process and through the runner, one thread each. Both are given the
-same observation and encode it; the goal was encoded before.
+same observation and encode it; the goal was encoded before. Then both act in the tabletop.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -27,21 +29,35 @@ import torch
 
 import armillary as arm
 from armillary.benchmark.machine import provenance
-from armillary.control import GoalConditionedPolicy, WorldFactory
+from armillary.control import (
+    GoalConditionedPolicy,
+    ModelSpec,
+    WorldFactory,
+    evaluate,
+    make_manifest,
+)
 from armillary.control.specs import observation_streams
 from armillary.core.files import write_json
 from armillary.core.values import ActionBounds, Observation
 from armillary.data.resize import resized, resized_lens
 from armillary.export.exporter import Robot, export_model
 from armillary.export.graphs import EncoderGraph, PolicyGraph, PredictorGraph
-from armillary.export.ports import memory_width, random_values, sensor_ports
-from armillary.export.runner import Graph, Port, Runner
+from armillary.export.ports import (
+    memory_width,
+    policy_ports,
+    predictor_ports,
+    random_values,
+    sensor_ports,
+)
+from armillary.export.runner import Graph, Runner
 from armillary.models import JEPA, load_model
 from armillary.models.goal_policy import GoalPolicy
 from armillary.models.goal_policy_file import load_goal_policy
+from armillary.planning import Planning
 from armillary.recipes.finding import find_model
 
-WORLD, INPUTS, BATCH, FARTHEST, DEADLINE = "tabletop", 1000, 50, 12, 30
+WORLD, TASK = "tabletop", "reach"
+INPUTS, BATCH, FARTHEST, DEADLINE = 1000, 50, 12, 30
 WARM, QUANTILES = 20, (0.5, 0.95)
 
 
@@ -109,7 +125,6 @@ def inputs(
         )
 
     now = stacked([pair.now for pair in found])
-    names = [port.name for port in sensors]
     tokens, goals = (
         np.concatenate([runner.encode(getattr(pair, which).streams) for pair in found])
         for which in ("now", "goal")
@@ -121,7 +136,6 @@ def inputs(
         start = {"tokens": tokens, "action": given[1]}
         start["memory"] = np.zeros((len(found), width), np.float32)
         given.append(runner.graphs["predictor"](start)[1])
-    assert len(names) == len(now)
     return {"encoder": now, "predictor": tuple(given), "policy": (tokens, goals, left)}
 
 
@@ -181,6 +195,103 @@ def decisions(
     }
 
 
+@contextmanager
+def exported(folder: Path, robot: Robot) -> Iterator[Path]:
+    """Export a model for a while."""
+    with tempfile.TemporaryDirectory() as temporary:
+        export_model(folder, Path(temporary) / "export", robot)
+        yield Path(temporary) / "export"
+
+
+@dataclass(frozen=True)
+class RunnerPolicy:
+    """Acts through a runner.
+
+    Attributes:
+        runner: decides.
+        model: says what it sees, and nothing else.
+        deadline: robot steps in which the goal is to be reached.
+    """
+
+    runner: Runner
+    model: JEPA
+    deadline: int
+
+    @property
+    def observes(self) -> tuple[str, ...]:
+        """Streams that it sees."""
+        return observation_streams(self.model.config)
+
+    def init(self, goal: Observation, seed: int) -> tuple[np.ndarray, int]:
+        """Return the goal's tokens and the first step."""
+        return self.runner.encode(fitted(goal, self.model).streams), 0
+
+    def act(self, observation: Observation, state: Any) -> tuple[np.ndarray, Any]:
+        """Return the next action."""
+        goal, step = state
+        tokens = self.runner.encode(fitted(observation, self.model).streams)
+        left = self.deadline - step
+        return self.runner.decide(tokens, goal, left)[0], (goal, step + 1)
+
+
+@dataclass(frozen=True)
+class BesidePolicy:
+    """Acts in process, and asks the runner about every observation, too.
+
+    Attributes:
+        policy: acts.
+        asked: is asked.
+        apart: gets the largest difference of each decision.
+    """
+
+    policy: Any
+    asked: RunnerPolicy
+    apart: list[float]
+
+    @property
+    def observes(self) -> tuple[str, ...]:
+        """Streams that it sees."""
+        return self.policy.observes
+
+    def init(self, goal: Observation, seed: int) -> tuple[Any, Any]:
+        """Return the states of both."""
+        return self.policy.init(goal, seed), self.asked.init(goal, seed)
+
+    def act(self, observation: Observation, state: Any) -> tuple[np.ndarray, Any]:
+        """Return the next action of the policy."""
+        action, own = self.policy.act(observation, state[0])
+        other, asked = self.asked.act(observation, state[1])
+        self.apart.append(float(np.abs(action - other).max()))
+        return action, (own, asked)
+
+
+def acted(model_path: str, robot: Robot, episodes: int) -> dict[str, Any]:
+    """Return how often goals are reached in process and through the runner.
+
+    In process the runner is asked about the same observations. Where each acts for itself, the last
+    bit of an action can turn a pixel, and actions then differ by more.
+    """
+    folder = find_model(model_path)
+    model = load_model(folder)
+    with exported(folder, robot) as out:
+        runner = Runner.load(out)
+    side = model.config.encoder.image_size
+    manifest = make_manifest(WORLD, TASK, episodes, 21, settings={"image_size": side})
+    asked, apart = RunnerPolicy(runner, model, manifest.budget), list[float]()
+    direct = ModelSpec(folder, Planning(planner="direct"))
+    beside = evaluate(manifest, lambda spec: BesidePolicy(direct(spec), asked, apart))
+    through = evaluate(manifest, lambda spec: asked)
+    return {
+        "world": WORLD,
+        "task": TASK,
+        "n": episodes,
+        "solved_in_process": sum(record.success for record in beside),
+        "solved_through_the_runner": sum(record.success for record in through),
+        "decisions": len(apart),
+        "largest_difference": max(apart),
+    }
+
+
 def measured(model_path: str, data: Path, robot: Robot) -> dict[str, Any]:
     """Return what is measured of one model."""
     folder = find_model(model_path)
@@ -190,18 +301,21 @@ def measured(model_path: str, data: Path, robot: Robot) -> dict[str, Any]:
         raise SystemExit(f"{folder}: contains no goal policy.")
     made.requires_grad_(False)
     config = model.config
-    with tempfile.TemporaryDirectory() as temporary:
-        out = Path(temporary) / "export"
-        manifest = export_model(folder, out, robot)
+    with exported(folder, robot) as out:
         size = sum(path.stat().st_size for path in out.iterdir())
         runner = Runner.load(out)
     found = pairs(arm.open_dataset(data), model, INPUTS)
     real, rng = inputs(runner, model, found), np.random.default_rng(1)
     every: dict[str, Any] = {"real": {}, "random": {}}
+    given = {
+        "encoder": sensor_ports(config),
+        "predictor": predictor_ports(config)[0],
+        "policy": policy_ports(config)[0],
+    }
     for name, network in networks(model, made).items():
         graph = runner.graphs[name]
         every["real"] |= differences(graph, network, real[name])
-        drawn = random_values([_full(port) for port in graph.inputs], INPUTS, rng)
+        drawn = random_values(given[name], INPUTS, rng)
         every["random"] |= differences(graph, network, drawn)
     none = np.full(config.action_width // config.frame_skip, np.inf)
     policy = GoalConditionedPolicy(
@@ -221,16 +335,9 @@ def measured(model_path: str, data: Path, robot: Robot) -> dict[str, Any]:
         "largest_difference": every,
         "decisions": decisions(runner, policy, found),
         "bytes": size,
-        "model_sha256": manifest["model"]["sha256"],
-        "versions": manifest["versions"],
+        "model_sha256": runner.manifest["model"]["sha256"],
+        "versions": runner.manifest["versions"],
     }
-
-
-def _full(port: Port) -> Any:
-    """Return a port of the runner as ``random_values`` wants it."""
-    from armillary.export.ports import Port as Described
-
-    return Described(port.name, port.shape, port.dtype, "", "")
 
 
 def tabletop() -> Robot:
@@ -248,11 +355,15 @@ def main() -> None:
     parser.add_argument("model")
     parser.add_argument("data", type=Path)
     parser.add_argument("--others", type=Path)
+    parser.add_argument("--episodes", type=int, default=50)
     parser.add_argument("--record", type=Path, default=Path("results/export.json"))
     chosen = parser.parse_args()
     torch.set_num_threads(1)
     said = provenance(" ".join(["python", *sys.argv]), 1)
-    models = {WORLD: measured(chosen.model, chosen.data, tabletop())}
+    robot = tabletop()
+    models = {WORLD: measured(chosen.model, chosen.data, robot)}
+    acting = acted(chosen.model, robot, chosen.episodes)
+    sys.stderr.write(f"{acting}\n")
     for folder in sorted(chosen.others.iterdir()) if chosen.others else ():
         if (folder / "run").is_dir() and (folder / "recording").is_dir():
             models[folder.name] = measured(str(folder / "run"), folder / "recording", Robot())
@@ -262,6 +373,7 @@ def main() -> None:
     ]
     value = {
         "models": models,
+        "acting": acting,
         "largest_difference": max(differ),
         "decisions_largest_difference": max(
             one["decisions"]["largest_difference"] for one in models.values()
