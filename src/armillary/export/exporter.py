@@ -128,7 +128,7 @@ def export_model(folder: Path, out: Path, robot: Robot | None = None) -> dict[st
                 "sha256": file_sha256(beside / file),
             }
             manifest["graphs"][name] = described(piece.given, piece.later, file)
-        write_json(beside / runner.MANIFEST, manifest)
+        write_json(beside / runner.MANIFEST, manifest)  # which the comparison reads
         manifest["largest_difference"] = _compared(beside, pieces)
         write_json(beside / runner.MANIFEST, manifest)
         shutil.copyfile(runner.__file__, beside / "runner.py")

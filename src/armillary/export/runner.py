@@ -334,8 +334,8 @@ def _observed(port: Port, value: Any) -> np.ndarray:
     array = np.asarray(value)
     if port.dtype == "float32" and array.dtype.kind == "f":
         array = array.astype(np.float32)
-    if port.name == "proprio" and not np.isfinite(array).all():
-        raise ExportError("proprio holds NaN or infinite numbers.")
+        if port.name == "proprio" and not np.isfinite(array).all():
+            raise ExportError("proprio holds NaN or infinite numbers.")
     return array[None]
 
 
