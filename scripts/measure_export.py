@@ -40,15 +40,9 @@ from armillary.control.specs import observation_streams
 from armillary.core.files import write_json
 from armillary.core.values import ActionBounds, Observation
 from armillary.data.resize import resized, resized_lens
-from armillary.export.exporter import Robot, export_model
+from armillary.export.exporter import Robot, differences, export_model, random_inputs
 from armillary.export.graphs import EncoderGraph, PolicyGraph, PredictorGraph
-from armillary.export.ports import (
-    memory_width,
-    policy_ports,
-    predictor_ports,
-    random_values,
-    sensor_ports,
-)
+from armillary.export.ports import memory_width, sensor_ports
 from armillary.export.runner import Graph, Runner
 from armillary.models import JEPA, load_model
 from armillary.models.goal_policy import GoalPolicy
@@ -112,19 +106,19 @@ def fitted(seen: Observation, model: JEPA) -> Observation:
     return Observation(parts)
 
 
+def stacked(observations: Sequence[Observation], model: JEPA) -> tuple[np.ndarray, ...]:
+    """Return the inputs of an encoder for many observations."""
+    return tuple(
+        np.stack([seen.streams[port.name] for seen in observations]).astype(port.dtype)
+        for port in sensor_ports(model.config)
+    )
+
+
 def inputs(
     runner: Runner, model: JEPA, found: Sequence[Pair]
 ) -> Mapping[str, tuple[np.ndarray, ...]]:
     """Return what each graph is given for real pairs."""
-    sensors = sensor_ports(model.config)
-
-    def stacked(observations: Sequence[Observation]) -> tuple[np.ndarray, ...]:
-        return tuple(
-            np.stack([seen.streams[port.name] for seen in observations]).astype(port.dtype)
-            for port in sensors
-        )
-
-    now = stacked([pair.now for pair in found])
+    now = stacked([pair.now for pair in found], model)
     tokens, goals = (
         np.concatenate([runner.encode(getattr(pair, which).streams) for pair in found])
         for which in ("now", "goal")
@@ -149,50 +143,76 @@ def networks(model: JEPA, policy: GoalPolicy) -> dict[str, torch.nn.Module]:
     }
 
 
-def differences(
+def all_differences(
     graph: Graph, network: torch.nn.Module, values: Sequence[np.ndarray]
 ) -> dict[str, float]:
     """Return the largest difference of each output from torch's, over all inputs."""
-    worst = {port.name: 0.0 for port in graph.outputs}
-    for first in range(0, len(values[0]), BATCH):
-        some = [value[first : first + BATCH] for value in values]
-        names = [port.name for port in graph.inputs]
-        with torch.no_grad():
-            wanted = network(*map(torch.from_numpy, some))
-        found = graph(dict(zip(names, some, strict=True)))
-        for name, one, other in zip(worst, found, wanted, strict=True):
-            worst[name] = max(worst[name], float(np.abs(one - other.numpy()).max()))
-    return worst
+    batches = [
+        differences(network, graph, [value[first : first + BATCH] for value in values])
+        for first in range(0, len(values[0]), BATCH)
+    ]
+    return {name: max(one[name] for one in batches) for name in batches[0]}
 
 
 def decisions(
     runner: Runner, policy: GoalConditionedPolicy, found: Sequence[Pair]
 ) -> dict[str, Any]:
-    """Return how decisions differ, and how long they take, in turns."""
-    times: dict[str, list[float]] = {"torch": [], "onnx": []}
-    worst = 0.0
+    """Return how decisions differ, and how long they take, in turns.
+
+    Processor time counts for the ratio: on a busy machine the longer decision waits more often.
+    """
+    clocks = {"ms": time.perf_counter, "cpu_ms": time.thread_time}
+    times: dict[str, dict[str, list[float]]] = {
+        clock: {"torch": [], "onnx": []} for clock in clocks
+    }
+    chosen: dict[str, list[np.ndarray]] = {"torch": [], "onnx": []}
     for number, pair in enumerate(found):
-        chosen = {}
         timed = replace(policy, deadline=pair.left)
         state, goal = timed.init(pair.goal, 0), runner.encode(pair.goal.streams)
         for which in ("torch", "onnx") if number % 2 else ("onnx", "torch"):
-            began = time.perf_counter()
+            began = {name: clock() for name, clock in clocks.items()}
             if which == "torch":
-                chosen[which] = timed.act(pair.now, state)[0]
+                action = timed.act(pair.now, state)[0]
             else:
-                chosen[which] = runner.decide(runner.encode(pair.now.streams), goal, pair.left)[0]
-            times[which].append(1000 * (time.perf_counter() - began))
-        worst = max(worst, float(np.abs(chosen["torch"] - chosen["onnx"]).max()))
-    ms = {
-        name: {str(q): float(np.quantile(all_of[WARM:], q)) for q in QUANTILES}
-        for name, all_of in times.items()
+                action = runner.decide(runner.encode(pair.now.streams), goal, pair.left)[0]
+            for name, clock in clocks.items():
+                times[name][which].append(1000 * (clock() - began[name]))
+            chosen[which].append(action)
+    quantiles = {
+        clock: {
+            which: {str(q): float(np.quantile(every[WARM:], q)) for q in QUANTILES}
+            for which, every in both.items()
+        }
+        for clock, both in times.items()
     }
+    torchs, onnxs = (np.array(chosen[which]) for which in ("torch", "onnx"))
     return {
         "n": len(found),
-        "largest_difference": worst,
-        "ms": ms,
-        "torch_over_onnx": ms["torch"]["0.5"] / ms["onnx"]["0.5"],
+        "largest_difference": float(np.abs(torchs - onnxs).max()),
+        "torch_batched_largest_difference": float(np.abs(torchs - batched(policy, found)).max()),
+        **quantiles,
+        "torch_over_onnx": quantiles["cpu_ms"]["torch"]["0.5"] / quantiles["cpu_ms"]["onnx"]["0.5"],
     }
+
+
+def batched(policy: GoalConditionedPolicy, found: Sequence[Pair]) -> np.ndarray:
+    """Return torch's own decisions where many are made at once: how far rounding alone goes."""
+    model, made = policy.model, policy.policy
+    assert isinstance(model, JEPA) and isinstance(made, GoalPolicy)
+    encoder, acting = (networks(model, made)[name] for name in ("encoder", "policy"))
+    actions = []
+    for first in range(0, len(found), BATCH):
+        some = found[first : first + BATCH]
+        with torch.no_grad():
+            now, goal = (
+                encoder(
+                    *map(torch.from_numpy, stacked([getattr(pair, of) for pair in some], model))
+                )[0]
+                for of in ("now", "goal")
+            )
+            left = torch.tensor([max(pair.left / policy.frame_skip, 1.0) for pair in some])
+            actions.append(acting(now, goal, left)[0][:, 0].double().numpy())
+    return np.clip(np.concatenate(actions), policy.bounds.low, policy.bounds.high)
 
 
 @contextmanager
@@ -305,18 +325,14 @@ def measured(model_path: str, data: Path, robot: Robot) -> dict[str, Any]:
         size = sum(path.stat().st_size for path in out.iterdir())
         runner = Runner.load(out)
     found = pairs(arm.open_dataset(data), model, INPUTS)
-    real, rng = inputs(runner, model, found), np.random.default_rng(1)
-    every: dict[str, Any] = {"real": {}, "random": {}}
-    given = {
-        "encoder": sensor_ports(config),
-        "predictor": predictor_ports(config)[0],
-        "policy": policy_ports(config)[0],
+    drawn = {
+        "real": inputs(runner, model, found),
+        "random": random_inputs(model, INPUTS, np.random.default_rng(1)),
     }
-    for name, network in networks(model, made).items():
-        graph = runner.graphs[name]
-        every["real"] |= differences(graph, network, real[name])
-        drawn = random_values(given[name], INPUTS, rng)
-        every["random"] |= differences(graph, network, drawn)
+    every: dict[str, Any] = {kind: {} for kind in drawn}
+    for kind, values in drawn.items():
+        for name, network in networks(model, made).items():
+            every[kind] |= all_differences(runner.graphs[name], network, values[name])
     none = np.full(config.action_width // config.frame_skip, np.inf)
     policy = GoalConditionedPolicy(
         model,

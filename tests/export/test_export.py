@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from filelock import FileLock
 
 from armillary.cli.main import main
 from armillary.control import ModelSpec, WorldFactory
@@ -96,17 +97,27 @@ def saved(name: str, out: Path) -> None:
 
 
 @pytest.fixture(scope="module")
-def exports(tmp_path_factory) -> Exports:
-    models, folders = (tmp_path_factory.mktemp(name) for name in ("models", "exports"))
+def exports(tmp_path_factory, worker_id) -> Exports:
+    base = tmp_path_factory.getbasetemp()
+    # it takes most of a minute, so processes that share the tests share it, too
+    root = (base if worker_id == "master" else base.parent) / "exports"
+    root.mkdir(exist_ok=True)
+    with FileLock(root / "lock"):
+        if not (root / "said.json").is_file():
+            (root / "said.json").write_text(json.dumps(made_in(root)))
+    return Exports(root / "models", root / "out", json.loads((root / "said.json").read_text()))
+
+
+def made_in(root: Path) -> dict[str, str]:
     more = {
         "acting": [WORLD, "--setting", "image_size=16", "--steps", str(STEPS)],
         "beams": ["--low", "-1", "-1", "--high", "1", "1", "--steps", "9", "--json"],
     }
     words = []
     for name in MODELS:
-        saved(name, models / name)
-        words.append(["export", str(models / name), *more.get(name, [])])
-        words[-1] += ["--out", str(folders / name)]
+        saved(name, root / "models" / name)
+        words.append(["export", str(root / "models" / name), *more.get(name, [])])
+        words[-1] += ["--out", str(root / "out" / name)]
     made = subprocess.run(
         [sys.executable, "-c", RUN], input=json.dumps(words), capture_output=True, text=True
     )
@@ -114,7 +125,7 @@ def exports(tmp_path_factory) -> Exports:
     told = json.loads(made.stdout)
     assert [code for code, _ in told] == [0] * len(MODELS), made.stderr
     assert made.stderr == ""
-    return Exports(models, folders, dict(zip(MODELS, (said for _, said in told), strict=True)))
+    return dict(zip(MODELS, (said for _, said in told), strict=True))
 
 
 @pytest.fixture(scope="module")
@@ -284,6 +295,11 @@ def test_graphs_that_differ_from_torch_are_not_written(exports, folder, tmp_path
     with pytest.raises(CheckFailedError, match="differ from torch by"):
         export_model(changed, tmp_path / "out")
     assert [path.name for path in tmp_path.iterdir()] == ["model"]
+    old = (other / "encoder.onnx").read_bytes()
+    monkeypatch.setattr(exporter, "onnx_bytes", lambda *more: old[: len(old) // 2])
+    with pytest.raises(CheckFailedError, match="onnxruntime cannot load it"):
+        export_model(folder, tmp_path / "out")
+    monkeypatch.setattr(exporter, "onnx_bytes", another)
     manifest = export_model(folder, tmp_path / "out")  # the same graphs are right for this one
     assert manifest["action"]["low"] is None
 

@@ -127,6 +127,8 @@ def _random(port: Port, count: int, rng: np.random.Generator) -> np.ndarray:
         return _poses(count, rng)
     if port.name == "intrinsics":
         return np.diag([64.0, 64.0, 1.0]) + _lens_noise(count, rng)
+    if port.name == "memory":
+        return rng.uniform(-1.0, 1.0, shape)
     return rng.normal(size=shape)
 
 
