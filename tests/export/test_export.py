@@ -35,6 +35,8 @@ from armillary.export.graphs import inverse_3x3  # noqa: E402
 from armillary.export.ports import random_values, sensor_ports  # noqa: E402
 from armillary.export.runner import MANIFEST, MOST_MANIFEST_BYTES, ExportError, Runner  # noqa: E402
 
+pytestmark = pytest.mark.timeout(900)  # torch.export takes minutes where others work, too
+
 WORLD, SETTINGS = "two_rooms", {"image_size": 16}
 STEPS = 12
 SMALL = EncoderConfig(image_size=16, patch_hidden=16, hidden=32, keypoints=4, width=16)

@@ -21,7 +21,7 @@ from armillary.models import JEPA
 from armillary.models.config import JEPAConfig
 from armillary.models.goal_policy import SHARE, GoalPolicy
 
-# Which points of a cloud are grouped hangs on ties and on the last bits, so no two runtimes agree.
+# Which points are grouped depends on ties and last bits; another runtime may group other ones.
 NOT_EXPORTED = ("cloud", "depth_cloud", "filled_cloud")
 _STREAM_OF = {"depth": "depth_m"}
 
