@@ -26,6 +26,7 @@ LEAVES = [
     ["play"],
     ["serve"],
     ["mcp"],
+    ["export"],
     ["understand"],
     ["guard"],
     ["view"],
