@@ -14,6 +14,7 @@ from armillary.core.progress import Progress, silent
 from armillary.data import layout
 from armillary.data.sources import (
     colmap,
+    euroc,
     hdf5,
     kitti,
     kitti_raw,
@@ -44,6 +45,7 @@ _LAID_OUT: dict[str, Source] = {
     "colmap": colmap,
     "tum": tum,
     "rgbd": rgbd_folder,
+    "euroc": euroc,
     "kitti": kitti,
     "kitti_raw": kitti_raw,
 }
