@@ -13,6 +13,7 @@ from armillary.core.files import storage_errors
 from armillary.core.progress import Progress, silent
 from armillary.data import layout
 from armillary.data.sources import (
+    argoverse,
     colmap,
     euroc,
     hdf5,
@@ -48,6 +49,7 @@ _LAID_OUT: dict[str, Source] = {
     "euroc": euroc,
     "kitti": kitti,
     "kitti_raw": kitti_raw,
+    "argoverse": argoverse,
 }
 FORMATS: dict[str, Source] = {
     **_LAID_OUT,
