@@ -258,6 +258,8 @@ def test_a_damaged_sweep_is_named_and_its_step_left_out(tmp_path):
     [
         (POSES, lambda t: t.rename_columns([n.replace("qw", "w") for n in t.column_names]),
          "has no column 'qw'"),
+        (POSES, lambda t: t.set_column(0, "timestamp_ns", pa.array([2**64 - 1] * len(t), pa.uint64())),
+         "a timestamp_ns in whole nanoseconds were expected"),
         (POSES, lambda t: t.slice(0, 0), "rows with a timestamp_ns in whole nanoseconds"),
         (POSES, lambda t: t.set_column(1, "qw", pa.array([2.0] * len(t))), "is no pose. Expected"),
         (POSES, lambda t: t.set_column(1, "qw", pa.array([None] * len(t), pa.float64())), "gaps"),

@@ -32,7 +32,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from jaxtyping import Float64, Int64
+from jaxtyping import Bool, Float64, Int64
 
 from armillary.core.errors import FormatError
 from armillary.core.progress import Progress
@@ -186,7 +186,7 @@ class _Shown:
 
     paths: list[Path | None]
     time_ns: Int64[np.ndarray, " T"]
-    there: np.ndarray
+    there: Bool[np.ndarray, " T"]
 
 
 def _shown(
@@ -236,7 +236,7 @@ class _Car:
 
     def at(
         self, time_ns: Int64[np.ndarray, " T"], tolerance_s: float
-    ) -> tuple[Float64[np.ndarray, "T 4 4"], np.ndarray]:
+    ) -> tuple[Float64[np.ndarray, "T 4 4"], Bool[np.ndarray, " T"]]:
         """Return the poses nearest to some times, from the first row's place, and whether any [T].
 
         The table has a row for the time of each sweep and of each picture.
@@ -255,7 +255,8 @@ def _car(file: Path, said: list[str]) -> _Car | None:
         return None
     columns = read_arrow(file, ("timestamp_ns", *_POSE_COLUMNS))
     stamps = columns["timestamp_ns"]
-    if not len(stamps) or not np.issubdtype(stamps.dtype, np.integer):
+    whole = len(stamps) > 0 and np.issubdtype(stamps.dtype, np.integer)
+    if not whole or stamps.min() < 0 or stamps.max() > _MAX_NS:
         raise FormatError(f"{file}: rows with a timestamp_ns in whole nanoseconds were expected.")
     order = np.argsort(stamps, kind="stable")
     rows = np.stack([columns[name].astype(np.float64) for name in _POSE_COLUMNS], 1)[order]

@@ -21,13 +21,13 @@ Source: Burri et al. 2016, The EuRoC micro aerial vehicle datasets, and the ASL 
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import torch
-from jaxtyping import Float64, Int64
+from jaxtyping import Bool, Float64, Int64
 
 from armillary.core.errors import FormatError
 from armillary.core.progress import Progress
@@ -108,23 +108,11 @@ def read(folder: Path, options: IngestOptions) -> Recording:
         mounts[_CAMERAS[1]] = _mount(second, options)
         files[_CAMERAS[1]] = [others[i] if i >= 0 else None for i in pair]
         usable &= pair >= 0
-    poses = {}
-    if (robot / TRUTH).is_file():
-        world_from_body, posed = _body_poses(robot / TRUTH, time_ns, options.tolerance_s)
-        usable &= posed
-        said += _without_pose(posed)
-        poses = {
-            f"world_from_{_named('camera', name)}": Stream(
-                "pose", world_from_body @ mount.body_from_camera, "m", "world"
-            )
-            for name, mount in mounts.items()
-        }
-    else:
-        said.append(f"{TRUTH} is missing, so there are no poses.")
+    poses, posed = _poses(robot, time_ns, mounts, options.tolerance_s, said)
     if (robot / "imu0").is_dir():
         said.append("imu0 is not read: it has ten measurements and more between two pictures.")
     cameras = {_named("rgb", name): _camera(files[name], mounts[name]) for name in mounts}
-    return Recording(_name(folder), time_ns, usable, cameras, poses, left_out=tuple(said))
+    return Recording(_name(folder), time_ns, usable & posed, cameras, poses, left_out=tuple(said))
 
 
 def _is_sequence(folder: Path) -> bool:
@@ -150,16 +138,30 @@ def _camera(paths: Sequence[Path | None], mount: _Mount) -> Camera:
     return colour_camera(paths, [mount.lens] * len(paths))
 
 
-def _without_pose(posed: np.ndarray) -> list[str]:
-    """Say at which pictures there is no pose [T]."""
-    if posed.all():
-        return []
-    inside = np.flatnonzero(posed)
-    before, after = int(inside[0]), len(posed) - 1 - int(inside[-1])
-    return [
-        f"{TRUTH}: has no pose for {int((~posed).sum())} of {len(posed)} pictures ({before} before "
-        f"it begins, {after} after it ends); these are left out."
-    ]
+def _poses(
+    robot: Path,
+    time_ns: Int64[np.ndarray, " T"],
+    mounts: Mapping[str, _Mount],
+    tolerance_s: float,
+    said: list[str],
+) -> tuple[dict[str, Stream], Bool[np.ndarray, " T"]]:
+    """Return the poses of the cameras, and at which pictures there is one; say what is missing."""
+    if not (robot / TRUTH).is_file():
+        said.append(f"{TRUTH} is missing, so there are no poses.")
+        return {}, np.ones(len(time_ns), bool)
+    world_from_body, posed = _body_poses(robot / TRUTH, time_ns, tolerance_s)
+    if not posed.all():
+        inside = np.flatnonzero(posed)
+        before, after = int(inside[0]), len(posed) - 1 - int(inside[-1])
+        said.append(
+            f"{TRUTH}: has no pose for {int((~posed).sum())} of {len(posed)} pictures ({before} "
+            f"before it begins, {after} after it ends); these are left out."
+        )
+    found = {
+        f"world_from_{_named('camera', name)}": world_from_body @ mount.body_from_camera
+        for name, mount in mounts.items()
+    }
+    return {name: Stream("pose", poses, "m", "world") for name, poses in found.items()}, posed
 
 
 # --- tables ----------------------------------------------------------------------------------
@@ -205,7 +207,7 @@ def _pictures(camera: Path) -> tuple[Int64[np.ndarray, " N"], list[Path]]:
 
 def _body_poses(
     file: Path, time_ns: Int64[np.ndarray, " T"], tolerance_s: float
-) -> tuple[Float64[np.ndarray, "T 4 4"], np.ndarray]:
+) -> tuple[Float64[np.ndarray, "T 4 4"], Bool[np.ndarray, " T"]]:
     """Return the pose of the body at each picture, and where there is one [T].
 
     There are ten poses for a picture, so only those that are taken are looked at.

@@ -14,7 +14,7 @@ With the lens made positive and T left as it is, the world would be a mirror ima
 would not fit together. The first picture has no pose in some sequences; it is left out.
 
 Convention: depth is 1/5000 m, along the camera's z; quaternions xyzw; the world's z is the y of
-the ground truth.
+the ground truth, which leans where that begins in the first camera's axes.
 
 Source: Handa et al. 2014, A benchmark for RGB-D visual odometry, 3D reconstruction and SLAM.
 """
@@ -24,7 +24,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
-from jaxtyping import Float64, Int64
+from jaxtyping import Bool, Float64, Int64
 
 from armillary.core.errors import FormatError
 from armillary.core.progress import Progress
@@ -118,7 +118,7 @@ def _numbers(stamps_ns: Int64[np.ndarray, " N"], where: str) -> Int64[np.ndarray
 
 def _poses(
     folder: Path, number: Int64[np.ndarray, " T"]
-) -> tuple[Float64[np.ndarray, "T 4 4"], np.ndarray, tuple[str, ...]]:
+) -> tuple[Float64[np.ndarray, "T 4 4"], Bool[np.ndarray, " T"], tuple[str, ...]]:
     """Return the pose of each picture, at which there is one [T], and what is to be said."""
     files = sorted(folder.glob(LOOKS_FOR[0]))
     if len(files) > 1:
