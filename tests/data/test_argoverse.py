@@ -237,9 +237,10 @@ def test_what_is_missing_is_said(tmp_path, missing, sentence, streams):
 def test_points_that_are_nowhere_are_counted(tmp_path):
     source = log(tmp_path / "in")
     file = source / f"sensors/lidar/{START}.feather"
-    table = feather.read_table(file).to_pydict()
-    table["x"][3] = float("nan")
-    written(file, **table)
+    x = points(0)[:, 0].copy()
+    x.view(np.uint16)[3] = 0x7C01  # a NaN that signals, as damage makes it
+    table = feather.read_table(file)
+    written(file, **{**{name: table[name] for name in table.column_names}, "x": x})
     summary = ingest(source, tmp_path / "out")
     assert "1 points without a place (NaN or infinite) were left out." in summary.notes
 
@@ -258,7 +259,8 @@ def test_a_damaged_sweep_is_named_and_its_step_left_out(tmp_path):
     [
         (POSES, lambda t: t.rename_columns([n.replace("qw", "w") for n in t.column_names]),
          "has no column 'qw'"),
-        (POSES, lambda t: t.set_column(0, "timestamp_ns", pa.array([2**64 - 1] * len(t), pa.uint64())),
+        (POSES,
+         lambda t: t.set_column(0, "timestamp_ns", pa.array([2**64 - 1] * len(t), pa.uint64())),
          "a timestamp_ns in whole nanoseconds were expected"),
         (POSES, lambda t: t.slice(0, 0), "rows with a timestamp_ns in whole nanoseconds"),
         (POSES, lambda t: t.set_column(1, "qw", pa.array([2.0] * len(t))), "is no pose. Expected"),
