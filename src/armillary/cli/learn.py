@@ -83,8 +83,9 @@ class Ingest(Command):
     out: Path
     """Dataset folder to write."""
     format: str = "auto"
-    """auto, video, lerobot, rlds, hdf5, zarr, tum, rgbd, nerfstudio, colmap,
-    ros, rawlog, kitti, kitti_raw, nuscenes, las, pcd, ply or ascii."""
+    """auto, video, lerobot, rlds, hdf5, zarr, tum, icl_nuim, rgbd, nerfstudio,
+    colmap, euroc, ros, rawlog, kitti, kitti_raw, argoverse, nuscenes, las,
+    pcd, ply or ascii."""
     fps: float | None = None
     """Steps per second.
     Default: those of the source (of most videos, at most 30).

@@ -13,8 +13,11 @@ from armillary.core.files import storage_errors
 from armillary.core.progress import Progress, silent
 from armillary.data import layout
 from armillary.data.sources import (
+    argoverse,
     colmap,
+    euroc,
     hdf5,
+    icl_nuim,
     kitti,
     kitti_raw,
     lerobot,
@@ -42,10 +45,13 @@ _LAID_OUT: dict[str, Source] = {
     "lerobot": lerobot,
     "nerfstudio": nerfstudio,
     "colmap": colmap,
+    "icl_nuim": icl_nuim,
     "tum": tum,
     "rgbd": rgbd_folder,
+    "euroc": euroc,
     "kitti": kitti,
     "kitti_raw": kitti_raw,
+    "argoverse": argoverse,
 }
 FORMATS: dict[str, Source] = {
     **_LAID_OUT,

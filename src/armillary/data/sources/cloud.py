@@ -115,7 +115,8 @@ def assembled(
     if lost:
         raise FormatError(f"{path}: has no {lost[0]!r}; a cloud needs x, y and z.")
     xyz = np.stack([columns[name].astype(np.float64) for name in ("x", "y", "z")], 1)
-    xyz *= 1.0 if metres is None else metres
+    with np.errstate(invalid="ignore"):  # a NaN of a damaged file may signal
+        xyz *= 1.0 if metres is None else metres
     kept = np.isfinite(xyz).all(1)
     if not kept.any():
         why = f"all of its {len(xyz)} points are NaN or infinite" if len(xyz) else "it is empty"

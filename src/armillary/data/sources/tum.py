@@ -69,7 +69,7 @@ def read(folder: Path, options: IngestOptions) -> Recording:
         FormatError: a list, the intrinsics or the trajectory is missing or wrong, or pictures are
             counted, not stamped.
     """
-    colour, depth = _pictures(folder)
+    colour, depth = listed_pictures(folder)
     lens = measured_on(_lens(folder, options), [path for _, path in colour])
     times_ns = np.array([stamp for stamp, _ in colour], np.int64)
     _no_frame_numbers(folder, times_ns)
@@ -79,7 +79,7 @@ def read(folder: Path, options: IngestOptions) -> Recording:
     usable = pair >= 0
     others = {}
     if (folder / POSES).is_file():
-        stamps_ns, poses = _trajectory(folder / POSES)
+        stamps_ns, poses = read_trajectory(folder / POSES)
         step = matched(times_ns, stamps_ns, options.tolerance_s, "poses", str(folder / POSES))
         usable &= step >= 0
         others = {"world_from_camera": Stream("pose", poses[step], "m", "world")}
@@ -100,10 +100,17 @@ def _is_sequence(folder: Path) -> bool:
 Listed = list[tuple[int, Path]]
 
 
-def _pictures(folder: Path) -> tuple[Listed, Listed]:
+def listed_pictures(folder: Path) -> tuple[Listed, Listed]:
+    """Return stamps in nanoseconds and files of the colour and of the depth pictures, ascending.
+
+    Raises:
+        FormatError: a list is missing, empty or damaged, or a path leads out of the folder.
+    """
     if (folder / "rgb.txt").is_file() and (folder / "depth.txt").is_file():
         return _listed(folder / "rgb.txt"), _listed(folder / "depth.txt")
-    file = next(folder / name for name in PAIRS if (folder / name).is_file())
+    file = next((folder / name for name in PAIRS if (folder / name).is_file()), None)
+    if file is None:
+        raise FormatError(f"{folder}: has neither rgb.txt and depth.txt nor {PAIRS[0]}.")
     rows = _rows(file, 4, "stamp path stamp path")
     # Tools disagree on which of the two comes first; the folder's name tells.
     first_is_depth = rows[0][1].split("/")[0].startswith("depth")
@@ -126,7 +133,8 @@ def _no_frame_numbers(folder: Path, times_ns: Int64[np.ndarray, " T"]) -> None:
     if len(steps) and (times_ns % 10**9 == 0).all() and np.median(steps) == 10**9:
         raise FormatError(
             f"{folder}: its lists count pictures (0, 1, 2) where stamps in seconds were expected. "
-            "Write number / rate in their place (0.0000, 0.0333), in the trajectory, too."
+            "Of ICL-NUIM, put its *.gt.freiburg there and pass --format icl_nuim. Else write "
+            "number / rate in their place (0.0000, 0.0333), in the trajectory, too."
         )
 
 
@@ -153,7 +161,12 @@ def _lens(folder: Path, options: IngestOptions) -> Lens:
     )
 
 
-def _trajectory(file: Path) -> tuple[Int64[np.ndarray, " N"], Float[np.ndarray, "N 4 4"]]:
+def read_trajectory(file: Path) -> tuple[Int64[np.ndarray, " N"], Float[np.ndarray, "N 4 4"]]:
+    """Return the stamps in nanoseconds, ascending, and the poses of a trajectory in TUM's format.
+
+    Raises:
+        FormatError: the file is missing or damaged, or a pose is none.
+    """
     rows = _rows(file, 8, "t tx ty tz qx qy qz qw")
     stamps_ns = np.array([nanoseconds(row[0], str(file)) for row in rows], np.int64)
     try:

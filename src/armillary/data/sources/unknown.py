@@ -20,21 +20,20 @@ _TRAJECTORY = "groundtruth.txt"  # what the format tum looks for itself
 MAX_FOLDERS = 50  # below the folder that are searched for what came near
 _PICTURES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp")
 _VTK = (".vtk", ".vtp", ".vtu", ".vti", ".vtr", ".vts")
-_AS_PLY = "write each sweep as PLY, named by its time in seconds, e.g. 315966070.559696000.ply"
 # What is known by its suffix and not read, and what helps.
 _ADVICE: Mapping[str, str] = {
     ".e57": "E57 is not read; convert it to LAS or PLY with CloudCompare or PDAL",
     **dict.fromkeys(_VTK, "VTK is not read; save its points as PLY in ParaView"),
     ".pcap": "packets of a scanner are not read; convert them to PCD with its maker's tool",
     **dict.fromkeys((".obj", ".stl", ".glb"), "meshes are not read; save the points as PLY"),
-    ".feather": f"tables of Arrow (Argoverse 2) are not read; {_AS_PLY}",
+    ".feather": "tables of Arrow are not read alone; of Argoverse 2, give the folder of a log, "
+    "which holds sensors/lidar/*.feather",
 }
 _PICTURES_ALONE = (
     "pictures alone tell no time; make a video of them, e.g. with ffmpeg -framerate 10"
 )
 # Folders that are known and not read.
 _KNOWN: Mapping[str, str] = {
-    "sensors/lidar/*.feather": f"looks like Argoverse 2, which is not read; {_AS_PLY}",
     "frame-*.color.*": "looks like 7-Scenes; frame-000000.depth.png and frame-000000.pose.txt were "
     "expected beside frame-000000.color.png",
     "label_2/": "looks like KITTI's object benchmark, whose pictures and sweeps are no sequence; "
