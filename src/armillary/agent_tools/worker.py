@@ -195,7 +195,7 @@ def _answered(answers: Any, question: str, arguments: Mapping[str, Any]) -> Any:
         found = getattr(answers, question)(**arguments)
     except ArmillaryError as error:
         return ConfigError(str(error))
-    except Exception as error:
+    except Exception as error:  # whatever breaks costs this answer alone
         traceback.print_exc()
         kind = type(error).__name__
         return WorldError(f"The server failed with {kind}; its own log on stderr has the details.")

@@ -167,15 +167,15 @@ def errors_ahead(
         SpaceWindows(judge.latents[now], values[now]),
         {"read": predicted, "latent_ridge": latents["ridge"]},
     )
-    came = values[now + ahead]
+    target = values[now + ahead]
     features["model"], _ = cross_fitted(
         features["place_ridge"],
         read["read"],
-        lambda guess: _relative({"model": guess}, came)["model"],
+        lambda guess: _relative({"model": guess}, target)["model"],
         judge.frames[now] // block,
     )
     found = {
-        "features": _relative(features | read, came),
+        "features": _relative(features | read, target),
         "latent": _relative(latents | {"model": predicted}, judge.latents[now + ahead]),
     }
     if positions is not None:

@@ -186,10 +186,10 @@ def _read(space: str, evidence: Evidence, horizon: int, limits: Limits) -> dict[
         SpaceWindows(judge.latents[now], values[now]),
         {"model": predicted},
     )
-    groups, came = judge.groups[now], values[now + horizon]
+    groups, target = judge.groups[now], values[now + horizon]
 
     def squared(guess: np.ndarray) -> np.ndarray:
-        return ((guess - came) ** 2).sum(axis=1)
+        return ((guess - target) ** 2).sum(axis=1)
 
     by_place = _by_place(evidence, now, horizon, limits)
     without, _ = cross_fitted(read[WITHOUT_LATENT], by_place, squared, groups, default=1.0)

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import torch
@@ -73,7 +74,7 @@ class DistanceSensor:
         """Rows and columns of the map."""
         return (SIDE, SIDE) if self.kind == "depth" else (len(self.edges) + 1, SECTORS)
 
-    @property
+    @cached_property
     def pose(self) -> str | None:
         """Name of the stream with the sensor's pose; None where nothing can be moved by it."""
         name = "world_from_camera" if self.kind == "depth" else "world_from_lidar"

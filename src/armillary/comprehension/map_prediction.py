@@ -60,7 +60,7 @@ class MapWindows:
             where nothing was [W C].
         counts: points of each [W C].
         nearest: of the newest, the nearest distance in each cell [W C].
-        later: what came; NaN where nothing was measured [W C].
+        later: the target; NaN where nothing was measured [W C].
         groups: what is held out together [W].
     """
 

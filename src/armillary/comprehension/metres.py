@@ -9,8 +9,9 @@ What a sensor measures is judged as a small map (``distance_sensors.py``).
     no_latent   the last maps, moved to the predicted pose of the sensor, merged, and corrected by a
                 network with the same weights for each cell
                 (``sensor_motion.py``, ``map_prediction.py``)
-    model       the same, plus what a ridge reads of the residual from the present and the
+    full_latent the same, plus what a ridge reads of the residual from the present and the
                 predicted latent
+    model       the same with a cross-fitted weight of that residual
 
 Read-outs are fitted on training steps, the ridge with true latents. The weight of what the ridge
 reads is cross-fitted over halves of the judged groups (``cross_fitting.py``), because a model may
@@ -47,6 +48,7 @@ from armillary.core.rng import generator
 from armillary.data import Cache
 
 AHEAD = (1, 3)  # model steps
+FULL_LATENT = "full_latent"
 _SEEN = 4  # model steps that are moved to the later place
 _AT_ONCE = 256  # frames
 _MOST_WINDOWS = 1000  # of a horizon, that are learned from
@@ -121,8 +123,9 @@ def errors_in_metres(
         rest = learned[ahead].later - predictor.unseen[ahead]
         more = _read_rest(model, evidence, rest, fit_now, now, ahead, limits)
         without = guesses[WITHOUT_LATENT]
+        guesses[FULL_LATENT] = without + more
         guesses["model"], weights = cross_fitted(
-            without, without + more, partial(_absolute, came=windows.later), windows.groups
+            without, guesses[FULL_LATENT], partial(_absolute, target=windows.later), windows.groups
         )
         if sensor.pose is not None:
             moved = _in_pieces(
@@ -130,13 +133,13 @@ def errors_in_metres(
             )
             guesses["rigid_warp"] = np.where(np.isfinite(moved), moved, windows.present)
         errors = {name: _absolute(guess, windows.later) for name, guess in guesses.items()}
-        told = {
+        about = {
             "sensor": sensor.name,
             "steps": ahead,
             "n": len(now),
             "latent_weight": list(weights),
         }
-        rows.append(told | _drawn(errors, windows.groups, limits))
+        rows.append(about | _drawn(errors, windows.groups, limits))
     return rows
 
 
@@ -243,10 +246,10 @@ def _drawn(
     return {**means, "intervals": intervals, "gain_intervals": gains}
 
 
-def _absolute(guess: np.ndarray, came: np.ndarray) -> Float[np.ndarray, " W"]:
+def _absolute(guess: np.ndarray, target: np.ndarray) -> Float[np.ndarray, " W"]:
     """Return mean absolute errors over the cells that were measured; NaN where none was."""
-    there = np.isfinite(came)
-    away = np.where(there, np.abs(guess - np.nan_to_num(came)), 0).sum(axis=1)
+    there = np.isfinite(target)
+    away = np.where(there, np.abs(guess - np.nan_to_num(target)), 0).sum(axis=1)
     count = there.sum(axis=1)
     return np.where(count > 0, away / np.maximum(count, 1), np.nan)
 
