@@ -100,16 +100,15 @@ def cut(episode: Episode, steps: int) -> Episode:
 
 
 def summed_up(rows: tuple[dict[str, Any], ...]) -> dict[str, Any]:
-    """Return the errors at one horizon: the model's mean over seeds, and the baselines."""
-    errors = {
-        name: value for name, value in rows[0].items() if isinstance(value, float) and value > 0
+    """Return the errors at one horizon: means over seeds, and those of each seed's model."""
+    means = {
+        name: sum(row[name] for row in rows) / len(rows)
+        for name, value in rows[0].items()
+        if isinstance(value, float)
     }
-    model = [row["model"] for row in rows]
-    told = {
-        name: [row[name] for row in rows]
-        for name in ("latent_weight", "intervals", "gain_intervals")
-    }
-    return {**errors, "n": rows[0]["n"], "model": sum(model) / len(model), "seeds": model, **told}
+    listed = ("latent_weight", "intervals", "gain_intervals")
+    each = {name: [row[name] for row in rows] for name in listed}
+    return {**means, "n": rows[0]["n"], "seeds": [row["model"] for row in rows], **each}
 
 
 if __name__ == "__main__":

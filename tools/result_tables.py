@@ -133,7 +133,7 @@ def _unusual() -> str:
 def _real_distance() -> str:
     """Return the table of predictions of real range and depth; empty without a record."""
     lines = [
-        "| recording, steps ahead | copy-last | mean | rigid warp | armillary | without latent | "
+        "| recording, steps ahead | copy-last | mean | rigid warp | armillary | with its latent in full | "
         "gain over copy-last (95 %) | gain over rigid warp |\n"
         "| --- | --- | --- | --- | --- | --- | --- | --- |\n"
     ]
@@ -143,7 +143,7 @@ def _real_distance() -> str:
     for name, horizon in pairs:
         digits = 2 if rows[name]["horizons"][horizon]["mean"] > 1 else 4
         one = f"world real_distance.{name}.horizons.{horizon}"
-        shown = ("copy_last", "mean", "rigid_warp", "model", "no_latent")
+        shown = ("copy_last", "mean", "rigid_warp", "model", "full_latent")
         cells = [f"{{{one}.{who} .{digits}f}}" for who in shown]
         for other in ("copy_last", "rigid_warp"):
             low, high = (f"{{{one}.gain_intervals.0.{other}.{end} .{digits}f}}" for end in (0, 1))
