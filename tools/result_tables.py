@@ -133,7 +133,7 @@ def _unusual() -> str:
 def _real_distance() -> str:
     """Return the table of predictions of real range and depth; empty without a record."""
     lines = [
-        "| recording, steps ahead | copy-last | mean | rigid warp | armillary | with its latent in full | "
+        "| recording, steps ahead | copy-last | mean | rigid warp | armillary | latent in full | "
         "gain over copy-last (95 %) | gain over rigid warp |\n"
         "| --- | --- | --- | --- | --- | --- | --- | --- |\n"
     ]
