@@ -15,17 +15,17 @@ from collections.abc import AsyncIterator
 from http import HTTPStatus
 from pathlib import Path
 
-from websockets.asyncio.server import Server, ServerConnection, serve
+from websockets.asyncio.server import Server, ServerConnection
 from websockets.datastructures import Headers
 from websockets.exceptions import ConnectionClosed
 from websockets.http11 import Request, Response
 
-from armillary.core.errors import StorageError
 from armillary.core.listening import LOOPBACK
 from armillary.play.controls import MAX_BYTES
 from armillary.play.conversation import Conversation
 from armillary.play.drives import Drives, PlayConfig
 from armillary.play.opening import Opening
+from armillary.serve.listening import listening_on, port_of
 
 _PAGE = Path(__file__).parent / "page"
 _FILES = {
@@ -44,7 +44,7 @@ _HEADERS = {
     "Cross-Origin-Resource-Policy": "same-origin",
     "Cache-Control": "no-store",
 }
-_OPEN_S, _CLOSE_S = 10, 3
+_QUEUED = 16  # messages of a page
 _MOST_WAITING = 32  # connections that were admitted and have no session
 
 
@@ -57,32 +57,16 @@ async def playing(opening: Opening, config: PlayConfig) -> AsyncIterator[PlaySer
     """
     drives = Drives(opening, config)
     made = PlayServer(drives)
+    where = listening_on(
+        config.host, config.port, made.talk, made.admit, MAX_BYTES, most_waiting=_QUEUED
+    )
     try:
-        listening = await serve(
-            made.talk,
-            config.host,
-            config.port,
-            process_request=made.admit,
-            compression=None,
-            max_size=MAX_BYTES,
-            max_queue=16,
-            open_timeout=_OPEN_S,
-            close_timeout=_CLOSE_S,
-            server_header=None,
-        )
-    except OSError as error:
-        drives.close()
-        raise StorageError(
-            f"{config.host}:{config.port} cannot be listened on ({error.strerror or error}). "
-            "Choose another --port."
-        ) from error
-    made.listening = listening
-    try:
-        yield made
+        async with where as made.listening:
+            try:
+                yield made
+            finally:
+                drives.stopping.set()
     finally:
-        drives.stopping.set()
-        listening.close()
-        await listening.wait_closed()
         drives.close()
 
 
@@ -104,8 +88,7 @@ class PlayServer:
     @property
     def port(self) -> int:
         """Where it listens."""
-        assert self.listening is not None
-        return int(next(iter(self.listening.sockets)).getsockname()[1])
+        return port_of(self.listening)
 
     def admit(self, connection: ServerConnection, request: Request) -> Response | None:
         """Answer plain requests, and refuse other pages than our own."""

@@ -26,16 +26,18 @@ from http import HTTPStatus
 from pathlib import Path
 
 import numpy as np
-from websockets.asyncio.server import Server, ServerConnection, serve
+from websockets.asyncio.server import Server, ServerConnection
 from websockets.exceptions import ConnectionClosed
 from websockets.http11 import Request, Response
 
 from armillary.core.errors import ArmillaryError, ConfigError, StorageError
 from armillary.core.listening import check_address
 from armillary.serve.codec import MAX_BYTES, pack, unpack
+from armillary.serve.listening import listening_on, port_of
 from armillary.serve.session import Decider, Session
 
-_OPEN_S, _SEND_S, _CLOSE_S = 10, 10, 3
+_SEND_S = 10
+_QUEUED = 2  # requests of a client
 _KEPT_TIMES = 10_000
 
 log = logging.getLogger("armillary.serve")
@@ -96,31 +98,12 @@ async def serving(decider: Decider, config: ServerConfig) -> AsyncIterator[Polic
     """
     made = PolicyServer(decider, config)
     try:
-        listening = await serve(
-            made.talk,
-            config.host,
-            config.port,
-            ssl=config.tls(),
-            process_request=made.admit,
-            compression=None,
-            max_size=MAX_BYTES,
-            max_queue=2,
-            open_timeout=_OPEN_S,
-            close_timeout=_CLOSE_S,
-            server_header=None,
+        where = listening_on(
+            config.host, config.port, made.talk, made.admit, MAX_BYTES, _QUEUED, config.tls()
         )
-    except OSError as error:
-        made.close()
-        raise StorageError(
-            f"{config.host}:{config.port} cannot be listened on ({error.strerror or error}). "
-            "Choose another --port."
-        ) from error
-    made.listening = listening
-    try:
-        yield made
+        async with where as made.listening:
+            yield made
     finally:
-        listening.close()
-        await listening.wait_closed()
         made.close()
 
 
@@ -148,8 +131,7 @@ class PolicyServer:
     @property
     def port(self) -> int:
         """Where it listens."""
-        assert self.listening is not None
-        return int(next(iter(self.listening.sockets)).getsockname()[1])
+        return port_of(self.listening)
 
     def close(self) -> None:
         """Let the planner go, after its present decision."""

@@ -35,7 +35,7 @@ from armillary.core.values import Stream
 from armillary.data.sources.lens import Lens, checked
 from armillary.data.sources.picture_files import colour_camera
 from armillary.data.sources.pictures import below
-from armillary.data.sources.recording import Camera, Recording, rigid, sequences, write_recordings
+from armillary.data.sources.recording import Camera, Recording, rigid, sequences, write_sequences
 from armillary.data.sources.source import IngestOptions, IngestSummary
 from armillary.data.sources.stamps import matched
 from armillary.data.sources.text_files import read_text
@@ -79,11 +79,8 @@ def ingest(source: Path, out: Path, progress: Progress, options: IngestOptions) 
         FormatError: no sequence there, or none that is usable.
         StorageError: ``out`` cannot be written; nothing is left there.
     """
-    found = sequences(source, _is_sequence)
-    if not found:
-        raise FormatError(f"{source}: has no {_ROBOT}/cam0/data.csv of EuRoC.")
-    loads = [(folder, lambda folder=folder: read(folder, options)) for folder in found]
-    return write_recordings(loads, out, progress, options, {"ingested": "euroc"})
+    missing = f"{_ROBOT}/cam0/data.csv of EuRoC"
+    return write_sequences("euroc", source, _is_sequence, read, missing, out, progress, options)
 
 
 def read(folder: Path, options: IngestOptions) -> Recording:

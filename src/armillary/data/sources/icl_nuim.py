@@ -31,7 +31,7 @@ from armillary.core.progress import Progress
 from armillary.core.values import Stream
 from armillary.data.sources.lens import Lens
 from armillary.data.sources.picture_files import colour_camera, depth_camera, measured_on
-from armillary.data.sources.recording import Recording, sequences, write_recordings
+from armillary.data.sources.recording import Recording, sequences, write_sequences
 from armillary.data.sources.source import IngestOptions, IngestSummary
 from armillary.data.sources.stamps import matched
 from armillary.data.sources.tum import DEPTH_SCALE, PAIRS, listed_pictures, read_trajectory
@@ -61,13 +61,8 @@ def ingest(source: Path, out: Path, progress: Progress, options: IngestOptions) 
         FormatError: no sequence there, or nothing that fits together.
         StorageError: ``out`` cannot be written; nothing is left there.
     """
-    found = sequences(source, _is_sequence)
-    if not found:
-        raise FormatError(
-            f"{source}: has no {PAIRS[0]} and *.gt.freiburg of ICL-NUIM beside rgb/ and depth/."
-        )
-    loads = [(folder, lambda folder=folder: read(folder, options)) for folder in found]
-    return write_recordings(loads, out, progress, options, {"ingested": "icl_nuim"})
+    missing = f"{PAIRS[0]} and *.gt.freiburg of ICL-NUIM beside rgb/ and depth/"
+    return write_sequences("icl_nuim", source, _is_sequence, read, missing, out, progress, options)
 
 
 def read(folder: Path, options: IngestOptions) -> Recording:

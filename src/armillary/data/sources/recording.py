@@ -138,6 +138,39 @@ def sequences(source: Path, is_one: Callable[[Path], bool]) -> list[Path]:
     return [child for child in below if not child.name.startswith(".") and is_one(child)]
 
 
+def write_sequences(
+    name: str,
+    source: Path,
+    is_one: Callable[[Path], bool],
+    read: Callable[[Path, IngestOptions], Recording],
+    missing: str,
+    out: Path,
+    progress: Progress,
+    options: IngestOptions,
+) -> IngestSummary:
+    """Write a dataset of one folder that is a sequence, or of a folder of them.
+
+    Args:
+        name: of the format.
+        source: the folder.
+        is_one: tells whether a folder is a sequence.
+        read: reads one.
+        missing: what is not there where none is, for the sentence.
+        out: folder of the dataset.
+        progress: called with recordings done and in all.
+        options: what was chosen.
+
+    Raises:
+        FormatError: no sequence there, or none that is usable.
+        StorageError: ``out`` cannot be written; nothing is left there.
+    """
+    found = sequences(source, is_one)
+    if not found:
+        raise FormatError(f"{source}: has no {missing}.")
+    loads = [(folder, partial(read, folder, options)) for folder in found]
+    return write_recordings(loads, out, progress, options, {"ingested": name})
+
+
 def rigid(pose: Float[np.ndarray, "4 4"], where: str, expected: str) -> Float[np.ndarray, "4 4"]:
     """Return a pose with an exact rotation.
 

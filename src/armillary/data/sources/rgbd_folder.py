@@ -32,7 +32,7 @@ from armillary.data.sources.picture_files import (
     measured_on,
 )
 from armillary.data.sources.picture_names import times_ns
-from armillary.data.sources.recording import Recording, rigid, sequences, write_recordings
+from armillary.data.sources.recording import Recording, rigid, sequences, write_sequences
 from armillary.data.sources.source import IngestOptions, IngestSummary
 from armillary.data.sources.stamps import matched
 from armillary.data.sources.text_files import numbers
@@ -40,6 +40,10 @@ from armillary.data.sources.text_files import numbers
 OPTIONS = POSED_RGBD_OPTIONS
 LOOKS_FOR = ("color/ or rgb/ or image/", "depth/", "pose/ or *.log")
 _SEVEN_SCENES_NOTHING = 65535
+_MISSING = (
+    "color/ and depth/ with pose/ (ScanNet) or a *.log (Redwood), and no frame-*.color.png with "
+    ".depth.png and .pose.txt (7-Scenes)"
+)
 DEPTH_SCALE = 0.001
 COLOURS, DEPTHS = ("color", "rgb", "image", "colour"), ("depth",)
 _SAYS = (
@@ -60,14 +64,7 @@ def ingest(source: Path, out: Path, progress: Progress, options: IngestOptions) 
     Raises:
         FormatError: no recording there, no intrinsics, or nothing that fits together.
     """
-    found = sequences(source, _is_recording)
-    if not found:
-        raise FormatError(
-            f"{source}: has no color/ and depth/ with pose/ (ScanNet) or a *.log (Redwood), and no "
-            "frame-*.color.png with .depth.png and .pose.txt (7-Scenes)."
-        )
-    loads = [(folder, lambda folder=folder: read(folder, options)) for folder in found]
-    return write_recordings(loads, out, progress, options, {"ingested": "rgbd"})
+    return write_sequences("rgbd", source, _is_recording, read, _MISSING, out, progress, options)
 
 
 def read(folder: Path, options: IngestOptions) -> Recording:

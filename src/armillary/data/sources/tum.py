@@ -28,7 +28,7 @@ from armillary.data.sources.picture_files import (
     measured_on,
 )
 from armillary.data.sources.pictures import below
-from armillary.data.sources.recording import Recording, rigid, sequences, write_recordings
+from armillary.data.sources.recording import Recording, rigid, sequences, write_sequences
 from armillary.data.sources.source import IngestOptions, IngestSummary
 from armillary.data.sources.stamps import matched, nanoseconds
 from armillary.data.sources.text_files import read_text
@@ -55,11 +55,8 @@ def ingest(source: Path, out: Path, progress: Progress, options: IngestOptions) 
     Raises:
         FormatError: no sequence there, no intrinsics, or nothing that fits together.
     """
-    found = sequences(source, _is_sequence)
-    if not found:
-        raise FormatError(f"{source}: has no rgb.txt and depth.txt (or {PAIRS[0]}) of TUM RGB-D.")
-    loads = [(folder, lambda folder=folder: read(folder, options)) for folder in found]
-    return write_recordings(loads, out, progress, options, {"ingested": "tum"})
+    missing = f"rgb.txt and depth.txt (or {PAIRS[0]}) of TUM RGB-D"
+    return write_sequences("tum", source, _is_sequence, read, missing, out, progress, options)
 
 
 def read(folder: Path, options: IngestOptions) -> Recording:
