@@ -14,9 +14,9 @@ from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 from armillary.core.errors import ConfigError
-from armillary.core.listening import check_address
 from armillary.play.controls import FASTEST_HZ, SLOWEST_HZ, USUAL_HZ
 from armillary.play.opening import Opening
+from armillary.serve.listening import check_address
 
 T = TypeVar("T")
 

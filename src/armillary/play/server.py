@@ -20,12 +20,11 @@ from websockets.datastructures import Headers
 from websockets.exceptions import ConnectionClosed
 from websockets.http11 import Request, Response
 
-from armillary.core.listening import LOOPBACK
 from armillary.play.controls import MAX_BYTES
 from armillary.play.conversation import Conversation
 from armillary.play.drives import Drives, PlayConfig
 from armillary.play.opening import Opening
-from armillary.serve.listening import listening_on, port_of
+from armillary.serve.listening import LOOPBACK, listening_on, port_of
 
 _PAGE = Path(__file__).parent / "page"
 _FILES = {

@@ -31,9 +31,8 @@ from websockets.exceptions import ConnectionClosed
 from websockets.http11 import Request, Response
 
 from armillary.core.errors import ArmillaryError, ConfigError, StorageError
-from armillary.core.listening import check_address
 from armillary.serve.codec import MAX_BYTES, pack, unpack
-from armillary.serve.listening import listening_on, port_of
+from armillary.serve.listening import check_address, listening_on, port_of
 from armillary.serve.session import Decider, Session
 
 _SEND_S = 10
