@@ -131,17 +131,29 @@ def test_what_is_set_is_kept() -> None:
 
 
 @pytest.mark.parametrize(
-    ("usual", "fps", "clip", "batch"),
-    [(12, 10, 12, 42), (32, 10, 32, 16), (3000, 30, 32, 16), (36, 30, 12, 42), (3, 10, 8, 64)],
+    ("usual", "fps", "clip", "batch", "whole", "of_whole"),
+    [
+        (12, 10, 12, 42, 0, 0),  # 0: as in the first stage
+        (32, 10, 12, 42, 32, 64),
+        (3000, 30, 12, 42, 32, 64),
+        (36, 30, 12, 42, 0, 0),
+        (20, 10, 12, 42, 20, 100),
+        (3, 10, 8, 64, 0, 0),
+    ],
 )
-def test_clips_are_whole_episodes_of_8_to_32_model_steps(
-    usual: int, fps: float, clip: int, batch: int
+def test_clips_are_of_8_to_12_model_steps_and_then_of_up_to_32(
+    usual: int, fps: float, clip: int, batch: int, whole: int, of_whole: int
 ) -> None:
     found = adapted_to(world(), {"rgb"}, fps, acts=True, usual=usual)
     assert (found.clip_length, found.batch_size) == (clip, batch)
+    assert (found.settling.clip_length, found.settling.batch_size) == (whole, of_whole)
     own = changed(world(), {"clip_length": 6, "batch_size": 5})
     found = adapted_to(own, {"rgb"}, fps, acts=True, usual=usual)
     assert (found.clip_length, found.batch_size) == (6, 5)
+    assert (found.settling.clip_length, found.settling.batch_size) == (0, 0)
+    chosen = changed(world(), {"settling.clip_length": 10})
+    found = adapted_to(chosen, {"rgb"}, fps, acts=True, usual=usual)
+    assert (found.settling.clip_length, found.settling.batch_size) == (10, 0)
 
 
 def test_where_there_is_little_clips_are_shorter_and_a_batch_has_no_more_than_there_are(
@@ -156,15 +168,18 @@ def test_where_there_is_little_clips_are_shorter_and_a_batch_has_no_more_than_th
 
 
 def test_updates_see_each_recorded_step_so_often_within_bounds(tmp_path: Path) -> None:
-    little = dataset(tmp_path / "data", {"rgb"}, steps=40)  # 160 steps, batches of 5 x 32
+    little = dataset(tmp_path / "data", {"rgb"}, steps=12)  # 48 steps, batches of 15 x 8
     found = adapted(world(), little)
     assert (found.steps, found.settling.steps) == (200, 100)  # the fewest
     assert adapted(found, little) == found
-    more = changed(world(), {"passes": 700.0, "settling.passes": 1900.0})
+    longer = adapted(world(), dataset(tmp_path / "longer", {"rgb"}, steps=40))
+    assert (longer.clip_length, longer.settling.clip_length) == (12, 32)
+    assert adapted(longer, dataset(tmp_path / "longer again", {"rgb"}, steps=40)) == longer
+    more = changed(world(), {"passes": 900.0, "settling.passes": 2900.0})
     found = adapted(more, little)
     seen, fine_tuning = found.batch_size * found.clip_length, 0.25
-    assert found.steps == round(700 * 160 / seen)
-    assert found.settling.steps == round(1900 * 160 / seen * fine_tuning)
+    assert found.steps == round(900 * 48 / seen)
+    assert found.settling.steps == round(2900 * 48 / seen * fine_tuning)
     found = adapted(changed(more, {"steps": 30, "settling.steps": 20}), little)
     assert (found.steps, found.settling.steps) == (30, 20)  # never more than were asked for
     found = adapted(changed(world(), {"passes": 0.0, "settling.passes": 0.0}), little)
@@ -178,7 +193,8 @@ def test_clips_are_so_short_that_nine_tenths_of_the_episodes_hold_one(tmp_path: 
     for number, steps in enumerate([9, *[20] * 9, *[40] * 10]):
         writer.write(number, episode(number, steps, 10, {"rgb"}, True))
     writer.finalize()
-    assert adapted(world(), open_dataset(tmp_path / "data")).clip_length == 20
+    found = adapted(world(), open_dataset(tmp_path / "data"))
+    assert (found.clip_length, found.settling.clip_length) == (12, 20)
 
 
 def test_a_sensor_that_is_named_does_not_ask_video_for_actions() -> None:
