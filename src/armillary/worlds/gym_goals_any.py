@@ -1,11 +1,11 @@
 """Goal tasks for any Gymnasium environment: where random actions lead in so many steps.
 
-The environment is started twice from one seed. In the twin random actions are held for some steps
-each, as they are when it is recorded. In the last ten steps nothing is done, so that what moved
-comes to rest; where actions are choices, these go on. What is seen then is the goal. No recording
-holds these steps, and the goal can be reached: the twin has been there. A goal that the environment
-leaves again before the budget ends, without an action, is drawn again, up to 100 times in all. The
-environment's own target and reward play no part.
+The environment is started twice from one seed. In the twin actions are pink noise, as they are when
+it is recorded. In the last ten steps nothing is done, so that what moved comes to rest; where
+actions are choices, these go on. What is seen then is the goal. No recording holds these steps, and
+the goal can be reached: the twin has been there. A goal that the environment leaves again before
+the budget ends, without an action, is drawn again, up to 100 times in all. The environment's own
+target and reward play no part.
 
 Where the environment is, is the first of these that it has:
 
@@ -41,7 +41,7 @@ from armillary.worlds.gym import (
     make_env,
 )
 from armillary.worlds.gym_goal_world import AHEAD, GymGoalWorld
-from armillary.worlds.policies import held_action
+from armillary.worlds.policies import pink_action
 
 _LEFT = 0.25  # share of the way
 _LEAST_WAY = 1e-6
@@ -62,7 +62,7 @@ class AnyGround:
 
     settings: Mapping[str, Any] = {}
     units: Mapping[str, tuple[str, str]] = {}
-    collection = "random actions, held for 2 to 6 steps"
+    collection = "pink noise"
     step_s = None
     any_is_reachable = False
     most_steps = None
@@ -81,8 +81,8 @@ class AnyGround:
         return {} if qpos is None else {"qpos": np.array(qpos, np.float64)}
 
     def explore(self, env: Any, rng: np.random.Generator, state: Any) -> tuple[np.ndarray, Any]:
-        """Return a random action that is held for some steps, and the policy's next state."""
-        return held_action(action_bounds(str(env.spec.id), env.action_space), rng, state)
+        """Return an action of pink noise, and the policy's next state."""
+        return pink_action(action_bounds(str(env.spec.id), env.action_space), rng, state)
 
     def quicken(self, env: Any) -> None:
         """Leave shadows and multisampling out, where MuJoCo draws."""

@@ -11,10 +11,14 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
+from jaxtyping import Float
+from scipy.special import ndtr
 
 from armillary.core.errors import ConfigError
 from armillary.core.protocols import World
 from armillary.core.values import ActionBounds, Goal
+
+_OCTAVES = 8
 
 RecordingPolicy = Callable[[World, np.random.Generator, Any], tuple[np.ndarray, Any]]
 
@@ -55,10 +59,37 @@ def held_action(
     return state.action, replace(state, steps_left=state.steps_left - 1)
 
 
+def pink_action(
+    bounds: ActionBounds, rng: np.random.Generator, state: Float[np.ndarray, "K A"] | None
+) -> tuple[Float[np.ndarray, " A"], Float[np.ndarray, "K A"]]:
+    """Return an action of pink noise, uniform within its bounds, and the next state.
+
+    Pink noise changes on all scales of time. So a recording holds quick moves and long ways, for a
+    slow vehicle as for a quick arm. It is made of K = 8 normal numbers an action. The first is
+    drawn anew with probability 1/2 at a step, the next with 1/4, the last with 1/256.
+
+    Args:
+        bounds: box of actions.
+        rng: of the draws.
+        state: what the last call returned; None at the start of an episode.
+
+    Source: Eberhard et al. 2023, "Pink Noise Is All You Need", which recommends it over white noise
+    and Ornstein-Uhlenbeck; the sum of octaves is the algorithm of Voss and McCartney.
+    """
+    drawn = rng.standard_normal((_OCTAVES, bounds.width))
+    if state is not None:
+        anew = rng.random((_OCTAVES, 1)) < 0.5 ** np.arange(1, _OCTAVES + 1)[:, None]
+        drawn = np.where(anew, drawn, state)
+    share = ndtr(drawn.sum(0) / np.sqrt(_OCTAVES))
+    return bounds.low + share * (bounds.high - bounds.low), drawn
+
+
 def explore_policy(world: World, rng: np.random.Generator, state: Any) -> tuple[np.ndarray, Any]:
-    """Explore in the world's own way where it has an ``explore``; else hold random actions."""
+    """Explore in the world's own way where it has an ``explore``; else act by pink noise."""
     explore = getattr(world, "explore", None)
-    return smooth_policy(world, rng, state) if explore is None else explore(rng, state)
+    if explore is None:
+        return pink_action(world.spec.bounds, rng, state)
+    return explore(rng, state)
 
 
 def expert_policy(
