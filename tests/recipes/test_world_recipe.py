@@ -151,7 +151,7 @@ def test_clips_are_of_8_to_12_model_steps_and_then_of_up_to_32(
     found = adapted_to(own, {"rgb"}, fps, acts=True, usual=usual)
     assert (found.clip_length, found.batch_size) == (6, 5)
     assert (found.settling.clip_length, found.settling.batch_size) == (0, 0)
-    chosen = changed(world(), {"settling.clip_length": 10})
+    chosen = changed(world(), {"finetune.clip_length": 10})
     found = adapted_to(chosen, {"rgb"}, fps, acts=True, usual=usual)
     assert (found.settling.clip_length, found.settling.batch_size) == (10, 0)
 

@@ -194,17 +194,17 @@ def adapted_to(recipe: Recipe, streams: set[str], fps: float, acts: bool, usual:
     steps = (usual - 1) // model.frame_skip + 1
     length = recipe.clip_length or min(max(steps, _SHORTEST), _LONGEST)
     batch = recipe.batch_size or _clips_of_a_batch(length)
-    settling, whole = recipe.settling, min(steps, _LONGEST_FINE_TUNING)
-    if whole > length and not (recipe.clip_length or settling.clip_length or settling.batch_size):
-        clips = round(_clips_of_a_batch(whole) / settling.starts)
-        settling = replace(settling, clip_length=whole, batch_size=clips)
+    finetune, whole = recipe.settling, min(steps, _LONGEST_FINE_TUNING)
+    if whole > length and not (recipe.clip_length or finetune.clip_length or finetune.batch_size):
+        clips = round(_clips_of_a_batch(whole) / finetune.starts)
+        finetune = replace(finetune, clip_length=whole, batch_size=clips)
     return replace(
         recipe,
         model=model,
         objective=objective,
         clip_length=length,
         batch_size=batch,
-        settling=settling,
+        settling=finetune,
     )
 
 
