@@ -38,7 +38,7 @@ class CostForSolver:
     """An armillary model as ``stable-worldmodel`` wants it (its protocol ``Costable``).
 
     Args:
-        model: encodes and foresees.
+        model: encodes and predicts.
         bounds: the world's box of actions.
     """
 
@@ -116,7 +116,7 @@ def main(folder: str | None = None) -> dict[str, float]:
 
 
 def tiny_model() -> Any:
-    """Return an untrained model that sees colour; it foresees, though nothing that is true."""
+    """Return an untrained model that sees colour; it predicts, though nothing that is true."""
     encoder = EncoderConfig(image_size=64, patch_hidden=32, hidden=64, tokens=2, width=16)
     return untrained(JEPAConfig(sensors=("rgb",), encoder=encoder), seed=0).eval()
 

@@ -3,7 +3,7 @@
     python examples/plan_with_your_own_model.py
 
 The model here is written by hand, without a single weight: it finds the orange dot of the world
-``two_rooms`` in the picture, and foresees that an action moves it, unless the wall is in the way.
+``two_rooms`` in the picture, and predicts that an action moves it, unless the wall is in the way.
 Put your own network in its place; nothing else has to change. It takes a few seconds.
 
 Axes: B batch, T time, N tokens, D latent width, S candidate plans, L plan length, A action width.
@@ -43,7 +43,7 @@ class DotModel:
         return Latent(torch.stack([dot, wall], dim=-2), batch.actions)
 
     def rollout(self, latent: Latent, plans: Tensor) -> Tensor:
-        """Foresee: from the last step of ``latent``, follow plans [B S L A] to [B S L N D].
+        """Predict: from the last step of ``latent``, follow plans [B S L A] to [B S L N D].
 
         All candidates at once: a planner's time is this function's time.
         """

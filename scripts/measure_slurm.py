@@ -36,7 +36,7 @@ from armillary.worlds import record
 EPISODES, EPISODE_STEPS = 6, 40
 LIMIT = "3"  # minutes, the least that `launch` takes
 FLAGS = (
-    *("--batch-size", "16", "--threads", "1", "--log-every", "1", "--settling.steps", "10"),
+    *("--batch-size", "16", "--threads", "1", "--log-every", "1", "--finetune.steps", "10"),
     *("--passes", "0"),
 )
 TENSORS = ("model.safetensors", "normalizer.safetensors")

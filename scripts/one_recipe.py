@@ -43,7 +43,7 @@ SETTINGS: dict[str, dict[str, Any]] = {
 }
 # Trained for longer, about 40 minutes. Nothing else is changed.
 LONG = "tabletop_long"
-LONGER = {"passes": 0.0, "steps": 4200, "settling.passes": 0.0, "settling.steps": 4000}
+LONGER = {"passes": 0.0, "steps": 4200, "finetune.passes": 0.0, "finetune.steps": 4000}
 
 
 GYM = ("fetch", "fetch_moving", "metaworld", "pointmaze")

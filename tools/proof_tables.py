@@ -24,7 +24,7 @@ def rules() -> Iterator[str]:
     """Yield the table of rules."""
     yield from ("| rule | level | holds against |", "| --- | --- | --- |")
     yield from (f"| `{c.name}` | {c.level} | {c.about} |" for c in CHECKS if c.needed)
-    yield from ("", "Only told, never decisive:", "")
+    yield from ("", "Reported, never decisive:", "")
     yield from ("| warning | level | about |", "| --- | --- | --- |")
     yield from (f"| `{c.name}` | {c.level} | {c.about} |" for c in CHECKS if not c.needed)
 

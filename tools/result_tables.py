@@ -22,7 +22,7 @@ README = """\
 | Question | armillary | Beside it | Read it with this | Command, record |
 |---|---|---|---|---|
 | Does it reach a place shown in a picture? (3 cm, n={demo act.model.n d}) | **{demo act.model.success %0}** | random {demo act.random.success %0}, oracle {demo act.oracle.success %0} | Simulated table. {demo act.push.model.success %0} of {demo act.push.model.n d} pushes reached their goal. | `make demo`, [demo](results/demo.json) |
-| Does depth help when the camera moves 90 degrees? (n={spatial arms.point_map_world.seeds.0.view_90.n d}) | **{spatial arms.point_map_world.seeds.*.view_90.success %0}** | colour {spatial arms.rgb.seeds.*.view_90.success %0} | Simulated depth; one short training. Seen as in training, colour has {spatial arms.rgb.seeds.*.in_distribution.success %0}, depth {spatial arms.point_map_world.seeds.*.in_distribution.success %0}. | `armillary bench spatial --arms rgb point_map_world --seeds 0 --arms-only --steps 500`, [spatial](results/spatial.json) |
+| Does depth help when the camera moves 90 degrees? (n={spatial arms.point_map_world.seeds.0.view_90.n d}) | **{spatial arms.point_map_world.seeds.*.view_90.success %0}** | colour {spatial arms.rgb.seeds.*.view_90.success %0} | Simulated depth; one short training. Seen as in training, colour has {spatial arms.rgb.seeds.*.in_distribution.success %0}, depth {spatial arms.point_map_world.seeds.*.in_distribution.success %0}. | `armillary bench spatial --variants rgb point_map_world --seeds 0 --variants-only --steps 500`, [spatial](results/spatial.json) |
 | Does it tell possible from impossible videos? (13 concepts) | **{understand mean_headline .1f} %** | chance 50 % | Drawn scenes, judged in pairs; five trainings. Shape has {understand concepts.shape .1f} %. With a shuffled context {understand controls.shuffled_context.concepts.*.d_accuracy .0f} %. Single clips: AUROC {understand single_clips.auroc .2f}. | `python scripts/understand_stage.py`, [understand](results/understand.json) |
 | Does it find what was put into real videos? (cuts, mirrored and frozen stretches, pasted things) | **{unusual recordings.flies.events.found d}, {unusual recordings.mouse.events.found d}, {unusual recordings.vtest.events.found d} of {unusual recordings.flies.events.n d}** in three videos | mean change of the picture {unusual recordings.flies.pixel_difference.found d}, {unusual recordings.mouse.pixel_difference.found d}, {unusual recordings.vtest.pixel_difference.found d}; the model's surprise {unusual recordings.flies.surprise.found d}, {unusual recordings.mouse.surprise.found d}, {unusual recordings.vtest.surprise.found d} | Found by rules on pictures, not by the model. False alarms a minute: {unusual recordings.flies.false_alarms_per_minute .1f}, {unusual recordings.mouse.false_alarms_per_minute .1f}, {unusual recordings.vtest.false_alarms_per_minute .1f}. Cameras stand still. | `python scripts/planted_events.py`, [unusual](results/unusual.json) |
 | How fast does it train? (64 px, 2 cores) | **{bench_train ratio.lewm_64 .0f} times LeWM** | {bench_train ratio.lewm_64_patch_14 .0f} times with LeWM's default patch | {bench_train frames_per_s.armillary ,.0f} against {bench_train frames_per_s.lewm_64 .0f} frames a second, with a smaller predictor. LeWM has 18 million parameters. | `armillary bench train`, [train](results/bench_train.json) |
@@ -39,7 +39,7 @@ DEMO = """\
 
 
 def _world() -> str:
-    """Return the table of the one recipe on looks of the tabletop."""
+    """Return the table of the one recipe on appearances of the tabletop."""
     lines = [
         "| the tabletop | reaches the place (n = 100) | pusher R2 | object R2 | skill on moved "
         "objects, 4 steps; ridge; bound | false motion |\n| --- | --- | --- | --- | --- | --- |\n"
@@ -237,9 +237,8 @@ def _latency() -> str:
 
 def _spatial() -> str:
     """Return the table of ways to see the tabletop: goals reached, and the read-out's error."""
-    heading = (
-        "| the model sees | training views | 30 degrees | 60 degrees | 90 degrees | new looks |\n"
-    )
+    views = "training views | 30 degrees | 60 degrees | 90 degrees"
+    heading = f"| the model sees | {views} | new appearance |\n"
     lines = [heading, "| --- | --- | --- | --- | --- | --- |\n"]
     variants = {
         "rgb": "colour",

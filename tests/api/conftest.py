@@ -11,7 +11,7 @@ import armillary as arm
 from armillary.api.results import Run
 from armillary.data import Dataset
 
-TINY = {"steps": 3, "batch_size": 4, "checkpoint_every": 2, "threads": 1, "settling": {"steps": 2}}
+TINY = {"steps": 3, "batch_size": 4, "checkpoint_every": 2, "threads": 1, "finetune": {"steps": 2}}
 
 
 @pytest.fixture(scope="session", autouse=True)

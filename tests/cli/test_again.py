@@ -19,7 +19,7 @@ COMMANDS = [
     (Guard(model="out/a run", world="tabletop"), "guard"),
     (Guard(model="m", world="w", out=Path("x"), task="push", seed=3, within=2), "guard"),
     (Latency(model="m", world="w", plan=("a=1", "b=2"), samples=(8,)), "bench latency"),
-    (Latency(model="m", world="w", beside=("n", "o"), replan=(1, 2), task="it's"), "bench latency"),
+    (Latency(model="m", world="w", others=("n", "o"), replan=(1, 2), task="it's"), "bench latency"),
     (Lidar(data=Path("a b.rawlog"), seeds=(4,), steps=3, record=Path("r.json")), "bench lidar"),
     (Understand(models=("a", "b"), count=9, concepts="shape"), "understand"),
     (Understand(models=("a",), suite="grasp", data=Path("d")), "understand"),

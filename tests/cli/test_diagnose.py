@@ -19,7 +19,7 @@ SIDE, STEPS = 16, 20
 NAMES = {"steps", "space", "n", "model", "copy_last", "mean", "linear", "ridge", "intervals"}
 TRAIN = ["--steps", "2", "--batch-size", "4", "--threads", "1", "--held-out", "0.3"]
 TINY = ["--model.encoder.image-size", "16", "--model.encoder.keypoints", "0", "--clip-length", "6"]
-TINY += ["--model.frame-skip", "1", "--settling.steps", "2"]
+TINY += ["--model.frame-skip", "1", "--finetune.steps", "2"]
 
 
 def episode(number: int, steps: int = STEPS, actions: bool = True) -> Episode:

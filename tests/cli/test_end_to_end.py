@@ -13,7 +13,7 @@ import pytest
 from armillary.cli.main import main
 
 SMALL = ["--steps", "3", "--batch-size", "4", "--checkpoint-every", "2", "--threads", "1"]
-SHORT = [*SMALL, "--settling.steps", "2"]
+SHORT = [*SMALL, "--finetune.steps", "2"]
 
 
 @pytest.fixture(scope="module", autouse=True)

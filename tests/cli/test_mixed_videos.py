@@ -19,7 +19,7 @@ from armillary.recipes.asking import surprise_clip
 from armillary.recipes.recipe import RUN_DATA
 
 TINY = ["--steps", "2", "--threads", "1", "--log-every", "1", "--checkpoint-every", "9"]
-TINY += ["--settling.steps", "1", "--settling.batch-size", "2"]
+TINY += ["--finetune.steps", "1", "--finetune.batch-size", "2"]
 ANSI = "\x1b[2J\x1b[1;31mred\x1b[0m " + "plain words\n" * 200
 
 
@@ -266,7 +266,7 @@ def test_stages_have_their_names(run: Path, tmp_path: Path) -> None:
         stages.append(stage)
         yield silent
 
-    recipe = changed(world(), {"steps": 1, "batch_size": 4, "threads": 1, "settling.steps": 1})
+    recipe = changed(world(), {"steps": 1, "batch_size": 4, "threads": 1, "finetune.steps": 1})
     train_recipe(recipe, run / "set", tmp_path / "run", bars=bars)
     assert stages == ["preparing", "training", "diagnosing"]
     with pytest.raises(TrainingError, match=r"Pass --.*, or record more\."):

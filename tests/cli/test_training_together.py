@@ -17,7 +17,7 @@ from armillary.recipes.recipe import RUN_DATA, train_recipe
 from armillary.recipes.world import world
 from armillary.worlds import record
 
-SMALL = ["--steps", "2", "--batch-size", "4", "--threads", "1", "--settling.steps", "0"]
+SMALL = ["--steps", "2", "--batch-size", "4", "--threads", "1", "--finetune.steps", "0"]
 
 
 def one_of_two(rank: int, port: int, words: list[str], said: Path) -> None:

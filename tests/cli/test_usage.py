@@ -7,7 +7,7 @@ import json
 import pytest
 
 from armillary import __version__
-from armillary.cli.main import COMMANDS, main
+from armillary.cli.main import COMMANDS, main, read
 
 LEAVES = [
     ["demo"],
@@ -64,6 +64,25 @@ def test_the_fields_of_a_recipe_are_flags(capsys) -> None:
     said = capsys.readouterr().out
     assert "--optimizer.lr FLOAT" in said
     assert "--model.encoder.width INT" in said
+
+
+def test_flags_that_were_renamed_work_and_name_the_new_flag(capsys) -> None:
+    given = ["train", "world", "--data", "x", "--out", "y", "--settling.batch_size=3"]
+    assert read([*given, "--settling.steps", "7"]).config.settling.steps == 7
+    answers = capsys.readouterr().err.splitlines()
+    assert answers == [
+        "--settling.batch_size is now called --finetune.batch_size.",
+        "--settling.steps is now called --finetune.steps.",
+    ]
+    assert main(["bench", "spatial", "--arms_only", "--arms", "a", "--sedes", "3"]) == 2
+    assert capsys.readouterr().err.splitlines() == [
+        "--arms_only is now called --variants-only.",
+        "--arms is now called --variants.",
+        "error: There is no option --sedes. Did you mean --seeds? See: "
+        "armillary bench spatial --help",
+    ]
+    assert read(["bench", "latency", "m", "w", "--beside", "n", "o"]).others == ("n", "o")
+    assert "--beside is now called --others." in capsys.readouterr().err
 
 
 def test_version(capsys) -> None:

@@ -67,7 +67,7 @@ def test_a_step_is_judged_by_what_came_before_it_alone(folder):
 
 
 @pytest.mark.parametrize("normalised", [True, False])
-def test_pixels_are_really_foreseen_as_its_own_loss_has_it(normalised, tmp_path):
+def test_pixels_are_really_predicted_as_its_own_loss_has_it(normalised, tmp_path):
     torch.manual_seed(1)
     model = tiny_videomae(normalised).eval()
     model.save_pretrained(tmp_path / "model")

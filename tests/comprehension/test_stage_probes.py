@@ -61,7 +61,7 @@ def test_who_has_reached_something_touches_it():
         assert apart > -1e-6
 
 
-def test_a_state_that_is_rolled_on_is_what_the_model_foresees():
+def test_a_state_that_is_rolled_on_is_what_the_model_predicts():
     model = untrained(TINY, 0).eval()
     scenes = [question.scene for question in questions(stage_probes._crossing, 3)]
     looks, asked = [4, 6, 5], [9, 6, 12]

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from armillary.comprehension import auroc, calibrate, surprise
-from armillary.comprehension.latents import foresee_next
+from armillary.comprehension.latents import predict_next
 from armillary.core.errors import ShapeError
 from armillary.core.values import Batch, Latent
 from armillary.objectives.expected_error import fit_expected_error
@@ -63,16 +63,16 @@ def test_normal_life_scores_about_one_and_a_jump_far_more_at_its_step():
 def test_the_context_grows_and_then_slides():
     model = Carrier()
     clips = _clips(3, 0)
-    foresee_next(model, model.encode(clips).tokens, clips.actions, history=4)
+    predict_next(model, model.encode(clips).tokens, clips.actions, history=4)
     assert model.contexts == [(3, 1), (3, 2), (3, 3), (3 * (STEPS - 4), 4)]
 
 
 @pytest.mark.parametrize("history", [1, 4, 100])
-def test_every_history_foresees_every_step_by_its_own_action(history):
+def test_every_history_predicts_every_step_by_its_own_action(history):
     model, clips = Carrier(), _clips(5, 3)
     tokens = model.encode(clips).tokens
-    foreseen = foresee_next(model, tokens, clips.actions, history)
-    torch.testing.assert_close(foreseen[:, :, 0], tokens[:, :-1, 0] + clips.actions)
+    predicted = predict_next(model, tokens, clips.actions, history)
+    torch.testing.assert_close(predicted[:, :, 0], tokens[:, :-1, 0] + clips.actions)
 
 
 def test_without_actions_a_plain_video_model_is_asked_with_empty_plans():
@@ -103,7 +103,7 @@ def test_one_clip_scores_the_same_alone_and_in_a_batch():
     )
 
 
-def test_an_error_that_grows_with_the_foreseen_change_is_no_surprise():
+def test_an_error_that_grows_with_the_predicted_change_is_no_surprise():
     rng = np.random.default_rng(0)
     size = np.exp(rng.normal(size=4000))
     change = size[:, None] * rng.choice([-1.0, 1.0], (4000, 3))
@@ -116,7 +116,7 @@ def test_an_error_that_grows_with_the_foreseen_change_is_no_surprise():
     assert relative[lively].mean() == pytest.approx(relative[~lively].mean(), rel=0.15)
 
 
-def test_an_error_that_shrinks_with_the_foreseen_change_gets_no_credit():
+def test_an_error_that_shrinks_with_the_predicted_change_gets_no_credit():
     change = np.exp(np.random.default_rng(0).normal(size=(500, 1)))
     assert fit_expected_error(1 / change[:, 0], change).slope == 0
 

@@ -27,7 +27,7 @@ def example() -> tuple[Batch, Tensor]:
 
 
 class Sound(nn.Module):
-    """Tokens are random projections of the frame; foresight adds up projected actions."""
+    """Tokens are random projections of the frame; prediction adds up projected actions."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -55,7 +55,7 @@ class Neighbourly(Sound):
         return here + torch.cat([here[:, :1], here[:, :-1]], 1)
 
 
-class Foreseeing(Sound):
+class Anticipating(Sound):
     def features(self, batch):
         here = super().features(batch)
         return here + here.mean(1, keepdim=True)
@@ -150,7 +150,7 @@ def test_a_model_of_plain_video_passes() -> None:
     ("kind", "promise"),
     [
         (Neighbourly, "frames: a frame alone is encoded"),
-        (Foreseeing, "ahead: the latent of a step"),
+        (Anticipating, "ahead: the latent of a step"),
         (BatchNormed, "batch: a clip alone is encoded"),
         (Competing, "candidates: a plan alone leads"),
         (Clairvoyant, "prefix: the beginning of a plan"),

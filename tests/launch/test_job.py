@@ -96,7 +96,7 @@ def test_a_signal_requeues_a_job_that_gets_further(
             assert "requeued with" in said
         else:
             assert process.wait(20) == 1
-            assert "The time limit came before a new checkpoint" in said
+            assert "The time limit was reached before a new checkpoint" in said
     assert slurm.told("scontrol") == (["requeue", "10123"] if requeued else [])
 
 

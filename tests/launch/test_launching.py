@@ -9,7 +9,7 @@ import pytest
 from armillary.cli.main import main
 from armillary.worlds import record
 
-FLAGS = ["--batch-size", "4", "--threads", "1", "--settling.steps", "0"]
+FLAGS = ["--batch-size", "4", "--threads", "1", "--finetune.steps", "0"]
 SHORT = ["--steps", "2", "--checkpoint-every", "1", *FLAGS]
 
 

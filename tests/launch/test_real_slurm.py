@@ -77,7 +77,7 @@ def test_a_requeued_training_ends_with_the_same_bits(real_slurm, tmp_path, monke
     data, run, whole = tmp_path / "data", tmp_path / "run", tmp_path / "whole"
     record("two_rooms", data, 2, 15, workers=1)
     words = ["train", "world", "--data", data, *FLAGS, "--checkpoint-every", "5"]
-    words += ["--settling.steps", "5"]
+    words += ["--finetune.steps", "5"]
     armillary(*words, "--out", whole)
     told = armillary("launch", "slurm", "--time", "10", "--json", "--", *words, "--out", run)
     found = json.loads(told)

@@ -72,7 +72,7 @@ def test_what_sbatch_refuses_is_one_sentence_and_leaves_nothing(slurm, tmp_path)
 
 def test_an_answer_without_a_number_is_refused(slurm, tmp_path) -> None:
     slurm.says("sbatch", "welcome\n")
-    with pytest.raises(ConfigError, match="sbatch was to answer with a job's number, and said"):
+    with pytest.raises(ConfigError, match="sbatch was to answer with a job's number, and gave"):
         submit(WORDS, tmp_path / "run", SlurmJob("60"))
 
 

@@ -1,4 +1,4 @@
-"""A model sees each step alone, remembers what it saw, and foresees each plan on its own."""
+"""A model sees each step alone, remembers what it saw, and predicts each plan on its own."""
 
 from __future__ import annotations
 
@@ -77,21 +77,21 @@ def test_encode_and_rollout_leave_their_arguments_alone():
 
 
 @torch.no_grad()
-def test_a_plan_is_foreseen_as_step_by_step():
+def test_a_plan_is_predicted_as_step_by_step():
     model, plans = tiny_model(), normal(3, 1, 5, 2)
     latent = seen(model)
     whole = model.rollout(latent, plans)
     for step in range(5):
-        foreseen = model.rollout(latent, plans[:, :, step : step + 1])[:, 0]
-        close(foreseen[:, 0], whole[:, 0, step])
+        predicted = model.rollout(latent, plans[:, :, step : step + 1])[:, 0]
+        close(predicted[:, 0], whole[:, 0, step])
         latent = Latent(
-            torch.cat([latent.tokens, foreseen], 1),
+            torch.cat([latent.tokens, predicted], 1),
             torch.cat([latent.actions, plans[:, 0, step : step + 1]], 1),
         )
 
 
 @torch.no_grad()
-def test_a_plan_is_foreseen_alike_whatever_is_beside_it():
+def test_a_plan_is_predicted_alike_whatever_is_beside_it():
     model, plans = tiny_model(), normal(3, 6, 4, 2)
     latent = seen(model)
     together = model.rollout(latent, plans)
@@ -125,7 +125,7 @@ def test_what_was_seen_earlier_is_remembered():
 
 
 @torch.no_grad()
-def test_the_learner_foresees_what_the_model_foresees():
+def test_the_learner_predicts_what_the_model_predicts():
     """The rollout loss is that of public rollouts from every start with all that was seen there."""
     model, batch, ahead = tiny_model(), tiny_batch(steps=7), 3
     learner = Learner(model, ObjectiveConfig(rollout=1.0, rollout_steps=ahead), seed=0)
@@ -155,9 +155,9 @@ def test_actions_are_read_in_the_worlds_own_units():
 def test_plain_video_needs_no_actions():
     model = tiny_model(("rgb",), action_width=0)
     latent = model.encode(tiny_batch(action_width=0))
-    foreseen = model.rollout(latent, torch.zeros(3, 2, 5, 0))
-    assert foreseen.shape == (3, 2, 5, 2, 4)
-    close(foreseen[:, 0], foreseen[:, 1])
+    predicted = model.rollout(latent, torch.zeros(3, 2, 5, 0))
+    assert predicted.shape == (3, 2, 5, 2, 4)
+    close(predicted[:, 0], predicted[:, 1])
     assert latent.actions is None
     assert torch.equal(model.encode(tiny_batch()).tokens, latent.tokens)
 

@@ -82,11 +82,11 @@ def test_actions_and_memory_count():
     )
 
 
-def test_untrained_it_foresees_that_nothing_changes():
+def test_untrained_it_predicts_that_nothing_changes():
     model = untrained(BLOCKS, 0)
     latent = model.encode(tiny_batch())
-    foreseen = model.rollout(latent, normal(3, 2, 2, 2))
-    assert torch.equal(foreseen, latent.tokens[:, -1:, None].expand_as(foreseen))
+    predicted = model.rollout(latent, normal(3, 2, 2, 2))
+    assert torch.equal(predicted, latent.tokens[:, -1:, None].expand_as(predicted))
 
 
 def test_saved_and_loaded_it_is_the_same(tmp_path):

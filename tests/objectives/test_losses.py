@@ -36,8 +36,8 @@ def test_rollout_loss_is_a_weighted_mean_of_squares():
     came = normal(2, 3, 4, 5, seed=1)
     shares = np.array([1, 0.7, 0.49, 0.343]) / (1 + 0.7 + 0.49 + 0.343)
 
-    def formula(foreseen: np.ndarray) -> float:
-        return sum(shares[k] * np.mean((foreseen - came)[:, :, k] ** 2) for k in range(4))
+    def formula(predicted: np.ndarray) -> float:
+        return sum(shares[k] * np.mean((predicted - came)[:, :, k] ** 2) for k in range(4))
 
     target = torch.tensor(came, dtype=torch.float32)
     weights = decaying_weights(4, 0.7)

@@ -11,7 +11,7 @@ from armillary.planning import PLANNERS, goal_cost, make_planner
 
 
 class Adds:
-    """Foresees that action d is added to latent dimension d of every token."""
+    """Predicts that action d is added to latent dimension d of every token."""
 
     def encode(self, batch):
         raise NotImplementedError
@@ -27,8 +27,8 @@ def draw(*shape, seed=0):
 def test_it_is_the_formula():
     tokens, goal, plans = draw(2, 3, 4, 2), draw(2, 4, 2), draw(2, 5, 6, 2)
     costs = goal_cost(Adds(), Latent(tokens), goal)(plans)
-    foreseen = Adds().rollout(Latent(tokens), plans).numpy()
-    apart = (foreseen - goal.numpy()[:, None, None]) ** 2
+    predicted = Adds().rollout(Latent(tokens), plans).numpy()
+    apart = (predicted - goal.numpy()[:, None, None]) ** 2
     np.testing.assert_allclose(costs.numpy(), apart.mean((-2, -1)).sum(-1), rtol=1e-5)
 
 

@@ -169,7 +169,7 @@ def test_settings_for_one_task_are_listed_and_mark_its_row(tmp_path: Path, suite
     assert rows["cross"]["overrides"] == {"length": "2"}
     assert "overrides" not in rows["two_rooms-reach"]
     steps = {name: row["budget"]["most"] for name, row in rows.items()}
-    assert steps["cross"] * 3 == steps["two_rooms-reach"] * 2  # of three foreseen steps, two
+    assert steps["cross"] * 3 == steps["two_rooms-reach"] * 2  # of three predicted steps, two
     stray = Claim(tmp_path / "stray", suite, overrides={"cross": {"length": 2}})
     with pytest.raises(ConfigError, match="agent has settings for 'cross', which is no task of"):
         stray.commit()

@@ -26,8 +26,8 @@ SMALL = {
     "steps": 2,
     "batch_size": 2,
     "held_out": 0.3,
-    "settling.steps": 2,
-    "settling.batch_size": 2,
+    "finetune.steps": 2,
+    "finetune.batch_size": 2,
     "model.encoder.hidden": 16,
     "model.predictor.memory": 8,
     "model.predictor.hidden": 8,
@@ -48,10 +48,10 @@ def test_a_tiny_ablation_is_used_again_and_refuses_other_settings(tmp_path: Path
     record("tabletop", tmp_path / "data", 8, 12, workers=1)
     recipe = changed(world(), SMALL)
     config = AblationConfig(
-        {"table": tmp_path / "data"}, recipe, ("rollout", "settling"), seeds=(3,), workers=1
+        {"table": tmp_path / "data"}, recipe, ("rollout", "finetune"), seeds=(3,), workers=1
     )
     first = run_ablation(tmp_path / "out", config)
-    assert list(first["parts"]) == [WHOLE, "rollout", "settling"]
+    assert list(first["parts"]) == [WHOLE, "rollout", "finetune"]
     row = first["parts"]["rollout"]["datasets"]["table"]
     assert {"r2_object_xy", "latent_1"} <= row["seeds"]["3"].keys() == row["mean"].keys()
     assert not any(first["parts"][WHOLE]["datasets"]["table"]["minus_whole"].values())

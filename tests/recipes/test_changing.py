@@ -32,6 +32,16 @@ def test_what_cannot_be_gets_a_sentence(name, value, sentence):
         changed(world(), {name: value})
 
 
+def test_a_field_has_the_name_of_its_flag_and_the_one_that_is_stored():
+    fewer = changed(world(), {"finetune.steps": 3, "finetune.lr": 0.5})
+    assert fewer == changed(world(), {"settling.steps": 3, "settling.lr": 0.5}) != world()
+    assert changed(world(), {"finetune": fewer.settling}) == fewer
+    with pytest.raises(ConfigError, match="Did you mean 'finetune'"):
+        changed(world(), {"finetuning.steps": 3})
+    with pytest.raises(ConfigError, match=r"no setting called 'finetune\.steps'"):
+        changed(world().optimizer, {"finetune.steps": 3})
+
+
 def test_fields_that_are_right_together_come_in_any_order():
     sizes = {"model.encoder.image_size": 60, "model.encoder.patch": 6}
     assert changed(world(), sizes) == changed(world(), dict(reversed(sizes.items())))

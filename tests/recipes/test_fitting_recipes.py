@@ -39,11 +39,11 @@ def test_clips_that_cannot_be_varied_so_leave_no_run_behind(
 def test_a_predictor_that_asks_for_longer_clips_says_how_long_they_can_be(tmp_path: Path) -> None:
     record("two_rooms", tmp_path / "data", 3, 12, workers=1)
     few = {"steps": 1, "batch_size": 2, "clip_length": 8, "threads": 1}
-    recipe = changed(world(), few | {"settling.steps": 1, "settling.clip_length": 40})
-    with pytest.raises(TrainingError, match=r"has 12\. Pass --settling\.clip-length 12, or record"):
+    recipe = changed(world(), few | {"finetune.steps": 1, "finetune.clip_length": 40})
+    with pytest.raises(TrainingError, match=r"has 12\. Pass --finetune\.clip-length 12, or record"):
         train_recipe(recipe, tmp_path / "data", tmp_path / "run")
     assert not (tmp_path / "run").exists()
-    recipe = changed(recipe, {"settling.clip_length": 12})
+    recipe = changed(recipe, {"finetune.clip_length": 12})
     assert train_recipe(recipe, tmp_path / "data", tmp_path / "run").steps == 1
 
 

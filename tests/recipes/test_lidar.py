@@ -1,4 +1,4 @@
-"""Foresight of sweeps in a corridor that is drawn here: split, views, judging, the whole run."""
+"""Prediction of sweeps in a corridor that is drawn here: split, views, judging, the whole run."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import torch
 from armillary.core.errors import ConfigError, DatasetError
 from armillary.core.values import Episode, Stream
 from armillary.data.sources.rawlog import POSE, RANGES, Rawlog
-from armillary.recipes.lidar import LearnConfig, LidarConfig, foresee_sweeps
+from armillary.recipes.lidar import LearnConfig, LidarConfig, predict_sweeps
 from armillary.recipes.lidar.folds import make_folds, whole_windows
 from armillary.recipes.lidar.judging import Baseline, compared, sign_flip_p, sweep_errors
 from armillary.recipes.lidar.learning import lessons
@@ -182,8 +182,8 @@ def test_a_robust_slope_bears_outliers():
 
 def test_errors_count_true_beams_only_and_charge_open_ones_the_whole_range():
     truth = torch.tensor([[1.0, torch.nan, 4.0], [torch.nan, torch.nan, 2.0]])
-    foreseen = torch.tensor([[1.5, 9.0, torch.nan], [0.0, 0.0, 2.0]])
-    assert sweep_errors(foreseen, truth).tolist() == [2.25, 0.0]
+    predicted = torch.tensor([[1.5, 9.0, torch.nan], [0.0, 0.0, 2.0]])
+    assert sweep_errors(predicted, truth).tolist() == [2.25, 0.0]
 
 
 def test_comparison_tells_better_from_equal():
@@ -206,7 +206,7 @@ def test_the_whole_run_beats_persistence_and_a_warp_by_wrong_odometry(tmp_path, 
     monkeypatch.setattr("armillary.recipes.lidar.run.read_rawlog", lambda path: log)
     learning = LearnConfig(steps=25, batch_size=8, width=8, farthest=3, ridge=1.0)
     config = LidarConfig(learning, seeds=(0,), blocks=3, horizons=(1, 3), block=6)
-    result = foresee_sweeps(source, tmp_path / "out", config)
+    result = predict_sweeps(source, tmp_path / "out", config)
     kept = json.loads((tmp_path / "out" / "lidar.json").read_text())
     assert kept["real_lidar"] == result["real_lidar"]
     assert {"command", "commit", "machine", "date", "settings", "method"} <= kept.keys()
@@ -221,7 +221,7 @@ def test_the_whole_run_beats_persistence_and_a_warp_by_wrong_odometry(tmp_path, 
     assert kept["real_lidar"]["holds"]["persistence"]
     # again: nothing is trained, and nothing else comes out
     monkeypatch.setattr("armillary.recipes.lidar.run.learn", None)
-    assert foresee_sweeps(source, tmp_path / "out", config)["real_lidar"] == result["real_lidar"]
+    assert predict_sweeps(source, tmp_path / "out", config)["real_lidar"] == result["real_lidar"]
 
 
 def test_together_is_better_than_the_last_sweep_alone(track):

@@ -168,7 +168,7 @@ def test_distances_and_differences_are_on_no_scale_of_success(evaluation: Path) 
     assert interval_strip(rows["at the goal when the episode ended"]) != ""
 
 
-def test_the_time_of_a_decision_is_shown_though_nothing_was_foreseen(evaluation: Path) -> None:
+def test_the_time_of_a_decision_is_shown_though_nothing_was_predicted(evaluation: Path) -> None:
     assert "time per decision" not in text_of(view(evaluation).page)  # nothing was timed
     for policy in ("model", "random"):
         file = evaluation / "records" / f"{policy}.jsonl"

@@ -25,8 +25,8 @@ SMALL = {
     "steps": 2,
     "batch_size": 2,
     "threads": 1,
-    "settling.steps": 2,
-    "settling.batch_size": 2,
+    "finetune.steps": 2,
+    "finetune.batch_size": 2,
     "augment.shift_px": 1,
     "model.encoder.image_size": SIDE,
     "model.encoder.hidden": 16,
@@ -151,7 +151,7 @@ def test_clips_are_of_8_to_12_model_steps_and_then_of_up_to_32(
     found = adapted_to(own, {"rgb"}, fps, acts=True, usual=usual)
     assert (found.clip_length, found.batch_size) == (6, 5)
     assert (found.settling.clip_length, found.settling.batch_size) == (0, 0)
-    chosen = changed(world(), {"settling.clip_length": 10})
+    chosen = changed(world(), {"finetune.clip_length": 10})
     found = adapted_to(chosen, {"rgb"}, fps, acts=True, usual=usual)
     assert (found.settling.clip_length, found.settling.batch_size) == (10, 0)
 
@@ -175,16 +175,16 @@ def test_updates_see_each_recorded_step_so_often_within_bounds(tmp_path: Path) -
     longer = adapted(world(), dataset(tmp_path / "longer", {"rgb"}, steps=40))
     assert (longer.clip_length, longer.settling.clip_length) == (12, 32)
     assert adapted(longer, dataset(tmp_path / "longer again", {"rgb"}, steps=40)) == longer
-    more = changed(world(), {"passes": 900.0, "settling.passes": 2900.0})
+    more = changed(world(), {"passes": 900.0, "finetune.passes": 2900.0})
     found = adapted(more, little)
     seen, fine_tuning = found.batch_size * found.clip_length, 0.25
     assert found.steps == round(900 * 48 / seen)
     assert found.settling.steps == round(2900 * 48 / seen * fine_tuning)
-    found = adapted(changed(more, {"steps": 30, "settling.steps": 20}), little)
+    found = adapted(changed(more, {"steps": 30, "finetune.steps": 20}), little)
     assert (found.steps, found.settling.steps) == (30, 20)  # never more than were asked for
-    found = adapted(changed(world(), {"passes": 0.0, "settling.passes": 0.0}), little)
+    found = adapted(changed(world(), {"passes": 0.0, "finetune.passes": 0.0}), little)
     assert (found.steps, found.settling.steps) == (1400, 4000)  # no bound
-    none = adapted(changed(world(), {"settling.steps": 0}), little)
+    none = adapted(changed(world(), {"finetune.steps": 0}), little)
     assert none.settling.steps == 0
 
 
@@ -270,9 +270,9 @@ def test_no_loss_and_no_recipe_knows_a_hue(folder: str) -> None:
 
 def test_a_training_that_was_cut_says_so() -> None:
     usual = world()
-    asked = changed(usual, {"steps": 2800, "settling.steps": 2800})
-    found = changed(usual, {"steps": 200, "settling.steps": 100})
+    asked = changed(usual, {"steps": 2800, "finetune.steps": 2800})
+    found = changed(usual, {"steps": 200, "finetune.steps": 100})
     assert "200 of 2,800 and 100 of 2,800 steps were taken" in fewer_steps(asked, found)
-    assert "--passes 0 --settling.passes 0 takes them all" in fewer_steps(asked, found)
+    assert "--passes 0 --finetune.passes 0 takes them all" in fewer_steps(asked, found)
     assert fewer_steps(usual, found) == ""
     assert fewer_steps(changed(usual, {"steps": 60}), changed(found, {"steps": 60})) == ""

@@ -26,7 +26,7 @@ def moved(xy: torch.Tensor, actions: torch.Tensor) -> torch.Tensor:
 
 
 class MazeModel:
-    """Foresees exactly. Counts its steps."""
+    """Predicts exactly. Counts its steps."""
 
     def __init__(self) -> None:
         self.steps = 0

@@ -12,11 +12,11 @@ from tiny_run import CONFIG, MODEL, interrupted, run, tiny_windows, together, we
 
 from armillary.core.errors import ConfigError
 from armillary.models import load_model
-from armillary.training import Processes, SettlingConfig, read_log
+from armillary.training import FinetuneConfig, Processes, read_log
 
 
 def close(one, other) -> None:
-    """What the two models see and foresee is alike, up to the order of sums."""
+    """What the two models see and predict is alike, up to the order of sums."""
     clips = tiny_windows([9]).gather(np.arange(4))
     found = []
     for out in (one, other):
@@ -57,7 +57,7 @@ def test_two_go_on_where_one_was_interrupted_and_one_where_two_were(tmp_path):
 
 
 def test_three_that_go_on_end_in_the_bits_of_three_that_never_stopped(tmp_path):
-    changes = {"batch_size": 6, "settling": SettlingConfig()}
+    changes = {"batch_size": 6, "settling": FinetuneConfig()}
     together(3, tmp_path / "whole", **changes)
     shutil.copytree(tmp_path / "whole", tmp_path / "cut", symlinks=True)
     for newer in ("model", "checkpoints/000010"):

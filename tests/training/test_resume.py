@@ -14,7 +14,7 @@ from tiny_run import CONFIG, MODEL, interrupted, run, tiny_windows, weights
 
 from armillary.core.errors import CheckpointError, ConfigError, StorageError, TrainingError
 from armillary.models import load_model
-from armillary.training import OptimizerConfig, SettlingConfig, read_log
+from armillary.training import FinetuneConfig, OptimizerConfig, read_log
 
 CLOCK = ("train/samples_per_s",)
 
@@ -102,7 +102,7 @@ def test_another_seed_is_another_model(tmp_path, whole):
 
 
 def test_the_two_newest_checkpoints_are_kept_and_can_be_loaded(tmp_path):
-    run(tmp_path / "run", checkpoint_every=2, settling=SettlingConfig())
+    run(tmp_path / "run", checkpoint_every=2, settling=FinetuneConfig())
     folder = tmp_path / "run" / "checkpoints"
     assert kept(tmp_path / "run") == ["000010", "000012", "last"]
     assert (folder / "last").resolve().name == "000012"
@@ -153,7 +153,7 @@ def test_two_trainings_in_one_folder_keep_out_of_each_others_way(tmp_path, whole
     out, refused = tmp_path / "run", []
 
     def meddle(done: int, total: int, note: str = "") -> None:
-        if done in (1, 6, 14):  # before and after a checkpoint, and while the predictor settles
+        if done in (1, 6, 14):  # before and after a checkpoint, and during the fine-tuning
             with pytest.raises(ConfigError, match=r"another training is writing there. Wait until"):
                 run(out, resume=True)
             refused.append(done)

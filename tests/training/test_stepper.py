@@ -17,10 +17,10 @@ from armillary.data import Windows
 from armillary.models import load_model, untrained
 from armillary.training import (
     AugmentConfig,
+    FinetuneConfig,
     ObjectiveConfig,
     OptimizerConfig,
     Processes,
-    SettlingConfig,
     Stepper,
     TrainConfig,
     fit_scales,
@@ -189,7 +189,7 @@ def test_a_number_gone_wrong_updates_nothing():
     assert all(map(np.array_equal, parameters(takes.learner), before))
 
 
-def test_a_model_learns_to_foresee():
+def test_a_model_learns_to_predict():
     takes = stepper(
         steps=150,
         optimizer=OptimizerConfig(lr=1e-2),
@@ -308,7 +308,7 @@ def test_processes_share_the_cores_of_their_machine(tmp_path, monkeypatch, proce
 
 def test_bfloat16_learns_what_float32_learns(tmp_path):
     # without the fine-tuning, which is in float32 and in another unit
-    learned = {"settling": SettlingConfig()}
+    learned = {"settling": FinetuneConfig()}
     run(tmp_path / "float32", **learned)
     summary = run(tmp_path / "run", precision="bfloat16", **learned)
     float32 = load_model(tmp_path / "float32" / "model").state_dict()

@@ -22,9 +22,9 @@ from armillary.core.values import Episode, Stream
 from armillary.data import Cache, Windows
 from armillary.models import EncoderConfig, JEPAConfig, PredictorConfig
 from armillary.training import (
+    FinetuneConfig,
     ObjectiveConfig,
     OptimizerConfig,
-    SettlingConfig,
     TrainConfig,
     TrainSummary,
     train,
@@ -62,7 +62,7 @@ CONFIG = TrainConfig(
     eval_every=6,
     checkpoint_every=5,
     optimizer=OptimizerConfig(lr=3e-3),
-    settling=SettlingConfig(steps=3, batch_size=4),
+    settling=FinetuneConfig(steps=3, batch_size=4),
     objective=ObjectiveConfig(**dict.fromkeys(TERMS, 0.5), rollout_steps=2),
 )
 VIDEO = replace(MODEL, sensors=("rgb",), action_width=0, proprio_width=0)

@@ -67,7 +67,7 @@ class AgentServer(MCPServer):
     async def call_tool(
         self, name: str, arguments: dict[str, Any], context: Context[Any, Any] | None = None
     ) -> Any:
-        """Call a tool; what is wrong is said in one sentence.
+        """Call a tool; what is wrong is reported in one sentence.
 
         Raises:
             ToolError: an unknown tool, an argument that cannot be, or a question that cannot be
@@ -90,7 +90,7 @@ class AgentServer(MCPServer):
 
 
 def tools(worker: Worker) -> dict[str, Callable[..., CallToolResult]]:
-    """Return the tools of a worker by name; their docstrings are what a client is told.
+    """Return the tools of a worker by name; a client gets their docstrings.
 
     Args:
         worker: answers.

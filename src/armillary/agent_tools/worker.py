@@ -34,7 +34,7 @@ _PATH = re.compile(r"(?<![\w/.])(?:/|[A-Za-z]:\\)[^\s:;,'\"]+")
 
 @dataclass(frozen=True)
 class Reply:
-    """What came back for a question.
+    """The answer to a question.
 
     Attributes:
         facts: values of JSON by name; with the time that it took and the limit.

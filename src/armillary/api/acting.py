@@ -64,12 +64,12 @@ def act(
         model: a run, a model, a run or model folder, or a Hub repository id.
         world: its name.
         episodes: how many held-out episodes.
-        out: folder for manifest, records and rows, and for the weights of a model that came as an
+        out: folder for manifest, records and rows, and for the weights of a model that is an
             object; an evaluation that stopped there goes on. Nothing is kept without it.
         task: goal task of the world; None takes its first.
         planning: how it decides: an ``arm.Planning``, or the name of a planner: direct, guided,
             cem, icem, mppi or gradient. Empty takes guided for a folder with a goal policy, and
-            icem for others and for a model that came as an object.
+            icem for others and for a model that is passed as an object.
         seed: of the manifest.
         workers: processes; the records do not depend on it. A script that asks for more than one
             must call this below ``if __name__ == "__main__":``.
@@ -83,7 +83,7 @@ def act(
     Raises:
         CheckpointError: not a model.
         ConfigError: an unknown world, task, planner or option; ``out`` holds another evaluation;
-            or, for a model that came as an object, ``out`` holds a run or another model, or a
+            or, for a model that is passed as an object, ``out`` holds a run or another model, or a
             goal policy is asked for, which only a folder has.
         ShapeError: the model's actions or pictures are not the world's.
         StorageError: ``out`` cannot be written.
@@ -91,12 +91,12 @@ def act(
     _check_options(options, "act")
     way = Planning(planning) if isinstance(planning, str) else planning
     config = ActConfig(way, episodes, task, seed, workers, **options)
-    with _folder(out) as folder, progress_of("acting", progress) as told:
+    with _folder(out) as folder, progress_of("acting", progress) as bar:
         if isinstance(model, JEPA):
             place = _model_folder(model, world, folder, config)
         else:
             place = find_model(model)
-        return _evaluation(act_in(place, world, folder, config, told), out)
+        return _evaluation(act_in(place, world, folder, config, bar), out)
 
 
 def evaluate(
@@ -161,8 +161,8 @@ def evaluate(
         budget=budget,
         success_distance=success_distance,
     )
-    with _folder(out) as folder, progress_of("evaluating", progress) as told:
-        return _evaluation(act_with(make, world, folder, config, told), out)
+    with _folder(out) as folder, progress_of("evaluating", progress) as bar:
+        return _evaluation(act_with(make, world, folder, config, bar), out)
 
 
 def plan(
@@ -273,7 +273,7 @@ def _model_folder(model: JEPA, world: str, out: Path, config: ActConfig) -> Path
     if config.planning.planner in (DIRECT, GUIDED):
         raise ConfigError(
             f"The planner {config.planning.planner} needs the goal policy in a model's folder, and "
-            "the model came as an object; pass the folder of its run."
+            "the model was given as an object; pass the folder of its run."
         )
     if (out / "run.json").exists():
         raise ConfigError(
@@ -314,7 +314,7 @@ def _check_options(options: Mapping[str, Any], function: str) -> None:
 def _listed(observation: Seen | Sequence[Seen]) -> Sequence[Any]:
     listed = observation if isinstance(observation, list | tuple) else [observation]
     if not listed:
-        raise ShapeError("A plan needs at least one observation, none came.")
+        raise ShapeError("A plan needs at least one observation; got none.")
     return listed
 
 

@@ -63,8 +63,8 @@ def probe(
         ConfigError: an unknown target.
     """
     names = (targets,) if isinstance(targets, str) else tuple(targets)
-    with progress_of("preparing", progress) as told:
-        return Probe(probe_model(model, open_dataset(data), names, told, seed))
+    with progress_of("preparing", progress) as bar:
+        return Probe(probe_model(model, open_dataset(data), names, bar, seed))
 
 
 def read_out(
@@ -97,8 +97,8 @@ def read_out(
         DatasetError: not a dataset, or one without truth, or with fewer than three episodes.
         ConfigError: an unknown target, or fewer than two episodes are asked for.
     """
-    with progress_of("preparing", progress) as told:
-        return read_out_of(model, open_dataset(data), target, episodes, told, seed)
+    with progress_of("preparing", progress) as bar:
+        return read_out_of(model, open_dataset(data), target, episodes, bar, seed)
 
 
 def surprise(
@@ -134,8 +134,8 @@ def surprise(
     shown = clip if isinstance(clip, Episode) else Path(clip)
     folder = None if out is None else Path(out)
     calm = None if normal is None else open_dataset(normal)
-    with progress_of("preparing", progress) as told:
-        found = surprise_clip(model, shown, folder, calm, told)
+    with progress_of("preparing", progress) as bar:
+        found = surprise_clip(model, shown, folder, calm, bar)
     return Surprise(
         time_s=np.array(found.time_s),
         values=np.array(found.surprise),
@@ -182,9 +182,9 @@ def rollout(
     """
     network = loaded(model)
     step_s = step_of(model, network)
-    with progress_of("preparing", progress) as told:
+    with progress_of("preparing", progress) as bar:
         cache, position = clip_cache(
-            clip if isinstance(clip, Episode) else Path(clip), network, step_s, told
+            clip if isinstance(clip, Episode) else Path(clip), network, step_s, bar
         )
     named = clip.source if isinstance(clip, Episode) else str(clip)
     stride = stride_of(network, step_s, cache, named)

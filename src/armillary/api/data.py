@@ -65,7 +65,7 @@ def record(
         WorldError: the world raised; finished episodes are kept.
         StorageError: the disk is full or not writable.
     """
-    with progress_of("recording", progress) as told:
+    with progress_of("recording", progress) as bar:
         found = record_world(
             world,
             Path(out),
@@ -77,7 +77,7 @@ def record(
             seed=seed,
             settings={"image_size": image_size, **(settings or {})},
             resume=resume,
-            progress=told,
+            progress=bar,
         )
     return open_folder(found.out)
 
@@ -119,8 +119,8 @@ def ingest(
     hints = get_type_hints(IngestOptions)
     floats = [name for name in options if float in (hints[name], *get_args(hints[name]))]
     options |= {name: float(options[name]) for name in floats if type(options[name]) is int}
-    with progress_of("ingesting", progress) as told:
-        summary = ingest_source(Path(source), Path(out), format, told, IngestOptions(**options))
+    with progress_of("ingesting", progress) as bar:
+        summary = ingest_source(Path(source), Path(out), format, bar, IngestOptions(**options))
     lines = [
         f"{word} {path}: {reason.removeprefix(f'{path}: ')}"
         for word, found in (("skipped", summary.skipped), ("left out of", summary.left_out))
@@ -182,5 +182,5 @@ def prepare(
         StorageError: the disk is full or not writable.
     """
     root = None if cache_root is None else Path(cache_root)
-    with progress_of("preparing", progress) as told:
-        return prepare_dataset(open_folder(data), size, cache_root=root, progress=told)
+    with progress_of("preparing", progress) as bar:
+        return prepare_dataset(open_folder(data), size, cache_root=root, progress=bar)

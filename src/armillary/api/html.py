@@ -55,7 +55,7 @@ def dataset(found: Dataset) -> str:
     about = describe(found.path)
     shortest, longest = about["steps_per_episode"]
     steps = f"{shortest:,}" if shortest == longest else f"{shortest:,} to {longest:,}"
-    told = (
+    facts = (
         f"{about['episodes']:,} episodes of {steps} steps, {about['frames']:,} in all; "
         f"{about['fps']:g} steps per second"
     )
@@ -72,7 +72,7 @@ def dataset(found: Dataset) -> str:
     if width := about["action_width"]:
         rows.append({"stream": "actions", "kind": "action", "shape": str(width)})
     licence = f"licence: {about['license'] or 'unknown'}"
-    return fragment(_title("Dataset", found.path), said(told), _table(rows), said(licence))
+    return fragment(_title("Dataset", found.path), said(facts), _table(rows), said(licence))
 
 
 def episode(found: Episode) -> str:
@@ -99,7 +99,7 @@ def episode(found: Episode) -> str:
     return fragment(said(repr(found)), sheet)
 
 
-def run(path: Path, told: str) -> str:
+def run(path: Path, text: str) -> str:
     """Return the curves of a run: its loss, and how many dimensions its latent uses."""
     from armillary.core.errors import FormatError
     from armillary.recipes.view_run import run_page
@@ -112,12 +112,12 @@ def run(path: Path, told: str) -> str:
     warning = (
         (Markup('<div class="warning">{}</div>').format(page.warning),) if page.warning else ()
     )
-    return fragment(said(told), *warning, charts(chosen))
+    return fragment(said(text), *warning, charts(chosen))
 
 
-def table(rows: Sequence[TableRow], told: str = "") -> str:
+def table(rows: Sequence[TableRow], text: str = "") -> str:
     """Return rows as a table, with a sentence above it."""
-    return fragment(*([said(told)] if told else []), _table(rows))
+    return fragment(*([said(text)] if text else []), _table(rows))
 
 
 def fragment(*parts: Markup) -> str:
@@ -170,9 +170,9 @@ def charts(shown: Sequence[Chart]) -> Markup:
             Markup('<span class="key s{}">{}</span>').format(number % 4, curve.name)
             for number, curve in enumerate(chart.curves)
         ]
-        told = Markup("").join(keys) if len(keys) > 1 else Markup("")
+        legend = Markup("").join(keys) if len(keys) > 1 else Markup("")
         cells.append(
-            Markup("<div><div>{}</div>{}{}</div>").format(chart.title, told, line_chart(chart))
+            Markup("<div><div>{}</div>{}{}</div>").format(chart.title, legend, line_chart(chart))
         )
     return Markup('<div class="charts">{}</div>').format(Markup("").join(cells))
 

@@ -40,7 +40,7 @@ class Run:
 
     Args:
         path: folder of the run.
-        summary: what the training came to; None for a run that was opened.
+        summary: the result of the training; None for a run that was opened.
     """
 
     def __init__(self, path: str | os.PathLike[str], summary: TrainSummary | None = None) -> None:
@@ -159,8 +159,8 @@ class Surprise:
         if len(self.pixel_difference):
             pixels = Curve("pixel change", self.time_s, self.pixel_difference)
             charts.append(Chart("Change of the pixels, 0 to 1", (pixels,), "seconds"))
-        told = f"{self!r}; calibrated on {self.normal}"
-        return html.fragment(html.said(told), html.charts(charts))
+        caption = f"{self!r}; calibrated on {self.normal}"
+        return html.fragment(html.said(caption), html.charts(charts))
 
 
 @dataclass(frozen=True, repr=False)
@@ -232,8 +232,8 @@ class Rollout:
             label = Markup("+{:.1f} s<br>step {}").format((place + 1) * self.step_s, near)
             columns.append([*above, below, label])
         above = "Above: recorded. " if self.recorded is not None else ""
-        told = "Below: the step of this clip whose latent is nearest to the prediction."
-        return [html.said(above + told), html.row(columns)]
+        caption = "Below: the step of this clip whose latent is nearest to the prediction."
+        return [html.said(above + caption), html.row(columns)]
 
 
 @dataclass(frozen=True, repr=False)
@@ -248,7 +248,7 @@ class Plan:
         cost: of the plan, as the planner minimises it.
         model_steps: predictor steps that the search took.
         observation: where the plan begins.
-        goal: where it should end; None where a cost alone said what is wanted.
+        goal: where it should end; None where a cost alone defines what is wanted.
     """
 
     actions: Float[np.ndarray, "steps A"]

@@ -9,7 +9,7 @@ TableRow = Mapping[str, str]
 
 
 def evaluation_rows(rows: Mapping[str, Mapping[str, Any]]) -> list[dict[str, str]]:
-    """Return a line for each policy; crashes are told where there are any.
+    """Return a line for each policy; crashes are a column where there are any.
 
     Args:
         rows: of ``control.Row.to_dict``, by the name of the policy.

@@ -20,7 +20,7 @@ def open_or_record(
         out: folder of the bench; a recording that was begun there is finished and used.
         episodes: how many to record.
         steps: steps of each.
-        progress: told about each episode.
+        progress: called after each episode.
     """
     if data is not None:
         return open_dataset(data)

@@ -81,7 +81,7 @@ def bench_sensors(
 
     Returns:
         ``frames_per_s.{rgb,rgb_points}`` and ``ratio`` of the second to the first; ``patches_ms``
-        of the whole cloud; ``ingest_frames_per_s`` of one core, pictures kept as they came, and
+        of the whole cloud; ``ingest_frames_per_s`` of one core, pictures kept as they are, and
         ``ingest_encoded_frames_per_s``; ``frame_bytes.{kept,encoded}`` on disk;
         ``command``, ``commit``, ``date``, ``machine``, settings, every repetition.
 

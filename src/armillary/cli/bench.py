@@ -156,7 +156,7 @@ class Latency(SearchFlags):
     """Candidate plans per iteration, to compare. The number of elites scales with it."""
     replan: tuple[int, ...] = (1, 4)
     """Model steps to execute per decision, to compare. guided decides at every world step."""
-    beside: tuple[str, ...] = ()
+    others: tuple[str, ...] = ()
     """More models for the same episodes, e.g. trained with another frame_skip."""
     episodes: int = 100
     """Number of held-out episodes."""
@@ -182,7 +182,7 @@ class Latency(SearchFlags):
             workers=self.workers,
             world_settings=settings_of(self.setting, "--setting"),
         )
-        settings = grid((self.model, *self.beside), config, self.samples, self.replan)
+        settings = grid((self.model, *self.others), config, self.samples, self.replan)
         with bar("acting") as progress:
             value = latency_study(
                 settings, self.world, self.out, config, progress, again(self, "bench", "latency")

@@ -49,7 +49,7 @@ class Contam(Command):
     """Number of independent episodes for that comparison."""
     seed: int | None = None
     """Seed of these draws. Default: a random one, which is printed."""
-    seen: Path | None = None
+    training: Path | None = None
     """Records on training seeds, to compare with --fresh."""
     fresh: Path | None = None
     """Records on seeds that were not used in training."""
@@ -105,11 +105,11 @@ class Contam(Command):
         from armillary.control import read_records
         from armillary.proof.contamination_rules import behaviour_rule
 
-        if self.seen is None and self.fresh is None:
+        if self.training is None and self.fresh is None:
             return ()
-        if self.seen is None or self.fresh is None:
-            raise ConfigError("--seen and --fresh need each other: give both, or neither.")
-        return (behaviour_rule(read_records(self.seen), read_records(self.fresh)),)
+        if self.training is None or self.fresh is None:
+            raise ConfigError("--training and --fresh need each other: give both, or neither.")
+        return (behaviour_rule(read_records(self.training), read_records(self.fresh)),)
 
 
 @dataclass(frozen=True, kw_only=True)

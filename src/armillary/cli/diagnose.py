@@ -51,7 +51,7 @@ class Diagnose(Command):
         command = again(self, "diagnose")
         limits = Limits(seed=self.seed)
         record = diagnose_model(self.model, self.dataset, self.out, limits, bar, command)
-        lines = [*prediction_lines(record), *metres_lines(record), "", *_told(record)]
+        lines = [*prediction_lines(record), *metres_lines(record), "", *_report(record)]
         if self.out is not None:
             lines.append(f"written: {self.out / PAGE}")
         return Outcome(record, (*lines, ""), bar_rows(record))
@@ -69,11 +69,11 @@ def of_run(run: Path) -> tuple[dict[str, Any], tuple[str, ...], list[dict[str, s
     if "not_measured" in record:
         return {"diagnosis": record}, (f"not diagnosed: {record['not_measured']}",), []
     counts = record["n"]
-    told = (
+    note = (
         f"diagnosed on {counts['held_out_steps']:,} model steps of {counts['judged_on']}; "
         "armillary diagnose looks at more and draws it"
     )
-    return {"diagnosis": record}, (told, *_advice(record), ""), bar_rows(record)
+    return {"diagnosis": record}, (note, *_advice(record), ""), bar_rows(record)
 
 
 def prediction_lines(record: Mapping[str, Any]) -> list[str]:
@@ -134,9 +134,9 @@ def _cells(row: Mapping[str, Any]) -> tuple[str, ...]:
     return (str(row["steps"]), model, _between(row["intervals"]["model"]), *numbers)
 
 
-def _told(record: Mapping[str, Any]) -> list[str]:
+def _report(record: Mapping[str, Any]) -> list[str]:
     counts = record["n"]
-    told = [
+    report = [
         f"judged on {counts['judged_on']}: {counts['held_out_steps']:,} model steps, "
         f"{counts['windows']:,} windows; fitted on {counts['training_steps']:,} training steps",
         *(
@@ -145,7 +145,7 @@ def _told(record: Mapping[str, Any]) -> list[str]:
             if "reason" in record[name]
         ),
     ]
-    return [*told, *([record["warning"]] if record["warning"] else []), *_advice(record)]
+    return [*report, *([record["warning"]] if record["warning"] else []), *_advice(record)]
 
 
 def _advice(record: Mapping[str, Any]) -> list[str]:

@@ -134,21 +134,21 @@ class Ingest(Command):
         with bar("ingesting") as progress:
             summary = ingest(self.source, self.out, self.format, progress, options)
         found = {"skipped": summary.skipped, "left_out": summary.left_out, "files": summary.files}
-        told = {
+        named = {
             name: [{"path": str(path), "reason": why.removeprefix(f"{path}: ")} for path, why in of]
             for name, of in found.items()
         }
         lines = _few([f"{path}: {what}" for path, what in summary.files])
-        lines += _few([f"skipped {one['path']}: {one['reason']}" for one in told["skipped"]])
-        lines += [f"left out of {one['path']}: {one['reason']}" for one in told["left_out"]]
+        lines += _few([f"skipped {one['path']}: {one['reason']}" for one in named["skipped"]])
+        lines += [f"left out of {one['path']}: {one['reason']}" for one in named["left_out"]]
         said = f"{summary.written} episodes, {summary.frames} frames written to {summary.out}"
-        lines.append(f"{said}; {len(told['skipped'])} files skipped")
+        lines.append(f"{said}; {len(named['skipped'])} files skipped")
         lines += summary.notes
         if summary.files:
             from armillary.recipes.video_advice import video_advice
 
             lines += video_advice(summary.out)
-        return Outcome(vars(summary) | told, tuple(lines))
+        return Outcome(vars(summary) | named, tuple(lines))
 
 
 def _few(lines: list[str], most: int = 40) -> list[str]:
@@ -190,7 +190,7 @@ class Policy(Command):
 
 
 def policy_said(found: Mapping[str, Any]) -> tuple[str, ...]:
-    """Return what is said of a goal policy in a sentence or two."""
+    """Return the report on a goal policy, a sentence or two."""
     said = f"goal policy trained in {found['seconds']:.0f} s: {found['file']}"
     if found["r2"] is None:
         return (said, "No episode is held out, so nothing tells how good it is.")

@@ -40,13 +40,13 @@ class Lidar(Command):
     def run(self) -> Outcome:
         """Learn and judge."""
         from armillary.core.files import write_json
-        from armillary.recipes.lidar import LidarConfig, foresee_sweeps
+        from armillary.recipes.lidar import LidarConfig, predict_sweeps
 
         config = LidarConfig(seeds=self.seeds)
         if self.steps is not None:
             config = replace(config, learning=replace(config.learning, steps=self.steps))
         with bar("predicting") as progress:
-            value = foresee_sweeps(
+            value = predict_sweeps(
                 self.data, self.out, config, progress, again(self, "bench", "lidar")
             )
         if self.record is not None:

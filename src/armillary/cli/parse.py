@@ -20,6 +20,7 @@ from typing import Any, ClassVar, TypeVar
 import tyro
 
 from armillary.cli.outcome import Outcome
+from armillary.cli.renamed import with_new_names
 from armillary.cli.values import VALUES
 from armillary.core.errors import ConfigError
 
@@ -70,13 +71,13 @@ def parse(kind: Any, arguments: Sequence[str], prog: str, description: str | Non
         ConfigError: an unknown, missing or unreadable argument, with a suggestion if one is near.
         SystemExit: with code 0, after the help was printed.
     """
-    said = io.StringIO()
+    words, said = with_new_names(arguments, prog), io.StringIO()
     try:
-        asked = not {"-h", "--help"}.isdisjoint(arguments)
+        asked = not {"-h", "--help"}.isdisjoint(words)
         with contextlib.redirect_stderr(said), _help_that_fits(asked):
             command = tyro.cli(
                 kind,
-                args=list(arguments),
+                args=words,
                 prog=prog,
                 description=description,
                 config=_MARKERS,
@@ -246,7 +247,7 @@ def _blocks(box: str) -> tuple[str, str]:
     return (blocks or [""])[0], " ".join(" ".join(blocks[1:]).split())
 
 
-# What tyro says, and how it is said here. ``{0}`` stands for the first group of the pattern.
+# What tyro says, and the sentence here. ``{0}`` stands for the first group of the pattern.
 _FORMS = (
     (r"Error parsing (\S+): (takes .*)", "{0} {1}"),
     (r"Error parsing (\S+): Could not find valid parse for arguments: (.*)", "{0} cannot read {1}"),

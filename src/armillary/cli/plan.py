@@ -114,12 +114,12 @@ def _value(where: Any, goal: Any, plan: Any) -> dict[str, Any]:
 
 def _trust(one: Mapping[str, Any]) -> str:
     """Say how near the plan comes to a value, and how far its read-out can be trusted."""
-    told = (
+    text = (
         f"{one['goal']}: ends {one['outside'][-1]:.3g} away. On held-out episodes the read-out "
         f"errs by {one['error']:.3g} (R2 {one['r2']:.2f})."
     )
     poor = not one["r2"] >= 0.5  # NaN, too
-    return f"{told} That is poor: do not rely on it." if poor else told
+    return f"{text} That is poor: do not rely on it." if poor else text
 
 
 def _steps(value: Mapping[str, Any]) -> list[dict[str, str]]:

@@ -30,11 +30,11 @@ class Spatial(Command):
     """File for a copy of the result with the command."""
     lidar: Path | None = None
     """Result of `armillary bench lidar` to include as real_lidar."""
-    arms: tuple[str, ...] = ()
+    variants: tuple[str, ...] = ()
     """Sensor variants. Default: all six."""
     seeds: tuple[int, ...] = (0, 1, 2)
     """Training seeds."""
-    arms_only: bool = False
+    variants_only: bool = False
     """Leave out the model with all sensors."""
     episodes: int = 100
     """Evaluation episodes per run and shift."""
@@ -50,15 +50,15 @@ class Spatial(Command):
         """Train and evaluate."""
         from armillary.core.files import write_json
         from armillary.recipes.recipe_config import shortened
-        from armillary.recipes.spatial_arms import ArmsConfig, run_spatial_arms
+        from armillary.recipes.spatial_variants import VariantsConfig, run_spatial_variants
 
-        usual = ArmsConfig()
+        usual = VariantsConfig()
         base = usual.base if self.steps is None else shortened(usual.base, self.steps)
         config = replace(
             usual,
-            arms=self.arms or usual.arms,
+            variants=self.variants or usual.variants,
             seeds=self.seeds,
-            fused_seeds=() if self.arms_only else self.seeds[:1],
+            fused_seeds=() if self.variants_only else self.seeds[:1],
             base=base,
             goals=self.episodes,
             episodes=self.recorded,
@@ -66,7 +66,7 @@ class Spatial(Command):
         )
         real = {} if self.lidar is None else {"real_lidar": _real_lidar(self.lidar)}
         command = again(self, "bench", "spatial")
-        value = {**run_spatial_arms(self.out, config, bar, command), **real}
+        value = {**run_spatial_variants(self.out, config, bar, command), **real}
         if self.record is not None:
             write_json(self.record, value)
         rows = [_shown(name, row) for name, row in value["arms"].items()]

@@ -87,8 +87,8 @@ class Train(Command):
         policy = _policy_of(self.out)
         diagnosis, lines, rows = of_run(self.out)
         value = vars(found) | {"goal_policy": policy} | diagnosis
-        told = policy_said(policy) if policy else ()
-        return Outcome(value, (*found.warnings, said, *told, *lines), rows)
+        policy_lines = policy_said(policy) if policy else ()
+        return Outcome(value, (*found.warnings, said, *policy_lines, *lines), rows)
 
     def chosen(self) -> Any:
         """Return the recipe with the flags that were given.

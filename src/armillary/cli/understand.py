@@ -250,8 +250,8 @@ class Understand(Command):
             for name, row in found["concepts"].items()
         ]
         hidden = f"; {found['without_label']} without a label" if found["without_label"] else ""
-        told = f"{found['clips']} clips{hidden}; written to {self.out}"
-        return Outcome({"understand": found}, (told,), rows)
+        text = f"{found['clips']} clips{hidden}; written to {self.out}"
+        return Outcome({"understand": found}, (text,), rows)
 
 
 def _of_copy(found: dict[str, Any], concept: str) -> str:
@@ -309,10 +309,10 @@ def _seeds(found: dict[str, Any]) -> list[dict[str, str]]:
 
 def _conclusions(found: dict[str, Any], out: Path) -> tuple[str, ...]:
     headline = found["mean_headline"]
-    told = (
+    text = (
         "no concept qualifies" if headline is None else f"{headline:.1f} % (mean of D, chance 50)"
     )
-    said = [f"headline: {told}"]
+    said = [f"headline: {text}"]
     if gap := found.get("fresh_minus_test"):
         verdict = "the model may have seen the test set" if gap["suspicious"] else "as expected"
         said.append(

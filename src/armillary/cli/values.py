@@ -1,4 +1,4 @@
-"""Values: how one word of the command line becomes a number, and what is said when it does not."""
+"""Values: how one word of the command line becomes a number, and the sentence where it does not."""
 
 from __future__ import annotations
 

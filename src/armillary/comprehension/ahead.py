@@ -29,13 +29,13 @@ Positions, where they were tracked, through one ridge from latent to position:
     model               the predicted latent, read
     model_change        the true position now, plus the change from the latent now to the predicted
     copy_last_read      the latent now, read
-    true_latent         the latent that came, read: what no prediction can beat by much
+    true_latent         the latent of the target step, read: what no prediction can beat by much
     copy_last, constant_velocity, ridge
                         of the true positions; the velocity is over the number of model steps that
                         is best on the first part
 
 The strength of every ridge is found by cross-validation over five consecutive pieces of the first
-part. Errors in features and latents are squared and relative to the variance of what came, so the
+part. Errors in features and latents are squared and relative to the variance of the target, so the
 mean of the very targets has 1. Errors of positions are mean distances.
 
 Axes: F model steps, W windows, X numbers of a target, K folds, P places.
@@ -135,7 +135,7 @@ def errors_ahead(
         sides: both parts.
         ahead: model steps ahead.
         positions: of tracked places, by frame of the recording, in the unit of the errors.
-        block: frames that are kept together where halves of the judged part are told apart.
+        block: frames that are kept together where halves of the judged part are compared.
 
     Returns:
         By space (``features``, ``latent`` and, where tracked, ``positions``) and contestant: errors
@@ -225,9 +225,9 @@ def _features(steps: Steps) -> np.ndarray:
     return steps.features
 
 
-def _relative(guesses: Mapping[str, np.ndarray], came: Float[np.ndarray, "W X"]) -> Series:
-    """Return squared errors over the variance of what came."""
-    exact = came.astype(np.float64)
+def _relative(guesses: Mapping[str, np.ndarray], target: Float[np.ndarray, "W X"]) -> Series:
+    """Return squared errors over the variance of the target."""
+    exact = target.astype(np.float64)
     variance = ((exact - exact.mean(axis=0)) ** 2).sum(axis=1).mean()
     return {name: ((guess - exact) ** 2).sum(axis=1) / variance for name, guess in guesses.items()}
 
@@ -256,8 +256,8 @@ def _positions(
         "true_latent": reader.predict(judge.latents[now + ahead]),
         "constant_velocity": _moving_on(values, now, ahead, lag),
     }
-    came = values[now + ahead]
-    return {name: _distances(guess, came) for name, guess in guesses.items()}
+    target = values[now + ahead]
+    return {name: _distances(guess, target) for name, guess in guesses.items()}
 
 
 def _moving_on(values: np.ndarray, now: np.ndarray, ahead: int, lag: int) -> np.ndarray:
@@ -265,9 +265,9 @@ def _moving_on(values: np.ndarray, now: np.ndarray, ahead: int, lag: int) -> np.
     return values[now] + ahead / lag * (values[now] - values[now - lag])
 
 
-def _distances(guess: np.ndarray, came: np.ndarray) -> Float[np.ndarray, " W"]:
+def _distances(guess: np.ndarray, target: np.ndarray) -> Float[np.ndarray, " W"]:
     """Return the mean distance of all places."""
-    away = (guess - came).reshape(len(came), -1, 2)
+    away = (guess - target).reshape(len(target), -1, 2)
     return np.sqrt((away**2).sum(axis=2)).mean(axis=1)
 
 

@@ -58,7 +58,7 @@ from armillary.objectives.collapse import CollapseDiagnosis, diagnose_collapse
 
 # Of the place ridge, which is fitted for every horizon.
 _FOLDS, _PENALTIES, _MOST_WINDOWS = 3, (1e-4, 1e-3, 1e-2, 1e-1, 1.0), 300
-_CLIP = 8  # steps over which motion is told from differences between clips
+_CLIP = 8  # steps over which motion is distinguished from differences between clips
 
 
 @dataclass(frozen=True)

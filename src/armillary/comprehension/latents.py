@@ -1,4 +1,4 @@
-"""Latents for judges: encode a batch in pieces, and foresee one step ahead from every step at once.
+"""Latents for judges: encode a batch in pieces, and predict one step ahead from every step.
 
 Nothing here learns. A model is anything that keeps the ``WorldModel`` protocol; its latent of a
 step is taken to depend on no later step.
@@ -58,7 +58,7 @@ def encode(
 
 
 @torch.no_grad()
-def foresee_next(
+def predict_next(
     model: WorldModel,
     tokens: Float[Tensor, "B T N D"],
     actions: Float[Tensor, "B T-1 A"] | None,
@@ -71,7 +71,7 @@ def foresee_next(
 
     Args:
         model: the model.
-        tokens: latents of what came.
+        tokens: latents of the clips.
         actions: ``actions[:, t]`` leads from step t to step t+1; None for plain video.
         history: most steps that the model sees, at least 1.
     """
@@ -96,7 +96,7 @@ def _one_step(
     contexts: Float[Tensor, "B W K N D"],
     actions: Float[Tensor, "B W K A"],
 ) -> Float[Tensor, "B W N D"]:
-    """Roll out one step from B x W contexts of K steps; the last action is the one to foresee."""
+    """Roll out one step from B x W contexts of K steps; the last action leads to the prediction."""
     clips, windows = contexts.shape[:2]
     tokens, taken = contexts.flatten(0, 1), actions.flatten(0, 1)
     size = max(1, 4 * FRAMES_AT_ONCE // tokens.shape[1])

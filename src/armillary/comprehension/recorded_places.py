@@ -85,7 +85,7 @@ def _motion(
     ridges: Mapping[int, np.ndarray],
     limits: Limits,
 ) -> dict[str, Any]:
-    """Return skill and false motion; windows are told apart by their first four model steps."""
+    """Return skill and false motion; windows are identified by their first four model steps."""
     found: dict[str, Any] = {"skill": {}, "bound": {}, "ridge": {}, "intervals": {}}
     found |= {"range": extent, "n": {}, "false_motion": None, "bound_false_motion": None}
     found |= {"moved_share": None}

@@ -1,4 +1,4 @@
-"""Rolling on: what a model's state is some steps after it last looked at a stage.
+"""Rollout states: a model's state some steps after the last picture that it saw.
 
 Axes: E scenes, T steps, Z flattened latent, M memory.
 """
@@ -22,7 +22,7 @@ _BATCH = 32
 
 @dataclass(frozen=True)
 class Moment:
-    """When a model last looks, and when its state is asked for; beyond that it rolls on.
+    """The last picture that a model sees, and the step of its state; between them it rolls on.
 
     Attributes:
         looks: the last step whose picture it sees, by scene.
@@ -38,7 +38,7 @@ class States:
     """A model's state in many scenes.
 
     Attributes:
-        latent: seen or foreseen.
+        latent: encoded or predicted.
         memory: after it.
     """
 
@@ -55,7 +55,7 @@ def states_at(model: JEPA, scenes: Sequence[Scene], moments: Sequence[Moment]) -
     """Return the states of each scene at each moment.
 
     Args:
-        model: of pictures; the camera is told to stand still.
+        model: of pictures; its actions are those of a camera at rest.
         scenes: at least one, of equal length.
         moments: when.
     """
@@ -87,8 +87,8 @@ def _states_at(
     latents, memories = torch.zeros_like(state), torch.zeros_like(memory)
     for step in range(int(asked.max()) + 1):
         state = torch.where((step <= looks)[:, None], seen[:, min(step, last)], state)
-        foreseen, memory = model.predictor(state, still, memory)
+        predicted, memory = model.predictor(state, still, memory)
         now = torch.eq(asked, step)[:, None]
         latents, memories = torch.where(now, state, latents), torch.where(now, memory, memories)
-        state = foreseen
+        state = predicted
     return latents.unflatten(0, (-1, len(scenes))), memories.unflatten(0, (-1, len(scenes)))

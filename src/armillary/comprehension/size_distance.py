@@ -1,6 +1,6 @@
 """Size and distance: an object, and one twice as large at twice the distance: the same picture.
 
-Which of the two is larger cannot be told from colour: who is above chance there has found a leak.
+Which of the two is larger cannot be seen from colour: who is above chance there has found a leak.
 With depth it is plain. A linear read-out of the difference of two frozen latents, fitted on other
 pairs, says which of the two it is.
 
@@ -119,7 +119,7 @@ def make_pairs(count: int, seed: int = 0, image_size: int = 64) -> SizePairs:
 
 
 def pair_accuracy(said: Float[np.ndarray, "P 2"]) -> float:
-    """Return the share of pairs whose larger object was said to be larger; a tie counts half.
+    """Return the share of pairs whose larger object was scored as larger; a tie counts half.
 
     Args:
         said: any score of size, of the small and near object first.

@@ -1,4 +1,4 @@
-"""Probes of the stage: what a model's state says of a thing, in view and out of sight.
+"""Probes of the occluder world: what a model's state says of a thing, in view and out of sight.
 
     place, velocity     where it is and how it moves, units (1/64 picture) and units per step
     size                its radius, units
@@ -7,13 +7,13 @@
 
 Each is asked twice: at a step in view, and at a step drawn from those behind a screen, of the state
 that the model rolled on since all of the thing was hidden. Contact is asked in the open (strikes
-that training shows have a screen), and behind a screen seven steps after the last look, when some
-have struck. Read-outs are fitted on scenes of the training split and judged on others with looks,
-sizes and speeds that training never shows; layer (latent, memory or both) and penalty are chosen on
-scenes of the training split that the fit does not see.
+that training shows have a screen), and behind a screen seven steps after the last picture, when
+some have struck. Read-outs are fitted on scenes of the training split and judged on others with
+colours, sizes and speeds that training never shows; layer (latent, memory or both) and penalty are
+chosen on scenes of the training split that the fit does not see.
 
 Beside each stands the same read-out of an untrained model, of shuffled truth, of the latent of the
-last picture that was looked at, and what can be said without looking. Mass and friction show
+last picture that was looked at, and what can be predicted without it. Mass and friction show
 nowhere on this stage (all masses are equal, nothing slides), so nobody is asked for them.
 
 Axes: E scenes, X features, Y targets.
@@ -60,7 +60,7 @@ Truth = Mapping[str, tuple[float, ...]]
 
 @dataclass(frozen=True)
 class _Question:
-    """A scene, and by moment: last look, step asked about, and truth."""
+    """A scene, and by moment: last picture, step asked about, and truth."""
 
     scene: Scene
     moments: Mapping[str, tuple[int, int, Truth]]
@@ -81,7 +81,7 @@ def stage_probes(
     """Return what is read of each target at each moment, as JSON values.
 
     Args:
-        model: of pictures of the stage.
+        model: of pictures of the occluder world.
         training: scenes of the training split to fit on.
         judged: scenes of the held-out split.
         seed: names the scenes; training never draws them.
@@ -153,7 +153,7 @@ def _open_strike(split: Split, rng: Rng) -> _Question:
 
 
 def _hidden_strike(split: Split, rng: Rng) -> _Question:
-    """Ask the same behind a screen, always as many steps after the last look.
+    """Ask the same behind a screen, always as many steps after the last picture.
 
     So how long ago that was says nothing; how fast the runner goes, and how far it has to, does.
     """

@@ -1,7 +1,7 @@
 """Stretches: episodes as a model sees them, step after step, for judges that compare many windows.
 
 Every model step of some episodes is encoded once. A window is then a row of the arrays: it knows
-how many steps came before it in its stretch and how many follow. No window crosses an episode.
+how many steps precede it in its stretch and how many follow. No window crosses an episode.
 
 Axes: F model steps of all stretches, N tokens, D token width, Z numbers of a latent that are
 judged, X features, A numbers of the actions in one model step, k frames in a model step.
@@ -63,7 +63,7 @@ class Steps:
         features: frozen features of the picture [F X]; None without pictures.
         actions: what was done from this step to the next [F A]; zero at the end of a stretch.
         frames: number of the frame in the cache [F].
-        before: steps of the stretch that came before this one [F].
+        before: steps of the stretch before this one [F].
         after: steps of the stretch that follow [F].
         groups: what an interval draws together [F].
     """

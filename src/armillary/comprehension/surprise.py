@@ -1,8 +1,8 @@
-"""Surprise: how far what came strayed from what the model foresaw, step by step.
+"""Surprise: how far each step is from the model's prediction.
 
-At each step the model sees the steps so far (at most ``history``), foresees the next under the
+At each step the model sees the steps so far (at most ``history``), predicts the next under the
 action that was taken. The residual is whitened by the residuals of normal episodes, and divided by
-the error that is usual there when the model foresees as much change as it did.
+the error that is usual there when the model predicts as much change as it did.
 Two baselines go through the same harness: copy-last (the next latent is the present one), with a
 whitening of its own, and the change of pixels.
 
@@ -18,7 +18,7 @@ import numpy as np
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from armillary.comprehension.latents import encode, foresee_next
+from armillary.comprehension.latents import encode, predict_next
 from armillary.core.errors import ShapeError
 from armillary.core.protocols import WorldModel
 from armillary.core.values import Batch
@@ -34,7 +34,7 @@ class Calibration:
 
     Attributes:
         model: whitening of its one-step residuals.
-        expected: the whitened error that is usual for a foreseen change.
+        expected: the whitened error that is usual for a predicted change.
         copy_last: whitening of the latent's change from step to step.
         history: most steps the model sees; fixed here, so that no score can choose it.
         steps: normal steps it was measured on.
@@ -87,7 +87,7 @@ def calibrate(model: WorldModel, normal: Batch, history: int = HISTORY) -> Calib
     steps = _steps(model, normal, history)
     kept = _pairs(normal)
     whitening = fit_whitening(steps.residual[kept])
-    expected = fit_expected_error(whitening.score(steps.residual[kept]), steps.foreseen[kept])
+    expected = fit_expected_error(whitening.score(steps.residual[kept]), steps.predicted[kept])
     copy_last = fit_whitening(steps.change[kept])
     return Calibration(whitening, expected, copy_last, history, int(kept.sum()))
 
@@ -107,7 +107,7 @@ def surprise(model: WorldModel, calibration: Calibration, clips: Batch) -> Surpr
     steps = _steps(model, clips, calibration.history)
     whitened = _by_step(calibration.model.score, steps.residual)
     return SurpriseTrace(
-        whitened / _by_step(calibration.expected.at, steps.foreseen),
+        whitened / _by_step(calibration.expected.at, steps.predicted),
         whitened,
         (steps.residual.astype(np.float64) ** 2).mean(axis=2),
         _by_step(calibration.copy_last.score, steps.change),
@@ -138,21 +138,21 @@ class _Steps:
     """Differences of latents at steps 1 to T-1, each [B T-1 X].
 
     Attributes:
-        residual: what came minus what was foreseen.
-        foreseen: what was foreseen minus what was.
-        change: what came minus what was.
+        residual: the latent minus its prediction.
+        predicted: the prediction minus the latent of the step before.
+        change: the latent minus that of the step before.
     """
 
     residual: np.ndarray
-    foreseen: np.ndarray
+    predicted: np.ndarray
     change: np.ndarray
 
 
 def _steps(model: WorldModel, clips: Batch, history: int) -> _Steps:
     tokens = encode(model, clips)
-    foreseen = foresee_next(model, tokens, clips.actions, history)
+    predicted = predict_next(model, tokens, clips.actions, history)
     before, after = tokens[:, :-1], tokens[:, 1:]
-    differences = (after - foreseen, foreseen - before, after - before)
+    differences = (after - predicted, predicted - before, after - before)
     return _Steps(*(difference.flatten(2).numpy() for difference in differences))
 
 
@@ -168,6 +168,6 @@ def _pairs(clips: Batch) -> np.ndarray:
 
 def _check(clips: Batch, history: int) -> None:
     if clips.valid.shape[1] < 2:
-        raise ShapeError("Surprise needs clips of at least 2 steps: one to see, one to foresee.")
+        raise ShapeError("Surprise needs clips of at least 2 steps: one to see, one to predict.")
     if history < 1:
         raise ShapeError(f"The history must be at least 1 step; got {history}.")

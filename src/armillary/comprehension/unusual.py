@@ -161,7 +161,7 @@ class Watch:
         recent = torch.zeros_like(change)
         for steps in range(1, before + 1):
             recent[steps:] = recent[steps:].maximum(change[: max(0, len(change) - steps)])
-        recent[:before] = recent[:before].maximum(change[:before])  # what came before is not known
+        recent[:before] = recent[:before].maximum(change[:before])  # what was before is not known
         near = functional.max_pool2d(recent[:, None], _NEAR, 1, _NEAR // 2)[:, 0]
         whole = change.mean((1, 2)).double().numpy()
         still = max(1, round(_STILL_S / self.step_s))

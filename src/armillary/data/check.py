@@ -159,8 +159,8 @@ def _check_episodes(found: Sequence[Episode], wanted: Sequence[Episode]) -> None
         _check_actions(index, got)
         exact = got.time_ns.dtype == np.int64 and np.array_equal(got.time_ns, want.time_ns)
         _hold(exact, f"times: episode {index} keeps its times to the nanosecond, as int64")
-        told = (got.source, got.license) == (want.source, want.license)
-        _hold(told, f"source: episode {index} keeps its source and licence")
+        same_source = (got.source, got.license) == (want.source, want.license)
+        _hold(same_source, f"source: episode {index} keeps its source and licence")
 
 
 def _check_names(index: int, got: Episode, want: Episode) -> None:
@@ -169,8 +169,10 @@ def _check_names(index: int, got: Episode, want: Episode) -> None:
     for name, stream in want.streams.items():
         other = got.streams[name]
         said = (other.kind, other.unit, other.frame)
-        told = (stream.kind, stream.unit, stream.frame)
-        _hold(said == told, f"units: {name!r} keeps kind, unit and frame {told} (got {said})")
+        expected = (stream.kind, stream.unit, stream.frame)
+        _hold(
+            said == expected, f"units: {name!r} keeps kind, unit and frame {expected} (got {said})"
+        )
         lens, known = other.intrinsics, stream.intrinsics
         same = lens is None if known is None else lens is not None and np.allclose(lens, known)
         _hold(same, f"intrinsics: {name!r} of episode {index} keeps its 3x3 K, or its lack of one")
@@ -184,8 +186,8 @@ def _check_names(index: int, got: Episode, want: Episode) -> None:
 def _check_stream(index: int, name: str, got: Stream, want: Stream) -> None:
     values, wanted = got.values, want.values
     right = values.shape == wanted.shape and values.dtype == wanted.dtype
-    came = f"{values.dtype} {list(values.shape)}"
-    _hold(right, f"{name}: is {wanted.dtype} {list(wanted.shape)} (got {came})")
+    found = f"{values.dtype} {list(values.shape)}"
+    _hold(right, f"{name}: is {wanted.dtype} {list(wanted.shape)} (got {found})")
     if want.kind == "rgb":
         numbers, drawn = _read_numbers(values), _read_numbers(wanted)
         _hold(numbers == drawn, f"{name}: frames of episode {index} show {drawn} (got {numbers})")

@@ -64,7 +64,7 @@ def to_depth_mm(image: np.ndarray, spec: Mapping[str, Any]) -> np.ndarray:
     pixels = str(info.get("video.pix_fmt", ""))
     if (unit := info.get(layout.METRES_PER_UNIT)) is not None:
         return in_millimetres(image, _unit_m(unit))
-    if "16" in pixels or (not pixels and _told(info, "depth_min", None) is None):
+    if "16" in pixels or (not pixels and _field(info, "depth_min", None) is None):
         return image
     if pixels and "12" not in pixels:
         raise FormatError(
@@ -75,10 +75,10 @@ def to_depth_mm(image: np.ndarray, spec: Mapping[str, Any]) -> np.ndarray:
     return np.where(codes > 0, to_millimetres(_decoded_m(codes, info)), 0).astype(np.uint16)
 
 
-def _unit_m(told: Any) -> float:
-    if isinstance(told, bool) or not isinstance(told, (int, float)) or not 0 < told < np.inf:
-        raise FormatError(f"the unit of its depth, {told!r} metres, is none.")
-    return float(told)
+def _unit_m(unit: Any) -> float:
+    if isinstance(unit, bool) or not isinstance(unit, (int, float)) or not 0 < unit < np.inf:
+        raise FormatError(f"the unit of its depth, {unit!r} metres, is none.")
+    return float(unit)
 
 
 def _image_mm(image: np.ndarray, row: int) -> np.ndarray:
@@ -93,10 +93,10 @@ def _image_mm(image: np.ndarray, row: int) -> np.ndarray:
 def _decoded_m(codes: np.ndarray, info: Mapping[str, Any]) -> np.ndarray:
     names = (("depth_min", 0.01), ("depth_max", 10.0), ("shift", 3.5))
     try:
-        near, far, shift = (float(_told(info, name, default)) for name, default in names)
+        near, far, shift = (float(_field(info, name, default)) for name, default in names)
     except (TypeError, ValueError) as error:
         raise FormatError(f"the range of its depth codes is no number ({error}).") from error
-    in_logs = _told(info, "use_log", True) is not False
+    in_logs = _field(info, "use_log", True) is not False
     possible = 0 <= near < far < np.inf and np.isfinite(shift) and (near + shift > 0 or not in_logs)
     if not possible:
         raise FormatError(
@@ -108,7 +108,7 @@ def _decoded_m(codes: np.ndarray, info: Mapping[str, Any]) -> np.ndarray:
     return np.exp(low + codes / 4095.0 * (high - low)) - shift
 
 
-def _told(info: Mapping[str, Any], name: str, default: Any) -> Any:
+def _field(info: Mapping[str, Any], name: str, default: Any) -> Any:
     """Return what a feature says under LeRobot's name or, in older files, without its prefix."""
     return info.get(f"video.{name}", info.get(name, default))
 

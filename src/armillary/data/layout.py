@@ -186,8 +186,12 @@ def is_inside(relative: str) -> bool:
 def _kind(key: str, spec: Mapping[str, Any]) -> StreamKind | None:
     if spec.get("dtype") in ("video", "image"):
         info = spec.get("info") or spec.get("video_info") or {}
-        told = (spec.get("is_depth_map"), info.get("is_depth_map"), info.get("video.is_depth_map"))
-        if any(told):
+        depth_flags = (
+            spec.get("is_depth_map"),
+            info.get("is_depth_map"),
+            info.get("video.is_depth_map"),
+        )
+        if any(depth_flags):
             return "depth"
         lossless = info.get("video.codec") == "ffv1" and info.get("video.channels") == 1
         return "segmentation" if lossless else "rgb"

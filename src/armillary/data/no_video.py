@@ -56,7 +56,7 @@ def no_video_of(container: Any, path: Path) -> str | None:
 
     Args:
         container: the file, opened by FFmpeg.
-        path: the file; motion JPEG is told from a picture by its suffix only.
+        path: the file; motion JPEG differs from a picture by its suffix only.
     """
     names = container.format.name.split(",")
     kind = next((_DEMUXERS[name] for name in names if name in _DEMUXERS), None)

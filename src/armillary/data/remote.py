@@ -71,7 +71,7 @@ class Files:
         Raises:
             ConfigError: an address that fsspec does not know.
             MissingExtraError: a package for this kind of address is not installed.
-            DatasetError: there is nothing, or no size is told.
+            DatasetError: there is nothing, or no size is given.
             StorageError: it cannot be reached.
         """
         try:

@@ -1,4 +1,4 @@
-"""Stills: pictures that become a video as they came, encoded already, so that nothing is lost.
+"""Stills: pictures that become a video as they are, encoded already, so that nothing is lost.
 
 Each packet of the video is one picture file: PNG, lossless, or the JPEG that a camera wrote. Every
 frame can be decoded without another one. Depth keeps its own unit, which stands beside it.
@@ -100,7 +100,7 @@ def write_stills(path: Path, stills: Iterable[Still], fps: float | int) -> int:
             container.mux(packet)
             count += 1
         if stream is None:
-            raise FormatError(f"{path}: a video needs at least one frame, none came.")
+            raise FormatError(f"{path}: a video needs at least one frame; got none.")
     return count
 
 

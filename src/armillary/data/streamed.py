@@ -6,8 +6,8 @@ Training episodes are cut into blocks that fill a quarter of the pool each. An e
 blocks in an order of its own, and the clips of a block in an order of its own, so each clip is seen
 once an epoch. While one block is used, the next is prepared. While one episode is prepared, the
 files of the next are fetched, as far as the pool has room for them. The first block stays, with the
-episodes that are held out: scales, the predictor's settling, the goal policy and the diagnosis need
-clips in any order.
+episodes that are held out: scales, the fine-tuning of the predictor, the goal policy and the
+diagnosis need clips in any order.
 
 The order depends on the seed, the epoch and the size of the pool alone, so a run that goes on at a
 step sees what it would have seen.

@@ -3,7 +3,7 @@
 Colour is H.264 with a short group of pictures and no B frames (fast random access); depth and
 labels are FFV1, which loses nothing. Both go into mp4 (FFmpeg writes and reads FFV1 there), so
 LeRobot's one path pattern holds for all cameras. One thread everywhere: same frames, same bytes.
-Pictures that stay as they came are in ``stills``.
+Pictures that stay as they are, encoded, are in ``stills``.
 
 Axes: T time, H W image.
 """
@@ -70,7 +70,7 @@ def encode(path: Path, images: Iterable[np.ndarray], fps: float | int, kind: Str
     images = iter(images)
     first = next(images, None)
     if first is None:
-        raise FormatError(f"{path}: a video needs at least one frame, none came.")
+        raise FormatError(f"{path}: a video needs at least one frame; got none.")
     with replacing(path) as beside, av.open(str(beside), "w", format="mp4") as container:
         stream = _add_stream(container, first.shape, fps, kind)
         try:

@@ -73,7 +73,7 @@ class Robot:
     """What is known about the robot or world that the actions are for.
 
     Attributes:
-        bounds: its limits; None where nobody said them.
+        bounds: its limits; None where nobody gave them.
         step_s: seconds that an action lasts, if the model does not say; None where unknown.
         steps: robot steps in which a goal is to be reached, by default; None for any.
         name: of the world; empty for a robot.

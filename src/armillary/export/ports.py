@@ -59,7 +59,7 @@ def sensor_ports(config: JEPAConfig) -> tuple[Port, ...]:
         Port("world_from_camera", (4, 4), "float32", "m", "pose of the camera, OpenCV axes"),
         Port("intrinsics", (3, 3), "float32", "px", "lens K of the picture at this size"),
         Port("proprio", (config.proprio_width,), "float32", _ROBOT, "the body's own numbers"),
-        Port("lidar", (beams,), "float32", "m", "range of each beam; NaN where nothing came back"),
+        Port("lidar", (beams,), "float32", "m", "range of each beam; NaN where nothing returned"),
     )
     seen = observation_streams(config)
     return tuple(port for name in seen for port in known if port.name == name)

@@ -20,7 +20,7 @@ at_usr1() {
     # Slurm sends it up to a minute early. Where more time is left, it announces a preemption.
     local left_s=$((${SLURM_JOB_END_TIME:-0} - $(date +%s)))
     if ((left_s <= lead_s + 60)) && [ "$(newest)" = "$before" ]; then
-        say "The time limit came before a new checkpoint, so another attempt would get no further." \
+        say "The time limit was reached before a new checkpoint, so another attempt would get no further." \
             "Launch it again with train's --resume and more --time or a smaller --checkpoint-every."
         exit 1
     fi

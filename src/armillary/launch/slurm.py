@@ -74,7 +74,7 @@ class SlurmJob:
         seconds = _seconds(self.time)
         if seconds < _LEAST_S:
             raise ConfigError(
-                f"--time must be at least {_LEAST_S // 60} minutes, for the job is told to stop "
+                f"--time must be at least {_LEAST_S // 60} minutes, for the job is asked to stop "
                 f"up to two minutes before; got {self.time!r}."
             )
         for name, least in {"nodes": 1, "processes": 1, "gpus": 0, "cores": 1}.items():
@@ -180,7 +180,7 @@ def submit(words: Sequence[str], run: Path, asked: SlurmJob) -> Submitted:
         said = _asked(["sbatch", *own, *asked.words(), *job, *words])
     number = said.strip().partition(";")[0]
     if not number.isdecimal():
-        raise ConfigError(f"sbatch was to answer with a job's number, and said {said.strip()!r}.")
+        raise ConfigError(f"sbatch was to answer with a job's number, and gave {said.strip()!r}.")
     return Submitted(int(number), name, _log(run, number))
 
 

@@ -1,4 +1,4 @@
-"""Rollout prediction: what was foreseen several steps ahead against what came, in latent space.
+"""Rollout prediction: latents predicted several steps ahead against their targets.
 
 Axes: B clips, R starts, K steps ahead, Z latent width.
 Source: Dual-WM, TD-MPC2: several steps with decaying weights.
@@ -18,16 +18,16 @@ def decaying_weights(steps: int, decay: float) -> Float[Tensor, " K"]:
 
 
 def rollout_loss(
-    foreseen: Float[Tensor, "B R K Z"],
-    came: Float[Tensor, "B R K Z"],
+    predicted: Float[Tensor, "B R K Z"],
+    targets: Float[Tensor, "B R K Z"],
     weights: Float[Tensor, " K"],
 ) -> Float[Tensor, ""]:
     """Return the weighted mean squared error over steps ahead.
 
     Args:
-        foreseen: latents foreseen from start r, k+1 steps later.
-        came: the encoder's latents of those steps.
+        predicted: latents predicted from start r, k+1 steps later.
+        targets: the encoder's latents of these steps.
         weights: weight of each step ahead, summing to one.
     """
-    per_step = (foreseen.float() - came.float()).square().mean((0, 1, 3))
+    per_step = (predicted.float() - targets.float()).square().mean((0, 1, 3))
     return (per_step * weights.to(per_step.device)).sum()

@@ -1,4 +1,4 @@
-"""Controls: what a person has chosen, and the messages by which it is told.
+"""Controls: what a person has chosen, and the messages that carry it.
 
     {"type": "drive", "axes": [0.5, -1], "key": 7}    shares of each action's box, -1 to 1
     {"type": "mode", "mode": "imagined" | "real"}

@@ -1,7 +1,7 @@
 """Conversation: one page, from its greeting to its end.
 
     {"type": "hello", "key": ...}                 the first message, with the key or without
-    {"type": "begun" | "wait" | "refused" | "full" | "key", ...}    what the page is told
+    {"type": "begun" | "wait" | "refused" | "full" | "key", ...}    what the page gets
 
 Between them come the messages of ``controls.py``, and go the frames of ``frames.py``. At most a few
 frames are on their way: the page says which it has shown.

@@ -36,8 +36,8 @@ def pack_frame(frame: Frame, about: Mapping[str, Any], side_px: int = SIDE_PX) -
     imagined = webp(frame.imagined, side_px)
     real = b"" if frame.real is None else webp(frame.real, side_px)
     facts = {**frame.facts, **about, "imagined": len(imagined), "real": len(real)}
-    told = json.dumps(facts, allow_nan=False, separators=(",", ":")).encode()
-    return struct.pack("<I", len(told)) + told + imagined + real
+    head = json.dumps(facts, allow_nan=False, separators=(",", ":")).encode()
+    return struct.pack("<I", len(head)) + head + imagined + real
 
 
 def webp(picture: UInt8[np.ndarray, "H W 3"], side_px: int) -> bytes:

@@ -102,10 +102,10 @@ def remember(model: JEPA, cache: Cache, others: Cache | None = None) -> Memory:
     middle = latents.mean(0)
     directions = _directions(latents - middle)
     coordinates = (latents - middle) @ directions.T
-    told = cache if others is None else others
+    labelled = cache if others is None else others
     if others is not None:
         latents, groups = encode_frames(model, others, np.arange(others.num_episodes))
-    read = _read_outs(told, latents, groups)
+    read = _read_outs(labelled, latents, groups)
     found, alone = _places(read, cache, pictures)
     return Memory(
         pictures,
@@ -113,7 +113,7 @@ def remember(model: JEPA, cache: Cache, others: Cache | None = None) -> Memory:
         directions,
         coordinates,
         _spacing(coordinates),
-        _calibrated(model, told),
+        _calibrated(model, labelled),
         found,
         alone,
     )

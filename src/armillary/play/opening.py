@@ -82,7 +82,7 @@ def open_recording(
         name: model folder, run folder or Hub id.
         path: the dataset.
         episode: its number.
-        progress: told while episodes are prepared.
+        progress: called while episodes are prepared.
 
     Raises:
         CheckpointError: not a model.
@@ -106,7 +106,7 @@ def open_recording(
     def session() -> Session:
         return Session(model, RecordingSource(model, cache, others, label, stride, units))
 
-    session()  # what is wrong with it is said now
+    session()  # what is wrong with it is reported now
     return Opening(title, session)
 
 

@@ -39,7 +39,7 @@ def scene_episodes(
         seed: of the scene.
         episodes: how many.
         steps: of each; fewer where the world ends it.
-        progress: told after each.
+        progress: called after each.
 
     Raises:
         WorldError: the world raised.

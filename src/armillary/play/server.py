@@ -142,7 +142,7 @@ def _host(request: Request) -> str:
 
 
 def _is_same_origin(request: Request) -> bool:
-    """Tell whether the page that asks came from here."""
+    """Return whether the page that asks is from here."""
     given = request.headers.get_all("Origin")
     schemes = ("http://", "https://")  # the latter behind a proxy
     return len(given) == 1 and given[0].lower() in [scheme + _host(request) for scheme in schemes]

@@ -1,4 +1,4 @@
-"""Session: one person's drive. It steps the model and what is real, and says what came of it.
+"""Session: one person's drive. It steps the model and what is real, and reports the result.
 
 It knows no network and no clock. The same source, seed and controls give the same frames.
 
@@ -86,7 +86,7 @@ class Session:
         return Controls((0.0,) * self.about.bounds.width)
 
     def begin(self, seed: int, progress: Progress = silent) -> dict[str, Any]:
-        """Begin a scene, and return what is to be said of it.
+        """Begin a scene, and return what is to be reported of it.
 
         Raises:
             WorldError: the world raised.

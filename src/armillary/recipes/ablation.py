@@ -1,8 +1,8 @@
 """Ablation: the recipe ``world`` with one part left out at a time, over datasets and seeds.
 
-What a part is worth depends on the recording, so every dataset has rows of its own. Each arm is
+What a part is worth depends on the recording, so every dataset has rows of its own. Each variant is
 compared with the whole recipe on the same dataset with the same seed, and thus on the same held-out
-episodes. No arm acts: judged is what ``diagnose`` measures.
+episodes. No variant acts: judged is what ``diagnose`` measures.
 
     DATASET/SEED/PART       one run each, with row.json; written last, and used again
     result.json             rows, and differences from the whole recipe
@@ -51,7 +51,7 @@ PARTS: dict[str, Part] = {
     "rollout": Part("prediction, in the first stage", {"objective.rollout": 0.0}),
     "rollout_steps": Part(
         "prediction more than one step ahead",
-        {"objective.rollout_steps": 1, "settling.rollout_steps": 1},
+        {"objective.rollout_steps": 1, "finetune.rollout_steps": 1},
     ),
     "variance_covariance": Part(
         "variance and covariance over the batch",
@@ -64,9 +64,9 @@ PARTS: dict[str, Part] = {
     "inverse_dynamics": Part("inverse dynamics", {"objective.inverse_dynamics": 0.0}),
     "visual_words": Part("visual words", {"objective.visual_words": 0.0}),
     "shift": Part("shifted pictures", {"augment.shift_px": 0}),
-    "settling": Part("fine-tuning of the predictor", {"settling.steps": 0}),
-    "forget": Part("clips that begin with an empty memory", {"settling.forget": 0.0}),
-    "lively": Part("lively clips in the fine-tuning", {"settling.lively": 0.0}),
+    "finetune": Part("fine-tuning of the predictor", {"finetune.steps": 0}),
+    "forget": Part("clips that begin with an empty memory", {"finetune.forget": 0.0}),
+    "lively": Part("lively clips in the fine-tuning", {"finetune.lively": 0.0}),
 }
 
 
@@ -102,14 +102,14 @@ class AblationConfig:
 
     @property
     def names(self) -> tuple[str, ...]:
-        """Names of all arms, the whole recipe first."""
+        """Names of all variants, the whole recipe first."""
         return (WHOLE, *dict.fromkeys(name for name in self.parts if name != WHOLE))
 
 
 def run_ablation(
     out: Path, config: AblationConfig, bars: Bars = no_bars, command: str = ""
 ) -> dict[str, Any]:
-    """Train and diagnose every arm on every dataset with every seed.
+    """Train and diagnose every variant on every dataset with every seed.
 
     Args:
         out: folder; what is finished there is used again.
@@ -156,7 +156,7 @@ def run_ablation(
 
 
 def measures(record: Mapping[str, Any]) -> dict[str, float]:
-    """Return the numbers of a diagnosis by which arms are compared; what it lacks is left out.
+    """Return the numbers of a diagnosis by which variants are compared; what it lacks is left out.
 
     Args:
         record: of ``diagnose_model``.
@@ -213,7 +213,7 @@ def _mean(rows: Sequence[Mapping[str, float]]) -> dict[str, float]:
 
 @dataclass(frozen=True)
 class _Learn:
-    """Trains and diagnoses one arm in any process."""
+    """Trains and diagnoses one variant in any process."""
 
     out: Path
     config: AblationConfig

@@ -78,7 +78,7 @@ class ActConfig:
 
 @dataclass(frozen=True)
 class Acting:
-    """What came of it: the manifest, records and row by policy name, and which planner acted.
+    """The result: the manifest, records and row by policy name, and which planner acted.
 
     Of a model's failed episodes, also how many failed why; None where nothing failed.
     """
@@ -105,7 +105,7 @@ def act(
         world: name of the world.
         out: folder for manifest, records and rows.
         config: how; None takes the defaults.
-        progress: told after each episode of each policy.
+        progress: called after each episode of each policy.
 
     Raises:
         CheckpointError: not a model.
@@ -153,7 +153,7 @@ def act_with(
         world: name of the world.
         out: folder for manifest, records and rows.
         config: episodes, task, world and workers; of planning nothing is read.
-        progress: told after each episode of each policy.
+        progress: called after each episode of each policy.
 
     Raises:
         ConfigError: an unknown world or task, or ``out`` holds another evaluation.
@@ -228,7 +228,7 @@ def evaluate_models(
         world: name of the world; its pictures have the size of the first model's.
         out: folder for the manifest and the records; what is there already is kept.
         config: episodes, task, world and workers; how they decide is in ``models``.
-        progress: told after each episode of each policy.
+        progress: called after each episode of each policy.
 
     Raises:
         ArmillaryError: as ``act``.
@@ -251,7 +251,7 @@ def evaluate_policies(
         world: name of the world.
         out: folder for the manifest and the records; what is there already is kept.
         config: episodes, task, world and workers; of planning nothing is read.
-        progress: told after each episode of each policy.
+        progress: called after each episode of each policy.
 
     Raises:
         ArmillaryError: as ``act``.
@@ -324,16 +324,16 @@ def _run_all(
 ) -> dict[str, tuple[Record, ...]]:
     records: dict[str, tuple[Record, ...]] = {}
     for place, (name, policy) in enumerate(policies.items()):
-        told = _share(progress, name, place, len(policies))
+        bar = _share(progress, name, place, len(policies))
         file = out / "records" / f"{name}.jsonl"
-        evaluate(manifest, policy, workers=workers, progress=told, out=file)
+        evaluate(manifest, policy, workers=workers, progress=bar, out=file)
         # Rows come from what is on disk, so that anybody can compute them again.
         records[name] = read_records(file)
     return records
 
 
 def _share(progress: Progress, name: str, place: int, places: int) -> Progress:
-    def told(done: int, total: int, note: str = "") -> None:
+    def report(done: int, total: int, note: str = "") -> None:
         progress(place * total + done, places * total, f"{name}: {note}")
 
-    return told
+    return report

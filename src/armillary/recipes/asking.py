@@ -92,7 +92,7 @@ def probe_model(
         model: model folder, run folder, Hub id or a loaded model.
         dataset: a dataset, or its folder, with truth streams.
         targets: names of truth streams; none takes all whose name ends in ``_xy``.
-        progress: told while the dataset is prepared.
+        progress: called while the dataset is prepared.
         seed: of the split by episode, the permutations and the untrained weights.
 
     Raises:
@@ -126,7 +126,7 @@ def read_out_of(
         dataset: a dataset, or its folder, with truth streams.
         target: name of the truth stream.
         episodes: whose labels it is fitted on; None takes all that are not held out.
-        progress: told while the dataset is prepared.
+        progress: called while the dataset is prepared.
         seed: of the split by episode.
 
     Raises:
@@ -164,7 +164,7 @@ def surprise_clip(
         out: folder for ``surprise.json`` and its page ``surprise.html``; None writes nothing.
         normal: dataset of normal life to calibrate on; None takes the other episodes of the
             clip's dataset, and for a video file the clip itself, if it is long enough.
-        progress: told while videos are decoded.
+        progress: called while videos are decoded.
         command: the command line that makes the page, which shows it; empty for none.
 
     Raises:
@@ -269,7 +269,7 @@ def clip_cache(
         clip: a video file, ``DATASET:EPISODE``, or an episode.
         model: whose picture size it gets.
         step_s: seconds of a model step; None where they are unknown.
-        progress: told while videos are decoded.
+        progress: called while videos are decoded.
 
     Raises:
         FormatError: neither a video file nor a dataset and an episode of it.
@@ -348,7 +348,7 @@ def _check_steps(clip: str, seen: Batch, step_s: float) -> None:
 def _check_calibration(
     clip: str, seen: Batch, step_s: float, network: JEPA, model: str | os.PathLike[str] | JEPA
 ) -> None:
-    """Refuse a clip from which its own normal life cannot be told.
+    """Refuse a clip that is too short to calibrate on itself.
 
     A covariance of fewer steps than twice its dimensions is mostly chance.
     """

@@ -14,6 +14,9 @@ from typing import Any
 
 from armillary.core.errors import ConfigError, unknown_name
 
+# Fields whose name in stored settings is another than the one that is given.
+_STORED = {"finetune": "settling"}
+
 
 def changed(settings: Any, dotted: Mapping[str, Any]) -> Any:
     """Return nested frozen settings with some fields replaced.
@@ -26,13 +29,16 @@ def changed(settings: Any, dotted: Mapping[str, Any]) -> Any:
         ConfigError: there is no such field, or a value of another kind than the field's.
     """
     known = [item.name for item in fields(settings)]
+    given = {stored: name for name, stored in _STORED.items()}
+    shown = [given.get(name, name) for name in known]
     hints = typing.get_type_hints(type(settings))
     values: dict[str, Any] = {}
     parts: dict[str, dict[str, Any]] = {}
     for name, value in dotted.items():
         head, _, rest = name.partition(".")
+        head = head if head in known else _STORED.get(head, head)
         if head not in known:
-            raise unknown_name("setting", name, known)
+            raise unknown_name("setting", name, shown)
         if rest:
             parts.setdefault(head, {})[rest] = value
         else:

@@ -64,7 +64,7 @@ def check_clips(recipe: Recipe, lengths: Int[np.ndarray, " E"], fps: float, wher
     """
     count = clip_count(recipe, lengths)
     if count >= recipe.batch_size:
-        _check_settling(recipe, lengths, where)
+        _check_finetuning(recipe, lengths, where)
         return
     flags = next((said for said, other in _others(recipe, lengths) if _works(other, lengths)), None)
     advice = f"Pass {flags}, or record more." if flags else "Record more or longer episodes."
@@ -103,15 +103,15 @@ def _longest_clip(recipe: Recipe, lengths: Int[np.ndarray, " E"]) -> int:
     return (int(lengths[training].max()) - 1) // recipe.model.frame_skip + 1
 
 
-def _check_settling(recipe: Recipe, lengths: Int[np.ndarray, " E"], where: str) -> None:
+def _check_finetuning(recipe: Recipe, lengths: Int[np.ndarray, " E"], where: str) -> None:
     """Refuse longer clips for the predictor than there are."""
     wanted, most = recipe.settling.clip_length, _longest_clip(recipe, lengths)
     if not recipe.settling.steps or wanted <= most:
         return
     fits = recipe.settling.rollout_steps < most
-    advice = f"Pass --settling.clip-length {most}, or record" if fits else "Record"
+    advice = f"Pass --finetune.clip-length {most}, or record" if fits else "Record"
     raise TrainingError(
-        f"{where}: settling.clip_length asks for clips of {wanted} model steps, the longest "
+        f"{where}: finetune.clip_length asks for clips of {wanted} model steps, the longest "
         f"training episode has {most}. {advice} longer episodes."
     )
 

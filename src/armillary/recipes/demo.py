@@ -45,7 +45,7 @@ _CALIBRATION_CLIPS = 160
 
 @dataclass(frozen=True)
 class DemoResults:
-    """What a demo came to: the numbers as in results.json, and its table."""
+    """The result of a demo: the numbers as in results.json, and its table."""
 
     numbers: dict[str, Any]
     table: tuple[ResultGroup, ...]
@@ -65,7 +65,7 @@ def run_demo(
         out: folder; an earlier demo in it is replaced, anything else is refused.
         config: how much of everything.
         warning: shown above the page and kept in the results, e.g. that numbers mean nothing.
-        say: told in a sentence what happens.
+        say: called with a sentence about what happens.
         bars: makes a progress bar for a stage.
 
     Raises:

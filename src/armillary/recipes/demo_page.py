@@ -97,11 +97,11 @@ def write_page(
 def _surprise_view(example: Example) -> SurpriseView:
     share = f"{example.at_event} of {example.clips} such clips"
     if example.at_event:
-        told = (
+        remark = (
             f"In {share} the model's largest surprise is at this step; the first of them is shown."
         )
     else:
-        told = (
+        remark = (
             f"In none of {example.clips} such clips is the model's largest surprise at this step."
         )
     return SurpriseView(
@@ -113,7 +113,7 @@ def _surprise_view(example: Example) -> SurpriseView:
         },
         example.event,
         "An object is moved to another place at the marked step; everything else goes on as "
-        f"usual. {told} 1 is the mean over normal clips.",
+        f"usual. {remark} 1 is the mean over normal clips.",
     )
 
 

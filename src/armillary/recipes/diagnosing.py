@@ -123,21 +123,21 @@ def split_for(model: Path, cache: Cache, skip: int, seed: int) -> Split:
     known = known_split(model, cache)
     if known is not None and len(known[1]):
         training, held_out = (cut(cache, episodes, skip) for episodes in known)
-        told = f"{_counted(len(known[1]))} that were held out of the training"
+        described = f"{_counted(len(known[1]))} that were held out of the training"
         if is_in_two(cache):
             share = cache.lengths[1] / cache.num_frames
-            told = f"the last {share:.0%} of the only episode, held out of the training"
-        return Split(training, held_out, told)
+            described = f"the last {share:.0%} of the only episode, held out of the training"
+        return Split(training, held_out, described)
     warning = _warning(model, cache, known)
     if cache.num_episodes == 1:
         parts = cut_in_time(cache, skip, _HELD_OUT_PART)
-        told = f"the last {_HELD_OUT_PART:.0%} of the only episode"
-        return Split(*parts, told, warning)
+        described = f"the last {_HELD_OUT_PART:.0%} of the only episode"
+        return Split(*parts, described, warning)
     share = Recipe().held_out
     episodes = split_episodes(cache.num_episodes, share, seed)
     training, held_out = (cut(cache, side, skip) for side in episodes)
-    told = f"{_counted(len(episodes[1]))} drawn here (seed {seed}, a share of {share:g})"
-    return Split(training, held_out, told, warning)
+    described = f"{_counted(len(episodes[1]))} drawn here (seed {seed}, a share of {share:g})"
+    return Split(training, held_out, described, warning)
 
 
 def _warning(model: Path, cache: Cache, known: tuple[np.ndarray, np.ndarray] | None) -> str:

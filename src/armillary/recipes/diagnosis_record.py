@@ -61,10 +61,10 @@ def diagnose_run(
         skip, acts = model.config.frame_skip, model.config.action_width > 0
         fit, judge = (cut(cache, episodes, skip) for episodes in (training, held_out))
         found = diagnose(model, cache, fit, judge, skip, streams, acts, LIGHT, progress)
-        told = f"{len(held_out)} episodes that were held out of the training"
+        described = f"{len(held_out)} episodes that were held out of the training"
         if is_in_two(cache):
-            told = "the end of the only episode, which was held out of the training"
-        record = diagnosis_record(found, told, in_metres(model, found, cache, LIGHT))
+            described = "the end of the only episode, which was held out of the training"
+        record = diagnosis_record(found, described, in_metres(model, found, cache, LIGHT))
     except StorageError:
         raise
     except ArmillaryError as error:

@@ -62,9 +62,9 @@ class Failures:
     causes: dict[str, int]
 
     def __str__(self) -> str:
-        told = ", ".join(f"{name} {count}" for name, count in self.causes.items())
+        counts = ", ".join(f"{name} {count}" for name, count in self.causes.items())
         more = f", {self.unrepeatable} not repeatable" if self.unrepeatable else ""
-        return f"why {self.looked_at} of {self.failed} failed episodes failed: {told}{more}"
+        return f"why {self.looked_at} of {self.failed} failed episodes failed: {counts}{more}"
 
 
 @dataclass(frozen=True)
@@ -101,7 +101,7 @@ def why_failed(
         manifest: that they were made for.
         make: makes the policy, which has a model.
         world_factory: None for the manifest's world.
-        progress: told after each replayed episode.
+        progress: called after each replayed episode.
     """
     failed = [record for record in records if record.outcome == "failure"]
     solved = [record for record in records if record.outcome == "success"][:_MOST]
@@ -109,7 +109,7 @@ def why_failed(
         return None
     world = (world_factory or WorldFactory(manifest.world, manifest.settings))()
     specs = {episode.id: episode for episode in manifest.episodes}
-    told = min(len(failed), _MOST) + len(solved)
+    total = min(len(failed), _MOST) + len(solved)
     try:
         policy = make(world.spec)
         if not isinstance(policy, (ModelPolicy, GoalConditionedPolicy)):
@@ -118,7 +118,7 @@ def why_failed(
         for done, record in enumerate(solved):
             seen = _replayed(world, policy, record, specs[record.id], manifest.task)
             ends += [] if seen is None else [float(seen.away[-1])]
-            progress(done + 1, told)
+            progress(done + 1, total)
         near = float(np.quantile(ends, _NEAR)) if ends else 0.0
         causes, lost = dict.fromkeys(CAUSES, 0), 0
         for done, record in enumerate(failed[:_MOST]):
@@ -127,7 +127,7 @@ def why_failed(
                 lost += 1
             else:
                 causes[_cause(policy, record, seen, near)] += 1
-            progress(len(solved) + done + 1, told)
+            progress(len(solved) + done + 1, total)
     finally:
         world.close()
     return Failures(len(failed), min(len(failed), _MOST), lost, causes)

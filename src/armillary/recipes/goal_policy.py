@@ -136,8 +136,8 @@ def add_goal_policy(
     seconds = time.perf_counter() - began
     found = GoalPolicySummary(file, seconds, judged)
     if (folder.parent / "run.json").is_file():
-        told = {"file": f"{folder.name}/{POLICY_FILE}", "steps": config.steps}
-        write_json(folder.parent / SUMMARY, asdict(found) | told)
+        facts = {"file": f"{folder.name}/{POLICY_FILE}", "steps": config.steps}
+        write_json(folder.parent / SUMMARY, asdict(found) | facts)
     return found
 
 

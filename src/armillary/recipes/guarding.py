@@ -120,7 +120,7 @@ def guard_study(
         world: name of the world.
         out: folder.
         config: how; None takes the defaults.
-        progress: told after each episode of each stage.
+        progress: called after each episode of each stage.
         command: that makes these numbers again, for ``results.json``.
 
     Returns:
@@ -204,9 +204,9 @@ class _Study:
 
     def explore(self, steps: int) -> list[Watched]:
         """Watch normal life in all its variety."""
-        config, told = self.config, _named(self.progress, "exploring")
+        config, bar = self.config, _named(self.progress, "exploring")
         eyes = Eyes(WorldFactory(self.world, self.settings), self.policy, config.history)
-        return watch_exploring(eyes, config.exploring, steps, config.seed, config.workers, told)
+        return watch_exploring(eyes, config.exploring, steps, config.seed, config.workers, bar)
 
     def calibrate(self, exploring: Sequence[Seen], calm: Sequence[Seen]) -> Guard:
         """Return the guard, and write it down."""
@@ -220,8 +220,8 @@ class _Study:
         """Run a manifest's episodes, unless they are on record, and watch them again."""
         folder, workers = self.out / name, self.config.workers
         _claim(folder / "manifest.json", manifest)
-        file, told = folder / "records.jsonl", _named(self.progress, name)
-        evaluate(manifest, policy, workers=workers, progress=told, out=file)
+        file, bar = folder / "records.jsonl", _named(self.progress, name)
+        evaluate(manifest, policy, workers=workers, progress=bar, out=file)
         whole = tuple(r for r in read_records(file) if r.outcome in ("success", "failure"))
         world = WorldFactory(manifest.world, manifest.settings)
         eyes = Eyes(world, self.policy, self.config.history)
@@ -240,7 +240,7 @@ def _claim(path: Path, manifest: Manifest) -> None:
 
 
 def _named(progress: Progress, name: str) -> Progress:
-    def told(done: int, total: int, note: str = "") -> None:
+    def bar(done: int, total: int, note: str = "") -> None:
         progress(done, total, f"{name}: {note}" if note else name)
 
-    return told
+    return bar

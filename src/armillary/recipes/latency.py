@@ -115,7 +115,7 @@ def latency_study(
         world: name of the world.
         out: folder for everything.
         config: episodes, task, seed, world and workers; None takes the defaults.
-        progress: told after each episode.
+        progress: called after each episode.
         command: what to type to do it again; stands on the page.
 
     Returns:

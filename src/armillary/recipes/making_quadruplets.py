@@ -35,7 +35,7 @@ def make_set(
         count: quadruplets of each concept.
         workers: processes.
         seed: of the set.
-        progress: told after each task.
+        progress: called after each task.
         command: that does the same again, for the result.
 
     Returns:

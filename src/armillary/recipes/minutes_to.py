@@ -97,9 +97,9 @@ def _row(run: Path, recipe: Recipe, data: Path, of: str, bars: Bars) -> dict[str
         return done
     shutil.rmtree(run, ignore_errors=True)
     summary = train_recipe(recipe, data, run, bars=bars, diagnosed=False, acting=False)
-    told = diagnose_model(run, data, bars=bars)
-    moved = told["moved"]
-    read = told["read_out"].get(moved["stream"], {})
+    diagnosis = diagnose_model(run, data, bars=bars)
+    moved = diagnosis["moved"]
+    read = diagnosis["read_out"].get(moved["stream"], {})
     intervals = {
         "object_r2": read.get("intervals", {}).get("r2"),
         "skill": moved.get("intervals", {}).get(_AHEAD, {}).get("model"),
@@ -114,9 +114,9 @@ def _row(run: Path, recipe: Recipe, data: Path, of: str, bars: Bars) -> dict[str
         "object_r2": read.get("r2"),
         "skill": moved["skill"].get(_AHEAD),
         "intervals": intervals,
-        "read_out": {name: one["r2"] for name, one in told["read_out"].items()},
+        "read_out": {name: one["r2"] for name, one in diagnosis["read_out"].items()},
         "moved_n": moved.get("n"),
-        "judged_on": told["n"]["judged_on"],
+        "judged_on": diagnosis["n"]["judged_on"],
         "of": of,
     }
     write_json(run / _ROW, row)

@@ -154,7 +154,7 @@ def fewer_steps(asked: Recipe, found: Recipe) -> str:
     usual = world()
     pairs = (
         ("--passes", asked.steps, found.steps, usual.steps),
-        ("--settling.passes", asked.settling.steps, found.settling.steps, usual.settling.steps),
+        ("--finetune.passes", asked.settling.steps, found.settling.steps, usual.settling.steps),
     )
     cut = [one for one in pairs if one[1] > one[2] and one[1] != one[3]]
     if not cut:

@@ -44,6 +44,6 @@ def shortened(recipe: Recipe, steps: int) -> Recipe:
         recipe: any.
         steps: of the first stage, at least 1.
     """
-    settling = round(recipe.settling.steps * steps / recipe.steps)
-    settled = replace(recipe.settling, steps=settling, passes=0.0)
-    return replace(recipe, steps=steps, passes=0.0, settling=settled)
+    updates = round(recipe.settling.steps * steps / recipe.steps)
+    finetune = replace(recipe.settling, steps=updates, passes=0.0)
+    return replace(recipe, steps=steps, passes=0.0, settling=finetune)

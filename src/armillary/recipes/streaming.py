@@ -1,8 +1,8 @@
 """Train a recipe on a dataset that stays where it is: episodes come and go through a pool on disk.
 
 The same as ``train_recipe`` but for where clips come from (``data/streamed.py``). What needs clips
-in any order uses the first block of episodes and those that are held out: the scales, the settling
-of the predictor, the goal policy and the diagnosis.
+in any order uses the first block of episodes and those that are held out: the scales, the
+fine-tuning of the predictor, the goal policy and the diagnosis.
 """
 
 from __future__ import annotations

@@ -171,11 +171,11 @@ def _events(found: Any) -> dict[str, str]:
 
 
 def _caption(moments: int, shown: int, steps: int, pictured: bool, events: bool) -> str:
-    told = "Copy-last predicts that nothing changes."
+    note = "Copy-last predicts that nothing changes."
     if pictured:
         kind = "strongest events" if events else "most surprising moments"
-        told += f" The small pictures are the {moments} {kind}"
-        told += ", each beside the step before it."
+        note += f" The small pictures are the {moments} {kind}"
+        note += ", each beside the step before it."
     if pictured and shown < steps:
-        told += f" {shown:,} of {steps:,} steps have a picture."
-    return told
+        note += f" {shown:,} of {steps:,} steps have a picture."
+    return note

@@ -1,6 +1,6 @@
 """Understanding: is a model more surprised by what cannot be? The whole study of one model.
 
-    said/NAME.jsonl     what the judges said of every clip, by opaque id
+    said/NAME.jsonl     what the judges answered for every clip, by opaque id
     result.json         rows by concept, controls, FRESH minus TEST, twins, hidden position
     page.html           the same for the eyes, with a quadruplet of each concept
 
@@ -140,7 +140,7 @@ def understand_model(
     bars: Bars = no_bars,
     command: str = "",
 ) -> dict[str, Any]:
-    """Ask a model everything, and write down what came of it; what is written is used again.
+    """Ask a model everything, and write down the answers; what is written is used again.
 
     Args:
         model: model folder, run folder or Hub id.

@@ -47,7 +47,7 @@ def understand_benchmark(
         model: of pictures without actions that matter, or a folder of V-JEPA 2 or VideoMAE.
         suite: a key of ``LAYOUTS``.
         data: its folder.
-        out: folder for what came of it.
+        out: folder for the results.
         bars: makes a progress bar for a stage.
         command: that makes these numbers again.
 

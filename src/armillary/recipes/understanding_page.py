@@ -152,7 +152,7 @@ def _rows(found: Mapping[str, Any]) -> list[ResultRow]:
                 share = found["controls"][control]["concepts"][name]["d_accuracy"]
                 floors.append(Floor(control.replace("_", " "), share / 100))
         low, high = (bound / 100 for bound in row["wilson95"])
-        told = "" if row["headline"] else "not in the headline; "
+        prefix = "" if row["headline"] else "not in the headline; "
         rows.append(
             ResultRow(
                 name.replace("_", " "),
@@ -161,7 +161,7 @@ def _rows(found: Mapping[str, Any]) -> list[ResultRow]:
                 (low, high),
                 tuple(floors),
                 row["n"],
-                note=f"{told}both pairs right {row['both_right']:.0f} %",
+                note=f"{prefix}both pairs right {row['both_right']:.0f} %",
             )
         )
     return rows
@@ -206,8 +206,8 @@ def _view(name: str, surprise: Sequence[Sequence[float]], row: Mapping[str, Any]
     values = np.array(surprise, np.float64)
     if values.shape != (len(frames), frames.shape[1] - 1):
         raise ValueError(f"surprise of {name} at {values.shape} steps")
-    told = f"{row['d_accuracy']:.1f} % of {row['n']} are right; number {_SHOWN} is shown."
-    return QuadrupletView(name.replace("_", " "), frames, values, made.event, told)
+    caption = f"{row['d_accuracy']:.1f} % of {row['n']} are right; number {_SHOWN} is shown."
+    return QuadrupletView(name.replace("_", " "), frames, values, made.event, caption)
 
 
 def _shown(name: str) -> Quadruplet:

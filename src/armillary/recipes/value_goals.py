@@ -1,4 +1,4 @@
-"""Value goals: what a plan shall reach, said as values of read-outs instead of a picture.
+"""Value goals: what a plan shall reach, given as values of read-outs instead of a picture.
 
     object_xy=0.3,0.1           a place
     object_xy=0.2..0.3,any      a region: the first number within limits, the second anywhere

@@ -96,7 +96,7 @@ def rerun_dataset(
         episode: number of it.
         model: model folder, run folder or Hub id; empty for none. What it predicts is drawn by a
             small decoder that is trained on the spot, in a minute or less.
-        progress: told while the dataset is prepared and the decoder is trained.
+        progress: called while the dataset is prepared and the decoder is trained.
 
     Raises:
         DatasetError: no dataset, no such episode, or a damaged one.
@@ -228,8 +228,8 @@ class _Scene:
 
     def _points(self, name: str, values: np.ndarray) -> None:
         columns = self._streams[name].columns
-        told = {"r", "g", "b"} <= {*columns}
-        colours = values[:, [columns.index(c) for c in "rgb"]] if told else None
+        coloured = {"r", "g", "b"} <= {*columns}
+        colours = values[:, [columns.index(c) for c in "rgb"]] if coloured else None
         self._out.points(f"{self._placed(name)}/{name}", values[:, :3], colours)
 
     def _sweep(self, name: str, ranges_m: np.ndarray) -> None:
@@ -265,9 +265,9 @@ def _carried(pose: str) -> str:
 
 
 def _cloud(dataset: Dataset, episode: int, name: str) -> Stream:
-    told = dataset.sidecar(episode)["streams"][name]
+    spec = dataset.sidecar(episode)["streams"][name]
     return Stream(
-        "points", np.empty(0), told["unit"], told["frame"], columns=tuple(told["columns"])
+        "points", np.empty(0), spec["unit"], spec["frame"], columns=tuple(spec["columns"])
     )
 
 
@@ -311,7 +311,7 @@ def _show_plan(out: RerunFile, decision: Decision, fresh: PlannerState) -> None:
 class _Mind:
     """What a model makes of an episode: surprise, and pictures of what it predicts.
 
-    It sees every ``_AHEAD`` model steps, and in between is told the actions alone.
+    It sees every ``_AHEAD`` model steps, and in between gets the actions alone.
     """
 
     def __init__(

@@ -31,8 +31,8 @@ def run_page(path: Path) -> ReportContents:
     steps = max(int(entry["step"]) for entry in log)
     wanted = _at(settings, "train", "steps")
     if isinstance(wanted, int):
-        settling = _at(settings, "train", "settling")
-        more = settling.get("steps") if isinstance(settling, dict) else 0
+        finetune = _at(settings, "train", "settling")
+        more = finetune.get("steps") if isinstance(finetune, dict) else 0
         wanted += more if isinstance(more, int) else 0
     warnings = [entry["warnings"] for entry in log if "latent/effective_rank" in entry][-1:]
     return ReportContents(

@@ -35,7 +35,7 @@ from armillary.models import EncoderConfig, JEPAConfig, PredictorConfig
 from armillary.models.config import STREAMS_OF, Sensor
 from armillary.recipes.clips import clip_count
 from armillary.recipes.recipe_config import Recipe, recorded_names
-from armillary.training import AugmentConfig, ObjectiveConfig, OptimizerConfig, SettlingConfig
+from armillary.training import AugmentConfig, FinetuneConfig, ObjectiveConfig, OptimizerConfig
 
 _STEP_S = 0.1  # seconds of a model step
 _SHORTEST = 8  # model steps of a clip
@@ -92,7 +92,7 @@ def world() -> Recipe:
             motion_share=0.5,
         ),
         augment=AugmentConfig(shift_px=4),
-        settling=SettlingConfig(
+        settling=FinetuneConfig(
             steps=4000,
             passes=100.0,
             batch_size=0,
@@ -136,17 +136,17 @@ def _bounded(recipe: Recipe, recorded: int) -> Recipe:
 
     More are learned by heart: docs/concepts/recipe.md, "Rules".
     """
-    settling = recipe.settling
+    finetune = recipe.settling
     seen = recipe.batch_size * recipe.clip_length
-    clips = settling.batch_size or recipe.batch_size / settling.starts
-    seen_fine_tuning = clips * (settling.clip_length or recipe.clip_length)
+    clips = finetune.batch_size or recipe.batch_size / finetune.starts
+    seen_fine_tuning = clips * (finetune.clip_length or recipe.clip_length)
     steps = _updates(recipe.steps, recipe.passes * recorded / max(seen, 1), _LEAST_STEPS)
     more = _updates(
-        settling.steps, settling.passes * recorded / max(seen_fine_tuning, 1), _LEAST_FINE_TUNING
+        finetune.steps, finetune.passes * recorded / max(seen_fine_tuning, 1), _LEAST_FINE_TUNING
     )
     # without a bound from here on, so that a recipe that is adapted stays as it is
-    settling = replace(settling, steps=more, passes=0.0)
-    return replace(recipe, steps=steps, passes=0.0, settling=settling)
+    finetune = replace(finetune, steps=more, passes=0.0)
+    return replace(recipe, steps=steps, passes=0.0, settling=finetune)
 
 
 def _updates(most: int, wanted: float, least: int) -> int:
@@ -194,17 +194,17 @@ def adapted_to(recipe: Recipe, streams: set[str], fps: float, acts: bool, usual:
     steps = (usual - 1) // model.frame_skip + 1
     length = recipe.clip_length or min(max(steps, _SHORTEST), _LONGEST)
     batch = recipe.batch_size or _clips_of_a_batch(length)
-    settling, whole = recipe.settling, min(steps, _LONGEST_FINE_TUNING)
-    if whole > length and not (recipe.clip_length or settling.clip_length or settling.batch_size):
-        clips = round(_clips_of_a_batch(whole) / settling.starts)
-        settling = replace(settling, clip_length=whole, batch_size=clips)
+    finetune, whole = recipe.settling, min(steps, _LONGEST_FINE_TUNING)
+    if whole > length and not (recipe.clip_length or finetune.clip_length or finetune.batch_size):
+        clips = round(_clips_of_a_batch(whole) / finetune.starts)
+        finetune = replace(finetune, clip_length=whole, batch_size=clips)
     return replace(
         recipe,
         model=model,
         objective=objective,
         clip_length=length,
         batch_size=batch,
-        settling=settling,
+        settling=finetune,
     )
 
 

@@ -105,9 +105,9 @@ def _numbered(results: Sequence[ResultGroup]) -> tuple[list[_Group], list[tuple[
     for group in results:
         rows = []
         for row in group.rows:
-            told = bool(row.command or row.record)
-            rows.append((row, len(sources) + 1 if told else 0))
-            if told:
+            sourced = bool(row.command or row.record)
+            rows.append((row, len(sources) + 1 if sourced else 0))
+            if sourced:
                 sources.append(rows[-1])
         groups.append(_Group(group.title, group.note, tuple(rows)))
     return groups, sources

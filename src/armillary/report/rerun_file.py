@@ -66,7 +66,7 @@ class RerunFile:
 
     def __init__(self, rerun: ModuleType, stream: Any) -> None:
         self._rr, self._stream = rerun, stream
-        self._pictures: dict[str, None] = {}  # entities, in the order they came
+        self._pictures: dict[str, None] = {}  # entities, in order of arrival
         self._lines: dict[str, None] = {}
         stream.log("world", rerun.ViewCoordinates.RIGHT_HAND_Z_UP, static=True)
 

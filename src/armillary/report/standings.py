@@ -30,7 +30,7 @@ class Standing:
         identity: its digest, shortened.
         facts: short ones that stand under the name, e.g. ``3 attempts``.
         checked: how far somebody checked it.
-        detail: what the verifier said, a sentence.
+        detail: the sentence of the verifier.
         rows: one per task; ``mark`` is the lower bound that its attempts leave.
     """
 

@@ -50,7 +50,7 @@ async def listening_on(
     most_waiting: int,
     tls: ssl.SSLContext | None = None,
 ) -> AsyncIterator[Server]:
-    """Listen until the block ends; then clients are told, and may finish.
+    """Listen until the block ends; then clients get a notice, and may finish.
 
     Args:
         host: address.

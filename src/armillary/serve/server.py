@@ -1,7 +1,7 @@
 """Server: sessions over websockets, one planner for all, as ``openpi-client`` expects it.
 
-A client is told the metadata when it connects. Then each binary message is a request, and gets one
-answer. What is wrong with a request is told in a text message, and the connection ends with 1011:
+A client gets the metadata when it connects. Then each binary message is a request, and gets one
+answer. What is wrong with a request is stated in a text message, and the connection ends with 1011:
 that is how openpi's clients read errors. Nobody but the server's own log sees a traceback.
 
     GET /healthz    200 OK
@@ -90,7 +90,7 @@ class ServerConfig:
 
 @contextlib.asynccontextmanager
 async def serving(decider: Decider, config: ServerConfig) -> AsyncIterator[PolicyServer]:
-    """Serve until the block ends; then clients are told, and may finish.
+    """Serve until the block ends; then clients get a notice, and may finish.
 
     Raises:
         StorageError: the address is taken or not ours, or the certificate cannot be read.

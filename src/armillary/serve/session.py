@@ -143,7 +143,7 @@ class Decider:
         self._times.setdefault(searching, deque(maxlen=_REMEMBERED)).append(ms)
 
     def metadata(self) -> dict[str, Any]:
-        """Return what a client is told when it connects."""
+        """Return the metadata that a client gets when it connects."""
         names = [_NAME_OF.get(name, name) for name in self.policy.observes]
         bounds = self.world.bounds
         return {

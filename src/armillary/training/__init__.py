@@ -1,7 +1,7 @@
 """Training: the loop, its settings, its state on disk and its log."""
 
 from armillary.training.augment import AugmentConfig
-from armillary.training.config import OptimizerConfig, SettlingConfig, TrainConfig
+from armillary.training.config import FinetuneConfig, OptimizerConfig, TrainConfig
 from armillary.training.learner import Learner
 from armillary.training.log import read_log
 from armillary.training.loop import TrainSummary, check_free, check_settings, train
@@ -21,11 +21,11 @@ __all__ = [
     "TERMS",
     "AugmentConfig",
     "EncodedClips",
+    "FinetuneConfig",
     "Learner",
     "ObjectiveConfig",
     "OptimizerConfig",
     "Processes",
-    "SettlingConfig",
     "Stepper",
     "Term",
     "TermConfig",

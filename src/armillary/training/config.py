@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Annotated, Literal
+
+import tyro
 
 from armillary.core.errors import ConfigError
 from armillary.training.augment import AugmentConfig
@@ -39,8 +41,8 @@ class OptimizerConfig:
 
 
 @dataclass(frozen=True)
-class SettlingConfig:
-    """How the predictor learns on when the encoder stands still (``settling.py``).
+class FinetuneConfig:
+    """How the predictor is fine-tuned on a frozen encoder (``finetuning.py``).
 
     Attributes:
         steps: updates; 0 for none.
@@ -51,7 +53,7 @@ class SettlingConfig:
             prediction from the second on.
         rollout_decay: weight of each step ahead, relative to the step before it.
         clip_length: model steps per clip; 0 for as many as the encoder learned from. Longer ones
-            cost little here, and what is foreseen far ahead must be learned from them.
+            cost little here, and predictions far ahead must be learned from them.
         varied: whether clips are varied as those that the encoder learned from (``augment``), each
             once; else they are as recorded. The held-out error is always of clips as recorded.
         sensor_dropout: probability that an optional sensor is left out of a clip, once for all; 0
@@ -81,32 +83,33 @@ class SettlingConfig:
     passes: float = 0.0
 
     def __post_init__(self) -> None:
-        _check_passes("settling.passes", self.passes)
+        _check_passes("finetune.passes", self.passes)
         for name in ("lively", "forget"):
             if not 0 <= getattr(self, name) <= 1:
-                raise ConfigError(f"settling.{name} must be in [0, 1], got {getattr(self, name)}.")
+                raise ConfigError(f"finetune.{name} must be in [0, 1], got {getattr(self, name)}.")
         if not 0 < self.starts <= 1 or not 0 < self.rollout_decay <= 1:
             raise ConfigError(
-                "settling.starts and settling.rollout_decay must be above 0 and at most 1, got "
+                "finetune.starts and finetune.rollout_decay must be above 0 and at most 1, got "
                 f"{self.starts} and {self.rollout_decay}."
             )
         if not 0 <= self.sensor_dropout < 1:
             raise ConfigError(
-                f"settling.sensor_dropout must be in [0, 1), got {self.sensor_dropout}."
+                f"finetune.sensor_dropout must be in [0, 1), got {self.sensor_dropout}."
             )
         if self.rollout_steps < 1 or self.clip_length < 0:
             raise ConfigError(
-                "settling.rollout_steps must be at least 1 and settling.clip_length at least 0, "
+                "finetune.rollout_steps must be at least 1 and finetune.clip_length at least 0, "
                 f"got {self.rollout_steps} and {self.clip_length}."
             )
         if min(self.steps, self.batch_size) < 0 or self.clips < 1 or not self.lr > 0:
             raise ConfigError(
-                "settling.steps and settling.batch_size must be at least 0, settling.clips at "
-                f"least 1 and settling.lr above 0, got {self.steps}, {self.batch_size}, "
+                "finetune.steps and finetune.batch_size must be at least 0, finetune.clips at "
+                f"least 1 and finetune.lr above 0, got {self.steps}, {self.batch_size}, "
                 f"{self.clips} and {self.lr}."
             )
 
 
+# Stored runs and hashes of recipes say ``settling``, and so does the field; flags say ``finetune``.
 @dataclass(frozen=True)
 class TrainConfig:
     """How long, on how much at once, and how it is watched.
@@ -141,7 +144,9 @@ class TrainConfig:
     optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
     objective: ObjectiveConfig = field(default_factory=ObjectiveConfig)
     augment: AugmentConfig = field(default_factory=AugmentConfig)
-    settling: SettlingConfig = field(default_factory=SettlingConfig)
+    settling: Annotated[FinetuneConfig, tyro.conf.arg(name="finetune")] = field(
+        default_factory=FinetuneConfig
+    )
 
     def __post_init__(self) -> None:
         least = {"steps": 1, "log_every": 1, "eval_every": 1, "checkpoint_every": 1}
@@ -165,12 +170,12 @@ class TrainConfig:
                 f"clip_length ({self.clip_length}). Pass --clip-length "
                 f"{self.objective.rollout_steps + 1} or more, or fewer --objective.rollout-steps."
             )
-        settling = self.settling
-        settled = settling.clip_length or self.clip_length
-        if settling.steps and not settling.rollout_steps < settled:
+        finetune = self.settling
+        length = finetune.clip_length or self.clip_length
+        if finetune.steps and not finetune.rollout_steps < length:
             raise ConfigError(
-                f"settling.rollout_steps ({settling.rollout_steps}) must be below the length of "
-                f"its clips ({settled}); set settling.clip_length."
+                f"finetune.rollout_steps ({finetune.rollout_steps}) must be below the length of "
+                f"its clips ({length}); set finetune.clip_length."
             )
 
 

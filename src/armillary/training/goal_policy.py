@@ -1,8 +1,8 @@
 """Goal policy: imitate recorded actions towards goals in hindsight, on a model's frozen latents.
 
 Every recorded state was a goal of what was done before it. How many model steps before is drawn
-evenly over its logarithm, and told to the policy: near goals say which action leads there, far ones
-how a way begins. The loss is the likelihood of the recorded actions.
+evenly over its logarithm, and is an input of the policy: near goals say which action leads there,
+far ones how a way begins. The loss is the likelihood of the recorded actions.
 
 Two things keep it from learning the recording by heart, on episodes of the tabletop. Without a
 weight decay of 0.1 the likelihood of held-out actions fell after 500 steps. With it, and without
@@ -29,7 +29,7 @@ from armillary.models.goal_policy import GoalPolicy, GoalPolicyConfig, untrained
 from armillary.training.encoded_episodes import EncodedEpisodes, check_finite
 
 _JUDGED = 4096
-_FAR_SHARE = 0.1  # of the states have goals as far as the farthest that the policy is told of
+_FAR_SHARE = 0.1  # of the states have goals as far as the farthest that the policy gets
 _LEAST_STD = 0.1  # of the mean spread: dimensions that hardly move are mostly noise
 _CLIP = 1.0  # longest gradient
 

@@ -1,6 +1,6 @@
 """The training loop, to be read from top to bottom.
 
-    make model -> fit its scales -> (resume) -> step, log, evaluate, checkpoint -> (settle) -> save
+    make model -> fit scales -> (resume) -> step, log, evaluate, checkpoint -> (fine-tune) -> save
 
 One process, or several under ``torchrun``, unchanged. A run killed at any moment and resumed ends
 in the same weights to the bit, because a step depends on nothing but its number and the weights.
@@ -29,10 +29,10 @@ from armillary.data.streamed import StreamedWindows
 from armillary.models import JEPAConfig, save_model, untrained
 from armillary.training.allocation import keep_memory
 from armillary.training.config import TrainConfig
+from armillary.training.finetuning import finetune_predictor, finetuning_windows, step_ahead_error
 from armillary.training.log import Log, Tracker, read_log
 from armillary.training.processes import Processes, join_processes, leads, own_cores
 from armillary.training.scales import fit_scales
-from armillary.training.settling import settle, settled_on, step_ahead_error
 from armillary.training.state import LOCK, drop_leftovers, has_checkpoints, load_state, save_state
 from armillary.training.stepper import Stepper
 
@@ -41,7 +41,7 @@ _EVAL_BATCHES = 4
 
 @dataclass(frozen=True)
 class TrainSummary:
-    """What a run came to.
+    """What a run ended with.
 
     Attributes:
         out: folder of the run; the model is ``out / "model"``.
@@ -91,7 +91,7 @@ def train(
         ConfigError: ``out`` holds a run and ``resume`` is off, another training is writing there,
             or settings that do not go together.
         TrainingError: fewer clips than a batch, or the loss is not a number.
-        DatasetError: no episode is long enough for the clips of ``config.settling``.
+        DatasetError: no episode is long enough for the clips of the fine-tuning.
         CheckpointError: the checkpoint to resume belongs to other settings or data, or all are
             damaged.
         StorageError: the disk is full or not writable.
@@ -99,7 +99,7 @@ def train(
     _check(config, windows, out, resume)
     if config.settling.sensor_dropout and not model_config.optional_sensors:
         raise ConfigError(
-            "settling.sensor_dropout needs model.optional_sensors, which is empty. Leave it out or "
+            "finetune.sensor_dropout needs model.optional_sensors, which is empty. Leave it out or "
             "name the sensors that may be missing."
         )
     keep_memory()
@@ -134,7 +134,7 @@ class _Run:
     ) -> None:
         self.out, self.config, self.stepper, self.held_out_windows = out, config, stepper, held_out
         self.resumed_at, self.digest, self.tracker, self.progress = done, digest, tracker, progress
-        self.loss, self.held_out, self.warnings = _told(out, done)
+        self.loss, self.held_out, self.warnings = _logged(out, done)
         self.damage = damage
         self.log: Log | None = None
 
@@ -144,7 +144,7 @@ class _Run:
 
     @property
     def total(self) -> int:
-        """Steps of the whole run, those included in which the predictor settles."""
+        """Steps of the whole run, those of the fine-tuning included."""
         return self.config.steps + self.config.settling.steps
 
     def start(self, model_config: JEPAConfig) -> None:
@@ -173,7 +173,7 @@ class _Run:
     def finish(self) -> TrainSummary:
         frames_per_s = self._frames_per_s(self.config.steps)
         if self.config.settling.steps:
-            self._settle()
+            self._finetune()
         if self.processes.leads:
             model, windows = self.stepper.best_model(), self.stepper.windows
             model.step_s = windows.stride / windows.cache.fps
@@ -190,8 +190,8 @@ class _Run:
             warnings=(*self.damage, *self.warnings),
         )
 
-    def _settle(self) -> None:
-        """Let the predictor learn on alone; a run that is killed in it begins it again.
+    def _finetune(self) -> None:
+        """Fine-tune the predictor; a run that is killed meanwhile begins the fine-tuning again.
 
         Every process does all of it, so that none waits for another for longer than it may.
         """
@@ -207,10 +207,10 @@ class _Run:
             if done % config.log_every == 0 or done == config.settling.steps:
                 write(done, {"train/settling": error})
             if self.processes.leads:
-                self.progress(config.steps + done, self.total, "the predictor settles")
+                self.progress(config.steps + done, self.total, "fine-tuning")
 
         batch = config.settling.batch_size or round(config.batch_size / config.settling.starts)
-        settle(
+        finetune_predictor(
             model,
             self.stepper.windows.at_hand(),
             replace(config.settling, batch_size=batch),
@@ -288,11 +288,11 @@ def check_settings(
     """
     if not has_checkpoints(out):
         return
-    told = read_json(out / "run.json")
+    stored = read_json(out / "run.json")
     apart = {*of_data, "model", "tracker"}
     for part, values in (("model", asdict(model_config)), ("train", _what_decides(config))):
         for name in sorted(values.keys() - apart):
-            if json.loads(json.dumps(values[name])) != told[part].get(name):
+            if json.loads(json.dumps(values[name])) != stored[part].get(name):
                 raise CheckpointError(
                     f"{out}: its checkpoints were made with another value of {name}; resume with "
                     "the same settings, or choose a new --out."
@@ -311,16 +311,15 @@ def _check(config: TrainConfig, windows: Windows, out: Path, resume: bool) -> No
         )
     check_free(out, resume)
     if config.settling.steps:
-        settled_on(
-            windows.at_hand(), config.settling
-        )  # an episode too short is told now, not in the end
+        # an episode too short is refused now, not in the end
+        finetuning_windows(windows.at_hand(), config.settling)
 
 
 def _what_decides(config: TrainConfig) -> dict[str, Any]:
     """Return the settings that decide what a checkpoint holds.
 
-    How often one looks does not, nor where numbers go besides the log, nor how the predictor
-    settles, which begins after the last. ``passes`` has been made a number of steps.
+    How often one looks does not, nor where numbers go besides the log, nor the fine-tuning, which
+    begins after the last. ``passes`` has been made a number of steps.
     """
     others = ("log_every", "eval_every", "checkpoint_every", "threads", "settling", "passes")
     settings = {name: value for name, value in asdict(config).items() if name not in others}
@@ -328,7 +327,7 @@ def _what_decides(config: TrainConfig) -> dict[str, Any]:
     return settings | ({"tracker": "none"} if "tracker" in settings else {})
 
 
-def _told(out: Path, done: int) -> tuple[float, dict[str, float], tuple[str, ...]]:
+def _logged(out: Path, done: int) -> tuple[float, dict[str, float], tuple[str, ...]]:
     """Return loss, held-out terms and warnings as an earlier attempt had logged them last."""
     loss, held_out, warnings = float("nan"), {}, ()
     if not done or not (out / "log.jsonl").is_file():

@@ -86,7 +86,7 @@ def load_state(out: Path, stepper: Stepper, run_digest: str) -> tuple[int, tuple
     damage: list[CheckpointError] = []
     for folder in reversed(_checkpoints(out / "checkpoints")):
         try:
-            done, made_with = _told(folder)
+            done, made_with = _steps_and_writer(folder)
             if made_with == run_digest:
                 _restore(stepper, folder / _FOLDER)
                 return done, tuple(f"{one} Training went on from step {done}." for one in damage)
@@ -102,7 +102,7 @@ def load_state(out: Path, stepper: Stepper, run_digest: str) -> tuple[int, tuple
     return 0, ()
 
 
-def _told(folder: Path) -> tuple[int, str]:
+def _steps_and_writer(folder: Path) -> tuple[int, str]:
     """Return the steps that a checkpoint's run had taken, and the digest of its settings."""
     path = folder / _FOLDER / _STATE
     try:

@@ -34,7 +34,7 @@ class WorldChanges:
         scale: all lengths by up to this factor, or its inverse.
         shift_m: moved by up to so much along x, y and z.
         actions: dimensions of a world step's action that are lengths or speeds along the world's
-            axes, in pairs (x, y); of every arm, or goals would be missed.
+            axes, in pairs (x, y); of every mover, or goals would be missed.
         depth_noise: share of the depth at 1 m that is noise (0.01 to 0.02 for real sensors).
         depth_holes: share of each depth picture lost in blobs.
         depth_edge_holes: share of the pixels on the far side of edges that are lost.

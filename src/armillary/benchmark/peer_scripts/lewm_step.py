@@ -84,8 +84,8 @@ def make_step(model: LeWM, size: int, batch: int, bfloat16: bool) -> Callable[[]
         with torch.autocast("cpu", dtype=torch.bfloat16, enabled=bfloat16):
             seen = model.encode({"pixels": pixels, "action": actions})
             latents, moves = seen["emb"], seen["act_emb"]
-            foreseen = model.predict(latents[:, :HISTORY], moves[:, :HISTORY])
-            error = (foreseen - latents[:, 1:]).pow(2).mean()
+            predicted = model.predict(latents[:, :HISTORY], moves[:, :HISTORY])
+            error = (predicted - latents[:, 1:]).pow(2).mean()
             loss = error + SIGREG_WEIGHT * sigreg(latents.transpose(0, 1))
         optimizer.zero_grad()
         loss.backward()

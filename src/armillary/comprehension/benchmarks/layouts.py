@@ -150,9 +150,9 @@ def _is_possible(status: Path) -> bool | None:
     value = read_json(status)
     if not isinstance(value, dict) or not isinstance(value.get("header", {}), dict):
         raise FormatError(f"{status}: is not a status of IntPhys.")
-    for told in (value.get("header", {}).get("is_possible"), value.get("possible")):
-        if isinstance(told, bool):
-            return told
+    for label in (value.get("header", {}).get("is_possible"), value.get("possible")):
+        if isinstance(label, bool):
+            return label
     raise FormatError(f"{status}: says neither header.is_possible nor possible.")
 
 

@@ -8,7 +8,7 @@
     relative    of IntPhys: share of groups whose possible clips surprise more, summed
     single      AUROC over all clips, by their largest surprise (of IntPhys: absolute error)
 
-No context, window or threshold is chosen on labels: every step is foreseen from all before it.
+No context, window or threshold is chosen on labels: every step is predicted from all before it.
 
 Source: IntPhys (1803.07616); V-JEPA's intuitive-physics evaluation (its partners and ties; it
 also takes the best of several contexts per property on test labels, which is not done here).

@@ -1,9 +1,9 @@
 """Asking: a judge in a process of its own is shown clips, and writes down what it says.
 
 It gets opaque ids, pictures and camera moves, in blocks; concepts, numbers and cells stay with
-the process that asks, and the scorer joins them again (``scoring.py``). What it said is one JSON
-line per clip; when it has said all of it, the labels are written beside, so that anybody can score
-it again.
+the process that asks, and the scorer joins them again (``scoring.py``). Its answer is one JSON
+line per clip; when it has answered for all, the labels are written beside, so that anybody can
+score it again.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ def ask(
         suites: what is asked, by name.
         factory: makes the panel, in that process; it can be pickled.
         folder: for JSON lines: id, and surprise per step by judge; and ``NAME.labels.json``.
-        progress: told after each block of clips.
+        progress: called after each block of clips.
 
     Returns:
         The labels by suite and id, which that process never had.
@@ -88,8 +88,8 @@ def ask(
         ours.close()
         process.join(timeout=30)
     for name, known_ids in labels.items():  # only now: the judge's process is over
-        told = {clip: asdict(label) for clip, label in known_ids.items()}
-        write_json(folder / f"{name}.labels.json", told)
+        by_clip = {clip: asdict(label) for clip, label in known_ids.items()}
+        write_json(folder / f"{name}.labels.json", by_clip)
     return labels
 
 
@@ -131,7 +131,7 @@ def _hear(ours: Connection, name: str, clips: Sequence[Clip]) -> None:
     try:
         ours.send((name, [(clip.id, clip.frames, clip.pans) for clip in clips]))
     except OSError as error:
-        if not ours.poll():  # else it said why before it went
+        if not ours.poll():  # else it gave the reason before it ended
             raise WorldError("The judge's process died (killed, or out of memory).") from error
     _answer(ours)
 
@@ -169,7 +169,7 @@ def _lines(panel: Panel, clips: Sequence[tuple[str, np.ndarray, np.ndarray]]) ->
     said: dict[str, Any] = panel(frames, pans)
     for name, values in said.items():
         if values.shape != pans.shape[:2]:
-            raise ValueError(f"{name} said {values.shape} numbers where {pans.shape[:2]} are due")
+            raise ValueError(f"{name} gave {values.shape} numbers where {pans.shape[:2]} are due")
     return [
         json.dumps(
             {

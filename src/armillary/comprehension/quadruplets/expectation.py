@@ -2,7 +2,7 @@
 
 Something that comes in from the border surprises every model, and is possible; what comes out from
 behind a screen surprises none that remembers. A read-out on possible clips of the training split
-learns how large surprise is for a pair of latents (before and after), whatever came before them,
+learns how large surprise is for a pair of latents (before and after), whatever was before them,
 and another by how much it usually is off; what a clip shows beyond that is what its context makes
 surprising. Quadruplets need none of it, as there all of that cancels; single clips do.
 
@@ -65,7 +65,7 @@ def fit_expectation(model: JEPA, scenes: int = 3200, seed: int = 0) -> Expectati
     """Fit it on possible scenes of the training split.
 
     Args:
-        model: of pictures of the stage.
+        model: of pictures of the occluder world.
         scenes: how many.
         seed: names them.
     """
@@ -104,9 +104,9 @@ def look(model: JEPA, frames: np.ndarray, pans: np.ndarray) -> Latent:
 
 @torch.no_grad()
 def squared_error(model: JEPA, seen: Latent) -> Float[np.ndarray, "B steps"]:
-    """Return the mean squared error of what the model foresaw of each step, over the latent."""
-    foreseen = model.foresee_each(seen)
-    return (seen.tokens[:, 1:] - foreseen).square().mean(dim=(2, 3)).float().numpy()
+    """Return the mean squared error of the model's prediction of each step, over the latent."""
+    predicted = model.foresee_each(seen)
+    return (seen.tokens[:, 1:] - predicted).square().mean(dim=(2, 3)).float().numpy()
 
 
 def _pairs(latents: np.ndarray) -> np.ndarray:

@@ -28,7 +28,7 @@ from armillary.models import JEPA
 Frames = UInt8[np.ndarray, "B T H W 3"]
 Pans = Float32[np.ndarray, "B _ _"]
 Surprise = Float32[np.ndarray, "B _"]
-_LEVELS = 16  # that each channel is told apart by
+_LEVELS = 16  # that are distinguished in each channel
 _LEVEL = 256 // _LEVELS
 View = Literal[
     "model", "unexpected", "copy_last", "one_frame", "shuffled_context", "foreign_context"
@@ -65,13 +65,13 @@ class Judges:
 
 @dataclass(frozen=True)
 class JepaJudges:
-    """A world model that looks in several ways: the squared error of what it foresaw.
+    """A world model that sees a clip in several ways: the squared error of its predictions.
 
     Attributes:
         model: of pictures; actions, if it takes any, are the camera's moves.
-        views: ``model``: foresees each step from all before it. ``unexpected``: by how much that
-            errs more than is usual for what is seen. ``copy_last``: foresees no change.
-            ``one_frame``: from the step before alone. ``foreign_context``: what came before that
+        views: ``model``: predicts each step from all before it. ``unexpected``: by how much that
+            errs more than is usual for what is seen. ``copy_last``: predicts no change.
+            ``one_frame``: from the step before alone. ``foreign_context``: what was before that
             step is of another clip, which takes the answer away. ``shuffled_context``: it is
             remembered in another order, which leaves all that was seen.
         prefix: put before the names of views.
@@ -97,25 +97,25 @@ class JepaJudges:
             if self.expectation is None:
                 raise ConfigError("The view 'unexpected' needs an expectation; fit one.")
             return self.expectation.beyond(surprise, seen.tokens.flatten(2).numpy())
-        foreseen = self._foreseen(seen, view)
-        return (seen.tokens[:, 1:] - foreseen).square().mean(dim=(2, 3)).float().numpy()
+        predicted = self._predicted(seen, view)
+        return (seen.tokens[:, 1:] - predicted).square().mean(dim=(2, 3)).float().numpy()
 
-    def _foreseen(self, seen: Latent, view: View) -> Tensor:
+    def _predicted(self, seen: Latent, view: View) -> Tensor:
         if view == "copy_last":
             return seen.tokens[:, :-1]
         states = seen.tokens.flatten(2)
         actions = states.new_zeros(len(states), states.shape[1] - 1, 0)
         if seen.actions is not None:
             actions = self.model.normalizer.actions(seen.actions)
-        predictor, foreseen = self.model.predictor, []
+        predictor, predicted = self.model.predictor, []
         running = empty = predictor.start(states[:, 0])
         for step in range(states.shape[1] - 1):
             memory = empty if view == "one_frame" else running.roll(1, dims=0)
             if view == "shuffled_context":
                 memory = self._shuffled(states, actions, step)
-            foreseen.append(predictor(states[:, step], actions[:, step], memory)[0])
+            predicted.append(predictor(states[:, step], actions[:, step], memory)[0])
             running = predictor.remember(states[:, step], actions[:, step], running)
-        return torch.stack(foreseen, 1).unflatten(2, seen.tokens.shape[2:])
+        return torch.stack(predicted, 1).unflatten(2, seen.tokens.shape[2:])
 
     def _shuffled(self, states: Tensor, actions: Tensor, step: int) -> Tensor:
         """Return the memory of the steps before this one, remembered in another order."""

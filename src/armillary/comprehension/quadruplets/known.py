@@ -18,7 +18,7 @@ _STEPS = 31
 def known_judges(labels: Mapping[str, Label]) -> dict[str, dict[str, np.ndarray]]:
     """Return surprise by judge and clip: an oracle, its inverse, and one with permuted labels.
 
-    The oracle is told by the simulator what is possible, and is surprised at the event. Labels are
+    The oracle knows from the simulator what is possible, and is surprised at the event. Labels are
     permuted quadruplet by quadruplet: in half of them possible and impossible change places.
 
     Args:

@@ -1,6 +1,6 @@
 """Pretrained judges: V-JEPA 2 and VideoMAE from a local folder, through ``transformers``.
 
-Both see time in tubelets of two frames. Each tubelet is foreseen from those before it, as many as
+Both see time in tubelets of two frames. Each tubelet is predicted from those before it, as many as
 fit the model's window:
 
     vjepa2     The frames before it are encoded alone (what ``VJEPA2Model`` calls its context has
@@ -8,7 +8,7 @@ fit the model's window:
                asked for the tokens of the tubelet, and these are compared with what the encoder
                makes of the whole window, layer-normed: mean absolute error, as in V-JEPA's own
                intuitive-physics evaluation.
-    videomae   The tubelet is masked, and its pixels are foreseen; mean squared error of patches
+    videomae   The tubelet is masked, and its pixels are predicted; mean squared error of patches
                that are normalised one by one if the model was trained so.
 
 Nothing is downloaded, and no code of the folder is run.
@@ -52,7 +52,7 @@ class PretrainedJudge:
 
     @torch.no_grad()
     def surprise(self, frames: Frames, pans: Pans) -> Surprise:
-        """Return the error of each tubelet, for both of its steps; 0 in the first, unforeseen.
+        """Return the error of each tubelet, for both of its steps; the first one has 0.
 
         Raises:
             ShapeError: an odd number of frames.
@@ -63,7 +63,7 @@ class PretrainedJudge:
                 f"The model sees {tubelet} frames at a time; clips of {frames.shape[1]} do not fit."
             )
         video = self._prepared(frames)
-        error = self._foreseen_vjepa2 if self.kind == "vjepa2" else self._foreseen_videomae
+        error = self._vjepa2_error if self.kind == "vjepa2" else self._videomae_error
         ends = range(2 * tubelet, video.shape[1] + 1, tubelet)
         errors = [torch.zeros(len(video)), *(error(video[:, :end]) for end in ends)]
         steps = torch.stack(errors, 1).repeat_interleave(tubelet, 1)[:, 1:]
@@ -79,7 +79,7 @@ class PretrainedJudge:
         mean, std = (torch.tensor(values)[:, None, None] for values in (_MEAN, _STD))
         return ((pictures - mean) / std).unflatten(0, frames.shape[:2])
 
-    def _foreseen_vjepa2(self, video: Tensor) -> Float[Tensor, " B"]:
+    def _vjepa2_error(self, video: Tensor) -> Float[Tensor, " B"]:
         config = self.model.config
         window = video[:, -config.frames_per_clip :]
         tubelets = window.shape[1] // config.tubelet_size
@@ -90,15 +90,15 @@ class PretrainedJudge:
             torch.arange(*span).expand(len(video), -1)
             for span in ((0, whole.shape[1] - tokens), (whole.shape[1] - tokens, whole.shape[1]))
         )
-        foreseen = self.model.predictor(
+        predicted = self.model.predictor(
             encoder_hidden_states=before.last_hidden_state,
             context_mask=[known],
             target_mask=[asked],
         ).last_hidden_state
-        came = nn.functional.layer_norm(whole[:, -tokens:], whole.shape[-1:])
-        return (foreseen - came).abs().mean((1, 2))
+        target = nn.functional.layer_norm(whole[:, -tokens:], whole.shape[-1:])
+        return (predicted - target).abs().mean((1, 2))
 
-    def _foreseen_videomae(self, video: Tensor) -> Float[Tensor, " B"]:
+    def _videomae_error(self, video: Tensor) -> Float[Tensor, " B"]:
         config = self.model.config
         missing = config.num_frames - video.shape[1]
         window = video[:, -config.num_frames :]
@@ -107,12 +107,12 @@ class PretrainedJudge:
         tokens = (config.image_size // config.patch_size) ** 2
         masked = torch.zeros(len(video), tokens * config.num_frames // config.tubelet_size).bool()
         masked[:, -tokens:] = True
-        foreseen = self.model(window, bool_masked_pos=masked).logits
+        predicted = self.model(window, bool_masked_pos=masked).logits
         patches = _patches(window[:, -config.tubelet_size :], config.patch_size)
         if config.norm_pix_loss:
             mean, var = patches.mean(2, keepdim=True), patches.var(2, keepdim=True)
             patches = (patches - mean) / (var.sqrt() + 1e-6)
-        return (foreseen - patches.flatten(2)).square().mean((1, 2))
+        return (predicted - patches.flatten(2)).square().mean((1, 2))
 
 
 @dataclass(frozen=True)

@@ -54,7 +54,7 @@ def self_test(count: int = COUNT, progress: Progress = silent) -> dict[str, dict
 
     Args:
         count: quadruplets of each concept; fewer than 48 leave some levels out.
-        progress: told after each concept and flaw.
+        progress: called after each concept and flaw.
     """
     sets: dict[str, list[Quadruplet]] = {}
     for place, concept in enumerate(CONCEPTS):
@@ -70,8 +70,8 @@ def self_test(count: int = COUNT, progress: Progress = silent) -> dict[str, dict
 
 
 def _known_judges(sets: Sets) -> dict[str, Found]:
-    oracle = _shares(sets, lambda made, cell: _told(made, cell[0] != cell[1]))
-    inverted = _shares(sets, lambda made, cell: _told(made, cell[0] == cell[1]))
+    oracle = _shares(sets, lambda made, cell: _reported(made, cell[0] != cell[1]))
+    inverted = _shares(sets, lambda made, cell: _reported(made, cell[0] == cell[1]))
     constant = _shares(sets, lambda made, cell: _said(Constant(), made, cell))
     copy = _shares(sets, lambda made, cell: _said(CopyLast(), made, cell))
     moving = {name for name, concept in CONCEPTS.items() if concept.copy == 50}
@@ -85,7 +85,7 @@ def _known_judges(sets: Sets) -> dict[str, Found]:
     }
 
 
-def _told(made: Quadruplet, surprising: bool) -> np.ndarray:
+def _reported(made: Quadruplet, surprising: bool) -> np.ndarray:
     said = np.zeros(made.frames.shape[2] - 1, np.float32)
     said[made.event - 1] = surprising
     return said
@@ -127,8 +127,8 @@ def _permuted(sets: Sets) -> Found:
     for quadruplets in sets.values():
         for made in quadruplets:
             flip = bool(rng.integers(2))
-            told = {cell: _told(made, (cell[0] != cell[1]) ^ flip) for cell in CELLS}
-            doubles.append(double_difference(told))
+            reports = {cell: _reported(made, (cell[0] != cell[1]) ^ flip) for cell in CELLS}
+            doubles.append(double_difference(reports))
     p = chance_p(np.array(doubles))
     return p > _LEAST_P, f"{100 * np.mean(doubles):.1f} % of {len(doubles)}, p = {p:.3f}"
 

@@ -44,7 +44,7 @@ class Label:
         context: 0 or 1.
         outcome: 0 or 1.
         event: first step at which the outcomes differ.
-        hidden: steps for which nothing told the outcomes apart before it.
+        hidden: steps for which nothing distinguished the outcomes before it.
     """
 
     concept: str

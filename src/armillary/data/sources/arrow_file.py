@@ -120,19 +120,19 @@ def _needs(message: pa.ipc.Message) -> tuple[int, int]:
     """Return the rows of a record batch, and the bytes of its columns without compression."""
     if message.metadata_version != pa.MetadataVersion.V5:  # older ones tell compression elsewhere
         raise ValueError("a version of the format before 1.0; write the file anew")
-    told, body = message.metadata.to_pybytes(), message.body
-    batch = _table_in(told, _uint(told, 0), _HEADER)
+    header, body = message.metadata.to_pybytes(), message.body
+    batch = _table_in(header, _uint(header, 0), _HEADER)
     if batch is None:
         raise ValueError("a record batch without a header")
-    at = _field(told, batch, _LENGTH)
-    rows = 0 if at is None else _int64(told, at)
-    buffers, size = _field(told, batch, _BUFFERS), 0 if body is None else body.size
-    if _field(told, batch, _COMPRESSION) is None or buffers is None or body is None:
+    at = _field(header, batch, _LENGTH)
+    rows = 0 if at is None else _int64(header, at)
+    buffers, size = _field(header, batch, _BUFFERS), 0 if body is None else body.size
+    if _field(header, batch, _COMPRESSION) is None or buffers is None or body is None:
         return rows, size
-    first = buffers + _uint(told, buffers)
+    first = buffers + _uint(header, buffers)
     needed = 0
-    for number in range(_uint(told, first)):
-        start, length = (_int64(told, first + 4 + 16 * number + 8 * part) for part in (0, 1))
+    for number in range(_uint(header, first)):
+        start, length = (_int64(header, first + 4 + 16 * number + 8 * part) for part in (0, 1))
         if length:
             # -1 stands for a buffer that was left without compression
             declared = _int64(body.slice(start, 8).to_pybytes(), 0)

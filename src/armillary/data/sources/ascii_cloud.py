@@ -2,7 +2,7 @@
 
 What a column means is never guessed: intensity and colour are kept where a header line names them,
 or where the convention of ``.pts`` does (the number of points, then x y z intensity, or x y z
-intensity r g b). Other columns are left out, and that is said.
+intensity r g b). Other columns are left out, and that is reported.
 
 Source: Leica Geosystems, "PTS file format"; CloudCompare, "ASCII files" (header lines).
 """

@@ -101,8 +101,8 @@ def assembled(
         path: the file, for sentences.
         columns: by the file's names in any case, each [P]; ``x``, ``y``, ``z`` are needed, unknown
             ones are left out.
-        metres: of one unit of x, y and z (or of each); None where nobody said: metres then, unless
-            they are too large for it.
+        metres: of one unit of x, y and z (or of each); None where nobody gave it: metres then,
+            unless they are too large for it.
         origin_m: what to take off; None chooses (0 while all is within 10 km).
         world_from_sensor: pose of the sensor, metres.
         local: whether to take an origin off in any case (map coordinates).

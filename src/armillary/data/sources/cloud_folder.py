@@ -111,11 +111,11 @@ def timed(recording: Recording) -> list[Recording]:
     Raises:
         FormatError: two names tell the same time, or other numbers in them tell another order.
     """
-    told = times_ns([file.stem for file in recording.files], str(recording.files[0].parent))
-    if told is None:
+    times = times_ns([file.stem for file in recording.files], str(recording.files[0].parent))
+    if times is None:
         return [recording]
-    order = np.argsort(told)
-    taken = told[order]
+    order = np.argsort(times)
+    taken = times[order]
     files = [recording.files[at] for at in order]
     parts = stretches(taken, np.ones(len(taken), bool))
     return [
@@ -171,11 +171,11 @@ def _moving(found: Sequence[Recording]) -> bool:
 
 
 def _check_timed(found: Sequence[Recording]) -> None:
-    untold = next((r for r in found if r.time_ns is None and len(r.files) > 1), None)
-    if untold is not None:
-        names = ", ".join(file.name for file in untold.files[:2])
+    untimed = next((r for r in found if r.time_ns is None and len(r.files) > 1), None)
+    if untimed is not None:
+        names = ", ".join(file.name for file in untimed.files[:2])
         raise FormatError(
-            f"{untold.files[0].parent}: nothing tells when its {len(untold.files)} clouds "
+            f"{untimed.files[0].parent}: nothing tells when its {len(untimed.files)} clouds "
             f"({names}, ...) were taken; say with --fps how many there are in a second, or put the "
             "time into their names (1317617735.123456: seconds since 1970)."
         )
@@ -204,12 +204,12 @@ class _Run:
     columns: tuple[str, ...] = ()
     skipped: list[tuple[Path, str]] = field(default_factory=list)
     dropped: int = 0
-    told: Counter[str] = field(default_factory=Counter)
+    remarks: Counter[str] = field(default_factory=Counter)
 
     def notes(self) -> list[str]:
         """Return where actions come from, and what was left out of clouds, in sentences."""
         said = [motion_said(self.sensor.frame)] if self.acts else []
-        said += [f"{what} (clouds: {count})" for what, count in self.told.items()]
+        said += [f"{what} (clouds: {count})" for what, count in self.remarks.items()]
         if self.dropped:
             said.append(f"{self.dropped:,} points without a place (NaN or infinite) were left out")
         return said
@@ -247,7 +247,7 @@ class _Run:
             else:
                 origin_m = cloud.origin_m if origin_m is None else origin_m
                 self.dropped += cloud.dropped
-                self.told.update(cloud.notes)
+                self.remarks.update(cloud.notes)
                 yield step, cloud
             self.done += 1
             self.progress(self.done, self.total, file.name)

@@ -40,11 +40,11 @@ def times_ns(stems: Sequence[str], where: str) -> Int64[np.ndarray, " T"] | None
         if not all(len(times) == 1 for times in found):
             continue
         texts = [times[0] for times in found]
-        told = [_since_1970(text, where) for text in texts]
-        if None in told or (form is _WHOLE and len({*map(len, texts)}) > 1):
+        taken_ns = [_since_1970(text, where) for text in texts]
+        if None in taken_ns or (form is _WHOLE and len({*map(len, texts)}) > 1):
             continue
         others = [_numbers(form.sub(" ", stem)) for stem in stems]
-        return _checked(np.array(told, np.int64), others, where)
+        return _checked(np.array(taken_ns, np.int64), others, where)
     return None
 
 
@@ -61,17 +61,17 @@ def _plausible(time_ns: int) -> int | None:
 
 
 def _checked(
-    told: Int64[np.ndarray, " T"], others: Sequence[list[int]], where: str
+    taken_ns: Int64[np.ndarray, " T"], others: Sequence[list[int]], where: str
 ) -> Int64[np.ndarray, " T"]:
-    if len(np.unique(told)) < len(told):
+    if len(np.unique(taken_ns)) < len(taken_ns):
         raise FormatError(f"{where}: two of its clouds are of the same time by their names.")
-    in_time = [others[at] for at in np.argsort(told)]
+    in_time = [others[at] for at in np.argsort(taken_ns)]
     if any(one > other for one, other in pairwise(in_time)):
         raise FormatError(
             f"{where}: the times in its names run in another order than their other numbers; keep "
             "only one of them in the names."
         )
-    return told
+    return taken_ns
 
 
 def _numbers(text: str) -> list[int]:

@@ -113,14 +113,14 @@ def is_black(data: bytes) -> bool:
     """Say whether an encoded picture is all black, as one that stands for none is."""
     try:
         return not decode_rgb(data.rstrip(b"\0"), "").any()
-    except FormatError:  # said when it is read as a step
+    except FormatError:  # reported when it is read as a step
         return False
 
 
 def plain_text(text: bytes | str) -> str:
     """Return a text of a file in one line of printable letters, at most 200 of them."""
-    told = text.decode(errors="replace") if isinstance(text, bytes) else text
-    return " ".join("".join(c if c.isprintable() else " " for c in told[:_MAX_TEXT]).split())
+    decoded = text.decode(errors="replace") if isinstance(text, bytes) else text
+    return " ".join("".join(c if c.isprintable() else " " for c in decoded[:_MAX_TEXT]).split())
 
 
 def check_steps(steps: int, where: str) -> None:

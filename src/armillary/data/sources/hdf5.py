@@ -95,7 +95,7 @@ def ingest(source: Path, out: Path, progress: Progress, options: IngestOptions) 
 
     Raises:
         FormatError: no such file, an unknown layout, or no demonstration that is usable.
-        ConfigError: no rate was told, or another one than the file has.
+        ConfigError: no rate was given, or another one than the file has.
         MissingExtraError: h5py is not installed.
         StorageError: ``out`` cannot be written; nothing is left there.
     """
@@ -106,7 +106,7 @@ def ingest(source: Path, out: Path, progress: Progress, options: IngestOptions) 
     found: list[tuple[Path, _LOAD]] = []
     for file in files:
         try:
-            layout, demos, told = _examined(file)
+            layout, demos, rate = _examined(file)
             if not demos:
                 raise FormatError(
                     f"{file}: is of no layout that is known: data/demo_0 with obs and actions "
@@ -115,7 +115,7 @@ def ingest(source: Path, out: Path, progress: Progress, options: IngestOptions) 
         except FormatError as error:
             found.append((file, partial(_refuse, error)))
             continue
-        fps = _rate(file, told, options.fps)
+        fps = _rate(file, rate, options.fps)
         found += [(file, partial(_read, file, layout, demo, fps, notes)) for demo in demos]
     about = {"ingested": "hdf5"}
     summary = write_recordings(found, out, progress, at_own_rate(options), about)
@@ -139,14 +139,14 @@ def _examined(file: Path) -> tuple[_Layout, list[tuple[str, ...]], float | None]
     """Return a file's layout, where its demonstrations are, and its rate where it says one."""
     with opened(file) as opened_file, hdf5_errors(str(file)):
         top = children(opened_file)
-        told = _told_rate(opened_file)
+        rate = _stored_rate(opened_file)
         if is_group(top.get("data")):
             demos = {n: node for n, node in children(top["data"]).items() if is_group(node)}
             whole_ones = [n for n, node in demos.items() if _is_demo(node)]
-            told = told or _told_rate(top["data"]) or _rate_of_settings(top["data"])
-            return _DEMOS, [("data", name) for name in sorted(whole_ones, key=natural)], told
+            rate = rate or _stored_rate(top["data"]) or _rate_of_settings(top["data"])
+            return _DEMOS, [("data", name) for name in sorted(whole_ones, key=natural)], rate
         is_one = is_group(top.get("observations")) and is_array(top.get("action"))
-        return _ALOHA, [()] if is_one else [], told
+        return _ALOHA, [()] if is_one else [], rate
 
 
 def _is_demo(group: Any) -> bool:
@@ -154,7 +154,7 @@ def _is_demo(group: Any) -> bool:
     return "obs" in there or is_array(there.get("actions"))
 
 
-def _told_rate(node: Any) -> float | None:
+def _stored_rate(node: Any) -> float | None:
     """Return the steps per second that an attribute says."""
     return next((r for name in _RATES if (r := _possible(attribute(node, name)))), None)
 
@@ -168,8 +168,8 @@ def _rate_of_settings(data: Any) -> float | None:
         return None
     settings = settings if isinstance(settings, dict) else {}
     inner, simulator = settings.get("env_kwargs"), settings.get("sim_args")
-    if isinstance(inner, dict) and (told := _possible(inner.get("control_freq"))):
-        return told
+    if isinstance(inner, dict) and (rate := _possible(inner.get("control_freq"))):
+        return rate
     if isinstance(simulator, dict):
         step, every = simulator.get("dt"), simulator.get("decimation")
         if isinstance(step, (int, float)) and isinstance(every, (int, float)):
@@ -184,15 +184,15 @@ def _possible(rate: Any) -> float | None:
     return float(rate) if 0.001 <= rate < 10_000 else None
 
 
-def _rate(file: Path, told: float | None, wanted: float | int | None) -> float:
-    if told is None and wanted is None:
+def _rate(file: Path, rate: float | None, wanted: float | int | None) -> float:
+    if rate is None and wanted is None:
         raise ConfigError(
             f"{file}: does not say how many steps a second has; pass --fps, e.g. 20 for robomimic "
             "or 50 for ALOHA."
         )
-    if told is not None and wanted is not None and not math.isclose(told, wanted, rel_tol=1e-6):
-        raise ConfigError(f"{file}: runs at {told:g} steps/s, which cannot be changed.")
-    return float(told or wanted or 0)
+    if rate is not None and wanted is not None and not math.isclose(rate, wanted, rel_tol=1e-6):
+        raise ConfigError(f"{file}: runs at {rate:g} steps/s, which cannot be changed.")
+    return float(rate or wanted or 0)
 
 
 @dataclass

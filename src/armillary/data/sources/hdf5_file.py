@@ -159,12 +159,12 @@ def attribute(node: Any, name: str) -> str | float | None:
     """
     if name not in node.attrs:
         return None
-    told = node.attrs.get_id(name)
-    if told.shape not in ((), (1,)):
+    stored = node.attrs.get_id(name)
+    if stored.shape not in ((), (1,)):
         return None
-    if h5py().check_string_dtype(told.dtype) is None and told.dtype.kind not in "fiub":
+    if h5py().check_string_dtype(stored.dtype) is None and stored.dtype.kind not in "fiub":
         return None
-    if told.get_storage_size() > _MAX_TEXT_BYTES:
+    if stored.get_storage_size() > _MAX_TEXT_BYTES:
         raise FormatError(f"{node.name}: the attribute {name!r} is too long; refused.")
     value = node.attrs[name]
     value = value.reshape(-1)[0] if isinstance(value, np.ndarray) else value

@@ -114,7 +114,7 @@ def _numbers(stamps_ns: Int64[np.ndarray, " N"], where: str) -> Int64[np.ndarray
 def _poses(
     folder: Path, number: Int64[np.ndarray, " T"]
 ) -> tuple[Float64[np.ndarray, "T 4 4"], Bool[np.ndarray, " T"], tuple[str, ...]]:
-    """Return the pose of each picture, at which there is one [T], and what is to be said."""
+    """Return the pose of each picture, at which there is one [T], and what is to be reported."""
     files = sorted(folder.glob(LOOKS_FOR[0]))
     if len(files) > 1:
         names = ", ".join(file.name for file in files[:3])

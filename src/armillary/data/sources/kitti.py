@@ -112,8 +112,8 @@ def _world_from_lidar(path: Path, folder: Path, steps: int) -> Float64[np.ndarra
 
 
 def _calibration(path: Path) -> Float64[np.ndarray, "4 4"]:
-    told = calibration(path) if path.is_file() else {}
-    row = told.get("Tr", told.get("Tr_velo_to_cam", ()))
+    matrices = calibration(path) if path.is_file() else {}
+    row = matrices.get("Tr", matrices.get("Tr_velo_to_cam", ()))
     if len(row) != 12:
         raise FormatError(
             f"{path}: has no line 'Tr:' with 12 numbers; KITTI's poses are of camera 0, so they "

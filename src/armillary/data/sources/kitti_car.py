@@ -66,16 +66,16 @@ def read_geometry(drive: Path, options: IngestOptions, said: list[str]) -> Geome
         )
     )
     if cameras_file is not None:
-        told = calibration(cameras_file)
+        matrices = calibration(cameras_file)
         velodyne = None if lidar_file is None else _rigid(lidar_file)
         rectified = np.eye(4)
-        rectified[:3, :3] = _matrix(told, "R_rect_00", (3, 3), cameras_file)
+        rectified[:3, :3] = _matrix(matrices, "R_rect_00", (3, 3), cameras_file)
         for part in COLOUR:
             number = part[-2:]
-            if f"P_rect_{number}" not in told:
+            if f"P_rect_{number}" not in matrices:
                 continue
-            projection = _matrix(told, f"P_rect_{number}", (3, 4), cameras_file)
-            columns, rows = _matrix(told, f"S_rect_{number}", (2,), cameras_file)
+            projection = _matrix(matrices, f"P_rect_{number}", (3, 4), cameras_file)
+            columns, rows = _matrix(matrices, f"S_rect_{number}", (2,), cameras_file)
             geometry.lenses[part] = _lens(projection, (rows, columns), cameras_file)
             if velodyne is not None:
                 shift = np.eye(4)
@@ -104,15 +104,15 @@ def _calibration_file(drive: Path, name: str, lost: str, said: list[str]) -> Pat
 
 def _rigid(path: Path) -> Float64[np.ndarray, "4 4"]:
     """Return the transform of a file with the lines R and T."""
-    told = calibration(path)
-    rotation, shift = (_matrix(told, n, s, path) for n, s in (("R", (3, 3)), ("T", (3, 1))))
+    matrices = calibration(path)
+    rotation, shift = (_matrix(matrices, n, s, path) for n, s in (("R", (3, 3)), ("T", (3, 1))))
     return pose_of_rows(np.hstack([rotation, shift]).reshape(12), str(path), _SAYS)
 
 
 def _matrix(
-    told: Mapping[str, tuple[float, ...]], name: str, shape: tuple[int, ...], path: Path
+    matrices: Mapping[str, tuple[float, ...]], name: str, shape: tuple[int, ...], path: Path
 ) -> np.ndarray:
-    values = np.array(told.get(name, ()), np.float64)
+    values = np.array(matrices.get(name, ()), np.float64)
     if values.size != np.prod(shape) or not np.isfinite(values).all():
         raise FormatError(
             f"{path}: a line '{name}:' with {int(np.prod(shape))} numbers was expected. Copy the "
@@ -140,14 +140,14 @@ def oxts_poses(files: Mapping[int, Path], steps: int) -> Float64[np.ndarray, "T 
     rotation is Rz(yaw) Ry(pitch) Rx(roll).
     """
     ordered = sorted(files)
-    told = np.array([_oxts_row(files[number]) for number in ordered])
-    latitude, longitude = np.radians(told[:, 0]), np.radians(told[:, 1])
+    measured = np.array([_oxts_row(files[number]) for number in ordered])
+    latitude, longitude = np.radians(measured[:, 0]), np.radians(measured[:, 1])
     scale = np.cos(latitude[0])
     x_m = scale * _EARTH_M * longitude
     y_m = scale * _EARTH_M * np.log(np.tan(np.pi / 4 + latitude / 2))
-    places_m = np.stack([x_m, y_m, told[:, 2]], 1)
+    places_m = np.stack([x_m, y_m, measured[:, 2]], 1)
     poses = np.tile(np.eye(4), (steps, 1, 1))
-    poses[ordered, :3, :3] = _rotations(told[:, 3:6])
+    poses[ordered, :3, :3] = _rotations(measured[:, 3:6])
     poses[ordered, :3, 3] = places_m - places_m[0]
     return poses
 

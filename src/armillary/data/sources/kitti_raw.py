@@ -175,13 +175,13 @@ def _frames(folder: Path) -> dict[int, Path]:
 
 
 def _times(path: Path) -> Int64[np.ndarray, " T"]:
-    """Return the times of a sensor in nanoseconds; the zone is not told, and differences count."""
+    """Return the times of a sensor in nanoseconds; the zone is not given, and differences count."""
     if not path.is_file():
         raise FormatError(
             f"{path}: is missing, and nothing else tells when the frames were taken. Copy it from "
             "KITTI's archive of the drive."
         )
-    told = []
+    seconds_ns = []
     for number, line in enumerate(read_text(path).splitlines()):
         match = _TIME.fullmatch(line.strip())
         try:
@@ -195,8 +195,8 @@ def _times(path: Path) -> Int64[np.ndarray, " T"]:
                 f"{path}, line {number + 1}: a time such as 2011-09-26 13:02:25.964389445 was "
                 f"expected, got {line[:40]!r}."
             ) from error
-        told.append(int(second.timestamp()) * 10**9 + int((match[2] or "").ljust(9, "0")))
-    time_ns = np.array(told, np.int64)
+        seconds_ns.append(int(second.timestamp()) * 10**9 + int((match[2] or "").ljust(9, "0")))
+    time_ns = np.array(seconds_ns, np.int64)
     if np.any(np.diff(time_ns) <= 0) or len(time_ns) < 2:
         raise FormatError(f"{path}: two times or more that ascend were expected in it.")
     return time_ns

@@ -39,7 +39,7 @@ def read_las(path: Path, unit: str | None = None, origin_m: np.ndarray | None = 
 
     Raises:
         FormatError: damaged, cut off, too large, without a point that is not withheld, in degrees,
-            geocentric, or in a unit that nobody told or of which its header tells two.
+            geocentric, or in a unit that nobody gave or of which its header has two.
         ConfigError: there is no such unit.
         MissingExtraError: laspy (or lazrs, for LAZ) is not installed.
     """

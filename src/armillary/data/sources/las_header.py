@@ -24,7 +24,7 @@ MAX_RECORD_BYTES = 1 << 20
 _WKT, _GEO_KEYS = 2112, 34735
 _MODEL, _PROJECTED, _LINEAR, _VERTICAL = 1024, 3072, 3076, 4099
 _UNIT_CODES = {9001: METRES["m"], 9002: METRES["ft"], 9003: METRES["us-ft"]}
-# Projections that are in metres by definition, where only their EPSG number is told: UTM (WGS 84,
+# Projections that are in metres by definition, where only their EPSG number is given: UTM (WGS 84,
 # NAD83, ETRS89), MGA94, web Mercator, and national grids of Europe.
 _METRIC = [
     *range(32601, 32661), *range(32701, 32761), *range(26901, 26924), *range(25828, 25839),

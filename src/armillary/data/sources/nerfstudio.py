@@ -50,11 +50,11 @@ def ingest(source: Path, out: Path, progress: Progress, options: IngestOptions) 
         FormatError: the file, its lenses, poses or pictures are missing or wrong.
     """
     file = source if source.is_file() else source / FILE
-    told = read_json(file)
-    frames = told.get("frames") if isinstance(told, dict) else None
+    meta = read_json(file)
+    frames = meta.get("frames") if isinstance(meta, dict) else None
     if not isinstance(frames, list) or not frames or not all(isinstance(f, dict) for f in frames):
         raise FormatError(f"{file}: a list 'frames' of at least one picture was expected in it.")
-    frames = [{**told, **frame} for frame in frames]
+    frames = [{**meta, **frame} for frame in frames]
     paths = [_picture(file, frame) for frame in frames]
     groups = by_folder([path.relative_to(file.parent).as_posix() for path in paths])
     loads = [

@@ -63,7 +63,7 @@ def read_nuscenes_bin(path: Path) -> Cloud:
 
 
 def _posed(source: Path, found: list[Recording]) -> tuple[list[Recording], list[str]]:
-    """Return recordings with poses, where tables have all of them, and what is to be said."""
+    """Return recordings with poses, where tables have all of them, and what is to be reported."""
     tables = find_tables(source, [file.name for one in found for file in one.files])
     if tables is None:
         return found, []
@@ -81,9 +81,9 @@ def _posed(source: Path, found: list[Recording]) -> tuple[list[Recording], list[
 
 def _scenes(whole: Recording) -> Iterable[Recording]:
     """Yield the continuous stretches of a folder of sweeps; all of it if names tell no times."""
-    told = [_NAME.fullmatch(file.name) for file in whole.files]
-    names = [match for match in told if match is not None]
-    if len(names) < len(told):
+    matches = [_NAME.fullmatch(file.name) for file in whole.files]
+    names = [match for match in matches if match is not None]
+    if len(names) < len(matches):
         return [whole]
     time_ns = np.array([int(match["micros"]) * 1000 for match in names], np.int64)
     logs = [match["log"] for match in names]

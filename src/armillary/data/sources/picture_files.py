@@ -14,10 +14,10 @@ from armillary.core.errors import FormatError
 from armillary.core.values import StreamKind
 from armillary.data.encoded import decode_depth, decode_rgb
 from armillary.data.resize import Size
+from armillary.data.sources.encoded_picture import EncodedPicture
 from armillary.data.sources.lens import Lens, Rectifier
 from armillary.data.sources.pictures import depth_mm, read_bytes
 from armillary.data.sources.recording import Camera, Picture
-from armillary.data.sources.seen import Seen
 from armillary.data.sources.still_files import colour_form, depth_form
 from armillary.data.video import MAX_PIXELS
 
@@ -44,10 +44,10 @@ def colour_camera(paths: Sequence[Path | None], lenses: Sequence[Lens]) -> Camer
         FormatError: the first file cannot be read.
     """
 
-    def seen(path: Path, stills: bool) -> Seen:
+    def seen(path: Path, stills: bool) -> EncodedPicture:
         data, where = read_bytes(path), str(path)
         form = colour_form(data, where) if stills else None
-        return Seen(partial(decode_rgb, data, where), where, data, form)
+        return EncodedPicture(partial(decode_rgb, data, where), where, data, form)
 
     return _camera("rgb", paths, lenses, seen)
 
@@ -75,12 +75,12 @@ def depth_camera(
         raw = raw if nothing is None else np.where(raw == nothing, 0, raw)
         return depth_mm(raw, metres_per_unit, str(path))
 
-    def seen(path: Path, stills: bool) -> Seen:
+    def seen(path: Path, stills: bool) -> EncodedPicture:
         data, where = read_bytes(path), str(path)
         # a file that is kept as it is would keep that number, too
         kept = stills and nothing is None
         form = depth_form(data, metres_per_unit, where) if kept else None
-        return Seen(partial(decoded, path, data), where, data, form)
+        return EncodedPicture(partial(decoded, path, data), where, data, form)
 
     return _camera("depth", paths, lenses, seen)
 
@@ -100,7 +100,7 @@ def _camera(
     kind: StreamKind,
     paths: Sequence[Path | None],
     lenses: Sequence[Lens],
-    seen: Callable[[Path, bool], Seen],
+    seen: Callable[[Path, bool], EncodedPicture],
 ) -> Camera:
     """Return a camera of files; all pictures are drawn for the first one's pinhole.
 

@@ -41,10 +41,10 @@ def times_ns(stems: Sequence[str], where: str) -> Int64[np.ndarray, " T"]:
     odd = next((stem for stem in stems if not re.search(r"\d", stem)), "" if stems else "nothing")
     if odd:
         raise FormatError(f"{where}: numbered pictures (0.png, 1.png) were expected, got {odd}.")
-    told = _redwood(stems, where) or _stamped(stems, where) or _counted(stems, where)
-    if max(map(abs, told)) >= _LATEST_NS or len({*told}) < len(told):
+    times = _redwood(stems, where) or _stamped(stems, where) or _counted(stems, where)
+    if max(map(abs, times)) >= _LATEST_NS or len({*times}) < len(times):
         raise _unclear(where, stems)
-    return np.array(told, np.int64)
+    return np.array(times, np.int64)
 
 
 def _redwood(stems: Sequence[str], where: str) -> list[int] | None:
@@ -69,12 +69,12 @@ def _stamped(stems: Sequence[str], where: str) -> list[int] | None:
         found = [form.findall(stem) for stem in stems]
         if not all(len(times) == 1 for times in found):
             continue
-        told = [_time_ns(times[0], stem) for times, stem in zip(found, stems, strict=True)]
+        taken_ns = [_time_ns(times[0], stem) for times, stem in zip(found, stems, strict=True)]
         others = [_numbers(form.sub(" ", stem)) for stem in stems]
-        ordered = [time for _, time in sorted(zip(others, told, strict=True))]
+        ordered = [time for _, time in sorted(zip(others, taken_ns, strict=True))]
         if any(one >= other for one, other in pairwise(ordered)):
             raise _unclear(where, stems)
-        return told
+        return taken_ns
     return None
 
 

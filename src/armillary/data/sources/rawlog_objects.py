@@ -153,7 +153,7 @@ def _actions(file: ObjectFile) -> list[np.ndarray]:
 
 
 def _movement(file: ObjectFile) -> np.ndarray:
-    """Read [3]: dx m, dy m, dyaw rad, as the wheels said."""
+    """Read [3]: dx m, dy m, dyaw rad, as the wheels report."""
     (method,) = file.numbers("I")
     if method != 0:
         raise FormatError(

@@ -260,7 +260,7 @@ class _Border:
         try:
             return self._write(recording)
         except (FormatError, DatasetError):
-            if not self.written:  # what came to nothing decides neither rate nor streams
+            if not self.written:  # what was left out decides neither rate nor streams
                 self._begin_anew()
             raise
 
@@ -433,7 +433,7 @@ def _decoded(still: Still, step: int) -> np.ndarray:
 
 
 def _alike(pictures: Iterator[Picture], size: Size, form: StillForm, where: str) -> Iterator[Still]:
-    """Yield stills of one form; a picture that came otherwise is encoded anew."""
+    """Yield stills of one form; a picture of another form is encoded anew."""
     for picture in pictures:
         if isinstance(picture, Still) and picture.form == form:
             yield picture

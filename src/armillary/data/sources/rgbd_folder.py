@@ -1,7 +1,7 @@
 """RGB-D folders: colour and depth beside poses, as ScanNet, Redwood and 7-Scenes lay them out.
 
 7-Scenes has all in one folder: ``frame-000000.color.png``, ``.depth.png`` and ``.pose.txt``. Its
-depth 65535 says that nothing was measured, and its lens is told on its page alone. ScanNet has
+depth 65535 says that nothing was measured, and its lens is given on its page alone. ScanNet has
 ``pose/N.txt`` (4x4) and ``intrinsic/intrinsic_color.txt``; Redwood has one trajectory ``*.log``
 (three numbers, then 4x4) and the intrinsics in a JSON file. ScanNet writes -inf where tracking was
 lost: such steps are left out, and long stretches of them cut the episode. The names of pictures
@@ -120,9 +120,9 @@ def _files(folder: Path, kind: str = "") -> tuple[list[Path], Int64[np.ndarray, 
     """
     there = (f for f in folder.iterdir() if f.suffix.lower() in _SUFFIXES and f.is_file())
     files = [file for file in there if file.stem.endswith(kind)]
-    told = times_ns([file.stem for file in files], str(folder))
-    order = np.argsort(told, kind="stable")
-    return [files[n] for n in order], told[order]
+    times = times_ns([file.stem for file in files], str(folder))
+    order = np.argsort(times, kind="stable")
+    return [files[n] for n in order], times[order]
 
 
 def _poses(
@@ -223,10 +223,10 @@ def _check_aligned(file: Path) -> None:
 
 
 def _open3d_lens(file: Path) -> Lens:
-    told = read_json(file)
+    meta = read_json(file)
     try:
-        k = np.array(told["intrinsic_matrix"], np.float64).reshape(3, 3, order="F")
-        size = int(told["height"]), int(told["width"])
+        k = np.array(meta["intrinsic_matrix"], np.float64).reshape(3, 3, order="F")
+        size = int(meta["height"]), int(meta["width"])
     except (KeyError, TypeError, ValueError, OverflowError) as error:
         raise FormatError(
             f"{file}: 'intrinsic_matrix' (9 numbers by column), 'width' and 'height' were "

@@ -4,7 +4,7 @@ Each record is an episode: ``steps/observation/...``, ``steps/action`` and more,
 all steps in one list. What they mean is in ``features.json``.
 
 Convention: the action of a step leads from its observation to the next one, so the action of the
-last step leads nowhere and is left out. RLDS has no times: the rate must be told.
+last step leads nowhere and is left out. RLDS has no times: the rate must be given.
 
 Axes: T steps, Q numbers.
 
@@ -67,7 +67,7 @@ def ingest(source: Path, out: Path, progress: Progress, options: IngestOptions) 
 
     Raises:
         FormatError: no TFRecord, no features.json beside it, or no episode that is usable.
-        ConfigError: no rate was told.
+        ConfigError: no rate was given.
         StorageError: ``out`` cannot be written; nothing is left there.
     """
     files = record_files(source)
@@ -101,7 +101,7 @@ def record_files(path: Path) -> list[Path]:
 
 @dataclass
 class _Work:
-    """Reads episodes, and keeps what is to be said about all of them."""
+    """Reads episodes, and keeps what is to be reported of all of them."""
 
     fps: float | int
     notes: list[str] = field(default_factory=list)
@@ -153,7 +153,7 @@ class _Work:
 
     def said(self) -> list[str]:
         """Return the sentences about all episodes."""
-        told = (
+        note = (
             f"{len(self.instructions)} different instructions: each stands in its episode's source."
         )
         black = [
@@ -161,7 +161,7 @@ class _Work:
             "have had this camera."
             for stream, count in sorted(self.black.items())
         ]
-        return [*self.notes, *black, *([told] if self.instructions else [])]
+        return [*self.notes, *black, *([note] if self.instructions else [])]
 
     def _note(self, chosen: Chosen, streams: Mapping[str, str]) -> None:
         if self.notes:

@@ -89,9 +89,9 @@ def read_features(path: Path) -> Chosen:
     Raises:
         FormatError: it is no features.json, describes no steps, or nothing that can be read.
     """
-    told = read_json(path)
+    features = read_json(path)
     leaves: dict[str, Leaf] = {}
-    for key, leaf in _leaves(told, "", _DEEPEST, str(path)):
+    for key, leaf in _leaves(features, "", _DEEPEST, str(path)):
         if len(leaves) >= _MOST:
             raise FormatError(f"{path}: describes more than {_MOST} features; refused.")
         leaves[key] = leaf
@@ -114,12 +114,12 @@ def _chosen(leaves: Mapping[str, Leaf]) -> Chosen:
     words = {key for key, leaf in leaves.items() if "language" in key or leaf.kind == "text"}
     state = {key: leaf.width for key, leaf in seen.items() if leaf.width and key not in words}
     acts = {k: f for k, f in leaves.items() if k == ACTION or k.startswith(f"{ACTION}/")}
-    told = [key for key in leaves if key in words and key.endswith("instruction")]
+    instructions = [key for key in leaves if key in words and key.endswith("instruction")]
     odd = [key for key in seen if key not in {*cameras, *state, *words}]
     odd += [key for key, leaf in acts.items() if not leaf.width]
     left_out = tuple(f"{key} is left out: {_why(leaves[key])}." for key in odd)
     actions = {key: leaf.width for key, leaf in acts.items() if leaf.width}
-    return Chosen(cameras, state, actions, next(iter(sorted(told)), ""), left_out)
+    return Chosen(cameras, state, actions, next(iter(sorted(instructions)), ""), left_out)
 
 
 def _is_colour(leaf: Leaf) -> bool:
@@ -156,17 +156,17 @@ def _leaves(node: Any, key: str, deeper: int, where: str) -> Iterator[tuple[str,
 def _leaf(node: Mapping[str, Any], where: str, key: str) -> Leaf:
     for kind in ("image", "tensor"):
         if kind in node:
-            told = _mapping(node[kind], where, key)
-            shape, dtype = _shape(told, where, key), str(told.get("dtype", ""))
-            plain = told.get("encoding", "none") in ("none", "")
+            meta = _mapping(node[kind], where, key)
+            shape, dtype = _shape(meta, where, key), str(meta.get("dtype", ""))
+            plain = meta.get("encoding", "none") in ("none", "")
             text = kind == "tensor" and dtype in ("string", "object")
             known = "text" if text else kind if plain else "other"
             return Leaf(known, shape, dtype)
     return Leaf("text" if "text" in node else "other")
 
 
-def _shape(told: Mapping[str, Any], where: str, key: str) -> tuple[int | None, ...]:
-    sides = _mapping(told.get("shape", {}), where, key).get("dimensions", [])
+def _shape(meta: Mapping[str, Any], where: str, key: str) -> tuple[int | None, ...]:
+    sides = _mapping(meta.get("shape", {}), where, key).get("dimensions", [])
     try:
         numbers = [int(side) for side in sides]
     except (TypeError, ValueError) as error:

@@ -27,6 +27,7 @@ from armillary.core.errors import FormatError
 from armillary.core.progress import Progress
 from armillary.core.values import Stream
 from armillary.data.resize import Size
+from armillary.data.sources.encoded_picture import EncodedPicture
 from armillary.data.sources.lens import Rectifier
 from armillary.data.sources.recording import Camera, Picture, Recording, write_recordings
 from armillary.data.sources.ros_bag import Bag, find_bags, is_bag
@@ -50,7 +51,6 @@ from armillary.data.sources.ros_vectors import (
     read_scans,
     read_vectors,
 )
-from armillary.data.sources.seen import Seen
 from armillary.data.sources.source import IngestOptions, IngestSummary
 from armillary.data.sources.stamps import ApartError, held, matched, period_ns
 from armillary.data.sources.video_folder import SUFFIXES
@@ -144,12 +144,12 @@ def _camera(
     path, where = bag.path, f"{bag.path}: {topic.name}"
     depth, scale = name != "rgb", options.depth_scale
 
-    def seen(message: Any, stills: bool) -> Seen:
+    def seen(message: Any, stills: bool) -> EncodedPicture:
         kept = still_of(message, depth, scale, where) if stills else None
         data, form = kept or (b"", None)
         if depth:
-            return Seen(partial(depth_of, message, scale, where), where, data, form)
-        return Seen(partial(colour_of, message, where), where, data, form)
+            return EncodedPicture(partial(depth_of, message, scale, where), where, data, form)
+        return EncodedPicture(partial(colour_of, message, where), where, data, form)
 
     first = seen(bag.first(topic.name), False).decode()
     rectify = Rectifier(replace(topic.lenses.at(_size(first), where), distortion=()))

@@ -160,12 +160,12 @@ class Bag:
         if connection.msgdef.format.name != "MSG" or len(text) > _LONGEST_DEFINITION:
             raise self._not_compared(connection)
         try:
-            told = self._types_of(text, connection.msgtype)
+            types = self._types_of(text, connection.msgtype)
         except Exception as error:  # on odd text, too, the library raises whatever comes up
             raise self._not_compared(connection) from error
         return all(
             name in self._types.fielddefs and fields == self._types.fielddefs[name][1]
-            for name, (_, fields) in told.items()
+            for name, (_, fields) in types.items()
         )
 
     def _not_compared(self, connection: Any) -> FormatError:

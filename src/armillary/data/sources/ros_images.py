@@ -44,8 +44,8 @@ def encoding_of(message: Any) -> str:
 def role_of(message: Any, topic: str) -> Role | None:
     """Return what a message shows, from its encoding; None where it is none that is read."""
     if hasattr(message, "format"):
-        told = message.format
-        return "depth" if "compressedDepth" in told or "16UC1" in told else "rgb"
+        encoding = message.format
+        return "depth" if "compressedDepth" in encoding or "16UC1" in encoding else "rgb"
     if message.encoding == "mono16":  # infrared cameras use it, too
         return "depth" if "depth" in topic else None
     if message.encoding in _DEPTHS:
@@ -96,7 +96,7 @@ def depth_of(message: Any, scale: float | None, where: str) -> UInt16[np.ndarray
 def still_of(
     message: Any, depth: bool, scale: float | None, where: str
 ) -> tuple[bytes, StillForm] | None:
-    """Return a CompressedImage that can be kept as it came, and its form; None for all others.
+    """Return a CompressedImage that can be kept as it is, and its form; None for all others.
 
     Args:
         message: of ROS.
@@ -131,7 +131,7 @@ def _rows(message: Any, pixel_bytes: int, where: str) -> np.ndarray:
     if not fits or rows * step > len(data):
         raise FormatError(
             f"{where}: an image of {columns}x{rows} ({message.encoding}, {step} bytes a row) was "
-            f"promised, {len(data)} bytes came; the message is damaged."
+            f"promised, {len(data)} bytes were found; the message is damaged."
         )
     used = data[: rows * step].reshape(rows, step)[:, : columns * pixel_bytes]
     return np.ascontiguousarray(used)

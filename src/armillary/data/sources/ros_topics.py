@@ -55,14 +55,14 @@ class Lenses:
         """Return the lens of pictures of a size.
 
         Raises:
-            FormatError: of no part of the sensor that is told of, or of two.
+            FormatError: of no part of the sensor that the message names, or of two.
         """
-        told = self.part.size if self.part is not None else None
-        if self.part is not None and told is not None:
-            binned = told[0] // self.binned[0], told[1] // self.binned[1]
-            if size in (told, binned) and size not in self._of_the_whole():
+        part_size = self.part.size if self.part is not None else None
+        if self.part is not None and part_size is not None:
+            binned = part_size[0] // self.binned[0], part_size[1] // self.binned[1]
+            if size in (part_size, binned) and size not in self._of_the_whole():
                 return self.part.at(size, where)
-            if size in (told, binned) and size != self.whole.size:
+            if size in (part_size, binned) and size != self.whole.size:
                 raise FormatError(
                     f"{where}: pictures of {size[1]}x{size[0]} may be a part of the sensor (roi) "
                     "or all of it (binned); pass --intrinsics fx fy cx cy."

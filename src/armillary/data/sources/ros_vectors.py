@@ -109,18 +109,18 @@ class JointRows:
         Raises:
             FormatError: it is about other joints than the first one.
         """
-        told = list(message.name)
-        ordered = tuple(sorted(told))
+        names = list(message.name)
+        ordered = tuple(sorted(names))
         if self._begun and ordered != self.names:
             raise FormatError(
-                f"a message is about the joints {', '.join(told) or 'without names'}, the first "
+                f"a message is about the joints {', '.join(names) or 'without names'}, the first "
                 f"one about {', '.join(self.names) or 'joints without names'}; record them as "
                 "topics of their own."
             )
         self.names, self._begun = ordered, True
-        order = sorted(range(len(told)), key=told.__getitem__)
+        order = sorted(range(len(names)), key=names.__getitem__)
         parts = [np.asarray(part) for part in (message.position, message.velocity, message.effort)]
-        return np.concatenate([part[order] if len(part) == len(told) else part for part in parts])
+        return np.concatenate([part[order] if len(part) == len(names) else part for part in parts])
 
 
 def _scan_row(message: Any) -> np.ndarray:

@@ -29,7 +29,7 @@ Skipped = tuple[tuple[Path, str], ...]
 
 @dataclass(frozen=True)
 class IngestSummary:
-    """What came of an ingest.
+    """The result of an ingest.
 
     Attributes:
         written: number of episodes.
@@ -74,7 +74,7 @@ class IngestOptions:
         action_topic: topic of a robot's log whose commands are the actions; empty for none.
         ego_motion: whether the sensor's own motion between steps is the action, where it moves and
             nothing else was recorded as one.
-        pictures: ``kept`` keeps PNG and JPEG as they came, in their bytes, where their lens and
+        pictures: ``kept`` keeps PNG and JPEG byte for byte, where their lens and
             size allow it; ``encoded`` makes H.264 of colour, much smaller, and FFV1 of depth.
 
     Raises:
@@ -179,7 +179,7 @@ def refuse_others(options: IngestOptions, fmt: str, meant: Iterable[str]) -> Non
 def files_with(path: Path, suffixes: Iterable[str]) -> Iterator[Path]:
     """Yield the file itself, or the visible files below a folder, that end in one of the suffixes.
 
-    Datasets below the folder are passed over: they are what came of an earlier ingest.
+    Datasets below the folder are passed over: they are the result of an earlier ingest.
 
     Args:
         path: file or folder.

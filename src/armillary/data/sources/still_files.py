@@ -1,4 +1,4 @@
-"""Still files: which PNG and JPEG can be kept as they came, seen from their bytes alone.
+"""Still files: which PNG and JPEG can be kept as they are, decided from their bytes alone.
 
 What every reader of videos takes alike is kept: PNG of 8 bit RGB, or of 16 bit grey for depth, and
 JPEG of three components. Of a PNG the checksums are looked at, which damage after it was written

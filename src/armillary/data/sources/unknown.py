@@ -1,4 +1,4 @@
-"""Unknown: what is said of a file or folder that no format takes.
+"""Unknown: the sentence about a file or folder that no format takes.
 
 A source says what it looks for in ``LOOKS_FOR``: the parts of a folder, each a pattern below it, a
 folder with a slash at its end, alternatives with `` or `` between them.
@@ -17,7 +17,7 @@ from armillary.data.sources.source import files_with
 MAX_FILES = 10_000  # that are counted
 _MOST_READ = 4096  # bytes of a text that is looked into
 _TRAJECTORY = "groundtruth.txt"  # what the format tum looks for itself
-MAX_FOLDERS = 50  # below the folder that are searched for what came near
+MAX_FOLDERS = 50  # below the folder that are searched for near matches
 _PICTURES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp")
 _VTK = (".vtk", ".vtp", ".vtu", ".vti", ".vtr", ".vts")
 # What is known by its suffix and not read, and what helps.
@@ -42,7 +42,7 @@ _KNOWN: Mapping[str, str] = {
 
 
 def unknown(source: Path, formats: Mapping[str, tuple[str, ...]]) -> FormatError:
-    """Return the error about a path that is of no format: what came near, and what was looked for.
+    """Return the error about a path of no format: what is nearest, and what was searched for.
 
     Args:
         source: file or folder that exists.

@@ -83,7 +83,7 @@ def ingest(source: Path, out: Path, progress: Progress, options: IngestOptions) 
 
     Raises:
         FormatError: no replay buffer, or no episode that is usable.
-        ConfigError: no rate was told.
+        ConfigError: no rate was given.
         MissingExtraError: zarr, or the codec of the pictures, is not installed.
         StorageError: ``out`` cannot be written; nothing is left there.
     """
@@ -224,8 +224,8 @@ def _ends(path: Path, entries: Entries) -> Int64[np.ndarray, " E"]:
             f"{path}: {_ENDS} has {about.shape[0]:,} episodes; 1 to {_MAX_EPISODES:,} can be read."
         )
     where = f"{path}: {_ENDS}"
-    told = open_array(entries, _ENDS, about, where, strict=True).read(0, about.shape[0])
-    ends = [int(end) for end in told]
+    stored_ends = open_array(entries, _ENDS, about, where, strict=True).read(0, about.shape[0])
+    ends = [int(end) for end in stored_ends]
     odd = next((n for n, end in enumerate(ends) if end <= (ends[n - 1] if n else 0)), None)
     if odd is not None or ends[-1] > 1 << 62:
         raise FormatError(

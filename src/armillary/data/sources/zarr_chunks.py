@@ -45,9 +45,9 @@ def _blosc_size(data: bytes, _: int) -> int:
 def _zstd_size(data: bytes, _: int) -> int:
     if data[:4] != b"\x28\xb5\x2f\xfd":
         raise ValueError(data[:4])
-    told = data[4]
-    form, single = told >> 6, told >> 5 & 1
-    at = 5 + (0 if single else 1) + (0, 1, 2, 4)[told & 3]
+    descriptor = data[4]
+    form, single = descriptor >> 6, descriptor >> 5 & 1
+    at = 5 + (0 if single else 1) + (0, 1, 2, 4)[descriptor & 3]
     if form == 0 and not single:
         raise ValueError("no size")
     width = (1, 2, 4, 8)[form]

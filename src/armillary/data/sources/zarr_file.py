@@ -67,68 +67,68 @@ def described(entries: Entries, name: str) -> Described | str:
     Raises:
         FormatError: there is no such array, or its ``.zarray`` is damaged.
     """
-    told = _told(entries, name)
-    shape, chunks = _sizes(told.get("shape"), 0), _sizes(told.get("chunks"), 1)
+    meta = _meta(entries, name)
+    shape, chunks = _sizes(meta.get("shape"), 0), _sizes(meta.get("chunks"), 1)
     if shape is None or chunks is None or len(shape) != len(chunks):
         raise FormatError(f"{name}/.zarray: 'shape' and 'chunks' must be as many whole numbers.")
-    kind = _number_type(told.get("dtype"))
+    kind = _number_type(meta.get("dtype"))
     if kind is None:
-        return f"values of type {str(told.get('dtype'))[:40]!r}, where numbers are read"
-    codec, packed = _codec(told.get("compressor"))
+        return f"values of type {str(meta.get('dtype'))[:40]!r}, where numbers are read"
+    codec, packed = _codec(meta.get("compressor"))
     if codec not in ("", *PLAIN, JPEG_XL):
         return (
             f"the codec {codec!r}, which is not read; write it anew with one of "
             f"{', '.join(PLAIN)}, or without"
         )
-    if told.get("filters"):
+    if meta.get("filters"):
         return "filters, which are not read; write it anew without"
     if why := _too_large(shape, chunks, kind):
         return why
-    order, separator = told.get("order"), told.get("dimension_separator", ".")
+    order, separator = meta.get("order"), meta.get("dimension_separator", ".")
     if order not in ("C", "F") or separator not in (".", "/"):
         raise FormatError(f"{name}/.zarray: 'order' or 'dimension_separator' is damaged.")
     settings = {
         "zarr_format": 2, "shape": shape, "chunks": chunks, "dtype": kind.str, "filters": None,
         "compressor": packed, "order": order, "dimension_separator": separator,
-        "fill_value": _fill(told.get("fill_value"), kind),
+        "fill_value": _fill(meta.get("fill_value"), kind),
     }  # fmt: skip
     return Described(shape, chunks, kind, codec, settings)
 
 
-def _told(entries: Entries, name: str) -> dict[str, Any]:
+def _meta(entries: Entries, name: str) -> dict[str, Any]:
     data = entries.read(f"{name}/.zarray", _MAX_JSON_BYTES)
     if data is None:
         raise FormatError(f"holds no array {name!r}.")
     try:
-        told = json.loads(data)
+        meta = json.loads(data)
     except (ValueError, RecursionError) as error:
         raise FormatError(f"{name}/.zarray is no JSON ({str(error)[:100]}).") from error
-    if not isinstance(told, dict) or told.get("zarr_format") != 2:
+    if not isinstance(meta, dict) or meta.get("zarr_format") != 2:
         raise FormatError(f"{name}/.zarray does not describe an array of Zarr format 2.")
-    return told
+    return meta
 
 
-def _sizes(told: object, least: int) -> tuple[int, ...] | None:
-    if not isinstance(told, list) or not 1 <= len(told) <= 5:
+def _sizes(value: object, least: int) -> tuple[int, ...] | None:
+    if not isinstance(value, list) or not 1 <= len(value) <= 5:
         return None
-    whole = all(isinstance(n, int) and not isinstance(n, bool) and n >= least for n in told)
-    return tuple(told) if whole else None
+    whole = all(isinstance(n, int) and not isinstance(n, bool) and n >= least for n in value)
+    return tuple(value) if whole else None
 
 
-def _number_type(told: object) -> np.dtype | None:
+def _number_type(value: object) -> np.dtype | None:
     """Return a type of whole numbers, floats or truth values of at most 8 bytes."""
     try:
-        kind = np.dtype(told) if isinstance(told, str) and len(told) <= 4 else None
+        kind = np.dtype(value) if isinstance(value, str) and len(value) <= 4 else None
     except TypeError:
         return None
     return kind if kind is not None and kind.kind in "fiub" and kind.itemsize <= 8 else None
 
 
-def _codec(told: object) -> tuple[str, dict[str, Any] | None]:
+def _codec(value: object) -> tuple[str, dict[str, Any] | None]:
     """Return the name of a compressor, and the settings that unpacking needs."""
-    if told is None:
+    if value is None:
         return "", None
-    name = str(told.get("id") if isinstance(told, dict) else told)[:40]
+    name = str(value.get("id") if isinstance(value, dict) else value)[:40]
     settings: dict[str, Any] = {"id": name}
     if name == JPEG_XL:
         settings["index"] = 0  # the only picture of a chunk; more would take memory
@@ -145,13 +145,13 @@ def _too_large(shape: tuple[int, ...], chunks: tuple[int, ...], kind: np.dtype) 
     return f"{count:,} chunks, more than what is read" if count > MAX_CHUNKS else ""
 
 
-def _fill(told: object, kind: np.dtype) -> int | float | bool | str:
-    """Return the value of chunks that were not written; zero where none is told."""
-    if isinstance(told, str) and told in ("NaN", "Infinity", "-Infinity") and kind.kind == "f":
-        return told
+def _fill(value: object, kind: np.dtype) -> int | float | bool | str:
+    """Return the value of chunks that were not written; zero where none is given."""
+    if isinstance(value, str) and value in ("NaN", "Infinity", "-Infinity") and kind.kind == "f":
+        return value
     if kind.kind == "b":
-        return bool(told)
-    number = told if isinstance(told, (int, float)) and math.isfinite(told) else 0
+        return bool(value)
+    number = value if isinstance(value, (int, float)) and math.isfinite(value) else 0
     return float(number) if kind.kind == "f" else int(number)
 
 

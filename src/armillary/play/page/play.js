@@ -37,11 +37,11 @@ function connect() {
   opened.onopen = () => opened.send(JSON.stringify({ type: "hello", key }));
   opened.onmessage = (event) => {
     if (typeof event.data !== "string") { show(event.data); return; }
-    const told = JSON.parse(event.data);
-    if (told.type === "begun") begin(told);
-    else if (told.type === "wait") curtain(told.sentence, told.total ? told.done / told.total : null);
-    else if (told.type === "refused") { why = told.sentence; note(told.sentence); }
-    else { why = told.type; curtain(told.sentence); }
+    const facts = JSON.parse(event.data);
+    if (facts.type === "begun") begin(facts);
+    else if (facts.type === "wait") curtain(facts.sentence, facts.total ? facts.done / facts.total : null);
+    else if (facts.type === "refused") { why = facts.sentence; note(facts.sentence); }
+    else { why = facts.type; curtain(facts.sentence); }
   };
   opened.onclose = () => {
     if (socket !== opened) return;
@@ -76,23 +76,23 @@ byId("connect").addEventListener("click", connect);
 
 // ---- a scene begins
 
-function begin(told) {
-  const first = scene === null || scene.name !== told.name;
-  scene = told;
+function begin(facts) {
+  const first = scene === null || scene.name !== facts.name;
+  scene = facts;
   byId("curtain").hidden = true;
   byId("stage").hidden = false;
-  byId("title").textContent = `${told.model} ${told.kind === "world" ? "in" : "in the recording"} ${told.beside}`;
-  byId("real-name").textContent = told.kind === "world" ? "Real" : "Recorded";
-  byId("seed").textContent = `seed ${told.seed}`;
-  byId("scene-row").querySelector("#next").hidden = byId("seed").hidden = told.kind !== "world";
-  byId("recording-row").hidden = told.kind === "world";
-  hz = told.hz; mode = told.mode; goal = null; following = false; trace = [];
+  byId("title").textContent = `${facts.model} ${facts.kind === "world" ? "in" : "in the recording"} ${facts.beside}`;
+  byId("real-name").textContent = facts.kind === "world" ? "Real" : "Recorded";
+  byId("seed").textContent = `seed ${facts.seed}`;
+  byId("scene-row").querySelector("#next").hidden = byId("seed").hidden = facts.kind !== "world";
+  byId("recording-row").hidden = facts.kind === "world";
+  hz = facts.hz; mode = facts.mode; goal = null; following = false; trace = [];
   if (first) buildAxes();
   buildGoal();
   byId("drawn-from").textContent = "";
   const bold = document.createElement("b");
   bold.textContent = "The model makes no pictures. ";
-  byId("drawn-from").append(bold, `Its state is drawn with a read-out fitted on ${told.drawn_from}. It blends those with the nearest states, ${told.size} pixels wide, as the model sees. A faint or doubled thing lies between remembered pictures; far from all of them the drawing may be wrong.${told.places.length ? " The white cross is a linear read-out of a place, made apart from the drawing." : ""}`);
+  byId("drawn-from").append(bold, `Its state is drawn with a read-out fitted on ${facts.drawn_from}. It blends those with the nearest states, ${facts.size} pixels wide, as the model sees. A faint or doubled thing lies between remembered pictures; far from all of them the drawing may be wrong.${facts.places.length ? " The white cross is a linear read-out of a place, made apart from the drawing." : ""}`);
   choose();
 }
 
@@ -314,7 +314,7 @@ function say() {
   const world = scene.kind === "world", departed = frame.departed !== null;
   byId("gap").textContent = number(frame.gap);
   byId("surprise").textContent = number(frame.surprise);
-  byId("imagined-says").textContent = frame.far > FAR ? "far from all remembered pictures" : frame.blind ? `${frame.blind} steps without a look` : frame.step ? "one step ahead of each look" : "at the first look";
+  byId("imagined-says").textContent = frame.far > FAR ? "far from all remembered pictures" : frame.blind ? `${frame.blind} steps without a picture` : frame.step ? "one step ahead of each picture" : "at the first picture";
   byId("real-says").textContent = departed ? `left at step ${frame.departed}` : world ? "the simulator, same actions" : `step ${frame.step}`;
   note(departed ? "You have left the recording. Nobody knows what would have come, so nothing is compared." : frame.over);
   byId("depart").disabled = departed; byId("rejoin").disabled = !departed;

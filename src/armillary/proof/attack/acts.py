@@ -340,7 +340,7 @@ ACTS: tuple[Attack, ...] = (
     ),
     Attack(
         "cheaper_told",
-        "less search told than was done",
+        "less search reported than was done",
         forged(_cheaper_told),
         AUDIT,
         alone="audit.model_steps",

@@ -316,12 +316,12 @@ _ALONE: tuple[tuple[str, str, Change, str], ...] = (
     ("chosen_episodes", "run.manifests", _chosen_episodes, "begun with other episodes"),
     ("actor_left_out", "run.actors", _actor_left_out, "an actor not shown"),
     ("environment_after", "run.environment", _environment_after,
-     "an environment told afterwards"),
+     "an environment stated afterwards"),
     ("other_profile", "run.profile", _profile, "run under other arithmetic"),
     ("other_end", "run.root", _other_end, "a run that ended otherwise"),
     ("other_chunk", "run.chunks", _other_chunk, "a chunk entered otherwise"),
     ("over_budget_told", "records.counts", _over_budget_told,
-     "a decision that took more than the budget, told openly"),
+     "a decision that took more than the budget, reported openly"),
 )  # fmt: skip
 PAPER: tuple[Attack, ...] = (
     Attack("flip_bit", "one success bit flipped in a record", forged(_flip_bit), number=1),
@@ -365,7 +365,7 @@ PAPER: tuple[Attack, ...] = (
     ),
     Attack(
         "best_checkpoint",
-        "best of five checkpoints on the test, told as the only one",
+        "best of five checkpoints on the test, reported as the only one",
         forged(_hide_checkpoints),
         number=9,
         alone="card.attempts",
@@ -380,7 +380,7 @@ PAPER: tuple[Attack, ...] = (
     ),
     Attack(
         "other_training",
-        "a training told that the agent does not come from",
+        "a stated training that the agent does not come from",
         forged(_other_training),
         alone="commit.training",
         twin=forged(_own_training),

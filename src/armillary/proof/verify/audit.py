@@ -247,9 +247,9 @@ def shared(case: Case) -> Said:
 AUDIT = (
     Check("audit.schedule", 2, schedule, about="decisions left out of the record"),
     Check("audit.actions", 2, actions, about="actions of another model, planner or oracle"),
-    Check("audit.costs", 2, costs, about="a model that came to the same action otherwise"),
+    Check("audit.costs", 2, costs, about="a model that reached the same action otherwise"),
     Check("audit.carry", 2, carries, about="planner states chosen so that a wanted action comes"),
-    Check("audit.model_steps", 2, model_steps, about="more search than is told"),
+    Check("audit.model_steps", 2, model_steps, about="more search than is reported"),
     Check("audit.shared", 2, shared, "warning", False, "several models in one folder"),
     Check("audit.power", 2, power, "warning", False, "an audit that a forged decision may escape"),
 )

@@ -357,7 +357,7 @@ STATIC = (
     Check("seed.fresh", 0, fresh, "warning", False, "seeds that could have been tried before"),
     Check("run.manifests", 0, manifests, about="episodes that were chosen"),
     Check("run.actors", 0, actors, about="a control that was left out"),
-    Check("run.environment", 0, environment, about="an environment told afterwards"),
+    Check("run.environment", 0, environment, about="an environment stated afterwards"),
     Check("run.profile", 0, profile, about="a run under other arithmetic than the suite's"),
     Check("run.root", 0, root, about="records changed after the run ended"),
     Check("run.chunks", 0, chunks, about="records changed while the run went on"),

@@ -22,7 +22,7 @@ class Fold:
     """One division.
 
     Attributes:
-        judged: sweeps whose foresight is judged; consecutive.
+        judged: sweeps whose predictions are judged; consecutive.
         learned: [T] True where a sweep may be learned from.
     """
 

@@ -1,4 +1,4 @@
-"""Judging: how far foreseen sweeps are from those that came, beside baselines without learning.
+"""Judging: how far predicted sweeps are from the true ones, beside baselines without learning.
 
 The error of a sweep is the mean absolute error of range over its beams that had a return. Every
 method gives every beam a range; one that left a beam open would be charged the whole range. What is
@@ -49,11 +49,11 @@ class Baseline:
 
 
 def sweep_errors(
-    foreseen_m: Float[Tensor, "B P"], truth_m: Float[Tensor, "B P"]
+    predicted_m: Float[Tensor, "B P"], truth_m: Float[Tensor, "B P"]
 ) -> Float[np.ndarray, " B"]:
     """Return the mean absolute error of each sweep in metres, over beams with a return."""
     held = truth_m.isfinite()
-    away = (foreseen_m.nan_to_num(0.0) - truth_m).abs()
+    away = (predicted_m.nan_to_num(0.0) - truth_m).abs()
     return (torch.where(held, away, 0.0).sum(1) / held.sum(1).clamp(min=1)).double().numpy()
 
 
@@ -77,7 +77,7 @@ def rigid_warp(track: Track, targets: Int[np.ndarray, " B"], horizon: int) -> Ba
     return _best(found)
 
 
-def foreseen_errors(
+def prediction_errors(
     model: SweepForesight,
     track: Track,
     poses: Float[Tensor, "T 4 4"],
@@ -87,9 +87,9 @@ def foreseen_errors(
     """Return the errors of the model, and of its first input: all sweeps together, warped."""
     views = make_views(track, poses, torch.from_numpy(targets), horizon)
     with torch.no_grad():
-        foreseen = mixture_quantile(model(views.view))
+        predicted = mixture_quantile(model(views.view))
     together = views.view.seen_m[:, TOGETHER]
-    return sweep_errors(foreseen, views.truth_m), sweep_errors(together, views.truth_m)
+    return sweep_errors(predicted, views.truth_m), sweep_errors(together, views.truth_m)
 
 
 def compared(

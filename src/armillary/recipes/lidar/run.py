@@ -1,4 +1,4 @@
-"""The run: learn from parts of a recorded loop, foresee the sweeps of the others, compare.
+"""The run: learn from parts of a recorded loop, predict the sweeps of the others, compare.
 
     rawlog -> matched track -> folds -> one network per fold and seed -> errors per sweep -> rows
 
@@ -27,8 +27,8 @@ from armillary.recipes.lidar.folds import Fold, make_folds
 from armillary.recipes.lidar.judging import (
     Baseline,
     compared,
-    foreseen_errors,
     persistence,
+    prediction_errors,
     rigid_warp,
 )
 from armillary.recipes.lidar.learning import LearnConfig, learn, lessons
@@ -50,7 +50,7 @@ CHOSEN = (
     "not reported; the ridge of the odometry's habits and how far back gaps are filled were looked "
     "at on all folds. Tried before, on folds 1 and 3, against the rigid warp: absolute error on a "
     "weighted mean of warps by the odometry as recorded (-1 to 7 % better), a mixture and its "
-    "median instead (1 to 6 %); the rest came from correcting the odometry's habits and from "
+    "median instead (1 to 6 %); the rest is due to correcting the odometry's habits and from "
     "giving sweeps together as the first input. Without gain: the median over warps by drawn "
     "motion errors, the median of several sweeps, and moving sweeps to their own times by speed."
 )
@@ -87,7 +87,7 @@ class LidarConfig:
         return max(self.horizons) + MEMORY
 
 
-def foresee_sweeps(
+def predict_sweeps(
     source: Path,
     out: Path,
     config: LidarConfig | None = None,
@@ -100,7 +100,7 @@ def foresee_sweeps(
         source: a rawlog of flat laser sweeps with odometry.
         out: folder for the result and what it is made from.
         config: how; None takes the defaults.
-        progress: told after each part of the work.
+        progress: called after each part of the work.
         command: that does the same again, for the result.
 
     Returns:
@@ -174,7 +174,7 @@ def _one(track: Track, fold: Fold, config: LidarConfig, seed: int) -> dict[str, 
         )
     value: dict[str, Any] = {"model": {}, "together": {}}
     for steps in config.horizons:
-        ours, together = foreseen_errors(model, track, poses, targets, steps)
+        ours, together = prediction_errors(model, track, poses, targets, steps)
         value["model"][str(steps)] = ours.tolist()
         value["together"][str(steps)] = together.tolist()
     return value

@@ -38,7 +38,7 @@ _WAY, _STEP, _ERROR = (1.0, 3.0, 3.0), (2.0, 10.0, 10.0), (5.0, 20.0, 20.0)
 
 @dataclass(frozen=True)
 class Views:
-    """Views with what came.
+    """Views with their targets.
 
     Attributes:
         view: for the network.
@@ -98,7 +98,7 @@ def make_views(
 
 
 def mirrored(views: Views, where: Bool[Tensor, " B"]) -> Views:
-    """Return the views with left and right swapped where told."""
+    """Return the views with left and right swapped in the rows of ``where``."""
     view = views.view
     seen = _swapped(view.seen_m.flip(-1), _RIGHT_LEFT)
     hints = _swapped(view.hints.flip(-1), _RIGHT_LEFT)

@@ -18,8 +18,8 @@ from armillary.core.rng import torch_generator
 from armillary.core.values import Batch
 from armillary.models import JEPA
 from armillary.training.clean import clean
-from armillary.training.foresight import foreseen_from_each
 from armillary.training.processes import Processes
+from armillary.training.rollouts import predict_from_each
 
 Result = TypeVar("Result")
 
@@ -58,7 +58,7 @@ class EncodedClips:
         """
 
         def predict() -> Tensor:
-            return foreseen_from_each(
+            return predict_from_each(
                 self.model, self.latents, self.actions, steps_ahead, starts=starts
             )
 

@@ -14,7 +14,7 @@ from torch import Tensor
 from armillary.core.errors import ConfigError
 from armillary.models import JEPAConfig
 from armillary.objectives import decaying_weights, rollout_loss
-from armillary.training.foresight import came_after_each, some_starts
+from armillary.training.rollouts import some_starts, targets_after_each
 from armillary.training.terms.encoded_clips import EncodedClips
 from armillary.training.terms.term import Term, TermConfig
 
@@ -69,5 +69,5 @@ class Rollout(Term):
         starts = some_starts(order, self.share).to(clips.latents.device)
         predictions = clips.predictions(self.steps_ahead, starts)
         weights = decaying_weights(self.steps_ahead, self.decay)
-        targets = came_after_each(clips.latents, self.steps_ahead, starts)
+        targets = targets_after_each(clips.latents, self.steps_ahead, starts)
         return rollout_loss(predictions, targets, weights)

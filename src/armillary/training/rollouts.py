@@ -1,4 +1,4 @@
-"""Foresight: what a predictor foresees from every step of a clip, several steps ahead at once.
+"""Rollouts: what a predictor predicts from every step of a clip, several steps ahead at once.
 
 Axes: B clips, T steps, R = T - K starts, K steps ahead, Z flattened latent, A action.
 """
@@ -12,7 +12,7 @@ from torch import Tensor
 from armillary.models import JEPA
 
 
-def foreseen_from_each(
+def predict_from_each(
     model: JEPA,
     latents: Float[Tensor, "B T Z"],
     actions: Float[Tensor, "B moves A"],
@@ -20,12 +20,12 @@ def foreseen_from_each(
     forgotten: Bool[Tensor, " B"] | None = None,
     starts: Int[Tensor, " R"] | None = None,
 ) -> Float[Tensor, "B R K Z"]:
-    """Return K steps of foresight from every start at once.
+    """Return the latents predicted K steps ahead from every start at once.
 
-    Starts keep the memory of what came before them.
+    Starts keep the memory of the steps before them.
 
     Args:
-        model: that foresees.
+        model: that predicts.
         latents: of the clips.
         actions: between their steps, normalised.
         steps_ahead: K, less than T.
@@ -38,24 +38,24 @@ def foreseen_from_each(
     if forgotten is not None:
         memories = memories * (~forgotten).to(memories.dtype)[:, None, None]
     ahead = torch.stack([actions[:, starts + k] for k in range(steps_ahead)], 2)
-    foreseen = model.foresee(
+    predicted = model.foresee(
         latents[:, starts].flatten(0, 1), memories.flatten(0, 1), ahead.flatten(0, 1)
     )
-    return foreseen.unflatten(0, (len(latents), len(starts)))
+    return predicted.unflatten(0, (len(latents), len(starts)))
 
 
-def came_after_each(
+def targets_after_each(
     latents: Float[Tensor, "B T Z"], steps_ahead: int, starts: Int[Tensor, " R"] | None = None
 ) -> Float[Tensor, "B R K Z"]:
-    """Return what came in the K steps after every start.
+    """Return the targets: the latents of the K steps after every start.
 
     Args:
         latents: of the clips.
         steps_ahead: K, less than T.
-        starts: as for ``foreseen_from_each``.
+        starts: as for ``predict_from_each``.
     """
-    came = latents.unfold(1, steps_ahead, 1)[:, 1:].transpose(2, 3)
-    return came if starts is None else came[:, starts]
+    targets = latents.unfold(1, steps_ahead, 1)[:, 1:].transpose(2, 3)
+    return targets if starts is None else targets[:, starts]
 
 
 def some_starts(order: Int[Tensor, " S"], share: float) -> Int[Tensor, " R"]:

@@ -1,6 +1,6 @@
-"""Probes of an arm: where the object is, as seen from elsewhere, and after ten steps unseen.
+"""Probes of a variant: where the object is, as seen from elsewhere, and after ten steps unseen.
 
-Every read-out is fitted on the arm's training episodes, from the usual view, and judged on
+Every read-out is fitted on the variant's training episodes, from the usual view, and judged on
 episodes that were recorded for that alone.
 
 Axes: F frames, W windows, X latent width.
@@ -56,7 +56,7 @@ def position_errors_cm(
 
 
 def hidden_position(model: JEPA, known: Split, judged: Cache, seed: int = 0) -> dict[str, Any]:
-    """Return how far off the object is held to be after ten model steps without a look.
+    """Return how far off the object is predicted after ten model steps without a picture.
 
     The model sees three steps, then rolls its own state on under the actions that were taken. A
     linear read-out of such states says where the object is. Counted are windows in which it was
@@ -72,14 +72,14 @@ def hidden_position(model: JEPA, known: Split, judged: Cache, seed: int = 0) -> 
         ``error_m``, ``last_seen_m`` (of who says it stays where it was seen last), ``windows``.
     """
     states, truth, _, groups = _rolled(model, *known)
-    asked, came, last, of = _rolled(model, judged, np.arange(judged.num_episodes))
-    moved = np.linalg.norm(came - last, axis=1) >= _MOVED_M
+    asked, target, last, of = _rolled(model, judged, np.arange(judged.num_episodes))
+    moved = np.linalg.norm(target - last, axis=1) >= _MOVED_M
     if not moved.any():
         moved[:] = True
     result: ProbeResult = probe(
-        states, truth, groups, asked[moved], came[moved], of[moved] + _OTHERS, seed=seed
+        states, truth, groups, asked[moved], target[moved], of[moved] + _OTHERS, seed=seed
     )
-    stays = np.linalg.norm(came[moved] - last[moved], axis=1)
+    stays = np.linalg.norm(target[moved] - last[moved], axis=1)
     return {
         "error_m": result.error,
         "last_seen_m": float(stays.mean()),

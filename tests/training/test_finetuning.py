@@ -1,4 +1,4 @@
-"""What settles is the predictor alone, and it foresees better what it is asked for."""
+"""Fine-tuning changes the predictor alone, and it predicts better what it is asked for."""
 
 from __future__ import annotations
 
@@ -13,16 +13,21 @@ from tiny_run import CONFIG, MODEL, interrupted, run, tiny_windows, weights
 from armillary.core.errors import ConfigError, DatasetError, TrainingError
 from armillary.core.values import Latent
 from armillary.models import load_model, untrained
-from armillary.training import SettlingConfig, read_log
+from armillary.training import FinetuneConfig, read_log
 from armillary.training.colour_changes import ColourChanges
-from armillary.training.foresight import came_after_each, foreseen_from_each, some_starts
-from armillary.training.settling import _lively, settle, settled_on, step_ahead_error
+from armillary.training.finetuning import (
+    _lively,
+    finetune_predictor,
+    finetuning_windows,
+    step_ahead_error,
+)
+from armillary.training.rollouts import predict_from_each, some_starts, targets_after_each
 
 
 @pytest.fixture(scope="module")
 def learned(tmp_path_factory):
     out = tmp_path_factory.mktemp("settling") / "run"
-    run(out, settling=SettlingConfig())
+    run(out, settling=FinetuneConfig())
     return load_model(out / "model").eval()
 
 
@@ -30,8 +35,8 @@ def test_the_predictor_errs_less_and_the_encoder_stays_as_it_was(learned):
     model, windows = copy.deepcopy(learned), tiny_windows()
     before = step_ahead_error(model, windows, 0)
     errors = []
-    config = SettlingConfig(steps=60, batch_size=8, lr=3e-3)
-    settle(model, windows, config, 0, lambda done, error: errors.append(error))
+    config = FinetuneConfig(steps=60, batch_size=8, lr=3e-3)
+    finetune_predictor(model, windows, config, 0, lambda done, error: errors.append(error))
     assert len(errors) == 60
     assert step_ahead_error(model, windows, 0) < 0.8 * before
     for name, value in model.state_dict().items():
@@ -39,39 +44,43 @@ def test_the_predictor_errs_less_and_the_encoder_stays_as_it_was(learned):
         assert same != name.startswith("predictor."), name
 
 
-def test_the_error_is_that_of_the_latents_foreseen_one_step_ahead(learned):
+def test_the_error_is_that_of_the_latents_predicted_one_step_ahead(learned):
     windows = tiny_windows([4])
     seen = learned.encode(windows.gather(np.arange(len(windows))))
-    foreseen = learned.foresee_each(seen)
-    wanted = float((foreseen - seen.tokens[:, 1:]).square().mean().detach())
+    predicted = learned.foresee_each(seen)
+    wanted = float((predicted - seen.tokens[:, 1:]).square().mean().detach())
     assert step_ahead_error(learned, windows, 0) == pytest.approx(wanted, rel=1e-5)
 
 
-def test_several_steps_ahead_are_foreseen_from_every_step_of_a_clip(learned):
+def test_several_steps_ahead_are_predicted_from_every_step_of_a_clip(learned):
     seen = learned.encode(tiny_windows([4]).gather(np.arange(3)))
     latents, actions = seen.tokens.flatten(2), learned.normalizer.actions(seen.actions)
-    foreseen = foreseen_from_each(learned, latents, actions, 2)
-    assert foreseen.shape[:3] == (3, latents.shape[1] - 2, 2)
-    for start in range(foreseen.shape[1]):
+    predicted = predict_from_each(learned, latents, actions, 2)
+    assert predicted.shape[:3] == (3, latents.shape[1] - 2, 2)
+    for start in range(predicted.shape[1]):
         before = Latent(seen.tokens[:, : start + 1], seen.actions[:, :start] if start else None)
         plans = seen.actions[:, None, start : start + 2]
         wanted = learned.rollout(before, plans)[:, 0].flatten(2)
-        torch.testing.assert_close(foreseen[:, start], wanted, atol=1e-5, rtol=1e-4)
-    came = came_after_each(latents, 2)
-    assert torch.equal(came[:, 1, 0], latents[:, 2]) and torch.equal(came[:, 1, 1], latents[:, 3])
+        torch.testing.assert_close(predicted[:, start], wanted, atol=1e-5, rtol=1e-4)
+    targets = targets_after_each(latents, 2)
+    assert torch.equal(targets[:, 1, 0], latents[:, 2]) and torch.equal(
+        targets[:, 1, 1], latents[:, 3]
+    )
 
 
-def test_a_predictor_that_settles_on_rollouts_errs_less_far_ahead(learned):
+def test_a_predictor_that_is_fine_tuned_on_rollouts_errs_less_far_ahead(learned):
     model, windows = copy.deepcopy(learned), tiny_windows()
 
     def far_ahead():
         seen = model.encode(windows.gather(np.arange(8)))
         latents = seen.tokens.flatten(2)
-        foreseen = foreseen_from_each(model, latents, model.normalizer.actions(seen.actions), 2)
-        return float((foreseen - came_after_each(latents, 2))[:, :, 1].square().mean().detach())
+        predicted = predict_from_each(model, latents, model.normalizer.actions(seen.actions), 2)
+        return float((predicted - targets_after_each(latents, 2))[:, :, 1].square().mean().detach())
 
     before = far_ahead()
-    settle(model, windows, SettlingConfig(60, batch_size=8, lr=3e-3, rollout_steps=2), 0)
+    finetune_predictor(
+        model, windows, FinetuneConfig(60, batch_size=8, lr=3e-3, rollout_steps=2), 0
+    )
     assert far_ahead() < 0.8 * before
 
 
@@ -85,11 +94,11 @@ VARIED = {
 }
 
 
-def test_a_run_with_it_is_the_run_without_it_and_then_settled(tmp_path):
+def test_a_run_with_it_is_the_run_without_it_and_then_fine_tuned(tmp_path):
     run(tmp_path / "whole")
-    run(tmp_path / "first", settling=SettlingConfig())
+    run(tmp_path / "first", settling=FinetuneConfig())
     model = load_model(tmp_path / "first" / "model")
-    settle(model, tiny_windows(), CONFIG.settling, CONFIG.seed)
+    finetune_predictor(model, tiny_windows(), CONFIG.settling, CONFIG.seed)
     whole = load_model(tmp_path / "whole" / "model").state_dict()
     for name, value in model.state_dict().items():
         assert torch.equal(value, whole[name]), name
@@ -99,15 +108,15 @@ def test_a_run_with_it_is_the_run_without_it_and_then_settled(tmp_path):
     assert [entry["step"] for entry in told] == [CONFIG.steps + CONFIG.settling.steps]
 
 
-def test_a_run_settles_as_it_learned(tmp_path):
+def test_a_run_is_fine_tuned_as_it_learned(tmp_path):
     run(tmp_path / "whole", **VARIED)
-    run(tmp_path / "first", **VARIED | {"settling": SettlingConfig()})
+    run(tmp_path / "first", **VARIED | {"settling": FinetuneConfig()})
     whole = load_model(tmp_path / "whole" / "model").state_dict()
     seen = {"varied": COLOUR, "sensor_dropout": 0.5}
     for left_out in (None, *seen):
         model = load_model(tmp_path / "first" / "model")
         some = {name: value for name, value in seen.items() if name != left_out}
-        settle(model, tiny_windows(), CONFIG.settling, CONFIG.seed, **some)
+        finetune_predictor(model, tiny_windows(), CONFIG.settling, CONFIG.seed, **some)
         same = all(torch.equal(value, whole[name]) for name, value in model.state_dict().items())
         assert same == (left_out is None), left_out
 
@@ -115,19 +124,19 @@ def test_a_run_settles_as_it_learned(tmp_path):
 def test_sensors_may_be_left_out_more_often_than_the_encoder_learned_with(tmp_path):
     more = replace(CONFIG.settling, varied=True, sensor_dropout=0.75)
     run(tmp_path / "whole", **VARIED | {"settling": more})
-    run(tmp_path / "first", **VARIED | {"settling": SettlingConfig()})
+    run(tmp_path / "first", **VARIED | {"settling": FinetuneConfig()})
     whole = load_model(tmp_path / "whole" / "model").state_dict()
     for share in (0.75, 0.5):
         model = load_model(tmp_path / "first" / "model")
-        settle(
+        finetune_predictor(
             model, tiny_windows(), CONFIG.settling, CONFIG.seed, varied=COLOUR, sensor_dropout=share
         )
         same = all(torch.equal(value, whole[name]) for name, value in model.state_dict().items())
         assert same == (share == 0.75)
-    with pytest.raises(ConfigError, match=r"settling\.sensor_dropout must be in \[0, 1\), got 1"):
-        SettlingConfig(sensor_dropout=1.0)
+    with pytest.raises(ConfigError, match=r"finetune\.sensor_dropout must be in \[0, 1\), got 1"):
+        FinetuneConfig(sensor_dropout=1.0)
     with pytest.raises(
-        ConfigError, match=r"settling\.sensor_dropout needs model\.optional_sensors"
+        ConfigError, match=r"finetune\.sensor_dropout needs model\.optional_sensors"
     ):
         run(tmp_path / "none", settling=more)
 
@@ -136,11 +145,11 @@ SOME = {"settling": replace(CONFIG.settling, rollout_steps=2, lively=0.5, forget
 
 
 def test_the_predictor_errs_less_on_clips_it_never_saw(learned):
-    config = SettlingConfig(60, batch_size=8, lr=1e-3, rollout_steps=2)
+    config = FinetuneConfig(60, batch_size=8, lr=1e-3, rollout_steps=2)
     held_out, found, encoders = tiny_windows([7]), {}, []
     for name, steps, lively in (("changed", 0, 0.0), ("tuned", 60, 0.0), ("lively", 60, 0.5)):
         model = copy.deepcopy(learned)
-        settle(model, tiny_windows(), replace(config, steps=steps, lively=lively), 0)
+        finetune_predictor(model, tiny_windows(), replace(config, steps=steps, lively=lively), 0)
         found[name] = step_ahead_error(model, held_out, 0)
         encoders.append(model.encoder.state_dict())
     assert found["tuned"] < found["changed"]
@@ -153,7 +162,7 @@ def test_the_predictor_errs_less_on_clips_it_never_saw(learned):
 def test_lively_clips_are_the_quarter_that_changes_most(learned):
     tokens = torch.zeros(12, 5, 2, 4)
     tokens[[3, 7, 8], 4] = torch.tensor([1.0, 3.0, 2.0])[:, None, None]
-    chosen = _lively(Latent(tokens, None), SettlingConfig(rollout_steps=2))
+    chosen = _lively(Latent(tokens, None), FinetuneConfig(rollout_steps=2))
     assert chosen.tolist() == [7, 8, 3]
 
 
@@ -164,21 +173,21 @@ def test_some_starts_are_predicted_from_as_they_are_among_all(learned):
     starts = some_starts(torch.tensor([1, 0]), 0.5)
     assert starts.tolist() == [1]
     forgotten = torch.tensor([True, False, True])
-    every = foreseen_from_each(learned, latents, actions, 2, forgotten)
-    some = foreseen_from_each(learned, latents, actions, 2, forgotten, starts)
+    every = predict_from_each(learned, latents, actions, 2, forgotten)
+    some = predict_from_each(learned, latents, actions, 2, forgotten, starts)
     torch.testing.assert_close(some, every[:, starts])
-    came = came_after_each(latents, 2, starts)
-    assert torch.equal(came, came_after_each(latents, 2)[:, starts])
+    targets = targets_after_each(latents, 2, starts)
+    assert torch.equal(targets, targets_after_each(latents, 2)[:, starts])
     assert some_starts(torch.tensor([1, 0]), 0.1).tolist() == [1]
 
 
 def test_shares_of_clips_and_starts_are_checked():
     for name in ("lively", "forget"):
-        with pytest.raises(ConfigError, match=rf"settling\.{name} must be in \[0, 1\], got 1\.5"):
-            SettlingConfig(**{name: 1.5})
+        with pytest.raises(ConfigError, match=rf"finetune\.{name} must be in \[0, 1\], got 1\.5"):
+            FinetuneConfig(**{name: 1.5})
     for wrong in ({"starts": 0.0}, {"rollout_decay": 1.5}):
-        with pytest.raises(ConfigError, match=r"settling\.starts and settling\.rollout_decay must"):
-            SettlingConfig(**wrong)
+        with pytest.raises(ConfigError, match=r"finetune\.starts and finetune\.rollout_decay must"):
+            FinetuneConfig(**wrong)
 
 
 @pytest.mark.parametrize("changes", [{}, VARIED, SOME], ids=["plain", "varied", "some"])
@@ -189,7 +198,7 @@ def test_a_run_killed_in_it_goes_on_with_another_rate_and_tells_what_was_told(tm
     assert again.resumed_at == CONFIG.steps
     assert weights(tmp_path / "run") == weights(tmp_path / "whole")
     assert (again.loss, again.held_out) == (first.loss, first.held_out)
-    slower = {"settling": SettlingConfig(steps=3, batch_size=4, lr=1e-4)}
+    slower = {"settling": FinetuneConfig(steps=3, batch_size=4, lr=1e-4)}
     run(tmp_path / "run", resume=True, **changes | slower)
     assert weights(tmp_path / "run") != weights(tmp_path / "whole")
 
@@ -199,36 +208,36 @@ def test_a_rate_at_which_it_bursts_is_one_sentence(learned):
     with torch.no_grad():
         broken.predictor.change[0].weight.fill_(float("nan"))
     with pytest.raises(
-        TrainingError, match=r"Fine-tuning the predictor stopped at step 0: .* Lower settling\.lr"
+        TrainingError, match=r"Fine-tuning the predictor stopped at step 0: .* Lower finetune\.lr"
     ):
-        settle(broken, tiny_windows(), SettlingConfig(steps=2), 0)
-    with pytest.raises(ConfigError, match=r"settling\.lr above 0, got 1, 64, 4096 and 0.0"):
+        finetune_predictor(broken, tiny_windows(), FinetuneConfig(steps=2), 0)
+    with pytest.raises(ConfigError, match=r"finetune\.lr above 0, got 1, 64, 4096 and 0.0"):
         replace(CONFIG.settling, steps=1, batch_size=64, lr=0.0)
 
 
-def test_clips_to_settle_on_may_be_longer_than_those_learned_from(learned):
+def test_clips_of_the_fine_tuning_may_be_longer_than_those_learned_from(learned):
     model, windows = copy.deepcopy(learned), tiny_windows()
-    config = SettlingConfig(steps=60, batch_size=8, lr=3e-3, rollout_steps=7, clip_length=9)
-    longer = settled_on(windows, config)
+    config = FinetuneConfig(steps=60, batch_size=8, lr=3e-3, rollout_steps=7, clip_length=9)
+    longer = finetuning_windows(windows, config)
     assert longer.length == 9 and longer.streams == windows.streams
     assert np.array_equal(longer.episodes, windows.episodes)
     before = far_error(model, longer)
-    settle(model, windows, config, 0)
+    finetune_predictor(model, windows, config, 0)
     assert far_error(model, longer) < 0.8 * before
 
 
 def far_error(model, windows) -> float:
     seen = model.encode(windows.gather(np.arange(len(windows))))
     latents, actions = seen.tokens.flatten(2), model.normalizer.actions(seen.actions)
-    gap = foreseen_from_each(model, latents, actions, 7) - came_after_each(latents, 7)
+    gap = predict_from_each(model, latents, actions, 7) - targets_after_each(latents, 7)
     return float(gap[:, :, -1].square().mean().detach())
 
 
-def test_what_cannot_be_settled_on_is_told_before_training(tmp_path):
+def test_what_cannot_be_fine_tuned_on_is_refused_before_training(tmp_path):
     with pytest.raises(ConfigError, match="must be below the length of its clips"):
-        run(tmp_path / "a", settling=SettlingConfig(steps=1, rollout_steps=4))
+        run(tmp_path / "a", settling=FinetuneConfig(steps=1, rollout_steps=4))
     with pytest.raises(DatasetError, match="No episode is long enough"):
-        run(tmp_path / "b", settling=SettlingConfig(steps=1, clip_length=50))
+        run(tmp_path / "b", settling=FinetuneConfig(steps=1, clip_length=50))
     assert not (tmp_path / "b" / "log.jsonl").exists()
 
 
@@ -237,7 +246,7 @@ def test_a_predictor_of_tokens_is_fine_tuned_too():
     predictor = replace(MODEL.predictor, memory=4, hidden=16, depth=1, heads=2)
     model = untrained(replace(MODEL, encoder=encoder, predictor=predictor), 0).eval()
     errors, encoded = [], copy.deepcopy(model.encoder.state_dict())
-    config = SettlingConfig(60, 8, 3e-3)
-    settle(model, tiny_windows(), config, 0, lambda done, error: errors.append(error))
+    config = FinetuneConfig(60, 8, 3e-3)
+    finetune_predictor(model, tiny_windows(), config, 0, lambda done, error: errors.append(error))
     assert np.mean(errors[-10:]) < np.mean(errors[:10])
     assert all(torch.equal(now, encoded[name]) for name, now in model.encoder.state_dict().items())

@@ -1,4 +1,4 @@
-"""Seen: a picture as a sensor sent it, on its way to the one pinhole of its camera."""
+"""EncodedPicture: a picture as a sensor sent it, on its way to the one pinhole of its camera."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class Lensed(Protocol):
 
 
 @dataclass(frozen=True)
-class Seen:
+class EncodedPicture:
     """A picture that was not decoded yet.
 
     Attributes:

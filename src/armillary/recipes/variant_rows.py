@@ -1,4 +1,4 @@
-"""Rows of the spatial arms, from their records and probes alone, with paired tests."""
+"""Rows of the sensor variants, from their records and probes alone, with paired tests."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ import numpy as np
 
 from armillary.control import Record, holm, read_records
 from armillary.core.files import read_json
-from armillary.recipes.arms import ARMS
 from armillary.recipes.over_trainings import over_trainings
+from armillary.recipes.variants import VARIANTS
 
-BEST = "point_map_world"  # the arm that the others are tested against
+BEST = "point_map_world"  # the variant that the others are tested against
 USUAL = "in_distribution"
 
 
 def result_of(
     out: Path,
-    arms: Sequence[str],
+    variants: Sequence[str],
     seeds: Sequence[int],
     shifts: Sequence[str],
     subsets: Sequence[str],
@@ -29,21 +29,21 @@ def result_of(
 
     Args:
         out: its folder.
-        arms: names.
-        seeds: of the arms' training.
+        variants: names.
+        seeds: of the variants' training.
         shifts: names.
         subsets: of the model of all sensors.
         fused_seeds: of its training.
     """
     solved = {
-        arm: {shift: [_solved(out, seed, arm, shift) for seed in seeds] for shift in shifts}
-        for arm in arms
+        variant: {shift: [_solved(out, seed, variant, shift) for seed in seeds] for shift in shifts}
+        for variant in variants
     }
     fused = {
         name: [(seed, f"fused_{name}") for seed in fused_seeds] for name in subsets if fused_seeds
     }
     return {
-        "arms": {arm: _arm(out, arm, seeds, solved[arm]) for arm in arms},
+        "arms": {variant: _variant(out, variant, seeds, solved[variant]) for variant in variants},
         "subsets": {name: _subset(out, runs) for name, runs in fused.items()},
         "tests": paired_tests(solved),
     }
@@ -52,14 +52,14 @@ def result_of(
 def paired_tests(
     solved: Mapping[str, Mapping[str, Sequence[np.ndarray]]],
 ) -> dict[str, dict[str, dict[str, Any]]]:
-    """Return for each shift and arm the test against ``BEST`` on the same episodes.
+    """Return for each shift and variant the test against ``BEST`` on the same episodes.
 
     Args:
-        solved: by arm and shift, for every seed whether each episode was solved.
+        solved: by variant and shift, for every seed whether each episode was solved.
 
     Returns:
-        ``SHIFT.ARM.{best_only,arm_only,p,p_holm}``: pairs (training, episode) that only one of the
-        two solved; p with the episode as what is drawn, Holm over all of them. Empty without
+        ``SHIFT.VARIANT.{best_only,arm_only,p,p_holm}``: pairs (training, episode) that only one of
+        the two solved; p with the episode as what is drawn, Holm over all of them. Empty without
         ``BEST``.
     """
     if BEST not in solved:
@@ -67,21 +67,21 @@ def paired_tests(
     rows: dict[str, dict[str, dict[str, Any]]] = {}
     for shift, best in solved[BEST].items():
         rows[shift] = {}
-        for arm in solved:
-            if arm != BEST:
-                test = over_trainings(best, solved[arm][shift])
+        for variant in solved:
+            if variant != BEST:
+                test = over_trainings(best, solved[variant][shift])
                 counts = {"best_only": test.only_first, "arm_only": test.only_second}
-                rows[shift][arm] = {**counts, "p": test.p}
-    every = [row for arms in rows.values() for row in arms.values()]
+                rows[shift][variant] = {**counts, "p": test.p}
+    every = [row for variants in rows.values() for row in variants.values()]
     for row, p in zip(every, holm([row["p"] for row in every]), strict=True):
         row["p_holm"] = p
     return rows
 
 
-def _arm(
-    out: Path, arm: str, seeds: Sequence[int], solved: Mapping[str, Sequence[np.ndarray]]
+def _variant(
+    out: Path, variant: str, seeds: Sequence[int], solved: Mapping[str, Sequence[np.ndarray]]
 ) -> dict[str, Any]:
-    probes = [read_json(out / str(seed) / arm / "probes.json") for seed in seeds]
+    probes = [read_json(out / str(seed) / variant / "probes.json") for seed in seeds]
     rows = [
         {
             shift: {
@@ -95,7 +95,7 @@ def _arm(
     ]
     hidden = [found["hidden"] for found in probes]
     return {
-        "said": ARMS[arm].said,
+        "said": VARIANTS[variant].said,
         "seeds": rows,
         "hidden_position_m_10": float(np.mean([found["error_m"] for found in hidden])),
         "last_seen_m_10": float(np.mean([found["last_seen_m"] for found in hidden])),

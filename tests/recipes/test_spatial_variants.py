@@ -1,4 +1,4 @@
-"""Spatial arms are equal in size, share what they can, and tell what the result needs."""
+"""Spatial variants are equal in size, share what they can, and tell what the result needs."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ import pytest
 from armillary.core.errors import ConfigError
 from armillary.models import PredictorConfig
 from armillary.models.config import LOOSE
-from armillary.recipes.arm_rows import paired_tests
-from armillary.recipes.arms import (
-    ARMS,
+from armillary.recipes.spatial_variants import VariantsConfig, run_spatial_variants
+from armillary.recipes.variant_rows import paired_tests
+from armillary.recipes.variants import (
     FUSED,
     SUBSETS,
     TOLERANCE,
-    arm_recipe,
+    VARIANTS,
     fused_recipe,
     parameters,
+    variant_recipe,
 )
-from armillary.recipes.spatial_arms import ArmsConfig, run_spatial_arms
 from armillary.recipes.world import adapted_to, world
 from armillary.training.world_changes import WorldChanges
 
@@ -32,20 +32,20 @@ def fitted(recipe):
     return adapted_to(recipe, RECORDED, 10.0, acts=True)
 
 
-@pytest.mark.parametrize("arm", ARMS.values(), ids=ARMS)
-def test_arms_have_the_same_parameters_tokens_and_training(arm):
+@pytest.mark.parametrize("variant", VARIANTS.values(), ids=VARIANTS)
+def test_variants_have_the_same_parameters_tokens_and_training(variant):
     base = fitted(world())
-    recipe = arm_recipe(arm, base)
+    recipe = variant_recipe(variant, base)
     assert abs(parameters(recipe.model) / parameters(base.model) - 1) <= TOLERANCE
     assert replace(recipe, model=base.model, augment=base.augment) == base
     changed = replace(base, augment=replace(base.augment, world=WorldChanges(depth_holes=0.2)))
     sees_depth = "depth_m" in recipe.model.streams
-    assert (arm_recipe(arm, changed).augment == changed.augment) == sees_depth
-    usual = arm_recipe(arm, fitted(ArmsConfig().base)).augment.world
-    assert usual == (ArmsConfig().base.augment.world if sees_depth else WorldChanges())
+    assert (variant_recipe(variant, changed).augment == changed.augment) == sees_depth
+    usual = variant_recipe(variant, fitted(VariantsConfig().base)).augment.world
+    assert usual == (VariantsConfig().base.augment.world if sees_depth else WorldChanges())
     encoder = recipe.model.encoder
     assert (encoder.tokens, encoder.width) == (base.model.encoder.tokens, base.model.encoder.width)
-    if any(name in LOOSE for name in arm.sensors):
+    if any(name in LOOSE for name in variant.sensors):
         assert recipe.model.cloud_tokens == encoder.num_patches == 64
 
 
@@ -63,16 +63,16 @@ def test_a_base_that_is_too_small_gets_a_sentence():
     encoder = replace(base.model.encoder, hidden=1, patch_hidden=1, patch_width=1, keypoints=0)
     small = replace(base.model, encoder=encoder, predictor=PredictorConfig(1, 1))
     with pytest.raises(ConfigError, match="Use a larger base"):
-        arm_recipe(ARMS["points"], replace(base, model=small))
+        variant_recipe(VARIANTS["points"], replace(base, model=small))
 
 
-def tiny() -> ArmsConfig:
-    base = ArmsConfig().base
-    settling = replace(base.settling, steps=2, clips=8)
-    base = replace(base, steps=2, batch_size=4, checkpoint_every=2, eval_every=2, settling=settling)
-    return ArmsConfig(
+def tiny() -> VariantsConfig:
+    base = VariantsConfig().base
+    finetune = replace(base.settling, steps=2, clips=8)
+    base = replace(base, steps=2, batch_size=4, checkpoint_every=2, eval_every=2, settling=finetune)
+    return VariantsConfig(
         base=base,
-        arms=("rgb", "point_map_camera", "point_map_world"),
+        variants=("rgb", "point_map_camera", "point_map_world"),
         seeds=(0,),
         subsets=("rgb", "points"),
         # what the tabletop can show already stands in for shifts that leave places alone
@@ -89,8 +89,8 @@ def tiny() -> ArmsConfig:
 
 def test_a_tiny_run_from_end_to_end_is_used_again(tmp_path):
     config = tiny()
-    first = run_spatial_arms(tmp_path, config)
-    assert [*first["arms"]] == [*config.arms] and [*first["subsets"]] == [*config.subsets]
+    first = run_spatial_variants(tmp_path, config)
+    assert [*first["arms"]] == [*config.variants] and [*first["subsets"]] == [*config.subsets]
     for row in first["arms"].values():
         assert len(row["seeds"]) == 1 and row["hidden_position_m_10"] > 0
         for shift in config.shifts:
@@ -104,41 +104,41 @@ def test_a_tiny_run_from_end_to_end_is_used_again(tmp_path):
     assert {*first["tests"]["view_30"]} == {"rgb", "point_map_camera"}
     models = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("model.safetensors")}
     assert len(models) >= 6
-    assert run_spatial_arms(tmp_path, config)["arms"] == first["arms"]
+    assert run_spatial_variants(tmp_path, config)["arms"] == first["arms"]
     assert all(path.stat().st_mtime_ns == when for path, when in models.items())
-    with pytest.raises(ConfigError, match="contains arms with other settings"):
-        run_spatial_arms(tmp_path, replace(config, episodes=5))
+    with pytest.raises(ConfigError, match="contains variants with other settings"):
+        run_spatial_variants(tmp_path, replace(config, episodes=5))
 
 
 def test_more_may_be_asked_for_later(tmp_path, monkeypatch):
     whole = tiny()
-    config = replace(whole, arms=("rgb", "point_map_camera"), fused_seeds=(), subsets=())
-    first = run_spatial_arms(tmp_path, config)
+    config = replace(whole, variants=("rgb", "point_map_camera"), fused_seeds=(), subsets=())
+    first = run_spatial_variants(tmp_path, config)
     assert not first["subsets"] and first["steps"] == {"arms": 2}
-    more = run_spatial_arms(tmp_path, whole)
-    assert [*more["arms"]] == [*whole.arms] and more["steps"]["fused"] == 2 * whole.fused_longer
+    more = run_spatial_variants(tmp_path, whole)
+    assert [*more["arms"]] == [*whole.variants] and more["steps"]["fused"] == 2 * whole.fused_longer
     assert {name: more["arms"][name] for name in first["arms"]} == first["arms"]
-    monkeypatch.setitem(ARMS, "rgb", ARMS["rgb_depth"])
+    monkeypatch.setitem(VARIANTS, "rgb", VARIANTS["rgb_depth"])
     with pytest.raises(ConfigError, match="of another variant"):
-        run_spatial_arms(tmp_path, config)
+        run_spatial_variants(tmp_path, config)
 
 
 def test_the_study_adds_other_looks_to_the_recipe_and_nothing_else():
-    base, usual = ArmsConfig().base, world()
+    base, usual = VariantsConfig().base, world()
     assert base.settling == replace(usual.settling, varied=True)
     looks = replace(base.augment, colour=usual.augment.colour, world=usual.augment.world)
     assert looks == usual.augment
     assert replace(base, augment=usual.augment, settling=usual.settling) == usual
 
 
-def test_every_arm_of_the_default_is_of_the_size_of_its_base():
-    base = fitted(ArmsConfig().base)
+def test_every_variant_of_the_default_is_of_the_size_of_its_base():
+    base = fitted(VariantsConfig().base)
     wanted = parameters(base.model)
-    for arm in ARMS.values():
-        assert abs(parameters(arm_recipe(arm, base).model) / wanted - 1) <= TOLERANCE
+    for variant in VARIANTS.values():
+        assert abs(parameters(variant_recipe(variant, base).model) / wanted - 1) <= TOLERANCE
 
 
-def test_arms_are_tested_on_the_same_episodes():
+def test_variants_are_tested_on_the_same_episodes():
     best, other = [np.ones(10)] * 2, [np.zeros(10), np.array([1.0] * 9 + [0])]
     same = {"in_distribution": best, "view_90": best}
     tests = paired_tests(
@@ -155,7 +155,7 @@ def test_arms_are_tested_on_the_same_episodes():
 @pytest.mark.parametrize(
     ("changes", "said"),
     [
-        ({"arms": ("sonar",)}, "sonar"),
+        ({"variants": ("sonar",)}, "sonar"),
         ({"seeds": ()}, "a variant and a seed"),
         ({"shifts": {}}, "a shift 'in_distribution'"),
         ({"steps": 12}, "at least 13 steps long; got .* and 12 steps"),
@@ -164,4 +164,4 @@ def test_arms_are_tested_on_the_same_episodes():
 )
 def test_settings_that_cannot_be(changes, said):
     with pytest.raises(ConfigError, match=said):
-        ArmsConfig(**changes)
+        VariantsConfig(**changes)

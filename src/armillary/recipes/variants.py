@@ -1,6 +1,6 @@
-"""Arms: the recipe ``world`` with other sensors, and models of the same size.
+"""Variants: the recipe ``world`` with other sensors, and models of the same size.
 
-Each arm gives the encoder 64 tokens a picture, has the parameters of the base's model up to 2 %
+Each variant gives the encoder 64 tokens a picture, has the parameters of the base's model up to 2 %
 (its hidden width is chosen for that), and learns by the same objective for as many steps. Its
 visual words are of what it sees: from above where places are known, else in the picture.
 
@@ -28,8 +28,8 @@ _NEAR = 4  # of a group: 64 groups of 4 tell each point twice
 
 
 @dataclass(frozen=True)
-class Arm:
-    """What one arm sees.
+class Variant:
+    """What one variant sees.
 
     Attributes:
         said: the same in words.
@@ -42,18 +42,20 @@ class Arm:
     reads: Literal["grid", "places"] = "grid"
 
 
-ARMS: dict[str, Arm] = {
-    "rgb": Arm("colour", ("rgb",)),
-    "rgb_pose": Arm("colour and where the camera stands", ("rgb", "pose")),
-    "rgb_depth": Arm("colour, and depth as a fourth channel", ("rgb", "depth")),
-    "point_map_camera": Arm(
+VARIANTS: dict[str, Variant] = {
+    "rgb": Variant("colour", ("rgb",)),
+    "rgb_pose": Variant("colour and where the camera stands", ("rgb", "pose")),
+    "rgb_depth": Variant("colour, and depth as a fourth channel", ("rgb", "depth")),
+    "point_map_camera": Variant(
         "colour, and depth as points in the camera's frame", ("rgb", "points_camera"), "places"
     ),
-    "point_map_world": Arm("colour, and depth as points in the world", ("filled_cloud",), "places"),
-    "points": Arm("points in the world, without colour and order", ("depth_cloud",), "places"),
+    "point_map_world": Variant(
+        "colour, and depth as points in the world", ("filled_cloud",), "places"
+    ),
+    "points": Variant("points in the world, without colour and order", ("depth_cloud",), "places"),
 }
-FUSED = Arm("all of it, any of it", ("rgb", "pose", "depth_cloud", "filled_cloud"))
-# By the name of the arm that sees as much, where there is one.
+FUSED = Variant("all of it, any of it", ("rgb", "pose", "depth_cloud", "filled_cloud"))
+# By the name of the variant that sees as much, where there is one.
 SUBSETS: dict[str, tuple[Sensor, ...]] = {
     "all": FUSED.sensors,
     "rgb": ("rgb",),
@@ -63,11 +65,11 @@ SUBSETS: dict[str, tuple[Sensor, ...]] = {
 }
 
 
-def arm_recipe(arm: Arm, base: Recipe, action_width: int = 2) -> Recipe:
-    """Return the recipe that trains an arm.
+def variant_recipe(variant: Variant, base: Recipe, action_width: int = 2) -> Recipe:
+    """Return the recipe that trains a variant.
 
     Args:
-        arm: what it sees.
+        variant: what it sees.
         base: training, adapted to the data, and the model whose size is aimed at.
         action_width: of a world step, which counts as parameters.
 
@@ -76,18 +78,18 @@ def arm_recipe(arm: Arm, base: Recipe, action_width: int = 2) -> Recipe:
     """
     wanted = parameters(_fitted(base.model, action_width))
     augment = base.augment
-    if not any("depth_m" in STREAMS_OF[sensor] for sensor in arm.sensors):
+    if not any("depth_m" in STREAMS_OF[sensor] for sensor in variant.sensors):
         # it would change nothing that is seen
         augment = replace(augment, world=augment.world.with_depth_as_it_is())
-    model = _of_size(_seeing(arm, base.model), wanted, action_width)
+    model = _of_size(_seeing(variant, base.model), wanted, action_width)
     return replace(base, model=model, augment=augment)
 
 
 def fused_recipe(base: Recipe, dropout: float) -> Recipe:
     """Return the recipe of one model for all sensors and any subset of them.
 
-    It is as wide as the base's model and has all the tokenizers, so it is larger than an arm: with
-    as many parameters it would be 0.55 times as wide as that of colour alone.
+    It is as wide as the base's model and has all the tokenizers, so it is larger than a variant:
+    with as many parameters it would be 0.55 times as wide as that of colour alone.
 
     Args:
         base: training, adapted to the data, and the model whose width it has.
@@ -100,11 +102,11 @@ def fused_recipe(base: Recipe, dropout: float) -> Recipe:
     )
 
 
-def _seeing(arm: Arm, base: JEPAConfig) -> JEPAConfig:
-    encoder = replace(base.encoder, reads=arm.reads)
+def _seeing(variant: Variant, base: JEPAConfig) -> JEPAConfig:
+    encoder = replace(base.encoder, reads=variant.reads)
     return replace(
         base,
-        sensors=arm.sensors,
+        sensors=variant.sensors,
         encoder=encoder,
         optional_sensors=(),
         cloud_tokens=encoder.num_patches,

@@ -1,14 +1,14 @@
-"""Spatial arms: what do depth, points and poses buy? Six ways to see, equal in all else.
+"""Spatial variants: what do depth, points and poses buy? Six ways to see, equal in all else.
 
-All arms learn from one recording of the tabletop and reach goal pictures on the same episodes: as
-in training, from cameras turned round the table, and with other looks. Then one model of all
-sensors is asked to do with some of them.
+All variants learn from one recording of the tabletop and reach goal pictures on the same episodes:
+as in training, from cameras turned round the table, and with another appearance. Then one model of
+all sensors is asked to do with some of them.
 
     recording, judged/SHIFT           one for all
     manifests/SHIFT.json              the same episodes in every shift
-    SEED/ARM/run                      one run for each arm (and ``fused``)
-    SEED/ARM/records/SHIFT.jsonl      reaching
-    SEED/ARM/probes.json              where the object is
+    SEED/VARIANT/run                  one run for each variant (and ``fused``)
+    SEED/VARIANT/records/SHIFT.jsonl  reaching
+    SEED/VARIANT/probes.json          where the object is
     spatial.json                      all that comes of it
 
 A folder that holds part of this is continued.
@@ -33,12 +33,12 @@ from armillary.data import Cache, open_dataset, prepare, split_episodes
 from armillary.models import JEPAConfig, load_model, narrowed, save_model
 from armillary.planning import Planning
 from armillary.planning.planning import DIRECT
-from armillary.recipes.arm_probes import PROBED_STEPS, hidden_position, position_errors_cm
-from armillary.recipes.arm_rows import result_of
-from armillary.recipes.arms import ARMS, SUBSETS, arm_recipe, fused_recipe
 from armillary.recipes.claiming import claim
 from armillary.recipes.goal_policy import add_goal_policy
 from armillary.recipes.recipe import Recipe, train_recipe
+from armillary.recipes.variant_probes import PROBED_STEPS, hidden_position, position_errors_cm
+from armillary.recipes.variant_rows import result_of
+from armillary.recipes.variants import SUBSETS, VARIANTS, fused_recipe, variant_recipe
 from armillary.recipes.world import adapted, world
 from armillary.training.colour_changes import ColourChanges
 from armillary.training.loop import threads
@@ -48,18 +48,18 @@ from armillary.worlds import record
 FUSED = "fused"
 USUAL = "in_distribution"
 HIDDEN = "hidden"
-# By arm or subset, the arm whose latents stand for a kind of picture in the size-distance test.
-SIZE_ARMS = {"rgb": "rgb", "rgbd": "point_map_camera"}
+# By kind of picture in the size-distance test, the variant whose latents stand for it.
+SIZE_VARIANTS = {"rgb": "rgb", "rgbd": "point_map_camera"}
 
 
 def _base() -> Recipe:
-    """Return what every arm is trained by: the recipe ``world``, with the study's own additions.
+    """Return what trains every variant: the recipe ``world``, with the study's own additions.
 
-    The additions are about new looks, which the recording does not show:
+    The additions are about new appearances, which the recording does not show:
 
         augment.colour      colours and light of each clip are changed
         augment.world       depth has noise, and holes that lie elsewhere in every picture
-        settling.varied     the predictor is fine-tuned on clips that are changed alike
+        finetune.varied     the predictor is fine-tuned on clips that are changed alike
 
     Targets are made of the clip before these changes (``training/clean.py``).
     """
@@ -82,22 +82,22 @@ def _shifts() -> dict[str, dict[str, Any]]:
 
 
 @dataclass(frozen=True)
-class ArmsConfig:
+class VariantsConfig:
     """How much of everything.
 
     Attributes:
-        base: training of every arm, and the size of its model. What it leaves to the data follows
-            from the recording; each arm has its own sensors.
-        arms: keys of ``ARMS``.
+        base: training of every variant, and the size of its model. What it leaves to the data
+            follows from the recording; each variant has its own sensors.
+        variants: keys of ``VARIANTS``.
         seeds: of training.
         fused_seeds: of training of the model for all sensors; empty for none.
         fused_longer: how many times as many steps it learns: it has many ways to see to learn.
         dropout: probability that it misses a sensor in a clip. At 0.65, in four times the steps,
-            each sensor that sees comes alone about as often as an arm of its own learns from it
+            each sensor that sees comes alone about as often as a variant of its own learns from it
             (in 0.24 of the clips, with or without the pose; at 0.5 in 0.17, at 0.3 in 0.07).
         subsets: keys of ``SUBSETS`` that it is asked to do with.
         world: settings of the world in all recordings and episodes. One object: which of several
-            is meant cannot be told without colour.
+            is meant cannot be known without colour.
         shifts: further settings, by name; ``in_distribution`` has those of training.
         hidden: further settings where the object's place is asked for after ten steps unseen: the
             camera goes round the table, as it never did in training.
@@ -113,7 +113,7 @@ class ArmsConfig:
     """
 
     base: Recipe = field(default_factory=_base)
-    arms: tuple[str, ...] = tuple(ARMS)
+    variants: tuple[str, ...] = tuple(VARIANTS)
     seeds: tuple[int, ...] = (0, 1, 2)
     fused_seeds: tuple[int, ...] = (0,)
     fused_longer: int = 4
@@ -132,14 +132,16 @@ class ArmsConfig:
     workers: int = 2
 
     def __post_init__(self) -> None:
-        for name, known in ((self.arms, ARMS), (self.subsets, SUBSETS)):
+        for name, known in ((self.variants, VARIANTS), (self.subsets, SUBSETS)):
             for one in name:
                 if one not in known:
-                    raise unknown_name("sensor variant" if known is ARMS else "subset", one, known)
-        if not (self.arms and self.seeds) or USUAL not in self.shifts or HIDDEN in self.shifts:
+                    raise unknown_name(
+                        "sensor variant" if known is VARIANTS else "subset", one, known
+                    )
+        if not (self.variants and self.seeds) or USUAL not in self.shifts or HIDDEN in self.shifts:
             raise ConfigError(
                 f"bench spatial needs a variant and a seed, a shift {USUAL!r} and none "
-                f"called {HIDDEN!r}; got {self.arms}, {self.seeds} and {tuple(self.shifts)}."
+                f"called {HIDDEN!r}; got {self.variants}, {self.seeds} and {tuple(self.shifts)}."
             )
         episodes = self.judged, self.probed, self.episodes, self.goals
         amounts = self.workers, self.fused_longer, *episodes, *self.size_pairs
@@ -150,13 +152,13 @@ class ArmsConfig:
             )
 
 
-def run_spatial_arms(
+def run_spatial_variants(
     out: Path,
-    config: ArmsConfig | None = None,
+    config: VariantsConfig | None = None,
     bars: Bars = no_bars,
     command: str = "",
 ) -> dict[str, Any]:
-    """Record, train every arm with every seed, and let all reach and tell places.
+    """Record, train every variant with every seed, and let all reach and tell places.
 
     Args:
         out: folder; what is finished there is used again.
@@ -168,21 +170,22 @@ def run_spatial_arms(
         ``arms.NAME.{said,seeds,hidden_position_m_10}``, where a seed has, by shift, ``n``,
         ``success`` and ``position_error_cm``; ``subsets.NAME.{success,probe_cm}``;
         ``size_distance.{rgb,rgbd}.accuracy``; ``tests`` (paired, against ``point_map_world``);
-        ``steps`` of training. All of the arms, seeds and subsets asked for alone.
+        ``steps`` of training. All of the variants, seeds and subsets asked for alone.
 
     Raises:
         ConfigError: ``out`` holds another evaluation, or a setting that the world does not have.
         StorageError: ``out`` is not writable.
     """
-    config = config or ArmsConfig()
-    # which arms and seeds are asked for changes none of them: more may be asked for later
-    asked = replace(config, workers=1, arms=("rgb",), seeds=(0,), fused_seeds=(), subsets=())
+    config = config or VariantsConfig()
+    # which variants and seeds are asked for changes none of them: more may be asked for later
+    asked = replace(config, workers=1, variants=("rgb",), seeds=(0,), fused_seeds=(), subsets=())
     settings = asdict(asked)
-    claim(out / "arms.json", settings, "arms")
+    settings["arms"] = settings.pop("variants")  # the name in folders that were begun before
+    claim(out / "arms.json", settings, "variants")
     _record_all(out, config, bars)
     manifests = _manifests(out, config)
     work = _Work(out, config)
-    models = [(seed, name) for seed in config.seeds for name in config.arms]
+    models = [(seed, name) for seed in config.seeds for name in config.variants]
     fused = [(seed, FUSED) for seed in config.fused_seeds]
     with bars("training") as progress:
         map_in_processes(_Learn(work), models + fused, config.workers, progress)
@@ -199,7 +202,7 @@ def run_spatial_arms(
         steps[FUSED] = base.steps * config.fused_longer
     about = {"steps": steps, **provenance(command, 1)}
     result = result_of(
-        out, config.arms, config.seeds, tuple(manifests), config.subsets, config.fused_seeds
+        out, config.variants, config.seeds, tuple(manifests), config.subsets, config.fused_seeds
     )
     result |= {"size_distance": _size_distance(out, config), **about}
     write_json(out / "spatial.json", result)
@@ -211,7 +214,7 @@ class _Work:
     """The folder and its settings, in any process."""
 
     out: Path
-    config: ArmsConfig
+    config: VariantsConfig
 
     def folder(self, seed: int, name: str) -> Path:
         return self.out / str(seed) / name
@@ -225,7 +228,7 @@ class _Work:
         if name == FUSED:
             longer = replace(base, steps=base.steps * self.config.fused_longer)
             return fused_recipe(longer, self.config.dropout)
-        return arm_recipe(ARMS[name], base)
+        return variant_recipe(VARIANTS[name], base)
 
     def cache(self, name: str) -> Cache:
         folder = self.out / "recording" if name == "recording" else self.out / "judged" / name
@@ -272,7 +275,7 @@ class _Learn:
 
 
 def _check_shape(folder: Path, recipe: Recipe) -> None:
-    """Refuse a model that was made when its arm saw something else."""
+    """Refuse a model that was made when its variant saw something else."""
     if _shape(load_model(folder).config) != _shape(recipe.model):
         raise ConfigError(f"{folder}: contains a model of another variant; choose another --out.")
 
@@ -328,7 +331,7 @@ class _Probe:
         return run
 
 
-def _record_all(out: Path, config: ArmsConfig, bars: Bars) -> None:
+def _record_all(out: Path, config: VariantsConfig, bars: Bars) -> None:
     """Record what all learn from and are judged on, and prepare it before processes share it."""
     work = _Work(out, config)
     wanted: dict[str, tuple[int, int, Mapping[str, Any]]] = {
@@ -353,12 +356,12 @@ def _record_all(out: Path, config: ArmsConfig, bars: Bars) -> None:
         work.cache(name.removeprefix("judged/"))
 
 
-def _settings(config: ArmsConfig, more: Mapping[str, Any]) -> dict[str, Any]:
+def _settings(config: VariantsConfig, more: Mapping[str, Any]) -> dict[str, Any]:
     size = config.base.model.encoder.image_size
     return {"image_size": size, **config.world, **more}
 
 
-def _manifests(out: Path, config: ArmsConfig) -> dict[str, Manifest]:
+def _manifests(out: Path, config: VariantsConfig) -> dict[str, Manifest]:
     manifests = {}
     for shift, settings in config.shifts.items():
         manifests[shift] = make_manifest(
@@ -378,11 +381,11 @@ def _manifests(out: Path, config: ArmsConfig) -> dict[str, Manifest]:
     return manifests
 
 
-def _size_distance(out: Path, config: ArmsConfig) -> dict[str, dict[str, Any]]:
+def _size_distance(out: Path, config: VariantsConfig) -> dict[str, dict[str, Any]]:
     work, found = _Work(out, config), {}
-    for name, arm in SIZE_ARMS.items():
-        if arm in config.arms:
-            model = load_model(work.model(config.seeds[0], arm))
+    for name, variant in SIZE_VARIANTS.items():
+        if variant in config.variants:
+            model = load_model(work.model(config.seeds[0], variant))
             size = model.config.encoder.image_size
             found[name] = size_distance(model, *config.size_pairs, config.seed, size)
     return found

@@ -1,9 +1,13 @@
-"""Settling: when the encoder has learned, it stands still and the predictor learns on alone.
+"""Predictor fine-tuning: the encoder is frozen after its training, and the predictor trains on.
 
-While both learn, what has to be foreseen changes with every step, and the averages of their weights
-that are kept were never trained together. On latents that move no more, computed once, a step costs
-no encoding, and the recipe ``world`` fine-tunes its predictor so (``recipes/world.py``). A surprise
-is worth what the foresight is that it is taken at.
+While both learn, the targets of the prediction change with every step, and the averages of their
+weights that are kept were never trained together. Latents of a frozen encoder are computed once, so
+a step costs no encoding. The recipe ``world`` fine-tunes its predictor so (``recipes/world.py``).
+Surprise is measured against the predictions, so it is only as good as these.
+
+The seeds of this file, its field of the settings and its entries of the log keep the old name
+``settling``: with other names the same seed would draw other clips, and runs that were stored
+before would not be read.
 
 Axes: B clips, T steps, N tokens, D width.
 Source: a predictor on a frozen encoder, as V-JEPA 2-AC (2506.09985) has it.
@@ -28,9 +32,9 @@ from armillary.models import JEPA
 from armillary.models.predictor import Predictor
 from armillary.objectives import decaying_weights, rollout_loss
 from armillary.training.augment import AugmentConfig, augment
-from armillary.training.config import OptimizerConfig, SettlingConfig
+from armillary.training.config import FinetuneConfig, OptimizerConfig
 from armillary.training.devices import on_device
-from armillary.training.foresight import came_after_each, foreseen_from_each, some_starts
+from armillary.training.rollouts import predict_from_each, some_starts, targets_after_each
 from armillary.training.schedule import learning_rate
 from armillary.training.sensor_dropout import draw_kept
 from armillary.training.unit_latent import Unit, change_predictor
@@ -41,10 +45,10 @@ _DECAY = 1e-3
 _LIVELY = 4  # one clip in so many is lively
 
 
-def settle(
+def finetune_predictor(
     model: JEPA,
     windows: Windows,
-    config: SettlingConfig,
+    config: FinetuneConfig,
     seed: int,
     watch: Callable[[int, float], None] = lambda done, error: None,
     varied: AugmentConfig | None = None,
@@ -53,11 +57,11 @@ def settle(
     """Train the predictor of a model on latents of its encoder, in place.
 
     Args:
-        model: whose encoder has learned; only its predictor changes.
+        model: its encoder is trained; only its predictor changes.
         windows: training clips; of more than ``config.clips`` as many are drawn.
         config: how long, on how much.
         seed: names the clips and their order.
-        watch: told the steps done and the error of each.
+        watch: called after each step with the steps done and the error.
         varied: how clips are varied, each once; None for as they are.
         sensor_dropout: probability that an optional sensor is left out of a clip, drawn once: the
             predictor must do for any subset, as the encoder has learned to.
@@ -66,7 +70,7 @@ def settle(
         TrainingError: the error is not a number.
         DatasetError: no episode is long enough for ``config.clip_length``.
     """
-    windows = settled_on(windows, config)
+    windows = finetuning_windows(windows, config)
     drawn = np.sort(generator("settling.clips", seed).permutation(len(windows))[: config.clips])
     seen = _encoded(model, windows, drawn, _Sight(seed, varied, sensor_dropout))
     flat = model.predictor if isinstance(model.predictor, Predictor) else None
@@ -93,7 +97,7 @@ def settle(
         if not math.isfinite(float(norm)):
             raise TrainingError(
                 f"Fine-tuning the predictor stopped at step {step}: the gradient is not a number. "
-                "Lower settling.lr and continue with --resume; the training before it is kept."
+                "Lower finetune.lr and continue with --resume; the training before it is kept."
             )
         optimizer.step()
         watch(step + 1, float(error.detach()))
@@ -101,8 +105,8 @@ def settle(
         change_predictor(flat, unit.back())
 
 
-def settled_on(windows: Windows, config: SettlingConfig) -> Windows:
-    """Return the clips that a predictor settles on: of the same episodes, perhaps longer.
+def finetuning_windows(windows: Windows, config: FinetuneConfig) -> Windows:
+    """Return the clips of the fine-tuning: of the same episodes, perhaps longer.
 
     Raises:
         DatasetError: no episode is long enough for ``config.clip_length``.
@@ -118,21 +122,21 @@ def step_ahead_error(model: JEPA, windows: Windows, seed: int) -> float:
     """Return the mean squared error of the step ahead over fixed clips, each after all before it.
 
     Args:
-        model: that foresees.
+        model: whose predictions are judged.
         windows: held-out clips.
         seed: names those that are drawn.
     """
     drawn = generator("settling.judged", seed).permutation(len(windows))[:_JUDGED]
     seen = _encoded(model, windows, np.sort(drawn))
     everything = torch.arange(len(drawn), device=seen.tokens.device)
-    return float(_error(model, seen, everything, SettlingConfig(rollout_steps=1)))
+    return float(_error(model, seen, everything, FinetuneConfig(rollout_steps=1)))
 
 
 def _chosen(
     rng: np.random.Generator,
     count: int,
     lively: Int[np.ndarray, " C"] | None,
-    config: SettlingConfig,
+    config: FinetuneConfig,
 ) -> Int[Tensor, " B"]:
     """Draw the clips of a step, a share of them from the lively ones."""
     chosen = rng.integers(0, count, config.batch_size)
@@ -142,13 +146,13 @@ def _chosen(
     return torch.from_numpy(chosen)
 
 
-def _starts(rng: np.random.Generator, seen: Latent, config: SettlingConfig) -> Int[Tensor, " R"]:
+def _starts(rng: np.random.Generator, seen: Latent, config: FinetuneConfig) -> Int[Tensor, " R"]:
     """Draw the steps of a clip that are started from."""
     order = rng.permutation(seen.tokens.shape[1] - config.rollout_steps)
     return some_starts(torch.from_numpy(order), config.starts)
 
 
-def _lively(seen: Latent, config: SettlingConfig) -> Int[np.ndarray, " C"]:
+def _lively(seen: Latent, config: FinetuneConfig) -> Int[np.ndarray, " C"]:
     """Return which clips are in the quarter whose latent changes most over the steps rolled out."""
     latents, ahead = seen.tokens.flatten(2), config.rollout_steps
     change = (latents[:, ahead:] - latents[:, :-ahead]).square().sum(-1).amax(1)
@@ -160,18 +164,18 @@ def _error(
     model: JEPA,
     seen: Latent,
     chosen: Tensor,
-    config: SettlingConfig,
+    config: FinetuneConfig,
     forgotten: Tensor | None = None,
     starts: Tensor | None = None,
 ) -> Tensor:
-    """Return the weighted mean squared error of what is foreseen (``objectives/rollout.py``)."""
+    """Return the weighted mean squared error of the predictions (``objectives/rollout.py``)."""
     latents, actions = seen.tokens[chosen].flatten(2), _actions(model, seen, chosen)
     if forgotten is not None:
         forgotten = forgotten.to(latents.device)
     ahead = config.rollout_steps
-    foreseen = foreseen_from_each(model, latents, actions, ahead, forgotten, starts)
+    predicted = predict_from_each(model, latents, actions, ahead, forgotten, starts)
     weights = decaying_weights(ahead, config.rollout_decay)
-    return rollout_loss(foreseen, came_after_each(latents, ahead, starts), weights)
+    return rollout_loss(predicted, targets_after_each(latents, ahead, starts), weights)
 
 
 def _actions(model: JEPA, seen: Latent, chosen: Tensor) -> Tensor:
@@ -182,7 +186,7 @@ def _actions(model: JEPA, seen: Latent, chosen: Tensor) -> Tensor:
 
 @dataclass(frozen=True)
 class _Sight:
-    """How clips are seen that are settled on; see ``settle``."""
+    """How the clips of the fine-tuning are seen; see ``finetune_predictor``."""
 
     seed: int = 0
     varied: AugmentConfig | None = None
