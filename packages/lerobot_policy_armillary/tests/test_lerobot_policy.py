@@ -121,6 +121,10 @@ def test_a_saved_policy_keeps_goal_and_model(config, tmp_path):
     written = json.loads((tmp_path / "policy" / "config.json").read_text())
     assert written["type"] == "armillary" and written["goal"] == "goal.png"
     assert not [path for path in (tmp_path / "policy").iterdir() if path.suffix == ".part"]
+    written["world"] = "gym:antigravity:Env-v0"
+    (tmp_path / "policy" / "config.json").write_text(json.dumps(written))
+    with pytest.raises(ConfigError, match=r"may not name the environment gym:antigravity:Env-v0"):
+        ArmillaryPolicy.from_pretrained(tmp_path / "policy")
     before, after = make_pre_post_processors(again.config, str(tmp_path / "policy"))
     assert after(again.select_action(before(batch(1, None)))).shape == (1, 2)
 
@@ -144,6 +148,34 @@ def test_it_loads_from_the_hub(config, tmp_path, monkeypatch, saved):
     ((name, settings),) = asked
     assert name == "someone/model" and settings["revision"] == "v1"
     assert not [one for one in settings["allow_patterns"] if "py" in one or "bin" in one]
+
+
+def test_nothing_of_another_model_is_overwritten(config, policy, tmp_path):
+    model = shutil.copytree(config.model, tmp_path / "model")
+    before = (model / "config.json").read_bytes()
+    with pytest.raises(ConfigError, match="holds another model, which this policy would overwrite"):
+        policy.save_pretrained(model)
+    assert (model / "config.json").read_bytes() == before
+
+
+def test_a_saved_policy_of_a_world_needs_no_simulator(table_model, tmp_path):
+    first = ArmillaryPolicy.from_pretrained(table_model, world=TABLE)
+    first.save_pretrained(tmp_path / "policy")
+    again = ArmillaryPolicy.from_pretrained(tmp_path / "policy")
+    one, other = first.decider.world, again.decider.world
+    assert other.name == "robot"
+    assert (other.step_s, other.budget) == (one.step_s, one.budget)
+    np.testing.assert_array_equal(other.bounds.low, one.bounds.low)
+    np.testing.assert_array_equal(other.bounds.high, one.bounds.high)
+
+
+def test_a_repository_that_is_not_there_gets_a_sentence(monkeypatch):
+    def nothing(name, **settings):
+        raise OSError("offline")
+
+    monkeypatch.setattr(modeling_armillary, "snapshot_download", nothing)
+    with pytest.raises(CheckpointError, match="the Hub has no such repository or cannot be"):
+        ArmillaryPolicy.from_pretrained("some/one", **ROBOT)
 
 
 def test_another_goal_begins_an_episode_and_so_does_a_reset(policy):

@@ -22,13 +22,14 @@ from typing import Any, NoReturn
 import numpy as np
 import torch
 from huggingface_hub import snapshot_download
+from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
 from lerobot.configs.policies import PreTrainedConfig
 from lerobot.policies.pretrained import PreTrainedPolicy
 from torch import Tensor
 
 from armillary.control import ModelSpec, WorldFactory
 from armillary.control.processes import one_thread
-from armillary.core.errors import ConfigError
+from armillary.core.errors import CheckpointError, ConfigError
 from armillary.core.files import read_json, replacing, replacing_folder
 from armillary.core.values import WorldSpec
 from armillary.planning import Planning
@@ -170,10 +171,28 @@ class ArmillaryPolicy(PreTrainedPolicy):
         self.forward({})
 
     def _save_pretrained(self, save_directory: Path) -> None:
-        """Write a folder that holds everything: configuration, model, goal, guard, processors."""
+        """Write a folder that holds everything: configuration, model, goal, guard, processors.
+
+        The bounds of a world are written instead of its name, so that a robot needs no simulator.
+        """
+        if (save_directory / _CONFIG).exists() and not _is_saved_policy(save_directory):
+            raise ConfigError(
+                f"{save_directory}: holds another model, which this policy would overwrite; name "
+                "a new folder."
+            )
         with replacing_folder(save_directory / MODEL_FOLDER) as beside:
             _copy_model(self.model_folder, beside)
-        config = replace(self.config, model="", pretrained_path=None)
+        world = self.decider.world
+        config = replace(
+            self.config,
+            model="",
+            world="",
+            low=tuple(world.bounds.low.tolist()),
+            high=tuple(world.bounds.high.tolist()),
+            step_s=world.step_s,
+            steps=world.budget,
+            pretrained_path=None,
+        )
         if config.goal:
             config.goal = _copied(Path(config.goal), save_directory, _GOAL)
         if config.guard:
@@ -200,7 +219,8 @@ class ArmillaryPolicy(PreTrainedPolicy):
                 and settings of the Hub (``revision``, ``token``, ...).
 
         Raises:
-            ConfigError: ``config`` is of another policy.
+            CheckpointError: there is no such folder, and the Hub does not have it either.
+            ConfigError: ``config`` is of another policy, or names an environment to import.
             ArmillaryError: as the constructor.
         """
         known = {one.name for one in fields(ArmillaryConfig)}
@@ -218,6 +238,11 @@ class ArmillaryPolicy(PreTrainedPolicy):
         if not config.model:
             config.model = str(folder / MODEL_FOLDER if saved else folder)
         if saved:
+            if ":" in config.world:  # the name of a module: files name none here
+                raise ConfigError(
+                    f"{pretrained_name_or_path}: a saved policy may not name the environment "
+                    f"{config.world}, whose code would run; give --policy.low and --policy.high."
+                )
             config.goal = _beside(folder, config.goal)
             config.guard = _beside(folder, config.guard)
         return cls(config).eval()
@@ -278,13 +303,15 @@ def _folder(name: str, hub: Mapping[str, Any]) -> Path:
     if Path(name).is_dir():
         path = Path(name)
         return path if _is_saved_policy(path) else find_model(path)
-    if not hub:
-        return _from_hub(name, hub) if "/" in name else find_model(name)
-    return _from_hub(name, hub)
-
-
-def _from_hub(name: str, hub: Mapping[str, Any]) -> Path:
-    return Path(snapshot_download(name, allow_patterns=list(_PATTERNS), **hub))
+    if not hub and "/" not in name:
+        return find_model(name)
+    try:
+        return Path(snapshot_download(name, allow_patterns=list(_PATTERNS), **hub))
+    except (HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, OSError) as error:
+        raise CheckpointError(
+            f"{name}: there is no such folder here, and the Hub has no such repository or cannot "
+            "be reached."
+        ) from error
 
 
 def _is_saved_policy(folder: Path) -> bool:
