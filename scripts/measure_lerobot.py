@@ -1,6 +1,6 @@
 """Evaluate a model in the real LeRobot and compare with acting in process: results/lerobot.json.
 
-    python scripts/measure_lerobot.py MODEL LEROBOT_BIN [--episodes 200] [--record FILE]
+    python scripts/measure_lerobot.py MODEL LEROBOT_BIN [--episodes 200] [--work DIR] [--record FILE]
 
 LEROBOT_BIN is the ``bin`` folder of an environment with ``lerobot==0.4.4``, armillary and the
 plugin ``lerobot_policy_armillary`` (``make test-lerobot`` makes one). ``armillary act`` runs here
@@ -14,6 +14,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -60,19 +61,21 @@ def evaluated(
     """Return what ``lerobot-eval`` says about each episode, and the environment's records."""
     episodes = len(json.loads(manifest.read_text())["episodes"])
     records = out / "records.jsonl"
-    run(
-        [
-            programs / "lerobot-eval",
-            *policy,
-            "--env.type=armillary",
-            f"--env.manifest={manifest}",
-            f"--env.records={records}",
-            f"--eval.n_episodes={episodes}",
-            f"--eval.batch_size={batch}",
-            "--seed=0",
-            f"--output_dir={out}",
-        ]
-    )
+    if not (out / "eval_info.json").is_file():
+        shutil.rmtree(out, ignore_errors=True)  # records of a run that was killed
+        run(
+            [
+                programs / "lerobot-eval",
+                *policy,
+                "--env.type=armillary",
+                f"--env.manifest={manifest}",
+                f"--env.records={records}",
+                f"--eval.n_episodes={episodes}",
+                f"--eval.batch_size={batch}",
+                "--seed=0",
+                f"--output_dir={out}",
+            ]
+        )
     found = json.loads((out / "eval_info.json").read_text())
     return found["per_task"][0]["metrics"]["successes"], read_records(records)
 
@@ -133,11 +136,13 @@ def main() -> None:
     parser.add_argument("model", type=Path)
     parser.add_argument("lerobot_bin", type=Path)
     parser.add_argument("--episodes", type=int, default=200)
+    parser.add_argument("--work", type=Path)
     parser.add_argument("--record", type=Path, default=Path("results/lerobot.json"))
     chosen = parser.parse_args()
     origin = provenance(" ".join(["python", *sys.argv]), 1)
-    with tempfile.TemporaryDirectory() as work:
-        value = compared(chosen.model, chosen.lerobot_bin, chosen.episodes, Path(work))
+    with tempfile.TemporaryDirectory() as temporary:
+        work = chosen.work or Path(temporary)
+        value = compared(chosen.model, chosen.lerobot_bin, chosen.episodes, work)
     write_json(chosen.record, value | origin)
     sys.stdout.write(f"{json.dumps(value, indent=2)}\n")
 
