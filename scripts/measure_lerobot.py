@@ -1,6 +1,6 @@
 """Evaluate a model in the real LeRobot and compare with acting in process: results/lerobot.json.
 
-    python scripts/measure_lerobot.py MODEL LEROBOT_BIN [--episodes 200] [--work DIR] [--record FILE]
+    python scripts/measure_lerobot.py MODEL LEROBOT_BIN [--episodes 200] [--work DIR]
 
 LEROBOT_BIN is the ``bin`` folder of an environment with ``lerobot==0.4.4``, armillary and the
 plugin ``lerobot_policy_armillary`` (``make test-lerobot`` makes one). ``armillary act`` runs here
