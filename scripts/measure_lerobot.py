@@ -1,6 +1,6 @@
 """Evaluate a model in the real LeRobot and compare with acting in process: results/lerobot.json.
 
-    python scripts/measure_lerobot.py MODEL LEROBOT_BIN [--episodes 200] [--work DIR]
+    python scripts/measure_lerobot.py MODEL LEROBOT_BIN [--episodes 200] [--ways model saved]
 
 LEROBOT_BIN is the ``bin`` folder of an environment with ``lerobot==0.4.4``, armillary and the
 plugin ``lerobot_policy_armillary`` (``make test-lerobot`` makes one). ``armillary act`` runs here
@@ -30,7 +30,7 @@ from armillary.recipes.acting import ActConfig, act
 from armillary.recipes.finding import find_model
 
 WORLD, TASK = "tabletop", "reach"
-SIDE_BY_SIDE = 4
+WAYS = {"model": 1, "saved": 4}  # and how many episodes side by side
 _PACKAGES = ("lerobot", "lerobot_policy_armillary", "armillary", "torch", "numpy", "gymnasium")
 _VERSIONS = "import importlib.metadata as m, sys; print(*(m.version(n) for n in sys.argv[1:]))"
 _SAVE = """
@@ -86,23 +86,34 @@ def alike(one: Record, other: Record) -> bool:
     return all(getattr(one, name) == getattr(other, name) for name in names)
 
 
-def compared(model: Path, programs: Path, episodes: int, work: Path) -> dict[str, Any]:
-    """Return success in LeRobot beside success in process, on the same episodes."""
+def compared(
+    model: Path, programs: Path, episodes: int, work: Path, asked: Sequence[str]
+) -> dict[str, Any]:
+    """Return success in LeRobot beside success in process, on the same episodes.
+
+    Args:
+        model: run folder or model folder.
+        programs: folder of LeRobot's programs.
+        episodes: how many.
+        work: folder for what is in between.
+        asked: keys of ``WAYS``.
+    """
     folder = find_model(model)
     python = programs / "python"
     versions = run([python, "-c", _VERSIONS, *_PACKAGES]).split()
     acting = act(folder, WORLD, work / "act", ActConfig(episodes=episodes, task=TASK, workers=1))
     saved = work / "policy"
-    run([python, "-c", _SAVE, folder, WORLD, saved])
-    direct = ["--policy.type=armillary", f"--policy.model={folder}", f"--policy.world={WORLD}"]
-    ways = {
-        "model": (direct, 1),
-        "saved policy": ([f"--policy.path={saved}"], SIDE_BY_SIDE),
+    policies = {
+        "model": ["--policy.type=armillary", f"--policy.model={folder}", f"--policy.world={WORLD}"],
+        "saved": [f"--policy.path={saved}"],
     }
+    if "saved" in asked:
+        run([python, "-c", _SAVE, folder, WORLD, saved])
     here = {record.id: record for record in acting.records["model"]}
     runs = {}
-    for name, (policy, batch) in ways.items():
-        manifest, out = work / "act" / "manifest.json", work / name.replace(" ", "_")
+    for name in asked:
+        policy, batch = policies[name], WAYS[name]
+        manifest, out = work / "act" / "manifest.json", work / name
         successes, records = evaluated(programs, policy, manifest, batch, out)
         assert len(successes) == len(records) == episodes
         runs[name] = {
@@ -136,13 +147,14 @@ def main() -> None:
     parser.add_argument("model", type=Path)
     parser.add_argument("lerobot_bin", type=Path)
     parser.add_argument("--episodes", type=int, default=200)
+    parser.add_argument("--ways", nargs="+", choices=WAYS, default=list(WAYS))
     parser.add_argument("--work", type=Path)
     parser.add_argument("--record", type=Path, default=Path("results/lerobot.json"))
     chosen = parser.parse_args()
     origin = provenance(" ".join(["python", *sys.argv]), 1)
     with tempfile.TemporaryDirectory() as temporary:
         work = chosen.work or Path(temporary)
-        value = compared(chosen.model, chosen.lerobot_bin, chosen.episodes, work)
+        value = compared(chosen.model, chosen.lerobot_bin, chosen.episodes, work, chosen.ways)
     write_json(chosen.record, value | origin)
     sys.stdout.write(f"{json.dumps(value, indent=2)}\n")
 
