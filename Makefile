@@ -17,8 +17,11 @@ RUNTIME := $(VENV)/.installed-runtime
 DEV := $(VENV)/.installed-dev
 DOCS_VENV := .venv-docs
 DOCS := $(DOCS_VENV)/.installed-docs
+LEROBOT := packages/lerobot_policy_armillary
+LEROBOT_VENV := .venv-lerobot
+LEROBOT_DEV := $(LEROBOT_VENV)/.installed-lerobot
 
-.PHONY: help system browser install dev demo test test-runs test-slow check format docs build bench verify attack clean
+.PHONY: help system browser install dev demo test test-runs test-lerobot test-slow check format docs build bench verify attack clean
 
 help:  ## list the tasks
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 20
@@ -70,6 +73,15 @@ test: dev  ## run the tests, without those of whole runs (minutes)
 
 test-runs: dev  ## run the tests of recipes, benchmarks, proofs and examples (minutes)
 	OMP_NUM_THREADS=1 $(BIN)/pytest -m "runs and not slow"
+
+test-lerobot: $(LEROBOT_DEV)  ## install LeRobot 0.4.4 beside it and test the plugin (gigabytes)
+	OMP_NUM_THREADS=1 $(LEROBOT_VENV)/bin/python -m pytest $(LEROBOT)
+
+$(LEROBOT_DEV): pyproject.toml $(LEROBOT)/pyproject.toml | system
+	@echo "installing armillary, its plugin and LeRobot 0.4.4 into $(LEROBOT_VENV)"
+	@test -x $(LEROBOT_VENV)/bin/python || $(PYTHON) -m venv $(LEROBOT_VENV)
+	@$(LEROBOT_VENV)/bin/python -m pip install --quiet --disable-pip-version-check $(PIP_ARGS) 'lerobot==0.4.4' -e '.[serve]' -e $(LEROBOT) 'pytest>=9'
+	@touch $@
 
 test-slow: dev  ## run the tests that take minutes each
 	OMP_NUM_THREADS=1 $(BIN)/pytest -m slow --timeout 3600

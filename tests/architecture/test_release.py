@@ -28,6 +28,15 @@ def test_the_citation_names_this_version() -> None:
     assert "authors:" in text
 
 
+def test_lerobot_finds_the_plugin_by_its_name() -> None:
+    """LeRobot skips a distribution whose name has hyphens, and imports it by that name."""
+    folder = ROOT / "packages" / "lerobot_policy_armillary"
+    project = tomllib.loads((folder / "pyproject.toml").read_text())["project"]
+    assert project["name"] == "lerobot_policy_armillary"
+    assert (folder / "src" / project["name"] / "__init__.py").is_file()
+    assert project["version"] == armillary.__version__
+
+
 def test_the_changelog_has_a_section_to_release() -> None:
     assert "\n## [Unreleased]\n" in (ROOT / "CHANGELOG.md").read_text()
 

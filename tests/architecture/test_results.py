@@ -35,8 +35,8 @@ def tool(name: str) -> ModuleType:
 def origins(path: Path) -> list[dict[str, Any]]:
     """Return what has the four fields: a record, and what in it was made by itself."""
     value = json.loads(path.read_text())
-    parts = value.get("environments", {}).values()
-    return [value, *(part for part in parts if "command" in part)]
+    parts = [*value.get("environments", {}).values(), *value.values()]
+    return [value, *(part for part in parts if isinstance(part, dict) and "command" in part)]
 
 
 def commands(line: str) -> list[list[str]]:
