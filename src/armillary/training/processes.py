@@ -57,6 +57,29 @@ class Processes:
         if self.count > 1:
             dist.barrier()
 
+    def agree(self, on: bool) -> bool:
+        """Return whether something is true in every process; all must ask."""
+        if self.count == 1:
+            return on
+        flag = torch.tensor(int(on), device=self.device)
+        dist.all_reduce(flag, dist.ReduceOp.MIN)
+        return bool(flag)
+
+    def mean(self, numbers: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+        """Return the mean of each number over the processes; all must ask for the same."""
+        if self.count == 1:
+            return numbers
+        sums = torch.stack([value.detach().float() for value in numbers.values()])
+        dist.all_reduce(sums)
+        return dict(zip(numbers, sums / self.count, strict=True))
+
+    def background_group(self) -> dist.ProcessGroup:
+        """Return a second group, for what runs beside training; every process must call this."""
+        group = dist.new_group(backend="gloo")
+        assert isinstance(group, dist.ProcessGroup)  # every rank belongs to it
+        _groups.append(group)
+        return group
+
 
 def check_share(batch_size: int, processes: int) -> None:
     """Refuse a batch that so many processes cannot share.
