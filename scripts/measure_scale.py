@@ -508,9 +508,10 @@ def elastic(out: Path) -> dict[str, Any]:
 
 def computed(out: Path) -> dict[str, Any]:
     """Return what the model says of GPUs, from operations and numbers that are counted here."""
-    table = []
+    table, counts = [], {}
     for size in SIZES:
         flops, work = counted_of(out, size)
+        counts[size] = {"operations_per_frame": flops, "exchanged": asdict(work)}
         say(f"{size}: {flops:.3e} operations a frame, {asdict(work)}")
         compute_s = FRAMES_PER_GPU * flops / (PEAK_FLOPS * UTILISATION)
         for parallel in ("ddp", "fsdp"):
@@ -543,6 +544,7 @@ def computed(out: Path) -> dict[str, Any]:
             "frames_per_gpu_and_step": FRAMES_PER_GPU,
             "overlap": "none",
         },
+        "counted": counts,
         "table": table,
     }
 

@@ -32,6 +32,8 @@ def test_one_process_exchanges_nothing():
 def test_an_exchange_takes_its_messages_and_its_bytes():
     link = Link(latency_s=0.5, bytes_per_s=100.0)
     assert exchange_seconds(WORK, 2, "ddp", link) == pytest.approx(6 * 0.5 + 4080 / 100)
+    sent = sent_bytes(WORK, 8, "ddp")
+    assert exchange_seconds(WORK, 8, "ddp", link) == pytest.approx(3 * 6 * 0.5 + sent / 100)
     assert exchange_seconds(WORK, 2, "fsdp", link) == pytest.approx(15 * 0.5 + 5280 / 100)
 
 

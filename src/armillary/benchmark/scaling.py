@@ -4,12 +4,14 @@
     exchange = messages x latency + bytes that a process sends / bandwidth
 
 Exchange and compute are taken one after the other. On a GPU they overlap in part, so there it is an
-upper bound. Collectives go around a ring, whose bytes no algorithm undercuts (Patarasuk and Yuan
-2009): of X bytes over n processes, a gather or a scatter sends X (n-1)/n, an all-reduce both.
+upper bound. Of X bytes over n processes a gather or a scatter sends X (n-1)/n, and an all-reduce
+both; no algorithm sends less (Patarasuk and Yuan 2009). Messages go along trees, so a collective
+waits for log2(n) of them in turn (Sanders, Speck and Traeff 2009, as in NCCL).
 """
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Literal
 
@@ -69,7 +71,7 @@ def exchange_seconds(work: Exchanged, processes: int, parallel: Parallel, link: 
     hops = 2 * work.reductions + 2
     if parallel == "fsdp":
         hops += 3 * work.blocks
-    messages = hops * (processes - 1)
+    messages = hops * math.ceil(math.log2(processes))
     sent = sent_bytes(work, processes, parallel)
     return messages * link.latency_s + sent / link.bytes_per_s
 
