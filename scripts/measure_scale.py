@@ -64,6 +64,7 @@ EPISODES, EPISODE_STEPS = 24, 60
 PARTS = ("speed", "losses", "saving", "elastic", "computed")
 STEPS, EVERY = 12, 4  # of the runs that are compared
 ELASTIC_STEPS = 24
+SAVES = 3
 TENSORS = ("model.safetensors", "normalizer.safetensors")
 # Assumed for the part "computed": one H100 and its links, as its data sheet has them.
 PEAK_FLOPS, UTILISATION = 989e12, 0.35
@@ -438,7 +439,7 @@ def timed_saves(out: Path, size: str, processes: Any) -> dict[str, Any]:
     folder = out / "saving"
     found: dict[str, list[float]] = {"pause_s": [], "written_s": [], "step_s": [], "beside_s": []}
     with Saves(folder, stepper, "") as saves:
-        for turn in range(5):
+        for turn in range(SAVES):
             begun = time.perf_counter()
             stepper.step(1)
             found["step_s"].append(time.perf_counter() - begun)
@@ -460,7 +461,7 @@ def timed_saves(out: Path, size: str, processes: Any) -> dict[str, Any]:
     return {
         "model": size,
         "checkpoint_bytes": size_bytes,
-        "turns": 5,
+        "turns": SAVES,
         "pause_s": spread(found["pause_s"]),
         "written_at_once_s": spread(found["written_s"]),
         "pause_over_written": round(
