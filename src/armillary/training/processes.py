@@ -14,6 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 import torch.distributed as dist
+from torch.distributed.rendezvous import rendezvous
 
 from armillary.core.cores import core_count
 from armillary.core.errors import ConfigError
@@ -95,7 +96,7 @@ def check_share(batch_size: int, processes: int) -> None:
 
 def leads() -> bool:
     """Return whether this process writes files and speaks, before and after ``join_processes``."""
-    return planned_processes() == 1 or int(os.environ.get("RANK", "0")) == 0
+    return planned_processes() == 1 or _rank() == 0
 
 
 def own_cores() -> int:
@@ -112,7 +113,8 @@ def join_processes() -> Iterator[Processes]:
     if count == 1:
         yield Processes(0, 1, device)
         return
-    dist.init_process_group("nccl" if device.type == "cuda" else "gloo")
+    backend = "nccl" if device.type == "cuda" else "gloo"
+    dist.init_process_group(backend, store=_fresh_store(), rank=_rank(), world_size=count)
     _groups.append(dist.group.WORLD)
     try:
         yield Processes(dist.get_rank(), count, device)
@@ -123,6 +125,24 @@ def join_processes() -> Iterator[Processes]:
 def planned_processes() -> int:
     """Return how many processes train together, as ``torchrun`` says; else 1."""
     return int(os.environ.get("WORLD_SIZE", "1"))
+
+
+def _rank() -> int:
+    return int(os.environ.get("RANK", "0"))
+
+
+def _fresh_store() -> dist.Store:
+    """Return where the processes find each other.
+
+    After a restart, torchrun's own store still has the addresses of the processes before it, and
+    new ones would wait for those (torch 2.13; pytorch/pytorch#135712). So each attempt has its own
+    part of it. On several nodes attempts are counted differently: docs/how-to/growing.md.
+    """
+    store: dist.Store = next(rendezvous("env://"))[0]
+    if os.environ.get("GROUP_WORLD_SIZE") != "1":
+        return store
+    attempt = os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")
+    return dist.PrefixStore(f"attempt_{attempt}", store)
 
 
 def _device() -> torch.device:
