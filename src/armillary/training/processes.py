@@ -114,7 +114,11 @@ def join_processes() -> Iterator[Processes]:
         yield Processes(0, 1, device)
         return
     backend = "nccl" if device.type == "cuda" else "gloo"
-    dist.init_process_group(backend, store=_fresh_store(), rank=_rank(), world_size=count)
+    if os.environ.get("GROUP_WORLD_SIZE") == "1":
+        store = _store_of_attempt()
+        dist.init_process_group(backend, store=store, rank=_rank(), world_size=count)
+    else:
+        dist.init_process_group(backend)
     _groups.append(dist.group.WORLD)
     try:
         yield Processes(dist.get_rank(), count, device)
@@ -131,16 +135,14 @@ def _rank() -> int:
     return int(os.environ.get("RANK", "0"))
 
 
-def _fresh_store() -> dist.Store:
-    """Return where the processes find each other.
+def _store_of_attempt() -> dist.Store:
+    """Return where the processes of torchrun on one node find each other.
 
-    After a restart, torchrun's own store still has the addresses of the processes before it, and
-    new ones would wait for those (torch 2.13; pytorch/pytorch#135712). So each attempt has its own
-    part of it. On several nodes attempts are counted differently: docs/how-to/growing.md.
+    After a restart, torchrun's store still has the addresses of the processes before it, and new
+    ones would wait for those (torch 2.13; pytorch/pytorch#135712). So each attempt has its own part
+    of it. Several nodes count attempts differently, which docs/how-to/growing.md has a remedy for.
     """
     store: dist.Store = next(rendezvous("env://"))[0]
-    if os.environ.get("GROUP_WORLD_SIZE") != "1":
-        return store
     attempt = os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")
     return dist.PrefixStore(f"attempt_{attempt}", store)
 
