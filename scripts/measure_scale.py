@@ -80,6 +80,7 @@ def main() -> None:
     parser.add_argument("out", type=Path)
     parser.add_argument("--turns", type=int, default=12)
     parser.add_argument("--parts", nargs="+", default=PARTS, choices=PARTS)
+    parser.add_argument("--size", default="small", choices=("tiny", *SIZES), help="of saving")
     parser.add_argument("--record", type=Path, default=Path("results/scale.json"))
     parser.add_argument("--again", action="store_true", help="measure what is recorded already")
     parser.add_argument("--attempt", default="", help=argparse.SUPPRESS)
@@ -94,7 +95,7 @@ def main() -> None:
     work: dict[str, Callable[[], dict[str, Any]]] = {
         "speed": lambda: speed(out, chosen.turns),
         "losses": lambda: losses(out),
-        "saving": lambda: saving(out),
+        "saving": lambda: saving(out, chosen.size),
         "elastic": lambda: elastic(out),
         "computed": lambda: computed(out),
     }
@@ -132,9 +133,11 @@ def clips_of(recipe: Recipe, cache: Any) -> Windows:
 
 def sized(out: Path, size: str) -> tuple[Recipe, Windows]:
     """Return the recipe with a model of a size, and two short clips a step."""
-    encoder, predictor = SIZES[size]
     usual = world()
-    model = replace(usual.model, encoder=encoder, predictor=predictor)
+    model = usual.model  # of the size tiny
+    if size in SIZES:
+        encoder, predictor = SIZES[size]
+        model = replace(model, encoder=encoder, predictor=predictor)
     dataset = open_dataset(out / "data")
     recipe = adapted(replace(usual, model=model, clip_length=8, batch_size=2), dataset)
     cache = prepare(dataset, recipe.model.encoder.image_size, cache_root=out / "cache")
@@ -423,10 +426,10 @@ def losses(out: Path) -> dict[str, Any]:
     }
 
 
-def saving(out: Path) -> dict[str, Any]:
+def saving(out: Path, size: str) -> dict[str, Any]:
     """Return how long a checkpoint of shards stops training, and how long it takes."""
     pair = Workers(out, 2, free_port())
-    answers = pair.do("save", "small")
+    answers = pair.do("save", size)
     pair.end()
     return answers[0]
 
