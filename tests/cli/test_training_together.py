@@ -31,9 +31,11 @@ def one_of_two(rank: int, port: int, words: list[str], said: Path) -> None:
     raise SystemExit(code)
 
 
-def test_of_two_processes_one_says_what_came_of_it(tmp_path: Path) -> None:
+@pytest.mark.parametrize("parallel", ["ddp", "fsdp"])
+def test_of_two_processes_one_says_what_came_of_it(tmp_path: Path, parallel: str) -> None:
     record("two_rooms", tmp_path / "data", 2, 15, workers=1)
     words = ["train", "world", "--data", str(tmp_path / "data"), "--out", str(tmp_path / "run")]
+    words += ["--compute.parallel", parallel]
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]

@@ -65,6 +65,15 @@ CONFIG = TrainConfig(
     settling=FinetuneConfig(steps=3, batch_size=4),
     objective=ObjectiveConfig(**dict.fromkeys(TERMS, 0.5), rollout_steps=2),
 )
+# a vision transformer of two blocks, a predictor of one
+BLOCKS = replace(
+    MODEL,
+    sensors=("rgb", "proprio"),
+    encoder=EncoderConfig(
+        image_size=16, patch=8, patch_hidden=16, depth=2, heads=2, tokens=4, width=4
+    ),
+    predictor=PredictorConfig(memory=4, hidden=16, depth=1, heads=2),
+)
 VIDEO = replace(MODEL, sensors=("rgb",), action_width=0, proprio_width=0)
 
 
@@ -104,9 +113,11 @@ def run(out: Path, resume: bool = False, windows: Windows | None = None, **chang
     """Train the tiny run; ``changes`` replace fields of its settings."""
     progress = changes.pop("progress", lambda done, total, note="": None)
     model = changes.pop("model", MODEL)
+    compute = changes.pop("compute", None)
     config = replace(CONFIG, **changes)
     clips = windows or tiny_windows()
-    return train(model, config, clips, tiny_windows([7]), out, resume, progress=progress)
+    held_out = tiny_windows([7])
+    return train(model, config, clips, held_out, out, resume, progress=progress, compute=compute)
 
 
 def interrupted(out: Path, at: int, **changes) -> None:

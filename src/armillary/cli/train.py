@@ -70,14 +70,16 @@ class Train(Command):
         from armillary.recipes import train_recipe
         from armillary.training.processes import leads
 
-        config = self.chosen()
+        config, compute = self.chosen(), getattr(self, "compute", None)
         bars = bar if leads() else no_bars
         if streamed:
             from armillary.recipes.streaming import stream_recipe
 
-            found = stream_recipe(config, self.data, self.out, self.resume, bars, self.pool_gb)
+            found = stream_recipe(
+                config, self.data, self.out, self.resume, bars, self.pool_gb, compute=compute
+            )
         else:
-            found = train_recipe(config, self.data, self.out, self.resume, bars)
+            found = train_recipe(config, self.data, self.out, self.resume, bars, compute=compute)
         if not leads():
             raise SystemExit(0)
         said = (
@@ -161,6 +163,9 @@ def _with_flags_of(name: str, config: Any) -> type[Train]:
     flags = Annotated[type(config), tyro.conf.arg(name="")]  # pyrefly: ignore
     named = ("recipe", tyro.conf.Suppress[str], field(default=name))
     new = ("config", flags, field(default=config))
-    made = make_dataclass("Train", [named, new], bases=(Train,), frozen=True, kw_only=True)
+    from armillary.training import ComputeConfig
+
+    how = ("compute", ComputeConfig, field(default=ComputeConfig()))
+    made = make_dataclass("Train", [named, how, new], bases=(Train,), frozen=True, kw_only=True)
     made.__doc__ = f"Train the recipe {name} on a dataset.\n\n{_EXAMPLE}"
     return made

@@ -32,7 +32,7 @@ from armillary.recipes.time_split import (
     split_said,
 )
 from armillary.recipes.world import adapted, world
-from armillary.training import TERMS, TrainSummary, check_free, train
+from armillary.training import TERMS, ComputeConfig, TrainSummary, check_free, train
 from armillary.training.augment import mirrored_actions
 from armillary.training.processes import leads
 
@@ -45,6 +45,7 @@ def train_recipe(
     bars: Bars = no_bars,
     diagnosed: bool = True,
     acting: bool = True,
+    compute: ComputeConfig | None = None,
 ) -> TrainSummary:
     """Train a recipe on a dataset: check it, prepare it, split it by episode, learn, diagnose.
 
@@ -58,6 +59,7 @@ def train_recipe(
         bars: makes a progress bar for each stage: preparing, training, diagnosing.
         diagnosed: whether ``diagnose.json`` is written to ``out``, which takes seconds.
         acting: whether a goal policy is trained after the model, where actions are recorded.
+        compute: how the model's training is computed; None for the usual way.
 
     Raises:
         DatasetError: the dataset cannot be read, or lacks a stream that the model sees or a loss
@@ -75,7 +77,7 @@ def train_recipe(
         lengths, cache = cache.lengths, cut_in_two(recipe, cache)
         training, held_out = split_of(recipe, cache)
         with bars("training") as progress:
-            summary = train_on(cache, training, held_out, recipe, out, resume, progress)
+            summary = train_on(cache, training, held_out, recipe, out, resume, progress, compute)
     failed = after_training(cache, training, held_out, recipe, out, bars, diagnosed, acting)
     short = too_short(recipe, lengths, dataset.fps)
     said = (split_said(cache), short, fewer_steps(asked, recipe), failed)
@@ -196,13 +198,15 @@ def train_on(
     out: Path,
     resume: bool = False,
     progress: Progress = silent,
+    compute: ComputeConfig | None = None,
 ) -> TrainSummary:
     """Train a fitted recipe on chosen episodes of a cache, and write down which they were."""
     length, stride = recipe.clip_length, recipe.model.frame_skip
     streams = needed_streams(recipe, cache)
     windows = Windows(cache, training, length, stride, streams)
     judged = Windows(cache, held_out, length, stride, streams) if len(held_out) else None
-    summary = train(recipe.model, recipe, windows, judged, out, resume, recipe.tracker, progress)
+    tracker = recipe.tracker
+    summary = train(recipe.model, recipe, windows, judged, out, resume, tracker, progress, compute)
     if leads():
         note_data(out, cache, cache.episodes[training], cache.episodes[held_out])
     return summary

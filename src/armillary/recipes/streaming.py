@@ -33,7 +33,7 @@ from armillary.recipes.recipe import (
 )
 from armillary.recipes.recipe_config import Recipe
 from armillary.recipes.world import adapted
-from armillary.training import TrainSummary, check_free, train
+from armillary.training import ComputeConfig, TrainSummary, check_free, train
 from armillary.training.processes import planned_processes
 
 POOL = "pool"  # folder of a run, while it is trained
@@ -50,6 +50,7 @@ def stream_recipe(
     pool_gb: float = 4.0,
     diagnosed: bool = True,
     acting: bool = True,
+    compute: ComputeConfig | None = None,
 ) -> TrainSummary:
     """Train a recipe on a dataset behind an address; no more than a pool of it is ever on disk.
 
@@ -65,6 +66,7 @@ def stream_recipe(
         pool_gb: most gigabytes of the dataset on disk, prepared or not.
         diagnosed: as in ``train_recipe``.
         acting: as in ``train_recipe``.
+        compute: as in ``train_recipe``.
 
     Raises:
         ConfigError: an unknown address, a pool that is too small, ``out`` holds a run already, or
@@ -85,7 +87,9 @@ def stream_recipe(
     check_free(out, resume)
     with claimed_folder(out), alone_in(out / POOL, "training", _LOCK):
         try:
-            found = _streamed(recipe, address, out, resume, bars, pool_gb, diagnosed, acting)
+            found = _streamed(
+                recipe, address, out, resume, bars, pool_gb, diagnosed, acting, compute
+            )
         except BaseException:
             if not (out / "run.json").exists():  # refused before it began
                 shutil.rmtree(out / POOL, ignore_errors=True)
@@ -105,6 +109,7 @@ def _streamed(
     pool_gb: float,
     diagnosed: bool,
     acting: bool,
+    compute: ComputeConfig | None,
 ) -> TrainSummary:
     folder = out / POOL
     shutil.rmtree(folder / _SOURCE, ignore_errors=True)
@@ -131,8 +136,17 @@ def _streamed(
     judged = Windows(base, judging, *clip, streams) if len(judging) else None
     try:
         with bars("training") as progress:
-            tracker = recipe.tracker
-            summary = train(recipe.model, recipe, windows, judged, out, resume, tracker, progress)
+            summary = train(
+                recipe.model,
+                recipe,
+                windows,
+                judged,
+                out,
+                resume,
+                recipe.tracker,
+                progress,
+                compute,
+            )
     finally:
         windows.close()
     note_data(out, base, training, held_out)

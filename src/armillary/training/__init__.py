@@ -1,6 +1,7 @@
 """Training: the loop, its settings, its state on disk and its log."""
 
 from armillary.training.augment import AugmentConfig
+from armillary.training.compute import ComputeConfig
 from armillary.training.config import FinetuneConfig, OptimizerConfig, TrainConfig
 from armillary.training.learner import Learner
 from armillary.training.log import read_log
@@ -20,6 +21,7 @@ from armillary.training.terms import (
 __all__ = [
     "TERMS",
     "AugmentConfig",
+    "ComputeConfig",
     "EncodedClips",
     "FinetuneConfig",
     "Learner",

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
+from torch import Tensor
 
 from armillary.core.values import Batch
 
@@ -11,6 +14,15 @@ def on_device(batch: Batch, device: torch.device) -> Batch:
     """Return a batch on a device; on the processor it is the same one."""
     if device.type == "cpu":
         return batch
-    streams = {name: value.to(device) for name, value in batch.streams.items()}
-    actions = None if batch.actions is None else batch.actions.to(device)
-    return Batch(streams, actions, batch.valid.to(device))
+    return _each(batch, lambda value: value.to(device, non_blocking=True))
+
+
+def pinned(batch: Batch) -> Batch:
+    """Return a batch in memory from which a GPU copies while the processor goes on."""
+    return _each(batch, Tensor.pin_memory)
+
+
+def _each(batch: Batch, change: Callable[[Tensor], Tensor]) -> Batch:
+    streams = {name: change(value) for name, value in batch.streams.items()}
+    actions = None if batch.actions is None else change(batch.actions)
+    return Batch(streams, actions, change(batch.valid))

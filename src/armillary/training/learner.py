@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
 from armillary.core.errors import ConfigError, ShapeError
 from armillary.core.rng import key, torch_generator
@@ -28,6 +29,8 @@ class Learner(nn.Module):
         objective: which terms count, and their settings.
         seed: names the weights of the heads and the random directions of SIGReg.
         processes: where this one stands among those that share a batch; None stands alone.
+        parts: into which the clips are divided for the encoder, each encoded again in the backward
+            pass (``ComputeConfig.gradient_accumulation``).
 
     Raises:
         ConfigError: a term, or sensor dropout, does not go with the model.
@@ -39,10 +42,12 @@ class Learner(nn.Module):
         objective: ObjectiveConfig,
         seed: int,
         processes: Processes | None = None,
+        parts: int = 1,
     ) -> None:
         super().__init__()
         self.model, self.objective, self.seed = model, objective, seed
         self.processes = processes or Processes(0, 1, torch.device("cpu"))
+        self.parts = parts
         if objective.sensor_dropout and not model.config.optional_sensors:
             raise ConfigError(
                 "objective.sensor_dropout needs model.optional_sensors, which is empty. Set it to "
@@ -61,10 +66,28 @@ class Learner(nn.Module):
             batch: clips.
             step: optimizer step, names this step's random directions.
         """
-        latents = self.model.encode(batch, self._kept(batch, step)).tokens.flatten(2)
+        latents = self._encoded(batch, self._kept(batch, step))
         actions = self._actions(batch, latents)
         clips = EncodedClips(self.model, batch, latents, actions, step, self.seed, self.processes)
         return {name: term(clips) for name, term in self.terms.items()}, latents
+
+    def _encoded(self, batch: Batch, kept: dict[str, Tensor] | None) -> Float[Tensor, "B T Z"]:
+        if self.parts == 1:
+            return self.model.encode(batch, kept).tokens.flatten(2)
+
+        def encoded(own: Tensor) -> Tensor:
+            streams = {name: values[own] for name, values in batch.streams.items()}
+            clips = Batch(streams, None, batch.valid[own])
+            used = None if kept is None else {name: one[own] for name, one in kept.items()}
+            return self.model.encode(clips, used).tokens.flatten(2)
+
+        clips = torch.arange(len(batch.valid), device=batch.valid.device)
+        return torch.cat(
+            [
+                checkpoint(encoded, own, use_reentrant=False, preserve_rng_state=False)
+                for own in clips.tensor_split(self.parts)
+            ]
+        )
 
     def _kept(self, batch: Batch, step: int) -> dict[str, Tensor] | None:
         if not self.objective.sensor_dropout:

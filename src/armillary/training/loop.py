@@ -26,14 +26,22 @@ from armillary.core.hashing import json_sha256
 from armillary.core.progress import Progress, silent
 from armillary.data import Windows
 from armillary.data.streamed import StreamedWindows
-from armillary.models import JEPAConfig, save_model, untrained
+from armillary.models import JEPA, JEPAConfig, save_model, untrained
 from armillary.training.allocation import keep_memory
+from armillary.training.compute import ComputeConfig
 from armillary.training.config import TrainConfig
 from armillary.training.finetuning import finetune_predictor, finetuning_windows, step_ahead_error
 from armillary.training.log import Log, Tracker, read_log
-from armillary.training.processes import Processes, join_processes, leads, own_cores
+from armillary.training.processes import (
+    Processes,
+    check_share,
+    join_processes,
+    leads,
+    own_cores,
+    planned_processes,
+)
 from armillary.training.scales import fit_scales
-from armillary.training.state import LOCK, drop_leftovers, has_checkpoints, load_state, save_state
+from armillary.training.state import LOCK, Saves, drop_leftovers, has_checkpoints, load_state
 from armillary.training.stepper import Stepper
 
 _EVAL_BATCHES = 4
@@ -74,6 +82,7 @@ def train(
     resume: bool = False,
     tracker: Tracker = "none",
     progress: Progress = silent,
+    compute: ComputeConfig | None = None,
 ) -> TrainSummary:
     """Train a model on clips and leave it in ``out / "model"``.
 
@@ -86,6 +95,7 @@ def train(
         resume: go on from the newest checkpoint in ``out`` that is not damaged.
         tracker: where numbers go besides ``log.jsonl``.
         progress: called after each step.
+        compute: how it is computed; None for the usual way.
 
     Raises:
         ConfigError: ``out`` holds a run and ``resume`` is off, another training is writing there,
@@ -97,6 +107,9 @@ def train(
         StorageError: the disk is full or not writable.
     """
     _check(config, windows, out, resume)
+    compute = compute or ComputeConfig()
+    check_share(config.batch_size, planned_processes())
+    compute.check(config.batch_size, planned_processes())
     if config.settling.sensor_dropout and not model_config.optional_sensors:
         raise ConfigError(
             "finetune.sensor_dropout needs model.optional_sensors, which is empty. Leave it out or "
@@ -108,13 +121,14 @@ def train(
     with alone, threads(config.threads), join_processes() as processes:
         model = untrained(model_config, config.seed)
         fit_scales(model, windows.at_hand(), config.seed)
-        stepper = Stepper(model, config, windows, processes)
+        stepper = Stepper(model, config, windows, processes, compute)
         digest = json_sha256([asdict(model_config), _what_decides(config), _data(windows)])
         done, damage = load_state(out, stepper, digest) if resume else (0, ())
-        run = _Run(out, config, stepper, held_out, done, digest, tracker, progress, damage)
-        run.start(model_config)
-        run.steps()
-        return run.finish()
+        with Saves(out, stepper, digest) as saves:
+            run = _Run(out, config, stepper, held_out, done, saves, tracker, progress, damage)
+            run.start({"model": asdict(model_config), "train": asdict(config), "digest": digest})
+            run.steps()
+            return run.finish()
 
 
 class _Run:
@@ -127,13 +141,13 @@ class _Run:
         stepper: Stepper,
         held_out: Windows | None,
         done: int,
-        digest: str,
+        saves: Saves,
         tracker: Tracker,
         progress: Progress,
         damage: tuple[str, ...],
     ) -> None:
         self.out, self.config, self.stepper, self.held_out_windows = out, config, stepper, held_out
-        self.resumed_at, self.digest, self.tracker, self.progress = done, digest, tracker, progress
+        self.resumed_at, self.saves, self.tracker, self.progress = done, saves, tracker, progress
         self.loss, self.held_out, self.warnings = _logged(out, done)
         self.damage = damage
         self.log: Log | None = None
@@ -147,11 +161,10 @@ class _Run:
         """Steps of the whole run, those of the fine-tuning included."""
         return self.config.steps + self.config.settling.steps
 
-    def start(self, model_config: JEPAConfig) -> None:
+    def start(self, about: dict[str, Any]) -> None:
         if self.processes.leads:
             drop_leftovers(self.out)
-            settings = {"model": asdict(model_config), "train": asdict(self.config)}
-            write_json(self.out / "run.json", settings | {"digest": self.digest})
+            write_json(self.out / "run.json", about)
             self.log = Log(self.out, self.resumed_at, self.tracker)
         self.began = time.perf_counter()
 
@@ -161,21 +174,25 @@ class _Run:
             numbers, latents = self.stepper.step(step)
             done = step + 1
             if done % self.config.log_every == 0 or done == self.config.steps:
-                self.loss = float(numbers["loss"])
-                self._write_log(done, numbers, latents)
+                self._write_log(done, self.processes.mean(numbers), latents)
             if done % self.config.eval_every == 0 or done == self.config.steps:
                 self._evaluate(done)
             if done % self.config.checkpoint_every == 0:
-                self._checkpoint(done)
+                self.saves.save(done)
             if self.processes.leads:
                 self.progress(done, self.total, f"{self._frames_per_s(done):,.0f} frames/s")
 
     def finish(self) -> TrainSummary:
         frames_per_s = self._frames_per_s(self.config.steps)
+        last_kept = self.config.steps - self.config.steps % self.config.checkpoint_every
+        if self.config.settling.steps and max(last_kept, self.resumed_at) < self.config.steps:
+            self.saves.save(self.config.steps)
+        self.saves.wait()
+        model = self.stepper.best_model()
         if self.config.settling.steps:
-            self._finetune()
+            self._finetune(model)
         if self.processes.leads:
-            model, windows = self.stepper.best_model(), self.stepper.windows
+            windows = self.stepper.windows
             model.step_s = windows.stride / windows.cache.fps
             save_model(model, self.out / "model")
         self.processes.wait()
@@ -190,14 +207,12 @@ class _Run:
             warnings=(*self.damage, *self.warnings),
         )
 
-    def _finetune(self) -> None:
+    def _finetune(self, model: JEPA) -> None:
         """Fine-tune the predictor; a run that is killed meanwhile begins the fine-tuning again.
 
         Every process does all of it, so that none waits for another for longer than it may.
         """
-        model, config = self.stepper.best_model(), self.config
-        if config.steps % config.checkpoint_every and self.resumed_at < config.steps:
-            self._checkpoint(config.steps)
+        config = self.config
 
         def write(done: int, values: dict[str, float]) -> None:
             if self.log is not None:
@@ -226,6 +241,7 @@ class _Run:
     def _write_log(
         self, done: int, numbers: dict[str, torch.Tensor], latents: torch.Tensor
     ) -> None:
+        self.loss = float(numbers["loss"])
         diagnosis = self.stepper.diagnose(latents)
         self.warnings = diagnosis.warnings
         if self.log is None:
@@ -245,11 +261,6 @@ class _Run:
         self.held_out = self.stepper.held_out(self.held_out_windows, _EVAL_BATCHES)
         if self.log is not None:
             self.log.write(done, {f"eval/{name}": v for name, v in self.held_out.items()})
-
-    def _checkpoint(self, done: int) -> None:
-        if self.processes.leads:
-            save_state(self.out, done, self.stepper, self.digest)
-        self.processes.wait()
 
     def _frames_per_s(self, done: int) -> float:
         frames = (done - self.resumed_at) * self.config.batch_size * self.config.clip_length

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 import torch.distributed as dist
+from torch.distributed.rendezvous import rendezvous
 
 from armillary.core.cores import core_count
 from armillary.core.errors import ConfigError
@@ -57,6 +58,29 @@ class Processes:
         if self.count > 1:
             dist.barrier()
 
+    def agree(self, on: bool) -> bool:
+        """Return whether something is true in every process; all must ask."""
+        if self.count == 1:
+            return on
+        flag = torch.tensor(int(on), device=self.device)
+        dist.all_reduce(flag, dist.ReduceOp.MIN)
+        return bool(flag)
+
+    def mean(self, numbers: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+        """Return the mean of each number over the processes; all must ask for the same."""
+        if self.count == 1:
+            return numbers
+        sums = torch.stack([value.detach().float() for value in numbers.values()])
+        dist.all_reduce(sums)
+        return dict(zip(numbers, sums / self.count, strict=True))
+
+    def background_group(self) -> dist.ProcessGroup:
+        """Return a second group, for what runs beside training; every process must call this."""
+        group = dist.new_group(backend="gloo")
+        assert isinstance(group, dist.ProcessGroup)  # every rank belongs to it
+        _groups.append(group)
+        return group
+
 
 def check_share(batch_size: int, processes: int) -> None:
     """Refuse a batch that so many processes cannot share.
@@ -72,7 +96,7 @@ def check_share(batch_size: int, processes: int) -> None:
 
 def leads() -> bool:
     """Return whether this process writes files and speaks, before and after ``join_processes``."""
-    return planned_processes() == 1 or int(os.environ.get("RANK", "0")) == 0
+    return planned_processes() == 1 or _rank() == 0
 
 
 def own_cores() -> int:
@@ -89,7 +113,12 @@ def join_processes() -> Iterator[Processes]:
     if count == 1:
         yield Processes(0, 1, device)
         return
-    dist.init_process_group("nccl" if device.type == "cuda" else "gloo")
+    backend = "nccl" if device.type == "cuda" else "gloo"
+    if os.environ.get("GROUP_WORLD_SIZE") == "1":
+        store = _store_of_attempt()
+        dist.init_process_group(backend, store=store, rank=_rank(), world_size=count)
+    else:
+        dist.init_process_group(backend)
     _groups.append(dist.group.WORLD)
     try:
         yield Processes(dist.get_rank(), count, device)
@@ -100,6 +129,22 @@ def join_processes() -> Iterator[Processes]:
 def planned_processes() -> int:
     """Return how many processes train together, as ``torchrun`` says; else 1."""
     return int(os.environ.get("WORLD_SIZE", "1"))
+
+
+def _rank() -> int:
+    return int(os.environ.get("RANK", "0"))
+
+
+def _store_of_attempt() -> dist.Store:
+    """Return where the processes of torchrun on one node find each other.
+
+    After a restart, torchrun's store still has the addresses of the processes before it, and new
+    ones would wait for those (torch 2.13; pytorch/pytorch#135712). So each attempt has its own part
+    of it. Several nodes count attempts differently, which docs/how-to/growing.md has a remedy for.
+    """
+    store: dist.Store = next(rendezvous("env://"))[0]
+    attempt = os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")
+    return dist.PrefixStore(f"attempt_{attempt}", store)
 
 
 def _device() -> torch.device:

@@ -23,13 +23,21 @@ from armillary.data import Windows
 from armillary.models import JEPA
 from armillary.objectives import CollapseDiagnosis, diagnose_collapse, weighted_sum
 from armillary.training.augment import augment
+from armillary.training.compute import ComputeConfig, prepare_blocks
 from armillary.training.config import TrainConfig
-from armillary.training.devices import on_device
+from armillary.training.devices import on_device, pinned
 from armillary.training.learner import Learner
 from armillary.training.optimizer import Optimizer
 from armillary.training.precision import training_dtype
 from armillary.training.processes import Processes, own_cores
 from armillary.training.schedule import learning_rate
+from armillary.training.sharding import (
+    free_gathered,
+    own_share,
+    shard,
+    whole_model,
+    whole_tensor,
+)
 
 _FINE = 1_000_000  # places of a schedule that follows the clock
 
@@ -42,19 +50,36 @@ class Stepper:
         config: settings of the run.
         windows: training clips.
         processes: where this process stands.
+        compute: how a step is computed; None for the usual way.
+
+    Attributes:
+        sharded: whether each process holds a share of the parameters, and not all.
     """
 
     def __init__(
-        self, model: JEPA, config: TrainConfig, windows: Windows, processes: Processes
+        self,
+        model: JEPA,
+        config: TrainConfig,
+        windows: Windows,
+        processes: Processes,
+        compute: ComputeConfig | None = None,
     ) -> None:
+        compute = compute or ComputeConfig()
         self.config, self.windows, self.processes = config, windows, processes
-        self.learner = Learner(model, config.objective, config.seed, processes)
+        parts = compute.gradient_accumulation
+        self.learner = Learner(model, config.objective, config.seed, processes, parts)
         self.learner.to(processes.device)
-        self.optimizer = Optimizer(self.learner, config.optimizer)
         self.average = _copy(model) if config.ema_decay else None
+        prepare_blocks(model, compute)
+        self.sharded = compute.parallel == "fsdp" and processes.count > 1
+        if self.sharded:
+            shard(self.learner, model, processes)
+            if self.average is not None:
+                shard(self.average, self.average, processes)
+        self.optimizer = Optimizer(self.learner, config.optimizer)
         self.dtype = training_dtype(config.precision, processes.device)
         self._parallel = self.learner
-        if processes.count > 1:
+        if processes.count > 1 and not self.sharded:
             # Looking for parameters without a gradient (a term of weight 0 leaves some) also keeps
             # the buckets as they are. Else they are built anew after an attempt's first step, and
             # with them, for three processes and more, the order of sums: a run that goes on would
@@ -73,8 +98,12 @@ class Stepper:
         return self.learner.model
 
     def best_model(self) -> JEPA:
-        """Return the model to keep: the moving average where there is one."""
-        return self.average if self.average is not None else self.model
+        """Return the model to keep, whole: the moving average where there is one.
+
+        Of a sharded model it is a copy, for which every process must ask.
+        """
+        best = self.average if self.average is not None else self.model
+        return whole_model(best) if self.sharded else best
 
     def step(self, step: int, over: float | None = None) -> tuple[dict[str, Tensor], Tensor]:
         """Take one optimizer step and return its numbers, as tensors, and its latents.
@@ -98,6 +127,7 @@ class Stepper:
         norm = nn.utils.clip_grad_norm_(
             self.learner.parameters(), self.config.optimizer.clip_norm, foreach=True
         )
+        norm = whole_tensor(norm)
         if not math.isfinite(float(norm)):
             raise TrainingError(self._not_a_number(step, terms))
         self.optimizer.step()
@@ -118,6 +148,8 @@ class Stepper:
                 terms, _ = self.learner(batch, 0)
             for name, term in terms.items():
                 sums[name] = sums.get(name, 0.0) + float(term) / count
+        if self.sharded:
+            free_gathered(self.learner)
         return sums
 
     def diagnose(self, latents: Tensor) -> CollapseDiagnosis:
@@ -128,7 +160,9 @@ class Stepper:
         """Return this process's clips of a step, and begin on the next with a core to spare."""
         ahead, self._ahead = self._ahead, None
         batch = ahead[1].result() if ahead and ahead[0] == step else self._gather(step)
-        if step + 1 < self.config.steps and torch.get_num_threads() < own_cores():
+        # a GPU leaves the cores free
+        spare = self._on_gpu or torch.get_num_threads() < own_cores()
+        if step + 1 < self.config.steps and spare:
             self._ahead = step + 1, self._gatherer.submit(self._gather, step + 1)
         return on_device(batch, self.processes.device)
 
@@ -143,7 +177,12 @@ class Stepper:
         )
         batch = self.windows.gather(self.processes.share(index))
         rng = generator("augment", self.config.seed, step, self.processes.rank)
-        return augment(batch, self.config.augment, rng, self.windows.stride)
+        batch = augment(batch, self.config.augment, rng, self.windows.stride)
+        return pinned(batch) if self._on_gpu else batch
+
+    @property
+    def _on_gpu(self) -> bool:
+        return self.processes.device.type == "cuda"
 
     @contextlib.contextmanager
     def autocast(self) -> Iterator[None]:
@@ -163,8 +202,8 @@ class Stepper:
             return
         # the average forgets the first steps faster, or it would remember the random start
         decay = min(self.config.ema_decay, (1 + step) / (10 + step))
-        kept: list[Tensor] = list(self.average.parameters())
-        moving: list[Tensor] = list(self.model.parameters())
+        kept = [own_share(parameter) for parameter in self.average.parameters()]
+        moving = [own_share(parameter) for parameter in self.model.parameters()]
         torch._foreach_lerp_(kept, moving, 1 - decay)
 
     def _not_a_number(self, step: int, terms: dict[str, Tensor]) -> str:
