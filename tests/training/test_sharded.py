@@ -15,7 +15,7 @@ from tiny_run import BLOCKS, CONFIG, in_processes, interrupted, run, together, w
 
 from armillary.core.errors import CheckpointError, StorageError
 from armillary.models import load_model
-from armillary.training import ComputeConfig, SettlingConfig, read_log
+from armillary.training import ComputeConfig, FinetuneConfig, read_log
 from armillary.training.shards import finish_writing, read_shards, write_shards
 
 FSDP = ComputeConfig(parallel="fsdp")
@@ -72,7 +72,7 @@ def test_blocks_gathered_for_parts_of_a_batch_and_computed_again_learn_the_same(
     compute = replace(FSDP, gradient_accumulation=3, activation_checkpointing=True)
     # one process learns other visual words than two; the difference is 5e-5 of their loss
     terms = replace(CONFIG.objective, visual_words=0.0)
-    changes = {"model": BLOCKS, "objective": terms, "settling": SettlingConfig()} | CHANGES
+    changes = {"model": BLOCKS, "objective": terms, "settling": FinetuneConfig()} | CHANGES
     run(tmp_path / "one", **changes)
     together(2, tmp_path / "two", compute=compute, **changes)
     check_losses(tmp_path / "two", tmp_path / "one", 1e-5)
@@ -158,7 +158,7 @@ def on_a_full_disk(rank: int, port: int, out: Path) -> None:
     import safetensors.torch
 
     safetensors.torch.save = full_later
-    changes = {"compute": FSDP, "settling": SettlingConfig()} | CHANGES
+    changes = {"compute": FSDP, "settling": FinetuneConfig()} | CHANGES
     try:
         one_of_several(rank, 2, port, out, False, changes)
     except StorageError as error:
@@ -174,7 +174,7 @@ def test_a_full_disk_is_one_sentence_in_every_process_and_keeps_the_older_checkp
     assert [path.name for path in (out / "checkpoints").glob("*")] == ["000005", "last"] or [
         path.name for path in (out / "checkpoints").glob("*")
     ] == ["last", "000005"]
-    assert run(out, resume=True, settling=SettlingConfig(), **CHANGES).resumed_at == 5
+    assert run(out, resume=True, settling=FinetuneConfig(), **CHANGES).resumed_at == 5
 
 
 @pytest.fixture
