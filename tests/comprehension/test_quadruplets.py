@@ -117,7 +117,7 @@ def test_labels_stay_with_the_one_who_asks(tmp_path: Path):
 
 
 def test_a_judge_that_breaks_is_one_sentence(tmp_path: Path):
-    with pytest.raises(WorldError, match="The judge broke: ValueError: one said"):
+    with pytest.raises(WorldError, match="The judge broke: ValueError: one gave"):
         ask({"said": FEW}, Broken(), tmp_path)
     with pytest.raises(WorldError, match="The judge broke: RuntimeError: no weights here"):
         ask({"said": FEW}, Broken(at_once=True), tmp_path)
