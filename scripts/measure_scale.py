@@ -428,6 +428,7 @@ def losses(out: Path) -> dict[str, Any]:
 
 def saving(out: Path, size: str) -> dict[str, Any]:
     """Return how long a checkpoint of shards stops training, and how long it takes."""
+    shutil.rmtree(out / "saving", ignore_errors=True)
     pair = Workers(out, 2, free_port())
     answers = pair.do("save", size)
     pair.end()
