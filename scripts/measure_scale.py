@@ -428,6 +428,7 @@ def losses(out: Path) -> dict[str, Any]:
 
 def saving(out: Path, size: str) -> dict[str, Any]:
     """Return how long a checkpoint of shards stops training, and how long it takes."""
+    shutil.rmtree(out / "saving", ignore_errors=True)
     pair = Workers(out, 2, free_port())
     answers = pair.do("save", size)
     pair.end()
@@ -512,10 +513,15 @@ def elastic(out: Path) -> dict[str, Any]:
 
 def computed(out: Path) -> dict[str, Any]:
     """Return what the model says of GPUs, from operations and numbers that are counted here."""
-    table, counts = [], {}
+    table, path = [], out / "counted.json"
+    counts: dict[str, Any] = read_json(path) if path.is_file() else {}
     for size in SIZES:
-        flops, work = counted_of(out, size)
-        counts[size] = {"operations_per_frame": flops, "exchanged": asdict(work)}
+        if size not in counts:
+            found, sums = counted_of(out, size)
+            counts[size] = {"operations_per_frame": found, "exchanged": asdict(sums)}
+            write_json(path, counts)
+        flops = counts[size]["operations_per_frame"]
+        work = Exchanged(**counts[size]["exchanged"])
         say(f"{size}: {flops:.3e} operations a frame, {asdict(work)}")
         compute_s = FRAMES_PER_GPU * flops / (PEAK_FLOPS * UTILISATION)
         for parallel in ("ddp", "fsdp"):

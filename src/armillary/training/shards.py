@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, cast
 
 import torch.distributed as dist
-from safetensors import SafetensorError
+from safetensors import SafetensorError, safe_open
 from torch import Tensor
 from torch.distributed import checkpoint as dcp
 from torch.distributed.checkpoint import HuggingFaceStorageReader, HuggingFaceStorageWriter
@@ -64,6 +64,9 @@ def read_shards(folder: Path, tensors: Mapping[str, Tensor]) -> None:
         CheckpointError: a file is damaged, or a tensor is missing or has another shape.
     """
     try:
+        for path in sorted(folder.glob("*.safetensors")):
+            with safe_open(path, framework="pt"):  # else torch prints a traceback of a damaged one
+                pass
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # that one process reads what several may have written
             dcp.load(

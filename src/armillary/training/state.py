@@ -28,7 +28,6 @@ from armillary.core.errors import CheckpointError, FormatError
 from armillary.core.files import read_json, replacing_folder, storage_errors, write_json
 from armillary.models.checkpoint import read_tensors, save_model, write_tensors
 from armillary.training.sharding import own_share
-from armillary.training.shards import finish_writing, read_shards, write_shards
 from armillary.training.stepper import Stepper
 
 _KEPT = 2
@@ -121,6 +120,8 @@ class Saves:
                 shutil.rmtree(_beside(folder), ignore_errors=True)
                 (_beside(folder) / _FOLDER).mkdir(parents=True)
         processes.wait()
+        from armillary.training.shards import write_shards  # takes a second, so not in every run
+
         shards = write_shards(_beside(folder) / _FOLDER, _tensors(self._stepper), self._group)
         state = _state(done, self._stepper, self._digest)
         self._writing = self._writer.submit(self._publish, shards, folder, state)
@@ -137,6 +138,8 @@ class Saves:
 
     def _publish(self, shards: Future[Any], folder: Path, state: dict[str, Any]) -> None:
         """Give a checkpoint its name as soon as all its shards are on the disk."""
+        from armillary.training.shards import finish_writing
+
         beside = _beside(folder)
         try:
             with storage_errors(folder):
@@ -216,6 +219,8 @@ def _restore(stepper: Stepper, state: Path) -> None:
 
 def _restore_shards(stepper: Stepper, state: Path) -> None:
     """Read a checkpoint of shards, or into shards; nothing is set unless all of it is whole."""
+    from armillary.training.shards import read_shards
+
     # what no file holds stays NaN
     tensors = {name: torch.full_like(t, math.nan) for name, t in _tensors(stepper).items()}
     read_shards(state, tensors)
