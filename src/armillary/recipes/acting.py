@@ -44,8 +44,9 @@ from armillary.planning import Planning
 from armillary.planning.planning import DIRECT, GUIDED
 from armillary.recipes.failures import Failures, why_failed
 from armillary.recipes.finding import find_model
+from armillary.recipes.records_once import mend
 
-_LOCK = "act.lock"  # file of the folder, held while something acts there
+LOCK = "act.lock"  # file of the folder, held while something acts there
 
 
 @dataclass(frozen=True)
@@ -259,7 +260,7 @@ def evaluate_policies(
     manifest = _checked_manifest(policies, world, config)
     floors = {"random": RandomSpec(), "noop": NoOpSpec(), "oracle": OracleSpec()}
     # two at once would write each episode twice
-    with alone_in(out, "evaluation", _LOCK):
+    with alone_in(out, "evaluation", LOCK):
         _claim(out, manifest)
         return manifest, _run_all(manifest, {**policies, **floors}, config.workers, out, progress)
 
@@ -326,6 +327,7 @@ def _run_all(
     for place, (name, policy) in enumerate(policies.items()):
         told = _share(progress, name, place, len(policies))
         file = out / "records" / f"{name}.jsonl"
+        mend(file)
         evaluate(manifest, policy, workers=workers, progress=told, out=file)
         # Rows come from what is on disk, so that anybody can compute them again.
         records[name] = read_records(file)
