@@ -27,7 +27,6 @@ from armillary.control import (
     WorldFactory,
     compare,
     evaluate,
-    load_manifest,
     make_manifest,
     read_records,
     summarise,
@@ -42,6 +41,7 @@ from armillary.core.rng import generator
 from armillary.models import load_model
 from armillary.planning import Planning
 from armillary.planning.planning import DIRECT, GUIDED
+from armillary.proof.manifests import read_manifest
 from armillary.recipes.failures import Failures, why_failed
 from armillary.recipes.finding import find_model
 from armillary.recipes.records_once import mend
@@ -308,7 +308,7 @@ def _check_fit(make: PolicyFactory, factory: WorldFactory) -> Mapping[str, Any]:
 def _claim(out: Path, manifest: Manifest) -> None:
     """Write the manifest, unless the folder belongs to another evaluation."""
     path = out / "manifest.json"
-    if path.is_file() and load_manifest(path).sha256 != manifest.sha256:
+    if path.is_file() and read_manifest(path).sha256 != manifest.sha256:
         raise ConfigError(
             f"{out}: contains an evaluation with another world, task, number of episodes or seed. "
             "Choose another --out, or remove it."

@@ -17,12 +17,12 @@ from armillary.control import (
     Record,
     Row,
     compare,
-    load_manifest,
     success_curve,
     summarise,
 )
 from armillary.core.errors import FormatError
 from armillary.core.rng import generator
+from armillary.proof.manifests import read_manifest
 from armillary.recipes.records_once import read_once
 from armillary.report import Chart, Curve, Floor, ReportContents, ResultGroup, ResultRow
 from armillary.report.words import write_seconds
@@ -44,7 +44,7 @@ def records_page(path: Path) -> ReportContents:
     records = _read(path / "records")
     rows = {name: summarise(found) for name, found in records.items()}
     file = path / "manifest.json"
-    manifest = load_manifest(file) if file.is_file() else None
+    manifest = read_manifest(file) if file.is_file() else None
     unit = manifest.distance_unit if manifest else ""
     subjects = [name for name in rows if name not in BESIDE] or list(rows)
     groups = [_group(name, rows, unit) for name in subjects]

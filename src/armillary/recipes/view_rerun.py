@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from armillary.control import Manifest, Record, load_manifest, read_records
+from armillary.control import Manifest, Record, read_records
 from armillary.control.carry import Decision, unpack
 from armillary.control.episode import check_action
 from armillary.control.manifest import EpisodeSpec, draw_goal
@@ -30,6 +30,7 @@ from armillary.data.dataset import CAMERAS
 from armillary.data.depth import to_millimetres
 from armillary.models import JEPA, load_model
 from armillary.planning.state import PlannerState, fresh_state
+from armillary.proof.manifests import read_manifest
 from armillary.recipes.asking import step_of, stride_of, surprise_clip, whole_episode
 from armillary.recipes.finding import find_model
 from armillary.recipes.recipe import prepared
@@ -164,7 +165,7 @@ def rerun_evaluation(path: Path, file: Path, episode: int = 0, module: str = "")
         StorageError: the file cannot be written.
     """
     name, record = _record(path, episode)
-    manifest = load_manifest(path / "manifest.json")
+    manifest = read_manifest(path / "manifest.json")
     check_module(manifest, module)
     world = WorldFactory(manifest.world, manifest.settings)()
     try:

@@ -206,8 +206,8 @@ def _honest_board(stage: Stage, folder: Path) -> Asked:
 # --- data -----------------------------------------------------------------------------------------
 
 
-def _recording(folder: Path) -> Path:
-    """Write a small recording of noise."""
+def small_recording(folder: Path) -> Path:
+    """Write a small recording of noise; return its folder."""
     rng = np.random.default_rng(0)
     writer = DatasetWriter(folder, fps=10, robot_type="noise", task="t")
     for index in range(2):
@@ -222,7 +222,7 @@ def _data(edit: Edit) -> Plant:
     """Ask whether ``data verify`` calls a dataset whole after something was done to it."""
 
     def plant(stage: Stage, folder: Path) -> Asked:
-        path = _recording(folder)
+        path = small_recording(folder)
         edit(path)
 
         def answer() -> str:
