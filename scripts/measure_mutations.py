@@ -22,7 +22,6 @@ from dataclasses import asdict
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from armillary.benchmark.machine import provenance
 from armillary.core.files import read_json, write_json
 from armillary.proof.profiles import ensure
 
@@ -38,6 +37,7 @@ def main() -> None:
     given = parser.parse_args()
     ensure("portable")
     # torch is loaded by these, after the profile
+    from armillary.benchmark.machine import provenance
     from armillary.proof.attack.mutating import mutate, targets
     from armillary.proof.attack.stage import set_stage
 
