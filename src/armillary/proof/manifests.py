@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from armillary.control import Manifest, load_manifest
+from armillary.core.errors import FormatError
 from armillary.proof.canonical import Limits, parse_json, read_bytes
 
 _LIMITS = Limits(bytes=64 << 20, depth=16, values=5_000_000)
@@ -19,4 +20,9 @@ def read_manifest(path: Path) -> Manifest:
         FormatError: not a manifest, a link, larger than is read, or not JSON as it is wanted here.
     """
     parse_json(read_bytes(path, _LIMITS.bytes), str(path), _LIMITS)
-    return load_manifest(path)
+    found = load_manifest(path)
+    try:
+        found.sha256  # noqa: B018  (what it is made of may be of another kind)
+    except (TypeError, ValueError) as error:
+        raise FormatError(f"{path}: not a manifest ({error}).") from error
+    return found
