@@ -92,6 +92,7 @@ def test_a_shared_file_without_a_hash_is_not_whole(fresh):
             "streams": {"rgb": {**value["streams"]["rgb"], "intrinsics": [[1, 2], [3, 4]]}},
         },
     ],
+    ids=["list", "no streams", "stream", "licence", "unit", "kind", "intrinsics"],
 )
 def test_a_damaged_description_of_an_episode_is_one_sentence(fresh, change):
     file = fresh / "meta/armillary/episodes/chunk-000/episode-000001.json"
