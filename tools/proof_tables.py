@@ -10,10 +10,10 @@ from collections.abc import Iterator
 from decimal import ROUND_CEILING, ROUND_FLOOR, Decimal
 from pathlib import Path
 
-from armillary.proof.attack.suite import ATTACKS
 from armillary.proof.rows import tuned
 from armillary.proof.scorecard import read_card
 from armillary.proof.verify.verdict import CHECKS
+from armillary.recipes.attacks import EVERY_ATTACK
 
 ROOT = Path(__file__).parents[1]
 PROOFS = ROOT / "results" / "proof"
@@ -32,7 +32,7 @@ def rules() -> Iterator[str]:
 def attacks() -> Iterator[str]:
     """Yield the table of attacks."""
     yield from ("| attack | levels | ends | by this rule alone |", "| --- | --- | --- | --- |")
-    for one in ATTACKS:
+    for one in EVERY_ATTACK:
         levels = (
             "0 and 4"
             if one.levels == (0, 4)

@@ -69,6 +69,38 @@ def test_a_file_without_a_hash_is_not_whole(fresh):
     assert report.problems == (f"episode 2: {name} has no hash in the manifest.",)
 
 
+def test_a_shared_file_without_a_hash_is_not_whole(fresh):
+    file = fresh / "meta/armillary/manifest.json"
+    manifest = json.loads(file.read_text())
+    del manifest["shared"]["meta/info.json"]
+    file.write_text(json.dumps(manifest))
+    edit_info(fresh, robot_type="another")  # nobody could tell
+    assert verify(fresh).problems == ("meta/info.json has no hash in the manifest.",)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda value: [],
+        lambda value: {name: part for name, part in value.items() if name != "streams"},
+        lambda value: {**value, "streams": {"rgb": True}},
+        lambda value: {**value, "license": 7},
+        lambda value: {**value, "streams": {"rgb": {**value["streams"]["rgb"], "unit": None}}},
+        lambda value: {**value, "streams": {"rgb": {**value["streams"]["rgb"], "kind": "smell"}}},
+        lambda value: {
+            **value,
+            "streams": {"rgb": {**value["streams"]["rgb"], "intrinsics": [[1, 2], [3, 4]]}},
+        },
+    ],
+    ids=["list", "no streams", "stream", "licence", "unit", "kind", "intrinsics"],
+)
+def test_a_damaged_description_of_an_episode_is_one_sentence(fresh, change):
+    file = fresh / "meta/armillary/episodes/chunk-000/episode-000001.json"
+    file.write_text(json.dumps(change(json.loads(file.read_text()))))
+    with pytest.raises(DatasetError, match="the description of an episode is damaged"):
+        open_dataset(fresh).read(1)
+
+
 def test_a_missing_file_is_named_by_episode(fresh):
     (fresh / "videos/observation.images.rgb/chunk-000/file-003.mp4").unlink()
     with pytest.raises(DatasetError, match=r"episode 3: videos/.*file-003\.mp4 is missing"):

@@ -5,7 +5,6 @@ The mutator is deterministic: a number names a mutation, so that a failure can b
 
 from __future__ import annotations
 
-import base64
 import json
 import random
 import resource
@@ -19,6 +18,7 @@ import pytest
 from stages import small_suite, under_portable
 
 from armillary.core.errors import ArmillaryError
+from armillary.proof.attack.mutating import changed, dumped, mutate, mutated, targets
 from armillary.proof.attack.stage import OWNER, Stage, set_stage
 from armillary.proof.canonical import canonical_bytes
 from armillary.proof.entry import make_entry, parse_entry
@@ -36,11 +36,6 @@ FILES = (
     *("run/manifests/two_rooms-reach.json", "agent/planner.json", "agent/config.json"),
     *("agent/model.safetensors", "key.pub"),
 )
-WEIRD: tuple[Any, ...] = (
-    *(None, True, False, 0, -1, 1, 2**53, 10**30, 1e308, float("nan"), float("inf"), ""),
-    *("../../etc/passwd", "/etc/passwd", "\u0000", "a" * 5000, [], {}, [[[[[[[[[[]]]]]]]]]]),
-    *({"a": 1}, [1] * 300, "0.0000", "1e999", "💥", "0" * 64),
-)
 FEW, MANY, PART = 300, 10_000, 50
 
 
@@ -57,77 +52,6 @@ def checked(stage: Stage, where: Path) -> Report:
     except ArmillaryError as error:  # a sentence, as the command line shows it
         assert str(error)
         raise
-
-
-def bent(data: bytes, rng: random.Random) -> bytes:
-    """Return bytes with something done to them."""
-    at, to = sorted(rng.randrange(len(data) + 1) for _ in range(2))
-    kinds = (
-        lambda: data[:at] + bytes([rng.randrange(256)]) + data[at + 1 :],
-        lambda: (
-            data[:at] + bytes([data[at % len(data)] ^ (1 << rng.randrange(8))]) + data[at + 1 :]
-        ),
-        lambda: data[:at] + data[to:],
-        lambda: data[:to] + data[at:],
-        lambda: data[:at],
-        lambda: data[:at] + rng.randbytes(rng.randrange(1, 40)) + data[at:],
-        lambda: data[:at] + b"[" * 5000 + data[at:],
-        lambda: b"\n".join(swapped(data.split(b"\n"), rng)),
-    )
-    return rng.choice(kinds)()
-
-
-def swapped(lines: list[bytes], rng: random.Random) -> list[bytes]:
-    one, other = rng.randrange(len(lines)), rng.randrange(len(lines))
-    lines[one], lines[other] = lines[other], lines[one]
-    return lines
-
-
-def changed(value: Any, rng: random.Random) -> Any:
-    """Return a JSON value with one place in it changed."""
-    if isinstance(value, dict) and value and rng.random() < 0.9:
-        name = rng.choice(sorted(value))
-        kind = rng.randrange(8)
-        if kind == 0:
-            return {key: item for key, item in value.items() if key != name}
-        if kind == 1:
-            return {**value, "unknown": rng.choice(WEIRD)}
-        return {**value, name: changed(value[name], rng)}
-    if isinstance(value, list) and value and rng.random() < 0.9:
-        place = rng.randrange(len(value))
-        kind = rng.randrange(6)
-        if kind == 0:
-            return value[:place] + value[place + 1 :]
-        if kind == 1:
-            return [*value, value[place]]
-        return [*value[:place], changed(value[place], rng), *value[place + 1 :]]
-    if isinstance(value, int) and not isinstance(value, bool) and rng.random() < 0.5:
-        return value + rng.choice((-1, 1, 2))
-    if isinstance(value, float) and rng.random() < 0.5:
-        return value * (1 + 1e-12) + 1e-15
-    if isinstance(value, str) and len(value) == 64 and rng.random() < 0.5:
-        return value[::-1]
-    return rng.choice(WEIRD)
-
-
-def mutated(data: bytes, name: str, rng: random.Random) -> bytes:
-    """Return a file's bytes changed, as bytes or as JSON, its own hashes kept right or not."""
-    if not name.endswith((".json", ".jsonl")) or rng.random() < 0.4:
-        return bent(data, rng)
-    if name.endswith(".jsonl"):
-        lines = data.splitlines()
-        place = rng.randrange(len(lines))
-        lines[place] = dumped(changed(json.loads(lines[place]), rng))
-        return b"\n".join(lines) + b"\n"
-    value = json.loads(data)
-    if name == "run/scorecard.json" and rng.random() < 0.5:
-        inner = changed(json.loads(base64.b64decode(value["payload"])), rng)
-        return dumped({**value, "payload": base64.b64encode(dumped(inner)).decode()})
-    return dumped(changed(value, rng))
-
-
-def dumped(value: Any) -> bytes:
-    return json.dumps(value, sort_keys=True, separators=(",", ":")).encode()
 
 
 def same_meaning(name: str, before: bytes, path: Path) -> bool:
@@ -211,6 +135,18 @@ def sign_again(where: Submission, honest: Any, value: Any, ledger: bytes) -> boo
     body = {"run": run.hash, "card": file_hash(where.run.card, 1 << 26)}
     where.ledger.write_bytes(ledger + make_entry(entries[-1], "score", body, OWNER).line)
     return True
+
+
+@pytest.mark.parametrize(
+    ("kind", "count"),
+    [("models", 60), ("datasets", 60), ("manifests", 300), ("records", 120), ("submissions", 40)],
+)
+def test_a_mutation_of_any_kind_is_refused_or_means_the_same(
+    stage: Stage, tmp_path: Path, kind: str, count: int
+) -> None:
+    tally = mutate(targets(stage, tmp_path / "files")[kind], range(count), kind)
+    assert tally.worst == []
+    assert tally.endings["refused"] and tally.slowest_s < 20
 
 
 @pytest.fixture

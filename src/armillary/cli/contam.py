@@ -77,12 +77,13 @@ class Contam(Command):
         return Outcome(value, lines, exit_code=found.exit_code, errors=errors)
 
     def _evaluation(self, seed: int) -> Evaluation:
-        from armillary.control import load_manifest, read_records
+        from armillary.control import read_records
         from armillary.proof.evaluations import (
             dataset_evaluation,
             manifest_evaluation,
             quadruplet_evaluation,
         )
+        from armillary.proof.manifests import read_manifest
 
         given = (self.manifest, self.evaluation, self.quadruplets)
         if sum(one is not None for one in given) != 1:
@@ -99,7 +100,7 @@ class Contam(Command):
             return dataset_evaluation(self.evaluation, self.independent)
         assert self.manifest is not None
         records = read_records(self.records) if self.records else ()
-        return manifest_evaluation(load_manifest(self.manifest), seed, records)
+        return manifest_evaluation(read_manifest(self.manifest), seed, records)
 
     def _behaviour(self) -> tuple[Rule, ...]:
         from armillary.control import read_records

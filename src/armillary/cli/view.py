@@ -37,14 +37,18 @@ class View(Command):
     """With --rerun: number of the episode. Default: the first."""
     model: str = ""
     """With --rerun: model folder, run folder or Hub id that predicts the episode."""
+    module: str = ""
+    """With --rerun: Python module that the world of an evaluation may import (gym:MODULE:ENV)."""
 
     def run(self) -> Outcome:
         """Write the page, or the file for Rerun."""
         existing(self.path, "the folder of a dataset, a run, an evaluation or a study")
         if self.rerun is not None:
             return self._rerun(self.rerun)
-        if self.episode is not None or self.model:
-            raise ConfigError("--episode and --model need --rerun FILE. Add it, or leave them out.")
+        if self.episode is not None or self.model or self.module:
+            raise ConfigError(
+                "--episode, --model and --module need --rerun FILE. Add it, or leave them out."
+            )
         from armillary.recipes.viewing import view
 
         found = view(self.path, self.out)
@@ -59,6 +63,6 @@ class View(Command):
         from armillary.recipes.view_rerun import view_rerun
 
         with bar("reading") as progress:
-            made = view_rerun(self.path, file, self.episode or 0, self.model, progress)
+            made = view_rerun(self.path, file, self.episode or 0, self.model, progress, self.module)
         value = {"file": str(made.file), "steps": made.steps, "shows": made.said}
         return Outcome(value, (f"{made.said}: {made.steps} steps in {made.file}",))

@@ -26,6 +26,7 @@ from armillary.data import layout
 from armillary.data.clouds import padded, read_clouds
 from armillary.data.depth import to_metres
 from armillary.data.foreign import image_frames, license_of, rows_columns, to_depth_mm
+from armillary.data.sidecar import checked_sidecar
 from armillary.data.stills import StillsReader
 from armillary.data.tables import array, read_table
 from armillary.data.video import STILL_CODECS, VideoReader, nearest_frames
@@ -253,8 +254,14 @@ class Dataset:
         return rows, columns
 
     def sidecar(self, index: int) -> dict:
-        """Return what armillary knows about an episode beyond LeRobot's columns."""
-        return read_json(self.path / layout.sidecar_file(index))
+        """Return what armillary knows about an episode beyond LeRobot's columns.
+
+        Raises:
+            FormatError: it is missing or not JSON.
+            DatasetError: it is something else.
+        """
+        file = self.path / layout.sidecar_file(index)
+        return checked_sidecar(read_json(file), str(file))
 
     def files(self, index: int) -> list[str]:
         """Return the files that an episode lies in, relative to the dataset."""
@@ -327,7 +334,8 @@ class Dataset:
 
     def _beams(self, index: int, streams: Mapping[str, Stream]) -> dict[str, Stream]:
         """Return the LiDAR streams whose beams are known, with them."""
-        known = [name for name, spec in self._described(index).items() if spec.get("beams")]
+        known = [name for name, spec in self._described(index).items() if spec.get("beams") is True]
+        known = [name for name in known if name in streams]
         if not known:
             return {}
         table = read_table(self.path / layout.beams_file(index), known)

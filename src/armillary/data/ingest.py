@@ -6,6 +6,10 @@ be used is named with its reason and counted, never dropped in silence.
 
 from __future__ import annotations
 
+import os
+import re
+import shutil
+import time
 from pathlib import Path
 
 from armillary.core.errors import ConfigError, unknown_name
@@ -53,6 +57,7 @@ _LAID_OUT: dict[str, Source] = {
     "kitti_raw": kitti_raw,
     "argoverse": argoverse,
 }
+_STILL_S = 600.0  # nothing is written for so long only where nobody writes
 FORMATS: dict[str, Source] = {
     **_LAID_OUT,
     "video": video,
@@ -96,8 +101,56 @@ def ingest(
     if chosen not in FORMATS:
         raise unknown_name("format", fmt, ["auto", *FORMATS])
     refuse_others(options, chosen, FORMATS[chosen].OPTIONS)
+    clear_leftovers(out)
     _check_free(source, out, options.replace)
     return FORMATS[chosen].ingest(source, out, progress, options)
+
+
+def clear_leftovers(out: Path) -> None:
+    """Remove the parts of a dataset that killed processes left beside it.
+
+    What may belong to a living process, here or on another machine, stays. Only what a process
+    wrote that is gone, and to which nothing was added for ten minutes, goes. A dataset that a
+    killed process had moved aside is put back.
+
+    Args:
+        out: the dataset's folder.
+
+    Raises:
+        StorageError: a leftover cannot be removed.
+    """
+    named = re.compile(rf"\.{re.escape(out.name)}\.([0-9]{{1,9}})\.(part|old)")
+    with storage_errors(out):
+        beside = sorted(out.parent.iterdir()) if out.parent.is_dir() else []
+        for path in beside:
+            found = named.fullmatch(path.name)
+            if not found or path.is_symlink() or not path.is_dir():
+                continue
+            if _is_alive(int(found[1])) or time.time() - _last_change(path) < _STILL_S:
+                continue
+            if found[2] == "old" and not out.exists():
+                path.replace(out)
+            else:
+                shutil.rmtree(path)
+
+
+def _is_alive(process: int) -> bool:
+    if os.name != "posix":
+        return True  # a question that ends a process there
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except OSError:
+        return True  # another user's
+    return True
+
+
+def _last_change(folder: Path) -> float:
+    try:
+        return max(path.lstat().st_mtime for path in (folder, *folder.rglob("*")))
+    except FileNotFoundError:  # somebody renames in it
+        return time.time()
 
 
 def _detected(source: Path) -> str:

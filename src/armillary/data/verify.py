@@ -135,6 +135,11 @@ def _wrong_hashes(path: Path) -> Iterator[tuple[int, str]]:
 
 def _without_hash(dataset: Dataset) -> Iterator[tuple[int, str]]:
     known = read_manifest(dataset.path)
+    tables = (dataset.path / layout.EPISODES_FOLDER).glob("*/*.parquet")
+    shared = {layout.INFO, layout.STATS, layout.TASKS, layout.ABOUT}
+    shared |= {file.relative_to(dataset.path).as_posix() for file in tables}
+    for name in sorted(shared - known[-1].keys()):
+        yield -1, f"{name} has no hash in the manifest."
     for index in range(len(dataset)):
         for name in [*dataset.files(index), *dataset.companions(index)]:
             if name not in known.get(index, {}):

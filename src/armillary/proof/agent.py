@@ -30,7 +30,13 @@ from armillary.core.values import WorldSpec
 from armillary.models import load_model
 from armillary.models.checkpoint import config_from_dict
 from armillary.planning import PLANNERS, Planning
-from armillary.proof.canonical import Limits, canonical_bytes, read_canonical
+from armillary.proof.canonical import (
+    Limits,
+    canonical_bytes,
+    parse_json,
+    read_bytes,
+    read_canonical,
+)
 from armillary.proof.shapes import (
     Anything,
     Fields,
@@ -43,9 +49,13 @@ from armillary.proof.shapes import (
 
 FORMAT = "armillary.planner/2"
 PLANNER_FILE = "planner.json"
-MODEL_FILES = ("config.json", "model.safetensors", "normalizer.safetensors")
+CONFIG = "config.json"
+WEIGHTS = ("model.safetensors", "normalizer.safetensors")
+MODEL_FILES = (CONFIG, *WEIGHTS)
 FILES = (*MODEL_FILES, PLANNER_FILE)
 _LIMITS = Limits(bytes=1 << 16, depth=6, values=1000)
+# A tensor takes some 80 bytes of the header: a million of them take 20 s and 1.7 GB to list.
+_MAX_HEADER = 1 << 20
 PLANNER = Fields(
     {
         "format": Text(choices=(FORMAT,)),
@@ -159,11 +169,16 @@ def open_agent(folder: Path) -> Agent:
     """Return the agent of a folder; its weights are not loaded.
 
     Raises:
-        CheckpointError: a file is missing or does not belong there, a link, or a pickle.
-        FormatError: ``planner.json`` is not what it must be.
+        CheckpointError: a file is missing or does not belong there, a link, a pickle, or one with
+            more tensors than are read.
+        FormatError: ``planner.json`` or ``config.json`` is not what it must be.
         ConfigError: a planner that cannot be.
     """
     digest = agent_digest(folder)
+    for name in WEIGHTS:
+        _check_header(folder / name)
+    # an object that names a key twice says one thing to one reader and another to the next
+    parse_json(read_bytes(folder / CONFIG, _LIMITS.bytes), str(folder / CONFIG), _LIMITS)
     value = read_canonical(folder / PLANNER_FILE, _LIMITS)
     spec = _spec(folder, value)
     parameters = _count(folder / "model.safetensors")
@@ -260,6 +275,20 @@ def _settings(planner: str, settings: Any, where: str) -> dict[str, Any]:
         return asdict(config_from_dict(PLANNERS[planner].Config, settings, where))
     except CheckpointError as error:
         raise FormatError(str(error)) from error
+
+
+def _check_header(path: Path) -> None:
+    """Refuse a safetensors file with more tensors than a model has, before they are listed.
+
+    Raises:
+        CheckpointError: its header is larger than is read.
+    """
+    with path.open("rb") as file:
+        size = int.from_bytes(file.read(8), "little")
+    if size > _MAX_HEADER:
+        raise CheckpointError(
+            f"{path}: its header takes {size:,} bytes; at most {_MAX_HEADER:,} are read."
+        )
 
 
 def _count(path: Path) -> int:

@@ -8,8 +8,9 @@ text.
 from __future__ import annotations
 
 import secrets
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
+from decimal import Decimal
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -21,11 +22,13 @@ from armillary.core.progress import Progress, silent
 from armillary.data import Dataset, open_dataset
 from armillary.proof.canonical import canonical_bytes, read_canonical
 from armillary.proof.contamination import Contamination, Thoroughness, check_contamination
+from armillary.proof.contamination_rules import ALPHA
 from armillary.proof.data_manifest import data_digest, write_data_manifest
 from armillary.proof.evaluations import manifest_evaluation
-from armillary.proof.shapes import Decimal, Fields, Hex, MapOf, Name, Text, Whole
+from armillary.proof.shapes import Decimal as Digits
+from armillary.proof.shapes import Fields, Hex, MapOf, Name, Text, Whole
 
-_DIGITS = Decimal(40)
+_DIGITS = Digits(40)
 _FOUND = Fields(
     {"verdict": Text(choices=("accepted", "refuted", "undecided")), "exact": Whole()},
     {"state_nn": _DIGITS, "null": _DIGITS, "p": _DIGITS},
@@ -40,6 +43,7 @@ def report_contamination(
     manifests: Mapping[str, Manifest],
     records: Mapping[str, Sequence[Record]],
     progress: Progress = silent,
+    draws: int = 400,
 ) -> dict[str, Any]:
     """Hold training data against the episodes of a run; return the report.
 
@@ -48,6 +52,7 @@ def report_contamination(
         manifests: of the run, by task.
         records: of the agent, by task: their trajectories are compared too.
         progress: told about each training episode.
+        draws: independent episodes that they are compared with.
 
     Raises:
         DatasetError: the data cannot be read.
@@ -57,7 +62,7 @@ def report_contamination(
         digest = data_digest(write_data_manifest(dataset, Path(folder)))
     opened, tasks = open_dataset(dataset), {}
     for name, manifest in manifests.items():
-        how = Thoroughness(int(chance, 16))
+        how = Thoroughness(int(chance, 16), draws)
         found = held_against(opened, manifest, records[name], how, progress)
         tasks[name] = {"verdict": found.verdict, **found.for_scorecard()}
     return {"data": digest, "chance": chance, "tasks": tasks}
@@ -85,6 +90,27 @@ def held_against(
     steps = max(min(manifest.budget, _PICTURES - 1), _LEAST_STEPS)
     evaluation = manifest_evaluation(manifest, how.chance, records, steps)
     return check_contamination(dataset, evaluation, replace(how, pictures=steps + 1), progress)
+
+
+def report_problem(
+    report: Mapping[str, Any], commit: Mapping[str, Any], tasks: Collection[str]
+) -> str:
+    """Return what in a report contradicts the rest or itself; empty where nothing does.
+
+    Args:
+        report: as ``read_report`` gives it.
+        commit: its body.
+        tasks: of the suite.
+    """
+    if commit.get("data") not in (None, report["data"]):
+        return "The report is about other training data than the commit names."
+    if set(report["tasks"]) != set(tasks):
+        return "The report is about other tasks than the suite has."
+    for task, found in sorted(report["tasks"].items()):
+        p = Decimal(found.get("p", "1"))
+        if not 0 <= p <= 1 or (found["verdict"] == "accepted" and p < Decimal(str(ALPHA))):
+            return f"The report says {found['verdict']} of {task}, and p = {p}; both cannot be."
+    return ""
 
 
 def write_report(path: Path, report: Mapping[str, Any]) -> None:

@@ -11,7 +11,7 @@ from __future__ import annotations
 import base64
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from functools import cached_property
 from typing import Any
 
@@ -42,6 +42,7 @@ _LIMITS = Limits(bytes=MAX_LINE_BYTES, depth=8, values=5000)
 _SUITE = Fields({"id": Name(), "digest": Hex(64)})
 _SIGNED = Text(88)
 _PROOF = Text(40_000)
+_TIME = "%Y-%m-%dT%H:%M:%SZ"
 BODIES: dict[str, Kind] = {
     "genesis": Fields({"public_key": Hex(64), "name": Text(80), "nonce": Hex(32)}),
     "suite": _SUITE,
@@ -202,21 +203,27 @@ def make_entry(
     check_body(kind, body, "entry")
     now = max(now or utc_now(), "" if before is None else before.t)
     seq, prev = (0, NOTHING) if before is None else (before.seq + 1, before.hash)
-    unsigned = Entry(seq, prev, kind, now, dict(body), key.public.id)
-    sig = base64.b64encode(key.sign(_DOMAIN + unsigned.text)).decode()
-    entry = Entry(seq, prev, kind, now, dict(body), key.public.id, sig)
+    entry = sign_entry(Entry(seq, prev, kind, now, dict(body), key.public.id), key)
     parse_entry(entry.line[:-1], f"entry {seq}")
     return entry
+
+
+def sign_entry(entry: Entry, key: SigningKey) -> Entry:
+    """Return an entry with this key's signature under it; nothing of it is checked."""
+    sig = base64.b64encode(key.sign(_DOMAIN + entry.text)).decode()
+    named = (entry.seq, entry.prev, entry.type, entry.t, entry.body, entry.key)
+    return Entry(*named, sig)
 
 
 def parse_entry(text: bytes, where: str) -> Entry:
     """Read an entry from its line, without the line's end.
 
     Raises:
-        FormatError: not an entry, or not its canonical text.
+        FormatError: not an entry, not its canonical text, or of a time that no calendar has.
     """
     value = parse_canonical(text, where, _LIMITS)
     _ENTRY.check(value, where)
+    check_time(value["t"], where)
     if value["type"] not in BODIES:
         raise FormatError(f"{where}: unknown type {value['type']!r}.")
     check_body(value["type"], value["body"], where)
@@ -251,6 +258,18 @@ def check_follows(entry: Entry, before: Entry | None, where: str) -> None:
         raise CheckFailedError(f"{where}: its time {entry.t} is before that of the entry before.")
 
 
-def utc_now() -> str:
-    """Return the clock's time, to the second."""
-    return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+def check_time(text: str, where: str) -> None:
+    """Check that a time that is written as it should be is one, too: no 31 February, no 25:00.
+
+    Raises:
+        FormatError: no calendar has it.
+    """
+    try:
+        datetime.strptime(text, _TIME)
+    except ValueError as error:
+        raise FormatError(f"{where}: there is no such time as {text[:20]}.") from error
+
+
+def utc_now(ahead: timedelta = timedelta()) -> str:
+    """Return the clock's time, to the second, or what it will be."""
+    return (datetime.now(UTC) + ahead).strftime(_TIME)

@@ -2,6 +2,8 @@
 
 A key's id is the SHA-256 of its 32 public bytes. ``NAME`` holds the private key (PKCS 8, PEM),
 ``NAME.pub`` the public one. A signature says who, never that it is true.
+
+Source of the points of small order: RFC 8032, 5.1; libsodium, ``ge25519_has_small_order``.
 """
 
 from __future__ import annotations
@@ -28,6 +30,10 @@ from armillary.proof.canonical import read_bytes
 
 _MAX_BYTES = 4096
 _OTHERS = 0o077
+_PRIME = 2**255 - 19
+# y of the two pairs of points of order 8; the others of small order have y 0, 1 and -1.
+_ORDER_8 = 0x7A03AC9277FDC74EC6CC392CFA53202A0F67100D760B3CBA4FD84D3D706A17C7
+_SMALL_ORDER = {0, 1, _PRIME - 1, _ORDER_8, _PRIME - _ORDER_8}
 
 
 @dataclass(frozen=True)
@@ -51,7 +57,9 @@ class PublicKey:
         return self.raw.hex()
 
     def verify(self, signature: bytes, message: bytes) -> bool:
-        """Tell whether this key signed the message."""
+        """Tell whether this key signed the message; a key of small order signed nothing."""
+        if small_order(self.raw):
+            return False
         try:
             Ed25519PublicKey.from_public_bytes(self.raw).verify(signature, message)
         except (InvalidSignature, ValueError):
@@ -79,13 +87,31 @@ def public_key(text: str) -> PublicKey:
     """Return the public key that 64 hexadecimal digits spell.
 
     Raises:
-        FormatError: they spell none.
+        FormatError: they spell none, or one of small order.
     """
     try:
         raw = bytes.fromhex(text)
         Ed25519PublicKey.from_public_bytes(raw)
     except ValueError as error:
         raise FormatError(f"{text[:80]!r} is not an Ed25519 public key in hexadecimal.") from error
+    return _checked(raw, repr(text[:80]))
+
+
+def small_order(raw: bytes) -> bool:
+    """Tell whether 32 bytes spell a point of order 1, 2, 4 or 8, in any of its spellings.
+
+    For such a key anybody can write a signature that holds for every message.
+    """
+    y = int.from_bytes(raw, "little") & ((1 << 255) - 1)
+    return y % _PRIME in _SMALL_ORDER
+
+
+def _checked(raw: bytes, where: str) -> PublicKey:
+    if small_order(raw):
+        raise FormatError(
+            f"{where}: a key of small order, for which anybody can sign; make one with: armillary "
+            "bench keygen"
+        )
     return PublicKey(raw)
 
 
@@ -146,7 +172,7 @@ def load_public_key(path: Path) -> PublicKey:
     """Read a public key (PEM).
 
     Raises:
-        FormatError: it holds no Ed25519 public key.
+        FormatError: it holds no Ed25519 public key, or one of small order.
     """
     try:
         found = load_pem_public_key(read_bytes(path, _MAX_BYTES))
@@ -154,7 +180,7 @@ def load_public_key(path: Path) -> PublicKey:
         raise FormatError(f"{path}: not an Ed25519 public key; give the .pub file.") from error
     if not isinstance(found, Ed25519PublicKey):
         raise FormatError(f"{path}: a public key of another kind; Ed25519 was expected.")
-    return PublicKey(found.public_bytes(Encoding.Raw, PublicFormat.Raw))
+    return _checked(found.public_bytes(Encoding.Raw, PublicFormat.Raw), str(path))
 
 
 def public_path(path: Path) -> Path:

@@ -6,6 +6,7 @@ compared one by one. Cards that cannot be read are listed with the reason, not l
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import combinations
@@ -18,7 +19,7 @@ from armillary.core.errors import ArmillaryError, FormatError
 from armillary.proof.leaderboard_cards import Card, Verdict, read_card, read_outcomes
 
 _MAX_CARDS = 5000
-_PLACES = ("*/run/scorecard.json", "*/scorecard.json")  # of submissions, and of runs alone
+_PLACES = ("run/scorecard.json", "scorecard.json")  # of submissions, and of runs alone
 _MOST_COMPARED = 12  # cards of one reveal; 66 pairs
 
 
@@ -91,7 +92,7 @@ def make_leaderboard(
     """
     if not folder.is_dir():
         raise FormatError(f"{folder}: there is no such folder; one with scorecards was expected.")
-    paths = sorted(path for place in _PLACES for path in folder.glob(place) if path.is_file())
+    paths = [path for child in sorted(folder.iterdir()) for path in _entries(child)]
     if len(paths) > _MAX_CARDS:
         raise FormatError(f"{folder}: {len(paths)} scorecards; refused above {_MAX_CARDS}.")
     cards, unreadable = [], []
@@ -101,9 +102,24 @@ def make_leaderboard(
             cards.append(card if verify is None else replace(card, verdict=verify(path)))
         except ArmillaryError as error:
             unreadable.append(str(error).replace(f"{folder}/", ""))
+        except Exception as error:  # one entry of a stranger takes no board down
+            unreadable.append(
+                f"{path.relative_to(folder)}: cannot be read ({type(error).__name__}); please "
+                "report it with this folder."
+            )
     suites = sorted({card.suite for card in cards})
     boards = (_board(suite, cards, outcomes or read_outcomes) for suite in suites)
     return Leaderboard(tuple(boards), tuple(unreadable))
+
+
+def _entries(folder: Path) -> list[Path]:
+    """Return the scorecards of a submission or a run; links that lead nowhere are among them.
+
+    What is there and cannot be read is named, not left out.
+    """
+    cards = [folder / place for place in _PLACES if os.path.lexists(folder / place)]
+    links = (path for path in (folder, folder / "run") if path.is_symlink())
+    return cards + [path for path in links if not path.exists()]
 
 
 def _board(suite: tuple[str, str], cards: Sequence[Card], outcomes: Outcomes) -> Board:

@@ -27,7 +27,6 @@ from armillary.control import (
     WorldFactory,
     compare,
     evaluate,
-    load_manifest,
     make_manifest,
     read_records,
     summarise,
@@ -42,10 +41,12 @@ from armillary.core.rng import generator
 from armillary.models import load_model
 from armillary.planning import Planning
 from armillary.planning.planning import DIRECT, GUIDED
+from armillary.proof.manifests import read_manifest
 from armillary.recipes.failures import Failures, why_failed
 from armillary.recipes.finding import find_model
+from armillary.recipes.records_once import mend
 
-_LOCK = "act.lock"  # file of the folder, held while something acts there
+LOCK = "act.lock"  # file of the folder, held while something acts there
 
 
 @dataclass(frozen=True)
@@ -259,7 +260,7 @@ def evaluate_policies(
     manifest = _checked_manifest(policies, world, config)
     floors = {"random": RandomSpec(), "noop": NoOpSpec(), "oracle": OracleSpec()}
     # two at once would write each episode twice
-    with alone_in(out, "evaluation", _LOCK):
+    with alone_in(out, "evaluation", LOCK):
         _claim(out, manifest)
         return manifest, _run_all(manifest, {**policies, **floors}, config.workers, out, progress)
 
@@ -307,7 +308,7 @@ def _check_fit(make: PolicyFactory, factory: WorldFactory) -> Mapping[str, Any]:
 def _claim(out: Path, manifest: Manifest) -> None:
     """Write the manifest, unless the folder belongs to another evaluation."""
     path = out / "manifest.json"
-    if path.is_file() and load_manifest(path).sha256 != manifest.sha256:
+    if path.is_file() and read_manifest(path).sha256 != manifest.sha256:
         raise ConfigError(
             f"{out}: contains an evaluation with another world, task, number of episodes or seed. "
             "Choose another --out, or remove it."
@@ -326,6 +327,7 @@ def _run_all(
     for place, (name, policy) in enumerate(policies.items()):
         bar = _share(progress, name, place, len(policies))
         file = out / "records" / f"{name}.jsonl"
+        mend(file)
         evaluate(manifest, policy, workers=workers, progress=bar, out=file)
         # Rows come from what is on disk, so that anybody can compute them again.
         records[name] = read_records(file)

@@ -33,7 +33,6 @@ from armillary.control import (
     WorldFactory,
     evaluate,
     fit_normal,
-    load_manifest,
     make_manifest,
     read_records,
     save_guard,
@@ -49,6 +48,7 @@ from armillary.core.progress import Progress, silent
 from armillary.core.values import WorldSpec
 from armillary.models import load_model
 from armillary.planning import Planning
+from armillary.proof.manifests import read_manifest
 from armillary.recipes.finding import find_model
 from armillary.recipes.guard_result import Rules, Run, other_judges, study_result
 from armillary.worlds.perturbed import possible_kinds
@@ -231,7 +231,7 @@ class _Study:
 
 def _claim(path: Path, manifest: Manifest) -> None:
     """Write a manifest, unless the folder belongs to another study."""
-    if path.is_file() and load_manifest(path).sha256 != manifest.sha256:
+    if path.is_file() and read_manifest(path).sha256 != manifest.sha256:
         raise ConfigError(
             f"{path.parent}: contains a study with another world, task, number of episodes or "
             "seed. Choose another --out, or remove it."

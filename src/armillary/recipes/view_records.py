@@ -17,13 +17,13 @@ from armillary.control import (
     Record,
     Row,
     compare,
-    load_manifest,
-    read_records,
     success_curve,
     summarise,
 )
 from armillary.core.errors import FormatError
 from armillary.core.rng import generator
+from armillary.proof.manifests import read_manifest
+from armillary.recipes.records_once import read_once
 from armillary.report import Chart, Curve, Floor, ReportContents, ResultGroup, ResultRow
 from armillary.report.words import write_seconds
 
@@ -44,7 +44,7 @@ def records_page(path: Path) -> ReportContents:
     records = _read(path / "records")
     rows = {name: summarise(found) for name, found in records.items()}
     file = path / "manifest.json"
-    manifest = load_manifest(file) if file.is_file() else None
+    manifest = read_manifest(file) if file.is_file() else None
     unit = manifest.distance_unit if manifest else ""
     subjects = [name for name in rows if name not in BESIDE] or list(rows)
     groups = [_group(name, rows, unit) for name in subjects]
@@ -66,7 +66,7 @@ def records_page(path: Path) -> ReportContents:
 
 def _read(folder: Path) -> dict[str, tuple[Record, ...]]:
     # A last line that a killed evaluation left half-written is no record.
-    found = {file.stem: read_records(file, cut_off=True) for file in sorted(folder.glob("*.jsonl"))}
+    found = {file.stem: read_once(file) for file in sorted(folder.glob("*.jsonl"))}
     found = {name: records for name, records in found.items() if records}
     if not found:
         raise FormatError(f"{folder}: holds no record yet; an evaluated episode was expected.")

@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from armillary.control import Manifest, Record, load_manifest, read_records
+from armillary.control import Manifest, Record, read_records
 from armillary.control.carry import Decision, unpack
 from armillary.control.episode import check_action
 from armillary.control.manifest import EpisodeSpec, draw_goal
@@ -30,6 +30,7 @@ from armillary.data.dataset import CAMERAS
 from armillary.data.depth import to_millimetres
 from armillary.models import JEPA, load_model
 from armillary.planning.state import PlannerState, fresh_state
+from armillary.proof.manifests import read_manifest
 from armillary.recipes.asking import step_of, stride_of, surprise_clip, whole_episode
 from armillary.recipes.finding import find_model
 from armillary.recipes.recipe import prepared
@@ -37,6 +38,7 @@ from armillary.recipes.view_records import BESIDE
 from armillary.recipes.viewing import kind_of
 from armillary.report.rerun_file import RerunFile, rerun_file
 from armillary.training.decoding import fit_decoder
+from armillary.worlds.registry import GYM_PREFIX
 
 _AHEAD = 12  # model steps that are predicted before the model sees again
 _DECODER_STEPS = 600
@@ -59,16 +61,32 @@ class RerunView:
 
 
 def view_rerun(
-    path: Path, file: Path, episode: int = 0, model: str = "", progress: Progress = silent
+    path: Path,
+    file: Path,
+    episode: int = 0,
+    model: str = "",
+    progress: Progress = silent,
+    module: str = "",
 ) -> RerunView:
     """Write one episode of a dataset or of an evaluation for the Rerun viewer.
 
+    Args:
+        path: dataset or evaluation.
+        file: to be written.
+        episode: number of it.
+        model: as in ``rerun_dataset``.
+        progress: as in ``rerun_dataset``.
+        module: as in ``rerun_evaluation``.
+
     Raises:
         FormatError: neither of the two lies there.
-        ConfigError: a model was named for an evaluation, or ``file`` lies in the dataset.
+        ConfigError: a model was named for an evaluation, a module for a dataset, or ``file`` lies
+            in the dataset.
     """
     kind = kind_of(path)
     if kind == "dataset":
+        if module:
+            raise ConfigError("--module is for an evaluation, whose world may import it.")
         if file.resolve().is_relative_to(path.resolve()):
             raise ConfigError(
                 f"{file}: lies in the dataset, which it would change; name a file elsewhere."
@@ -78,7 +96,7 @@ def view_rerun(
         raise FormatError(f"{path}: --rerun shows episodes of a dataset or an evaluation.")
     if model:
         raise ConfigError("--model is for a dataset; an evaluation shows the policy's own plans.")
-    return rerun_evaluation(path, file, episode)
+    return rerun_evaluation(path, file, episode, module)
 
 
 def rerun_dataset(
@@ -130,23 +148,25 @@ def rerun_dataset(
     return RerunView(file, len(low), said)
 
 
-def rerun_evaluation(path: Path, file: Path, episode: int = 0) -> RerunView:
+def rerun_evaluation(path: Path, file: Path, episode: int = 0, module: str = "") -> RerunView:
     """Write one recorded episode of an evaluation, done again in its world.
 
     Args:
         path: folder of the evaluation.
         file: to be written.
         episode: number of it among the model's records.
+        module: Python module that the world's name may import; empty for none.
 
     Raises:
         FormatError: a record or the manifest is damaged or missing.
-        ConfigError: there is no such episode.
+        ConfigError: there is no such episode, or the world would import another module.
         WorldError: the world cannot be made, or crashed.
         MissingExtraError: Rerun is not installed.
         StorageError: the file cannot be written.
     """
     name, record = _record(path, episode)
-    manifest = load_manifest(path / "manifest.json")
+    manifest = read_manifest(path / "manifest.json")
+    check_module(manifest, module)
     world = WorldFactory(manifest.world, manifest.settings)()
     try:
         spec, own = world.spec, _episode_of(record, manifest)
@@ -174,6 +194,27 @@ def rerun_evaluation(path: Path, file: Path, episode: int = 0) -> RerunView:
     finally:
         world.close()
     return RerunView(file, len(record.distances), f"{record.id} of {name}, {record.outcome}")
+
+
+def check_module(manifest: Manifest, module: str = "") -> None:
+    """Refuse a manifest whose world imports a Python module that nobody allowed.
+
+    The manifest may be a stranger's, and to import a module is to run it.
+
+    Args:
+        manifest: names the world, e.g. ``gym:module:Env-v0``.
+        module: that is allowed; empty for none.
+
+    Raises:
+        ConfigError: it would import another one.
+    """
+    for name in (manifest.world, manifest.settings.get("base", "")):
+        wanted, colon, _ = str(name).removeprefix(GYM_PREFIX).rpartition(":")
+        if str(name).startswith(GYM_PREFIX) and colon and wanted != module:
+            raise ConfigError(
+                f"The manifest's world {str(name)[:80]} imports the module {wanted[:80]!r}, which "
+                f"runs its code. If you trust it, add: --module {wanted[:80]}"
+            )
 
 
 class _Scene:

@@ -29,7 +29,6 @@ from armillary.control import (
     Record,
     WorldFactory,
     holm,
-    load_manifest,
     read_records,
     summarise,
 )
@@ -42,6 +41,7 @@ from armillary.models.goal_policy import SHARE
 from armillary.planning import ICEMConfig, Planning
 from armillary.planning.guided import GuidedConfig
 from armillary.planning.planning import DIRECT, GUIDED, SEARCH
+from armillary.proof.manifests import read_manifest
 from armillary.recipes.acting import ActConfig, evaluate_models, model_spec
 from armillary.recipes.claiming import claim
 from armillary.recipes.finding import find_model
@@ -304,7 +304,7 @@ def _acted_before(out: Path, name: str, config: WorldsConfig) -> dict[str, Any] 
         records = {who: read_records(file, cut_off=True) for who, file in files.items()}
         whole = all(len(some) == config.episodes for some in records.values())
         ours = all(one.policy == names[way] for way in names for one in records[way])
-        rules = load_manifest(_acting(out, name, task) / "manifest.json")
+        rules = read_manifest(_acting(out, name, task) / "manifest.json")
         same = all(one.manifest == rules.sha256 for some in records.values() for one in some)
         if not whole or not ours or not same or not _asks(rules, name, task):
             return None

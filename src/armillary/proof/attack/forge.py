@@ -45,7 +45,8 @@ class Forge:
         manifests: that are told; None for those that suite and value draw.
         commit, start, end, card: fields of these that are told otherwise.
         chunk: changes a chunk's body.
-        earlier: entries before the commit.
+        earlier: entries before the commit; a body may be made from those that are there.
+        runs: how often the run stands in the ledger.
         reveals: makes the reveals from the commit; the last one is used.
         between: entries between start and end of the run.
         entries: changes the ledger as a whole, before the card is made.
@@ -67,7 +68,10 @@ class Forge:
     end: dict[str, Any] = field(default_factory=dict)
     card: dict[str, Any] = field(default_factory=dict)
     chunk: Callable[[dict[str, Any]], dict[str, Any]] = dict
-    earlier: list[tuple[str, Change]] = field(default_factory=list)
+    earlier: list[tuple[str, Change | Callable[[list[Entry]], Change]]] = field(
+        default_factory=list
+    )
+    runs: int = 1
     reveals: Callable[[Entry], list[Change]] | None = None
     between: Callable[[Entry], list[tuple[str, Change]]] = lambda start: []
     entries: Callable[[list[Entry]], list[Entry]] = list
@@ -135,7 +139,7 @@ class Forge:
         suite = self.commit.get("suite", named)
         book.add("suite", suite)
         for kind, body in self.earlier:
-            book.add(kind, body)
+            book.add(kind, body(book.entries) if callable(body) else body)
         commit = book.add(
             "commit",
             {
@@ -148,7 +152,8 @@ class Forge:
         )
         revealing = self.reveals or (lambda c: [nonce_reveal(c.hash, self.value, VERIFIER)])
         reveals = [book.add("reveal", body) for body in revealing(commit)]
-        self._add_run(book, commit, reveals[-1], manifests)
+        for _ in range(self.runs):
+            self._add_run(book, commit, reveals[-1], manifests)
         return book.entries
 
     def _add_run(

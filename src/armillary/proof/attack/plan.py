@@ -26,7 +26,20 @@ class Planted:
     how: Mapping[str, Any] = field(default_factory=dict)
 
 
-Plant = Callable[[Stage, Path], Planted]
+@dataclass(frozen=True)
+class Asked:
+    """A question to another reader of strangers' files than ``verify``.
+
+    Attributes:
+        answer: returns what is wrong, in a sentence, and an empty text where nothing is; raises
+            ArmillaryError where the files are refused.
+    """
+
+    answer: Callable[[], str]
+
+
+Plant = Callable[[Stage, Path], Planted | Asked]
+Ending = Literal["refuted", "exposed", "undecided", "malformed"]
 
 
 @dataclass(frozen=True)
@@ -40,8 +53,11 @@ class Attack:
         levels: of verification that it meets.
         number: its place among the known frauds, which come first, 1 to 20; 0 for others.
         alone: the rule that is the only one to catch it; empty where several do.
-        expected: ``exposed`` where a number shows it and nothing is refuted.
+        expected: ``exposed`` where a number shows it and nothing is refuted, ``malformed`` where
+            the files are refused before anything is judged.
         twin: writes the honest twin; None for the stage's own honest run.
+        shows: the warning whose number exposes it.
+        guards: what refuses it and is no rule, as ``module:name``; without them it ends otherwise.
     """
 
     name: str
@@ -50,8 +66,10 @@ class Attack:
     levels: tuple[int, ...] = STATIC
     number: int = 0
     alone: str = ""
-    expected: Literal["refuted", "exposed", "undecided"] = "refuted"
+    expected: Ending = "refuted"
     twin: Plant | None = None
+    shows: str = "audit.shared"
+    guards: tuple[str, ...] = ()
 
 
 def honest_twin(stage: Stage, folder: Path) -> Planted:

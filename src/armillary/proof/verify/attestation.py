@@ -7,15 +7,16 @@ card, in ``attestations/``; a card itself never says more than ``self``.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Collection
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import timedelta
 from pathlib import Path
 from typing import Any, Literal
 
 from armillary.core.errors import ArmillaryError, CheckFailedError, ConfigError, FormatError
 from armillary.core.files import replacing
 from armillary.proof.canonical import canonical_bytes, parse_canonical, read_bytes
+from armillary.proof.entry import check_time, utc_now
 from armillary.proof.envelope import Statement, open_envelope, read_unverified, sign_statement
 from armillary.proof.keys import PublicKey, SigningKey, public_key
 from armillary.proof.leaderboard_cards import LEVELS, Verdict
@@ -32,7 +33,10 @@ from armillary.proof.shapes import (
     Time,
     Whole,
 )
+from armillary.proof.verify.audit import LEAST
 from armillary.proof.verify.case import How
+from armillary.proof.verify.challenging import ALPHA, ENOUGH, Challenged, power_of
+from armillary.proof.verify.sampling import POWER, falsified_of, sample_size
 from armillary.proof.verify.submission import Submission, find_submission
 from armillary.proof.verify.verdict import Report, rules_digest, verify
 
@@ -67,6 +71,7 @@ class Attestation:
         result: accepted, refuted or undecided.
         level: up to which everything held.
         time: when, by the verifier's own clock.
+        sample: how many decisions and episodes were made again, and how many fresh ones were run.
     """
 
     verifier: PublicKey
@@ -74,6 +79,7 @@ class Attestation:
     result: Literal["accepted", "refuted", "undecided"]
     level: str
     time: str
+    sample: Mapping[str, int]
 
 
 def attest(report: Report, key: SigningKey) -> dict[str, Any]:
@@ -94,7 +100,7 @@ def attest(report: Report, key: SigningKey) -> dict[str, Any]:
     predicate = {
         "v": 2,
         "verifier": {"public_key": key.public.hex},
-        "time": datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
+        "time": utc_now(),
         "result": report.verdict,
         "level": report.reached,
         "nonce": report.nonce,
@@ -151,12 +157,15 @@ def read_attestation(path: Path, owner: PublicKey) -> Attestation:
         raise CheckFailedError(f"{path}: not an attestation about a scorecard.")
     value = statement.predicate
     PREDICATE.check(value, str(path))
+    check_time(value["time"], str(path))
+    if value["time"] > utc_now(ahead=timedelta(days=1)):
+        raise CheckFailedError(f"{path}: is of {value['time']}, which has not come here.")
     verifier = public_key(value["verifier"]["public_key"])
     open_envelope(envelope, [verifier], str(path))
-    if verifier == owner:
-        raise CheckFailedError(f"{path}: was signed by the card's own key; others must attest.")
+    _refuse_owner(verifier, owner, path)
     card = statement.subject["scorecard"]
-    return Attestation(verifier, card, value["result"], value["level"], value["time"])
+    sample = value["sample"]
+    return Attestation(verifier, card, value["result"], value["level"], value["time"], sample)
 
 
 def attestations(
@@ -179,9 +188,23 @@ def attestations(
             one = read_attestation(path, owner)
         except ArmillaryError:
             continue  # what does not hold says nothing
-        if one.card == card and (trusted is None or one.verifier in trusted):
+        if _is_about(one, card) and (trusted is None or one.verifier in trusted):
             found.append(one)
     return tuple(found)
+
+
+def _refuse_owner(verifier: PublicKey, owner: PublicKey, path: Path) -> None:
+    """Refuse a card's owner as its verifier.
+
+    Raises:
+        CheckFailedError: the owner signed.
+    """
+    if verifier == owner:
+        raise CheckFailedError(f"{path}: was signed by the card's own key; others must attest.")
+
+
+def _is_about(one: Attestation, card: str) -> bool:
+    return one.card == card
 
 
 def verdict_of(where: Submission, report: Report, trusted: Collection[PublicKey] = ()) -> Verdict:
@@ -202,11 +225,33 @@ def verdict_of(where: Submission, report: Report, trusted: Collection[PublicKey]
     if against:
         return Verdict("self", False, f"Refuted by {against[0].verifier.id[:16]}.")
     held = [one for one in said if one.result == "accepted"]
-    reached = {"self", report.reached, *(one.level for one in held)}
+    reached = {"self", report.reached, *(shown_level(one, report.rows) for one in held)}
     best = [level for level in LEVELS if level in reached][-1]
     keys = len({one.verifier.id for one in held})
     attested = f" Attested by {keys} trusted key{'s' if keys != 1 else ''}." if keys else ""
     return Verdict(best, True, f"Checked here: {report.reached}.{attested}")
+
+
+def shown_level(one: Attestation, rows: Sequence[Mapping[str, Any]]) -> str:
+    """Return the level that an attestation counts as: no higher than its sample is large.
+
+    Args:
+        one: the attestation.
+        rows: of the card.
+    """
+    solved = {row["task"]: (row["succ"], falsified_of(row["n"])) for row in rows}
+    again = sum(sample_size(n, min(wrong, n), POWER) for n, wrong in solved.values() if n)
+    audited = one.sample["decisions"] >= min(LEAST, sum(row["n"] for row in rows))
+    fresh = (0, one.sample["fresh"] // len(rows))
+    played = (Challenged(row["task"], (row["succ"], row["n"]), fresh) for row in rows)
+    enough = {
+        "audited": audited,
+        "rerun": audited and one.sample["episodes"] >= max(again, 1),
+        "challenged": fresh[1] > 0
+        and all(power_of(part, ALPHA / len(rows)) >= ENOUGH for part in played),
+    }
+    at = LEVELS.index(one.level) if one.level in LEVELS else 0
+    return next((level for level in reversed(LEVELS[: at + 1]) if enough.get(level, True)), "self")
 
 
 def leaderboard_verdict(

@@ -18,7 +18,8 @@ from armillary.proof.verify.rules import Check, Said, broken, holds
 from armillary.proof.verify.sampling import fisher_less
 
 ALPHA = 0.01
-_DROP, _POWER = 0.20, 0.95
+ENOUGH = 0.95  # probability of finding a claim that is 20 points too high
+_DROP = 0.20
 
 
 @dataclass(frozen=True)
@@ -94,13 +95,18 @@ def rate(case: Case) -> Said:
 def power(case: Case) -> Said:
     """The challenge would have seen a claim that is 20 points too high."""
     every = challenged(case)
-    weakest = min(_power(one, ALPHA / len(every)) for one in every)
+    weakest = min(power_of(one, ALPHA / len(every)) for one in every)
     said = f"A claim 20 points too high would be refuted with {100 * weakest:.0f} %."
-    return (holds if weakest >= _POWER else broken)(said, power=f"{weakest:.4f}")
+    return (holds if weakest >= ENOUGH else broken)(said, power=f"{weakest:.4f}")
 
 
-def _power(one: Challenged, alpha: float) -> float:
-    """Return the probability of a refutation if the true rate is 20 points below the claim."""
+def power_of(one: Challenged, alpha: float) -> float:
+    """Return the probability of a refutation if the true rate is 20 points below the claim.
+
+    Args:
+        one: what was claimed, and how many fresh episodes there are.
+        alpha: of the test.
+    """
     from scipy.stats import binom
 
     true, n = max(one.claimed[0] / one.claimed[1] - _DROP, 0.0), one.fresh[1]

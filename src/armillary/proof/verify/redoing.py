@@ -20,7 +20,7 @@ from armillary.control.manifest import EpisodeSpec, Manifest, draw_goal
 from armillary.control.model_policy import ModelPolicy
 from armillary.control.records import Record, actions_of
 from armillary.control.worlds import WorldFactory
-from armillary.core.errors import ArmillaryError, ShapeError
+from armillary.core.errors import ArmillaryError, FormatError, ShapeError
 from armillary.core.protocols import World
 from armillary.core.values import Latent, Observation
 from armillary.planning import PlannerState
@@ -172,7 +172,10 @@ def _state(carry: Mapping[str, Any], fresh: PlannerState) -> PlannerState:
         FormatError: it cannot be read.
         ShapeError: it has another shape than this planner's, or is not finite.
     """
-    state = unpack(carry, fresh)
+    try:
+        state = unpack(carry, fresh)
+    except RuntimeError as error:  # torch's, where a shape asks for more numbers than there are
+        raise FormatError(f"A decision's planner state cannot be read back ({error}).") from error
     batch, length, width = fresh.mean.shape
     kept = state.kept.shape
     fits = state.mean.shape == fresh.mean.shape and len(kept) == 4 and kept[1] <= 4096

@@ -13,6 +13,7 @@ from typing import Any, Literal
 from armillary.core.errors import ArmillaryError, MissingExtraError
 
 Severity = Literal["error", "warning"]
+FAULT = "The check itself failed"
 
 
 @dataclass(frozen=True)
@@ -102,7 +103,16 @@ def apply(check: Check, case: Any) -> Rule:
         said = unknown(str(error))
     except ArmillaryError as error:
         said = broken(str(error))
+    except Exception as error:  # a stranger's files: what nobody thought of decides nothing
+        said = unknown(unexpected(error))
     return Rule(check.name, check.severity, said.ok, said.detail, check.level, said.values)
+
+
+def unexpected(error: Exception) -> str:
+    """Return the sentence for an error that is a fault of the check, not of what it checks."""
+    return (
+        f"{FAULT} ({type(error).__name__}: {str(error)[:200]}); please report it with this folder."
+    )
 
 
 def first(problems: Iterable[str], fine: str) -> Said:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
+from datetime import timedelta
 
 from armillary.core.errors import ArmillaryError, CheckFailedError, ConfigError
 from armillary.core.hashing import canonical_json
 from armillary.proof.attempts import attempts_of
 from armillary.proof.canonical import digest, parse_json, read_bytes
 from armillary.proof.code import code_digest
-from armillary.proof.entry import check_follows
+from armillary.proof.entry import check_follows, utc_now
 from armillary.proof.envelope import open_envelope
 from armillary.proof.episodes import IDENTITIES, check_counts, episodes_root, records_root
 from armillary.proof.golden import check_golden
@@ -21,6 +22,7 @@ from armillary.proof.verify.rules import Check, Said, broken, first, holds, same
 from armillary.proof.verify.sources import card_fields, ledger_part
 
 _NO_CODE = "0" * 64
+_CLOCKS_APART = timedelta(days=1)
 _MOST_STEPS = 1_000_000  # per decision, where a suite sets no limit
 
 
@@ -77,10 +79,24 @@ def order(case: Case) -> Said:
     return first((f"{p.rule}, entry {p.seq}: {p.sentence}" for p in problems), "The order holds.")
 
 
+def clock(case: Case) -> Said:
+    """No entry is of a time that has not come yet."""
+    latest = utc_now(ahead=_CLOCKS_APART)
+    ahead = [entry for entry in case.sources.ledger.entries if entry.t > latest]
+    if not ahead:
+        return holds("No entry is of a time to come.")
+    return unknown(
+        f"Entry {ahead[0].seq} is of {ahead[0].t}, which has not come here; check the clock of "
+        "this machine, and ask whose clock the ledger's owner had."
+    )
+
+
 def retracted(case: Case) -> Said:
-    """Its owner has not taken the result back."""
+    """Its owner has not taken the result back, nor what it rests on."""
     claimed, ledger = case.sources.claimed, case.sources.ledger
+    trained = ledger.history.trainings.get(claimed.commit.body.get("train", ""), [])
     parts = (claimed.commit, claimed.reveal, claimed.run.start, claimed.end, *claimed.run.scores)
+    parts = (*parts, *trained[:1], *trained[-1:])
     named = {entry.hash: entry.type for entry in parts}
     back = (e for e in ledger.entries if e.type == "retract" and e.body["entry"] in named)
     return first(
@@ -282,6 +298,8 @@ def _row_problems(case: Case) -> Iterator[str]:
                 may_be = {actor == "oracle", actor == "oracle" and record.outcome != "crash"}
                 if record.privileged not in may_be:
                     yield f"{where}: {record.id} says otherwise who saw the simulator's state."
+                if actor != "agent" and record.decisions:
+                    yield f"{where}: {record.id} has decisions, which a control does not make."
 
 
 def counts(case: Case) -> Said:
@@ -341,6 +359,7 @@ STATIC = (
     Check("ledger.chain", 0, chain, about="entries that were taken out or moved"),
     Check("ledger.signatures", 0, signatures, about="entries by another hand"),
     Check("ledger.order", 0, order, about="seeds drawn again, runs repeated, things backdated"),
+    Check("ledger.clock", 0, clock, about="entries of a time to come"),
     Check("ledger.retracted", 0, retracted, about="a result that its owner took back"),
     Check("commit.suite", 0, committed_suite, about="other rules than were committed to"),
     Check("commit.agent", 0, committed_agent, about="another agent than was committed"),

@@ -73,25 +73,31 @@ def find_submission(
     agent = agent or root / "agent"
     _check_sizes(run, MAX_RUN_BYTES)
     _check_sizes(agent, MAX_AGENT_BYTES)
-    return Submission(
+    found = Submission(
         root=root,
         run=RunFolder(run),
         agent=agent,
         ledger=ledger or root / "ledger.jsonl",
         key=root / "key.pub",
     )
+    for beside in (found.ledger, found.key, found.attestations):
+        _check_link(beside)  # one that leads nowhere would pass for a file that is not there
+    return found
 
 
 def _check_sizes(folder: Path, most: int) -> None:
     """Refuse links, and more than can be read here, before anything is opened."""
-    if folder.is_symlink():
-        raise FormatError(f"{folder}: is a link; links are not followed in a submission.")
+    _check_link(folder)
     total = 0
     for count, path in enumerate(folder.rglob("*"), start=1):
-        if path.is_symlink():
-            raise FormatError(f"{path}: is a link; links are not followed in a submission.")
+        _check_link(path)
         total += path.stat().st_size if path.is_file() else 0
         if count > MAX_FILES or total > most:
             raise FormatError(
                 f"{folder}: more than {MAX_FILES} files or {most >> 20} MiB; refused."
             )
+
+
+def _check_link(path: Path) -> None:
+    if path.is_symlink():
+        raise FormatError(f"{path}: is a link; links are not followed in a submission.")

@@ -7,7 +7,7 @@ from tempfile import TemporaryDirectory
 
 from armillary.data import open_dataset
 from armillary.proof.contamination import Thoroughness
-from armillary.proof.contamination_report import held_against
+from armillary.proof.contamination_report import held_against, read_report, report_problem
 from armillary.proof.data_manifest import data_digest, write_data_manifest
 from armillary.proof.verify.case import Case
 from armillary.proof.verify.rules import Check, Said, broken, holds, same, unknown
@@ -39,12 +39,45 @@ def committed_data(case: Case) -> Said:
     named = case.sources.claimed.commit.body.get("data")
     if case.how.data is None or named is None:
         return holds("No training data were both named in the commit and shown.")
-    with TemporaryDirectory() as folder:
-        found = data_digest(write_data_manifest(case.how.data, Path(folder)))
-    return same("Training data", named, found)
+    return same("Training data", named, _shown(case, case.how.data))
+
+
+def report(case: Case) -> Said:
+    """What the owner reports of training data is about them and the suite, and comes out again."""
+    told = read_report(case.sources.where.run.contamination)
+    if told is None:
+        return holds("No report on training data was handed in.")
+    sentence = report_problem(told, case.sources.claimed.commit.body, case.sources.rows)
+    if sentence:
+        return broken(sentence)
+    if case.how.data is None:
+        return holds("The report on training data is its owner's word; --data makes it again.")
+    if told["data"] != _shown(case, case.how.data):
+        return broken("The report is about other training data than are shown.")
+    dataset = open_dataset(case.how.data)
+    how = Thoroughness(int(told["chance"], 16), case.how.draws)
+    for task, manifest in case.sources.manifests.items():
+        records = case.sources.rows[task]["agent"]
+        found = held_against(dataset, manifest, records, how, case.how.progress)
+        again = {"verdict": found.verdict, "exact": found.for_scorecard()["exact"]}
+        claimed = {name: told["tasks"][task][name] for name in again}
+        if claimed != again:
+            return same(f"Report on training data, {task}", claimed, again)
+    return holds("The report on training data comes out again.")
+
+
+def _shown(case: Case, data: Path) -> str:
+    """Return the digest of the training data that are shown; found once per case."""
+    found = case.__dict__.get("shown")
+    if found is None:
+        with TemporaryDirectory() as folder:
+            found = data_digest(write_data_manifest(data, Path(folder)))
+        case.__dict__["shown"] = found
+    return found
 
 
 DATA = (
     Check("data.same", 0, committed_data, about="other training data than were committed to"),
     Check("data.contamination", 0, contamination, about="training on the test"),
+    Check("data.report", 0, report, about="a report on training data that nobody made"),
 )

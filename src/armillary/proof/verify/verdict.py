@@ -15,7 +15,7 @@ from armillary.proof.verify.case import Case, How, load_case
 from armillary.proof.verify.challenging import CHALLENGE
 from armillary.proof.verify.replaying import REPLAY
 from armillary.proof.verify.rerunning import RERUN
-from armillary.proof.verify.rules import Check, Rule, apply
+from armillary.proof.verify.rules import Check, Rule, apply, unexpected
 from armillary.proof.verify.static import STATIC
 from armillary.proof.verify.submission import Submission
 from armillary.proof.verify.training_data import DATA
@@ -123,6 +123,9 @@ def verify(
     except ArmillaryError as error:
         rule = Rule("format", "error", False, str(error), 0)
         return Report("malformed", (rule,), -1, time.perf_counter() - began, how.nonce, {})
+    except Exception as error:  # as in ``apply``
+        rule = Rule("format", "error", None, unexpected(error), 0)
+        return Report("undecided", (rule,), -1, time.perf_counter() - began, how.nonce, {})
     rules, reached = _applied(case, sorted(set(levels)), without)
     return Report(
         verdict=_verdict(rules),
@@ -164,7 +167,8 @@ def _applied(case: Case, levels: Sequence[int], without: Collection[str]) -> tup
 def _too_weak(case: Case, level: int, rules: Sequence[Rule]) -> bool:
     """Tell whether so little was checked that a level may not be called by its name."""
     if level == _AUDITED:
-        return too_small(case)
+        made = all(rule.ok is not None for rule in rules if rule.name.startswith("audit."))
+        return not made or too_small(case)
     name = _SIZED.get(level)
     return any(rule.name == name and rule.ok is not True for rule in rules)
 
