@@ -14,8 +14,8 @@ Axes: B goals, S candidate plans, L plan length, T steps that were seen, N token
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -26,7 +26,6 @@ from torch import Tensor
 
 from armillary.control.manifest import Manifest, draw_goal, make_manifest
 from armillary.core.progress import Progress, silent
-from armillary.core.protocols import World
 from armillary.core.rng import generator, torch_generator
 from armillary.core.values import Goal, Observation
 from armillary.planning import CEM, CEMConfig
@@ -139,19 +138,73 @@ def goals_of(config: WordsConfig, seed: int) -> Manifest:
     return make_manifest("tabletop", TASK, config.goals, 1000 + seed)
 
 
+@dataclass(frozen=True)
+class Stage:
+    """The worlds of a manifest, to be acted in again and again.
+
+    Attributes:
+        manifest: starts and goals.
+        worlds: one for each goal.
+        goals: theirs.
+    """
+
+    manifest: Manifest
+    worlds: tuple[Any, ...]
+    goals: tuple[Goal, ...]
+
+    def restart(self) -> None:
+        """Put every world back to its start."""
+        for world, episode in zip(self.worlds, self.manifest.episodes, strict=True):
+            world.reset(episode.seed)
+
+    def far(self) -> Float[np.ndarray, " B"]:
+        """Return how far each world is from its goal, metres."""
+        pairs = zip(self.worlds, self.goals, strict=True)
+        return np.array([world.distance(goal) for world, goal in pairs])
+
+    def states(self) -> Float[np.ndarray, "B 4"]:
+        """Return the simulator's states."""
+        return np.stack([_state(world.truth()) for world in self.worlds])
+
+    def observe(self, actor: Actor) -> Any:
+        """Return what an actor remembers of the present."""
+        seen = [world.observe() for world in self.worlds] if actor.sees else []
+        return actor.observe(seen, self.states())
+
+    def place_of_goals(self, actor: Actor) -> Float[np.ndarray, "B 2"]:
+        """Return where an actor takes the goals to be."""
+        seen = [goal.observation for goal in self.goals]
+        states = np.stack([_state(goal.truth) for goal in self.goals])
+        return actor.place(actor.observe(seen, states))
+
+
+@contextmanager
+def staged(manifest: Manifest) -> Iterator[Stage]:
+    """Yield the worlds of a manifest, and close them at the end."""
+    with ExitStack() as stack:
+        worlds, goals = [], []
+        for episode in manifest.episodes:
+            world: Any = make_world(manifest.world, **manifest.settings)
+            stack.callback(world.close)
+            world.reset(episode.seed)
+            worlds.append(world)
+            goals.append(draw_goal(world, manifest.task, episode))
+        yield Stage(manifest, tuple(worlds), tuple(goals))
+
+
 def act_with(
     actor: Actor,
-    manifest: Manifest,
+    stage: Stage,
     config: WordsConfig,
     candidates: int,
     seed: int,
     progress: Progress = silent,
 ) -> Acted:
-    """Act in all episodes of a manifest at once.
+    """Act in all worlds of a stage at once.
 
     Args:
         actor: how.
-        manifest: goals.
+        stage: worlds and goals.
         config: of the planner.
         candidates: of each round.
         seed: of the planner's draws.
@@ -165,52 +218,44 @@ def act_with(
             elites=max(2, candidates // 8),
         )
     )
-    spent, decisions = 0.0, 0
-    with ExitStack() as stack:
-        worlds, goals = _started(manifest, stack)
-        wanted = actor.place(actor.observe(*_goal_seen(goals)))
-        seen, taken, pending = [actor.observe(*_now_seen(worlds, actor.sees))], [], []
-        state = planner.init(worlds[0].spec.bounds, len(worlds))
-        far = [_distances(worlds, goals)]
-        for step in range(manifest.budget):
-            if not pending:
-                began = time.process_time()
-                rngs = [torch_generator("words.plan", seed, goal, step)
-                        for goal in range(len(worlds))]  # fmt: skip
-                cost = _cost(
-                    actor, seen[-HISTORY:], taken[len(taken) - len(seen[-HISTORY:]) + 1 :], wanted
-                )
-                plan, state = planner.plan(cost, state, rngs)
-                state = planner.advance(state, config.replan)
-                pending = [*plan.actions.numpy().transpose(1, 0, 2)[: config.replan]]
-                spent, decisions = spent + time.process_time() - began, decisions + 1
-            action = pending.pop(0)
-            for world, own in zip(worlds, action, strict=True):
-                _advance(world, own)
-            taken.append(action)
-            seen.append(actor.observe(*_now_seen(worlds, actor.sees)))
-            far.append(_distances(worlds, goals))
-            progress(step + 1, manifest.budget)
-    traces = np.stack(far)
-    return Acted(traces[-1], traces[1:].min(axis=0), spent / decisions / len(goals), candidates)
+    stage.restart()
+    count = len(stage.worlds)
+    wanted = stage.place_of_goals(actor)
+    seen, taken, pending = [stage.observe(actor)], [], []
+    state = planner.init(stage.worlds[0].spec.bounds, count)
+    traces, spent, decisions = [], 0.0, 0
+    for step in range(stage.manifest.budget):
+        if not pending:
+            began = time.process_time()
+            rngs = [torch_generator("words.plan", seed, goal, step) for goal in range(count)]
+            past = min(len(seen), HISTORY)
+            cost = _cost(actor, seen[-past:], taken[len(taken) + 1 - past :], wanted)
+            plan, state = planner.plan(cost, state, rngs)
+            state = planner.advance(state, config.replan)
+            pending = [*plan.actions.numpy().transpose(1, 0, 2)[: config.replan]]
+            spent, decisions = spent + time.process_time() - began, decisions + 1
+        action = pending.pop(0)
+        for world, own in zip(stage.worlds, action, strict=True):
+            _advance(world, own)
+        taken.append(action)
+        seen.append(stage.observe(actor))
+        traces.append(stage.far())
+        progress(step + 1, stage.manifest.budget)
+    far = np.stack(traces)
+    return Acted(far[-1], far.min(axis=0), spent / decisions / count, candidates)
 
 
-def act_without_model(kind: str, manifest: Manifest, seed: int) -> Acted:
-    """Act without a model: at ``random``, not at all (``noop``), or as the ``oracle``."""
-    with ExitStack() as stack:
-        worlds, goals = _started(manifest, stack)
-        far = [_distances(worlds, goals)]
-        for step in range(manifest.budget):
-            for index, (world, goal) in enumerate(zip(worlds, goals, strict=True)):
-                rng = generator("words.act", seed, index, step)
-                if kind == "noop":
-                    action = np.zeros(world.spec.bounds.width)
-                else:
-                    action = world.expert(goal if kind == "oracle" else None, rng)
-                _advance(world, action)
-            far.append(_distances(worlds, goals))
-    traces = np.stack(far)
-    return Acted(traces[-1], traces[1:].min(axis=0), 0.0, 0)
+def act_without_model(kind: str, stage: Stage, seed: int) -> Acted:
+    """Act without a model: at ``random``, or as the simulator's expert (``oracle``)."""
+    stage.restart()
+    traces = []
+    for step in range(stage.manifest.budget):
+        for index, (world, goal) in enumerate(zip(stage.worlds, stage.goals, strict=True)):
+            rng = generator("words.act", seed, index, step)
+            _advance(world, world.expert(goal if kind == "oracle" else None, rng))
+        traces.append(stage.far())
+    far = np.stack(traces)
+    return Acted(far[-1], far.min(axis=0), 0.0, 0)
 
 
 def _cost(
@@ -226,35 +271,10 @@ def _cost(
     return cost
 
 
-def _started(manifest: Manifest, stack: ExitStack) -> tuple[list[Any], list[Goal]]:
-    """Return a world for each episode, at its start, and its goal."""
-    worlds, goals = [], []
-    for episode in manifest.episodes:
-        world = make_world(manifest.world, **manifest.settings)
-        stack.callback(world.close)
-        world.reset(episode.seed)
-        worlds.append(world)
-        goals.append(draw_goal(world, manifest.task, episode))
-    return worlds, goals
-
-
 def _advance(world: Any, action: np.ndarray) -> None:
     bounds = world.spec.bounds
     world.advance(np.clip(np.asarray(action, np.float64), bounds.low, bounds.high))
 
 
-def _goal_seen(goals: Sequence[Goal]) -> tuple[list[Observation], np.ndarray]:
-    return [goal.observation for goal in goals], np.stack([_state(goal.truth) for goal in goals])
-
-
-def _now_seen(worlds: Sequence[Any], pictures: bool) -> tuple[list[Observation], np.ndarray]:
-    states = np.stack([_state(world.truth()) for world in worlds])
-    return [world.observe() for world in worlds] if pictures else [], states
-
-
 def _state(truth: Mapping[str, np.ndarray]) -> Float[np.ndarray, " 4"]:
     return np.concatenate([truth["pusher_xy"], truth["object_xy"]]).astype(np.float64)
-
-
-def _distances(worlds: Sequence[World], goals: Sequence[Goal]) -> Float[np.ndarray, " B"]:
-    return np.array([world.distance(goal) for world, goal in zip(worlds, goals, strict=True)])

@@ -19,7 +19,7 @@ from torch import Tensor
 from armillary.words.gpt import GPT, Cache
 from armillary.words.language import Form
 
-_KEPT = 4  # steps that are read again when the context is full
+_KEPT = 4  # steps that are read again when the context is full, if so many fit with the next
 _ROWS_AT_ONCE = 2048
 
 
@@ -72,11 +72,12 @@ def _write(model: GPT, form: Form, before: np.ndarray, plans: np.ndarray) -> np.
     model(texts, cache)
     if S > 1:
         cache, texts = cache.expanded(S), texts.repeat_interleave(S, 0)
+    kept = min(_KEPT, model.config.context // form.step_tokens - 2)
     written = []
     for step in range(L):
         if cache.length + form.step_tokens > model.config.context:
             # the last whole steps and the present state, read anew
-            texts = texts[:, -(_KEPT * form.step_tokens + form.state_tokens) :]
+            texts = texts[:, -(kept * form.step_tokens + form.state_tokens) :]
             cache = Cache(model.config, B * S)
             model(texts, cache)
         state = _write_state(model, acts[:, step], form.state_tokens, cache)

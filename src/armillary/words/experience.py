@@ -5,6 +5,7 @@ Axes: E episodes, T steps, A action.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -44,18 +45,51 @@ def recorded(cache: Cache) -> Experience:
     Raises:
         DatasetError: the recording lacks them, or its episodes differ in length.
     """
-    missing = [name for name in _NEEDED if name not in cache.arrays]
-    if missing:
+    cut = [
+        slice(start, start + length)
+        for start, length in zip(cache.starts, cache.lengths, strict=False)
+    ]
+    pusher, thing, actions = (
+        [np.asarray(cache.arrays[name][part]) for part in cut if name in cache.arrays]
+        for name in _NEEDED
+    )
+    return stacked(pusher, thing, actions, len(cut))
+
+
+def stacked(
+    pusher: Sequence[np.ndarray],
+    thing: Sequence[np.ndarray],
+    actions: Sequence[np.ndarray],
+    episodes: int,
+) -> Experience:
+    """Return episodes of equal length.
+
+    Args:
+        pusher: its places in each episode [T 2].
+        thing: those of the object [T 2].
+        actions: of each episode; the last one may be left out.
+        episodes: how many there should be.
+
+    Raises:
+        DatasetError: something was not recorded, or episodes differ in length.
+    """
+    counts = (len(pusher), len(thing), len(actions))
+    missing = [name for name, count in zip(_NEEDED, counts, strict=True) if count != episodes]
+    if missing or not episodes:
         raise DatasetError(
-            f"compare words needs a recording with {', '.join(_NEEDED)}; {', '.join(missing)} "
-            "is missing. Record one with armillary record tabletop."
+            f"compare words needs a recording with {', '.join(_NEEDED)}; "
+            f"{', '.join(missing) or 'every episode'} is missing. Record one with armillary record "
+            "tabletop."
         )
-    lengths = np.unique(cache.lengths)
+    lengths = {len(one) for one in pusher}
     if len(lengths) != 1:
         raise DatasetError(
-            f"compare words needs episodes of equal length, got {lengths.min()} to "
-            f"{lengths.max()} steps. Record them with armillary record tabletop --steps 24."
+            f"compare words needs episodes of equal length, got {min(lengths)} to "
+            f"{max(lengths)} steps. Record them with armillary record tabletop --steps 24."
         )
-    shape = (cache.num_episodes, int(lengths[0]), 2)
-    pusher, thing, actions = (np.asarray(cache.arrays[name]).reshape(shape) for name in _NEEDED)
-    return Experience(np.concatenate([pusher, thing], axis=-1).astype(np.float64), actions)
+    (length,) = lengths
+    whole = np.zeros((episodes, length, 2))
+    for own, acts in zip(whole, actions, strict=True):
+        own[: min(len(acts), length - 1)] = acts[: length - 1]
+    states = np.concatenate([np.stack(pusher), np.stack(thing)], axis=-1).astype(np.float64)
+    return Experience(states, whole)

@@ -22,6 +22,7 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from armillary.comprehension.ridge import Ridge, fit_ridge
+from armillary.core.rng import generator
 from armillary.words.decoding import Written
 from armillary.words.experience import Experience
 from armillary.words.language import VOCABULARY, Form
@@ -93,8 +94,7 @@ class NearestNeighbour:
     def fit(cls, experience: Experience, seed: int) -> NearestNeighbour:
         """Keep steps of training episodes, at most 12,000 of them, drawn by a seed."""
         states, _, plans, later = windows_of(experience, 1)
-        rng = np.random.Generator(np.random.Philox(key=seed))
-        some = np.sort(rng.permutation(len(states))[:_MOST_EXAMPLES])
+        some = np.sort(generator("words.neighbour", seed).permutation(len(states))[:_MOST_EXAMPLES])
         keys = _neighbour_keys(states[some, -1], states[some, -2], plans[some, 0])
         return cls(keys, later[some, 0] - states[some, -1])
 

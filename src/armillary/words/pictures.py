@@ -20,6 +20,7 @@ from torch import Tensor
 from armillary.comprehension.latents import encode
 from armillary.comprehension.ridge import Ridge, fit_ridge
 from armillary.core.progress import Progress, silent
+from armillary.core.rng import generator
 from armillary.core.values import Batch, Latent, Observation
 from armillary.data import Cache, Windows, batch_from_observations
 from armillary.models import JEPA
@@ -100,8 +101,7 @@ def fit_reader(
         truth: their recorded states.
         seed: chooses episodes, where there are more than are needed.
     """
-    rng = np.random.Generator(np.random.Philox(key=seed))
-    some = np.sort(rng.permutation(len(latents))[:_FIT_EPISODES])
+    some = np.sort(generator("words.reader", seed).permutation(len(latents))[:_FIT_EPISODES])
     flat = latents[torch.from_numpy(some)].flatten(2).numpy()
     last_fifth = np.arange(len(some)) >= len(some) - max(1, len(some) // 5)
     held = np.repeat(last_fifth, flat.shape[1])

@@ -96,7 +96,7 @@ def predict_all(
         source = judged.source(SOURCE_OF[arm])
         text = texts_of(form, source, moments)
         written = write_ahead(model, form, text, plans[:, None])
-        found[arm], unparsed[arm] = written.states, _unparsed(written, text, moments)
+        found[arm], unparsed[arm] = written.states, _unparsed(written)
         if arm != "T-noise":
             shuffled = write_ahead(model, form, text, others[:, None])
             found[f"{arm} shuffled actions"] = shuffled.states
@@ -141,10 +141,10 @@ def _floors(
     text = texts_of(form, source, moments)
     written = ThreeGram.fit(form.write(fit.states, fit.actions)).write_ahead(form, text, plans)
     found[f"three_gram ({name})"] = written.states
-    return found, _unparsed(written, text, moments)
+    return found, _unparsed(written)
 
 
-def _unparsed(written: Written, text: np.ndarray, moments: Moments) -> dict[str, Any]:
+def _unparsed(written: Written) -> dict[str, Any]:
     """Return how many states do not parse, and the first of them as they were written."""
     rows, steps = np.nonzero(~written.parsed)
     first = [(row, step) for row, step in zip(rows, steps, strict=True)

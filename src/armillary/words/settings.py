@@ -43,11 +43,11 @@ class WordsConfig:
     world_steps: int | None = None
     form: str = "digits"
     arms: tuple[str, ...] = TEXT_ARMS
-    goals: int = 40
-    candidates: int = 32
+    goals: int = 60
+    candidates: int = 16
     rounds: int = 2
-    plan_steps: int = 6
-    replan: int = 3
+    plan_steps: int = 5
+    replan: int = 5
     pairs: int = 100
 
     def __post_init__(self) -> None:

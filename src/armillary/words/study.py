@@ -27,6 +27,7 @@ import torch
 from armillary.benchmark.machine import provenance
 from armillary.core.files import read_json, replacing_folder, write_json
 from armillary.core.progress import Bars, no_bars
+from armillary.core.rng import generator
 from armillary.data import Cache, Dataset, open_dataset
 from armillary.models import load_model
 from armillary.models.checkpoint import read_tensors, write_tensors
@@ -42,6 +43,7 @@ from armillary.words.acting import (
     act_with,
     act_without_model,
     goals_of,
+    staged,
     word_actor,
     world_actor,
 )
@@ -59,6 +61,7 @@ from armillary.words.summary import summarise
 from armillary.worlds import record
 
 _MOST_CANDIDATES = 2048
+_RANDOM_EPISODES = 300  # that the read-out of random weights is fitted on
 _CAREFUL = 4  # decimals of centimetres that are kept
 
 
@@ -234,6 +237,11 @@ class _Seen:
     random_latents: torch.Tensor
     errors: np.ndarray
 
+    def errors_of_goals(self, goals: int, seed: int) -> np.ndarray:
+        """Return an error of the read-out for each goal, of an episode that is drawn."""
+        drawn = generator("words.noise.acting", seed).integers(len(self.errors), size=goals)
+        return self.errors[drawn, 0]
+
     @classmethod
     def of(
         cls,
@@ -256,7 +264,7 @@ class _Seen:
         random = untrained(model.config, seed)
         random.normalizer.load_state_dict(model.normalizer.state_dict())
         some = np.sort(
-            np.random.Generator(np.random.Philox(key=seed)).permutation(len(training))[:300]
+            generator("words.random", seed).permutation(len(training))[:_RANDOM_EPISODES]
         )
         random_reader = fit_reader(
             random, see_episodes(random, cache, training[some]), own.of(some), seed
@@ -325,26 +333,24 @@ def _acting(place: _Place, seed: int, seen: _Seen, languages: Mapping[str, GPT])
     """Return which goals each arm reaches; the world model at equal time, too."""
     config = place.config
     manifest = goals_of(config, seed)
-    rows: dict[str, Acted] = {
-        kind: act_without_model(kind, manifest, seed) for kind in ("random", "noop", "oracle")
-    }
+    rows: dict[str, Acted] = {}
+    with staged(manifest) as stage:
 
-    def act(arm: str, actor: Actor, candidates: int) -> Acted:
-        with place.bars(f"acting {arm} of seed {seed}") as progress:
-            return act_with(actor, manifest, config, candidates, seed, progress)
+        def act(arm: str, actor: Actor, candidates: int) -> None:
+            with place.bars(f"acting {arm} of seed {seed}") as progress:
+                rows[arm] = act_with(actor, stage, config, candidates, seed, progress)
 
-    rows["W"] = act("W", world_actor(seen.reader), config.candidates)
-    for arm, model in languages.items():
-        reader = seen.reader if arm == "T-probe" else None
-        drawn = np.random.Generator(np.random.Philox(key=seed)).integers(
-            len(seen.errors), size=config.goals
-        )
-        errors = seen.errors[drawn, 0] if arm == "T-noise" else None
-        rows[arm] = act(arm, word_actor(model, place.form, reader, errors), config.candidates)
-    if "T-probe" in rows:
-        ratio = rows["T-probe"].seconds_per_decision / rows["W"].seconds_per_decision
-        more = int(np.clip(config.candidates * ratio, config.candidates, _MOST_CANDIDATES))
-        rows["W equal time"] = act("W equal time", world_actor(seen.reader), more)
+        for kind in ("random", "oracle"):
+            rows[kind] = act_without_model(kind, stage, seed)
+        act("W", world_actor(seen.reader), config.candidates)
+        for arm, model in languages.items():
+            reader = seen.reader if arm == "T-probe" else None
+            errors = seen.errors_of_goals(config.goals, seed) if arm == "T-noise" else None
+            act(arm, word_actor(model, place.form, reader, errors), config.candidates)
+        if "T-probe" in rows:
+            ratio = rows["T-probe"].seconds_per_decision / rows["W"].seconds_per_decision
+            more = int(np.clip(config.candidates * ratio, config.candidates, _MOST_CANDIDATES))
+            act("W equal time", world_actor(seen.reader), more)
     return {
         "manifest": manifest.sha256,
         "limit_m": manifest.success_distance,
