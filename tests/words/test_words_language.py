@@ -86,3 +86,8 @@ def test_steps_have_the_tokens_that_the_page_says() -> None:
         "sentence": 33,
     }
     np.testing.assert_allclose(WORST_M, 0.5 * 2**0.5)
+
+
+@pytest.mark.parametrize("form", FORMS.values(), ids=FORMS)
+def test_no_steps_are_no_words(form) -> None:
+    assert form.write(np.zeros((3, 0, 4)), np.zeros((3, 0, 2))).shape == (3, 0)

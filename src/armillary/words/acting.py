@@ -229,7 +229,7 @@ def act_with(
             began = time.process_time()
             rngs = [torch_generator("words.plan", seed, goal, step) for goal in range(count)]
             past = min(len(seen), HISTORY)
-            cost = _cost(actor, seen[-past:], taken[len(taken) + 1 - past :], wanted)
+            cost = _Cost(actor, seen[-past:], taken[len(taken) + 1 - past :], wanted)
             plan, state = planner.plan(cost, state, rngs)
             state = planner.advance(state, config.replan)
             pending = [*plan.actions.numpy().transpose(1, 0, 2)[: config.replan]]
@@ -258,17 +258,19 @@ def act_without_model(kind: str, stage: Stage, seed: int) -> Acted:
     return Acted(far[-1], far.min(axis=0), 0.0, 0)
 
 
-def _cost(
-    actor: Actor, seen: list[Any], taken: list[np.ndarray], goal: Float[np.ndarray, "B 2"]
-) -> Callable[[Tensor], Tensor]:
-    """Return the summed distance of predicted pushers from the goal, metres."""
+@dataclass(frozen=True)
+class _Cost:
+    """The summed distance of predicted pushers from the goal, metres."""
 
-    def cost(plans: Float[Tensor, "B S L 2"]) -> Float[Tensor, "B S"]:
-        states = actor.ahead(seen, taken, plans.numpy())
-        far = np.linalg.norm(states[..., :2] - goal[:, None, None], axis=-1)
+    actor: Actor
+    seen: list[Any]
+    taken: list[np.ndarray]
+    goal: Float[np.ndarray, "B 2"]
+
+    def __call__(self, plans: Float[Tensor, "B S L 2"]) -> Float[Tensor, "B S"]:
+        states = self.actor.ahead(self.seen, self.taken, plans.numpy())
+        far = np.linalg.norm(states[..., :2] - self.goal[:, None, None], axis=-1)
         return torch.from_numpy(np.nan_to_num(far, nan=WORST_M).sum(axis=-1)).float()
-
-    return cost
 
 
 def _advance(world: Any, action: np.ndarray) -> None:

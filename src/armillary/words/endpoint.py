@@ -55,7 +55,9 @@ _RULES = (
 class _NoRedirect(urllib.request.HTTPRedirectHandler):
     """Takes a redirection for an error: a key is for one host."""
 
-    def redirect_request(self, *words: Any) -> None:
+    def redirect_request(
+        self, req: Any, fp: Any, code: int, msg: str, headers: Any, newurl: str
+    ) -> None:
         """Go nowhere."""
 
 
@@ -259,7 +261,10 @@ def local_server(gguf: Path) -> Iterator[Endpoint]:
     parameters.n_parallel = 1
     parameters.cpuparams.n_threads = 1
     parameters.cpuparams_batch.n_threads = 1
-    parameters.hostname = "127.0.0.1"
+    parameters.hostnames = ["127.0.0.1"]
+    parameters.cors_origins = "http://127.0.0.1"  # not *, which lets any page in a browser ask
+    parameters.warmup = False
+    parameters.verbosity = 0
     server = llama.Server(parameters)
     try:
         yield Endpoint(f"{server.listening_address}/v1", gguf.stem)

@@ -86,7 +86,7 @@ class Form:
     ) -> Int[np.ndarray, "*axes K"]:
         """Return episodes as tokens, T steps one after another; the last action is written too."""
         both = np.concatenate([self.write_states(states), self.write_actions(actions)], axis=-1)
-        return both.reshape(*both.shape[:-2], -1)
+        return both.reshape(*both.shape[:-2], both.shape[-2] * both.shape[-1])
 
     def read_states(
         self, tokens: Int[np.ndarray, "*axes K"]
@@ -164,8 +164,10 @@ def _write(template: np.ndarray, numbers: np.ndarray, digits: int) -> np.ndarray
     """Put the digits of numbers [*axes N] into the gaps of a template."""
     powers = DIGITS ** np.arange(digits)[::-1]
     written = np.broadcast_to(template, (*numbers.shape[:-1], len(template))).copy()
-    written[..., template == _NUMBER] = (numbers[..., None] // powers % DIGITS).reshape(
-        *numbers.shape[:-1], -1
+    apart = numbers[..., None] // powers % DIGITS
+    # not -1 for the last axis: there may be no steps at all, as before the first action
+    written[..., template == _NUMBER] = apart.reshape(
+        *numbers.shape[:-1], numbers.shape[-1] * digits
     )
     return written
 

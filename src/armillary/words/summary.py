@@ -118,7 +118,7 @@ def _minus(errors: Mapping[str, np.ndarray], config: WordsConfig) -> dict[str, A
 def _pairs(seeds: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     kinds = np.array(seeds[0]["pairs"]["kind"])
     balanced = np.isin(kinds, ("held", "moved"))
-    found = {}
+    found: dict[str, dict[str, Any]] = {}
     for arm in seeds[0]["pairs"]["right"]:
         right = np.array([one["pairs"]["right"][arm] for one in seeds])
         found[arm] = {kind: _mean(right[:, kinds == kind]) for kind in KINDS}
