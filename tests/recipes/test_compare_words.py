@@ -35,7 +35,7 @@ def study(tmp_path_factory):
 
 def test_a_study_measures_every_arm(study) -> None:
     out, result = study
-    assert result == read_json(out / "result.json")
+    assert json.loads(json.dumps(result)) == read_json(out / "result.json")
     assert result["n"]["seeds"] == 2
     errors = result["state_error_cm"]
     assert {"W", "T-probe", "T-noise", "copy_last (truth)", "three_gram (probe)"} <= {*errors}

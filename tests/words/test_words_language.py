@@ -15,6 +15,7 @@ from armillary.words.language import (
     VOCABULARY,
     WORST_M,
     as_written,
+    kept_on_table,
     to_text,
     to_tokens,
 )
@@ -91,3 +92,10 @@ def test_steps_have_the_tokens_that_the_page_says() -> None:
 @pytest.mark.parametrize("form", FORMS.values(), ids=FORMS)
 def test_no_steps_are_no_words(form) -> None:
     assert form.write(np.zeros((3, 0, 4)), np.zeros((3, 0, 2))).shape == (3, 0)
+
+
+def test_places_are_brought_back_to_the_edge_of_the_table() -> None:
+    states = np.array([[-3.0, 0.1, 3.0, np.nan]])
+    kept = kept_on_table(states)
+    np.testing.assert_allclose(kept, [[-0.25, 0.1, 0.249, np.nan]])
+    np.testing.assert_allclose(kept[:, :3], as_written(np.nan_to_num(states))[:, :3])

@@ -146,6 +146,11 @@ def as_written(states: Float[np.ndarray, "*axes 4"]) -> Float[np.ndarray, "*axes
     return _numbers_of_places(states) * PLACE_STEP_M + PLACE_FROM_M
 
 
+def kept_on_table(states: Float[np.ndarray, "*axes 4"]) -> Float[np.ndarray, "*axes 4"]:
+    """Return states with every place inside of the language; NaN stays."""
+    return np.clip(states, PLACE_FROM_M, PLACE_FROM_M + (_PLACES - 1) * PLACE_STEP_M)
+
+
 def _template(words: str) -> Int[np.ndarray, " K"]:
     known = {word: token for token, word in enumerate(VOCABULARY)}
     return np.array([_NUMBER if word == "#" else known[word] for word in words.split()], np.int64)

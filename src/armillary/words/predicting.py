@@ -1,7 +1,8 @@
 """Predicting: how far each arm's next states are from those that came about, in centimetres.
 
 A state's error is the mean of two distances: that of the pusher and that of the object. A text that
-does not parse counts as the farthest that two places of the language can be apart.
+does not parse counts as the farthest that two places of the language can be apart. Words cannot
+leave the table, so places that others predict are brought back to its edge, too.
 
 Axes: W windows, H steps of history, L steps ahead, E episodes.
 """
@@ -26,7 +27,7 @@ from armillary.words.floors import (
     copy_last,
 )
 from armillary.words.gpt import GPT
-from armillary.words.language import WORST_M, Form, as_written, to_text
+from armillary.words.language import WORST_M, Form, as_written, kept_on_table, to_text
 from armillary.words.pictures import Reader
 from armillary.words.settings import HISTORY
 
@@ -108,7 +109,7 @@ def predict_all(
         found |= floors
         unparsed[f"three_gram ({name})"] = three_gram
     found["simulator in words"] = as_written(moments.later(judged.truth))
-    return found, unparsed
+    return {arm: kept_on_table(states) for arm, states in found.items()}, unparsed
 
 
 def texts_of(form: Form, source: Any, moments: Moments) -> np.ndarray:
