@@ -29,6 +29,8 @@ LEAVES = [
     ["export"],
     ["understand"],
     ["guard"],
+    ["compare", "words"],
+    ["compare", "ask"],
     ["view"],
     ["bench", "loader"],
     ["bench", "train"],

@@ -21,6 +21,7 @@ from armillary import __version__
 from armillary.cli import (
     act,
     bench,
+    compare_words,
     data,
     demo,
     diagnose,
@@ -60,6 +61,7 @@ COMMANDS: dict[str, tuple[Any, str]] = {
     "export": (export.Export, "write a model as ONNX files that run without torch"),
     "guard": (guard.Guard, "stop a policy when the model's predictions fail"),
     "view": (view.View, "write a page about a dataset, a run or an evaluation"),
+    "compare": (compare_words.Compare, "compare world models with other kinds of models"),
     "bench": (bench.Bench, "measure speed, compare with others, and verify results"),
 }
 DESCRIPTION = """Train world models on video and spatial data, question them, and act with them.

@@ -1,0 +1,95 @@
+"""Experience: what was recorded, as states and actions.
+
+Axes: E episodes, T steps, A action.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Float, Int
+
+from armillary.core.errors import DatasetError
+from armillary.data import Cache
+
+_NEEDED = ("pusher_xy", "object_xy", "actions")
+
+
+@dataclass(frozen=True)
+class Experience:
+    """Episodes of equal length.
+
+    Attributes:
+        states: pusher x y, object x y in metres [E T 4]: the simulator's, or what was read of
+            pictures.
+        actions: from each step to the next, m/s [E T 2]; the last of an episode is zero.
+    """
+
+    states: Float[np.ndarray, "E T 4"]
+    actions: Float[np.ndarray, "E T 2"]
+
+    def of(self, episodes: Int[np.ndarray, " N"]) -> Experience:
+        """Return some episodes."""
+        return Experience(self.states[episodes], self.actions[episodes])
+
+    def told(self, states: Float[np.ndarray, "E T 4"]) -> Experience:
+        """Return the same actions with other states."""
+        return Experience(states, self.actions)
+
+
+def recorded(cache: Cache) -> Experience:
+    """Return the simulator's states and the actions of all episodes.
+
+    Raises:
+        DatasetError: the recording lacks them, or its episodes differ in length.
+    """
+    cut = [
+        slice(start, start + length)
+        for start, length in zip(cache.starts, cache.lengths, strict=False)
+    ]
+    pusher, thing, actions = (
+        [np.asarray(cache.arrays[name][part]) for part in cut if name in cache.arrays]
+        for name in _NEEDED
+    )
+    return stacked(pusher, thing, actions, len(cut))
+
+
+def stacked(
+    pusher: Sequence[np.ndarray],
+    thing: Sequence[np.ndarray],
+    actions: Sequence[np.ndarray],
+    episodes: int,
+) -> Experience:
+    """Return episodes of equal length.
+
+    Args:
+        pusher: its places in each episode [T 2].
+        thing: those of the object [T 2].
+        actions: of each episode; the last one may be left out.
+        episodes: how many there should be.
+
+    Raises:
+        DatasetError: something was not recorded, or episodes differ in length.
+    """
+    counts = (len(pusher), len(thing), len(actions))
+    missing = [name for name, count in zip(_NEEDED, counts, strict=True) if count != episodes]
+    if missing or not episodes:
+        raise DatasetError(
+            f"compare words needs a recording with {', '.join(_NEEDED)}; "
+            f"{', '.join(missing) or 'every episode'} is missing. Record one with armillary record "
+            "tabletop."
+        )
+    lengths = {len(one) for one in pusher}
+    if len(lengths) != 1:
+        raise DatasetError(
+            f"compare words needs episodes of equal length, got {min(lengths)} to "
+            f"{max(lengths)} steps. Record them with armillary record tabletop --steps 24."
+        )
+    (length,) = lengths
+    whole = np.zeros((episodes, length, 2))
+    for own, acts in zip(whole, actions, strict=True):
+        own[: min(len(acts), length - 1)] = acts[: length - 1]
+    states = np.concatenate([np.stack(pusher), np.stack(thing)], axis=-1).astype(np.float64)
+    return Experience(states, whole)

@@ -1,0 +1,29 @@
+"""Registration: what is compared, and by how much, fixed in a file before anything is judged."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from armillary.core.errors import FormatError
+from armillary.core.files import read_json
+from armillary.core.hashing import file_sha256
+
+FILE = Path(__file__).parent / "registration.json"
+_PRIMARY = {"measure", "arms", "horizon", "margin_cm"}
+
+
+def registration(path: Path = FILE) -> dict[str, Any]:
+    """Return the registration and the digest of its file.
+
+    Raises:
+        FormatError: it lacks its primary measure.
+    """
+    value = read_json(path)
+    primary = value.get("primary") if isinstance(value, Mapping) else None
+    if not isinstance(primary, Mapping) or not {*primary} >= _PRIMARY:
+        raise FormatError(
+            f"{path}: a registration needs primary with {', '.join(sorted(_PRIMARY))}."
+        )
+    return {**value, "sha256": file_sha256(path)}

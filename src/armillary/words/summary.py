@@ -1,0 +1,160 @@
+"""Summary: rows, intervals and verdicts, from the errors of every episode."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float
+
+from armillary.core.rates import holm, wilson_interval
+from armillary.words.pairs import KINDS
+from armillary.words.settings import WordsConfig
+from armillary.words.statistics import difference_row, mean_row, verdict
+
+_MOVED_CM = 1.0
+_MINUS = ("T-probe", "T-true", "T-noise", "linear (probe)", "copy_last (probe)")
+
+
+def summarise(
+    seeds: Sequence[Mapping[str, Any]], config: WordsConfig, registered: Mapping[str, Any]
+) -> dict[str, Any]:
+    """Return the result of a study.
+
+    Args:
+        seeds: what was measured of each.
+        config: of the study.
+        registered: the registration.
+
+    Returns:
+        ``primary``: the registered difference and its verdict.
+        ``state_error_cm``: by arm and horizon, mean, 95 % interval, means of the seeds; beside it
+        ``pusher``, ``object`` and ``object_moved`` (of episodes whose object moved by 1 cm).
+        ``W_minus``: differences of W from others by horizon, p-values with Holm's correction.
+        ``pairs``: accuracy by arm and kind. ``goals``: reached, with Wilson's interval.
+        ``unparsable``: how many states did not parse, with examples.
+    """
+    errors = _errors(seeds)
+    moved = np.array([one["predictions"]["moved_cm"] for one in seeds]) >= _MOVED_CM
+    minus = _minus(errors, config)
+    primary = registered["primary"]
+    first, second = primary["arms"]
+    found = {
+        "primary": _primary(errors, config, primary, first, second),
+        "state_error_cm": {
+            arm: _rows(values, moved, config.horizons) for arm, values in errors.items()
+        },
+        "W_minus": minus,
+        "read_out_cm": mean_row(
+            np.array([one["predictions"]["read_out_cm"] for one in seeds]).mean(-1)
+        ),
+        "pairs": _pairs(seeds),
+        "goals": _goals(seeds),
+        "unparsable": _unparsable(seeds),
+        "n": {
+            "seeds": len(seeds),
+            "episodes": moved.shape[1],
+            "moved": {str(h): int(moved[0, :, at].sum()) for at, h in enumerate(config.horizons)},
+        },
+    }
+    return found
+
+
+def _errors(seeds: Sequence[Mapping[str, Any]]) -> dict[str, Float[np.ndarray, "M W L 2"]]:
+    arms = seeds[0]["predictions"]["errors_cm"]
+    return {arm: np.array([one["predictions"]["errors_cm"][arm] for one in seeds]) for arm in arms}
+
+
+def _rows(values: np.ndarray, moved: np.ndarray, horizons: tuple[int, ...]) -> dict[str, Any]:
+    return {
+        str(ahead): {
+            **mean_row(values[:, :, at].mean(axis=-1)),
+            "pusher": float(values[:, :, at, 0].mean()),
+            "object": float(values[:, :, at, 1].mean()),
+            "object_moved": _mean(values[:, :, at, 1][moved[:, :, at]]),
+        }
+        for at, ahead in enumerate(horizons)
+    }
+
+
+def _mean(values: np.ndarray) -> float | None:
+    return float(values.mean()) if len(values) else None
+
+
+def _primary(
+    errors: Mapping[str, np.ndarray],
+    config: WordsConfig,
+    primary: Mapping[str, Any],
+    first: str,
+    second: str,
+) -> dict[str, Any]:
+    if primary["horizon"] not in config.horizons or not {first, second} <= {*errors}:
+        missing = "an arm is missing, or the episodes are too short"
+        return {**primary, "verdict": f"not measured: {missing}"}
+    at = config.horizons.index(primary["horizon"])
+    a, b = (errors[arm][:, :, at].mean(axis=-1) for arm in (first, second))
+    row = difference_row(a, b)
+    return {**primary, **row, "verdict": verdict(row, primary["margin_cm"], first, second)}
+
+
+def _minus(errors: Mapping[str, np.ndarray], config: WordsConfig) -> dict[str, Any]:
+    rows: dict[str, dict[str, Any]] = {
+        arm: {
+            str(ahead): difference_row(
+                errors["W"][:, :, at].mean(axis=-1), errors[arm][:, :, at].mean(axis=-1)
+            )
+            for at, ahead in enumerate(config.horizons)
+        }
+        for arm in _MINUS
+        if arm in errors
+    }
+    every = [row for one in rows.values() for row in one.values()]
+    for row, p in zip(every, holm([row["p"] for row in every]), strict=True):
+        row["p_holm"] = p
+    return rows
+
+
+def _pairs(seeds: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    kinds = np.array(seeds[0]["pairs"]["kind"])
+    balanced = np.isin(kinds, ("held", "moved"))
+    found: dict[str, dict[str, Any]] = {}
+    for arm in seeds[0]["pairs"]["right"]:
+        right = np.array([one["pairs"]["right"][arm] for one in seeds])
+        found[arm] = {kind: _mean(right[:, kinds == kind]) for kind in KINDS}
+        found[arm]["held_and_moved"] = mean_row(right[:, balanced]) if balanced.any() else None
+    counts = {kind: int((kinds == kind).sum()) for kind in KINDS}
+    return {"n": counts, "floor": 0.5, "accuracy": found}
+
+
+def _goals(seeds: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    found = {}
+    for arm in seeds[0]["acting"]["rows"]:
+        rows = [one["acting"]["rows"][arm] for one in seeds]
+        reached = [one for row in rows for one in row["reached"]]
+        any_step = [one for row in rows for one in row["reached_at_any_step"]]
+        found[arm] = {
+            "reached": sum(reached),
+            "n": len(reached),
+            "rate": float(np.mean(reached)),
+            "wilson95": list(wilson_interval(sum(reached), len(reached))),
+            "rate_at_any_step": float(np.mean(any_step)),
+            "final_cm": float(np.mean([far for row in rows for far in row["final_cm"]])),
+            "core_seconds_per_decision": float(
+                np.mean([row["core_seconds_per_decision"] for row in rows])
+            ),
+            "candidates": [row["candidates"] for row in rows],
+        }
+    return found
+
+
+def _unparsable(seeds: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    found = {}
+    for arm in seeds[0]["predictions"]["unparsed"]:
+        rows = [one["predictions"]["unparsed"][arm] for one in seeds]
+        found[arm] = {
+            "unparsable": sum(row["unparsable"] for row in rows),
+            "states": sum(row["states"] for row in rows),
+            "examples": [example for row in rows for example in row["examples"]][:5],
+        }
+    return found

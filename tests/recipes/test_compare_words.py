@@ -1,0 +1,77 @@
+"""Compare words: a whole small study, from nothing, and again from what is there."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from armillary.cli.main import main
+from armillary.core.errors import ConfigError
+from armillary.core.files import read_json
+from armillary.words import WordsConfig, compare_words
+
+SMALL = WordsConfig(
+    seeds=(0, 1),
+    episodes=14,
+    judged=5,
+    steps=9,
+    world_steps=2,
+    arms=("T-probe", "T-noise"),
+    goals=2,
+    candidates=8,
+    rounds=1,
+    plan_steps=2,
+    replan=2,
+    pairs=3,
+)
+
+
+@pytest.fixture(scope="module")
+def study(tmp_path_factory):
+    out = tmp_path_factory.mktemp("words")
+    return out, compare_words(out, SMALL, command="armillary compare words")
+
+
+def test_a_study_measures_every_arm(study) -> None:
+    out, result = study
+    assert json.loads(json.dumps(result)) == read_json(out / "result.json")
+    assert result["n"]["seeds"] == 2
+    errors = result["state_error_cm"]
+    assert {"W", "T-probe", "T-noise", "copy_last (truth)", "three_gram (probe)"} <= {*errors}
+    assert [*errors["W"]] == ["1", "4"]  # nine steps are too short for 8 and 16
+    assert errors["simulator in words"]["4"]["mean"] < 0.1
+    assert result["primary"]["arms"] == ["W", "T-probe"]
+    assert result["primary"]["difference"] == pytest.approx(
+        errors["W"]["4"]["mean"] - errors["T-probe"]["4"]["mean"]
+    )
+    assert result["goals"]["oracle"]["reached"] == result["goals"]["oracle"]["n"] == 4
+    assert len(result["registration"]["sha256"]) == 64
+    for seed in ("0", "1"):
+        trained = result["training"][seed]
+        assert trained["T-probe"]["core_seconds"] < 3 * trained["W"]["core_seconds"]
+    said = result["unparsable"]["T-probe"]
+    assert said["unparsable"] > 0 and said["examples"][0]["written"]  # two seconds of training
+
+
+def test_a_study_goes_on_where_it_stopped(study) -> None:
+    out, result = study
+    (out / "result.json").unlink()
+    (out / "seed-1" / "predictions.json").unlink()
+    before = (out / "seed-1" / "T-probe" / "model.safetensors").stat().st_mtime_ns
+    again = compare_words(out, SMALL)
+    assert (out / "seed-1" / "T-probe" / "model.safetensors").stat().st_mtime_ns == before
+    for part in ("primary", "state_error_cm", "pairs", "goals", "unparsable"):
+        assert json.dumps(again[part]) == json.dumps(result[part])
+
+
+def test_a_folder_belongs_to_its_settings(study) -> None:
+    with pytest.raises(ConfigError, match="contains a comparison with other settings"):
+        compare_words(study[0], WordsConfig(seeds=(7,)))
+
+
+def test_wrong_words_leave_with_2(tmp_path, capsys) -> None:
+    words = ["compare", "words", "--out", str(tmp_path / "out"), "--form", "prose"]
+    assert main(words) == 2
+    assert "There is no form of text called 'prose'" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
