@@ -18,7 +18,7 @@ from armillary.core.errors import ConfigError
 
 @dataclass(frozen=True, kw_only=True)
 class Words(Command):
-    """Compare a world model with language models that were told the same episodes in words.
+    """Compare a world model with language models that read the same episodes in words.
 
     For each seed, a world model is trained on the tabletop's pictures. Then language models are
     trained on the same episodes as text, for as many core seconds. All are judged on next states,
@@ -45,8 +45,8 @@ class Words(Command):
     """Training steps of the world model. Default: those of the recipe."""
     form: str = "digits"
     """How states are written: digits or sentence."""
-    arms: tuple[str, ...] = ("T-probe", "T-true", "T-noise")
-    """Language models that are trained, by what they are told."""
+    variants: tuple[str, ...] = ("T-probe", "T-true", "T-noise")
+    """Language models that are trained, by what they read."""
     goals: int = 60
     """Goals that each seed is asked to reach."""
     candidates: int = 16
@@ -74,7 +74,7 @@ class Words(Command):
             judged_seed=self.judged_seed,
             world_steps=self.world_steps,
             form=self.form,
-            arms=self.arms,
+            arms=self.variants,
             goals=self.goals,
             candidates=self.candidates,
             rounds=self.rounds,
@@ -94,8 +94,8 @@ class Ask(Command):
     """Ask a language model which of two next states is possible.
 
     The questions are made from a recording of the tabletop: a recorded step, and the same with the
-    object elsewhere. They are told in sentences from the simulator's states. Each is asked in both
-    orders. The model is a GGUF file on this machine, or behind an OpenAI-compatible server.
+    object elsewhere. They are described in sentences from the simulator's states. Each is asked in
+    both orders. The model is a GGUF file on this machine, or behind an OpenAI-compatible server.
 
     e.g. armillary compare ask out/words/judged --out out/ask --gguf SmolLM2-135M.gguf --json
     """
@@ -135,7 +135,7 @@ class Ask(Command):
                 endpoint = Endpoint(self.url, self.model, key_from(self.key_variable))
                 value = ask_about(self.dataset, endpoint, self.out, self.pairs, self.seed, progress)
         rows = [_asked_row(kind, row) for kind, row in value["accuracy"].items()]
-        said = f"{value['model']} was told {value['told']}. Floor: 50 %."
+        said = f"{value['model']} read {value['told']}. Floor: 50 %."
         return Outcome({**value, "command": again(self, "compare", "ask")}, (said,), rows)
 
 
