@@ -36,6 +36,7 @@ def test_the_part_of_a_dead_process_goes(tmp_path):
         (f"data.{NOBODY}.part", True),
         (".data.x.part", True),
     ],
+    ids=["living", "young", "another dataset", "no leftover", "no process"],
 )
 def test_what_may_be_somebody_s_stays(tmp_path, name, old):
     part = left(tmp_path, name, old)
