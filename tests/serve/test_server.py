@@ -132,6 +132,19 @@ def test_two_clients_have_goals_of_their_own(world, decider):
             assert before["plan"] == after["plan"]
 
 
+def test_one_slow_search_is_not_the_last(decider):
+    for ms in (*[10.0] * 9, 100.0):
+        decider.took(True, ms)
+    for _ in range(200):
+        decider.left_out(5.0)  # none fits into this, so nothing is forgotten
+    assert decider.expected_ms(True) > 30.0
+    for _ in range(49):
+        decider.left_out(30.0)
+    assert decider.expected_ms(True) > 30.0
+    decider.left_out(30.0)
+    assert 10.0 < decider.expected_ms(True) <= 30.0
+
+
 def test_a_short_budget_is_kept_by_acting_without_the_search(world, decider):
     now, session = world.reset(1), Session(decider)
     goal = {

@@ -13,6 +13,7 @@ Axes: H W image, A action, Q proprioception.
 
 from __future__ import annotations
 
+import statistics
 import time
 from collections import deque
 from collections.abc import Mapping
@@ -82,6 +83,7 @@ class Decider:
     world: WorldSpec
     identity: str
     _times: dict[bool, deque[float]] = field(default_factory=dict, repr=False)
+    _skipped_ms: list[float] = field(default_factory=list, repr=False)  # budgets without a search
 
     @classmethod
     def load(cls, spec: ModelSpec, world: WorldSpec, guard: Path | None = None) -> Decider:
@@ -137,6 +139,22 @@ class Decider:
     def expected_ms(self, searching: bool) -> float:
         """Return how long a decision takes at most, by the last ones; 0 before the first."""
         return _MARGIN * max(self._times.get(searching, ()), default=0.0)
+
+    def left_out(self, budget_ms: float) -> None:
+        """Note that a search was left out. If searches usually fit, the slowest is forgotten in time.
+
+        Else one slow search would be the last, because only searches bring new times.
+
+        Args:
+            budget_ms: that it did not fit into.
+        """
+        times = self._times.get(True)
+        if not times or _MARGIN * statistics.median(times) > budget_ms:
+            return
+        self._skipped_ms.append(budget_ms)
+        if len(self._skipped_ms) >= _REMEMBERED:
+            self._skipped_ms.clear()
+            times.remove(max(times))
 
     def took(self, searching: bool, ms: float) -> None:
         """Note how long a decision took."""
@@ -220,7 +238,10 @@ class Session:
     def _searching(self, budget: float | None) -> bool:
         if not self.decider.searches:
             return False
-        return budget is None or self.decider.expected_ms(True) <= budget
+        if budget is None or self.decider.expected_ms(True) <= budget:
+            return True
+        self.decider.left_out(budget)
+        return False
 
     def _streams(self, request: Mapping[str, Any], prefix: str) -> Observation:
         found = {}
