@@ -141,7 +141,7 @@ class Decider:
         return _MARGIN * max(self._times.get(searching, ()), default=0.0)
 
     def left_out(self, budget_ms: float) -> None:
-        """Note that a search was left out. If searches usually fit, the slowest is forgotten in time.
+        """Note that a search was left out. Where searches usually fit, the slowest is forgotten.
 
         Else one slow search would be the last, because only searches bring new times.
 
