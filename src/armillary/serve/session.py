@@ -13,6 +13,7 @@ Axes: H W image, A action, Q proprioception.
 
 from __future__ import annotations
 
+import math
 import statistics
 import time
 from collections import deque
@@ -83,7 +84,6 @@ class Decider:
     world: WorldSpec
     identity: str
     _times: dict[bool, deque[float]] = field(default_factory=dict, repr=False)
-    _skipped_ms: list[float] = field(default_factory=list, repr=False)  # budgets without a search
 
     @classmethod
     def load(cls, spec: ModelSpec, world: WorldSpec, guard: Path | None = None) -> Decider:
@@ -141,20 +141,17 @@ class Decider:
         return _MARGIN * max(self._times.get(searching, ()), default=0.0)
 
     def left_out(self, budget_ms: float) -> None:
-        """Note that a search was left out. Where searches usually fit, the slowest is forgotten.
+        """Note that a search was left out; where searches usually fit, it counts as a usual one.
 
-        Else one slow search would be the last, because only searches bring new times.
+        Else one slow search would be the last, because only searches bring new times. So its time
+        leaves the memory after as many decisions as are remembered.
 
         Args:
             budget_ms: that it did not fit into.
         """
-        times = self._times.get(True)
-        if not times or _MARGIN * statistics.median(times) > budget_ms:
-            return
-        self._skipped_ms.append(budget_ms)
-        if len(self._skipped_ms) >= _REMEMBERED:
-            self._skipped_ms.clear()
-            times.remove(max(times))
+        usual = statistics.median(self._times.get(True) or [math.inf])
+        if _MARGIN * usual <= budget_ms:
+            self.took(True, usual)
 
     def took(self, searching: bool, ms: float) -> None:
         """Note how long a decision took."""

@@ -40,21 +40,8 @@ def smooth_policy(
     world: World, rng: np.random.Generator, state: _Hold | None
 ) -> tuple[np.ndarray, _Hold]:
     """Hold uniformly drawn actions for 2 to 6 steps each."""
-    return held_action(world.spec.bounds, rng, state)
-
-
-def held_action(
-    bounds: ActionBounds, rng: np.random.Generator, state: _Hold | None
-) -> tuple[np.ndarray, _Hold]:
-    """Return an action that was drawn uniformly and is held for 2 to 6 steps, and the next state.
-
-    Args:
-        bounds: box of actions.
-        rng: of the draws.
-        state: what the last call returned; None at the start of an episode.
-    """
     if state is None or state.steps_left == 0:
-        action = rng.uniform(bounds.low, bounds.high)
+        action = rng.uniform(world.spec.bounds.low, world.spec.bounds.high)
         state = _Hold(action, int(rng.integers(2, 7)))
     return state.action, replace(state, steps_left=state.steps_left - 1)
 
