@@ -17,7 +17,7 @@ SMALL = WordsConfig(
     judged=5,
     steps=9,
     world_steps=2,
-    arms=("T-probe", "T-noise"),
+    variants=("T-probe", "T-noise"),
     goals=2,
     candidates=8,
     rounds=1,
@@ -41,7 +41,7 @@ def test_a_study_measures_every_arm(study) -> None:
     assert {"W", "T-probe", "T-noise", "copy_last (truth)", "three_gram (probe)"} <= {*errors}
     assert [*errors["W"]] == ["1", "4"]  # nine steps are too short for 8 and 16
     assert errors["simulator in words"]["4"]["mean"] < 0.1
-    assert result["primary"]["arms"] == ["W", "T-probe"]
+    assert result["primary"]["variants"] == ["W", "T-probe"]
     assert result["primary"]["difference"] == pytest.approx(
         errors["W"]["4"]["mean"] - errors["T-probe"]["4"]["mean"]
     )

@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 
 from armillary.core.errors import ConfigError, FormatError
-from armillary.words.arms import Moments
 from armillary.words.endpoint import Endpoint, ask_pairs, local_server, questions, score_of
 from armillary.words.experience import Experience
 from armillary.words.pairs import Pairs
+from armillary.words.variants import Moments
 
 
 def _pairs() -> tuple[Pairs, Experience]:

@@ -1,4 +1,4 @@
-"""Judging: floors are what they say, pairs cannot be told by copying, and intervals cover."""
+"""Judging: floors are what they say, pairs cannot be answered by copying, and intervals cover."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ import pytest
 
 from armillary.core.errors import ConfigError, DatasetError, FormatError
 from armillary.data import Cache
-from armillary.words.arms import Moments
 from armillary.words.experience import Experience, recorded
 from armillary.words.floors import (
     Linear,
@@ -25,6 +24,7 @@ from armillary.words.predicting import errors_cm, moments_of, texts_of
 from armillary.words.registration import FILE, registration
 from armillary.words.settings import WordsConfig
 from armillary.words.statistics import difference_row, drawn_means, mean_row, verdict
+from armillary.words.variants import Moments
 
 FORM = FORMS["digits"]
 
@@ -163,11 +163,11 @@ def test_verdicts(interval, said) -> None:
 
 def test_the_registration_has_its_digest(tmp_path) -> None:
     found = registration()
-    assert found["primary"]["arms"] == ["W", "T-probe"]
+    assert found["primary"]["variants"] == ["W", "T-probe"]
     assert len(found["sha256"]) == 64
     file = tmp_path / "registration.json"
     file.write_text(json.dumps({"primary": {"measure": "x"}}))
-    with pytest.raises(FormatError, match="a registration needs primary with arms, horizon"):
+    with pytest.raises(FormatError, match="a registration needs primary with variants, horizon"):
         registration(file)
     assert FILE.is_file()
 
@@ -187,7 +187,7 @@ def test_sentences_about_recordings() -> None:
     ("settings", "said"),
     [
         ({"form": "prose"}, "no form of text called 'prose'"),
-        ({"arms": ("T-tru",)}, "Did you mean 'T-true'"),
+        ({"variants": ("T-tru",)}, "Did you mean 'T-true'"),
         ({"seeds": ()}, "needs a seed, and episodes"),
         ({"steps": 5}, "episodes of at least 6 steps, got 5"),
         ({"candidates": 4}, "at least 8 candidates"),

@@ -74,7 +74,7 @@ class Words(Command):
             judged_seed=self.judged_seed,
             world_steps=self.world_steps,
             form=self.form,
-            arms=self.variants,
+            variants=self.variants,
             goals=self.goals,
             candidates=self.candidates,
             rounds=self.rounds,
@@ -135,7 +135,7 @@ class Ask(Command):
                 endpoint = Endpoint(self.url, self.model, key_from(self.key_variable))
                 value = ask_about(self.dataset, endpoint, self.out, self.pairs, self.seed, progress)
         rows = [_asked_row(kind, row) for kind, row in value["accuracy"].items()]
-        said = f"{value['model']} read {value['told']}. Floor: 50 %."
+        said = f"{value['model']} read {value['described_by']}. Floor: 50 %."
         return Outcome({**value, "command": again(self, "compare", "ask")}, (said,), rows)
 
 
@@ -156,7 +156,7 @@ def _sentence(primary: Mapping[str, Any]) -> str:
     if "interval" not in primary:
         return f"Primary measure: {primary['verdict']}."
     low, high = primary["interval"]
-    first, second = primary["arms"]
+    first, second = primary["variants"]
     return (
         f"{first} minus {second}, state error {primary['horizon']} steps ahead: "
         f"{primary['difference']:.2f} cm ({low:.2f} to {high:.2f}); margin "
@@ -168,12 +168,12 @@ def _rows(value: Mapping[str, Any]) -> list[dict[str, str]]:
     pairs, goals = value["pairs"]["accuracy"], value["goals"]
     return [
         {
-            "who": arm,
+            "who": variant,
             **{f"cm at {ahead}": f"{row['mean']:.2f}" for ahead, row in rows.items()},
-            "possible or not": _percent(pairs.get(arm, {}).get("held_and_moved"), "mean"),
-            "goals": _percent(goals.get(arm), "rate"),
+            "possible or not": _percent(pairs.get(variant, {}).get("held_and_moved"), "mean"),
+            "goals": _percent(goals.get(variant), "rate"),
         }
-        for arm, rows in value["state_error_cm"].items()
+        for variant, rows in value["state_error_cm"].items()
     ]
 
 

@@ -1,12 +1,12 @@
-"""Acting: the same planner on top of every arm, towards the same goals.
+"""Acting: the same planner on top of every variant, towards the same goals.
 
 The task is the tabletop's "reach": within 3 cm of the pusher's place in the goal, at the last of
 30 steps. The cost of a plan is the distance from the predicted pusher to the goal, summed over the
 plan. The planner is CEM with equally many candidates for all. What cannot be parsed costs as much
 as the farthest place. All goals of a seed are acted at once, so that a decision is one batch.
 
-What an arm is told of the goal comes from its own source: the world model and T-probe see a picture
-of it, T-true and T-noise are told its place.
+What a variant reads of the goal comes from its own source: the world model and T-probe see a
+picture of it, T-true and T-noise read its place.
 
 Axes: B goals, S candidate plans, L plan length, T steps that were seen, N tokens, D width.
 """
@@ -38,16 +38,17 @@ from armillary.worlds import make_world
 
 TASK = "reach"
 
-# From what was seen (in an arm's own terms), actions taken and plans [B S L 2] to states [B S L 4].
+# From what was seen (in a variant's own terms), actions taken and plans [B S L 2] to states
+# [B S L 4].
 Ahead = Callable[[list[Any], list[np.ndarray], np.ndarray], np.ndarray]
 
 
 @dataclass(frozen=True)
 class Actor:
-    """How an arm acts.
+    """How a variant acts.
 
     Attributes:
-        sees: whether it needs pictures; else it is told the simulator's state.
+        sees: whether it needs pictures; else it reads the simulator's state.
         observe: from observations and true states [B 4] to what it remembers of a step.
         place: from what it remembers of the goal to the pusher's place there [B 2].
         ahead: what it predicts.
@@ -61,7 +62,7 @@ class Actor:
 
 @dataclass(frozen=True)
 class Acted:
-    """What came of it.
+    """The outcome.
 
     Attributes:
         final_m: distance from the goal at the end of each episode [B].

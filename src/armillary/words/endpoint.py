@@ -1,7 +1,7 @@
 """Endpoint: ask a language model behind an OpenAI-compatible server which step is possible.
 
-The questions are the pairs of ``pairs.py``, told in sentences from the simulator's states, which is
-privileged. Each is asked in both orders, and the score of an answer is summed over them, so that a
+The questions are the pairs of ``pairs.py``, described in sentences from the simulator's states,
+which is privileged. Each is asked in both orders, and the score of an answer is summed over them, so that a
 liking for A or B cancels:
 
     score = sum over orders of log p(letter of the recorded step) - log p(letter of the other)
@@ -156,11 +156,11 @@ def questions(pairs: Pairs, truth: Experience) -> list[tuple[str, str]]:
     actions = np.concatenate([moments.taken(truth), moments.plans(truth)[:, :1]], axis=1)
     steps = form.write(states, actions).reshape(*states.shape[:2], -1)
     displaced = np.concatenate([np.zeros_like(pairs.displaced), pairs.displaced], axis=1)
-    told, untold = form.write_states(later), form.write_states(later + displaced)
+    possible, impossible = form.write_states(later), form.write_states(later + displaced)
     found = []
     for row in range(len(later)):
         before = [to_text(step) for step in steps[row]]
-        both = to_text(told[row]), to_text(untold[row])
+        both = to_text(possible[row]), to_text(impossible[row])
         found.append((question_of(before, *both, True), question_of(before, *both, False)))
     return found
 
@@ -222,7 +222,7 @@ def ask_pairs(
     groups["held_and_moved"] = right[np.isin(pairs.kind, ("held", "moved"))]
     return {
         "model": endpoint.model,
-        "told": "the simulator's states (privileged)",
+        "described_by": "the simulator's states (privileged)",
         "floor": 0.5,
         "accuracy": {
             kind: {

@@ -34,7 +34,7 @@ class Experience:
         """Return some episodes."""
         return Experience(self.states[episodes], self.actions[episodes])
 
-    def told(self, states: Float[np.ndarray, "E T 4"]) -> Experience:
+    def with_states(self, states: Float[np.ndarray, "E T 4"]) -> Experience:
         """Return the same actions with other states."""
         return Experience(states, self.actions)
 

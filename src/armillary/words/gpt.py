@@ -78,7 +78,7 @@ class Cache:
 
 
 class Block(nn.Module):
-    """Attention and a two-layer network, each added to what came in."""
+    """Attention and a two-layer network, each added to its input."""
 
     def __init__(self, config: GPTConfig, layer: int) -> None:
         super().__init__()

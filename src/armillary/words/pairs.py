@@ -1,10 +1,10 @@
 """Pairs: a step that was recorded against the same step with the object elsewhere, in words.
 
     teleported  the object is at least 6 cm from where it was recorded
-    held        the object was pushed by 1 cm or more; told is that it stayed
-    moved       the object rested; told is that it moved, as one of those that were pushed
+    held        the object was pushed by 1 cm or more; the text says that it stayed
+    moved       the object rested; the text says that it moved, as one of those that were pushed
 
-Each arm is asked in its own words: it is told the recorded step as its source tells it, and the
+Each variant is asked in its own words: it reads the recorded step as its source has it, and the
 same with the object displaced. It is right if it finds the recorded step more likely: a language
 model by its log-probability, others by the distance from what they predict. A tie is half right.
 
@@ -23,7 +23,6 @@ import torch
 from jaxtyping import Float
 
 from armillary.core.rng import generator
-from armillary.words.arms import SOURCE_OF, Moments, Told
 from armillary.words.decoding import log_likelihood
 from armillary.words.experience import Experience
 from armillary.words.floors import Linear, NearestNeighbour, constant_velocity, copy_last
@@ -32,6 +31,7 @@ from armillary.words.language import Form
 from armillary.words.pictures import Reader
 from armillary.words.predicting import texts_of
 from armillary.words.settings import HISTORY
+from armillary.words.variants import SOURCE_OF, Moments, Sources
 
 KINDS = ("teleported", "held", "moved")
 _PUSHED_M, _RESTED_M = 0.01, 0.0005
@@ -85,11 +85,11 @@ def judge_pairs(
     reader: Reader,
     languages: Mapping[str, GPT],
     form: Form,
-    training: Told,
-    judged: Told,
+    training: Sources,
+    judged: Sources,
     seed: int,
 ) -> dict[str, Float[np.ndarray, " P"]]:
-    """Return how right each arm and floor is about each pair: 1, 0, or a half for a tie."""
+    """Return how right each variant and floor is about each pair: 1, 0, or a half for a tie."""
     moments = pairs.moments
     before = judged.latents[
         torch.from_numpy(moments.episode[:, None]), torch.from_numpy(moments.past)
@@ -97,8 +97,8 @@ def judge_pairs(
     plans = moments.plans(judged.truth)
     predicted = reader.ahead(before, moments.taken(judged.truth), plans[:, None])[:, 0, 0]
     found = {"W": _by_distance(predicted, pairs, judged.probe)}
-    for arm, model in languages.items():
-        source = judged.source(SOURCE_OF[arm])
+    for variant, model in languages.items():
+        source = judged.source(SOURCE_OF[variant])
         text = np.concatenate(
             [texts_of(form, source, moments), form.write_actions(plans[:, 0])], axis=1
         )
@@ -106,7 +106,7 @@ def judge_pairs(
             log_likelihood(model, text, form.write_states(states))
             for states in _both(pairs, source)
         )
-        found[arm] = _right(real - false)
+        found[variant] = _right(real - false)
     for name in ("truth", "probe"):
         fit, source = training.source(name), judged.source(name)
         given = moments.states(source), moments.taken(source), plans

@@ -1,4 +1,4 @@
-"""Predicting: how far each arm's next states are from those that came about, in centimetres.
+"""Predicting: how far each variant's next states are from the true ones, in centimetres.
 
 A state's error is the mean of two distances: that of the pusher and that of the object. A text that
 does not parse counts as the farthest that two places of the language can be apart. Words cannot
@@ -17,7 +17,6 @@ import torch
 from jaxtyping import Float
 
 from armillary.core.rng import generator
-from armillary.words.arms import SOURCE_OF, Moments, Told
 from armillary.words.decoding import Written, write_ahead
 from armillary.words.floors import (
     Linear,
@@ -30,6 +29,7 @@ from armillary.words.gpt import GPT
 from armillary.words.language import WORST_M, Form, as_written, kept_on_table, to_text
 from armillary.words.pictures import Reader
 from armillary.words.settings import HISTORY
+from armillary.words.variants import SOURCE_OF, Moments, Sources
 
 _CM = 100.0
 _KEPT_EXAMPLES = 5
@@ -41,7 +41,7 @@ def moments_of(truth_shape: tuple[int, int], horizons: tuple[int, ...], seed: in
     Args:
         truth_shape: episodes and steps of each.
         horizons: steps ahead.
-        seed: of the draw; the same for all arms and seeds of training.
+        seed: of the draw; the same for all variants and seeds of training.
     """
     episodes, steps = truth_shape
     farthest = max(horizons)
@@ -62,19 +62,19 @@ def predict_all(
     random_reader: Reader,
     languages: Mapping[str, GPT],
     form: Form,
-    training: Told,
-    judged: Told,
+    training: Sources,
+    judged: Sources,
     random_latents: torch.Tensor,
     moments: Moments,
     horizons: tuple[int, ...],
     seed: int,
 ) -> tuple[dict[str, Float[np.ndarray, "W L 4"]], dict[str, Any]]:
-    """Return what each arm and floor predicts, and what was written that does not parse.
+    """Return what each variant and floor predicts, and what was written that does not parse.
 
     Args:
         reader: the world model and its read-out.
         random_reader: the same of a model with random weights.
-        languages: language models by arm.
+        languages: language models by variant.
         form: how their texts are written.
         training: episodes that floors are fitted on.
         judged: episodes that judge.
@@ -93,14 +93,14 @@ def predict_all(
         "W shuffled actions": reader.ahead(before, taken, others[:, None])[:, 0],
     }
     unparsed: dict[str, Any] = {}
-    for arm, model in languages.items():
-        source = judged.source(SOURCE_OF[arm])
+    for variant, model in languages.items():
+        source = judged.source(SOURCE_OF[variant])
         text = texts_of(form, source, moments)
         written = write_ahead(model, form, text, plans[:, None])
-        found[arm], unparsed[arm] = written.states, _unparsed(written)
-        if arm != "T-noise":
+        found[variant], unparsed[variant] = written.states, _unparsed(written)
+        if variant != "T-noise":
             shuffled = write_ahead(model, form, text, others[:, None])
-            found[f"{arm} shuffled actions"] = shuffled.states
+            found[f"{variant} shuffled actions"] = shuffled.states
     random_now = random_latents[_torch(moments.episode), _torch(moments.now)]
     held = random_reader.read(random_now)[:, None]
     found["random encoder"] = np.repeat(held, moments.ahead, axis=1)
@@ -109,19 +109,19 @@ def predict_all(
         found |= floors
         unparsed[f"three_gram ({name})"] = three_gram
     found["simulator in words"] = as_written(moments.later(judged.truth))
-    return {arm: kept_on_table(states) for arm, states in found.items()}, unparsed
+    return {variant: kept_on_table(states) for variant, states in found.items()}, unparsed
 
 
 def texts_of(form: Form, source: Any, moments: Moments) -> np.ndarray:
-    """Return what is told of the steps that are seen: whole steps, then the present state."""
+    """Return the input of the steps that are seen: whole steps, then the present state."""
     states, taken = moments.states(source), moments.taken(source)
     whole = form.write(states[:, :-1], taken)
     return np.concatenate([whole, form.write_states(states[:, -1])], axis=1)
 
 
 def _floors(
-    training: Told,
-    judged: Told,
+    training: Sources,
+    judged: Sources,
     name: str,
     form: Form,
     moments: Moments,
@@ -160,7 +160,7 @@ def _unparsed(written: Written) -> dict[str, Any]:
     }
 
 
-def moved_cm(judged: Told, moments: Moments) -> Float[np.ndarray, "W L"]:
+def moved_cm(judged: Sources, moments: Moments) -> Float[np.ndarray, "W L"]:
     """Return how far the object moved from the present to each step ahead, centimetres."""
     now = moments.states(judged.truth)[:, -1:, 2:]
     return _CM * np.linalg.norm(moments.later(judged.truth)[..., 2:] - now, axis=-1)

@@ -11,7 +11,7 @@ from armillary.core.files import read_json
 from armillary.core.hashing import file_sha256
 
 FILE = Path(__file__).parent / "registration.json"
-_PRIMARY = {"measure", "arms", "horizon", "margin_cm"}
+_PRIMARY = {"measure", "variants", "horizon", "margin_cm"}
 
 
 def registration(path: Path = FILE) -> dict[str, Any]:

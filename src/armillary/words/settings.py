@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from armillary.core.errors import ConfigError, unknown_name
 from armillary.words.language import FORMS
 
-TEXT_ARMS = ("T-probe", "T-true", "T-noise")
+TEXT_VARIANTS = ("T-probe", "T-true", "T-noise")
 HORIZONS = (1, 4, 8, 16)
-HISTORY = 4  # model steps that every arm sees before it predicts
+HISTORY = 4  # model steps that every variant sees before it predicts
 CONTEXT = 256  # tokens
 
 
@@ -26,7 +26,7 @@ class WordsConfig:
         world_steps: updates of the world model's first stage; None for the whole recipe. The core
             seconds that it takes are those that each language model gets.
         form: how a step is written; a key of ``FORMS``.
-        arms: language models that are trained; none judges the world model and the floors alone.
+        variants: language models that are trained; none judges world model and floors alone.
         goals: that each seed is asked to reach, other ones for each seed.
         candidates: plans of each round of the planner.
         rounds: of each decision.
@@ -42,7 +42,7 @@ class WordsConfig:
     steps: int = 24
     world_steps: int | None = None
     form: str = "digits"
-    arms: tuple[str, ...] = TEXT_ARMS
+    variants: tuple[str, ...] = TEXT_VARIANTS
     goals: int = 60
     candidates: int = 16
     rounds: int = 2
@@ -53,9 +53,9 @@ class WordsConfig:
     def __post_init__(self) -> None:
         if self.form not in FORMS:
             raise unknown_name("form of text", self.form, FORMS)
-        for arm in self.arms:
-            if arm not in TEXT_ARMS:
-                raise unknown_name("language model", arm, TEXT_ARMS)
+        for variant in self.variants:
+            if variant not in TEXT_VARIANTS:
+                raise unknown_name("language model", variant, TEXT_VARIANTS)
         least = min(self.episodes, self.judged, self.goals, self.pairs, self.rounds, self.replan)
         if not self.seeds or least < 1 or min(self.seeds) < 0:
             raise ConfigError(

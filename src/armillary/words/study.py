@@ -47,7 +47,6 @@ from armillary.words.acting import (
     word_actor,
     world_actor,
 )
-from armillary.words.arms import SOURCE_OF, Told, told
 from armillary.words.experience import Experience, recorded
 from armillary.words.gpt import GPT
 from armillary.words.language import FORMS, Form
@@ -58,6 +57,7 @@ from armillary.words.predicting import errors_cm, moments_of, moved_cm, predict_
 from armillary.words.registration import registration
 from armillary.words.settings import WordsConfig
 from armillary.words.summary import summarise
+from armillary.words.variants import SOURCE_OF, Sources, sources_of
 from armillary.worlds import record
 
 _MOST_CANDIDATES = 2048
@@ -89,7 +89,7 @@ def compare_words(
     bars: Bars = no_bars,
     command: str = "",
 ) -> dict[str, Any]:
-    """Train and judge all arms.
+    """Train and judge all variants.
 
     Args:
         out: folder; what is finished there is used again.
@@ -122,10 +122,10 @@ def compare_words(
             model, (cache, truth), (judged_cache, judged_truth), training, held_out, seed
         )
         languages, learned = {}, {"W": trained}
-        for arm in config.arms:
-            source = seen.training.source(SOURCE_OF[arm])
-            languages[arm], learned[arm] = _train_language(
-                place, seed, arm, source, trained["core_seconds"]
+        for variant in config.variants:
+            source = seen.training.source(SOURCE_OF[variant])
+            languages[variant], learned[variant] = _train_language(
+                place, seed, variant, source, trained["core_seconds"]
             )
         seeds.append({"seed": seed, "training": learned, **_judged(place, seed, seen, languages)})
     result = {
@@ -197,15 +197,15 @@ def _train_world(place: _Place, seed: int) -> dict[str, Any]:
 
 
 def _train_language(
-    place: _Place, seed: int, arm: str, source: Experience, core_seconds: float
+    place: _Place, seed: int, variant: str, source: Experience, core_seconds: float
 ) -> tuple[GPT, dict[str, Any]]:
     """Train a language model for some core seconds unless that was done."""
-    file = place.seed(seed) / f"{arm}.json"
-    folder = place.seed(seed) / arm
+    file = place.seed(seed) / f"{variant}.json"
+    folder = place.seed(seed) / variant
     text = place.form.write(source.states, source.actions)
     if not file.is_file():
         updates = updates_for(core_seconds, text, place.form)
-        with place.bars(f"training {arm} of seed {seed}") as progress:
+        with place.bars(f"training {variant} of seed {seed}") as progress:
             learned = learn(text, place.form, updates, seed, progress=progress)
         with replacing_folder(folder) as beside:
             write_tensors(beside / "model.safetensors", dict(learned.model.state_dict()))
@@ -228,12 +228,12 @@ def _train_language(
 
 @dataclass(frozen=True)
 class _Seen:
-    """All episodes as the arms of one seed are told them."""
+    """All episodes as the variants of one seed read them."""
 
     reader: Reader
     random_reader: Reader
-    training: Told
-    judged: Told
+    training: Sources
+    judged: Sources
     random_latents: torch.Tensor
     errors: np.ndarray
 
@@ -272,8 +272,8 @@ class _Seen:
         return cls(
             reader,
             random_reader,
-            told(own, reader.read(latents), latents, errors, "training", seed),
-            told(judged_truth, reader.read(judged), judged, errors, "judged", seed),
+            sources_of(own, reader.read(latents), latents, errors, "training", seed),
+            sources_of(judged_truth, reader.read(judged), judged, errors, "judged", seed),
             see_episodes(random, judged_cache, everyone),
             errors,
         )
@@ -297,7 +297,7 @@ def _judged(place: _Place, seed: int, seen: _Seen, languages: Mapping[str, GPT])
 def _predictions(
     place: _Place, seed: int, seen: _Seen, languages: Mapping[str, GPT]
 ) -> dict[str, Any]:
-    """Return the errors of every episode by arm and horizon, centimetres."""
+    """Return the errors of every episode by variant and horizon, centimetres."""
     config = place.config
     truth = seen.judged.truth
     shape = truth.states.shape[:2]
@@ -310,8 +310,8 @@ def _predictions(
     present = errors_cm(moments.states(seen.judged.probe)[:, -1:], moments.states(truth)[:, -1:])
     return {
         "errors_cm": {
-            arm: np.round(errors_cm(states, target)[:, at], _CAREFUL).tolist()
-            for arm, states in predicted.items()
+            variant: np.round(errors_cm(states, target)[:, at], _CAREFUL).tolist()
+            for variant, states in predicted.items()
         },
         "moved_cm": np.round(moved_cm(seen.judged, moments)[:, at], _CAREFUL).tolist(),
         "read_out_cm": np.round(present[:, 0], _CAREFUL).tolist(),
@@ -320,33 +320,33 @@ def _predictions(
 
 
 def _pairs(place: _Place, seed: int, seen: _Seen, languages: Mapping[str, GPT]) -> dict[str, Any]:
-    """Return how right each arm is about each pair."""
+    """Return how right each variant is about each pair."""
     pairs = draw_pairs(seen.judged.truth, place.config.pairs, place.config.judged_seed)
     right = judge_pairs(pairs, seen.reader, languages, place.form, seen.training, seen.judged, seed)
     return {
         "kind": pairs.kind.tolist(),
-        "right": {arm: values.tolist() for arm, values in right.items()},
+        "right": {variant: values.tolist() for variant, values in right.items()},
     }
 
 
 def _acting(place: _Place, seed: int, seen: _Seen, languages: Mapping[str, GPT]) -> dict[str, Any]:
-    """Return which goals each arm reaches; the world model at equal time, too."""
+    """Return which goals each variant reaches; the world model at equal time, too."""
     config = place.config
     manifest = goals_of(config, seed)
     rows: dict[str, Acted] = {}
     with staged(manifest) as stage:
 
-        def act(arm: str, actor: Actor, candidates: int) -> None:
-            with place.bars(f"acting {arm} of seed {seed}") as progress:
-                rows[arm] = act_with(actor, stage, config, candidates, seed, progress)
+        def act(variant: str, actor: Actor, candidates: int) -> None:
+            with place.bars(f"acting {variant} of seed {seed}") as progress:
+                rows[variant] = act_with(actor, stage, config, candidates, seed, progress)
 
         for kind in ("random", "oracle"):
             rows[kind] = act_without_model(kind, stage, seed)
         act("W", world_actor(seen.reader), config.candidates)
-        for arm, model in languages.items():
-            reader = seen.reader if arm == "T-probe" else None
-            errors = seen.errors_of_goals(config.goals, seed) if arm == "T-noise" else None
-            act(arm, word_actor(model, place.form, reader, errors), config.candidates)
+        for variant, model in languages.items():
+            reader = seen.reader if variant == "T-probe" else None
+            errors = seen.errors_of_goals(config.goals, seed) if variant == "T-noise" else None
+            act(variant, word_actor(model, place.form, reader, errors), config.candidates)
         if "T-probe" in rows:
             ratio = rows["T-probe"].seconds_per_decision / rows["W"].seconds_per_decision
             more = int(np.clip(config.candidates * ratio, config.candidates, _MOST_CANDIDATES))
@@ -355,5 +355,5 @@ def _acting(place: _Place, seed: int, seen: _Seen, languages: Mapping[str, GPT])
         "manifest": manifest.sha256,
         "limit_m": manifest.success_distance,
         "budget": manifest.budget,
-        "rows": {arm: row.to_dict(manifest.success_distance) for arm, row in rows.items()},
+        "rows": {variant: row.to_dict(manifest.success_distance) for variant, row in rows.items()},
     }

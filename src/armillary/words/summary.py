@@ -29,21 +29,21 @@ def summarise(
 
     Returns:
         ``primary``: the registered difference and its verdict.
-        ``state_error_cm``: by arm and horizon, mean, 95 % interval, means of the seeds; beside it
-        ``pusher``, ``object`` and ``object_moved`` (of episodes whose object moved by 1 cm).
+        ``state_error_cm``: by variant and horizon, mean, 95 % interval, means of the seeds; beside
+        it ``pusher``, ``object`` and ``object_moved`` (of episodes whose object moved by 1 cm).
         ``W_minus``: differences of W from others by horizon, p-values with Holm's correction.
-        ``pairs``: accuracy by arm and kind. ``goals``: reached, with Wilson's interval.
+        ``pairs``: accuracy by variant and kind. ``goals``: reached, with Wilson's interval.
         ``unparsable``: how many states did not parse, with examples.
     """
     errors = _errors(seeds)
     moved = np.array([one["predictions"]["moved_cm"] for one in seeds]) >= _MOVED_CM
     minus = _minus(errors, config)
     primary = registered["primary"]
-    first, second = primary["arms"]
+    first, second = primary["variants"]
     found = {
         "primary": _primary(errors, config, primary, first, second),
         "state_error_cm": {
-            arm: _rows(values, moved, config.horizons) for arm, values in errors.items()
+            variant: _rows(values, moved, config.horizons) for variant, values in errors.items()
         },
         "W_minus": minus,
         "read_out_cm": mean_row(
@@ -62,8 +62,11 @@ def summarise(
 
 
 def _errors(seeds: Sequence[Mapping[str, Any]]) -> dict[str, Float[np.ndarray, "M W L 2"]]:
-    arms = seeds[0]["predictions"]["errors_cm"]
-    return {arm: np.array([one["predictions"]["errors_cm"][arm] for one in seeds]) for arm in arms}
+    variants = seeds[0]["predictions"]["errors_cm"]
+    return {
+        variant: np.array([one["predictions"]["errors_cm"][variant] for one in seeds])
+        for variant in variants
+    }
 
 
 def _rows(values: np.ndarray, moved: np.ndarray, horizons: tuple[int, ...]) -> dict[str, Any]:
@@ -90,24 +93,24 @@ def _primary(
     second: str,
 ) -> dict[str, Any]:
     if primary["horizon"] not in config.horizons or not {first, second} <= {*errors}:
-        missing = "an arm is missing, or the episodes are too short"
+        missing = "a variant is missing, or the episodes are too short"
         return {**primary, "verdict": f"not measured: {missing}"}
     at = config.horizons.index(primary["horizon"])
-    a, b = (errors[arm][:, :, at].mean(axis=-1) for arm in (first, second))
+    a, b = (errors[variant][:, :, at].mean(axis=-1) for variant in (first, second))
     row = difference_row(a, b)
     return {**primary, **row, "verdict": verdict(row, primary["margin_cm"], first, second)}
 
 
 def _minus(errors: Mapping[str, np.ndarray], config: WordsConfig) -> dict[str, Any]:
     rows: dict[str, dict[str, Any]] = {
-        arm: {
+        variant: {
             str(ahead): difference_row(
-                errors["W"][:, :, at].mean(axis=-1), errors[arm][:, :, at].mean(axis=-1)
+                errors["W"][:, :, at].mean(axis=-1), errors[variant][:, :, at].mean(axis=-1)
             )
             for at, ahead in enumerate(config.horizons)
         }
-        for arm in _MINUS
-        if arm in errors
+        for variant in _MINUS
+        if variant in errors
     }
     every = [row for one in rows.values() for row in one.values()]
     for row, p in zip(every, holm([row["p"] for row in every]), strict=True):
@@ -119,21 +122,21 @@ def _pairs(seeds: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     kinds = np.array(seeds[0]["pairs"]["kind"])
     balanced = np.isin(kinds, ("held", "moved"))
     found: dict[str, dict[str, Any]] = {}
-    for arm in seeds[0]["pairs"]["right"]:
-        right = np.array([one["pairs"]["right"][arm] for one in seeds])
-        found[arm] = {kind: _mean(right[:, kinds == kind]) for kind in KINDS}
-        found[arm]["held_and_moved"] = mean_row(right[:, balanced]) if balanced.any() else None
+    for variant in seeds[0]["pairs"]["right"]:
+        right = np.array([one["pairs"]["right"][variant] for one in seeds])
+        found[variant] = {kind: _mean(right[:, kinds == kind]) for kind in KINDS}
+        found[variant]["held_and_moved"] = mean_row(right[:, balanced]) if balanced.any() else None
     counts = {kind: int((kinds == kind).sum()) for kind in KINDS}
     return {"n": counts, "floor": 0.5, "accuracy": found}
 
 
 def _goals(seeds: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     found = {}
-    for arm in seeds[0]["acting"]["rows"]:
-        rows = [one["acting"]["rows"][arm] for one in seeds]
+    for variant in seeds[0]["acting"]["rows"]:
+        rows = [one["acting"]["rows"][variant] for one in seeds]
         reached = [one for row in rows for one in row["reached"]]
         any_step = [one for row in rows for one in row["reached_at_any_step"]]
-        found[arm] = {
+        found[variant] = {
             "reached": sum(reached),
             "n": len(reached),
             "rate": float(np.mean(reached)),
@@ -150,9 +153,9 @@ def _goals(seeds: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
 
 def _unparsable(seeds: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     found = {}
-    for arm in seeds[0]["predictions"]["unparsed"]:
-        rows = [one["predictions"]["unparsed"][arm] for one in seeds]
-        found[arm] = {
+    for variant in seeds[0]["predictions"]["unparsed"]:
+        rows = [one["predictions"]["unparsed"][variant] for one in seeds]
+        found[variant] = {
             "unparsable": sum(row["unparsable"] for row in rows),
             "states": sum(row["states"] for row in rows),
             "examples": [example for row in rows for example in row["examples"]][:5],

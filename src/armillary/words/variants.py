@@ -1,9 +1,9 @@
-"""Arms: who predicts, and from what they are told.
+"""Variants: who predicts, and from which input.
 
     W         sees pictures and predicts latents; a ridge reads states of them
-    T-probe   is told what the same ridge reads of the pictures
-    T-true    is told the simulator's states: privileged
-    T-noise   is told these states with the ridge's errors of other episodes added: privileged
+    T-probe   reads what the same ridge reads of the pictures
+    T-true    reads the simulator's states: privileged
+    T-noise   reads these states with the ridge's errors of other episodes added: privileged
 
 Axes: E episodes, T steps, N tokens, D width, W windows, H steps of history, L steps ahead.
 """
@@ -24,8 +24,8 @@ PRIVILEGED = ("truth", "noise")
 
 
 @dataclass(frozen=True)
-class Told:
-    """Episodes as each source tells them.
+class Sources:
+    """Episodes by the source of their states.
 
     Attributes:
         truth: the simulator's states.
@@ -44,15 +44,15 @@ class Told:
         return {"truth": self.truth, "probe": self.probe, "noise": self.noise}[name]
 
 
-def told(
+def sources_of(
     truth: Experience,
     read: Float[np.ndarray, "E T 4"],
     latents: Float[Tensor, "E T N D"],
     errors: Float[np.ndarray, "F T 4"],
     purpose: str,
     seed: int,
-) -> Told:
-    """Return episodes as each source tells them.
+) -> Sources:
+    """Return episodes by the source of their states.
 
     Args:
         truth: recorded.
@@ -64,7 +64,7 @@ def told(
     """
     drawn = generator(f"words.noise.{purpose}", seed).integers(len(errors), size=len(read))
     noisy = truth.states + errors[drawn]
-    return Told(truth, truth.told(read), truth.told(noisy), latents)
+    return Sources(truth, truth.with_states(read), truth.with_states(noisy), latents)
 
 
 @dataclass(frozen=True)
