@@ -167,7 +167,7 @@ def test_the_registration_has_its_digest(tmp_path) -> None:
     assert len(found["sha256"]) == 64
     file = tmp_path / "registration.json"
     file.write_text(json.dumps({"primary": {"measure": "x"}}))
-    with pytest.raises(FormatError, match="a registration needs primary with variants, horizon"):
+    with pytest.raises(FormatError, match="a registration needs primary with horizon, margin_cm"):
         registration(file)
     assert FILE.is_file()
 

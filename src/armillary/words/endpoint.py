@@ -1,8 +1,8 @@
 """Endpoint: ask a language model behind an OpenAI-compatible server which step is possible.
 
 The questions are the pairs of ``pairs.py``, described in sentences from the simulator's states,
-which is privileged. Each is asked in both orders, and the score of an answer is summed over them, so that a
-liking for A or B cancels:
+which is privileged. Each is asked in both orders, and the score of an answer is summed over them,
+so that a liking for A or B cancels:
 
     score = sum over orders of log p(letter of the recorded step) - log p(letter of the other)
 

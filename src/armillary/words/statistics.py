@@ -1,8 +1,8 @@
 """Statistics: seeds and episodes are both drawn again, and variants are compared on the same draws.
 
 The two-level bootstrap draws seeds with replacement, and within each of them episodes. Variants
-share every draw, so differences are paired. With three seeds the draw of seeds is coarse: there are ten
-different ones.
+share every draw, so differences are paired. With three seeds the draw of seeds is coarse: there are
+ten different ones.
 
 Axes: M seeds of training, W episodes, R draws.
 Source: Efron & Tibshirani 1993; Agarwal et al. 2021 for seeds.
