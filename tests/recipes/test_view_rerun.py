@@ -125,7 +125,7 @@ def test_what_cannot_be_shown_is_said(tabletop, tmp_path, capsys):
     with pytest.raises(FormatError, match="--rerun shows episodes of a dataset or an evaluation"):
         view_rerun(tmp_path / "run", tmp_path / "a.rrd")
     assert main(["view", str(tabletop), "--episode", "1"]) == 2
-    assert "--episode and --model need --rerun FILE" in capsys.readouterr().err
+    assert "--episode, --model and --module need --rerun FILE" in capsys.readouterr().err
 
 
 @pytest.fixture(scope="module")
