@@ -1,5 +1,6 @@
 """A manifest is fixed by its seed, never solved at the start, and survives its file."""
 
+import json
 from dataclasses import replace
 
 import point_world as toy
@@ -62,6 +63,16 @@ def test_what_is_not_a_manifest_is_refused(tmp_path):
         path.write_text(text)
         with pytest.raises(FormatError, match=r"not a manifest of format armillary\.manifest/1"):
             load_manifest(path)
+
+
+@pytest.mark.parametrize(
+    ("field", "value"), [("success_distance", float("nan")), ("settings", []), ("settings", None)]
+)
+def test_a_manifest_with_damaged_values_is_refused(tmp_path, field, value):
+    path = tmp_path / "m.json"
+    path.write_text(json.dumps({**make().to_dict(), field: value}))
+    with pytest.raises(FormatError, match=r"not a manifest of format armillary\.manifest/1"):
+        load_manifest(path)
 
 
 def test_impossible_wishes_get_a_sentence():

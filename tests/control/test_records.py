@@ -5,6 +5,7 @@ from dataclasses import replace
 
 import point_world as toy
 import pytest
+import torch
 
 from armillary.control import (
     RandomSpec,
@@ -15,7 +16,9 @@ from armillary.control import (
     replay,
     write_records,
 )
+from armillary.control.carry import pack, unpack
 from armillary.core.errors import ConfigError, FormatError
+from armillary.planning import PlannerState
 
 RULES = make_manifest("point", "reach", 3, 0, world_factory=toy.PointWorld)
 
@@ -60,6 +63,26 @@ def test_a_distance_that_is_no_number_is_named(tmp_path):
     path.write_text(json.dumps(value) + "\n")
     with pytest.raises(FormatError, match=r"line 1: not a record"):
         read_records(path)
+
+
+def test_a_number_without_end_is_named(tmp_path):
+    path = tmp_path / "r.jsonl"
+    write_records(path, records())
+    value = json.loads(path.read_text().splitlines()[0])
+    value["body"]["distances"][0] = 10**400
+    path.write_text(json.dumps(value) + "\n")
+    with pytest.raises(FormatError, match=r"line 1: not a record"):
+        read_records(path)
+
+
+@pytest.mark.parametrize("shape", [[3], [-2, -2], [1, 10**30], ["a"], None])
+def test_a_planners_state_of_another_shape_is_named(shape):
+    box, mean = torch.ones(2), torch.zeros(1, 3, 2)
+    fresh = PlannerState(-box, box, mean, mean[:, None])
+    packed = pack(fresh)
+    packed["mean"] = {**packed["mean"], "shape": shape}
+    with pytest.raises(FormatError, match="planner state cannot be read back"):
+        unpack(packed, fresh)
 
 
 def test_a_missing_file_is_named(tmp_path):

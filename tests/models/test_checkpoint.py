@@ -280,9 +280,9 @@ def test_absurd_widths_are_refused_before_memory_is_taken(folder, path, digits):
     change_config(folder, "config", *path.split("."), value="HUGE")
     text = (folder / "config.json").read_text()
     (folder / "config.json").write_text(text.replace('"HUGE"', "1" + digits * "0"))
-    began = time.perf_counter()
+    began = time.process_time()
     refused(folder, "model|config")
-    assert time.perf_counter() - began < 2
+    assert time.process_time() - began < 2
 
 
 @pytest.mark.parametrize("side", [2**12, 2**20, 2**31, 2**40])
@@ -327,3 +327,16 @@ def test_a_full_disk_is_one_sentence_and_the_old_model_is_kept(folder, monkeypat
         save_model(tiny_model(seed=3), folder)
     assert (folder / WEIGHTS).read_bytes() == before
     assert [path.name for path in folder.parent.iterdir()] == ["model"]
+
+
+def test_a_header_without_end_is_not_read(folder):
+    file = folder / WEIGHTS
+    body = file.read_bytes()
+    file.write_bytes((1 << 30).to_bytes(8, "little") + body[8:])
+    refused(folder, "a header of 1,073,741,824 bytes; at most 4,194,304 are read")
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), 10**400])
+def test_a_number_of_the_config_is_finite(folder, value):
+    change_config(folder, "config", "azimuths_rad", value=[value])
+    refused(folder, "config.azimuths_rad: a finite number was expected")

@@ -7,9 +7,16 @@ import pytest
 import torch
 from tiny_model import SIDE, lens, normal, poses, tiny_batch, tiny_model, with_streams
 
+from armillary.core.errors import ConfigError
 from armillary.core.values import Observation
 from armillary.data import batch_from_observations
-from armillary.models.tokenizers import PointMapTokenizer, RGBTokenizer, grid_places
+from armillary.models.encoder import EncoderConfig
+from armillary.models.tokenizers import (
+    ConvolutionalRGBTokenizer,
+    PointMapTokenizer,
+    RGBTokenizer,
+    grid_places,
+)
 
 PATCH = 8
 
@@ -45,6 +52,41 @@ def looking_down(count: int) -> torch.Tensor:
         pose[index, :3, :3] = (about @ over).float()
         pose[index, :3, 3] = torch.tensor([0.3 * index, -0.2, 2.0 + index])
     return pose
+
+
+@pytest.mark.parametrize("patch", [4, 8, 16])
+def test_convolutions_see_a_thing_alike_wherever_it_lies(patch):
+    torch.manual_seed(0)
+    tokenizer = ConvolutionalRGBTokenizer(patch, 12)
+    side = 12 * patch
+    generator = torch.Generator().manual_seed(1)
+    thing = torch.randint(0, 256, (patch, patch, 3), dtype=torch.uint8, generator=generator)
+    pictures = torch.full((2, side, side, 3), 90, dtype=torch.uint8)
+    pictures[0, 5 * patch : 6 * patch, 4 * patch : 5 * patch] = thing
+    pictures[1, 6 * patch : 7 * patch, 6 * patch : 7 * patch] = thing  # a patch down, two right
+    with torch.no_grad():
+        seen = tokenizer(pictures)
+    assert seen.shape == (2, 144, 12)
+    one, other = seen.unflatten(1, (12, 12))
+    # within two patches of the border, the border is seen
+    torch.testing.assert_close(one[3:8, 2:7], other[4:9, 4:9], rtol=0, atol=1e-5)
+    assert (one[5, 4] - one[8, 8]).abs().max() > 1e-3
+
+
+def test_a_grey_picture_has_no_border_for_convolutions():
+    tokenizer = ConvolutionalRGBTokenizer(8, 12)
+    grey = torch.cat([torch.full((1, 32, 32, 3), value, dtype=torch.uint8) for value in (127, 128)])
+    with torch.no_grad():
+        for stage in tokenizer.stages:
+            stage.bias.zero_()
+        seen = tokenizer(grey)
+    assert seen.abs().max() < 0.02  # half a grey value over 64
+
+
+@pytest.mark.parametrize("patch", [2, 6])
+def test_convolutions_halve_a_patch_until_it_is_one(patch):
+    with pytest.raises(ConfigError, match="must be a power of two of at least 4"):
+        EncoderConfig(image_size=48, patch=patch, stem="convolutions")
 
 
 def test_colour_patches_are_rows_first_and_centred_on_grey():

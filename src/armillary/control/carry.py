@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import binascii
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -62,7 +61,7 @@ def unpack(carry: Mapping[str, Any], fresh: PlannerState) -> PlannerState:
         return replace(
             fresh, mean=_unpack_tensor(carry["mean"]), kept=_unpack_tensor(carry["kept"])
         )
-    except (KeyError, TypeError, ValueError, binascii.Error) as error:
+    except (KeyError, TypeError, ValueError, RuntimeError, OverflowError) as error:
         raise FormatError(f"A decision's planner state cannot be read back ({error}).") from error
 
 

@@ -118,9 +118,12 @@ def load_manifest(path: Path) -> Manifest:
     try:
         if value.pop("format") != FORMAT or len(value["episodes"]) > _MAX_EPISODES:
             raise ValueError("another format, or too many episodes")
+        if not isinstance(value["settings"], dict):
+            raise TypeError("its settings are no object")
+        canonical_json(value)  # which refuses NaN
         episodes = tuple(EpisodeSpec(**episode) for episode in value.pop("episodes"))
         return Manifest(episodes=episodes, **value)
-    except (AttributeError, KeyError, TypeError, ValueError) as error:
+    except (AttributeError, KeyError, TypeError, ValueError, OverflowError) as error:
         raise FormatError(f"{path}: not a manifest of format {FORMAT} ({error}).") from error
 
 

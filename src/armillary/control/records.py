@@ -171,7 +171,7 @@ def _parse(path: Path, number: int, line: bytes) -> Record:
         value = json.loads(line)
         record = _record_from(value["body"], value["ms_per_decision"])
         same = record.sha256 == value["sha256"]
-    except (KeyError, TypeError, ValueError, RecursionError) as error:
+    except (KeyError, TypeError, ValueError, OverflowError, RecursionError) as error:
         raise FormatError(f"{where}: not a record ({error}); evaluate again.") from error
     if not same:
         raise FormatError(f"{where}: the record was changed after it was written; evaluate again.")

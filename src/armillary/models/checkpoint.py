@@ -13,6 +13,7 @@ Sizes are compared with the configuration before memory is taken for them.
 from __future__ import annotations
 
 import dataclasses
+import sys
 import typing
 from collections.abc import Mapping
 from pathlib import Path
@@ -31,6 +32,8 @@ from armillary.models.jepa import JEPA, untrained
 ARCHITECTURES = {"jepa": (JEPA, JEPAConfig)}
 _PICKLES = (".pt", ".pth", ".pkl", ".pickle", ".bin", ".ckpt")
 _MAX_PARAMETERS = 20_000_000_000
+# Of names and shapes; a model of this size has hundreds. A million took 20 s and 1.7 GB to read.
+_MAX_HEADER_BYTES = 4 << 20
 _NORMALIZER = "normalizer."
 _FLOATS = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
 
@@ -176,7 +179,9 @@ def _plain_value(hint: Any, value: Any, where: str) -> Any:
         return value
     if origin is not None:
         raise CheckpointError(f"{where}: {hint} was expected, got {value!r}.")
-    if hint is float and isinstance(value, int) and not isinstance(value, bool):
+    if hint is float and isinstance(value, int | float) and not isinstance(value, bool):
+        if not abs(value) <= sys.float_info.max:
+            raise CheckpointError(f"{where}: a finite number was expected.")
         return float(value)
     if not isinstance(value, hint) or (hint is int and isinstance(value, bool)):
         raise CheckpointError(f"{where}: {hint.__name__} was expected, got {value!r}.")
@@ -232,6 +237,12 @@ def _refuse_pickles(path: Path) -> None:
 
 
 def _compare_names_and_shapes(path: Path, expected: Mapping[str, torch.Size]) -> None:
+    with path.open("rb") as file:
+        header = int.from_bytes(file.read(8), "little")
+    if header > _MAX_HEADER_BYTES:
+        raise SafetensorError(
+            f"a header of {header:,} bytes; at most {_MAX_HEADER_BYTES:,} are read"
+        )
     with safe_open(path, framework="pt") as file:
         names = set(file.keys())
         for name in sorted(set(expected) - names):

@@ -40,6 +40,8 @@ class EncoderConfig:
         width: D, width of a state token.
         reads: how patches of a picture are read: ``grid``, each with weights for its place in the
             picture; ``places``, all alike, so that only where they lie in the scene counts.
+        stem: how colour becomes features of patches: ``patches``, each alone; ``convolutions``,
+            which overlap.
     """
 
     image_size: int = 64
@@ -51,6 +53,7 @@ class EncoderConfig:
     tokens: int = 4
     width: int = 32
     reads: Literal["grid", "places"] = "grid"
+    stem: Literal["patches", "convolutions"] = "patches"
     depth: int = 0
     heads: int = 6
 
@@ -64,6 +67,11 @@ class EncoderConfig:
         if smallest < 1 or self.keypoints < 0:
             raise ConfigError(
                 "Every width of the encoder must be at least 1, keypoints at least 0."
+            )
+        if self.stem == "convolutions" and (self.patch < 4 or self.patch & (self.patch - 1)):
+            raise ConfigError(
+                "With encoder.stem=convolutions, encoder.patch must be a power of two of at least "
+                f"4, got {self.patch}."
             )
         if self.depth:
             self._check_blocks()

@@ -22,6 +22,7 @@ from armillary.models.config import LOOSE, STREAMS_OF, JEPAConfig
 from armillary.models.depth_clouds import depth_cloud, filled_cloud
 from armillary.models.normalizer import Normalizer
 from armillary.models.tokenizers import (
+    ConvolutionalRGBTokenizer,
     DepthTokenizer,
     PointMapTokenizer,
     ProprioTokenizer,
@@ -136,6 +137,8 @@ def _made(name: str, config: JEPAConfig) -> nn.Module:
         if not config.proprio_width:
             raise ConfigError("A model that sees proprio needs model.proprio_width above 0.")
         return ProprioTokenizer(config.proprio_width, width)
+    if name == "rgb" and config.encoder.stem == "convolutions":
+        return ConvolutionalRGBTokenizer(patch, width)
     simple = {"rgb": RGBTokenizer, "depth": DepthTokenizer, "pose": RaysTokenizer}
     return simple[name](patch, width)
 

@@ -46,6 +46,42 @@ class RGBTokenizer(nn.Module):
         return nn.functional.linear(patches(rgb, self.patch).to(dtype), weight, bias)
 
 
+class ConvolutionalRGBTokenizer(nn.Module):
+    """Colour through overlapping convolutions, one feature per patch.
+
+    A thin or small thing looks the same wherever it lies on the grid of patches, so it is learned
+    from fewer pictures: docs/concepts/recipe.md, "Convolutions". Each stage halves the picture; a
+    last one, at the size of the grid, joins neighbours.
+
+    Args:
+        patch: side of a patch in pixels, a power of two of at least 4.
+        width: features per patch.
+    """
+
+    _FIRST = 16  # channels after the first stage; they double with each
+
+    def __init__(self, patch: int, width: int) -> None:
+        super().__init__()
+        stages = patch.bit_length() - 1
+        channels = [3, *(self._FIRST << stage for stage in range(stages)), width]
+        kernels = [(4, 2), *[(3, 2)] * (stages - 1), (3, 1)]
+        self.stages = nn.ModuleList(
+            nn.Conv2d(before, after, kernel, stride, padding=1)
+            for before, after, (kernel, stride) in zip(
+                channels[:-1], channels[1:], kernels, strict=True
+            )
+        )
+
+    def forward(self, rgb: UInt8[Tensor, "F H W 3"]) -> Float[Tensor, "F N C"]:
+        """Return the features of every patch; colours are centred on mid-grey."""
+        dtype = compute_dtype(self.stages[0])
+        # memory stays as the pictures came, channels last, which is also the faster way on a CPU
+        seen = rgb.to(dtype).sub(127.5).div(64).permute(0, 3, 1, 2)
+        for stage in self.stages[:-1]:
+            seen = stage(seen).relu()
+        return self.stages[-1](seen).flatten(2).mT
+
+
 class PointMapTokenizer(nn.Module):
     """Patches of world points: shape relative to the patch's centroid, and where that is.
 
@@ -223,9 +259,10 @@ def fourier(position: Float[Tensor, "*F 3"]) -> Float[Tensor, "*F X"]:
     return torch.cat([position, phases.sin(), phases.cos()], -1)
 
 
-def compute_dtype(layer: nn.Linear) -> torch.dtype:
+def compute_dtype(layer: nn.Module) -> torch.dtype:
     """Return the type that a layer computes in: autocast's where it is on, else its weights'."""
-    device = layer.weight.device.type
+    weight = next(layer.parameters())
+    device = weight.device.type
     if torch.is_autocast_enabled(device):
         return torch.get_autocast_dtype(device)
-    return layer.weight.dtype
+    return weight.dtype

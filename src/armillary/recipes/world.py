@@ -72,7 +72,13 @@ def world() -> Recipe:
             sensors=(),
             frame_skip=0,
             encoder=EncoderConfig(
-                patch_hidden=112, patch_width=32, hidden=384, keypoints=8, tokens=8, width=32
+                patch_hidden=112,
+                patch_width=32,
+                hidden=384,
+                keypoints=8,
+                tokens=8,
+                width=32,
+                stem="convolutions",
             ),
             predictor=PredictorConfig(memory=256, hidden=512, layers=3),
         ),
