@@ -39,11 +39,11 @@ class InverseDynamics(Term):
     """Error of the actions' sum that a head predicts from two latents, 1 and 4 steps apart.
 
     Formula: the mean over k in (1, 4) of
-    mean((head_k(z_t - mean z, z_t+k - z_t) - (action_t + ... + action_t+k-1) / sqrt(k))^2), actions
-    of unit spread. The head reads both parts divided by their root mean square over the batch,
-    through which no gradient flows. In a step a latent moves by a small share of its spread. Without
-    the division, nothing was learned of forces in the first 900 updates on dm_control's reacher:
-    docs/concepts/recipe.md, "Inverse dynamics".
+    mean((head_k(z_t - mean z, z_t+k - z_t) - (action_t + ... + action_t+k-1) / sqrt(k))^2), with
+    actions of unit spread. The head reads both parts divided by their root mean square over the
+    batch, through which no gradient flows. In a step a latent moves by a small share of its spread.
+    Without the division, nothing was learned of forces in the first 900 updates on dm_control's
+    reacher: docs/concepts/recipe.md, "Inverse dynamics".
 
     Source: Pathak et al. 2017 (1705.05363); EB-JEPA's ablation (97 % with it, 1 % without).
     """
