@@ -28,7 +28,14 @@ SIDE, CLIPS, STEPS = 16, 3, 9
 MODEL = JEPAConfig(
     sensors=("rgb", "points", "depth_cloud"),
     encoder=EncoderConfig(
-        image_size=SIDE, patch=8, patch_hidden=16, patch_width=8, hidden=16, tokens=2, width=4
+        image_size=SIDE,
+        patch=8,
+        patch_hidden=16,
+        patch_width=8,
+        hidden=16,
+        tokens=2,
+        width=4,
+        stem="convolutions",
     ),
     predictor=PredictorConfig(memory=8, hidden=8),
     optional_sensors=("rgb", "points", "depth_cloud"),
@@ -86,6 +93,12 @@ def test_every_term_keeps_the_contract(name: str) -> None:
 def test_visual_words_keep_it_whatever_is_seen(sensors: tuple[Sensor, ...]) -> None:
     model = replace(MODEL, sensors=sensors, optional_sensors=())
     check_term(lambda: (TERMS["visual_words"](model, OBJECTIVE), encoded(model=model)))
+
+
+def test_inverse_dynamics_reads_motion_whatever_its_scale() -> None:
+    term, clips = TERMS["inverse_dynamics"](MODEL, OBJECTIVE), encoded()
+    elsewhere = replace(clips, latents=(100 * clips.latents + 7).detach())
+    torch.testing.assert_close(term(elsewhere), term(clips))
 
 
 @pytest.mark.parametrize("name", TERMS)

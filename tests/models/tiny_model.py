@@ -14,7 +14,14 @@ from armillary.models import JEPA, EncoderConfig, JEPAConfig, PredictorConfig, u
 
 SIDE = 16
 ENCODER = EncoderConfig(
-    image_size=SIDE, patch=8, patch_hidden=16, patch_width=8, hidden=16, tokens=2, width=4
+    image_size=SIDE,
+    patch=8,
+    patch_hidden=16,
+    patch_width=8,
+    hidden=16,
+    tokens=2,
+    width=4,
+    stem="convolutions",
 )
 SENSORS = ("rgb", "points", "proprio")
 

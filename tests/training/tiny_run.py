@@ -34,7 +34,14 @@ SIDE, STEPS_PER_EPISODE, CLIP = 16, 12, 4
 MODEL = JEPAConfig(
     sensors=("rgb", "points", "proprio"),
     encoder=EncoderConfig(
-        image_size=SIDE, patch=8, patch_hidden=16, patch_width=8, hidden=16, tokens=2, width=4
+        image_size=SIDE,
+        patch=8,
+        patch_hidden=16,
+        patch_width=8,
+        hidden=16,
+        tokens=2,
+        width=4,
+        stem="convolutions",
     ),
     predictor=PredictorConfig(memory=8, hidden=8),
     action_width=2,

@@ -1,8 +1,9 @@
 """Encoder of the size tiny: from features of patches to N state tokens, in large products only.
 
-A patch network sees each patch alone, a mixing network sees them all. No convolution, no
-attention: on a CPU this trains several times faster than either at 64x64
-(docs/reproducing.md, ``armillary bench train``), and position is kept exactly by the flattening.
+A patch network sees the features of each patch alone, a mixing network sees them all. Colour may
+come to the patches through convolutions (``tokenizers.py``). There is no attention: on a CPU this
+trains several times faster at 64x64 (docs/reproducing.md, ``armillary bench train``), and position
+is kept exactly by the flattening.
 """
 
 from __future__ import annotations
