@@ -22,7 +22,13 @@ from armillary.objectives import (
     variance_covariance,
 )
 from armillary.objectives.moments import some_rows
-from armillary.objectives.visual_words import Vocabulary, standing_out, word_map, word_map_loss
+from armillary.objectives.visual_words import (
+    Vocabulary,
+    standing_out,
+    told,
+    word_map,
+    word_map_loss,
+)
 
 CLIPS, STEPS, WIDTH = 6, 4, 3
 CELLS, SIDE = 3, 16
@@ -57,7 +63,8 @@ def words_of(frames: torch.Tensor) -> torch.Tensor:
 
 def terms(latents: torch.Tensor, rgb: torch.Tensor) -> dict[str, torch.Tensor]:
     flat, words = latents.flatten(0, 1), words_of(rgb.flatten(0, 1))
-    head = torch.tensor(normal(WIDTH, words.shape[1], seed=2), dtype=torch.float32)
+    wanted = told(words, CELLS)
+    head = torch.tensor(normal(WIDTH, wanted.shape[1], seed=2), dtype=torch.float32)
     values = [
         sigreg(flat, 8, torch_generator("test-processes")),
         *variance_covariance(flat, 2.0),

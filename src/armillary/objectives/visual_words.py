@@ -6,8 +6,9 @@ For each word the target is a density over a grid of places: seen from above whe
 are known, else in the picture. A head on the latent predicts it, so the latent must hold where
 things are. No label, no named colour, no background model and no fixed camera is involved.
 
-Every word is normalised to a distribution over places, so a small thing counts as much as a large
-one. The sum of places times shares is where the word is on average, a linear function of the map.
+Every word is normalised to a distribution over places, and the head is asked for its square root.
+So a small thing counts as much as a large one. The head is also asked for the sum of places times
+shares, which is where the word is on average.
 
 Axes: F frames, P points, C channels, K words, G grid places (a square number).
 Source: bags of visual words as targets (2002.12247, 2012.11552), here with their places.
@@ -177,22 +178,41 @@ def word_map(
     return (density * (weight >= _LEAST)).flatten(1)
 
 
-def word_map_loss(
-    predicted: Float[Tensor, "F C"], target: Float[Tensor, "F C"], cells: int
-) -> Float[Tensor, ""]:
-    """Return the share of the map's variance over frames that is not explained.
+def told(maps: Float[Tensor, "F C"], cells: int) -> Float[Tensor, "F X"]:
+    """Return what a head is asked for: the square root of a map, then its first moments.
 
-    The mean of two shares: of the map itself, and of its first moments (where each word is on
+    The squares of the root sum to 1 for each word that is there. Those of the map itself do so for
+    a word in one place alone. For one that is spread over ten they sum to a tenth, so large things
+    were hardly asked for.
+
+    Args:
+        maps: from ``word_map``, of K words.
+        cells: grid places a side.
+
+    Returns:
+        [F C + 2 K].
+
+    Source: the root of a histogram, Arandjelovic and Zisserman 2012 ("RootSIFT").
+    """
+    return torch.cat([maps.sqrt(), _moments(maps, cells)], 1)
+
+
+def word_map_loss(
+    predicted: Float[Tensor, "F X"], maps: Float[Tensor, "F C"], cells: int
+) -> Float[Tensor, ""]:
+    """Return the share of the variance over frames that is not explained of ``told(maps)``.
+
+    The mean of two shares: of the root of the map, and of its first moments (where each word is on
     average), which a sum over places would drown. 1 for a head that predicts the batch's mean.
 
     Args:
         predicted: by a head.
-        target: from ``word_map``.
+        maps: from ``word_map``.
         cells: grid places a side.
     """
-    predicted = predicted.float()
-    moments = unexplained(_moments(predicted, cells), _moments(target, cells))
-    return (unexplained(predicted, target) + moments) / 2
+    wanted, parts = told(maps, cells), [maps.shape[1], predicted.shape[1] - maps.shape[1]]
+    pairs = zip(predicted.float().split(parts, 1), wanted.split(parts, 1), strict=True)
+    return torch.stack([unexplained(*pair) for pair in pairs]).mean()
 
 
 def unexplained(predicted: Float[Tensor, "F C"], target: Float[Tensor, "F C"]) -> Float[Tensor, ""]:

@@ -52,10 +52,10 @@ class VisualWordsConfig(TermConfig):
 class VisualWords(Term):
     """Where each kind of local appearance is, predicted from the latent by linear heads.
 
-    Formula: for each view, squared error divided by the target's variance over frames, of maps of
-    densities and of their first moments; the mean over views. A model that sees points in the world
-    is asked for two views from above: of heights, and of heights with colour where it sees colour.
-    Any other is asked for the view of the picture.
+    Formula: for each view, squared error divided by the target's variance over frames, of the roots
+    of maps of densities and of the maps' first moments; the mean over views. A model that sees
+    points in the world is asked for two views from above: of heights, and of heights with colour
+    where it sees colour. Any other is asked for the view of the picture.
 
     Source: ``objectives/visual_words.py``; bags of visual words as targets (2002.12247).
     """
@@ -77,7 +77,10 @@ class VisualWords(Term):
         )
         # linear: where things are shall be read from the latent without further layers
         self.heads = nn.ModuleDict(
-            {view: nn.Linear(model.latent_width, _WORDS[view] * self.cells**2) for view in channels}
+            {
+                view: nn.Linear(model.latent_width, _WORDS[view] * (self.cells**2 + 2))
+                for view in channels
+            }
         )
 
     @classmethod
