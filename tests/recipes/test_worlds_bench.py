@@ -21,11 +21,13 @@ from armillary.recipes.worlds_bench import (
 )
 
 RECORD = Path(__file__).parents[2] / "results" / "worlds.json"
+RESULTS = Path(__file__).parents[2] / "docs" / "results.md"
 
 
-def test_the_record_has_one_recipe_and_one_planning_for_all_and_they_are_those_of_today():
+def test_the_record_has_one_recipe_and_one_planning_for_all_and_an_earlier_one_is_said():
     record = json.loads(RECORD.read_text())
-    assert record["recipe_sha256"] == json_sha256(asdict(world()))
+    said = "All rows are of an earlier recipe." in RESULTS.read_text()
+    assert (record["recipe_sha256"] != json_sha256(asdict(world()))) == said
     assert record["planning_sha256"] == planning_sha256()
     assert {*record["environments"]} <= {*ENVIRONMENTS}
     for name, row in record["environments"].items():
