@@ -25,9 +25,9 @@ from armillary.objectives.moments import some_rows
 from armillary.objectives.visual_words import (
     Vocabulary,
     standing_out,
-    told,
     word_map,
     word_map_loss,
+    word_target,
 )
 
 CLIPS, STEPS, WIDTH = 6, 4, 3
@@ -63,7 +63,7 @@ def words_of(frames: torch.Tensor) -> torch.Tensor:
 
 def terms(latents: torch.Tensor, rgb: torch.Tensor) -> dict[str, torch.Tensor]:
     flat, words = latents.flatten(0, 1), words_of(rgb.flatten(0, 1))
-    wanted = told(words, CELLS)
+    wanted = word_target(words, CELLS)
     head = torch.tensor(normal(WIDTH, wanted.shape[1], seed=2), dtype=torch.float32)
     values = [
         sigreg(flat, 8, torch_generator("test-processes")),

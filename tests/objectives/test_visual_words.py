@@ -13,9 +13,9 @@ from armillary.objectives.visual_words import (
     Vocabulary,
     standing,
     standing_out,
-    told,
     word_map,
     word_map_loss,
+    word_target,
 )
 
 CELLS = 6
@@ -117,7 +117,7 @@ def test_only_what_was_measured_and_stands_on_the_ground_counts() -> None:
 
 def test_the_loss_of_the_mean_is_one_and_of_the_target_zero() -> None:
     maps = picture_map(blobs()[0])
-    wanted = told(maps, CELLS)
+    wanted = word_target(maps, CELLS)
     assert float(word_map_loss(wanted, maps, CELLS)) == 0
     mean = wanted.mean(0).expand_as(wanted)
     torch.testing.assert_close(word_map_loss(mean, maps, CELLS), torch.tensor(1.0))
@@ -127,7 +127,7 @@ def test_a_large_thing_counts_as_much_as_a_small_one() -> None:
     places = torch.tensor([[0.0, 0.0]]).repeat(1, 16, 1)
     spread = torch.rand(1, 16, 2, generator=rng()) * 1.8 - 0.9
     for points in (places, spread):
-        found = told(word_map(points, torch.ones(1, 16, 1), CELLS), CELLS)
+        found = word_target(word_map(points, torch.ones(1, 16, 1), CELLS), CELLS)
         assert float(found[:, : CELLS**2].square().sum()) == pytest.approx(1.0)
 
 

@@ -178,7 +178,7 @@ def word_map(
     return (density * (weight >= _LEAST)).flatten(1)
 
 
-def told(maps: Float[Tensor, "F C"], cells: int) -> Float[Tensor, "F X"]:
+def word_target(maps: Float[Tensor, "F C"], cells: int) -> Float[Tensor, "F X"]:
     """Return what a head is asked for: the square root of a map, then its first moments.
 
     The squares of the root sum to 1 for each word that is there. Those of the map itself do so for
@@ -200,7 +200,7 @@ def told(maps: Float[Tensor, "F C"], cells: int) -> Float[Tensor, "F X"]:
 def word_map_loss(
     predicted: Float[Tensor, "F X"], maps: Float[Tensor, "F C"], cells: int
 ) -> Float[Tensor, ""]:
-    """Return the share of the variance over frames that is not explained of ``told(maps)``.
+    """Return the share of the variance over frames that is not explained of ``word_target(maps)``.
 
     The mean of two shares: of the root of the map, and of its first moments (where each word is on
     average), which a sum over places would drown. 1 for a head that predicts the batch's mean.
@@ -210,7 +210,7 @@ def word_map_loss(
         maps: from ``word_map``.
         cells: grid places a side.
     """
-    wanted, parts = told(maps, cells), [maps.shape[1], predicted.shape[1] - maps.shape[1]]
+    wanted, parts = word_target(maps, cells), [maps.shape[1], predicted.shape[1] - maps.shape[1]]
     pairs = zip(predicted.float().split(parts, 1), wanted.split(parts, 1), strict=True)
     return torch.stack([unexplained(*pair) for pair in pairs]).mean()
 
