@@ -61,6 +61,7 @@ def test_subsets_are_subsets_and_the_fused_model_may_miss_any():
 def test_a_base_that_is_too_small_gets_a_sentence():
     base = fitted(world())
     encoder = replace(base.model.encoder, hidden=1, patch_hidden=1, patch_width=1, keypoints=0)
+    encoder = replace(encoder, stem="patches")  # convolutions have a least size of their own
     small = replace(base.model, encoder=encoder, predictor=PredictorConfig(1, 1))
     with pytest.raises(ConfigError, match="Use a larger base"):
         variant_recipe(VARIANTS["points"], replace(base, model=small))

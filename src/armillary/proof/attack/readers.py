@@ -291,13 +291,12 @@ def _leftover(process: int) -> Plant:
 
     def plant(stage: Stage, folder: Path) -> Asked:
         part = folder / f".data.{process}.part"
-        part.mkdir(parents=True)
-        (part / "half.mp4").write_bytes(bytes(1000))
 
         def answer() -> str:
+            part.mkdir(parents=True, exist_ok=True)
+            (part / "half.mp4").write_bytes(bytes(1000))
             for path in (part / "half.mp4", part):
-                if path.exists():
-                    os.utime(path, (_LONG_AGO, _LONG_AGO))
+                os.utime(path, (_LONG_AGO, _LONG_AGO))
             clear_leftovers(folder / "data")
             return "" if part.exists() else "What a killed ingest left is gone."
 

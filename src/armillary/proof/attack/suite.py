@@ -119,9 +119,12 @@ class Arena:
         return self._verified(planted, attack.levels, ())
 
     def again(self, attack: Attack) -> Report:
-        """Return what is said of an attack now, with nothing kept of what was said before."""
+        """Return what is said of an attack now: nothing from before, and nothing for later."""
         self._reports.clear()
-        return self.attack(attack)
+        try:
+            return self.attack(attack)
+        finally:
+            self._reports.clear()
 
     def plant(self, attack: Attack) -> Planted | Asked:
         """Return where an attack was planted; it is planted once."""
