@@ -10,11 +10,19 @@ from pages import Block, blocks, run_page
 
 DOCS = Path(__file__).parents[2] / "docs"
 PAGES = [DOCS / "quickstart.md", *sorted((DOCS / "tutorials").glob("*.md"))]
+# A minute or two each, which CI has not: its 25 minutes are full. ``make test-slow`` runs them.
+SLOW = ("compare-two-models", "your-own-videos")
 MOST_NOT_RUN = 4  # of all pages together: installing from an address, and the like
 
 
 @pytest.mark.timeout(1200)  # each takes well under a minute of an idle core; machines are shared
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
+@pytest.mark.parametrize(
+    "page",
+    [
+        pytest.param(page, marks=[pytest.mark.slow] if page.stem in SLOW else [], id=page.stem)
+        for page in PAGES
+    ],
+)
 def test_the_code_of_the_page_runs(page: Path, tmp_path: Path) -> None:
     run_page(page, tmp_path, Path(sys.executable).parent)
 

@@ -76,6 +76,7 @@ def test_a_readme_without_the_block_is_noticed() -> None:
         front_door("```python\nimport numpy\n```\n")
 
 
+@pytest.mark.slow  # a minute, and the ten lines of the README are run by the test above
 @pytest.mark.timeout(MOST_SECONDS)
 @pytest.mark.filterwarnings("default")  # what another package warns of is its own affair
 def test_the_notebook_runs_from_top_to_bottom(
