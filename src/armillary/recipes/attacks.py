@@ -60,9 +60,9 @@ def _doubled(edit: Callable[[Record], Record]) -> Plant:
         acted = {"still": NoOpSpec()}
         evaluate_policies(acted, _WORLD, folder, _CONFIG)
         file = folder / "records" / "still.jsonl"
-        append_record(file, edit(read_records(file)[0]))
 
-        def answer() -> str:
+        def answer() -> str:  # mends the file, so it is damaged each time
+            append_record(file, edit(read_records(file)[0]))
             _, records = evaluate_policies(acted, _WORLD, folder, _CONFIG)
             counted = len(records["still"])
             return "" if counted > _CONFIG.episodes else f"{counted} episodes are counted."
