@@ -1,8 +1,7 @@
 """How much of everything a demo does.
 
 The recipe is ``world`` with clips of 12 model steps in both stages. Its own rule fine-tunes the
-predictor on whole episodes, of 24. The record of the demo was made before that rule, and nobody has
-measured here whether it helps.
+predictor on whole episodes, of 24. Nobody has measured here whether that helps.
 """
 
 from __future__ import annotations
