@@ -21,7 +21,7 @@ LEROBOT := packages/lerobot_policy_armillary
 LEROBOT_VENV := .venv-lerobot
 LEROBOT_DEV := $(LEROBOT_VENV)/.installed-lerobot
 
-.PHONY: help system browser install dev demo test test-runs test-lerobot test-slow check format docs build bench verify attack clean
+.PHONY: help system browser install dev demo test test-runs test-lerobot test-slow check format docs build proof verify attack clean
 
 help:  ## list the tasks
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 20
@@ -118,11 +118,11 @@ PROOFS := results/proof
 verify: install  ## verify every result below results/proof: levels 0 to 3, the last for a sample
 	@found=0; for folder in $(PROOFS)/*/; do \
 	  [ -f "$$folder/run/scorecard.json" ] || continue; found=1; \
-	  echo "$$folder"; $(BIN)/armillary bench verify "$$folder" || exit $$?; \
+	  echo "$$folder"; $(BIN)/armillary proof verify "$$folder" || exit $$?; \
 	done; [ $$found = 1 ] || { echo "nothing to verify: no submission below $(PROOFS)" >&2; exit 2; }
 
 attack: install  ## test the verifier with every known way to cheat
-	$(BIN)/armillary bench attack
+	$(BIN)/armillary proof attack
 
 clean:  ## remove what was built (not the recordings and runs in out/)
 	rm -rf dist site .pytest_cache .ruff_cache .hypothesis

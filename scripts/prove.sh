@@ -1,12 +1,12 @@
 #!/usr/bin/env bash
 # From a model to a folder that a stranger can check: results/proof/NAME, and the table in docs/results.md.
 #
-#   scripts/prove.sh MODEL SUITE NAME [words for `armillary bench pack`]
+#   scripts/prove.sh MODEL SUITE NAME [words for `armillary proof pack`]
 #
-# COMMIT="--train first --rule last" has words for `armillary bench commit`. What a killed call left in
+# COMMIT="--train first --rule last" has words for `armillary proof commit`. What a killed call left in
 # out/proof/NAME is gone on with, as the same attempt. The key and the ledger lie in out/proof and are
 # used again: every NAME is an attempt that the next scorecard tells. The seeds come from a secret of our
-# own, so the card calls them weak; ask somebody else for a nonce (`armillary bench nonce`) where fresh
+# own, so the card calls them weak; ask somebody else for a nonce (`armillary proof nonce`) where fresh
 # ones are wanted.
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -44,14 +44,14 @@ PYTHON
 }
 
 mkdir -p "$work"
-[ -f $key ] || $armillary bench keygen $key
-[ -d "$agent" ] || $armillary bench pack "$model" --out "$agent" "$@"
+[ -f $key ] || $armillary proof keygen $key
+[ -d "$agent" ] || $armillary proof pack "$model" --out "$agent" "$@"
 # shellcheck disable=SC2086  # words, split on purpose
-[ -n "$(committed)" ] || $armillary bench commit "$agent" --suite "$suite" ${COMMIT:-}
+[ -n "$(committed)" ] || $armillary proof commit "$agent" --suite "$suite" ${COMMIT:-}
 read -r commit seeds <<<"$(committed)"
-[ "$seeds" = revealed ] || $armillary bench reveal "$commit"
-$armillary bench run "$commit" --agent "$agent" --suite "$suite" --out "$run"
-[ -f "$run/scorecard.json" ] || $armillary bench score "$commit" --agent "$agent" --suite "$suite" --out "$run"
-$armillary bench submit "$out" --run-folder "$run" --agent "$agent"
-$armillary bench verify "$out" --level 2
+[ "$seeds" = revealed ] || $armillary proof reveal "$commit"
+$armillary proof run "$commit" --agent "$agent" --suite "$suite" --out "$run"
+[ -f "$run/scorecard.json" ] || $armillary proof score "$commit" --agent "$agent" --suite "$suite" --out "$run"
+$armillary proof submit "$out" --run-folder "$run" --agent "$agent"
+$armillary proof verify "$out" --level 2
 .venv/bin/python tools/proof_tables.py

@@ -46,7 +46,7 @@ def test_help_loads_nothing_heavy_and_is_fast(arguments: list[str]) -> None:
         ["view", "nothere"],
         ["probe", "m", "nothere"],
         ["policy", "m", "nothere"],
-        ["bench", "index", "nothere"],
+        ["proof", "index", "nothere"],
         ["train", "tabeltop"],
         ["launch", "slurm", "--time", "9", "--nodes", "0", "--", "train", "world"],
         ["mcp", "nothere", "--data", "nothere"],

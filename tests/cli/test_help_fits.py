@@ -35,7 +35,7 @@ def test_dash_h_is_help(capsys) -> None:
 
 
 def test_a_long_example_can_still_be_copied() -> None:
-    line = "e.g. armillary bench compare out/a/records.jsonl out/b/records.jsonl --json\n"
+    line = "e.g. armillary proof compare out/a/records.jsonl out/b/records.jsonl --json\n"
     first, second = fitted(line, 60).splitlines()
     assert first.endswith(" \\")
     assert first.removesuffix("\\") + second.lstrip() + "\n" == line

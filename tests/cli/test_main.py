@@ -85,7 +85,7 @@ def test_a_reader_that_goes_away_is_no_error() -> None:
 @pytest.mark.parametrize("json_too", ["", "--json"])
 def test_a_reader_that_goes_away_takes_no_exit_code_with_it(tmp_path, json_too) -> None:
     start = f"{sys.executable} -c 'from armillary.cli.main import entry; entry()'"
-    words = f"bench ledger {tmp_path}/none {json_too}"
+    words = f"proof ledger {tmp_path}/none {json_too}"
     command = f"{start} {words} 2>/dev/null | true"
     result = subprocess.run(["bash", "-o", "pipefail", "-c", command], capture_output=True)
     assert result.returncode == 2

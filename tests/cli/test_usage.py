@@ -7,7 +7,8 @@ import json
 import pytest
 
 from armillary import __version__
-from armillary.cli.main import COMMANDS, main, read
+from armillary.cli.main import COMMANDS, main, read, subcommands
+from armillary.cli.proof import Proof
 
 LEAVES = [
     ["demo"],
@@ -38,11 +39,10 @@ LEAVES = [
     ["bench", "latency"],
     ["bench", "ablation"],
     ["bench", "spatial"],
-    *(["bench", name] for name in ("keygen", "pack", "commit", "nonce", "reveal", "run", "score")),
-    *(["bench", name] for name in ("ledger", "submit", "verify", "audit", "challenge", "attack")),
-    ["bench", "leaderboard"],
+    ["bench", "lidar"],
+    ["bench", "worlds"],
     ["bench", "sensors"],
-    ["bench", "training"],
+    *(["proof", name] for name in subcommands(Proof)),
 ]
 
 
@@ -85,6 +85,15 @@ def test_flags_that_were_renamed_work_and_name_the_new_flag(capsys) -> None:
     ]
     assert read(["bench", "latency", "m", "w", "--beside", "n", "o"]).others == ("n", "o")
     assert "--beside is now called --others." in capsys.readouterr().err
+
+
+def test_commands_of_proof_work_under_bench_and_name_the_new_command(capsys) -> None:
+    assert read(["bench", "verify", "x"]) == read(["proof", "verify", "x"])
+    assert capsys.readouterr().err == "bench verify is now called proof verify.\n"
+    assert main(["bench", "nonce", "--help"]) == 0
+    printed = capsys.readouterr()
+    assert "usage: armillary proof nonce" in printed.out
+    assert "bench nonce is now called proof nonce." in printed.err
 
 
 def test_version(capsys) -> None:
@@ -154,8 +163,8 @@ def test_version(capsys) -> None:
         (["mcp", "x"], "armillary mcp needs --data."),
         (["bench"], "A command is missing; there are loader, train,"),
         (
-            ["bench", "verfy", "x"],
-            "There is no bench command called 'verfy'. Did you mean 'verify'?",
+            ["proof", "verfy", "x"],
+            "There is no proof command called 'verfy'. Did you mean 'verify'?",
         ),
         ([], "A command is missing; there are demo, record,"),
     ],

@@ -84,7 +84,7 @@ def test_other_manifests_or_episodes_cannot_be_paired():
 def test_the_command_prints_the_pairs(tmp_path, capsys):
     for name, solved in (("a", 30), ("b", 10)):
         write_records(tmp_path / f"{name}.jsonl", policy(name, solved))
-    words = ["bench", "compare", str(tmp_path / "a.jsonl"), str(tmp_path / "b.jsonl"), "--json"]
+    words = ["proof", "compare", str(tmp_path / "a.jsonl"), str(tmp_path / "b.jsonl"), "--json"]
     assert main(words) == 0
     [pair] = json.loads(capsys.readouterr().out)["pairs"]
     assert (pair["only_first"], pair["only_second"]) == (20, 0)

@@ -257,7 +257,7 @@ def test_better_on_seen_seeds_than_on_fresh_ones_is_told():
 
 
 def run(capsys, *words):
-    code = main(["bench", "contam", *map(str, words), "--json"])
+    code = main(["proof", "contam", *map(str, words), "--json"])
     return code, json.loads(capsys.readouterr().out)
 
 

@@ -158,7 +158,7 @@ def test_croissant_references_lead_somewhere_and_columns_exist(recording, index)
 
 
 def test_the_command_writes_the_three_files(recording, tmp_path, capsys):
-    assert main(["bench", "index", str(recording), "--out", str(tmp_path / "i"), "--json"]) == 0
+    assert main(["proof", "index", str(recording), "--out", str(tmp_path / "i"), "--json"]) == 0
     said = json.loads(capsys.readouterr().out)
     assert said["digest"] == data_digest(read_data_manifest(tmp_path / "i" / "data.json"))
     assert sorted(p.name for p in (tmp_path / "i").iterdir()) == [

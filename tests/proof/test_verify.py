@@ -258,7 +258,7 @@ def test_a_leaderboard_is_checked_while_it_is_made(stage: Stage, tmp_path: Path,
     (boast / "agent.jsonl").write_bytes(records.replace(b'"failure"', b'"success"', 1))
     (board / "empty" / "run").mkdir(parents=True)
     (board / "empty" / "run" / "scorecard.json").write_text("{}")
-    words = ["bench", "leaderboard", str(board), "--out", str(tmp_path / "page.html"), "--json"]
+    words = ["proof", "leaderboard", str(board), "--out", str(tmp_path / "page.html"), "--json"]
     assert main([*words, "--suite", str(tmp_path / "suite.json"), "--workers", "1"]) == 0
     value = json.loads(capsys.readouterr().out)
     found = {one["name"]: (one["level"], one["ok"]) for one in value["cards"]}
@@ -390,7 +390,7 @@ def test_an_honest_run_holds_under_either_arithmetic(
     stage: Stage, tmp_path: Path, profile: str
 ) -> None:
     stage.suite.save(tmp_path / "suite.json")
-    words = ["bench", "verify", str(stage.honest.root), "--suite", str(tmp_path / "suite.json")]
+    words = ["proof", "verify", str(stage.honest.root), "--suite", str(tmp_path / "suite.json")]
     program = Path(sys.executable).with_name("armillary")
     command = [program, *words, "--level", "2", "--json"]
     done = subprocess.run([*command, "--profile", profile], capture_output=True, text=True)
@@ -405,12 +405,12 @@ def test_the_commands_say_what_they_found(stage: Stage, tmp_path: Path, capsys) 
     stage.suite.save(suite)
     copy = shutil.copytree(stage.honest.root, tmp_path / "copy")
     make_key(tmp_path / "mine")
-    words = ["bench", "verify", str(copy), "--suite", str(suite), "--nonce", NONCE, "--json"]
+    words = ["proof", "verify", str(copy), "--suite", str(suite), "--nonce", NONCE, "--json"]
     assert main([*words, "--level", "2", "--key", str(tmp_path / "mine")]) == 0
     value = json.loads(capsys.readouterr().out)
     assert (value["verdict"], value["reached"], value["nonce"]) == ("accepted", "audited", NONCE)
     assert len(list((copy / "attestations").glob("*.json"))) == 1
-    assert main(["bench", "verify", str(copy), "--level", "0"]) == 4
+    assert main(["proof", "verify", str(copy), "--level", "0"]) == 4
     assert "undecided" in capsys.readouterr().out
     records = copy / "run" / "records" / TASK / "agent.jsonl"
     assert read_records(records)
@@ -420,8 +420,8 @@ def test_the_commands_say_what_they_found(stage: Stage, tmp_path: Path, capsys) 
     assert "records.hashes" in {rule["name"] for rule in found["rules"] if rule["ok"] is False}
     (copy / "ledger.jsonl").write_text("{")
     assert main(words) == 2
-    assert main(["bench", "verify", str(tmp_path / "nowhere")]) == 2
+    assert main(["proof", "verify", str(tmp_path / "nowhere")]) == 2
     assert "holds no scorecard.json" in capsys.readouterr().err
-    assert main(["bench", "verify", str(copy), "--nonce", "12"]) == 2
+    assert main(["proof", "verify", str(copy), "--nonce", "12"]) == 2
     assert "64 lower-case hexadecimal digits" in capsys.readouterr().err
-    assert main(["bench", "verify", str(copy), "--level", "7"]) == 2
+    assert main(["proof", "verify", str(copy), "--level", "7"]) == 2

@@ -1,4 +1,4 @@
-"""Bench: measure speed beside other projects, and verify results."""
+"""Bench: measure speed and success beside other projects."""
 
 from __future__ import annotations
 
@@ -10,18 +10,12 @@ from typing import Annotated, Any
 from tyro.conf import Positional, UseAppendAction, subcommand
 
 from armillary.cli.again import again
-from armillary.cli.compare import Compare
-from armillary.cli.contam import Contam, Index
-from armillary.cli.leaderboard import Leaderboard
-from armillary.cli.ledger import EnterTraining, Ledger
 from armillary.cli.lidar import Lidar
 from armillary.cli.outcome import Outcome, facts
 from armillary.cli.parse import Command, existing, settings_of
 from armillary.cli.planning import SearchFlags
 from armillary.cli.progress import bar
-from armillary.cli.proof import Commit, Keygen, Nonce, Pack, Reveal, Run, Score
 from armillary.cli.spatial import Sensors, Spatial
-from armillary.cli.verify import Attack, Audit, Challenge, Submit, Verify
 from armillary.core.errors import ConfigError
 
 
@@ -373,24 +367,6 @@ Bench = (
     | Annotated[Lidar, subcommand("lidar")]
     | Annotated[Worlds, subcommand("worlds")]
     | Annotated[Ablation, subcommand("ablation")]
-    | Annotated[Keygen, subcommand("keygen")]
-    | Annotated[Pack, subcommand("pack")]
-    | Annotated[EnterTraining, subcommand("training")]
-    | Annotated[Commit, subcommand("commit")]
-    | Annotated[Nonce, subcommand("nonce")]
-    | Annotated[Reveal, subcommand("reveal")]
-    | Annotated[Run, subcommand("run")]
-    | Annotated[Score, subcommand("score")]
-    | Annotated[Ledger, subcommand("ledger")]
-    | Annotated[Contam, subcommand("contam")]
-    | Annotated[Index, subcommand("index")]
-    | Annotated[Compare, subcommand("compare")]
     | Annotated[Spatial, subcommand("spatial")]
     | Annotated[Sensors, subcommand("sensors")]
-    | Annotated[Submit, subcommand("submit")]
-    | Annotated[Verify, subcommand("verify")]
-    | Annotated[Audit, subcommand("audit")]
-    | Annotated[Challenge, subcommand("challenge")]
-    | Annotated[Attack, subcommand("attack")]
-    | Annotated[Leaderboard, subcommand("leaderboard")]
 )

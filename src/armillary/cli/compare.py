@@ -18,7 +18,7 @@ class Compare(Command):
     Success is compared by McNemar's exact test, final distances by a permutation test. The p-values
     are adjusted by Holm's method.
 
-    e.g. armillary bench compare out/a/records.jsonl out/b/records.jsonl --json
+    e.g. armillary proof compare out/a/records.jsonl out/b/records.jsonl --json
     """
 
     records: Positional[tuple[Path, ...]]

@@ -30,7 +30,7 @@ class Contam(Command):
     The exit code is 0 if nothing was found, 1 if the data is contaminated, 2 if something cannot be
     read, and 4 if it cannot be decided here.
 
-    e.g. armillary bench contam out/recording --manifest out/act/manifest.json --json
+    e.g. armillary proof contam out/recording --manifest out/act/manifest.json --json
     """
 
     dataset: Positional[Path]
@@ -117,7 +117,7 @@ class Contam(Command):
 class Index(Command):
     """Write an index of a dataset: Merkle roots of its hashes, and Croissant metadata.
 
-    e.g. armillary bench index out/recording --out out/index
+    e.g. armillary proof index out/recording --out out/index
     """
 
     dataset: Positional[Path]

@@ -24,7 +24,7 @@ class Leaderboard(Command):
     trust. Cards that were not replayed are grey. Refuted cards come last. The exit code is 0 in
     every case.
 
-    e.g. armillary bench leaderboard results/proof --out out/leaderboard.html
+    e.g. armillary proof leaderboard results/proof --out out/leaderboard.html
     """
 
     folder: Positional[Path]
@@ -64,7 +64,7 @@ class Leaderboard(Command):
                 how = How(suites=suites, workers=self.workers, progress=progress)
                 return leaderboard_verdict(card, levels, trusted, how)
 
-            command = again(self, "bench", "leaderboard")
+            command = again(self, "proof", "leaderboard")
             found = build_leaderboard(self.folder, self.out, verdict, command=command)
         cards = [card for board in found.boards for card in board.cards]
         rows = [_shown(card) for card in cards]

@@ -10,7 +10,7 @@ from tyro.conf import Positional
 
 from armillary.cli.outcome import Outcome
 from armillary.cli.parse import Command
-from armillary.cli.proof import KEY, LEDGER
+from armillary.cli.committing import KEY, LEDGER
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -20,7 +20,7 @@ class EnterTraining(Command):
     Start it when the training has begun, and again at any time: it enters what is new. A commit can
     then name the training with --train. Its agent must have the final weights of the training.
 
-    e.g. armillary bench training out/run --name first --data out/index/data.json
+    e.g. armillary proof training out/run --name first --data out/index/data.json
     """
 
     run_folder: Positional[Path]
@@ -28,7 +28,7 @@ class EnterTraining(Command):
     name: str
     """Name of the training in the ledger."""
     data: tuple[Path, ...] = ()
-    """data.json of the training data (armillary bench index writes it)."""
+    """data.json of the training data (armillary proof index writes it)."""
     rule: Literal["last", "best-val", "none"] = "none"
     """Rule by which its checkpoint will be chosen."""
     ledger: Path = LEDGER
@@ -57,7 +57,7 @@ class EnterTraining(Command):
 class Ledger(Command):
     """Check and list a ledger, or print proofs about it.
 
-    e.g. armillary bench ledger out/proof/ledger.jsonl --prove 2
+    e.g. armillary proof ledger out/proof/ledger.jsonl --prove 2
     """
 
     ledger: Positional[Path] = LEDGER

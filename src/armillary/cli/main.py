@@ -32,12 +32,14 @@ from armillary.cli import (
     mcp,
     plan,
     play,
+    proof,
     serve,
     understand,
     view,
 )
 from armillary.cli.outcome import end_stdout, show, show_error, stdout_kept
 from armillary.cli.parse import Command, parse
+from armillary.cli.renamed import moved
 from armillary.cli.train import Train, train_command
 from armillary.core.errors import ArmillaryError, unknown_name
 
@@ -62,7 +64,8 @@ COMMANDS: dict[str, tuple[Any, str]] = {
     "guard": (guard.Guard, "stop a policy when the model's predictions fail"),
     "view": (view.View, "write a page about a dataset, a run or an evaluation"),
     "compare": (compare_words.Compare, "compare world models with other kinds of models"),
-    "bench": (bench.Bench, "measure speed, compare with others, and verify results"),
+    "bench": (bench.Bench, "measure speed and success, beside other projects"),
+    "proof": (proof.Proof, "commit, run, sign and verify results that others can check"),
 }
 DESCRIPTION = """Train world models on video and spatial data, question them, and act with them.
 
@@ -126,6 +129,8 @@ def read(words: Sequence[str]) -> Command:
         if isinstance(kind, type):
             return parse(kind, words[1:], f"armillary {words[0]}")
         below = subcommands(kind)
+        if words[0] == "bench" and words[1:2] and words[1] in subcommands(proof.Proof):
+            return read(moved(words, "proof"))
         if len(words) == 1 or words[1].startswith("-"):
             listed = _union({name: (one, _first_line(one)) for name, one in below.items()})
             return parse(listed, words[1:], f"armillary {words[0]}", _sentence(summary))

@@ -1,4 +1,4 @@
-"""Renamed: flags that had another name still work, and stderr names the new one.
+"""Renamed: commands and flags that had another name still work, and stderr names the new one.
 
 Commands that are kept with results are given again as they were printed.
 """
@@ -12,7 +12,7 @@ from collections.abc import Sequence
 # Old name by command; what follows a dot or an equals sign stays.
 _FLAGS = {
     "armillary train": {"--settling": "--finetune"},
-    "armillary bench contam": {"--seen": "--training"},
+    "armillary proof contam": {"--seen": "--training"},
     "armillary bench latency": {"--beside": "--others"},
     "armillary bench spatial": {"--arms": "--variants", "--arms-only": "--variants-only"},
 }
@@ -30,6 +30,18 @@ def with_new_names(words: Sequence[str], prog: str) -> list[str]:
         if f"{prog} ".startswith(f"{command} "):
             known = flags
     return [_with_new_name(word, known) for word in words]
+
+
+def moved(words: Sequence[str], group: str) -> list[str]:
+    """Return the words of a command that now stands in another group.
+
+    Args:
+        words: what follows ``armillary``, e.g. ``bench verify``.
+        group: where it stands now.
+    """
+    new = [group, *words[1:]]
+    print(f"{' '.join(words[:2])} is now called {' '.join(new[:2])}.", file=sys.stderr)
+    return new
 
 
 def _with_new_name(word: str, known: dict[str, str]) -> str:

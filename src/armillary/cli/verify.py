@@ -12,7 +12,7 @@ from tyro.conf import Positional, UseAppendAction
 from armillary.cli.outcome import Outcome
 from armillary.cli.parse import Command
 from armillary.cli.progress import bar
-from armillary.cli.proof import LEDGER
+from armillary.cli.committing import LEDGER
 from armillary.core.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -93,7 +93,7 @@ class Verify(_Check):
 
     The last line says how probably a claim that is five points too high would have been refuted.
 
-    e.g. armillary bench verify results/proof/tabletop
+    e.g. armillary proof verify results/proof/tabletop
     """
 
     level: int = 3
@@ -113,7 +113,7 @@ class Verify(_Check):
 class Audit(_Check):
     """Repeat sampled decisions and sampled episodes with the agent.
 
-    e.g. armillary bench audit results/proof/tabletop --steps 200 --key verifier
+    e.g. armillary proof audit results/proof/tabletop --steps 200 --key verifier
     """
 
     steps: int = 80
@@ -137,7 +137,7 @@ class Audit(_Check):
 class Challenge(_Check):
     """Run the agent on fresh episodes, which your own nonce selects.
 
-    e.g. armillary bench challenge results/proof/tabletop --n 200
+    e.g. armillary proof challenge results/proof/tabletop --n 200
     """
 
     n: int = 200
@@ -156,7 +156,7 @@ class Attack(Command):
 
     Takes some minutes. The exit code is 1 if an attack passed or an honest control failed.
 
-    e.g. armillary bench attack --json
+    e.g. armillary proof attack --json
     """
 
     out: Path | None = None
@@ -193,7 +193,7 @@ class Attack(Command):
 class Submit(Command):
     """Collect agent, run, ledger and public key in one folder that others can verify.
 
-    e.g. armillary bench submit results/proof/mine --agent out/agent --run-folder out/proof/run
+    e.g. armillary proof submit results/proof/mine --agent out/agent --run-folder out/proof/run
     """
 
     out: Positional[Path]

@@ -83,7 +83,7 @@ def read_data_manifest(path: Path) -> dict[str, Any]:
     roots = value.get("roots") if isinstance(value, dict) else None
     if not isinstance(roots, dict) or value.get("format") != FORMAT:
         raise FormatError(
-            f"{path}: not a data manifest of format {FORMAT}; `armillary bench index` writes one."
+            f"{path}: not a data manifest of format {FORMAT}; `armillary proof index` writes one."
         )
     return value
 

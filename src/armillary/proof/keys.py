@@ -110,7 +110,7 @@ def _checked(raw: bytes, where: str) -> PublicKey:
     if small_order(raw):
         raise FormatError(
             f"{where}: a key of small order, for which anybody can sign; make one with: armillary "
-            "bench keygen"
+            "proof keygen"
         )
     return PublicKey(raw)
 
@@ -161,7 +161,7 @@ def load_key(path: Path) -> SigningKey:
         secret = load_pem_private_key(data, password=None)
     except (ValueError, TypeError, UnsupportedAlgorithm) as error:
         raise FormatError(
-            f"{path}: not an Ed25519 private key; make one with: armillary bench keygen"
+            f"{path}: not an Ed25519 private key; make one with: armillary proof keygen"
         ) from error
     if not isinstance(secret, Ed25519PrivateKey):
         raise FormatError(f"{path}: a private key of another kind; Ed25519 was expected.")

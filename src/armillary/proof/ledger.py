@@ -210,7 +210,7 @@ def _entries(data: bytes, path: Path) -> tuple[Entry, ...]:
     if torn := lines.pop():
         raise FormatError(
             f"{path}: the last line has no end ({len(torn)} bytes); whoever wrote it was killed. "
-            f"Cut it with: armillary bench ledger {path} --cut"
+            f"Cut it with: armillary proof ledger {path} --cut"
         )
     if not lines or len(lines) > MAX_ENTRIES:
         raise FormatError(f"{path}: {len(lines)} lines; a ledger has 1 to {MAX_ENTRIES:,}.")
@@ -263,6 +263,6 @@ def _read(file: IO[bytes], path: Path) -> bytes:
 @contextmanager
 def _opened(path: Path, mode: str) -> Iterator[IO[bytes]]:
     if path.is_symlink() or not path.is_file():
-        raise FormatError(f"{path}: there is no ledger; begin one with: armillary bench commit")
+        raise FormatError(f"{path}: there is no ledger; begin one with: armillary proof commit")
     with path.open(mode, buffering=0) as file, locked(file, path, alone=file.writable()):
         yield file

@@ -193,7 +193,7 @@ def _check_profile(suite: Suite) -> None:
     if profile_in_force() != suite.profile:
         raise ConfigError(
             f"Suite {suite.id} is run under the numeric profile {suite.profile!r}; this process "
-            f"has {profile_in_force()!r}. Start it with: armillary bench run"
+            f"has {profile_in_force()!r}. Start it with: armillary proof run"
         )
 
 

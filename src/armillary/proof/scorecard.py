@@ -319,7 +319,7 @@ def _finished(ledger: Ledger, commit: Entry) -> tuple[Entry, Entry]:
     found = [run for run in runs if run.start.body["commit"] == commit.hash]
     if not found or found[0].end is None:
         raise ConfigError(
-            f"The run of commit {commit.hash[:16]} has not ended; run: armillary bench run"
+            f"The run of commit {commit.hash[:16]} has not ended; run: armillary proof run"
         )
     return found[0].start, found[0].end
 

@@ -18,7 +18,7 @@ from armillary.proof.verify.submission import Submission, find_submission
 from armillary.proof.verify.verdict import Report, verify
 
 _SCRIPT = """#!/bin/sh
-exec armillary bench verify "$(dirname "$0")" "$@"
+exec armillary proof verify "$(dirname "$0")" "$@"
 """
 _README = """# {suite}: agent {agent}
 
@@ -36,12 +36,12 @@ The agent's process, by its owner's word: {boundary}.
 
 Check it, with armillary {version} installed:
 
-    armillary bench verify .
+    armillary proof verify .
 
 (`sh verify.sh` does that and nothing else; read it before you run it.)
 
 Exit code 0: it holds; 1: refuted; 2: damaged; 4: cannot be decided here. With your own dice, on
-episodes that do not exist yet: `armillary bench challenge .`
+episodes that do not exist yet: `armillary proof challenge .`
 """
 
 
