@@ -12,7 +12,7 @@ from drifting_points import SIDE, STEPS, Constant, Copier, Oracle, episode, toy
 from armillary.comprehension.action_rank import action_rank
 from armillary.comprehension.diagnosis import diagnose
 from armillary.comprehension.evidence import Limits
-from armillary.comprehension.goal_progress import spearman
+from armillary.comprehension.goal_progress import place_progress, spearman
 from armillary.comprehension.prediction_error import Baselines, relative_errors
 from armillary.comprehension.stretches import LONGEST, Projection, chosen, cut, cut_in_time, see
 from armillary.core.errors import DatasetError
@@ -114,6 +114,7 @@ def test_a_constant_encoder_has_collapsed_and_beats_nobody(cache):
     assert all(np.isnan(row["model"]) for row in rows(found))
     assert all(row["intervals"]["margin"] is None for row in rows(found))
     assert found.progress.spearman == 0
+    assert all(followed.latent.spearman == 0 for followed in found.followed.values())
     # frozen features know: a latent that says nothing is not better than ridge
     for row in rows(found, "features"):
         assert row["model"] == row["no_latent"]
@@ -230,6 +231,24 @@ def test_error_is_the_formula():
     found = relative_errors({"model": guess}, target, np.arange(50), 50, 0)
     expected = ((guess - target) ** 2).sum() / ((target - target.mean(0)) ** 2).sum()
     assert found.values["model"] == pytest.approx(expected)
+
+
+def test_a_latent_that_is_the_place_follows_it_however_the_recording_wanders(oracle):
+    steps = oracle.evidence.held_out.steps
+    places = generator("wandering", 0).normal(0, 1, (len(steps.frames), 2))
+    wanders = place_progress(replace(steps, latents=places), places, 50, 0)
+    assert wanders.latent.spearman == pytest.approx(1)
+    assert abs(wanders.perfect.spearman) < 0.3  # no model could say how many steps are left
+    straight = np.column_stack([steps.before, steps.before]).astype(float)
+    goes = place_progress(steps, straight, 50, 0)
+    assert goes.perfect.spearman == pytest.approx(1)
+    assert place_progress(steps, np.zeros_like(places), 50, 0) is None  # it never moves
+    assert place_progress(steps, np.full_like(places, np.nan), 50, 0) is None  # it is not there
+
+
+def test_progress_of_every_place_stands_beside_that_of_the_latent(oracle):
+    assert set(oracle.followed) == set(oracle.read_out)
+    assert oracle.followed["point_xy"].latent.n == oracle.progress.n
 
 
 def test_spearman_orders():

@@ -39,7 +39,7 @@ from armillary.comprehension.action_rank import CANDIDATES, ActionRank, action_r
 from armillary.comprehension.action_rank import STEPS as RANKED_STEPS
 from armillary.comprehension.cross_fitting import cross_fitted
 from armillary.comprehension.evidence import Evidence, Limits, Side, gather_evidence
-from armillary.comprehension.goal_progress import GoalProgress, goal_progress
+from armillary.comprehension.goal_progress import GoalProgress, PlaceProgress, goal_progress
 from armillary.comprehension.place_ridge import PlaceRidge
 from armillary.comprehension.prediction_error import (
     WITHOUT_LATENT,
@@ -48,7 +48,7 @@ from armillary.comprehension.prediction_error import (
     relative_errors,
     validation_groups,
 )
-from armillary.comprehension.recorded_places import judge_places
+from armillary.comprehension.recorded_places import judge_places, judge_progress
 from armillary.comprehension.space_read_out import SpaceWindows, read_predicted
 from armillary.comprehension.stretches import Steps, Stretch
 from armillary.core.progress import Progress, silent
@@ -71,6 +71,7 @@ class Diagnosis:
         ranks: None where the model takes no actions, or episodes are too short.
         scale: spread and effective rank of held-out latents.
         progress: None where every held-out episode is too short.
+        followed: by truth stream, how well latent distance follows its distance.
         read_out: by truth stream, how well it is read from the latent.
         moved: by truth stream, skill on moved things and false motion of resting ones.
         counts: what was looked at.
@@ -82,6 +83,7 @@ class Diagnosis:
     ranks: ActionRank | None
     scale: CollapseDiagnosis
     progress: GoalProgress | None
+    followed: Mapping[str, PlaceProgress]
     read_out: Mapping[str, dict[str, Any]]
     moved: Mapping[str, dict[str, Any]]
     counts: Mapping[str, int]
@@ -132,6 +134,7 @@ def diagnose(
         ranks=ranks,
         scale=diagnose_collapse(_clips(judge)),
         progress=goal_progress(judge, limits.draws, limits.seed),
+        followed=judge_progress(cache, judge, limits),
         read_out=read_out,
         moved=moved,
         counts=_counts(evidence, ranks),

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from armillary.comprehension.evidence import Evidence, Limits
+from armillary.comprehension.goal_progress import PlaceProgress, place_progress
 from armillary.comprehension.motion_skill import (
     AHEAD,
     LEAST_WINDOWS,
@@ -25,6 +26,7 @@ from armillary.comprehension.motion_skill import (
 from armillary.comprehension.prediction_error import validation_groups
 from armillary.comprehension.probe import probe
 from armillary.comprehension.ridge import Ridge, fit_ridge
+from armillary.comprehension.stretches import Steps
 from armillary.data import Cache
 
 
@@ -74,6 +76,23 @@ def judge_places(
         extent = stream_range(labels[0], coordinates)
         moved[name] = _motion(reader, extent, truth[1], coordinates, evidence, ridges, limits)
     return read_out, moved
+
+
+def judge_progress(cache: Cache, steps: Steps, limits: Limits) -> dict[str, PlaceProgress]:
+    """Return, by stream, how well latent distance follows the distance of what it holds.
+
+    Args:
+        cache: where truth is recorded.
+        steps: encoded held-out stretches.
+        limits: draws and seed.
+    """
+    found = {}
+    for name in place_streams(cache):
+        truth = np.asarray(cache.arrays[name][steps.frames], np.float64)
+        followed = place_progress(steps, truth, limits.draws, limits.seed)
+        if followed is not None:
+            found[name] = followed
+    return found
 
 
 def _motion(

@@ -205,25 +205,41 @@ def _scale(scale: Mapping[str, Any]) -> Line:
 def _progress(progress: Mapping[str, Any]) -> list[Line]:
     if progress["spearman"] is None:
         return []
-    held = progress["spearman"] >= PROGRESS_BAR
-    return [
-        Line(
-            "rank correlation of latent distance with steps to go",
-            progress["spearman"],
-            f"at least {PROGRESS_BAR}",
-            SOURCES["progress"],
-            _pair(progress["intervals"]["spearman"]),
-            {"no relation": 0.0},
-            PROGRESS_BAR,
-            held,
-            ""
-            if held
-            else "Squared latent distance is a poor cost for planning here: let the goal policy "
-            "act (act --planner direct). Recordings that wander without a goal lower it for every "
-            "model.",
-            progress["n"],
-        )
-    ]
+    places = progress.get("places", {})
+    perfect = {
+        f"true distance of {name}": row["steps_to_go"]
+        for name, row in places.items()
+        if row["steps_to_go"] is not None
+    }
+    followed = [name for name, row in places.items() if row["spearman"] is not None]
+    lines = [_progress_line("steps to go", progress, {"no relation": 0.0, **perfect})]
+    if followed:
+        name = max(followed, key=lambda one: places[one]["spearman"])
+        about = f"the true distance of {name}, which it follows best"
+        lines.append(_progress_line(about, places[name], {"no relation": 0.0}))
+    return lines
+
+
+def _progress_line(about: str, row: Mapping[str, Any], beside: Mapping[str, float]) -> Line:
+    held = row["spearman"] >= PROGRESS_BAR
+    advice = (
+        "Squared latent distance is a poor cost for planning here: let the goal policy act "
+        "(act --planner direct)."
+    )
+    if about == "steps to go":
+        advice += " Recordings that wander without a goal lower it for every model."
+    return Line(
+        f"rank correlation of latent distance with {about}",
+        row["spearman"],
+        f"at least {PROGRESS_BAR}",
+        SOURCES["progress"],
+        _pair(row["intervals"]["spearman"]),
+        beside,
+        PROGRESS_BAR,
+        held,
+        "" if held else advice,
+        row["n"],
+    )
 
 
 def _by_heart(rows: list[dict[str, Any]]) -> list[Line]:

@@ -131,7 +131,16 @@ def _progress(found: Diagnosis) -> dict[str, Any]:
         return {"spearman": None, "n": 0, "reason": why}
     own = found.progress
     intervals = {"spearman": list(own.interval)}
-    return {"spearman": own.spearman, "n": own.n, "intervals": intervals}
+    places = {
+        name: {
+            "spearman": followed.latent.spearman,
+            "n": followed.latent.n,
+            "intervals": {"spearman": list(followed.latent.interval)},
+            "steps_to_go": followed.perfect.spearman,
+        }
+        for name, followed in found.followed.items()
+    }
+    return {"spearman": own.spearman, "n": own.n, "intervals": intervals, "places": places}
 
 
 def _moved(streams: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
