@@ -26,6 +26,7 @@ from armillary.benchmark.machine import core_count, provenance
 from armillary.core.errors import ArmillaryError
 from armillary.core.files import read_json, write_json
 from armillary.core.hashing import json_sha256
+from armillary.planning import Planning
 from armillary.recipes.acting import ActConfig, act
 from armillary.recipes.changing import changed
 from armillary.recipes.diagnosing import diagnose_model
@@ -91,7 +92,10 @@ def row(name: str, out: Path, seed: int, threads: int, command: str) -> dict[str
 def goals(run: Path, out: Path, settings: dict[str, Any]) -> dict[str, Any]:
     """Return how many goals of new episodes are reached."""
     config = ActConfig(
-        planner="icem", episodes=GOALS, workers=core_count(), world_settings=settings
+        planning=Planning("icem"),
+        episodes=GOALS,
+        workers=core_count(),
+        world_settings=settings,
     )
     found = act(run, "tabletop", out, config)
     model = found.rows["model"]
@@ -124,6 +128,9 @@ def judged(told: dict[str, Any]) -> dict[str, Any]:
         "moved_n": moved.get("n"),
         "false_motion_cm": 100 * moved["false_motion"] if moved.get("false_motion") else None,
         "spearman_steps_to_go": told["progress"]["spearman"],
+        "spearman_true_distance": {
+            name: one["spearman"] for name, one in told["progress"].get("places", {}).items()
+        },
         "action_top1": told["action_rank"]["top1"],
         "prediction": told["prediction"],
     }
