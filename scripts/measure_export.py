@@ -90,8 +90,8 @@ def _of_episode(episode: Any, model: JEPA, count: int, rng: np.random.Generator)
         later = min(steps - 1, step + skip * int(rng.integers(1, FARTHEST)))
         action = np.asarray(episode.actions[step : step + skip], np.float32)
         left = int(rng.integers(1, DEADLINE + 1))
-        seen = (fitted(episode.observation(one), model) for one in (step, later))
-        yield Pair(*seen, action, left)
+        now, goal = (fitted(episode.observation(one), model) for one in (step, later))
+        yield Pair(now, goal, action, left)
 
 
 def fitted(seen: Observation, model: JEPA) -> Observation:

@@ -36,7 +36,7 @@ from dataclasses import asdict, replace
 from multiprocessing import get_context
 from multiprocessing.connection import Connection
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 from unittest.mock import patch
 
 os.environ["OMP_NUM_THREADS"] = "1"
@@ -145,7 +145,9 @@ def sized(out: Path, size: str) -> tuple[Recipe, Windows]:
     return recipe, clips_of(recipe, cache)
 
 
-def made(recipe: Recipe, clips: Windows, processes: Any, parallel: str = "ddp") -> Stepper:
+def made(
+    recipe: Recipe, clips: Windows, processes: Any, parallel: Literal["ddp", "fsdp"] = "ddp"
+) -> Stepper:
     """Return a stepper as the loop makes it."""
     model = untrained(recipe.model, recipe.seed)
     fit_scales(model, clips, recipe.seed)
@@ -409,7 +411,7 @@ def losses(out: Path) -> dict[str, Any]:
         shutil.rmtree(out / name, ignore_errors=True)
         for number, asked in enumerate(attempts):
             settings = {"run": name, "steps": STEPS, "resume": number > 0} | asked
-            torchrun(out, settings, asked["processes"], stops="stop" in asked)
+            torchrun(out, settings, int(asked["processes"]), stops="stop" in asked)
         logs[name] = logged(out / name)
         say(f"{name}: {logs[name]}")
     return {
@@ -687,7 +689,7 @@ def apart(one: list[float], other: list[float]) -> float:
     return float(np.max(np.abs(np.array(one) / np.array(other) - 1)))
 
 
-def spread(values: list[float]) -> dict[str, float]:
+def spread(values: list[float]) -> dict[str, Any]:
     """Return median and quartiles, and how many values they are of."""
     low, middle, high = np.quantile(values, [0.25, 0.5, 0.75])
     return {

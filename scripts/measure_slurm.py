@@ -159,7 +159,8 @@ def finished(job: str) -> dict[str, Any]:
 
     def over() -> bool:
         said = output("scontrol", "--oneliner", "show", "job", job)
-        told.update(one.split("=", 1) for one in said.split() if "=" in one)
+        pairs = (one.partition("=") for one in said.split() if "=" in one)
+        told.update({name: value for name, _, value in pairs})
         return told["JobState"] in OVER
 
     wait_for(over, 1800)

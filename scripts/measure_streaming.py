@@ -246,7 +246,7 @@ class _Clock:
             self.windows = real(*args)
             return self.windows
 
-        streaming.StreamedWindows = made
+        streaming.StreamedWindows = made  # pyrefly: ignore  # stands in for the class
         try:
             yield
         finally:

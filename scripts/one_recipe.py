@@ -162,7 +162,7 @@ def write_rows(given: argparse.Namespace, names: list[str]) -> None:
         began = time.perf_counter()
         one = row(name, given.out, given.seed, given.threads, command)
         # read now, because another process may have written its row meanwhile
-        result = read_json(given.result) if given.result.is_file() else {}
+        result: dict[str, Any] = read_json(given.result) if given.result.is_file() else {}
         if result.get("recipe_sha256") != sha:  # rows of another recipe do not stay beside it
             result = {"recipe_sha256": sha, "worlds": {}}
         result["worlds"][name] = one

@@ -62,7 +62,7 @@ class Told(gymnasium.Wrapper):
 
     def __init__(
         self,
-        env: gymnasium.Env,
+        env: Any,  # what gymnasium does not declare is asked for
         places: Callable[[Any], Mapping[str, np.ndarray]],
         fps: float,
         repeat: int = 1,
@@ -97,11 +97,12 @@ class Told(gymnasium.Wrapper):
         renderer = self.simulator.mujoco_renderer
         if renderer.viewer is None:
             self.env.render()  # makes the viewer
-        flags, flag = renderer.viewer.scn.flags, import_mujoco().mjtRndFlag
+        viewer: Any = renderer.viewer
+        flags, flag = viewer.scn.flags, import_mujoco().mjtRndFlag
         flags[flag.mjRND_REFLECTION], flags[flag.mjRND_SHADOW] = 0, self._shadows
         if self._look_at is not None:
-            renderer.viewer.cam.lookat[:] = self._look_at
-        return self.env.render()
+            viewer.cam.lookat[:] = self._look_at
+        return np.asarray(self.env.render())
 
 
 class MovingBackground(gymnasium.Wrapper):
@@ -114,6 +115,7 @@ class MovingBackground(gymnasium.Wrapper):
     def __init__(self, env: Told) -> None:
         super().__init__(env)
         mujoco = import_mujoco()
+        self._simulator = env.simulator
         model = env.simulator.model
         bodies = [mujoco.mj_id2name(model, mujoco.mjtObj.mjOBJ_BODY, b) for b in model.geom_bodyid]
         # Half transparent boxes mark where the hand is pulled to: they would cover it in the mask.
@@ -136,14 +138,14 @@ class MovingBackground(gymnasium.Wrapper):
 
     def render(self) -> np.ndarray:
         """Return a picture [H W 3]."""
-        picture = self.env.render()
+        picture = np.asarray(self.env.render())
         down, right = (self._drift * self._count).round().astype(int)
         noise = np.roll(self._texture, (down, right), (0, 1))[: len(picture), : picture.shape[1]]
         return np.where(self._is_thing()[..., None], picture, noise)
 
     def _is_thing(self) -> np.ndarray:
         """Return where a robot, a table or a target is [H W], from the scene just drawn."""
-        mujoco, viewer = import_mujoco(), self.env.simulator.mujoco_renderer.viewer
+        mujoco, viewer = import_mujoco(), self._simulator.mujoco_renderer.viewer
         scene, window = viewer.scn, viewer.viewport
         flags = [int(mujoco.mjtRndFlag.mjRND_SEGMENT), int(mujoco.mjtRndFlag.mjRND_IDCOLOR)]
         scene.flags[flags] = 1
@@ -224,7 +226,8 @@ class _Seeded(gymnasium.Wrapper):
     def reset(self, *, seed: int | None = None, **options: Any) -> tuple[Any, dict[str, Any]]:
         """Reset with a seed."""
         if seed is not None:
-            self.env.unwrapped.seed(seed)
+            bare: Any = self.env.unwrapped
+            bare.seed(seed)
         return self.env.reset(**options)
 
 

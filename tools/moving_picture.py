@@ -10,6 +10,7 @@ takes the same actions and is drawn larger.
 from __future__ import annotations
 
 import sys
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -122,7 +123,7 @@ def acted(manifest: Manifest, episode: EpisodeSpec) -> Acted:
         large.close()
 
 
-def pixels(streams: dict[str, np.ndarray], places_xy: np.ndarray) -> np.ndarray:
+def pixels(streams: Mapping[str, np.ndarray], places_xy: np.ndarray) -> np.ndarray:
     """Return column and row of places at half the pusher's height: [K 2], metres to pixels."""
     height = np.full((len(places_xy), 1), PUSHER_HEIGHT_M)
     world = np.concatenate([places_xy, height, np.ones_like(height)], 1)
