@@ -8,9 +8,9 @@ from typing import Any, Literal
 
 from tyro.conf import Positional
 
+from armillary.cli.committing import KEY, LEDGER
 from armillary.cli.outcome import Outcome
 from armillary.cli.parse import Command
-from armillary.cli.committing import KEY, LEDGER
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from tyro.conf import Positional, UseAppendAction
 
+from armillary.cli.committing import LEDGER
 from armillary.cli.outcome import Outcome
 from armillary.cli.parse import Command
 from armillary.cli.progress import bar
-from armillary.cli.committing import LEDGER
 from armillary.core.errors import ConfigError
 
 if TYPE_CHECKING:

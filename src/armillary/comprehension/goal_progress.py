@@ -98,7 +98,7 @@ def _distance(values: Float[np.ndarray, "F Z"]) -> _Along:
 def _correlated(
     steps: Steps, first: _Along, second: _Along, draws: int, seed: int, moves: _Along | None = None
 ) -> GoalProgress | None:
-    """Return the mean correlation over stretches, of those in which ``moves`` is known and not 0."""
+    """Return the mean over stretches, of those in which ``moves`` is known and not 0."""
     values, groups = [], []
     ends = np.flatnonzero((steps.after == 0) & (steps.before >= _LEAST_STEPS - 1))
     for end in ends.tolist():
