@@ -26,6 +26,7 @@ LEAVES = [
     ["plan"],
     ["play"],
     ["serve"],
+    ["ros"],
     ["mcp"],
     ["export"],
     ["understand"],

@@ -62,7 +62,9 @@ def world_of_a_robot(
     """
     bounds = np.array(low, np.float64), np.array(high, np.float64)
     fits = len(low) == len(high) > 0 and np.isfinite(bounds).all()
-    if not fits or not (bounds[0] < bounds[1]).all() or not step_s > 0 or steps < 1:
+    # equal ones hold an action still, as those of a Twist that a wheeled robot has no use for
+    ordered = fits and (bounds[0] <= bounds[1]).all() and (bounds[0] < bounds[1]).any()
+    if not ordered or not step_s > 0 or steps < 1:
         raise ConfigError(
             "A robot needs --low and --high with a number for each action, low below high, and "
             f"--step-s and --steps above 0; got {low}, {high}, {step_s:g} and {steps}."

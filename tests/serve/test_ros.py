@@ -1,0 +1,294 @@
+"""A robot of ROS gets what the policy decides, rests where nothing is seen, and in the end."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import json
+import threading
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+from websockets.asyncio.server import serve
+
+from armillary.cli.main import main
+from armillary.control import ModelSpec, WorldFactory
+from armillary.core.errors import ConfigError, FormatError, WorldError
+from armillary.core.values import ActionBounds, Observation
+from armillary.data.sources.ros_vectors import COMMANDS
+from armillary.models import JEPAConfig, save_model, untrained
+from armillary.models.config import EncoderConfig
+from armillary.models.goal_policy import GoalPolicyConfig, untrained_goal_policy
+from armillary.models.goal_policy_file import save_goal_policy
+from armillary.serve import Decider, Session, ros, world_of_a_robot
+from armillary.serve.ros import ARRAYS, TWIST, Drive, Topics, drive, message_of, resting, stream_of
+
+SETTINGS, STEP_S, STEPS = {"image_size": 16}, 0.3, 4
+LOW, HIGH = (-0.02, 0.005), (0.02, 0.025)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("ros") / "model"
+    encoder = EncoderConfig(image_size=16, width=16)
+    config = JEPAConfig(encoder=encoder, action_width=4, frame_skip=2, sensors=("rgb",))
+    save_model(untrained(config, 0), out)
+    made = untrained_goal_policy(GoalPolicyConfig(config.latent_width, 4, hidden=16, layers=1), 0)
+    made.farthest.fill_(8.0)
+    save_goal_policy(made, out)
+    return out
+
+
+@pytest.fixture(scope="module")
+def decider(folder: Path) -> Decider:
+    return Decider.load(ModelSpec(folder), world_of_a_robot(LOW, HIGH, STEP_S, STEPS))
+
+
+def pictures() -> list[np.ndarray]:
+    world = WorldFactory("two_rooms", SETTINGS)()
+    seen = [world.reset(3).streams["rgb"]]
+    seen += [world.step(np.array([0.02, 0.0])).streams["rgb"] for _ in range(STEPS + 1)]
+    world.close()
+    return seen
+
+
+class Scripted:
+    """A robot whose pictures come in order, one a step; None is a picture that is too old."""
+
+    def __init__(self, seen: list[np.ndarray | None]) -> None:
+        self.seen, self.sent, self.asked = seen, [], 0
+
+    def latest(self) -> Mapping[str, tuple[np.ndarray, float]]:
+        picture = self.seen[min(self.asked, len(self.seen) - 1)]
+        self.asked += 1
+        return {} if picture is None else {"rgb": (picture, 0.1)}
+
+    def send(self, action: np.ndarray) -> None:
+        self.sent.append(np.array(action))
+
+
+class Clock:
+    """Time that passes only by sleeping."""
+
+    def __init__(self) -> None:
+        self.now_s = 100.0
+
+    def __call__(self) -> float:
+        return self.now_s
+
+    def sleep(self, seconds: float) -> None:
+        self.now_s += seconds
+
+
+def driven(decider: Decider, robot: Scripted, **settings: Any) -> ros.Driven:
+    clock, goal = Clock(), Observation({"rgb": pictures()[-1]})
+    return drive(decider, robot, goal, Drive(STEPS, **settings), sleep=clock.sleep, clock=clock)
+
+
+def alone(decider: Decider, seen: list[np.ndarray]) -> list[np.ndarray]:
+    """Return what the policy decides in this process."""
+    session, request = Session(decider), {"goal/rgb": pictures()[-1], "steps": STEPS}
+    actions = []
+    for picture in seen:
+        actions.append(session.decide({**request, "observation/rgb": picture})["actions"][0])
+        request = {}
+    return actions
+
+
+def test_a_robot_gets_what_the_policy_decides_and_rests_in_the_end(decider: Decider) -> None:
+    seen = pictures()[:STEPS]
+    robot = Scripted([*seen])
+    done = driven(decider, robot)
+    assert (done.steps, done.waited, done.stopped) == (STEPS, 0, "")
+    np.testing.assert_array_equal(robot.sent[:-1], alone(decider, seen))
+    np.testing.assert_array_equal(robot.sent[-1], [0.0, 0.005])  # the nearest to zero inside
+
+
+def test_it_rests_where_no_message_is_new_enough(decider: Decider) -> None:
+    one, two, *_ = pictures()
+    robot = Scripted([None, one, None, two])
+    done = driven(decider, robot, rest=(0.01, 0.01))
+    assert done.waited == 2
+    first, *_ = alone(decider, [one])
+    np.testing.assert_array_equal(robot.sent[0], first)  # nothing is sent before a picture came
+    np.testing.assert_array_equal(robot.sent[1], [0.01, 0.01])
+    np.testing.assert_array_equal(robot.sent[-1], [0.01, 0.01])
+    old = SimpleNamespace(latest=lambda: {"rgb": (one, 0.6)}, sent=[], send=lambda action: None)
+    with pytest.raises(WorldError, match=r"No message of rgb came for 1 s. Nothing was sent."):
+        driven(decider, old, patience_s=1.0)
+    robot = Scripted([one, None])
+    with pytest.raises(WorldError, match=r"No new message of rgb came for 1 s. 1 actions were se"):
+        driven(decider, robot, patience_s=1.0)
+
+
+def test_it_rests_however_a_drive_ends(decider: Decider) -> None:
+    robot = Scripted([pictures()[0], np.zeros((2, 2), np.uint8)])  # the second is no picture
+    with pytest.raises(FormatError, match="uint8 picture"):
+        driven(decider, robot)
+    np.testing.assert_array_equal(robot.sent[-1], resting(decider.world.bounds))
+    assert len(robot.sent) == 2
+
+
+def test_a_command_is_read_back_from_a_log_as_the_action_that_it_was() -> None:
+    action = np.array([0.1, 0.2, 0.3, -0.4, 0.5, 0.6])
+    for kind in (TWIST, *ARRAYS):
+        message = ros._named(message_of(kind, action))
+        np.testing.assert_allclose(COMMANDS[kind]()(message), action)
+    with pytest.raises(ConfigError, match="A Twist has six numbers, and the actions have 2"):
+        message_of(TWIST, action[:2])
+
+
+def test_pictures_of_every_kind_are_what_the_camera_saw() -> None:
+    rgb = np.arange(4 * 3 * 3, dtype=np.uint8).reshape(4, 3, 3)
+    padded = np.zeros((4, 12), np.uint8)  # rows of 9 bytes are padded to 12
+    padded[:, :9] = rgb[..., ::-1].reshape(4, 9)
+    raw = {"height": 4, "width": 3, "step": 12, "encoding": "bgr8", "is_bigendian": 0}
+    raw["data"] = base64.b64encode(padded.tobytes()).decode()
+    np.testing.assert_array_equal(stream_of("rgb", ros.IMAGE, raw, "/image"), rgb)
+    png = cv2.imencode(".png", rgb[..., ::-1])[1].tobytes()
+    packed = {"format": "png", "data": base64.b64encode(png).decode()}
+    np.testing.assert_array_equal(stream_of("rgb", ros.COMPRESSED, packed, "/image"), rgb)
+    mm = np.array([[0, 1500]], np.uint16)
+    deep = {"height": 1, "width": 2, "step": 4, "encoding": "16UC1", "is_bigendian": 0}
+    deep["data"] = list(mm.tobytes())
+    found = stream_of("depth", ros.IMAGE, deep, "/depth")
+    np.testing.assert_array_equal(found, np.array([[np.nan, 1.5]], np.float32))
+
+
+def test_a_state_of_joints_is_in_the_order_of_their_names() -> None:
+    joints = {"name": ["b", "a"], "position": [1.0, 2.0], "velocity": [], "effort": []}
+    found = stream_of("proprio", "sensor_msgs/msg/JointState", joints, "/joints")
+    np.testing.assert_array_equal(found, [2.0, 1.0])
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        {},
+        {"format": "png", "data": "not base64!"},
+        {"format": "png", "data": "AAAA"},
+        {"height": 4, "width": 3, "step": 9, "encoding": "rgb8", "is_bigendian": 0, "data": ""},
+        {"height": "4", "width": 3, "step": 9, "encoding": "rgb8", "is_bigendian": 0, "data": ""},
+    ],
+    ids=["empty", "no base64", "no picture", "too short", "wrong type"],
+)
+def test_a_damaged_message_is_one_sentence(message: dict) -> None:
+    with pytest.raises(FormatError, match="/image"):
+        stream_of("rgb", ros.IMAGE, message, "/image")
+
+
+@pytest.mark.parametrize(
+    ("change", "sentence"),
+    [
+        ({"image": "camera"}, "begins with a slash"),
+        ({"action_type": "std_msgs/msg/String"}, "Actions are sent as geometry_msgs/msg/Twist"),
+        ({"state_type": "std_msgs/msg/String"}, "A state is read from"),
+    ],
+)
+def test_topics_that_cannot_be_are_one_sentence(change: dict, sentence: str) -> None:
+    with pytest.raises(ConfigError, match=sentence):
+        replace(Topics("/image", "/command"), **change)
+
+
+def test_equal_bounds_hold_an_action_still_and_reversed_ones_are_refused() -> None:
+    world = world_of_a_robot((-1.0, 0.0), (1.0, 0.0), 0.1, 5)
+    np.testing.assert_array_equal(resting(world.bounds), [0.0, 0.0])
+    assert isinstance(world.bounds, ActionBounds)
+    for low, high in (((0.0,), (0.0,)), ((1.0, 0.0), (0.0, 1.0))):
+        with pytest.raises(ConfigError, match="low below high"):
+            world_of_a_robot(low, high, 0.1, 5)
+
+
+@contextmanager
+def rosbridge(exchange: list[np.ndarray]) -> Iterator[tuple[str, list[dict]]]:
+    """Serve a recorded exchange: the next picture follows every command. Gives what was heard."""
+    heard: list[dict] = []
+    ready, loop, stop = threading.Event(), asyncio.new_event_loop(), None
+    address: list[str] = []
+
+    async def answer(socket: Any) -> None:
+        left = [cv2.imencode(".png", one[..., ::-1])[1].tobytes() for one in exchange]
+
+        async def show() -> None:
+            if left:
+                data = base64.b64encode(left.pop(0)).decode()
+                message = {"header": {}, "format": "png", "data": data}
+                said = {"op": "publish", "topic": "/camera/compressed", "msg": message}
+                await socket.send(json.dumps(said))
+
+        async for text in socket:
+            said = json.loads(text)
+            heard.append(said)
+            if said["op"] in ("subscribe", "publish"):
+                await show()
+
+    async def work() -> None:
+        nonlocal stop
+        stop = asyncio.Event()
+        async with serve(answer, "127.0.0.1", 0) as server:
+            address.append(f"ws://127.0.0.1:{server.sockets[0].getsockname()[1]}")
+            ready.set()
+            await stop.wait()
+
+    thread = threading.Thread(target=loop.run_until_complete, args=(work(),))
+    thread.start()
+    try:
+        assert ready.wait(10)
+        yield address[0], heard
+    finally:
+        loop.call_soon_threadsafe(stop.set)
+        thread.join(20)
+        loop.close()
+
+
+def test_roslibpy_drives_a_robot_behind_rosbridge(
+    folder: Path, decider: Decider, tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    seen, goal = pictures(), tmp_path / "goal.png"
+    cv2.imwrite(str(goal), seen[-1][..., ::-1])
+    with rosbridge(seen[:STEPS]) as (address, heard):
+        words = ["ros", str(folder), "--goal", str(goal), "--image", "/camera/compressed"]
+        words += ["--action", "/command", "--action-type", ARRAYS[0], "--address", address]
+        words += ["--low", *map(str, LOW), "--high", *map(str, HIGH)]
+        words += ["--step-s", str(STEP_S), "--steps", str(STEPS), "--json"]
+        assert main(words) == 0
+    value = json.loads(capsys.readouterr().out)
+    assert value["steps"] == STEPS
+    sent = [said["msg"]["data"] for said in heard if said["op"] == "publish"]
+    acted = [action for action in sent if action != [0.0, LOW[1]]]
+    np.testing.assert_allclose(acted, alone(decider, seen[:STEPS]))
+    assert sent[-1] == [0.0, LOW[1]]
+    about = {said["op"]: said for said in heard}
+    assert about["advertise"]["type"] == ARRAYS[0]
+    assert about["subscribe"]["type"] == ros.COMPRESSED
+    assert about["subscribe"]["queue_length"] == 1
+
+
+def test_wrong_use_is_one_sentence(
+    folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ros, "_CONNECT_S", 0.3)
+    words = ["ros", str(folder), "--image", "/camera", "--action", "/command"]
+    bounds = ["--low", "-1", "-1", "--high", "1", "1", "--action-type", ARRAYS[0]]
+    goal = tmp_path / "goal.png"
+    cv2.imwrite(str(goal), pictures()[0])
+    for more, sentence in (
+        ([*bounds], "A drive needs one goal"),
+        ([*bounds, "--rest", "2", "0"], "--rest is an action inside the bounds"),
+        (["--low", "-1", "-1", "--high", "1", "1"], "A Twist has six numbers"),
+        ([*bounds, "--goal", str(tmp_path / "no.png")], "no.png"),
+        (
+            [*bounds, "--goal", str(goal), "--address", "ws://127.0.0.1:9"],
+            "No rosbridge answers at ws://127.0.0.1:9",
+        ),
+    ):
+        assert main([*words, *more]) in (1, 2)
+        err = capsys.readouterr().err.splitlines()
+        assert sentence in err[-1] and "Traceback" not in "".join(err), err
