@@ -368,7 +368,6 @@ def made(folder, *names: str):
         (("a.feather",), [r"tables of Arrow are not read alone; of Argoverse 2, give the folder"]),
         (("label_2/0.txt", "image_2/0.foo"), ["label_2/ looks like KITTI's object benchmark"]),
         (("a.vtk", "b.vtu"), ["VTK is not read; save its points as PLY in ParaView"]),
-        (("a.e57",), ["E57 is not read; convert it to LAS or PLY with CloudCompare or PDAL"]),
         (("a.pcap",), ["convert them to PCD"]),
         (("a.png", "b.png"), ["pictures alone tell no time; make a video of them"]),
     ],
@@ -399,7 +398,6 @@ def test_a_trajectory_of_another_name_is_recognised(tmp_path, picture):
     ("name", "sentence"),
     [
         ("a.feather", "tables of Arrow"),
-        ("a.e57", "E57 is not read; convert it"),
         ("a.VTK", "VTK is not read; save its points"),
     ],
 )

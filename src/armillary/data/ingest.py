@@ -37,6 +37,7 @@ from armillary.data.sources import (
 )
 from armillary.data.sources.ascii_cloud import SUFFIXES, TEXT, AsciiClouds, read_ascii_cloud
 from armillary.data.sources.cloud_folder import CloudFiles
+from armillary.data.sources.e57 import read_e57
 from armillary.data.sources.las import read_las
 from armillary.data.sources.pcd import read_pcd
 from armillary.data.sources.ply import read_ply
@@ -68,6 +69,7 @@ FORMATS: dict[str, Source] = {
     "zarr": zarr_buffer,
     "nuscenes": nuscenes_bin,
     "las": CloudFiles("las", (".las", ".laz"), read_las),
+    "e57": CloudFiles("e57", (".e57",), read_e57),
     "pcd": CloudFiles("pcd", (".pcd",), read_pcd),
     "ply": CloudFiles("ply", (".ply",), read_ply),
     "ascii": AsciiClouds("ascii", (*SUFFIXES, TEXT), read_ascii_cloud),

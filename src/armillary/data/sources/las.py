@@ -8,11 +8,7 @@ Source: ASPRS LAS 1.4 R15.
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 import numpy as np
 
@@ -20,11 +16,9 @@ from armillary.core.errors import FormatError
 from armillary.core.optional import require
 from armillary.data.sources import las_points
 from armillary.data.sources.cloud import METRES, Cloud, assembled, check_count, metres_per
+from armillary.data.sources.decoder_process import DECODER_BYTES, decoded_apart
 from armillary.data.sources.las_header import LasHeader, read_header
 
-_DECODER_BYTES = 4 << 30  # of address space for the decoder's process, beside the points
-# each thread takes address space, which is what is bounded
-_FEW = {"RAYON_NUM_THREADS": "4", "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
 _DECODER_S = 120.0
 _SLOWEST_POINTS_PER_S = 20_000
 
@@ -90,24 +84,6 @@ def _columns(path: Path, header: LasHeader) -> dict[str, np.ndarray]:
 
 def _apart(path: Path, header: LasHeader) -> dict[str, np.ndarray]:
     """Decode LAZ in a process of its own, whose end is not ours."""
-    memory = _DECODER_BYTES + header.points * (4 * header.point_bytes + 100)
+    memory = DECODER_BYTES + header.points * (4 * header.point_bytes + 100)
     seconds = _DECODER_S + header.points / _SLOWEST_POINTS_PER_S
-    with TemporaryDirectory() as scratch:
-        out = Path(scratch) / "points.npz"
-        # -P: its own folder is no place to import from
-        words = [sys.executable, "-P", las_points.__file__, str(path), str(out), str(memory)]
-        try:
-            done = subprocess.run(
-                words, capture_output=True, timeout=seconds, check=False, env=os.environ | _FEW
-            )
-        except subprocess.TimeoutExpired as error:
-            raise FormatError(f"{path}: its decoder did not end; it is damaged.") from error
-        if done.returncode != 0 or not out.is_file():
-            lines = done.stderr.decode("utf-8", "replace").strip().splitlines()
-            said = (
-                lines[-1].split(": ", 1)[-1].rstrip(".") if done.returncode == 1 and lines else ""
-            )
-            why = f" ({said})" if said else ""
-            raise FormatError(f"{path}: is damaged or cut off; its decoder gave up{why}.")
-        with np.load(out, allow_pickle=False) as columns:
-            return dict(columns)
+    return decoded_apart(path, las_points.__file__, memory, seconds)

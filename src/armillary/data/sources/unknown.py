@@ -22,7 +22,6 @@ _PICTURES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp")
 _VTK = (".vtk", ".vtp", ".vtu", ".vti", ".vtr", ".vts")
 # What is known by its suffix and not read, and what helps.
 _ADVICE: Mapping[str, str] = {
-    ".e57": "E57 is not read; convert it to LAS or PLY with CloudCompare or PDAL",
     **dict.fromkeys(_VTK, "VTK is not read; save its points as PLY in ParaView"),
     ".pcap": "packets of a scanner are not read; convert them to PCD with its maker's tool",
     **dict.fromkeys((".obj", ".stl", ".glb"), "meshes are not read; save the points as PLY"),
