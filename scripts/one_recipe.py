@@ -163,9 +163,9 @@ def write_rows(given: argparse.Namespace, names: list[str]) -> None:
         one = row(name, given.out, given.seed, given.threads, command)
         # read now, because another process may have written its row meanwhile
         result: dict[str, Any] = read_json(given.result) if given.result.is_file() else {}
-        if result.get("recipe_sha256") != sha:  # rows of another recipe do not stay beside it
-            result = {"recipe_sha256": sha, "worlds": {}}
-        result["worlds"][name] = one
+        # rows of an earlier recipe stay until they are made again; the tables mark them
+        result.setdefault("worlds", {})[name] = {"recipe_sha256": sha, **one}
+        result["recipe_sha256"] = sha
         write_json(given.result, result | provenance(command, core_count()))
         sys.stderr.write(
             f"{name}: {time.perf_counter() - began:.0f} s, reached {one.get('success')}, "

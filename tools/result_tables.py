@@ -57,7 +57,7 @@ def _world() -> str:
         skill = " to ".join(f"{{{one}.moved_skill_intervals.4.{at} .2f}}" for at in (0, 1))
         others = f"{{{one}.moved_skill_ridge.4 .2f}}; {{{one}.moved_skill_bound.4 .2f}}"
         cells = [
-            look,
+            look + _earlier(record("world")["worlds"].get(name, {})),
             f"{{{one}.success %0}} ({limits} %)",
             *(f"{{{one}.read_out.{thing}.r2 .3f}}" for thing in ("pusher", "object")),
             f"{{{one}.moved_skill.4 .2f}} ({skill}); {others}",
@@ -66,6 +66,11 @@ def _world() -> str:
         if name in record("world")["worlds"]:
             lines.append(f"| {' | '.join(cells)} |\n")
     return "".join(lines)
+
+
+def _earlier(row: dict[str, Any]) -> str:
+    """Return the mark of a row that was trained with an earlier recipe than the record's last."""
+    return "" if row.get("recipe_sha256") == record("world")["recipe_sha256"] else " †"
 
 
 def _gym() -> str:
@@ -77,7 +82,8 @@ def _gym() -> str:
         "metaworld": "Meta-World push",
         "pointmaze": "PointMaze",
     }
-    for name, shown in worlds.items():
+    for name, called in worlds.items():
+        shown = called + _earlier(record("world")["worlds"].get(name, {}))
         for thing in record("world")["worlds"].get(name, {}).get("read_out", {}):
             one = f"world worlds.{name}.read_out.{thing}"
             limits = " to ".join(f"{{{one}.interval.{at} .2f}}" for at in (0, 1))
@@ -100,7 +106,8 @@ def _real_video() -> str:
             errors = " | ".join(f"{{{one}.{who}.mean .2f}}" for who in whos)
             limits = " to ".join(f"{{{gain}.interval95.{at} .2f}}" for at in (0, 1))
             gained = f"{{{gain}.mean .2f}} ({limits})"
-            lines.append(f"| {name} | {seconds} s | {errors} | {gained} |\n")
+            shown = name + _earlier(record("world")["real_video"][name])
+            lines.append(f"| {shown} | {seconds} s | {errors} | {gained} |\n")
     return "".join(lines) if len(lines) > 1 else ""
 
 
@@ -148,7 +155,8 @@ def _real_distance() -> str:
         for other in ("copy_last", "rigid_warp"):
             low, high = (f"{{{one}.gain_intervals.0.{other}.{end} .{digits}f}}" for end in (0, 1))
             cells.append(f"{low} to {high}")
-        lines.append(f"| {called[name]}, {horizon} | {' | '.join(cells)} |\n")
+        shown = called[name] + _earlier(rows[name])
+        lines.append(f"| {shown}, {horizon} | {' | '.join(cells)} |\n")
     return "".join(lines) if len(lines) > 1 else ""
 
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import random
 from pathlib import Path
 
 import numpy as np
 import pytest
+from damage import mutated
 
 from armillary.core.errors import FormatError
 from armillary.core.rng import generator
@@ -95,3 +97,14 @@ def test_damaged_files_are_one_sentence(tmp_path: Path, monkeypatch: pytest.Monk
     monkeypatch.setattr(e57, "MAX_POINTS", 299)
     with pytest.raises(FormatError, match="promises 300 points and 299 are read at most"):
         read_e57(path)
+
+
+def test_damage_anywhere_is_an_error_in_words_or_none(tmp_path: Path) -> None:
+    whole = written(tmp_path / "a.e57", scan(places(200, 9))).read_bytes()
+    chance, path = random.Random(0), tmp_path / "b.e57"
+    for _ in range(12):
+        path.write_bytes(mutated(whole, chance))
+        try:
+            assert len(read_e57(path)) <= 200
+        except FormatError as error:
+            assert "b.e57" in str(error)

@@ -1,8 +1,8 @@
 """Decoder process: a library that may end its whole process decodes a file in one of its own.
 
 Decoders of compiled code can run away, or take more memory than there is, at a damaged file.
-Nothing catches that in the process itself. So a small program decodes the file in a process with a bound on
-memory and time, and only that one ends. It writes arrays; what it prints last says what was wrong.
+Nothing catches that in the process itself. So a small program decodes the file in a process with a
+bound on memory and time, and only that one ends. It writes arrays, or prints what was wrong.
 """
 
 from __future__ import annotations
