@@ -1,8 +1,8 @@
 """Exercise 6, a question of understanding: which of two courses of action led here?
 
 A model sees the first step of a clip and the actions of two clips. It predicts the last step under
-both. It is right where its own actions lead nearer to what came. A tie is half right, so a model
-that ignores actions has 50 %. It needs no line: the function is the suite.
+both. It is right where its own actions lead nearer to what followed. A tie is half right, so a
+model that ignores actions has 50 %. It needs no line: the function is the suite.
 """
 
 from __future__ import annotations

@@ -117,14 +117,16 @@ def test_it_rests_where_no_message_is_new_enough(decider: Decider) -> None:
     done = driven(decider, robot, rest=(0.01, 0.01))
     assert done.waited == 2
     first, *_ = alone(decider, [one])
-    np.testing.assert_array_equal(robot.sent[0], first)  # nothing is sent before a picture came
+    np.testing.assert_array_equal(robot.sent[0], first)  # nothing is sent before a picture arrived
     np.testing.assert_array_equal(robot.sent[1], [0.01, 0.01])
     np.testing.assert_array_equal(robot.sent[-1], [0.01, 0.01])
     old = SimpleNamespace(latest=lambda: {"rgb": (one, 0.6)}, sent=[], send=lambda action: None)
-    with pytest.raises(WorldError, match=r"No message of rgb came for 1 s. Nothing was sent."):
+    with pytest.raises(WorldError, match=r"No message of rgb arrived for 1 s. Nothing was sent."):
         driven(decider, old, patience_s=1.0)
     robot = Scripted([one, None])
-    with pytest.raises(WorldError, match=r"No new message of rgb came for 1 s. 1 actions were se"):
+    with pytest.raises(
+        WorldError, match=r"No new message of rgb arrived for 1 s. 1 actions"
+    ):
         driven(decider, robot, patience_s=1.0)
 
 
@@ -288,6 +290,7 @@ def test_wrong_use_is_one_sentence(
             [*bounds, "--goal", str(goal), "--address", "ws://127.0.0.1:9"],
             "No rosbridge answers at ws://127.0.0.1:9",
         ),
+        ([*bounds, "--goal", str(goal), "--address", "foo"], "--address is ws://HOST:PORT"),
     ):
         assert main([*words, *more]) in (1, 2)
         err = capsys.readouterr().err.splitlines()

@@ -138,7 +138,7 @@ class Robot(Protocol):
     """What a drive needs of a robot."""
 
     def latest(self) -> Mapping[str, tuple[np.ndarray, float]]:
-        """Return the newest array of each stream, and how many seconds ago it came."""
+        """Return the newest array of each stream, and its age in seconds."""
         ...
 
     def send(self, action: Float[np.ndarray, " A"]) -> None:
@@ -168,7 +168,7 @@ def drive(
 
     Raises:
         ConfigError: the resting action is not one of the robot's.
-        WorldError: no message came for too long.
+        WorldError: no message arrived for too long.
         FormatError: a message that is not what it says.
     """
     session, done = Session(decider), Driven()
@@ -186,11 +186,11 @@ def drive(
                     robot.send(rest)
                 if clock() - silent_since > settings.patience_s:
                     raise WorldError(
-                        f"No new message of {', '.join(decider.policy.observes)} came for "
+                        f"No new message of {', '.join(decider.policy.observes)} arrived for "
                         f"{settings.patience_s:g} s. {done.steps} actions were sent; the robot was "
                         "told to rest."
                         if begun
-                        else f"No message of {', '.join(decider.policy.observes)} came for "
+                        else f"No message of {', '.join(decider.policy.observes)} arrived for "
                         f"{settings.patience_s:g} s. Nothing was sent."
                     )
             else:
@@ -245,7 +245,7 @@ def _note(done: Driven, reply: Mapping[str, Any], step_s: float) -> None:
     done.late += ms > 1000 * step_s
     done.clipped += bool(reply["clipped"][0])
     if reply["stop"][0]:
-        done.stopped = str(reply["plan"].get("alarm", "a guard's alarm"))
+        done.stopped = str(reply["plan"]["alarm"])
 
 
 def stream_of(stream: str, kind: str, message: Mapping[str, Any], topic: str) -> np.ndarray:
@@ -255,7 +255,7 @@ def stream_of(stream: str, kind: str, message: Mapping[str, Any], topic: str) ->
         stream: ``rgb``, ``depth`` or ``proprio``.
         kind: type of the message.
         message: as rosbridge sends it.
-        topic: where it came from, for the sentence.
+        topic: of the message, for the sentence.
 
     Returns:
         uint8 [H W 3], depth in metres float32 [H W] (NaN is invalid), or float32 [Q].
@@ -327,6 +327,7 @@ class Rosbridge:
         topics: what is read and sent.
 
     Raises:
+        ConfigError: the address is none of a websocket.
         MissingExtraError: roslibpy is not installed.
         WorldError: nobody answers at the address.
     """
@@ -342,10 +343,15 @@ class Rosbridge:
         self.topics, self._lock = topics, threading.Lock()
         self._latest: dict[str, tuple[np.ndarray, float]] = {}
         self._broken = ""
-        self._ros = roslibpy.Ros(address)
+        try:
+            self._ros = roslibpy.Ros(address)
+        except ValueError as error:
+            raise ConfigError(
+                f"--address is ws://HOST:PORT or wss://HOST:PORT; got {address!r}."
+            ) from error
         try:
             self._ros.run(timeout=_CONNECT_S)
-        except Exception as error:
+        except roslibpy.core.RosTimeoutError as error:
             raise WorldError(
                 f"No rosbridge answers at {address}. Start one on the robot: ros2 launch "
                 "rosbridge_server rosbridge_websocket_launch.xml"
