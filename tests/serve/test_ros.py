@@ -124,9 +124,7 @@ def test_it_rests_where_no_message_is_new_enough(decider: Decider) -> None:
     with pytest.raises(WorldError, match=r"No message of rgb arrived for 1 s. Nothing was sent."):
         driven(decider, old, patience_s=1.0)
     robot = Scripted([one, None])
-    with pytest.raises(
-        WorldError, match=r"No new message of rgb arrived for 1 s. 1 actions"
-    ):
+    with pytest.raises(WorldError, match=r"No new message of rgb arrived for 1 s. 1 actions"):
         driven(decider, robot, patience_s=1.0)
 
 
