@@ -18,14 +18,14 @@ from armillary.proof.scorecard import read_card
 
 
 def said(capsys: pytest.CaptureFixture[str], *words: str) -> dict:
-    code = main(["bench", *words, "--json"])
+    code = main(["proof", *words, "--json"])
     out = capsys.readouterr().out
     assert code == 0, out
     return json.loads(out)
 
 
 def refused(capsys: pytest.CaptureFixture[str], *words: str) -> tuple[int, str]:
-    code = main(["bench", *words])
+    code = main(["proof", *words])
     return code, capsys.readouterr().err
 
 
