@@ -114,6 +114,17 @@ def test_inverse_dynamics_is_the_mean_squared_error_of_actions():
     )
 
 
+def test_errors_of_actions_beyond_a_limit_count_linearly():
+    actions = normal(2, 3, 2, seed=1)
+    target = torch.tensor(actions, dtype=torch.float32)
+
+    def robust(x: np.ndarray) -> float:
+        apart = np.abs(x - actions)
+        return float(np.where(apart < 0.7, apart**2, 1.4 * apart - 0.49).mean())
+
+    assert_loss_is(lambda x: inverse_dynamics_loss(x, target, 0.7), robust, normal(2, 3, 2))
+
+
 def test_weighted_sum_weighs_by_name():
     terms = {"a": torch.tensor(2.0), "b": torch.tensor(3.0)}
     assert float(weighted_sum(terms, {"b": 10.0, "a": 1.0})) == 32

@@ -6,12 +6,23 @@ Source: Pathak et al. 2017 (1705.05363); EB-JEPA's ablation (97 % with it, 1 % w
 
 from __future__ import annotations
 
+import torch.nn.functional as functional
 from jaxtyping import Float
 from torch import Tensor
 
 
 def inverse_dynamics_loss(
-    guessed: Float[Tensor, "*B A"], actions: Float[Tensor, "*B A"]
+    guessed: Float[Tensor, "*B A"], actions: Float[Tensor, "*B A"], delta: float = 0.0
 ) -> Float[Tensor, ""]:
-    """Return the mean squared error of guessed actions, both normalised to unit spread."""
-    return (guessed.float() - actions).square().mean()
+    """Return the mean error e of guessed actions, both normalised to unit spread.
+
+    Args:
+        guessed: by a head.
+        actions: that were done.
+        delta: e is squared up to it, and counts 2 delta |e| - delta^2 beyond. 0: always squared.
+
+    Source: Huber 1964, times 2.
+    """
+    if not delta:
+        return (guessed.float() - actions).square().mean()
+    return 2 * functional.huber_loss(guessed.float(), actions, delta=delta)

@@ -90,6 +90,7 @@ def world() -> Recipe:
             motion_variance=4.0,
             motion_covariance=0.4,
             inverse_dynamics=4.0,
+            inverse_dynamics_delta=1.0,
             visual_words=8.0,
             rollout_steps=4,
             rollout_starts=0.25,
