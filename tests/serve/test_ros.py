@@ -23,27 +23,11 @@ from armillary.control import ModelSpec, WorldFactory
 from armillary.core.errors import ConfigError, FormatError, WorldError
 from armillary.core.values import ActionBounds, Observation
 from armillary.data.sources.ros_vectors import COMMANDS
-from armillary.models import JEPAConfig, save_model, untrained
-from armillary.models.config import EncoderConfig
-from armillary.models.goal_policy import GoalPolicyConfig, untrained_goal_policy
-from armillary.models.goal_policy_file import save_goal_policy
 from armillary.serve import Decider, Session, ros, world_of_a_robot
 from armillary.serve.ros import ARRAYS, TWIST, Drive, Topics, drive, message_of, resting, stream_of
 
 SETTINGS, STEP_S, STEPS = {"image_size": 16}, 0.3, 4
 LOW, HIGH = (-0.02, 0.005), (0.02, 0.025)
-
-
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    out = tmp_path_factory.mktemp("ros") / "model"
-    encoder = EncoderConfig(image_size=16, width=16)
-    config = JEPAConfig(encoder=encoder, action_width=4, frame_skip=2, sensors=("rgb",))
-    save_model(untrained(config, 0), out)
-    made = untrained_goal_policy(GoalPolicyConfig(config.latent_width, 4, hidden=16, layers=1), 0)
-    made.farthest.fill_(8.0)
-    save_goal_policy(made, out)
-    return out
 
 
 @pytest.fixture(scope="module")

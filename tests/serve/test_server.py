@@ -8,7 +8,6 @@ import urllib.error
 import urllib.request
 from contextlib import contextmanager
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -20,27 +19,11 @@ from armillary.control.episode import policy_seed
 from armillary.control.manifest import draw_goal
 from armillary.control.records import actions_of
 from armillary.core.errors import ConfigError, StorageError
-from armillary.models import JEPAConfig, save_model, untrained
-from armillary.models.config import EncoderConfig
-from armillary.models.goal_policy import GoalPolicyConfig, untrained_goal_policy
-from armillary.models.goal_policy_file import save_goal_policy
 from armillary.planning import Planning
 from armillary.serve import Decider, ServerConfig, Session, pack, serving, unpack, world_of_a_robot
 
 SETTINGS = {"image_size": 16}
 KEY = "k" * 20
-
-
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory) -> Path:
-    out = tmp_path_factory.mktemp("served") / "model"
-    encoder = EncoderConfig(image_size=16, width=16)
-    config = JEPAConfig(encoder=encoder, action_width=4, frame_skip=2, sensors=("rgb",))
-    save_model(untrained(config, 0), out)
-    made = untrained_goal_policy(GoalPolicyConfig(config.latent_width, 4, hidden=16, layers=1), 0)
-    made.farthest.fill_(8.0)
-    save_goal_policy(made, out)
-    return out
 
 
 @pytest.fixture(scope="module")
