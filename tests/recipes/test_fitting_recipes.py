@@ -109,7 +109,7 @@ def test_an_objective_stored_before_a_term_came_is_read_without_that_term() -> N
     }
     read = config_from_dict(ObjectiveConfig, stored, "run.json")
     assert read == ObjectiveConfig(rollout_steps=6, motion_margin=0.25)
-    later = {"visual_words": 0.0, "visual_words_cells": 8}
+    later = {"visual_words": 0.0, "visual_words_cells": 8, "inverse_dynamics_delta": 0.0}
     # terms that were added later stay out
     since = later | {"variance_margin": 1.0, "rollout_starts": 1.0}
     assert asdict(read) == stored | since
