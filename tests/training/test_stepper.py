@@ -264,6 +264,11 @@ IMPOSSIBLE = {
     "grows": (OptimizerConfig, {"weight_decay": -1.0}, "weight_decay at least 0"),
     "averages backwards": (TrainConfig, {"ema_decay": -1.0}, r"ema_decay in \[0, 1\)"),
     "no direction": (ObjectiveConfig, {"sigreg_directions": 0}, "directions must be at least 1"),
+    "a limit below 0": (
+        ObjectiveConfig,
+        {"inverse_dynamics_delta": -1.0},
+        "inverse_dynamics_delta must be at least 0",
+    ),
     "one cell": (ObjectiveConfig, {"visual_words_cells": 1}, "cells must be at least 2"),
     "learns nothing": (ObjectiveConfig, {"rollout": 0.0, "variance": 0.0}, "nothing would be lear"),
     "foresees nothing": (ObjectiveConfig, {"rollout_steps": 0}, "rollout_steps must be at least"),

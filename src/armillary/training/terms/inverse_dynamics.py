@@ -39,6 +39,10 @@ class InverseDynamicsConfig(TermConfig):
     inverse_dynamics: float = 0.0
     inverse_dynamics_delta: float = 0.0
 
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self.at_least(0, "inverse_dynamics_delta")
+
 
 class InverseDynamics(Term):
     """Error of the actions' sum that a head predicts from two latents, 1 and 4 steps apart.
