@@ -35,6 +35,7 @@ def record(
     seed: int = 0,
     settings: Mapping[str, Any] | None = None,
     resume: bool = False,
+    on: str = "",
     progress: bool | Progress | None = None,
 ) -> Dataset:
     """Record episodes of a simulated world into a dataset.
@@ -54,6 +55,8 @@ def record(
         seed: of the recording.
         settings: of the world, e.g. ``{"split": "held_out"}``.
         resume: go on with a recording that was interrupted.
+        on: ``ray`` or ``ray://HOST:PORT`` for actors of Ray, on this machine or on a cluster that
+            shares the disk of ``out``.
         progress: True or False turns the bar on or off; None shows it where somebody watches; a
             function is called with units done and in all.
 
@@ -78,6 +81,7 @@ def record(
             settings={"image_size": image_size, **(settings or {})},
             resume=resume,
             progress=bar,
+            on=on,
         )
     return open_folder(found.out)
 

@@ -43,6 +43,9 @@ class Act(PlanningFlags):
     """Episodes to plan for at once, for a search without a goal policy. More is faster."""
     workers: int = 2
     """Number of processes. The result does not depend on it."""
+    on: str = ""
+    """ray: use actors of Ray in place of processes.
+    ray://HOST:PORT: those of a cluster that shares the disk of the model."""
     seed: int = 0
     """Seed of the episodes."""
     setting: UseAppendAction[tuple[str, ...]] = ()
@@ -67,6 +70,7 @@ class Act(PlanningFlags):
             world_settings=settings_of(self.setting, "--setting"),
             budget=self.budget,
             success_distance=self.success_distance,
+            on=self.on,
         )
         with bar("acting") as progress:
             result = act(self.model, self.world, self.out, config, progress)

@@ -39,6 +39,9 @@ class Record(Command):
     """Height and width of the images, in pixels."""
     workers: int = 2
     """Number of processes. The data does not depend on it."""
+    on: str = ""
+    """ray: use actors of Ray in place of processes.
+    ray://HOST:PORT: those of a cluster that shares the disk of --out."""
     seed: int = 0
     """Seed of the episodes."""
     setting: UseAppendAction[tuple[str, ...]] = ()
@@ -64,6 +67,7 @@ class Record(Command):
                 settings={"image_size": self.image_size} | settings_of(self.setting, "--setting"),
                 resume=self.resume,
                 progress=progress,
+                on=self.on,
             )
         said = f"{found.episodes} episodes in {found.out}; {found.frames} frames"
         return Outcome(vars(found), (f"{said} in {found.seconds:.1f} s",))

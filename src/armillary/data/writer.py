@@ -104,6 +104,10 @@ class DatasetWriter:
         found = (re.fullmatch(r"episode-(\d{6,})\.json", file.name) for file in files)
         return {int(match[1]) for match in found if match}
 
+    def has(self, index: int) -> bool:
+        """Return whether an episode is complete."""
+        return (self.path / layout.sidecar_file(index)).is_file()
+
     def write(self, index: int, episode: Episode) -> None:
         """Write one episode; when this returns it is complete on disk.
 

@@ -11,6 +11,7 @@ A folder that holds records of the same evaluation is continued.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import nullcontext
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -32,10 +33,12 @@ from armillary.control import (
     summarise,
 )
 from armillary.control.evaluate import resume_records
+from armillary.control.on_ray import evaluate_on_ray
 from armillary.control.specs import PolicyFactory
 from armillary.core.alone import alone_in
 from armillary.core.errors import ConfigError, ShapeError
 from armillary.core.files import write_json
+from armillary.core.on_ray import connected, ray_address
 from armillary.core.progress import Progress, silent
 from armillary.core.rng import generator
 from armillary.models import load_model
@@ -64,6 +67,8 @@ class ActConfig:
             the world wants it for evaluation (``spec.extra["evaluation"]``, e.g. held-out layouts).
         budget: world steps per episode; None for the task's own.
         success_distance: None for the task's own.
+        on: ``ray`` for actors of Ray on this machine in place of processes, ``ray://HOST:PORT``
+            for those of a cluster, whose machines share the model's folder.
     """
 
     planning: Planning = field(default_factory=Planning)
@@ -75,6 +80,7 @@ class ActConfig:
     world_settings: Mapping[str, Any] = field(default_factory=dict)
     budget: int | None = None
     success_distance: float | None = None
+    on: str = ""
 
 
 @dataclass(frozen=True)
@@ -115,7 +121,8 @@ def act(
         StorageError: ``out`` cannot be written.
     """
     config = config or ActConfig()
-    folder = find_model(model)
+    # whole, because actors of Ray have another working directory
+    folder = find_model(model).absolute()
     spec = model_spec(folder, config)
     manifest, records = evaluate_models({"model": spec}, world, out, config, progress)
     failures = why_failed(records["model"], manifest, spec, progress=_share(progress, "why", 0, 1))
@@ -257,12 +264,16 @@ def evaluate_policies(
     Raises:
         ArmillaryError: as ``act``.
     """
+    address = ray_address(config.on) if config.on else None
     manifest = _checked_manifest(policies, world, config)
     floors = {"random": RandomSpec(), "noop": NoOpSpec(), "oracle": OracleSpec()}
     # two at once would write each episode twice
-    with alone_in(out, "evaluation", LOCK):
+    with (
+        alone_in(out, "evaluation", LOCK),
+        connected(address, config.workers) if config.on else nullcontext(),
+    ):
         _claim(out, manifest)
-        return manifest, _run_all(manifest, {**policies, **floors}, config.workers, out, progress)
+        return manifest, _run_all(manifest, {**policies, **floors}, config, address, out, progress)
 
 
 def _sized(model: ModelSpec, config: ActConfig) -> ActConfig:
@@ -319,7 +330,8 @@ def _claim(out: Path, manifest: Manifest) -> None:
 def _run_all(
     manifest: Manifest,
     policies: Mapping[str, Any],
-    workers: int,
+    config: ActConfig,
+    address: str | None,
     out: Path,
     progress: Progress,
 ) -> dict[str, tuple[Record, ...]]:
@@ -328,7 +340,10 @@ def _run_all(
         bar = _share(progress, name, place, len(policies))
         file = out / "records" / f"{name}.jsonl"
         mend(file)
-        evaluate(manifest, policy, workers=workers, progress=bar, out=file)
+        if config.on:
+            evaluate_on_ray(manifest, policy, file, address, config.workers, bar)
+        else:
+            evaluate(manifest, policy, workers=config.workers, progress=bar, out=file)
         # Rows come from what is on disk, so that anybody can compute them again.
         records[name] = read_records(file)
     return records

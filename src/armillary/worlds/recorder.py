@@ -19,8 +19,15 @@ from multiprocessing import connection, get_context, parent_process
 from pathlib import Path
 from typing import Any
 
-from armillary.core.errors import ArmillaryError, ConfigError, WorldError, unknown_name
+from armillary.core.errors import (
+    ArmillaryError,
+    ConfigError,
+    StorageError,
+    WorldError,
+    unknown_name,
+)
 from armillary.core.interrupts import deaf_to_interrupts
+from armillary.core.on_ray import ray_address, run_on_ray
 from armillary.core.progress import Progress, silent
 from armillary.core.protocols import World
 from armillary.data.writer import DatasetWriter
@@ -66,6 +73,10 @@ class _Job:
     seed: int
     out: Path
 
+    def __call__(self) -> Callable[[int], int]:
+        """Return what records an episode, for an actor of Ray."""
+        return _Recorder(self).record_once
+
     def make_world(self) -> World:
         """Make the job's world."""
         if isinstance(self.world, str):
@@ -104,6 +115,12 @@ class _Recorder:
             about=self.job.about(),
         )
 
+    def record_once(self, episode: int) -> int:
+        """Record an episode unless it is there: an actor may die after it has written one."""
+        if self.writer.has(episode):
+            return 0
+        return self.record(episode)
+
     def record(self, episode: int) -> int:
         """Record and write one episode; return its number of frames."""
         job = self.job
@@ -124,6 +141,7 @@ def record(
     settings: Mapping[str, Any] | None = None,
     resume: bool = False,
     progress: Progress = silent,
+    on: str = "",
 ) -> RecordSummary:
     """Record a dataset of a world.
 
@@ -140,24 +158,33 @@ def record(
         settings: of the world, beside ``sensors``.
         resume: go on with a recording that was begun here with the same arguments.
         progress: told about each episode after it is safe on disk.
+        on: ``ray`` for actors of Ray on this machine, ``ray://HOST:PORT`` for those of a cluster,
+            whose machines share the disk that ``out`` is on; "" for processes.
 
     Raises:
-        ConfigError: an argument that cannot be, or ``out`` holds something and not ``resume``.
+        ConfigError: an argument that cannot be, or ``out`` holds something and not ``resume``; Ray
+            is not installed, or the cluster cannot be reached.
         WorldError: the world raised; episode and step are named, finished episodes are kept.
-        StorageError: the disk is full or not writable; finished episodes are kept.
+        StorageError: the disk is full or not writable, or is not that of the cluster's machines;
+            finished episodes are kept.
     """
     _check(policy, episodes, steps, workers, seed)
+    address = ray_address(on) if on else None
     chosen = dict(settings or {})
     if sensors is not None:
         pose = _POSE_OF.get(str(world), "world_from_camera")
         chosen["sensors"] = tuple(pose if name == "pose" else name for name in sensors)
-    job = _Job(world, chosen, policy, steps, seed, Path(out))
+    # whole, because actors of Ray have another working directory
+    job = _Job(world, chosen, policy, steps, seed, Path(out).absolute() if on else Path(out))
     _check_out(job.out, resume)
     begun = time.monotonic()
     recorder = _Recorder(job)
     finished = recorder.writer.finished()
     missing = [episode for episode in range(episodes) if episode not in finished]
-    run = _run_here(recorder, missing) if workers == 1 else _run_pool(job, missing, workers)
+    if on:
+        run = run_on_ray(address, job, missing, workers)
+    else:
+        run = _run_here(recorder, missing) if workers == 1 else _run_pool(job, missing, workers)
     frames = 0
     done, total = len(finished), len(finished) + len(missing)
     try:
@@ -166,6 +193,11 @@ def record(
             done += 1
             speed = frames / (time.monotonic() - begun)
             progress(done, total, f"{speed:.0f} frames/s")
+        if on and (elsewhere := {*range(episodes)} - recorder.writer.finished()):
+            raise StorageError(
+                f"{len(elsewhere)} episodes were recorded but are not in {job.out}. --out must be "
+                "on a disk that all machines of the cluster share."
+            )
         recorder.writer.finalize()
     except ArmillaryError as error:
         kept = len(recorder.writer.finished())

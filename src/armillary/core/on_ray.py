@@ -1,0 +1,160 @@
+"""Ray: run tasks in actors, on this machine or on a cluster, and survive their death.
+
+Each actor opens what it needs once and then runs one task after another, each in a process of its
+own with one thread. A task whose actor died is done again by a new one. So a task may be done
+twice, and must leave the same whenever it is.
+
+Ray asks for a token by default, which all machines of a cluster share (``RAY_AUTH_TOKEN_PATH``).
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import socket
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any, TypeVar
+
+import torch
+
+from armillary.core.errors import ArmillaryError, ConfigError, WorldError
+from armillary.core.optional import require
+
+Task = TypeVar("Task")
+Result = TypeVar("Result")
+
+# How often an actor is started again, and a task done again, before the work ends.
+DEATHS = 3
+# Results are numbers, so little is shared. Ray's own choice is a third of the memory.
+_SHARED_BYTES = 200_000_000
+_ANSWERS_S = 10.0  # in which a head must answer
+_ON = re.compile(r"ray(?:://(?P<address>[^\s/]+:\d+))?")
+
+
+def ray_address(on: str) -> str | None:
+    """Return the address of a cluster in ``ray://HOST:PORT``; None for ``ray``, this machine.
+
+    ``ray`` alone is the cluster that ``RAY_ADDRESS`` names, if it is set.
+
+    Raises:
+        ConfigError: it is neither, or nothing answers at the address. Ray itself would wait for
+            minutes.
+        MissingExtraError: Ray is not installed.
+    """
+    if (found := _ON.fullmatch(on)) is None:
+        raise ConfigError(f"--on takes ray or ray://HOST:PORT, got {on!r}.")
+    require("ray", "ray", "run on Ray")
+    if address := found["address"]:
+        host, _, port = address.rpartition(":")
+        try:
+            socket.create_connection((host.strip("[]"), int(port)), _ANSWERS_S).close()
+        except (OSError, OverflowError) as error:
+            raise ConfigError(
+                f"No Ray answers at {address} ({error}). Start a head there with: ray start --head"
+            ) from error
+    return address
+
+
+def run_on_ray(
+    address: str | None,
+    opener: Callable[[], Callable[[Task], Result]],
+    tasks: Sequence[Task],
+    workers: int,
+) -> Iterator[Result]:
+    """Yield the results of tasks as they come, in any order.
+
+    Ray is started, or joined, unless it is there (``connected``). Each actor has at most two tasks,
+    so that little is done in vain after an error or Ctrl-C.
+
+    Args:
+        address: HOST:PORT of a cluster's head; None for this machine.
+        opener: sent to each actor; called there once, and again where a new one takes its place.
+        tasks: what to run.
+        workers: actors.
+
+    Raises:
+        ConfigError: Ray is not installed, or the cluster cannot be reached.
+        ArmillaryError: what the opener or a task raised.
+        WorldError: an actor died too often, or a task raised something else.
+    """
+    if not tasks:
+        return
+    ray = require("ray", "ray", "run on Ray")
+    with connected(address, workers):
+        kind = ray.remote(num_cpus=1, max_restarts=DEATHS, max_task_retries=DEATHS)(_Actor)
+        actors = [kind.remote(opener) for _ in range(min(workers, len(tasks)))]
+        waiting = iter(tasks)
+        running = {
+            actor.run.remote(task): actor
+            for _ in range(2)
+            for actor, task in zip(actors, waiting, strict=False)
+        }
+        while running:
+            (done,), _ = ray.wait(list(running))
+            actor = running.pop(done)
+            yield _result(ray, done)
+            for task in waiting:
+                running[actor.run.remote(task)] = actor
+                break
+
+
+class _Actor:
+    """What runs in a process of Ray."""
+
+    def __init__(self, opener: Callable[[], Callable[[Any], Any]]) -> None:
+        torch.set_num_threads(1)  # as everywhere: other splits of a product have other last bits
+        self._run = opener()
+
+    def run(self, task: Any) -> Any:
+        return self._run(task)
+
+
+def _result(ray: Any, reference: Any) -> Any:
+    try:
+        return ray.get(reference)
+    except ray.exceptions.RayTaskError as error:
+        # Ray's error inherits from the one that was raised, and its text holds a whole traceback
+        cause = error.cause
+        if isinstance(cause, ArmillaryError):
+            raise type(cause)(str(cause)) from error
+        raise WorldError(f"A Ray actor raised {type(cause).__name__}: {cause}.") from error
+    except ray.exceptions.RayActorError as error:
+        raise WorldError(
+            f"A Ray actor could not be started, or died more than {DEATHS} times: it was killed, "
+            "ran out of memory, or the world crashed."
+        ) from error
+
+
+@contextmanager
+def connected(address: str | None, workers: int) -> Iterator[None]:
+    """Use the Ray of this process if it has one; else join a cluster, or start one here.
+
+    Args:
+        address: as in ``run_on_ray``.
+        workers: for how many actors a Ray that is started here has room.
+
+    Raises:
+        ConfigError: Ray is not installed, or the cluster cannot be reached.
+    """
+    ray = require("ray", "ray", "run on Ray")
+    if ray.is_initialized():
+        yield
+        return
+    how: dict[str, Any] = {"logging_level": "ERROR", "log_to_driver": False}
+    if address is None and "RAY_ADDRESS" not in os.environ:
+        how |= {"num_cpus": workers, "object_store_memory": _SHARED_BYTES}
+        how |= {"include_dashboard": False}
+    else:
+        how["address"] = address
+    try:
+        ray.init(**how)
+    except Exception as error:  # Ray has no one kind for it: no head, a wrong token, no memory
+        first = (str(error).splitlines() or [""])[0]
+        raise ConfigError(
+            f"Ray cannot be started at {address or 'this machine'}: {first or type(error).__name__}"
+        ) from error
+    try:
+        yield
+    finally:
+        ray.shutdown()

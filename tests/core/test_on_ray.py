@@ -1,0 +1,122 @@
+"""Ray: which words name it, what is said without it, and real actors that die."""
+
+from __future__ import annotations
+
+import functools
+import os
+import signal
+import sys
+import types
+from pathlib import Path
+
+import pytest
+
+from armillary.core.errors import ConfigError, MissingExtraError, ShapeError, WorldError
+from armillary.core.on_ray import connected, ray_address, run_on_ray
+
+
+@pytest.mark.parametrize(
+    ("on", "address"),
+    [("ray", None), ("ray://head:6379", "head:6379"), ("ray://[::1]:6379", "[::1]:6379")],
+)
+def test_ray_is_here_or_at_an_address(on, address, monkeypatch):
+    asked = []
+    monkeypatch.setitem(sys.modules, "ray", types.ModuleType("ray"))
+    monkeypatch.setattr("socket.create_connection", lambda *where: asked.append(where) or Ear())
+    assert ray_address(on) == address
+    assert asked == ([] if address is None else [((address[:-5].strip("[]"), 6379), 10.0)])
+
+
+@pytest.mark.parametrize("on", ["Ray", "slurm", "ray://", "ray://head", "ray://head:x", "ray:/h:1"])
+def test_other_words_are_refused(on):
+    with pytest.raises(ConfigError, match="--on takes ray or ray://HOST:PORT, got"):
+        ray_address(on)
+
+
+def test_without_ray_the_install_line_is_said(monkeypatch):
+    monkeypatch.setitem(sys.modules, "ray", None)
+    with pytest.raises(MissingExtraError, match=r"pip install 'armillary\[ray\]'"):
+        ray_address("ray")
+    with pytest.raises(MissingExtraError):
+        list(run_on_ray(None, squares, [1], 2))
+
+
+def test_nothing_to_do_asks_for_no_ray(monkeypatch):
+    monkeypatch.setitem(sys.modules, "ray", None)
+    assert list(run_on_ray(None, squares, [], 2)) == []
+
+
+@pytest.mark.parametrize("port", [1, 99999999])
+def test_where_no_ray_answers_is_one_sentence(port, monkeypatch):
+    monkeypatch.setitem(sys.modules, "ray", types.ModuleType("ray"))
+    with pytest.raises(ConfigError, match=f"No Ray answers at 127.0.0.1:{port} .*ray start --head"):
+        ray_address(f"ray://127.0.0.1:{port}")
+
+
+class Ear:
+    def close(self):
+        pass
+
+
+def squares():
+    return lambda task: task**2
+
+
+def deadly(folder: Path, task: int) -> int:
+    """Die the first time that task 3 is asked for."""
+    seen = folder / "seen"
+    if task == 3 and not seen.exists():
+        seen.touch()
+        os.kill(os.getpid(), signal.SIGKILL)
+    return task
+
+
+def always_dead(task: int) -> int:
+    os.kill(os.getpid(), signal.SIGKILL)
+    return task
+
+
+def refusing(task: int) -> int:
+    raise ShapeError(f"Task {task} has no shape.")
+
+
+def broken(task: int) -> int:
+    return 1 // 0
+
+
+def opened(function):
+    return function
+
+
+@pytest.fixture(scope="module")
+def here():
+    pytest.importorskip("ray")
+    # Ray's own processes and sockets end after the test that made them
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PYTHONPATH", str(Path(__file__).parent), prepend=os.pathsep)
+        with connected(None, 2):
+            yield
+
+
+@pytest.mark.runs  # Ray takes seconds to start
+@pytest.mark.filterwarnings("ignore")
+class TestRealRay:
+    def test_every_task_is_done(self, here):
+        assert sorted(run_on_ray(None, squares, range(7), 2)) == [n**2 for n in range(7)]
+
+    def test_what_a_dead_actor_had_is_done_again(self, here, tmp_path):
+        opener = functools.partial(opened, functools.partial(deadly, tmp_path))
+        assert sorted(run_on_ray(None, opener, range(8), 2)) == list(range(8))
+        assert (tmp_path / "seen").exists()
+
+    def test_one_that_always_dies_ends_the_work(self, here):
+        with pytest.raises(WorldError, match="died more than 3 times"):
+            list(run_on_ray(None, functools.partial(opened, always_dead), [1], 1))
+
+    def test_an_error_of_ours_keeps_its_kind_and_sentence(self, here):
+        with pytest.raises(ShapeError, match=r"^Task 5 has no shape\.$"):
+            list(run_on_ray(None, functools.partial(opened, refusing), [5], 1))
+
+    def test_any_other_error_is_named(self, here):
+        with pytest.raises(WorldError, match="A Ray actor raised ZeroDivisionError"):
+            list(run_on_ray(None, functools.partial(opened, broken), [5], 1))
