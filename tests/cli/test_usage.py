@@ -17,6 +17,7 @@ LEAVES = [
     ["data", "show"],
     ["data", "verify"],
     ["train"],
+    ["sweep"],
     ["launch"],
     ["policy"],
     ["diagnose"],

@@ -35,6 +35,7 @@ from armillary.cli import (
     proof,
     ros,
     serve,
+    sweep,
     understand,
     view,
 )
@@ -50,6 +51,7 @@ COMMANDS: dict[str, tuple[Any, str]] = {
     "ingest": (learn.Ingest, "turn videos, depth, point clouds or robot logs into a dataset"),
     "data": (data.Data, "describe a dataset, or check that it is intact"),
     "train": (Train, "train a world model on a dataset"),
+    "sweep": (sweep.Sweep, "train with several settings, choose the best, and judge it once"),
     "launch": (launch.Launch, "train on a Slurm cluster, through preemptions and time limits"),
     "policy": (learn.Policy, "train a goal-conditioned policy for a model that has none"),
     "diagnose": (diagnose.Diagnose, "measure a model's predictions beside simple baselines"),
