@@ -1,6 +1,6 @@
 """Recording and acting by actors of Ray, one killed in each, beside processes: is it the same?
 
-    python scripts/measure_ray.py RUN out/ray      # needs: pip install 'armillary[ray]'
+    python scripts/measure_ray.py RUN out/ray      # needs: pip install 'armillary[ray]' psutil
 
 RUN is a model of the tabletop. The tabletop is recorded twice with two workers: by processes, and
 by actors of Ray on this machine. Then the model acts in 20 episodes, likewise. When a quarter is
@@ -17,11 +17,11 @@ import signal
 import sys
 import time
 from collections.abc import Callable
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import psutil
-import ray
 
 from armillary.benchmark.machine import provenance
 from armillary.control import read_records
@@ -68,7 +68,7 @@ def main() -> None:
     except ArmillaryError as error:
         parser.exit(2, f"{error}\n")
     command = f"python scripts/measure_ray.py {given.run} {given.out}"
-    result = {"workers": WORKERS, "ray_version": ray.__version__, **found}
+    result = {"workers": WORKERS, "ray_version": version("ray"), **found}
     write_json(given.result, {**result, **provenance(command, WORKERS)})
     for name, row in found.items():
         sys.stdout.write(

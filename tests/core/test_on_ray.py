@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import functools
+import importlib.util
 import os
 import signal
 import sys
 import types
 from pathlib import Path
 
+import psutil
 import pytest
 
 from armillary.core.errors import ConfigError, MissingExtraError, ShapeError, WorldError
@@ -90,7 +92,8 @@ def opened(function):
 
 @pytest.fixture(scope="module")
 def here():
-    pytest.importorskip("ray")
+    if importlib.util.find_spec("ray") is None:  # not imported: it reads the environment then
+        pytest.skip("Ray is not installed")
     # Ray's own processes and sockets end after the test that made them
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("PYTHONPATH", str(Path(__file__).parent), prepend=os.pathsep)
@@ -101,6 +104,19 @@ def here():
 @pytest.mark.runs  # Ray takes seconds to start
 @pytest.mark.filterwarnings("ignore")
 class TestRealRay:
+    def test_its_servers_listen_on_the_loopback_alone(self, here):
+        import ray
+
+        assert ray.get_runtime_context().gcs_address.startswith("127.0.0.1:")
+        family = [psutil.Process(), *psutil.Process().children(recursive=True)]
+        heard = [
+            one.laddr.ip.removeprefix("::ffff:")
+            for process in family
+            for one in process.net_connections()
+            if one.status == psutil.CONN_LISTEN
+        ]
+        assert {*heard} == {"127.0.0.1"}
+
     def test_every_task_is_done(self, here):
         assert sorted(run_on_ray(None, squares, range(7), 2)) == [n**2 for n in range(7)]
 

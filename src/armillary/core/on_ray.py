@@ -44,7 +44,7 @@ def ray_address(on: str) -> str | None:
     """
     if (found := _ON.fullmatch(on)) is None:
         raise ConfigError(f"--on takes ray or ray://HOST:PORT, got {on!r}.")
-    require("ray", "ray", "run on Ray")
+    _ray(found["address"])
     if address := found["address"]:
         host, _, port = address.rpartition(":")
         try:
@@ -80,7 +80,7 @@ def run_on_ray(
     """
     if not tasks:
         return
-    ray = require("ray", "ray", "run on Ray")
+    ray = _ray(address)
     with connected(address, workers):
         kind = ray.remote(num_cpus=1, max_restarts=DEATHS, max_task_retries=DEATHS)(_Actor)
         actors = [kind.remote(opener) for _ in range(min(workers, len(tasks)))]
@@ -97,6 +97,19 @@ def run_on_ray(
             for task in waiting:
                 running[actor.run.remote(task)] = actor
                 break
+
+
+def _ray(address: str | None) -> Any:
+    """Import Ray, after saying what it reads from the environment while it is imported."""
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # else it sends statistics home
+    if _is_here(address):
+        # its servers then listen on the loopback alone, else on all interfaces, with a token
+        os.environ.setdefault("RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER", "0")
+    return require("ray", "ray", "run on Ray")
+
+
+def _is_here(address: str | None) -> bool:
+    return address is None and "RAY_ADDRESS" not in os.environ
 
 
 class _Actor:
@@ -137,12 +150,12 @@ def connected(address: str | None, workers: int) -> Iterator[None]:
     Raises:
         ConfigError: Ray is not installed, or the cluster cannot be reached.
     """
-    ray = require("ray", "ray", "run on Ray")
+    ray = _ray(address)
     if ray.is_initialized():
         yield
         return
     how: dict[str, Any] = {"logging_level": "ERROR", "log_to_driver": False}
-    if address is None and "RAY_ADDRESS" not in os.environ:
+    if _is_here(address):
         how |= {"num_cpus": workers, "object_store_memory": _SHARED_BYTES}
         how |= {"include_dashboard": False}
     else:
