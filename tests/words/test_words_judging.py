@@ -24,6 +24,7 @@ from armillary.words.predicting import errors_cm, moments_of, texts_of
 from armillary.words.registration import FILE, registration
 from armillary.words.settings import WordsConfig
 from armillary.words.statistics import difference_row, drawn_means, mean_row, verdict
+from armillary.words.summary import _primary
 from armillary.words.variants import Moments
 
 FORM = FORMS["digits"]
@@ -159,6 +160,18 @@ def test_differences_are_paired_and_seeds_are_drawn() -> None:
 )
 def test_verdicts(interval, said) -> None:
     assert verdict({"interval": interval}, 0.2, "W", "T") == said
+
+
+@pytest.mark.parametrize(
+    ("seeds", "said"),
+    [(1, "open: 1 of at least 3 seeds"), (2, "open: 2 of at"), (3, "W is better by more than")],
+)
+def test_fewer_seeds_than_were_registered_decide_nothing(seeds: int, said: str) -> None:
+    config, registered = WordsConfig(), registration()
+    worse = np.full((seeds, 20, len(config.horizons), 2), 5.0)
+    found = _primary({"W": worse - 4, "T-probe": worse}, config, registered, "W", "T-probe")
+    assert found["verdict"].startswith(said)
+    assert found["difference"] == pytest.approx(-4)
 
 
 def test_the_registration_has_its_digest(tmp_path) -> None:

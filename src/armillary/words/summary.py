@@ -41,7 +41,7 @@ def summarise(
     primary = registered["primary"]
     first, second = primary["variants"]
     found = {
-        "primary": _primary(errors, config, primary, first, second),
+        "primary": _primary(errors, config, registered, first, second),
         "state_error_cm": {
             variant: _rows(values, moved, config.horizons) for variant, values in errors.items()
         },
@@ -88,17 +88,22 @@ def _mean(values: np.ndarray) -> float | None:
 def _primary(
     errors: Mapping[str, np.ndarray],
     config: WordsConfig,
-    primary: Mapping[str, Any],
+    registered: Mapping[str, Any],
     first: str,
     second: str,
 ) -> dict[str, Any]:
+    primary = registered["primary"]
+    fewest = registered.get("judged", {}).get("fewest_seeds", 1)
     if primary["horizon"] not in config.horizons or not {first, second} <= {*errors}:
         missing = "a variant is missing, or the episodes are too short"
         return {**primary, "verdict": f"not measured: {missing}"}
     at = config.horizons.index(primary["horizon"])
     a, b = (errors[variant][:, :, at].mean(axis=-1) for variant in (first, second))
     row = difference_row(a, b)
-    return {**primary, **row, "verdict": verdict(row, primary["margin_cm"], first, second)}
+    said = verdict(row, primary["margin_cm"], first, second)
+    if len(a) < fewest:  # the interval would be of episodes alone
+        said = f"open: {len(a)} of at least {fewest} seeds"
+    return {**primary, **row, "verdict": said}
 
 
 def _minus(errors: Mapping[str, np.ndarray], config: WordsConfig) -> dict[str, Any]:
