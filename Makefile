@@ -115,10 +115,10 @@ bench: install  ## measure training, loading and planning on this machine
 
 PROOFS := results/proof
 
-verify: install  ## verify every result below results/proof: levels 0 to 3, the last for a sample
+verify: install  ## verify results/proof: levels 0 to 3; undecided (another processor) is no failure
 	@found=0; for folder in $(PROOFS)/*/; do \
 	  [ -f "$$folder/run/scorecard.json" ] || continue; found=1; \
-	  echo "$$folder"; $(BIN)/armillary proof verify "$$folder" || exit $$?; \
+	  echo "$$folder"; $(BIN)/armillary proof verify "$$folder" || { code=$$?; [ $$code = 4 ] || exit $$code; }; \
 	done; [ $$found = 1 ] || { echo "nothing to verify: no submission below $(PROOFS)" >&2; exit 2; }
 
 attack: install  ## test the verifier with every known way to cheat

@@ -89,7 +89,13 @@ class Case:
     @property
     def arithmetic(self) -> str:
         """Which row of tolerances applies between the claim and this machine."""
-        return self.how.arithmetic or tolerance_between(self.sources.env, self.here)
+        if self.how.arithmetic:
+            return self.how.arithmetic
+        row = tolerance_between(self.sources.env, self.here)
+        # The portable profile does not repeat convolutions to the bit on another processor: from an
+        # EPYC to a Xeon actions differed by 1.5e-8, and 3 of 42 episodes ended otherwise.
+        other = self.sources.env.get("flags") != self.here["flags"]
+        return "other-isa" if row == "same" and other else row
 
     @property
     def tolerance(self) -> Tolerance:

@@ -27,6 +27,11 @@ from armillary.proof.verify.sampling import (
 
 # Share of honest episodes whose outcome may differ on another machine; none of 30 did.
 FLIPS = 0.01
+# Where more differ than that, nobody knows why.
+_ELSEWHERE = {
+    "other-graphics": "Another driver draws here.",
+    "other-isa": "Another processor computes here.",
+}
 _OTHERS = 10  # one failure for so many successes
 
 
@@ -43,8 +48,8 @@ def outcomes(case: Case) -> Said:
         f"({case.arithmetic})."
     )
     numbers = {"n": n, "of": total, "differing": len(differing), "allowed": allowed}
-    if len(differing) > allowed and case.arithmetic == "other-graphics":
-        return unknown(f"{said} Another driver draws here.", **numbers)
+    if len(differing) > allowed and case.arithmetic in _ELSEWHERE:
+        return unknown(f"{said} {_ELSEWHERE[case.arithmetic]}", **numbers)
     if len(differing) > allowed:
         return broken(f"{said} The first is {differing[0]}.", **numbers)
     return holds(said, **numbers)
