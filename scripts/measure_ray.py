@@ -5,7 +5,7 @@
 RUN is a model of the tabletop. The tabletop is recorded twice with two workers: by processes, and
 by actors of Ray on this machine. Then the model acts in 20 episodes, likewise. When a quarter is
 done, one actor gets SIGKILL. Of the recordings all files are compared, of the episodes that were
-acted all records (what was done and what came of it, without times). The result goes to
+acted all records (actions, distances and decisions, without times). The result goes to
 ``results/ray.json``.
 """
 

@@ -178,6 +178,13 @@ def test_how_many_decisions_may_differ_follows_from_the_arithmetic(stage: Stage)
     assert [within(stage, "bfloat16", n) for n in (4, 5, 20)] == [True, None, False]
 
 
+def test_another_processor_is_no_same_arithmetic(stage: Stage) -> None:
+    case = load_case(stage.honest, how(stage))
+    assert case.arithmetic == "same"
+    case.__dict__["here"] = {**case.here, "flags": "neon"}
+    assert case.arithmetic == "other-isa"
+
+
 def test_samples_are_as_large_as_they_must_be() -> None:
     # the table of the reference, without replacement and with honest flips
     assert [sample_size(50, n) for n in (3, 5, 10)] == [39, 29, 17]

@@ -123,6 +123,7 @@ def test_errors_shall_be_small_and_all_else_large(measure: str, larger: bool) ->
         ({"grid": {"optimizer.lr": ("much",)}}, "takes a number"),
         ({"grid": {"steps": range(1, 1002)}}, "1,001 trainings; the most are 1,000"),
         ({"seeds": (1, 1)}, "seeds, each once"),
+        ({"measure": "loss"}, "No measure 'loss'; they are features_K"),
         ({"workers": 0}, "workers must be at least 1"),
         ({"judged": Path("here")}, "cannot judge what was chosen on it"),
         ({"on": "slurm"}, "--on takes ray"),

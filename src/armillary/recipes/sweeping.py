@@ -36,7 +36,8 @@ from armillary.recipes.world import adapted, world
 
 MOST = 1000  # trainings; more is a slip of the hand
 MEASURE = "features_4"  # in a space that the model was not trained on, so that collapse cannot win
-_LARGER = ("r2_", "moved_skill_", "action_top1", "spearman")  # the others are errors
+_LARGER = ("r2_", "moved_skill_", "action_top1", "spearman")
+_SMALLER = ("features_", "latent_", "false_motion")
 _FAILED = "failed"
 
 
@@ -69,6 +70,11 @@ class SweepConfig:
             raise ConfigError("A sweep needs at least one setting, and a value for each.")
         if not self.seeds or len({*self.seeds}) < len(self.seeds):
             raise ConfigError(f"A sweep needs seeds, each once; got {self.seeds}.")
+        if not self.measure.startswith((*_LARGER, *_SMALLER)):  # not after hours of training
+            raise ConfigError(
+                f"No measure {self.measure!r}; they are features_K, latent_K, r2_STREAM, "
+                "moved_skill_K, false_motion, action_top1 and spearman."
+            )
         if self.workers < 1:
             raise ConfigError(f"workers must be at least 1; got {self.workers}.")
         if self.judged is not None and self.judged.resolve() == self.data.resolve():

@@ -25,13 +25,11 @@ from armillary.proof.verify.sampling import (
     sample_size,
 )
 
-# Share of honest episodes whose outcome may differ on another machine; none of 30 did.
+# Share of honest episodes whose outcome may differ on another machine; none of 30 did. Of a model
+# with convolutions 4 of 84 did (an EPYC and a Xeon), so more than these leave it open, up to a
+# share that no processor explains.
 FLIPS = 0.01
-# Where more differ than that, nobody knows why.
-_ELSEWHERE = {
-    "other-graphics": "Another driver draws here.",
-    "other-isa": "Another processor computes here.",
-}
+_OPEN_FLIPS = 0.1
 _OTHERS = 10  # one failure for so many successes
 
 
@@ -48,8 +46,10 @@ def outcomes(case: Case) -> Said:
         f"({case.arithmetic})."
     )
     numbers = {"n": n, "of": total, "differing": len(differing), "allowed": allowed}
-    if len(differing) > allowed and case.arithmetic in _ELSEWHERE:
-        return unknown(f"{said} {_ELSEWHERE[case.arithmetic]}", **numbers)
+    if len(differing) > allowed and case.arithmetic == "other-graphics":
+        return unknown(f"{said} Another driver draws here.", **numbers)
+    if allowed < len(differing) <= most_flips(n, _OPEN_FLIPS) and case.arithmetic == "other-isa":
+        return unknown(f"{said} Another processor computes here.", **numbers)
     if len(differing) > allowed:
         return broken(f"{said} The first is {differing[0]}.", **numbers)
     return holds(said, **numbers)
