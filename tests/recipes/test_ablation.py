@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from small_recipe import SMALL
 
 from armillary.cli.bench import Ablation
 from armillary.core.errors import ConfigError
@@ -21,17 +22,6 @@ from armillary.recipes.changing import changed
 from armillary.recipes.recipe_config import shortened
 from armillary.recipes.world import world
 from armillary.worlds import record
-
-SMALL = {
-    "steps": 2,
-    "batch_size": 2,
-    "held_out": 0.3,
-    "finetune.steps": 2,
-    "finetune.batch_size": 2,
-    "model.encoder.hidden": 16,
-    "model.predictor.memory": 8,
-    "model.predictor.hidden": 8,
-}
 
 
 @pytest.mark.parametrize("name", PARTS)

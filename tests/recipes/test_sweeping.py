@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from small_recipe import SMALL
 
 from armillary.cli.main import main
 from armillary.core.errors import ConfigError, TrainingError
@@ -16,16 +17,6 @@ from armillary.recipes.sweeping import SweepConfig, best, larger_is_better, run_
 from armillary.recipes.world import world
 from armillary.worlds import record
 
-SMALL = {
-    "steps": 2,
-    "batch_size": 2,
-    "held_out": 0.3,
-    "finetune.steps": 2,
-    "finetune.batch_size": 2,
-    "model.encoder.hidden": 16,
-    "model.predictor.memory": 8,
-    "model.predictor.hidden": 8,
-}
 GRID = {"optimizer.lr": (1e-3, 1e-2), "objective.variance": (1.0, 4.0)}
 
 
