@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import pytest
 
@@ -64,6 +65,13 @@ def test_a_study_goes_on_where_it_stopped(study) -> None:
     assert (out / "seed-1" / "T-probe" / "model.safetensors").stat().st_mtime_ns == before
     for part in ("primary", "state_error_cm", "pairs", "goals", "unparsable"):
         assert json.dumps(again[part]) == json.dumps(result[part])
+
+
+def test_seeds_of_a_folder_are_chosen_anew(study) -> None:
+    out, _ = study
+    before = (out / "seed-1" / "T-probe" / "model.safetensors").stat().st_mtime_ns
+    assert compare_words(out, replace(SMALL, seeds=(1,)))["n"]["seeds"] == 1
+    assert (out / "seed-1" / "T-probe" / "model.safetensors").stat().st_mtime_ns == before
 
 
 def test_a_folder_belongs_to_its_settings(study) -> None:

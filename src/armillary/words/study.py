@@ -92,7 +92,7 @@ def compare_words(
     """Train and judge all variants.
 
     Args:
-        out: folder; what is finished there is used again.
+        out: folder; what is finished there is used again, and seeds can be added later.
         config: how much of everything.
         data: dataset of the tabletop to learn from; it is recorded if None.
         bars: makes a progress bar for a stage.
@@ -141,7 +141,8 @@ def compare_words(
 
 def _claimed(out: Path, config: WordsConfig, data: Path | None, bars: Bars) -> _Place:
     """Record what is missing, once the folder is known to belong to these settings."""
-    claim(out / "settings.json", [asdict(config), str(data or "")], "a comparison")
+    settings = {key: value for key, value in asdict(config).items() if key != "seeds"}
+    claim(out / "settings.json", [settings, str(data or "")], "a comparison")
     wanted = [("judged", config.judged, config.judged_seed)]
     if data is None:
         wanted.append(("recording", config.episodes, 0))
