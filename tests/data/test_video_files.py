@@ -49,6 +49,20 @@ def test_depth_comes_back_to_the_millimetre(tmp_path, shape):
         assert np.array_equal(np.stack(list(reader.read(range(12)))), np.stack(depth))
 
 
+def test_a_coloured_dot_of_two_pixels_keeps_its_colour(tmp_path):
+    # a model acts on pictures that no codec has seen, so the recorded ones must look like them
+    ground, dot = (30, 60, 90), (200, 160, 40)
+    pictures = np.full((40, 64, 64, 3), ground, np.uint8)
+    for n, picture in enumerate(pictures):
+        picture[20:22, n + 3 : n + 5] = dot
+    encode(tmp_path / "dot.mp4", pictures, 10, "rgb")
+    with VideoReader(tmp_path / "dot.mp4") as reader:
+        got = np.stack(list(reader.read(range(40))))
+    seen = np.stack([got[n, 20:22, n + 3 : n + 5].mean((0, 1)) for n in range(40)])
+    assert np.abs(seen - dot).max() < 8  # 4:2:0 errs by 96
+    assert np.abs(got.astype(float).mean((0, 1, 2)) - pictures.mean((0, 1, 2))).max() < 1.2
+
+
 def test_odd_sizes_keep_their_size(tmp_path):
     pictures = [np.full((33, 17, 3), 9 * n, np.uint8) for n in range(12)]
     encode(tmp_path / "odd.mp4", pictures, 10, "rgb")

@@ -17,13 +17,18 @@ from armillary.training.goal_policy import (
 WIDTH = 8
 
 
-def walks(episodes: int = 60, length: int = 21, skip: int = 1, seed: int = 0) -> EncodedEpisodes:
-    """Return random walks: the first two numbers of a latent are the place, actions move it."""
+def walks(
+    episodes: int = 60, length: int = 21, skip: int = 1, seed: int = 0, apart: float = 0.0
+) -> EncodedEpisodes:
+    """Return random walks: the first two numbers of a latent are the place, actions move it.
+
+    Walks begin up to ``apart`` from the middle.
+    """
     rng = np.random.default_rng(seed)
     moves = rng.uniform(-1, 1, (episodes, length, 2)).astype(np.float32)
     places = np.cumsum(np.concatenate([np.zeros((episodes, 1, 2)), moves[:, :-1]], 1), 1)
     latents = np.zeros((episodes, length, WIDTH), np.float32)
-    latents[..., :2] = places
+    latents[..., :2] = places + rng.uniform(-apart, apart, (episodes, 1, 2))
     latents[..., 2:] = rng.normal(0, 0.01, latents[..., 2:].shape)
     rows = np.arange(episodes * length)
     padded = np.concatenate([moves, np.zeros((episodes, skip, 2), np.float32)], 1)
@@ -48,6 +53,13 @@ def test_goals_are_states_that_the_episode_reached_within_reach(skip):
     assert torch.equal(found.steps, gap.float() / skip)
     again = hindsight(encoded, 5000, 4, generator("t", 0))
     assert torch.equal(found.here, again.here) and torch.equal(found.goal, again.goal)
+
+
+def test_small_steps_in_a_large_room_are_learned():
+    # a step is a twentieth of the spread of places: noise on each place of its own would hide it
+    encoded = walks(200, apart=20.0)
+    policy = fit_goal_policy(encoded, GoalPolicyTraining(steps=400))
+    assert judge_goal_policy(policy, walks(20, seed=1, apart=20.0)) > 0.8
 
 
 def test_the_logarithm_of_the_gap_is_uniform():
