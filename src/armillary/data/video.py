@@ -36,7 +36,8 @@ CODECS = {"rgb": "h264", "depth": "ffv1", "segmentation": "ffv1"}
 # Models see small pictures as they are, and act on pictures that no codec has seen. 4:2:0 blurs the
 # colour of what is two pixels wide. In dm_control's point mass the pixels of what moves were wrong
 # by 7.6 of 255 levels, and the latent of a live picture lay 0.41 of its spread from that of the
-# recorded one. 4:4:4 with crf 10 is wrong by 1.4 and 0.07, and the file is a tenth larger.
+# recorded one. 4:4:4 with crf 10 is wrong by 1.4 and 0.08, and the file is a tenth larger
+# (scripts/live_pictures.py).
 SMALL_PX = 128
 _CRF, _CRF_SMALL = "16", "10"
 # veryfast is a third of ultrafast's size at 12,000 frames/s (64 px, one thread), and medium is no

@@ -9,9 +9,8 @@ weight decay of 0.1 the likelihood of held-out actions fell after 500 steps. Wit
 noise on the latents, it fell after 2,000 where goals were at most four steps away.
 
 The noise moves both latents alike, so the gap between them still says which way to go. In a model
-step dm_control's point mass moves by 0.09 of its spread. With noise of 0.1 on each latent of its
-own, the policy explained 0.05 of held-out actions one step from the goal; now it explains 0.11, and
-in dm_control's reacher as much as before.
+step dm_control's point mass moves by 0.09 of its spread. Noise of 0.1 on each latent of its own hid
+such steps (``test_small_steps_in_a_large_room_are_learned``: R2 0.23 in place of 0.83).
 
 Axes: B samples, Z flattened latent, A action of a model step.
 Source: Ghosh et al. 2019 (1912.06088).
