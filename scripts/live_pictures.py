@@ -24,13 +24,16 @@ from jaxtyping import Float, UInt8
 
 from armillary.control.seeing import encode_observation
 from armillary.control.worlds import WorldFactory
+from armillary.core.errors import ArmillaryError
 from armillary.data import Windows, open_dataset, video
 from armillary.models import load_model
 from armillary.recipes.finding import find_model
 from armillary.recipes.recipe import prepared
 from armillary.recipes.recipe_config import recorded_names
 from armillary.recipes.worlds_bench import ENVIRONMENTS
-from armillary.worlds.recording import episode_seed
+from armillary.training.encoded_episodes import encode_episodes
+from armillary.worlds.policies import POLICIES
+from armillary.worlds.recording import episode_seed, record_episode
 
 STEPS = 46  # of the episode that is encoded; FetchReach's have 50
 MOVES = 8.0  # levels: a pixel whose spread over the episode is larger is one of what moves
@@ -46,28 +49,27 @@ def main() -> int:
     parser.add_argument("--worlds", type=Path, help="a folder of bench worlds, seed 0")
     given = parser.parse_args()
     torch.set_num_threads(1)
-    for name in given.names:
-        environment = ENVIRONMENTS[name]
-        place: Any = WorldFactory(environment.world, environment.settings)()
-        pictures = explored(place)
-        with mock.patch.multiple(video, **BEFORE):
-            before = stored(pictures)
-        said = f"{name}: 4:2:0 {before}, today {stored(pictures)}"
-        if given.worlds is not None:
-            said += f"; latents {latents_apart(place, given.worlds / name):.2f} of their spread"
-        sys.stdout.write(said + "\n")
-        place.close()
+    try:
+        for name in given.names:
+            compare(name, given.worlds)
+    except ArmillaryError as error:
+        parser.exit(2, f"{error}\n")
     return 0
 
 
-def explored(place: Any) -> UInt8[np.ndarray, "T H W 3"]:
-    """Return the pictures of an episode of the collection policy."""
-    rng, state = np.random.default_rng(0), None
-    pictures = [place.reset(3).streams["rgb"]]
-    while len(pictures) < STEPS:
-        action, state = place.explore(rng, state)
-        pictures.append(place.step(action).streams["rgb"])
-    return np.stack(pictures)
+def compare(name: str, worlds: Path | None) -> None:
+    """Print the line of an environment."""
+    environment = ENVIRONMENTS[name]
+    place: Any = WorldFactory(environment.world, environment.settings)()
+    seen = record_episode(place, POLICIES["explore"], 0, STEPS, seed=3)
+    pictures = seen.streams["rgb"].values
+    with mock.patch.multiple(video, **BEFORE):
+        before = stored(pictures)
+    said = f"{name}: 4:2:0 {before}, today {stored(pictures)}"
+    if worlds is not None:
+        said += f"; latents {latents_apart(place, worlds / name):.2f} of their spread"
+    sys.stdout.write(said + "\n")
+    place.close()
 
 
 def stored(pictures: UInt8[np.ndarray, "T H W 3"]) -> str:
@@ -93,8 +95,7 @@ def latents_apart(place: Any, folder: Path) -> float:
 
     def latents(episodes: int) -> Float[torch.Tensor, "F Z"]:
         some = np.arange(0, count, max(count // episodes, 1))
-        windows = Windows(cache, some, 1, 1, streams)
-        return model.encode(windows.gather(np.arange(len(windows)))).tokens.flatten(1)
+        return encode_episodes(model, Windows(cache, some, 1, 1, streams)).latents
 
     actions, live = np.asarray(cache.actions), []
     for episode in range(0, count, max(count // EPISODES, 1)):

@@ -35,8 +35,8 @@ PIXELS = {"rgb": "rgb24", "depth": "gray16le", "segmentation": "gray"}
 CODECS = {"rgb": "h264", "depth": "ffv1", "segmentation": "ffv1"}
 # Models see small pictures as they are, and act on pictures that no codec has seen. 4:2:0 blurs the
 # colour of what is two pixels wide. In dm_control's point mass the pixels of what moves were wrong
-# by 7.6 of 255 levels, and the latent of a live picture lay 0.41 of its spread from that of the
-# recorded one. 4:4:4 with crf 10 is wrong by 1.4 and 0.08, and the file is a tenth larger
+# by 7.0 of 255 levels, and the latent of a live picture lay 0.41 of its spread from that of the
+# recorded one. 4:4:4 with crf 10 is wrong by 1.3 and 0.08, and the file is a tenth larger
 # (scripts/live_pictures.py).
 SMALL_PX = 128
 _CRF, _CRF_SMALL = "16", "10"
