@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
 from armillary.cli.main import main
-from armillary.core.errors import ConfigError
-from armillary.core.files import read_json
+from armillary.core.errors import ConfigError, FormatError
+from armillary.core.files import read_json, write_json
 from armillary.words import WordsConfig, compare_words
 
 SMALL = WordsConfig(
@@ -72,6 +73,28 @@ def test_seeds_of_a_folder_are_chosen_anew(study) -> None:
     before = (out / "seed-1" / "T-probe" / "model.safetensors").stat().st_mtime_ns
     assert compare_words(out, replace(SMALL, seeds=(1,)))["n"]["seeds"] == 1
     assert (out / "seed-1" / "T-probe" / "model.safetensors").stat().st_mtime_ns == before
+
+
+def test_a_written_simulator_joins_a_study(study) -> None:
+    out, _ = study
+    code = Path("examples/simulator_in_words.py").read_text(encoding="utf-8")
+    told = {"model": "<b>who</b>", "code": {"text": code, "refused": None, "n": 0,
+            "state_error_cm": {}, "goals": {"reached": 1, "n": 2}}}  # fmt: skip
+    write_json(out / "asked" / "someone" / "result.json", told)
+    asked = compare_words(out, SMALL)
+    errors = asked["state_error_cm"]
+    assert errors["someone (truth)"]["4"]["mean"] < errors["copy_last (truth)"]["4"]["mean"]
+    minus = asked["W_minus_written"]["someone (probe)"]["4"]["difference"]
+    assert minus == pytest.approx(errors["W"]["4"]["mean"] - errors["someone (probe)"]["4"]["mean"])
+    assert asked["asked"]["someone"]["model"] == "<b>who</b>"
+    page = (out / "page.html").read_text(encoding="utf-8")
+    assert "Written code: someone" in page
+    assert "&lt;b&gt;who" in page and "<b>who" not in page
+    write_json(out / "asked" / "someone" / "result.json", {"text": "x"})
+    with pytest.raises(FormatError, match="not a result of armillary compare ask"):
+        compare_words(out, SMALL)
+    (out / "asked" / "someone" / "result.json").unlink()
+    assert compare_words(out, SMALL)["asked"] == {}
 
 
 def test_a_folder_belongs_to_its_settings(study) -> None:

@@ -9,7 +9,7 @@ import pytest
 
 from armillary.core.errors import ConfigError, DatasetError, FormatError
 from armillary.data import Cache
-from armillary.words.experience import Experience, recorded
+from armillary.words.experience import Experience, recorded, stacked
 from armillary.words.floors import (
     Linear,
     NearestNeighbour,
@@ -19,9 +19,10 @@ from armillary.words.floors import (
     windows_of,
 )
 from armillary.words.language import FORMS, VOCABULARY, WORST_M
-from armillary.words.pairs import Pairs, _by_distance, draw_pairs
+from armillary.words.pairs import Pairs, draw_pairs, right_by_distance
 from armillary.words.predicting import errors_cm, moments_of, texts_of
-from armillary.words.registration import FILE, registration
+from armillary.words.registration import registration
+from armillary.words.scenes import SCENES
 from armillary.words.settings import WordsConfig
 from armillary.words.statistics import difference_row, drawn_means, mean_row, verdict
 from armillary.words.summary import _primary
@@ -118,12 +119,12 @@ def test_pairs_cannot_be_told_by_copying_and_are_told_by_the_truth() -> None:
     assert counts["held"] == counts["moved"] > 10
     now, later = pairs.moments.states(truth)[:, -1], pairs.moments.later(truth)[:, 0]
     balanced = pairs.kind != "teleported"
-    copied = _by_distance(now, pairs, truth)
+    copied = right_by_distance(now, pairs, truth)
     # the pusher's way is the same in both members of a pair, so that only the object counts
     object_only = np.concatenate([later[:, :2], now[:, 2:]], axis=1)
-    assert _by_distance(object_only, pairs, truth)[balanced].mean() == 0.5
+    assert right_by_distance(object_only, pairs, truth)[balanced].mean() == 0.5
     assert copied[balanced].mean() == 0.5
-    assert _by_distance(later, pairs, truth).mean() == 1.0
+    assert right_by_distance(later, pairs, truth).mean() == 1.0
     jumps = np.linalg.norm(pairs.displaced[pairs.kind == "teleported"], axis=1)
     assert jumps.min() >= 0.06
 
@@ -132,7 +133,7 @@ def test_a_tie_is_half_right() -> None:
     truth = _pushing(4)
     nowhere = Pairs(np.array(["held"]), Moments(np.array([0]), np.array([4]), 1, 4),
                     np.zeros((1, 2)))  # fmt: skip
-    assert _by_distance(np.zeros((1, 4)), nowhere, truth) == 0.5
+    assert right_by_distance(np.zeros((1, 4)), nowhere, truth) == 0.5
 
 
 def test_differences_are_paired_and_seeds_are_drawn() -> None:
@@ -167,22 +168,35 @@ def test_verdicts(interval, said) -> None:
     [(1, "open: 1 of at least 3 seeds"), (2, "open: 2 of at"), (3, "W is better by more than")],
 )
 def test_fewer_seeds_than_were_registered_decide_nothing(seeds: int, said: str) -> None:
-    config, registered = WordsConfig(), registration()
+    config, registered = WordsConfig(), registration(SCENES["tabletop"].registration)
     worse = np.full((seeds, 20, len(config.horizons), 2), 5.0)
     found = _primary({"W": worse - 4, "T-probe": worse}, config, registered, "W", "T-probe")
     assert found["verdict"].startswith(said)
     assert found["difference"] == pytest.approx(-4)
 
 
+def test_another_world_is_brought_to_the_square_of_the_language() -> None:
+    scene = SCENES["push_t"]
+    agent = [np.array([[0.0, 512.0], [256.0, 0.0]])]
+    told = stacked(scene, agent, agent, [np.array([[1.0, -0.5]])], 1)
+    np.testing.assert_allclose(told.states[0, :, :2], [[-0.25, 0.25], [0.0, -0.25]])
+    np.testing.assert_allclose(told.actions[0, 0], [0.4, -0.2])
+    np.testing.assert_allclose(told.actions * scene.action_scale, [[[1.0, -0.5], [0, 0]]])
+    with pytest.raises(DatasetError, match="with agent_xy, block_xy, actions; actions is missing"):
+        stacked(scene, agent, agent, [], 1)
+    assert registration(scene.registration)["primary"]["variants"] == ["W", "T-probe"]
+    with pytest.raises(ConfigError, match="There is no scene called 'kitchen'"):
+        WordsConfig(scene="kitchen")
+
+
 def test_the_registration_has_its_digest(tmp_path) -> None:
-    found = registration()
+    found = registration(SCENES["tabletop"].registration)
     assert found["primary"]["variants"] == ["W", "T-probe"]
     assert len(found["sha256"]) == 64
     file = tmp_path / "registration.json"
     file.write_text(json.dumps({"primary": {"measure": "x"}}))
     with pytest.raises(FormatError, match="a registration needs primary with horizon, margin_cm"):
         registration(file)
-    assert FILE.is_file()
 
 
 def test_sentences_about_recordings() -> None:
@@ -190,10 +204,10 @@ def test_sentences_about_recordings() -> None:
     about = {"kinds": {}, "episodes": np.arange(2), "size": (8, 8), "fps": 10.0}
     uneven = Cache(arrays=arrays, starts=np.array([0, 2, 5]), **about)
     with pytest.raises(DatasetError, match="episodes of equal length, got 2 to 3 steps"):
-        recorded(uneven)
+        recorded(uneven, SCENES["tabletop"])
     del arrays["object_xy"]
     with pytest.raises(DatasetError, match="object_xy is missing"):
-        recorded(Cache(arrays=arrays, starts=np.array([0, 2, 4]), **about))
+        recorded(Cache(arrays=arrays, starts=np.array([0, 2, 4]), **about), SCENES["tabletop"])
 
 
 @pytest.mark.parametrize(

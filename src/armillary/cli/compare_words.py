@@ -20,19 +20,22 @@ from armillary.core.errors import ConfigError
 class Words(Command):
     """Compare a world model with language models that read the same episodes in words.
 
-    For each seed, a world model is trained on the tabletop's pictures. Then language models are
+    For each seed, a world model is trained on pictures of the tabletop. Then language models are
     trained on the same episodes as text, for as many core seconds. All are judged on next states,
     on possible and impossible steps, and on goals reached by the same planner. What is compared
-    first, and by how much, stands in src/armillary/words/registration.json. A seed takes about 70
-    minutes of one core. Finished parts in the folder are used again.
+    first, and by how much, stands in src/armillary/words/registration.json. A seed takes 50 to 65
+    minutes of one core. Finished parts in the folder are used again. The scene push_t needs the
+    package stable-worldmodel, and has no goals.
 
     e.g. armillary compare words --out out/words --json
     """
 
     out: Path
     """Folder of the study."""
+    scene: str = "tabletop"
+    """World that is told in words: tabletop or push_t."""
     data: Path | None = None
-    """Recording of the tabletop to learn from. Default: a new one."""
+    """Recording of the scene to learn from. Default: a new one."""
     seeds: tuple[int, ...] = (0, 1, 2, 3, 4)
     """Seeds of training. All are reported."""
     episodes: int = 2000
@@ -68,6 +71,7 @@ class Words(Command):
         from armillary.words import WordsConfig, compare_words
 
         config = WordsConfig(
+            scene=self.scene,
             seeds=self.seeds,
             episodes=self.episodes,
             judged=self.judged,
@@ -86,69 +90,126 @@ class Words(Command):
         value = compare_words(self.out, config, self.data, bar, command)
         if self.record is not None:
             write_json(self.record, value)
-        return Outcome(value, (_sentence(value["primary"]),), _rows(value))
+        return Outcome(
+            value, (_sentence(value["primary"]), f"Written: {self.out / 'page.html'}"), _rows(value)
+        )
 
 
 @dataclass(frozen=True, kw_only=True)
 class Ask(Command):
-    """Ask a language model which of two next states is possible.
+    """Ask a language model that has read much else what it knows of the table.
 
-    The questions are made from a recording of the tabletop: a recorded step, and the same with the
-    object elsewhere. They are described in sentences from the simulator's states. Each is asked in
-    both orders. The model is a GGUF file on this machine, or behind an OpenAI-compatible server.
+    The questions are made from a recording of the tabletop, from the simulator's states. Which of
+    two next states is possible, in two wordings and both orders? Which state comes after one and
+    four steps? Which of nine moves leads to the goal? And it writes the simulator, which then
+    predicts and plans. What it writes is interpreted in a small part of Python, and never executed.
 
-    e.g. armillary compare ask out/words/judged --out out/ask --gguf SmolLM2-135M.gguf --json
+    The model is a GGUF file on this machine, or behind an OpenAI-compatible server. With --code no
+    model is asked, and a written simulator is judged. A folder OUT/asked/NAME becomes part of the
+    comparison in OUT.
+
+    e.g. armillary compare ask out/words/judged --out out/words/asked/smollm2 --gguf SmolLM2.gguf
     """
 
     dataset: Positional[Path]
     """Recording of the tabletop."""
     out: Path
-    """Folder for the answers. What is there is not asked again."""
+    """Folder for the answers and result.json. What is there is not asked again."""
     gguf: Path | None = None
     """Model file to run on this machine."""
     url: str = ""
     """Address of a server, e.g. http://127.0.0.1:8080/v1."""
     model: str = ""
-    """Name of the model on the server."""
+    """Name of the model on the server, or of who wrote the code."""
+    code: Path | None = None
+    """File with a function step(before, now, action), in place of a model."""
     key_variable: str = "OPENAI_API_KEY"
     """Environment variable with the key of the server. Not needed for a local one."""
+    asks: tuple[str, ...] = ("pairs", "next", "goals", "code")
+    """What is asked."""
     pairs: int = 30
-    """Questions of each kind."""
+    """Questions of each kind, each in two wordings and both orders."""
+    windows: int = 50
+    """Moments from which the next states are asked."""
+    goals: int = 20
+    """Goals to reach by choosing moves."""
+    code_goals: int = 60
+    """Goals towards which the written simulator plans."""
     seed: int = 3300
-    """Seed of the draw of questions."""
+    """Seed of the draws."""
 
     def run(self) -> Outcome:
         """Ask."""
         existing(self.dataset, "a dataset folder")
-        if (self.gguf is None) == (not (self.url and self.model)):
-            raise ConfigError("armillary compare ask needs either --gguf, or --url and --model.")
-        from armillary.words.asking import ask_about
+        ways = (self.gguf is not None, bool(self.url and self.model), self.code is not None)
+        if sum(ways) != 1:
+            raise ConfigError(
+                "armillary compare ask needs one of --gguf, --url with --model, and --code."
+            )
+        from armillary.core.files import write_json
+
+        value = {**self._asked(), "command": again(self, "compare", "ask")}
+        write_json(self.out / "result.json", value)
+        said = f"{value['model']} was told {value['described_by']}."
+        return Outcome(value, (said, f"Written: {self.out / 'result.json'}"), _asked_rows(value))
+
+    def _asked(self) -> dict[str, Any]:
+        from armillary.words.asking import AskConfig, ask_about, judge_file
         from armillary.words.endpoint import Endpoint, key_from, local_server
 
-        with bar("asking") as progress:
-            if self.gguf is not None:
-                with local_server(self.gguf) as endpoint:
-                    value = ask_about(
-                        self.dataset, endpoint, self.out, self.pairs, self.seed, progress
-                    )
-            else:
-                endpoint = Endpoint(self.url, self.model, key_from(self.key_variable))
-                value = ask_about(self.dataset, endpoint, self.out, self.pairs, self.seed, progress)
-        rows = [_asked_row(kind, row) for kind, row in value["accuracy"].items()]
-        said = f"{value['model']} read {value['described_by']}. Floor: 50 %."
-        return Outcome({**value, "command": again(self, "compare", "ask")}, (said,), rows)
+        config = AskConfig(
+            self.asks, self.pairs, self.windows, self.goals, self.code_goals, self.seed
+        )
+        if self.code is not None:
+            with bar("acting with the written simulator") as progress:
+                return judge_file(self.code, self.dataset, self.model, config, progress)
+        if self.gguf is not None:
+            with local_server(self.gguf) as endpoint:
+                return ask_about(self.dataset, endpoint, self.out, config, bar)
+        endpoint = Endpoint(self.url, self.model, key_from(self.key_variable))
+        return ask_about(self.dataset, endpoint, self.out, config, bar)
 
 
 Compare = Annotated[Words, subcommand("words")] | Annotated[Ask, subcommand("ask")]
 
 
-def _asked_row(kind: str, row: Mapping[str, Any]) -> dict[str, str]:
+def _asked_rows(value: Mapping[str, Any]) -> list[dict[str, str]]:
+    """Return a row for each thing that was asked and could be answered."""
+    rows = []
+    code = value.get("code", {})
+    for asked, part in (("pairs", value.get("pairs")), ("code, pairs", code.get("pairs"))):
+        for kind, row in (part or {}).get("accuracy", {}).items():
+            rows.append(_share_row(f"{asked}: {kind.replace('_', ' ')}", row, "50 %"))
+    nexts = value.get("next", {})
+    for asked, part in (("next", nexts), ("code, next", code.get("state_error_cm", {}))):
+        for ahead, row in part.items():
+            floor = f"{row['copy_last']:.1f} cm" if "copy_last" in row else ""
+            rows.append(
+                {
+                    "asked": f"{asked}: {ahead} steps",
+                    "n": str(row.get("n", code.get("n"))),
+                    "answered": f"{row['mean']:.1f} cm",
+                    "95 %": "{:.1f} to {:.1f}".format(*row["interval"]),
+                    "floor": floor,
+                }
+            )
+    goals = value.get("goals")
+    if goals:
+        floor = f"{100 * goals['random']['rate']:.0f} %, best {100 * goals['best']['rate']:.0f} %"
+        rows.append(_share_row("goals by moves", goals["model"], floor))
+    if "goals" in code:
+        rows.append(_share_row("code, goals", code["goals"], ""))
+    return rows
+
+
+def _share_row(asked: str, row: Mapping[str, Any], floor: str) -> dict[str, str]:
     low, high = row["wilson95"]
     return {
-        "kind": kind.replace("_", " "),
+        "asked": asked,
         "n": str(row["n"]),
-        "right": f"{100 * row['rate']:.0f} %",
-        "95 % interval": f"{100 * low:.0f} to {100 * high:.0f} %",
+        "answered": f"{100 * row['rate']:.0f} %",
+        "95 %": f"{100 * low:.0f} to {100 * high:.0f}",
+        "floor": floor,
     }
 
 

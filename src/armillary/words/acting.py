@@ -36,8 +36,6 @@ from armillary.words.pictures import Reader, see_now
 from armillary.words.settings import HISTORY, WordsConfig
 from armillary.worlds import make_world
 
-TASK = "reach"
-
 # From what was seen (in a variant's own terms), actions taken and plans [B S L 2] to states
 # [B S L 4].
 Ahead = Callable[[list[Any], list[np.ndarray], np.ndarray], np.ndarray]
@@ -136,7 +134,7 @@ def word_actor(
 
 def goals_of(config: WordsConfig, seed: int) -> Manifest:
     """Return the goals of a seed; those of other seeds are others."""
-    return make_manifest("tabletop", TASK, config.goals, 1000 + seed)
+    return make_manifest(config.told.world, config.told.task, config.goals, 1000 + seed)
 
 
 @dataclass(frozen=True)

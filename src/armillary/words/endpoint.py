@@ -1,16 +1,6 @@
-"""Endpoint: ask a language model behind an OpenAI-compatible server which step is possible.
+"""Endpoint: a language model behind an OpenAI-compatible server, or in a file on this machine.
 
-The questions are the pairs of ``pairs.py``, described in sentences from the simulator's states,
-which is privileged. Each is asked in both orders, and the score of an answer is summed over them,
-so that a liking for A or B cancels:
-
-    score = sum over orders of log p(letter of the recorded step) - log p(letter of the other)
-
-It is right if the score is above 0, and half right at 0. A server that gives no log-probabilities
-counts by the letter that it answers with: 1, -1, or 0 for any other text. The form is fixed.
 Answers are kept by the digest of the request, so nothing is asked twice.
-
-Axes: P pairs.
 """
 
 from __future__ import annotations
@@ -31,25 +21,13 @@ import numpy as np
 
 from armillary.core.errors import ConfigError, FormatError
 from armillary.core.files import read_json, write_json
-from armillary.core.hashing import json_sha256
+from armillary.core.hashing import file_sha256, json_sha256
 from armillary.core.optional import require
-from armillary.core.progress import Progress, silent
-from armillary.core.rates import wilson_interval
-from armillary.words.experience import Experience
-from armillary.words.language import FORMS, to_text
-from armillary.words.pairs import KINDS, Pairs
 
 _MOST_BYTES = 1 << 20
-_TIMEOUT_S = 300
-_CONTEXT = 2048
-_LETTERS = ("A", "B")
+_TIMEOUT_S = 600
+_CONTEXT = 4096
 _UNLISTED = 1.0  # nats below the least likely token that is listed, for a letter that is not
-_RULES = (
-    "A pusher and an object are on a table. Places are x, y in millimetres, digit by digit, from "
-    "000 to 499. Each action moves the pusher for a tenth of a second; x and y of its velocity go "
-    "from 00 (fast backwards) over 50 (rest) to 99 (fast forwards). The pusher pushes the object "
-    "along when it meets it; otherwise the object rests."
-)
 
 
 class _NoRedirect(urllib.request.HTTPRedirectHandler):
@@ -72,6 +50,7 @@ class Endpoint:
         url: up to and without ``/chat/completions``.
         model: its name there.
         key: sent as a bearer token; empty for none.
+        digest: of the model's file where it is known; else answers are kept by the address.
 
     Raises:
         ConfigError: not an http or https address, or a key for a foreign host over plain http.
@@ -80,6 +59,7 @@ class Endpoint:
     url: str
     model: str
     key: str = ""
+    digest: str = ""
 
     def __post_init__(self) -> None:
         parts = urllib.parse.urlsplit(self.url)
@@ -91,14 +71,18 @@ class Endpoint:
                 f"{self.url}: a key is not sent over plain http; use an https address."
             )
 
-    def ask(self, question: str) -> dict[str, Any]:
-        """Return what the server answers to a question, one token long.
+    def ask(self, question: str, tokens: int = 1) -> dict[str, Any]:
+        """Return what the server answers to a question.
+
+        Args:
+            question: the whole of it.
+            tokens: of the answer, at most; one for a letter.
 
         Raises:
             ConfigError: it cannot be reached, or refuses.
             FormatError: its answer is not that of a chat completion.
         """
-        body = self.request(question)
+        body = self.request(question, tokens)
         headers = {"Content-Type": "application/json"}
         if self.key:
             headers["Authorization"] = f"Bearer {self.key}"
@@ -120,122 +104,80 @@ class Endpoint:
             raise FormatError(f"{address}: its answer is not a chat completion.") from error
         return value
 
-    def request(self, question: str) -> dict[str, Any]:
+    def request(self, question: str, tokens: int = 1) -> dict[str, Any]:
         """Return the body of a request."""
-        return {
+        body: dict[str, Any] = {
             "model": self.model,
             "messages": [{"role": "user", "content": question}],
-            "max_tokens": 1,
+            "max_tokens": tokens,
             "temperature": 0,
-            "logprobs": True,
-            "top_logprobs": 20,
         }
+        return body | ({"logprobs": True, "top_logprobs": 20} if tokens == 1 else {})
 
 
-def question_of(before: Sequence[str], recorded: str, other: str, recorded_first: bool) -> str:
-    """Return the text of a question: what was so far, and two next states.
+@dataclass
+class Asker:
+    """Asks an endpoint, and keeps what it answered.
 
-    Args:
-        before: steps, oldest first.
-        recorded: the state that followed.
-        other: the state that did not.
-        recorded_first: whether the recorded one is A.
+    Attributes:
+        endpoint: the server.
+        folder: of the answers; what is there is not asked again.
+        asked: requests that were sent.
+        tokens: of all questions and answers, as the server counts them; those that were kept too.
     """
-    first, second = (recorded, other) if recorded_first else (other, recorded)
-    steps = "\n".join(f"Step {number}: {step}" for number, step in enumerate(before, 1))
-    return (
-        f"{_RULES}\n\n{steps}\n\nWhich is step {len(before) + 1}?\nA: {first}\nB: {second}\n"
-        "Answer with A or B only."
-    )
+
+    endpoint: Endpoint
+    folder: Path
+    asked: int = 0
+    tokens: int = 0
+
+    def __call__(self, question: str, tokens: int = 1) -> dict[str, Any]:
+        """Return the answer to a question.
+
+        Raises:
+            ConfigError: the server cannot be reached.
+            FormatError: its answer is not that of a chat completion.
+            StorageError: the folder is not writable.
+        """
+        request = self.endpoint.request(question, tokens)
+        file = (
+            self.folder
+            / f"{json_sha256([self.endpoint.digest or self.endpoint.url, request])}.json"
+        )
+        if not file.is_file():
+            write_json(file, self.endpoint.ask(question, tokens))
+            self.asked += 1
+        answer = read_json(file)
+        self.tokens += int((answer.get("usage") or {}).get("total_tokens") or 0)
+        return answer
 
 
-def questions(pairs: Pairs, truth: Experience) -> list[tuple[str, str]]:
-    """Return each pair's question in both orders: the recorded step as A, then as B."""
-    form, moments = FORMS["sentence"], pairs.moments
-    states, later = moments.states(truth), moments.later(truth)[:, 0]
-    actions = np.concatenate([moments.taken(truth), moments.plans(truth)[:, :1]], axis=1)
-    steps = form.write(states, actions).reshape(*states.shape[:2], -1)
-    displaced = np.concatenate([np.zeros_like(pairs.displaced), pairs.displaced], axis=1)
-    possible, impossible = form.write_states(later), form.write_states(later + displaced)
-    found = []
-    for row in range(len(later)):
-        before = [to_text(step) for step in steps[row]]
-        both = to_text(possible[row]), to_text(impossible[row])
-        found.append((question_of(before, *both, True), question_of(before, *both, False)))
-    return found
+def text_of(answer: Mapping[str, Any]) -> str:
+    """Return the text of an answer; nothing where it has none."""
+    return str((answer["choices"][0].get("message") or {}).get("content") or "")
 
 
-def score_of(answer: Mapping[str, Any], right: str) -> float:
-    """Return how much more likely the right letter is than the wrong one, nats.
+def letter_scores(answer: Mapping[str, Any], letters: Sequence[str]) -> list[float]:
+    """Return the log-probability of each letter, nats.
+
+    A letter that is not listed counts as less likely than all that are. A server that gives no
+    log-probabilities counts by its text: 1 for the letter that it begins with, 0 for others.
 
     Args:
         answer: of the server.
-        right: letter of the recorded step.
+        letters: that were offered.
     """
-    wrong = _LETTERS[1 - _LETTERS.index(right)]
-    choice = answer["choices"][0]
     try:
-        listed = choice["logprobs"]["content"][0]["top_logprobs"]
+        listed = answer["choices"][0]["logprobs"]["content"][0]["top_logprobs"]
         found: dict[str, float] = {}
         for one in listed:
             letter = str(one["token"]).strip()
             found[letter] = np.logaddexp(found.get(letter, -math.inf), float(one["logprob"]))
         least = min(float(one["logprob"]) for one in listed) - _UNLISTED
     except (LookupError, TypeError, ValueError):
-        text = str((choice.get("message") or {}).get("content") or "").strip()[:1]
-        return float(text == right) - float(text == wrong)
-    return float(found.get(right, least) - found.get(wrong, least))
-
-
-def ask_pairs(
-    endpoint: Endpoint, pairs: Pairs, truth: Experience, out: Path, progress: Progress = silent
-) -> dict[str, Any]:
-    """Ask about every pair in both orders, and return how often the server is right.
-
-    Args:
-        endpoint: the server.
-        pairs: steps that were recorded, and what makes them impossible.
-        truth: recorded states.
-        out: folder of the answers; what is there is not asked again.
-        progress: called after each pair.
-
-    Raises:
-        ConfigError: the server cannot be reached.
-        FormatError: its answer is not that of a chat completion.
-    """
-    scores, asked, tokens = [], 0, 0
-    both_ways = questions(pairs, truth)
-    for number, orders in enumerate(both_ways, 1):
-        score = 0.0
-        for question, right in zip(orders, _LETTERS, strict=True):
-            file = out / f"{json_sha256([endpoint.url, endpoint.request(question)])}.json"
-            if not file.is_file():
-                write_json(file, endpoint.ask(question))
-                asked += 1
-            answer = read_json(file)
-            score += score_of(answer, right)
-            tokens += int((answer.get("usage") or {}).get("total_tokens") or 0)
-        scores.append(score)
-        progress(number, len(both_ways))
-    right = (np.sign(scores) + 1) / 2
-    groups = {kind: right[pairs.kind == kind] for kind in KINDS}
-    groups["held_and_moved"] = right[np.isin(pairs.kind, ("held", "moved"))]
-    return {
-        "model": endpoint.model,
-        "described_by": "the simulator's states (privileged)",
-        "floor": 0.5,
-        "accuracy": {
-            kind: {
-                "n": len(some),
-                "rate": float(some.mean()),
-                "wilson95": list(wilson_interval(float(some.sum()), len(some))),
-            }
-            for kind, some in groups.items()
-            if len(some)
-        },
-        "asked_now": asked,
-        "tokens": tokens,
-    }
+        said = text_of(answer).strip()[:1]
+        return [float(said == letter) for letter in letters]
+    return [float(found.get(letter, least)) for letter in letters]
 
 
 @contextmanager
@@ -267,7 +209,7 @@ def local_server(gguf: Path) -> Iterator[Endpoint]:
     parameters.verbosity = 0
     server = llama.Server(parameters)
     try:
-        yield Endpoint(f"{server.listening_address}/v1", gguf.stem)
+        yield Endpoint(f"{server.listening_address}/v1", gguf.stem, digest=file_sha256(gguf))
     finally:
         del server
 

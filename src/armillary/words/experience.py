@@ -13,8 +13,7 @@ from jaxtyping import Float, Int
 
 from armillary.core.errors import DatasetError
 from armillary.data import Cache
-
-_NEEDED = ("pusher_xy", "object_xy", "actions")
+from armillary.words.scenes import Scene
 
 
 @dataclass(frozen=True)
@@ -23,8 +22,9 @@ class Experience:
 
     Attributes:
         states: pusher x y, object x y in metres [E T 4]: the simulator's, or what was read of
-            pictures.
-        actions: from each step to the next, m/s [E T 2]; the last of an episode is zero.
+            pictures. Another world's are brought to the language's square (``scenes.py``).
+        actions: from each step to the next, m/s [E T 2]; the last of an episode is zero. Another
+            world's are brought to the language's range.
     """
 
     states: Float[np.ndarray, "E T 4"]
@@ -39,7 +39,7 @@ class Experience:
         return Experience(states, self.actions)
 
 
-def recorded(cache: Cache) -> Experience:
+def recorded(cache: Cache, scene: Scene) -> Experience:
     """Return the simulator's states and the actions of all episodes.
 
     Raises:
@@ -51,12 +51,13 @@ def recorded(cache: Cache) -> Experience:
     ]
     pusher, thing, actions = (
         [np.asarray(cache.arrays[name][part]) for part in cut if name in cache.arrays]
-        for name in _NEEDED
+        for name in scene.needed
     )
-    return stacked(pusher, thing, actions, len(cut))
+    return stacked(scene, pusher, thing, actions, len(cut))
 
 
 def stacked(
+    scene: Scene,
     pusher: Sequence[np.ndarray],
     thing: Sequence[np.ndarray],
     actions: Sequence[np.ndarray],
@@ -65,6 +66,7 @@ def stacked(
     """Return episodes of equal length.
 
     Args:
+        scene: what is told.
         pusher: its places in each episode [T 2].
         thing: those of the object [T 2].
         actions: of each episode; the last one may be left out.
@@ -74,22 +76,25 @@ def stacked(
         DatasetError: something was not recorded, or episodes differ in length.
     """
     counts = (len(pusher), len(thing), len(actions))
-    missing = [name for name, count in zip(_NEEDED, counts, strict=True) if count != episodes]
+    missing = [name for name, count in zip(scene.needed, counts, strict=True) if count != episodes]
     if missing or not episodes:
         raise DatasetError(
-            f"compare words needs a recording with {', '.join(_NEEDED)}; "
+            f"compare words needs a recording with {', '.join(scene.needed)}; "
             f"{', '.join(missing) or 'every episode'} is missing. Record one with armillary record "
-            "tabletop."
+            f"{scene.world}."
         )
     lengths = {len(one) for one in pusher}
     if len(lengths) != 1:
         raise DatasetError(
             f"compare words needs episodes of equal length, got {min(lengths)} to "
-            f"{max(lengths)} steps. Record them with armillary record tabletop --steps 24."
+            f"{max(lengths)} steps. Record them with armillary record {scene.world} --steps 24."
         )
     (length,) = lengths
     whole = np.zeros((episodes, length, 2))
     for own, acts in zip(whole, actions, strict=True):
         own[: min(len(acts), length - 1)] = acts[: length - 1]
-    states = np.concatenate([np.stack(pusher), np.stack(thing)], axis=-1).astype(np.float64)
+    if scene.action_scale != 1:
+        whole /= scene.action_scale
+    places = [scene.places(np.stack(own)) for own in (pusher, thing)]
+    states = np.concatenate(places, axis=-1).astype(np.float64)
     return Experience(states, whole)

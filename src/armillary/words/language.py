@@ -25,7 +25,7 @@ from jaxtyping import Bool, Float, Int
 DIGITS = 10
 PLACE_FROM_M, PLACE_STEP_M = -0.25, 0.001
 _PLACES = 500  # millimetres, written with three digits
-_ACTION_MOST_M_S, _ACTION_PARTS = 0.4, 99
+ACTION_MOST_M_S, _ACTION_PARTS = 0.4, 99
 STATE_WIDTH, ACTION_WIDTH = 4, 2  # pusher x y, object x y; velocity x y
 # The worst that a text can be wrong: as far as two places of the language can be apart.
 WORST_M = float(np.hypot(_PLACES, _PLACES)) * PLACE_STEP_M
@@ -78,7 +78,7 @@ class Form:
         Args:
             actions: velocity x y, m/s.
         """
-        parts = (np.asarray(actions, np.float64) / _ACTION_MOST_M_S + 1) / 2 * _ACTION_PARTS
+        parts = (np.asarray(actions, np.float64) / ACTION_MOST_M_S + 1) / 2 * _ACTION_PARTS
         return _write(_template(self.action), _clipped(parts, _ACTION_PARTS), 2)
 
     def write(
@@ -109,7 +109,7 @@ class Form:
     ) -> tuple[Float[np.ndarray, "*axes 2"], Bool[np.ndarray, "*axes"]]:
         """Return the actions that tokens tell in m/s, and which of them could be read."""
         numbers, parsed = _read(_template(self.action), tokens, 2)
-        actions = (numbers / _ACTION_PARTS * 2 - 1) * _ACTION_MOST_M_S
+        actions = (numbers / _ACTION_PARTS * 2 - 1) * ACTION_MOST_M_S
         return np.where(parsed[..., None], actions, np.nan), parsed
 
 

@@ -96,7 +96,7 @@ def judge_pairs(
     ]
     plans = moments.plans(judged.truth)
     predicted = reader.ahead(before, moments.taken(judged.truth), plans[:, None])[:, 0, 0]
-    found = {"W": _by_distance(predicted, pairs, judged.probe)}
+    found = {"W": right_by_distance(predicted, pairs, judged.probe)}
     for variant, model in languages.items():
         source = judged.source(SOURCE_OF[variant])
         text = np.concatenate(
@@ -116,7 +116,7 @@ def judge_pairs(
             ("linear", Linear.fit(fit, (1,))),
             ("nearest_neighbour", NearestNeighbour.fit(fit, seed)),
         ):
-            found[f"{floor} ({name})"] = _by_distance(predict(*given)[:, 0], pairs, source)
+            found[f"{floor} ({name})"] = right_by_distance(predict(*given)[:, 0], pairs, source)
     return found
 
 
@@ -126,7 +126,10 @@ def _both(pairs: Pairs, source: Experience) -> tuple[np.ndarray, np.ndarray]:
     return real, real + np.concatenate([np.zeros_like(pairs.displaced), pairs.displaced], axis=1)
 
 
-def _by_distance(predicted: np.ndarray, pairs: Pairs, source: Experience) -> np.ndarray:
+def right_by_distance(
+    predicted: Float[np.ndarray, "P 4"], pairs: Pairs, source: Experience
+) -> Float[np.ndarray, " P"]:
+    """Return how right predictions of the next state are about each pair: 1, 0, or a half."""
     real, false = (np.linalg.norm(predicted - states, axis=1) for states in _both(pairs, source))
     return _right(false - real)
 

@@ -38,10 +38,12 @@ class Reader:
     Attributes:
         model: it.
         ridge: from flattened tokens to pusher x y, object x y, metres.
+        action_scale: what an action of the language is times this, for the world model.
     """
 
     model: JEPA
     ridge: Ridge
+    action_scale: float = 1.0
 
     def read(self, tokens: Float[Tensor, "*axes N D"]) -> Float[np.ndarray, "*axes 4"]:
         """Return the states that latents tell, metres."""
@@ -67,11 +69,14 @@ class Reader:
         found = []
         for at in range(0, len(before), at_once):
             some = slice(at, at + at_once)
-            acts = torch.from_numpy(taken[some]).float() if before.shape[1] > 1 else None
+            acts = self._actions(taken[some]) if before.shape[1] > 1 else None
             latent = Latent(before[some], acts)
-            predicted = self.model.rollout(latent, torch.from_numpy(plans[some]).float())
+            predicted = self.model.rollout(latent, self._actions(plans[some]))
             found.append(self.read(predicted.float()))
         return np.concatenate(found)
+
+    def _actions(self, actions: Float[np.ndarray, "*axes 2"]) -> Float[Tensor, "*axes 2"]:
+        return torch.from_numpy(actions * self.action_scale).float()
 
 
 def see_episodes(
@@ -89,7 +94,11 @@ def see_episodes(
 
 
 def fit_reader(
-    model: JEPA, latents: Float[Tensor, "E T N D"], truth: Experience, seed: int
+    model: JEPA,
+    latents: Float[Tensor, "E T N D"],
+    truth: Experience,
+    seed: int,
+    action_scale: float = 1.0,
 ) -> Reader:
     """Return a reader that is fitted on recorded states.
 
@@ -100,13 +109,14 @@ def fit_reader(
         latents: of training episodes.
         truth: their recorded states.
         seed: chooses episodes, where there are more than are needed.
+        action_scale: what an action of the language is times this, for the world model.
     """
     some = np.sort(generator("words.reader", seed).permutation(len(latents))[:_FIT_EPISODES])
     flat = latents[torch.from_numpy(some)].flatten(2).numpy()
     last_fifth = np.arange(len(some)) >= len(some) - max(1, len(some) // 5)
     held = np.repeat(last_fifth, flat.shape[1])
     ridge = fit_ridge(flat.reshape(-1, flat.shape[-1]), truth.states[some].reshape(-1, 4), held)
-    return Reader(model, ridge)
+    return Reader(model, ridge, action_scale)
 
 
 def see_now(model: JEPA, observations: Sequence[Observation]) -> Float[Tensor, "B N D"]:

@@ -86,7 +86,7 @@ def predict_all(
     order = _derangement(len(moments.now), seed)
     plans = moments.plans(judged.truth)
     others = plans[order]
-    before = judged.latents[_torch(moments.episode[:, None]), _torch(moments.past)]
+    before = see_moments(judged.latents, moments)
     taken = moments.taken(judged.truth)
     found = {
         "W": reader.ahead(before, taken, plans[:, None])[:, 0],
@@ -110,6 +110,13 @@ def predict_all(
         unparsed[f"three_gram ({name})"] = three_gram
     found["simulator in words"] = as_written(moments.later(judged.truth))
     return {variant: kept_on_table(states) for variant, states in found.items()}, unparsed
+
+
+def see_moments(
+    latents: Float[torch.Tensor, "E T N D"], moments: Moments
+) -> Float[torch.Tensor, "W H N D"]:
+    """Return the latents of the steps that are seen."""
+    return latents[_torch(moments.episode[:, None]), _torch(moments.past)]
 
 
 def texts_of(form: Form, source: Any, moments: Moments) -> np.ndarray:

@@ -10,11 +10,10 @@ from armillary.core.errors import FormatError
 from armillary.core.files import read_json
 from armillary.core.hashing import file_sha256
 
-FILE = Path(__file__).parent / "registration.json"
 _PRIMARY = {"measure", "variants", "horizon", "margin_cm"}
 
 
-def registration(path: Path = FILE) -> dict[str, Any]:
+def registration(path: Path) -> dict[str, Any]:
     """Return the registration and the digest of its file.
 
     Raises:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from armillary.core.errors import ConfigError, unknown_name
 from armillary.words.language import FORMS
+from armillary.words.scenes import SCENES, Scene
 
 TEXT_VARIANTS = ("T-probe", "T-true", "T-noise")
 HORIZONS = (1, 4, 8, 16)
@@ -18,6 +19,7 @@ class WordsConfig:
     """How much of everything.
 
     Attributes:
+        scene: the world; a key of ``SCENES``.
         seeds: of training; each names weights, order and the split of the episodes.
         episodes: recorded to learn from; they are recorded unless a dataset is given.
         judged: episodes recorded to judge on, with another seed.
@@ -27,7 +29,8 @@ class WordsConfig:
             seconds that it takes are those that each language model gets.
         form: how a step is written; a key of ``FORMS``.
         variants: language models that are trained; none judges world model and floors alone.
-        goals: that each seed is asked to reach, other ones for each seed.
+        goals: that each seed is asked to reach, other ones for each seed; where the scene has a
+            task.
         candidates: plans of each round of the planner.
         rounds: of each decision.
         plan_steps: actions of a plan.
@@ -35,6 +38,7 @@ class WordsConfig:
         pairs: possible and impossible, of each kind.
     """
 
+    scene: str = "tabletop"
     seeds: tuple[int, ...] = (0, 1, 2, 3, 4)
     episodes: int = 2000
     judged: int = 200
@@ -51,6 +55,8 @@ class WordsConfig:
     pairs: int = 100
 
     def __post_init__(self) -> None:
+        if self.scene not in SCENES:
+            raise unknown_name("scene", self.scene, SCENES)
         if self.form not in FORMS:
             raise unknown_name("form of text", self.form, FORMS)
         for variant in self.variants:
@@ -71,6 +77,11 @@ class WordsConfig:
                 "compare words needs at least 8 candidates, and plans of at least as many actions "
                 f"as are carried out; got {self.candidates}, {self.plan_steps} and {self.replan}."
             )
+
+    @property
+    def told(self) -> Scene:
+        """The world, and what is told of it."""
+        return SCENES[self.scene]
 
     @property
     def horizons(self) -> tuple[int, ...]:

@@ -7,7 +7,11 @@
     OUT/seed-N/world                the run of a world model
     OUT/seed-N/T-probe ...          language models
     OUT/seed-N/*.json               what training took; errors of every episode
-    OUT/result.json                 all of it
+    OUT/asked/NAME/result.json      what a language model was asked (``asking.py``), if it was
+    OUT/result.json, page.html      all of it
+
+A simulator that somebody wrote (``written_code.py``) is judged beside the variants: with true
+places, and with those that the ridge reads.
 
 A folder that holds part of this is continued.
 """
@@ -16,8 +20,9 @@ from __future__ import annotations
 
 import shutil
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +30,9 @@ import numpy as np
 import torch
 
 from armillary.benchmark.machine import provenance
+from armillary.core.errors import FormatError
 from armillary.core.files import read_json, replacing_folder, write_json
+from armillary.core.hashing import json_sha256
 from armillary.core.progress import Bars, no_bars
 from armillary.core.rng import generator
 from armillary.data import Cache, Dataset, open_dataset
@@ -47,17 +54,28 @@ from armillary.words.acting import (
     word_actor,
     world_actor,
 )
+from armillary.words.asking import judge_written, written_of
+from armillary.words.decoding import write_ahead
 from armillary.words.experience import Experience, recorded
 from armillary.words.gpt import GPT
-from armillary.words.language import FORMS, Form
+from armillary.words.language import FORMS, Form, kept_on_table
 from armillary.words.learning import learn, shape_of, updates_for
+from armillary.words.page import write_page
 from armillary.words.pairs import draw_pairs, judge_pairs
 from armillary.words.pictures import Reader, fit_reader, see_episodes
-from armillary.words.predicting import errors_cm, moments_of, moved_cm, predict_all
+from armillary.words.predicting import (
+    errors_cm,
+    moments_of,
+    moved_cm,
+    predict_all,
+    see_moments,
+    texts_of,
+)
 from armillary.words.registration import registration
 from armillary.words.settings import WordsConfig
 from armillary.words.summary import summarise
-from armillary.words.variants import SOURCE_OF, Sources, sources_of
+from armillary.words.variants import SOURCE_OF, Moments, Sources, sources_of
+from armillary.words.written_code import WrittenSimulator
 from armillary.worlds import record
 
 _MOST_CANDIDATES = 2048
@@ -94,7 +112,7 @@ def compare_words(
     Args:
         out: folder; what is finished there is used again, and seeds can be added later.
         config: how much of everything.
-        data: dataset of the tabletop to learn from; it is recorded if None.
+        data: dataset of the scene to learn from; it is recorded if None.
         bars: makes a progress bar for a stage.
         command: that does the same again, for the result.
 
@@ -107,41 +125,48 @@ def compare_words(
         StorageError: ``out`` is not writable.
     """
     config = config or WordsConfig()
-    registered = registration()
+    registered = registration(config.told.registration)
     about = provenance(command, 1)
     torch.set_num_threads(1)
     place = _claimed(out, config, data, bars)
-    truth, cache = _experience(open_dataset(place.data), place)
-    judged_truth, judged_cache = _experience(open_dataset(out / "judged"), place)
-    seeds = []
-    for seed in config.seeds:
-        trained = _train_world(place, seed)
-        training, held_out = split_of(_recipe(place, seed), cache)
-        model = load_model(find_model(place.seed(seed) / "world"))
-        seen = _Seen.of(
-            model, (cache, truth), (judged_cache, judged_truth), training, held_out, seed
-        )
-        languages, learned = {}, {"W": trained}
-        for variant in config.variants:
-            source = seen.training.source(SOURCE_OF[variant])
-            languages[variant], learned[variant] = _train_language(
-                place, seed, variant, source, trained["core_seconds"]
-            )
-        seeds.append({"seed": seed, "training": learned, **_judged(place, seed, seen, languages)})
+    training, judged = (
+        _experience(open_dataset(folder), place) for folder in (place.data, out / "judged")
+    )
+    asked = asked_of(out)
+    seeds = [_Seed(place, seed, training, judged) for seed in config.seeds]
+    measured = [one.measured(asked) for one in seeds]
     result = {
-        **summarise(seeds, config, registered),
+        **summarise(measured, config, registered),
+        "asked": asked,
         "registration": registered,
         "config": asdict(config),
-        "training": {str(one["seed"]): one["training"] for one in seeds},
+        "training": {str(one["seed"]): one["training"] for one in measured},
         **about,
     }
     write_json(out / "result.json", result)
+    write_page(result, seeds[0].expected(asked), open_dataset(out / "judged"), out / "page.html")
     return result
+
+
+def asked_of(out: Path) -> dict[str, Any]:
+    """Return what language models were asked, by the names of their folders.
+
+    Raises:
+        FormatError: a result is not one of ``armillary compare ask``.
+    """
+    found = {}
+    for file in sorted(out.glob("asked/*/result.json")):
+        found[file.parent.name] = read_json(file)
+        if not isinstance(found[file.parent.name].get("model"), str):
+            raise FormatError(f"{file}: not a result of armillary compare ask.")
+    return found
 
 
 def _claimed(out: Path, config: WordsConfig, data: Path | None, bars: Bars) -> _Place:
     """Record what is missing, once the folder is known to belong to these settings."""
     settings = {key: value for key, value in asdict(config).items() if key != "seeds"}
+    if config.scene == "tabletop":
+        del settings["scene"]  # as in folders from before there was another one
     claim(out / "settings.json", [settings, str(data or "")], "a comparison")
     wanted = [("judged", config.judged, config.judged_seed)]
     if data is None:
@@ -149,17 +174,17 @@ def _claimed(out: Path, config: WordsConfig, data: Path | None, bars: Bars) -> _
     for name, episodes, seed in wanted:
         with bars(f"recording {name}") as progress:
             record(
-                "tabletop", out / name, episodes, config.steps, workers=1, seed=seed, resume=True,
-                progress=progress,
+                config.told.world, out / name, episodes, config.steps, workers=1, seed=seed,
+                settings=dict(config.told.settings), resume=True, progress=progress,
             )  # fmt: skip
     return _Place(out, data or out / "recording", config, bars)
 
 
-def _experience(dataset: Dataset, place: _Place) -> tuple[Experience, Cache]:
+def _experience(dataset: Dataset, place: _Place) -> tuple[Cache, Experience]:
     recipe = adapted(world(), dataset)
     with place.bars("preparing") as progress:
         cache = prepared(dataset, recipe.model, progress)
-    return recorded(cache), cache
+    return cache, recorded(cache, place.config.told)
 
 
 def _recipe(place: _Place, seed: int) -> Recipe:
@@ -199,32 +224,111 @@ def _train_world(place: _Place, seed: int) -> dict[str, Any]:
 
 def _train_language(
     place: _Place, seed: int, variant: str, source: Experience, core_seconds: float
-) -> tuple[GPT, dict[str, Any]]:
-    """Train a language model for some core seconds unless that was done."""
-    file = place.seed(seed) / f"{variant}.json"
-    folder = place.seed(seed) / variant
+) -> None:
+    """Train a language model for some core seconds."""
     text = place.form.write(source.states, source.actions)
-    if not file.is_file():
-        updates = updates_for(core_seconds, text, place.form)
-        with place.bars(f"training {variant} of seed {seed}") as progress:
-            learned = learn(text, place.form, updates, seed, progress=progress)
-        with replacing_folder(folder) as beside:
-            write_tensors(beside / "model.safetensors", dict(learned.model.state_dict()))
-        write_json(
-            file,
-            {
-                "core_seconds": learned.core_seconds,
-                "updates": learned.updates,
-                "tokens": learned.tokens,
-                "passes": learned.tokens / text.size,
-                "loss": learned.loss,
-                "parameters": sum(weights.numel() for weights in learned.model.parameters()),
-            },
-        )
+    updates = updates_for(core_seconds, text, place.form)
+    with place.bars(f"training {variant} of seed {seed}") as progress:
+        learned = learn(text, place.form, updates, seed, progress=progress)
+    with replacing_folder(place.seed(seed) / variant) as beside:
+        write_tensors(beside / "model.safetensors", dict(learned.model.state_dict()))
+    write_json(
+        place.seed(seed) / f"{variant}.json",
+        {
+            "core_seconds": learned.core_seconds,
+            "updates": learned.updates,
+            "tokens": learned.tokens,
+            "passes": learned.tokens / text.size,
+            "loss": learned.loss,
+            "parameters": sum(weights.numel() for weights in learned.model.parameters()),
+        },
+    )
+
+
+def _language(place: _Place, seed: int, variant: str) -> GPT:
     model = GPT(shape_of(place.form))
     shapes = {name: value.shape for name, value in model.state_dict().items()}
-    model.load_state_dict(read_tensors(folder / "model.safetensors", shapes))
-    return model.eval(), read_json(file)
+    tensors = read_tensors(place.seed(seed) / variant / "model.safetensors", shapes)
+    model.load_state_dict(tensors)
+    return model.eval()
+
+
+@dataclass(frozen=True)
+class _Seed:
+    """One seed: what is trained and measured; what was done before is read.
+
+    Attributes:
+        place: of the study.
+        seed: of training.
+        recorded_side: prepared pictures and true states to learn from.
+        judged_side: the same to judge on.
+    """
+
+    place: _Place
+    seed: int
+    recorded_side: tuple[Cache, Experience]
+    judged_side: tuple[Cache, Experience]
+
+    @cached_property
+    def seen(self) -> _Seen:
+        """All episodes as the variants read them."""
+        model = load_model(find_model(self.place.seed(self.seed) / "world"))
+        recipe = _recipe(self.place, self.seed)
+        training, held_out = split_of(recipe, self.recorded_side[0])
+        sides = self.recorded_side, self.judged_side
+        scale = self.place.config.told.action_scale
+        return _Seen.of(model, *sides, training, held_out, self.seed, scale)
+
+    @cached_property
+    def languages(self) -> dict[str, GPT]:
+        """The language models by variant."""
+        return {
+            variant: _language(self.place, self.seed, variant)
+            for variant in self.place.config.variants
+        }
+
+    def measured(self, asked: Mapping[str, Any]) -> dict[str, Any]:
+        """Train what is not trained, and return what is measured.
+
+        Args:
+            asked: results of asking; a simulator that is written there is measured, too.
+        """
+        folder = self.place.seed(self.seed)
+        learned = {"W": _train_world(self.place, self.seed)}
+        for variant in self.place.config.variants:
+            file = folder / f"{variant}.json"
+            if not file.is_file():
+                source = self.seen.training.source(SOURCE_OF[variant])
+                spent = learned["W"]["core_seconds"]
+                _train_language(self.place, self.seed, variant, source, spent)
+            learned[variant] = read_json(file)
+        found: dict[str, Any] = {"seed": self.seed, "training": learned}
+        for name, measure in (
+            ("predictions", _predictions),
+            ("pairs", _pairs),
+            ("acting", _acting),
+        ):
+            file = folder / f"{name}.json"
+            if not file.is_file():
+                write_json(file, measure(self.place, self.seed, self.seen, self.languages))
+            found[name] = read_json(file)
+        return found | {"written": self._kept("written", _written, written_of(asked))}
+
+    def expected(self, asked: Mapping[str, Any]) -> dict[str, Any]:
+        """Return what is predicted of every judged moment, for the page."""
+        return self._kept("expected", _expected, written_of(asked))
+
+    def _kept(
+        self,
+        name: str,
+        measure: Callable[[_Seed, Mapping[str, str]], dict[str, Any]],
+        written: Mapping[str, str],
+    ) -> dict[str, Any]:
+        """Return what is measured with written simulators; kept as long as they are the same."""
+        file, digest = self.place.seed(self.seed) / f"{name}.json", json_sha256(dict(written))
+        if not file.is_file() or read_json(file).get("digest") != digest:
+            write_json(file, {**measure(self, written), "digest": digest})
+        return read_json(file)
 
 
 @dataclass(frozen=True)
@@ -252,6 +356,7 @@ class _Seen:
         training: np.ndarray,
         held_out: np.ndarray,
         seed: int,
+        action_scale: float,
     ) -> _Seen:
         (cache, truth), (judged_cache, judged_truth) = recorded_side, judged_side
         everyone = np.arange(judged_cache.num_episodes)
@@ -260,7 +365,7 @@ class _Seen:
             for side in ((cache, training), (cache, held_out), (judged_cache, everyone))
         )
         own, rest = truth.of(training), truth.of(held_out)
-        reader = fit_reader(model, latents, own, seed)
+        reader = fit_reader(model, latents, own, seed, action_scale)
         errors = reader.read(unseen) - rest.states
         random = untrained(model.config, seed)
         random.normalizer.load_state_dict(model.normalizer.state_dict())
@@ -278,21 +383,6 @@ class _Seen:
             see_episodes(random, judged_cache, everyone),
             errors,
         )
-
-
-def _judged(place: _Place, seed: int, seen: _Seen, languages: Mapping[str, GPT]) -> dict[str, Any]:
-    """Return what is measured of one seed; what was measured before is read."""
-    folder, found = place.seed(seed), {}
-    for name, measure in (
-        ("predictions", _predictions),
-        ("pairs", _pairs),
-        ("acting", _acting),
-    ):
-        file = folder / f"{name}.json"
-        if not file.is_file():
-            write_json(file, measure(place, seed, seen, languages))
-        found[name] = read_json(file)
-    return found
 
 
 def _predictions(
@@ -330,9 +420,73 @@ def _pairs(place: _Place, seed: int, seen: _Seen, languages: Mapping[str, GPT]) 
     }
 
 
+def _written(one: _Seed, written: Mapping[str, str]) -> dict[str, Any]:
+    """Return the errors of written simulators and how right they are about pairs."""
+    if not written:
+        return {"errors_cm": {}, "right": {}}
+    config, judged = one.place.config, one.seen.judged
+    moments = _moments(one)
+    pairs = draw_pairs(judged.truth, config.pairs, config.judged_seed)
+    errors, right = {}, {}
+    for name, text in written.items():
+        simulator = WrittenSimulator.read(text)
+        for source in ("truth", "probe"):
+            who, own = f"{name} ({source})", judged.source(source)
+            states = simulator.ahead(moments.states(own), moments.plans(own))
+            target, at = moments.later(judged.truth), [ahead - 1 for ahead in config.horizons]
+            far = errors_cm(kept_on_table(states), target)[:, at]
+            errors[who] = np.round(far, _CAREFUL).tolist()
+            right[who] = judge_written(simulator, pairs, own).tolist()
+    return {"errors_cm": errors, "right": right}
+
+
+def _expected(one: _Seed, written: Mapping[str, str]) -> dict[str, Any]:
+    """Return the states that are predicted of every judged moment, metres, by horizon."""
+    config, seen = one.place.config, one.seen
+    moments, truth = _moments(one), seen.judged.truth
+    before = see_moments(seen.judged.latents, moments)
+    plans = moments.plans(truth)[:, None]
+    found = {"W": seen.reader.ahead(before, moments.taken(truth), plans)[:, 0]}
+    for variant, model in one.languages.items():
+        text = texts_of(one.place.form, seen.judged.source(SOURCE_OF[variant]), moments)
+        found[variant] = write_ahead(model, one.place.form, text, plans).states
+    for name, code in written.items():
+        own = seen.judged.probe
+        simulator = WrittenSimulator.read(code)
+        found[f"{name} (probe)"] = simulator.ahead(moments.states(own), moments.plans(own))
+    at = [ahead - 1 for ahead in config.horizons]
+    rounded = {name: _plain(np.round(states[:, at], _CAREFUL)) for name, states in found.items()}
+    return {
+        "horizons": list(config.horizons),
+        "episode": moments.episode.tolist(),
+        "now": moments.now.tolist(),
+        "present": {
+            "truth": np.round(moments.states(truth)[:, -1], _CAREFUL).tolist(),
+            "probe": np.round(moments.states(seen.judged.probe)[:, -1], _CAREFUL).tolist(),
+        },
+        "truth": np.round(moments.later(truth)[:, at], _CAREFUL).tolist(),
+        "predicted": rounded,
+    }
+
+
+def _plain(states: np.ndarray) -> list[Any]:
+    """Return states as JSON values; None where a text could not be read."""
+    values = states.astype(object)
+    values[np.isnan(states)] = None
+    return values.tolist()
+
+
+def _moments(one: _Seed) -> Moments:
+    episodes, steps = one.judged_side[1].states.shape[:2]
+    config = one.place.config
+    return moments_of((episodes, steps), config.horizons, config.judged_seed)
+
+
 def _acting(place: _Place, seed: int, seen: _Seen, languages: Mapping[str, GPT]) -> dict[str, Any]:
     """Return which goals each variant reaches; the world model at equal time, too."""
     config = place.config
+    if not config.told.task:
+        return {"rows": {}}
     manifest = goals_of(config, seed)
     rows: dict[str, Acted] = {}
     with staged(manifest) as stage:

@@ -32,20 +32,23 @@ def summarise(
         ``state_error_cm``: by variant and horizon, mean, 95 % interval, means of the seeds; beside
         it ``pusher``, ``object`` and ``object_moved`` (of episodes whose object moved by 1 cm).
         ``W_minus``: differences of W from others by horizon, p-values with Holm's correction.
+        ``W_minus_written``: the same of simulators that somebody wrote; not registered.
         ``pairs``: accuracy by variant and kind. ``goals``: reached, with Wilson's interval.
         ``unparsable``: how many states did not parse, with examples.
     """
     errors = _errors(seeds)
     moved = np.array([one["predictions"]["moved_cm"] for one in seeds]) >= _MOVED_CM
-    minus = _minus(errors, config)
+    written = _written(seeds)
     primary = registered["primary"]
     first, second = primary["variants"]
     found = {
         "primary": _primary(errors, config, registered, first, second),
         "state_error_cm": {
-            variant: _rows(values, moved, config.horizons) for variant, values in errors.items()
+            variant: _rows(values, moved, config.horizons)
+            for variant, values in (errors | written).items()
         },
-        "W_minus": minus,
+        "W_minus": _minus(errors, _MINUS, config),
+        "W_minus_written": _minus({"W": errors["W"], **written}, tuple(written), config),
         "read_out_cm": mean_row(
             np.array([one["predictions"]["read_out_cm"] for one in seeds]).mean(-1)
         ),
@@ -67,6 +70,12 @@ def _errors(seeds: Sequence[Mapping[str, Any]]) -> dict[str, Float[np.ndarray, "
         variant: np.array([one["predictions"]["errors_cm"][variant] for one in seeds])
         for variant in variants
     }
+
+
+def _written(seeds: Sequence[Mapping[str, Any]]) -> dict[str, Float[np.ndarray, "M W L 2"]]:
+    """Return the errors of simulators that somebody wrote."""
+    names = seeds[0]["written"]["errors_cm"]
+    return {name: np.array([one["written"]["errors_cm"][name] for one in seeds]) for name in names}
 
 
 def _rows(values: np.ndarray, moved: np.ndarray, horizons: tuple[int, ...]) -> dict[str, Any]:
@@ -106,7 +115,9 @@ def _primary(
     return {**primary, **row, "verdict": said}
 
 
-def _minus(errors: Mapping[str, np.ndarray], config: WordsConfig) -> dict[str, Any]:
+def _minus(
+    errors: Mapping[str, np.ndarray], others: Sequence[str], config: WordsConfig
+) -> dict[str, Any]:
     rows: dict[str, dict[str, Any]] = {
         variant: {
             str(ahead): difference_row(
@@ -114,7 +125,7 @@ def _minus(errors: Mapping[str, np.ndarray], config: WordsConfig) -> dict[str, A
             )
             for at, ahead in enumerate(config.horizons)
         }
-        for variant in _MINUS
+        for variant in others
         if variant in errors
     }
     every = [row for one in rows.values() for row in one.values()]
@@ -127,8 +138,9 @@ def _pairs(seeds: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     kinds = np.array(seeds[0]["pairs"]["kind"])
     balanced = np.isin(kinds, ("held", "moved"))
     found: dict[str, dict[str, Any]] = {}
-    for variant in seeds[0]["pairs"]["right"]:
-        right = np.array([one["pairs"]["right"][variant] for one in seeds])
+    rights = [one["pairs"]["right"] | one["written"]["right"] for one in seeds]
+    for variant in rights[0]:
+        right = np.array([one[variant] for one in rights])
         found[variant] = {kind: _mean(right[:, kinds == kind]) for kind in KINDS}
         found[variant]["held_and_moved"] = mean_row(right[:, balanced]) if balanced.any() else None
     counts = {kind: int((kinds == kind).sum()) for kind in KINDS}
