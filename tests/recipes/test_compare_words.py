@@ -11,7 +11,11 @@ import pytest
 from armillary.cli.main import main
 from armillary.core.errors import ConfigError, FormatError
 from armillary.core.files import read_json, write_json
+from armillary.core.progress import silent
+from armillary.data import open_dataset
 from armillary.words import WordsConfig, compare_words
+from armillary.words.asking import ask_pairs, states_of
+from armillary.words.pairs import draw_pairs
 
 SMALL = WordsConfig(
     seeds=(0, 1),
@@ -95,6 +99,20 @@ def test_a_written_simulator_joins_a_study(study) -> None:
         compare_words(out, SMALL)
     (out / "asked" / "someone" / "result.json").unlink()
     assert compare_words(out, SMALL)["asked"] == {}
+
+
+def test_a_model_that_sees_is_shown_the_steps(study, tmp_path) -> None:
+    dataset = open_dataset(study[0] / "judged")
+    truth, shown = states_of(dataset), []
+
+    def sees(question: str, tokens: int = 1, pictures=()) -> dict:
+        shown.append((question, pictures))
+        return {"choices": [{"message": {"content": "A"}}]}
+
+    ask_pairs(sees, draw_pairs(truth, 1, 0), truth, silent, dataset)
+    question, pictures = shown[0]
+    assert question.startswith("The pictures show steps 1 to 4.")
+    assert len(pictures) == 4 and pictures[0].startswith("data:image/png;base64,")
 
 
 def test_a_folder_belongs_to_its_settings(study) -> None:

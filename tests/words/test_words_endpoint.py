@@ -110,6 +110,13 @@ def test_who_knows_is_right_and_is_not_asked_twice(server, tmp_path) -> None:
     assert again == first
 
 
+def test_pictures_go_before_the_question() -> None:
+    body = Endpoint("http://localhost/v1", "m").request("Which?", 1, ["data:image/png;base64,AA"])
+    first, second = body["messages"][0]["content"]
+    assert first == {"type": "image_url", "image_url": {"url": "data:image/png;base64,AA"}}
+    assert second == {"type": "text", "text": "Which?"}
+
+
 def _pushed(episodes: int = 6) -> Shown:
     """Return episodes in which pusher and object move on together by 1 cm a step."""
     states = np.zeros((episodes, 12, 4))

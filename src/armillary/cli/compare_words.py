@@ -137,6 +137,8 @@ class Ask(Command):
     """Goals towards which the written simulator plans."""
     seed: int = 3300
     """Seed of the draws."""
+    frames: bool = False
+    """Show pictures before each question about a pair, for a model that sees."""
 
     def run(self) -> Outcome:
         """Ask."""
@@ -158,7 +160,13 @@ class Ask(Command):
         from armillary.words.endpoint import Endpoint, key_from, local_server
 
         config = AskConfig(
-            self.asks, self.pairs, self.windows, self.goals, self.code_goals, self.seed
+            self.asks,
+            self.pairs,
+            self.windows,
+            self.goals,
+            self.code_goals,
+            self.seed,
+            self.frames,
         )
         if self.code is not None:
             with bar("acting with the written simulator") as progress:

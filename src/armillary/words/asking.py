@@ -31,6 +31,7 @@ from armillary.core.progress import Bars, Progress, no_bars
 from armillary.core.rates import wilson_interval
 from armillary.core.rng import generator
 from armillary.data import Dataset, open_dataset
+from armillary.report.images import png_uri
 from armillary.words.acting import Actor, Stage, act_with, goals_of, staged
 from armillary.words.endpoint import Asker, Endpoint, letter_scores, text_of
 from armillary.words.experience import Experience, stacked
@@ -74,6 +75,8 @@ class AskConfig:
         goals: to reach by choosing moves.
         code_goals: that a written simulator plans towards, as the variants of a study do.
         seed: of the draws; with that of a study they are the same pairs and moments.
+        frames: whether the pictures of the steps are shown before a question about a pair, for
+            a model that sees.
     """
 
     asks: tuple[str, ...] = ASKED
@@ -82,6 +85,7 @@ class AskConfig:
     goals: int = 20
     code_goals: int = 60
     seed: int = 3300
+    frames: bool = False
 
     def __post_init__(self) -> None:
         if not self.asks or not {*self.asks} <= {*ASKED}:
@@ -161,11 +165,16 @@ def ask_about(
         FormatError: an answer is not that of a chat completion.
     """
     config = config or AskConfig()
-    shown = Shown.of(states_of(open_dataset(data)))
+    dataset = open_dataset(data)
+    shown = Shown.of(states_of(dataset))
     asker = Asker(endpoint, out)
     parts: Mapping[str, Callable[[Progress], dict[str, Any]]] = {
         "pairs": lambda progress: ask_pairs(
-            asker, draw_pairs(shown.truth, config.pairs, config.seed), shown.truth, progress
+            asker,
+            draw_pairs(shown.truth, config.pairs, config.seed),
+            shown.truth,
+            progress,
+            dataset if config.frames else None,
         ),
         "next": lambda progress: ask_next(asker, shown, config.windows, config.seed, progress),
         "goals": lambda progress: ask_moves(asker, config.goals, progress),
@@ -194,17 +203,36 @@ def states_of(dataset: Dataset) -> Experience:
     return stacked(scene, arrays[scene.pusher], arrays[scene.thing], actions, len(episodes))
 
 
-def ask_pairs(asker: Asker, pairs: Pairs, truth: Experience, progress: Progress) -> dict[str, Any]:
+def ask_pairs(
+    asker: Asker,
+    pairs: Pairs,
+    truth: Experience,
+    progress: Progress,
+    pictures: Dataset | None = None,
+) -> dict[str, Any]:
     """Ask about every pair in both wordings and orders.
+
+    Args:
+        asker: who is asked.
+        pairs: steps that were recorded, and what makes them impossible.
+        truth: recorded states.
+        progress: called after each pair.
+        pictures: recording whose pictures of the seen steps are shown; None for words alone.
 
     Returns:
         ``floor``, and ``accuracy`` by kind with ``n``, ``rate`` and ``wilson95``.
     """
     scores, questions = [], pair_questions(pairs, truth)
     for number, some in enumerate(questions, 1):
-        score = 0.0
+        score, seen = 0.0, []
+        if pictures is not None:
+            episode, past = pairs.moments.episode[number - 1], pairs.moments.past[number - 1]
+            camera = next(iter(pictures.cameras))
+            frames = pictures.read(int(episode)).streams[camera].values
+            seen = [png_uri(frames[step]) for step in past]
+        about = f"The pictures show steps 1 to {len(seen)}.\n" if seen else ""
         for question, right in some:
-            first, second = letter_scores(asker(question), "AB")
+            first, second = letter_scores(asker(about + question, 1, seen), "AB")
             score += (first - second) * (1 if right == "A" else -1)
         scores.append(score)
         progress(number, len(questions))

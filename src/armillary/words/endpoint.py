@@ -71,18 +71,19 @@ class Endpoint:
                 f"{self.url}: a key is not sent over plain http; use an https address."
             )
 
-    def ask(self, question: str, tokens: int = 1) -> dict[str, Any]:
+    def ask(self, question: str, tokens: int = 1, pictures: Sequence[str] = ()) -> dict[str, Any]:
         """Return what the server answers to a question.
 
         Args:
             question: the whole of it.
             tokens: of the answer, at most; one for a letter.
+            pictures: that are shown before it, as data URIs.
 
         Raises:
             ConfigError: it cannot be reached, or refuses.
             FormatError: its answer is not that of a chat completion.
         """
-        body = self.request(question, tokens)
+        body = self.request(question, tokens, pictures)
         headers = {"Content-Type": "application/json"}
         if self.key:
             headers["Authorization"] = f"Bearer {self.key}"
@@ -104,11 +105,15 @@ class Endpoint:
             raise FormatError(f"{address}: its answer is not a chat completion.") from error
         return value
 
-    def request(self, question: str, tokens: int = 1) -> dict[str, Any]:
+    def request(
+        self, question: str, tokens: int = 1, pictures: Sequence[str] = ()
+    ) -> dict[str, Any]:
         """Return the body of a request."""
+        shown = [{"type": "image_url", "image_url": {"url": uri}} for uri in pictures]
+        content = [*shown, {"type": "text", "text": question}] if shown else question
         body: dict[str, Any] = {
             "model": self.model,
-            "messages": [{"role": "user", "content": question}],
+            "messages": [{"role": "user", "content": content}],
             "max_tokens": tokens,
             "temperature": 0,
         }
@@ -131,7 +136,9 @@ class Asker:
     asked: int = 0
     tokens: int = 0
 
-    def __call__(self, question: str, tokens: int = 1) -> dict[str, Any]:
+    def __call__(
+        self, question: str, tokens: int = 1, pictures: Sequence[str] = ()
+    ) -> dict[str, Any]:
         """Return the answer to a question.
 
         Raises:
@@ -139,13 +146,13 @@ class Asker:
             FormatError: its answer is not that of a chat completion.
             StorageError: the folder is not writable.
         """
-        request = self.endpoint.request(question, tokens)
+        request = self.endpoint.request(question, tokens, pictures)
         file = (
             self.folder
             / f"{json_sha256([self.endpoint.digest or self.endpoint.url, request])}.json"
         )
         if not file.is_file():
-            write_json(file, self.endpoint.ask(question, tokens))
+            write_json(file, self.endpoint.ask(question, tokens, pictures))
             self.asked += 1
         answer = read_json(file)
         self.tokens += int((answer.get("usage") or {}).get("total_tokens") or 0)
