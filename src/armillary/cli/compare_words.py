@@ -44,6 +44,8 @@ class Words(Command):
     """Episodes to judge on, recorded with another seed."""
     judged_seed: int = 3300
     """Seed of that recording."""
+    steps: int = 24
+    """Steps of each recorded episode."""
     world_steps: int | None = None
     """Training steps of the world model. Default: those of the recipe."""
     form: str = "digits"
@@ -76,6 +78,7 @@ class Words(Command):
             episodes=self.episodes,
             judged=self.judged,
             judged_seed=self.judged_seed,
+            steps=self.steps,
             world_steps=self.world_steps,
             form=self.form,
             variants=self.variants,
