@@ -45,17 +45,19 @@ class CollapseDiagnosis:
         if self.mean_spread < _LEAST_SPREAD:
             found.append(
                 f"The encoder has collapsed: its latents hardly differ (mean spread "
-                f"{self.mean_spread:.1e}). Raise the weight of sigreg or variance."
+                f"{self.mean_spread:.1e}). Train longer; if that changes nothing, raise the weight of "
+                "sigreg or variance."
             )
         elif self.effective_rank < max(2.0, _LEAST_RANK_SHARE * self.width):
             found.append(
-                f"The latents use {self.effective_rank:.1f} of {self.width} dimensions. Raise the "
-                "weight of sigreg or covariance."
+                f"The latents use {self.effective_rank:.1f} of {self.width} dimensions. Train longer; "
+                "if that changes nothing, raise the weight of sigreg or covariance."
             )
         if self.motion_share < _LEAST_MOTION_SHARE and not found:
             found.append(
                 f"Only {self.motion_share:.2%} of the latent's variance lies within clips: the "
-                "encoder sees what never changes. Raise the weight of motion_variance."
+                "encoder sees what never changes. Train longer; if that changes nothing, raise the "
+                "weight of motion_variance."
             )
         return tuple(found)
 
