@@ -6,6 +6,7 @@ import json
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from armillary.cli.main import main
@@ -82,17 +83,19 @@ def test_seeds_of_a_folder_are_chosen_anew(study) -> None:
 def test_a_written_simulator_joins_a_study(study) -> None:
     out, _ = study
     code = Path("examples/simulator_in_words.py").read_text(encoding="utf-8")
-    told = {"model": "<b>who</b>", "code": {"text": code, "refused": None, "n": 0,
+    told = {"model": "<b>who</b>", "code": {"text": code, "refused": None, "n": 0, "examples": [1],
             "state_error_cm": {}, "goals": {"reached": 1, "n": 2}}}  # fmt: skip
     write_json(out / "asked" / "someone" / "result.json", told)
     asked = compare_words(out, SMALL)
     errors = asked["state_error_cm"]
-    assert errors["someone (truth)"]["4"]["mean"] < errors["copy_last (truth)"]["4"]["mean"]
-    minus = asked["W_minus_written"]["someone (probe)"]["4"]["difference"]
-    assert minus == pytest.approx(errors["W"]["4"]["mean"] - errors["someone (probe)"]["4"]["mean"])
+    assert errors["code someone (truth)"]["4"]["mean"] < errors["copy_last (truth)"]["4"]["mean"]
+    minus = asked["W_minus_written"]["code someone (probe)"]["4"]["difference"]
+    assert np.isfinite(minus)  # over four of five episodes: one was shown to the writer
+    predicted = read_json(out / "seed-0" / "written.json")["errors_cm"]["code someone (truth)"]
+    assert [row[0][0] is None for row in predicted] == [False, True, False, False, False]
     assert asked["asked"]["someone"]["model"] == "<b>who</b>"
     page = (out / "page.html").read_text(encoding="utf-8")
-    assert "Written code: someone" in page
+    assert "Code of someone" in page
     assert "&lt;b&gt;who" in page and "<b>who" not in page
     write_json(out / "asked" / "someone" / "result.json", {"text": "x"})
     with pytest.raises(FormatError, match="not a result of armillary compare ask"):

@@ -194,7 +194,13 @@ def test_scores() -> None:
         {"token": "B", "logprob": np.log(0.1)}]}]}}]}, "AB")  # fmt: skip
     assert both[0] - both[1] == pytest.approx(np.log(4))
     assert letter_scores(_answer(A=-1.0, C=-5.0), "AB") == [-1.0, -6.0]
-    for text, scores in (("A", [1, 0]), ("B.", [0, 1]), ("I", [0, 0]), (None, [0, 0])):
+    for text, scores in (
+        ("A", [1, 0]),
+        (" **b**.", [0, 1]),
+        ("I", [0, 0]),
+        ("A pusher", [0, 0]),
+        (None, [0, 0]),
+    ):
         assert letter_scores({"choices": [{"message": {"content": text}}]}, "AB") == scores
 
 
@@ -206,6 +212,19 @@ def test_sentences(server, tmp_path) -> None:
     handler.reply = staticmethod(lambda body: b" " * ((1 << 20) + 1))
     with pytest.raises(FormatError, match="larger than 1 MiB"):
         Endpoint(url, "m").ask("?")
+    for odd in (
+        {"choices": [{"message": "hi"}]},
+        {"choices": [{}], "usage": [1]},
+        {"choices": [1]},
+    ):
+        handler.reply = staticmethod(lambda body, odd=odd: json.dumps(odd).encode())
+        with pytest.raises(FormatError, match="its answer is not a chat completion"):
+            Endpoint(url, "m").ask("?")
+    impossible = b'{"choices": [{"logprobs": {"content": [{"top_logprobs": [' \
+        b'{"token": "A", "logprob": -Infinity}]}]}}]}'  # fmt: skip
+    handler.reply = staticmethod(lambda body: impossible)
+    answer = Asker(Endpoint(url, "m"), tmp_path)("?")
+    assert letter_scores(answer, "A") == [-1e9]
     with pytest.raises(ConfigError, match="Start the server, or pass another --url"):
         Endpoint("http://127.0.0.1:9/v1", "m").ask("?")
     with pytest.raises(ConfigError, match="http or https address, got 'file:///etc/passwd'"):

@@ -71,16 +71,20 @@ px, py = now[:2]
         ("  return f'{now}', 0, 0, 0", "JoinedStr"),
         ("  return (lambda: 1)(), 0, 0, 0", "a call of"),
         ("  return [0] * 10 ** 9", "arithmetic with tuple"),
-        ("  while True:\n    pass", "more than 20,000 steps"),
+        ("  while True:\n    pass", "more than 5,000 steps"),
         ("  return step(before, now, action)", "call each other so deeply"),
         ("  for i in range(10 ** 9):\n    pass", "more than 1,000 items"),
         ("  return 9.0 ** 9 ** 9, 0, 0, 0", "out of range"),
         ("  return (-8) ** 0.5, 0, 0, 0", "arithmetic with complex"),
         ("  return 1 / 0, 0, 0, 0", "Line 2 .*division by zero"),
         ("  return now[9], 0, 0, 0", "out of range"),
-        ("  return 1, 2, 3", "something else than four numbers"),
-        ("  return 1, 2, 3, math.inf", "something else than four numbers"),
-        ("  pass", "something else than four numbers"),
+        ("  return 1, 2, 3", "something else than four places"),
+        ("  return 1, 2, 3, math.inf", "something else than four places"),
+        ("  pass", "something else than four places"),
+        ("  return round(True, -10 ** 9), 0, 0, 1e7", "something else than four places"),
+        ("  while 1:\n    " + "a = " * 3000 + "1", "more than 5,000 steps"),
+        ("  x = [range(900) for i in range(900)]", "more than 5,000 steps"),
+        ("  x = range(1000)\n  y = [x[1:] for i in x]", "more than 5,000 steps"),
         ("  break", "break or continue outside"),
         ("  return step(1)", "other parameters than it has"),
         ("  return " + "-" * 400 + "1, 0, 0, 0", ""),
@@ -92,6 +96,15 @@ def test_what_is_refused(body: str, said: str) -> None:
         return
     with pytest.raises(FormatError, match=said):
         _step(body)
+
+
+def test_defaults_and_constants_have_bounds_too() -> None:
+    with pytest.raises(FormatError, match="division by zero"):
+        WrittenSimulator.read("def step(b, n, a, k=1 / 0): return n").step(HERE, STATE, (0.0, 0.0))
+    many = "".join(f"a{at} = [range(1000) for i in range(9)]\n" for at in range(300))
+    text = many + "def step(before, now, action): return a0"
+    with pytest.raises(FormatError, match="the unknown name a0"):
+        WrittenSimulator.read(text).step(HERE, STATE, (0.0, 0.0))
 
 
 def test_shared_lists_take_no_time() -> None:

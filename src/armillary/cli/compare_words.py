@@ -23,7 +23,7 @@ class Words(Command):
     For each seed, a world model is trained on pictures of the tabletop. Then language models are
     trained on the same episodes as text, for as many core seconds. All are judged on next states,
     on possible and impossible steps, and on goals reached by the same planner. What is compared
-    first, and by how much, stands in src/armillary/words/registration.json. A seed takes 50 to 65
+    first, and by how much, stands in src/armillary/words/registration*.json. A seed takes 50 to 65
     minutes of one core. Finished parts in the folder are used again. The scene push_t needs the
     package stable-worldmodel, and has no goals.
 
@@ -151,10 +151,14 @@ class Ask(Command):
             raise ConfigError(
                 "armillary compare ask needs one of --gguf, --url with --model, and --code."
             )
-        from armillary.core.files import write_json
+        from armillary.core.files import read_json, write_json
 
         value = {**self._asked(), "command": again(self, "compare", "ask")}
-        write_json(self.out / "result.json", value)
+        file = self.out / "result.json"
+        before = read_json(file) if file.is_file() else {}
+        if before.get("model") == value["model"]:
+            value = {**before, **value}  # what was asked in another run stays
+        write_json(file, value)
         said = f"{value['model']} was told {value['described_by']}."
         return Outcome(value, (said, f"Written: {self.out / 'result.json'}"), _asked_rows(value))
 

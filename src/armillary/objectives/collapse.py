@@ -45,13 +45,13 @@ class CollapseDiagnosis:
         if self.mean_spread < _LEAST_SPREAD:
             found.append(
                 f"The encoder has collapsed: its latents hardly differ (mean spread "
-                f"{self.mean_spread:.1e}). Train longer; if that changes nothing, raise the weight of "
-                "sigreg or variance."
+                f"{self.mean_spread:.1e}). Train longer; if that changes nothing, raise the "
+                "weight of sigreg or variance."
             )
         elif self.effective_rank < max(2.0, _LEAST_RANK_SHARE * self.width):
             found.append(
-                f"The latents use {self.effective_rank:.1f} of {self.width} dimensions. Train longer; "
-                "if that changes nothing, raise the weight of sigreg or covariance."
+                f"The latents use {self.effective_rank:.1f} of {self.width} dimensions. Train "
+                "longer; if that changes nothing, raise the weight of sigreg or covariance."
             )
         if self.motion_share < _LEAST_MOTION_SHARE and not found:
             found.append(

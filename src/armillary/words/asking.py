@@ -2,8 +2,8 @@
 
 It is asked four things (``questions.py``), and each is measured as the variants of a study are:
 
-    pairs  possible or impossible, of the same draw; the score is summed over wordings and orders,
-           so that a liking for A or B cancels
+    pairs  possible or impossible, the first ones of a study; the score is summed over wordings and
+           orders, so that a liking for A or B cancels
     next   the state after one and after four steps, written freely; what cannot be read is worst
     goals  a choice among nine moves, again and again; beside it a choice at random and the best one
     code   it writes the simulator, which then predicts, tells pairs apart and plans
@@ -74,7 +74,7 @@ class AskConfig:
         windows: of which the next state is asked.
         goals: to reach by choosing moves.
         code_goals: that a written simulator plans towards, as the variants of a study do.
-        seed: of the draws; with that of a study they are the same pairs and moments.
+        seed: of the draws; with that of a study they are the first of its pairs and moments.
         frames: whether the pictures of the steps are shown before a question about a pair, for
             a model that sees.
     """
@@ -110,10 +110,12 @@ class Shown:
         """
         way = np.linalg.norm(np.diff(truth.states[..., 2:], axis=1), axis=-1).sum(axis=1)
         pushed = np.flatnonzero(100 * way >= _EXAMPLE_CM)[:_EXAMPLES]
-        if len(pushed) < _EXAMPLES or len(truth.states) <= _EXAMPLES:
+        short = truth.states.shape[1] < HISTORY + max(_NEXT_STEPS)
+        if len(pushed) < _EXAMPLES or len(truth.states) <= _EXAMPLES or short:
             raise DatasetError(
                 f"compare ask needs {_EXAMPLES} episodes in which the object is pushed by "
-                f"{_EXAMPLE_CM:.0f} cm, and others; record more with armillary record tabletop."
+                f"{_EXAMPLE_CM:.0f} cm, and others, of {HISTORY + max(_NEXT_STEPS)} steps or more; "
+                "record them with armillary record tabletop."
             )
         return cls(truth, pushed)
 
@@ -171,7 +173,7 @@ def ask_about(
     parts: Mapping[str, Callable[[Progress], dict[str, Any]]] = {
         "pairs": lambda progress: ask_pairs(
             asker,
-            draw_pairs(shown.truth, config.pairs, config.seed),
+            some_pairs(shown.truth, config),
             shown.truth,
             progress,
             dataset if config.frames else None,
@@ -180,11 +182,26 @@ def ask_about(
         "goals": lambda progress: ask_moves(asker, config.goals, progress),
         "code": lambda progress: ask_code(asker, shown, config, progress),
     }
-    found: dict[str, Any] = {"model": endpoint.model, "described_by": _PRIVILEGED}
+    told = f"pictures, and {_PRIVILEGED}" if config.frames else _PRIVILEGED
+    found: dict[str, Any] = {"model": endpoint.model, "described_by": told}
     for name in config.asks:
         with bars(f"asking {name}") as progress:
             found[name] = parts[name](progress)
     return {**found, "asked_now": asker.asked, "tokens": asker.tokens}
+
+
+def _moments(truth: Experience, seed: int) -> tuple[Moments, tuple[int, ...]]:
+    """Return the moments of a study, and the horizons that the episodes are long enough for."""
+    episodes, steps = truth.states.shape[:2]
+    horizons = WordsConfig(steps=steps).horizons
+    return moments_of((episodes, steps), horizons, seed), horizons
+
+
+def some_pairs(truth: Experience, config: AskConfig) -> Pairs:
+    """Return the first pairs of each kind that a study draws."""
+    drawn = draw_pairs(truth, WordsConfig().pairs, config.seed)
+    rows = [np.flatnonzero(drawn.kind == kind)[: config.pairs] for kind in KINDS]
+    return drawn.of(np.concatenate(rows))
 
 
 def states_of(dataset: Dataset) -> Experience:
@@ -248,10 +265,8 @@ def ask_next(
         By steps ahead: ``mean`` error in cm with its interval, ``copy_last`` of the same windows,
         ``n``, ``unparsable`` and ``examples`` of what was written and could not be read.
     """
-    length = shown.truth.states.shape[1]
-    moments = moments_of((len(shown.truth.states), length), (max(_NEXT_STEPS),), seed)
-    rows = np.flatnonzero(shown.judged(moments.episode))[:windows]
-    moments = Moments(moments.episode[rows], moments.now[rows], moments.ahead, moments.history)
+    moments, _ = _moments(shown.truth, seed)
+    moments = moments.of(np.flatnonzero(shown.judged(moments.episode))[:windows])
     states, taken = moments.states(shown.truth), moments.taken(shown.truth)
     plans, later = moments.plans(shown.truth), moments.later(shown.truth)
     found, done = {}, 0
@@ -262,7 +277,7 @@ def ask_next(
         for seen, own in zip(states, acts, strict=True):
             texts.append(text_of(asker(next_question(examples, seen, own), _STATE_TOKENS)))
             done += 1
-            progress(done, len(_NEXT_STEPS) * len(rows))
+            progress(done, len(_NEXT_STEPS) * len(states))
         read = np.stack([read_state(text) for text in texts])
         unread = np.isnan(read).any(axis=1)
         target = later[:, ahead - 1 : ahead]
@@ -270,7 +285,7 @@ def ask_next(
         found[str(ahead)] = {
             **_error_row(read[:, None], target),
             "copy_last": _error_row(copied, target)["mean"],
-            "n": len(rows),
+            "n": len(states),
             "unparsable": int(unread.sum()),
             "examples": [texts[row] for row in np.flatnonzero(unread)[:_KEPT_EXAMPLES]],
         }
@@ -364,7 +379,8 @@ def judge_code(text: str, shown: Shown, config: AskConfig, progress: Progress) -
         progress: called after each step of acting.
 
     Returns:
-        ``text``; ``refused``, why it cannot be read, or None. If it can: ``state_error_cm`` by
+        ``text``; ``refused``, why it cannot be read, or None. If it can: ``examples``, the episodes
+        that were shown and are not judged; ``state_error_cm`` by
         steps ahead, ``n``, ``unparsable`` of ``states``, ``pairs`` and ``goals``.
     """
     try:
@@ -372,14 +388,12 @@ def judge_code(text: str, shown: Shown, config: AskConfig, progress: Progress) -
     except FormatError as error:
         return {"text": text, "refused": str(error)}
     study, truth = WordsConfig(goals=config.code_goals), shown.truth
-    horizons = tuple(ahead for ahead in study.horizons if HISTORY + ahead <= truth.states.shape[1])
-    shape = (len(truth.states), truth.states.shape[1])
-    moments = moments_of(shape, horizons, config.seed)
+    moments, horizons = _moments(truth, config.seed)
     predicted = kept_on_table(simulator.ahead(moments.states(truth), moments.plans(truth)))
     judged = shown.judged(moments.episode)
     target = moments.later(truth)
     unread = np.isnan(predicted[judged]).any(axis=-1)
-    pairs = draw_pairs(truth, config.pairs, config.seed)
+    pairs = some_pairs(truth, config)
     right = judge_written(simulator, pairs, truth)
     kept = shown.judged(pairs.moments.episode)
     manifest = goals_of(study, 0)
@@ -388,6 +402,7 @@ def judge_code(text: str, shown: Shown, config: AskConfig, progress: Progress) -
     return {
         "text": text,
         "refused": None,
+        "examples": shown.examples.tolist(),
         "state_error_cm": {
             str(ahead): _error_row(
                 predicted[judged, ahead - 1 : ahead], target[judged, ahead - 1 : ahead]
@@ -413,14 +428,15 @@ def judge_written(
         source: of the states that it reads.
     """
     found = simulator.ahead(pairs.moments.states(source), pairs.moments.plans(source))[:, 0]
+    found = kept_on_table(found)
     right = right_by_distance(np.nan_to_num(found), pairs, source)
     return np.where(np.isnan(found).any(axis=1), 0.0, right)
 
 
-def written_of(asked: Mapping[str, Any]) -> dict[str, str]:
+def written_of(asked: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
     """Return the simulators that were written and can be read, by the name of who was asked."""
-    codes = {name: result.get("code") or {} for name, result in asked.items()}
-    return {name: code["text"] for name, code in codes.items() if code and not code["refused"]}
+    codes = {name: result.get("code") for name, result in asked.items()}
+    return {f"code {name}": code for name, code in codes.items() if code and not code["refused"]}
 
 
 def judge_file(

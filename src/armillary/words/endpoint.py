@@ -27,6 +27,7 @@ from armillary.core.optional import require
 _MOST_BYTES = 1 << 20
 _TIMEOUT_S = 600
 _CONTEXT = 4096
+_IMPOSSIBLE = -1e9  # log-probability of what a server calls impossible
 _UNLISTED = 1.0  # nats below the least likely token that is listed, for a letter that is not
 
 
@@ -99,9 +100,10 @@ class Endpoint:
         if len(text) > _MOST_BYTES:
             raise FormatError(f"{address}: its answer is larger than {_MOST_BYTES >> 20} MiB.")
         try:
-            value = json.loads(text)
-            assert isinstance(value["choices"][0], dict)
-        except (ValueError, LookupError, TypeError, AssertionError) as error:
+            value = json.loads(text, parse_constant=_number)
+            assert isinstance(value["choices"][0].get("message") or {}, dict)
+            int((value.get("usage") or {}).get("total_tokens") or 0)
+        except (ValueError, LookupError, TypeError, AttributeError, AssertionError) as error:
             raise FormatError(f"{address}: its answer is not a chat completion.") from error
         return value
 
@@ -159,16 +161,24 @@ class Asker:
         return answer
 
 
+def _number(name: str) -> float:
+    """Return what stands for a constant that JSON does not have."""
+    if name != "-Infinity":
+        raise ValueError(name)
+    return _IMPOSSIBLE
+
+
 def text_of(answer: Mapping[str, Any]) -> str:
-    """Return the text of an answer; nothing where it has none."""
-    return str((answer["choices"][0].get("message") or {}).get("content") or "")
+    """Return the text of an answer, as it can be stored; nothing where it has none."""
+    said = str((answer["choices"][0].get("message") or {}).get("content") or "")
+    return said.encode("utf-8", "replace").decode()
 
 
 def letter_scores(answer: Mapping[str, Any], letters: Sequence[str]) -> list[float]:
     """Return the log-probability of each letter, nats.
 
     A letter that is not listed counts as less likely than all that are. A server that gives no
-    log-probabilities counts by its text: 1 for the letter that it begins with, 0 for others.
+    log-probabilities counts by its text: 1 for the letter that it is, 0 for others.
 
     Args:
         answer: of the server.
@@ -182,7 +192,7 @@ def letter_scores(answer: Mapping[str, Any], letters: Sequence[str]) -> list[flo
             found[letter] = np.logaddexp(found.get(letter, -math.inf), float(one["logprob"]))
         least = min(float(one["logprob"]) for one in listed) - _UNLISTED
     except (LookupError, TypeError, ValueError):
-        said = text_of(answer).strip()[:1]
+        said = text_of(answer).strip(" \n*.:()").upper()
         return [float(said == letter) for letter in letters]
     return [float(found.get(letter, least)) for letter in letters]
 

@@ -79,14 +79,14 @@ def stacked(
     missing = [name for name, count in zip(scene.needed, counts, strict=True) if count != episodes]
     if missing or not episodes:
         raise DatasetError(
-            f"compare words needs a recording with {', '.join(scene.needed)}; "
+            f"This comparison needs a recording with {', '.join(scene.needed)}; "
             f"{', '.join(missing) or 'every episode'} is missing. Record one with armillary record "
             f"{scene.world}."
         )
     lengths = {len(one) for one in pusher}
     if len(lengths) != 1:
         raise DatasetError(
-            f"compare words needs episodes of equal length, got {min(lengths)} to "
+            f"This comparison needs episodes of equal length, got {min(lengths)} to "
             f"{max(lengths)} steps. Record them with armillary record {scene.world} --steps 24."
         )
     (length,) = lengths

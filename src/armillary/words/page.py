@@ -2,7 +2,8 @@
 
 Which moments are shown is a rule, not a choice: the first two of the judged ones in which the
 object moves by 3 cm within eight steps, and then the moments at which the world model and the
-language model are most wrong about the object.
+language model are most wrong about the object. Episodes that were shown to who wrote a simulator
+are left out of the first.
 
 Axes: W judged moments, L horizons.
 """
@@ -22,6 +23,7 @@ from armillary.report.html import fill, write_html
 from armillary.report.images import png_uri
 from armillary.words.language import FORMS, PLACE_FROM_M, to_text
 from armillary.words.predicting import errors_cm
+from armillary.words.scenes import Scene
 from armillary.words.settings import HISTORY
 
 _AHEAD = 8
@@ -54,16 +56,18 @@ class _Moments:
     horizons: Sequence[int]
     episode: Sequence[int]
     step: Sequence[int]
+    y_up: bool
+    shown: Sequence[int]
 
     @classmethod
-    def of(cls, expected: Mapping[str, Any]) -> _Moments:
+    def of(cls, expected: Mapping[str, Any], y_up: bool, shown: Sequence[int]) -> _Moments:
         predicted = {
             name: np.array(states, np.float64) for name, states in expected["predicted"].items()
         }
         present = expected["present"]
         return cls(
             np.array(expected["truth"]), np.array(present["truth"]), np.array(present["probe"]),
-            predicted, expected["horizons"], expected["episode"], expected["now"],
+            predicted, expected["horizons"], expected["episode"], expected["now"], y_up, shown,
         )  # fmt: skip
 
     @property
@@ -75,8 +79,8 @@ class _Moments:
     def chosen(self) -> list[tuple[str, int]]:
         """Return why a moment is shown, and which."""
         way = np.linalg.norm(self.truth[:, self.at, 2:] - self.now[:, 2:], axis=-1)
-        found = [("One of the first pushes", int(row)) for row in np.flatnonzero(way >= _MOVED_M)]
-        found = found[:_SHOWN]
+        pushed = (way >= _MOVED_M) & ~np.isin(self.episode, self.shown)
+        found = [("One of the first pushes", int(row)) for row in np.flatnonzero(pushed)[:_SHOWN]]
         for name, said in (("W", "world model"), ("T-probe", "language model")):
             if name in self.predicted:
                 wrong = errors_cm(self.predicted[name], self.truth)[:, self.at, 1]
@@ -85,7 +89,11 @@ class _Moments:
 
 
 def write_page(
-    result: Mapping[str, Any], expected: Mapping[str, Any], judged: Dataset, out: Path
+    result: Mapping[str, Any],
+    expected: Mapping[str, Any],
+    judged: Dataset,
+    scene: Scene,
+    out: Path,
 ) -> Path:
     """Write the page of a study, and return its file.
 
@@ -93,18 +101,21 @@ def write_page(
         result: of the study.
         expected: what its first seed predicts of every judged moment.
         judged: recording of these moments.
+        scene: its world.
         out: the file.
 
     Raises:
         StorageError: not writable.
     """
-    moments = _Moments.of(expected)
+    codes = [one.get("code") or {} for one in result["asked"].values()]
+    shown = [episode for code in codes for episode in code.get("examples", [])]
+    moments = _Moments.of(expected, scene.y_up, shown)
     text = fill(
         "words.html",
         verdict=_verdict(result["primary"]),
         examples=[_example(moments, judged, *chosen) for chosen in moments.chosen()],
         rows=_rows(result),
-        asked=[_asked(one) for one in result["asked"].values()],
+        asked=[told(one) for one in result["asked"].values()],
         unparsed=_unparsed(result["unparsable"]),
         seeds=result["n"]["seeds"],
         episodes=result["n"]["episodes"],
@@ -131,19 +142,19 @@ def _example(moments: _Moments, judged: Dataset, why: str, row: int) -> dict[str
     episode, now, at = moments.episode[row], moments.step[row], moments.at
     ahead = moments.horizons[at]
     frames = judged.read(episode).streams[next(iter(judged.cameras))].values
-    said = []
+    said, letters = [], iter("CDEFGHIJKL")
     for name, states in moments.predicted.items():
         state = states[row, at]
         wrong = errors_cm(state[None, None], moments.truth[row, at][None, None])[0, 0]
         read = np.isfinite(state).all()
         said.append(
             {
-                "name": _KNOWN[name][0] if name in _KNOWN else f"Written code: {name}",
-                "letter": _KNOWN[name][2] if name in _KNOWN else "C",
+                "name": _KNOWN[name][0] if name in _KNOWN else _who_wrote(name),
+                "letter": _KNOWN[name][2] if name in _KNOWN else next(letters, "Z"),
                 "text": _sentence(state) if read else "(cannot be read)",
                 "pusher": f"{wrong[0]:.1f}",
                 "object": f"{wrong[1]:.1f}",
-                "places": _places(state) if read else None,
+                "places": _places(state, moments.y_up) if read else None,
             }
         )
     return {
@@ -162,8 +173,8 @@ def _example(moments: _Moments, judged: Dataset, why: str, row: int) -> dict[str
         "true": _sentence(moments.truth[row, at]),
         "now": _sentence(moments.now[row]),
         "read": _sentence(moments.read[row]),
-        "start": _places(moments.now[row]),
-        "came": _places(moments.truth[row, at]),
+        "start": _places(moments.now[row], moments.y_up),
+        "came": _places(moments.truth[row, at], moments.y_up),
         "said": said,
     }
 
@@ -174,19 +185,23 @@ def _sentence(state: np.ndarray) -> str:
     return f"The pusher is at {px}, {py}. The object is at {ox}, {oy}."
 
 
-def _places(state: np.ndarray) -> list[tuple[float, float]]:
-    """Return pusher and object on a map of 100 by 100, y upwards."""
-    x = (state[0::2] - PLACE_FROM_M) * _SCALE
-    y = 100 - (state[1::2] - PLACE_FROM_M) * _SCALE
+def _who_wrote(name: str) -> str:
+    """Return what a written simulator is called: ``code NAME (source)``."""
+    return f"Code of {name.removeprefix('code ').rsplit(' (', 1)[0]}"
+
+
+def _places(state: np.ndarray, y_up: bool) -> list[tuple[float, float]]:
+    """Return pusher and object on a map of 100 by 100, as the picture has them."""
+    x, y = ((state[axis::2] - PLACE_FROM_M) * _SCALE for axis in (0, 1))
+    y = 100 - y if y_up else y
     return [(round(float(a), 1), round(float(b), 1)) for a, b in zip(x, y, strict=True)]
 
 
 def _rows(result: Mapping[str, Any]) -> list[dict[str, Any]]:
     known = {name: about[:2] for name, about in _KNOWN.items()}
     for name in result["W_minus_written"]:
-        who, source = name.rsplit(" (", 1)
-        reads = _FLOORS["linear (probe)" if source == "probe)" else "linear (truth)"][1]
-        known[name] = (f"Written code: {who}", reads)
+        reads = _FLOORS["linear (probe)" if name.endswith("(probe)") else "linear (truth)"][1]
+        known[name] = (_who_wrote(name), reads)
     known |= _FLOORS
     rows = []
     for name, (said, reads) in known.items():
@@ -207,8 +222,12 @@ def _rows(result: Mapping[str, Any]) -> list[dict[str, Any]]:
     return rows
 
 
-def _asked(one: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what a language model that was asked said, in sentences."""
+def told(one: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what a language model that was asked said, in sentences.
+
+    Raises:
+        LookupError, TypeError, ValueError, AttributeError: it is no result of asking.
+    """
     said = []
     if "pairs" in one and "held_and_moved" in one["pairs"]["accuracy"]:
         row = one["pairs"]["accuracy"]["held_and_moved"]
@@ -218,8 +237,8 @@ def _asked(one: Mapping[str, Any]) -> dict[str, Any]:
         )
     for ahead, row in one.get("next", {}).items():
         said.append(
-            f"Where is everything {ahead} steps later? It is wrong by {row['mean']:.1f} cm; who "
-            f"says that nothing moves, by {row['copy_last']:.1f}. "
+            f"Where is everything, {ahead} step{'s' * (ahead != '1')} later? It is wrong by "
+            f"{row['mean']:.1f} cm. A copy of the last state has {row['copy_last']:.1f} cm. "
             f"{row['unparsable']} of {row['n']} answers could not be read."
         )
     if "goals" in one:
@@ -240,7 +259,7 @@ def _asked(one: Mapping[str, Any]) -> dict[str, Any]:
             f"The simulator that it wrote is wrong by {errors} steps, and reaches "
             f"{code['goals']['reached']} of {code['goals']['n']} goals, from true places."
         )
-    return {"model": one["model"], "said": said, "code": code["text"] if code else ""}
+    return {"model": str(one["model"]), "said": said, "code": str(code["text"]) if code else ""}
 
 
 def _unparsed(rows: Mapping[str, Any]) -> list[str]:

@@ -19,7 +19,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
-import torch
 from jaxtyping import Float
 
 from armillary.core.rng import generator
@@ -29,7 +28,7 @@ from armillary.words.floors import Linear, NearestNeighbour, constant_velocity, 
 from armillary.words.gpt import GPT
 from armillary.words.language import Form
 from armillary.words.pictures import Reader
-from armillary.words.predicting import texts_of
+from armillary.words.predicting import see_moments, texts_of
 from armillary.words.settings import HISTORY
 from armillary.words.variants import SOURCE_OF, Moments, Sources
 
@@ -52,6 +51,10 @@ class Pairs:
     kind: np.ndarray
     moments: Moments
     displaced: Float[np.ndarray, "P 2"]
+
+    def of(self, rows: np.ndarray) -> Pairs:
+        """Return some pairs."""
+        return Pairs(self.kind[rows], self.moments.of(rows), self.displaced[rows])
 
 
 def draw_pairs(truth: Experience, most: int, seed: int) -> Pairs:
@@ -91,9 +94,7 @@ def judge_pairs(
 ) -> dict[str, Float[np.ndarray, " P"]]:
     """Return how right each variant and floor is about each pair: 1, 0, or a half for a tie."""
     moments = pairs.moments
-    before = judged.latents[
-        torch.from_numpy(moments.episode[:, None]), torch.from_numpy(moments.past)
-    ]
+    before = see_moments(judged.latents, moments)
     plans = moments.plans(judged.truth)
     predicted = reader.ahead(before, moments.taken(judged.truth), plans[:, None])[:, 0, 0]
     found = {"W": right_by_distance(predicted, pairs, judged.probe)}

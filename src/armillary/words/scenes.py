@@ -31,6 +31,7 @@ class Scene:
         low: least place, in the world's unit.
         high: greatest place.
         action: greatest component of an action, in the world's unit.
+        y_up: whether y grows away from the bottom of the picture.
         task: goal task that all variants are asked to do; empty for none.
         registration: file that fixes what is compared.
     """
@@ -42,6 +43,7 @@ class Scene:
     high: float
     action: float
     registration: Path
+    y_up: bool = True
     task: str = ""
     settings: Mapping[str, Any] = field(default_factory=dict)
 
@@ -63,13 +65,15 @@ class Scene:
         return PLACE_FROM_M - 2 * PLACE_FROM_M * share
 
 
+_STROKES = {"collection": "strokes", "image_size": 64}
+
 SCENES: dict[str, Scene] = {
     "tabletop": Scene(
         "tabletop", "pusher_xy", "object_xy", PLACE_FROM_M, -PLACE_FROM_M, ACTION_MOST_M_S,
-        _FOLDER / "registration.json", "reach",
+        _FOLDER / "registration.json", True, "reach",
     ),
     "push_t": Scene(
         "gym:stable_worldmodel:swm/PushT-v1", "agent_xy", "block_xy", 0.0, 512.0, 1.0,
-        _FOLDER / "registration_push_t.json", "", {"collection": "strokes", "image_size": 64},
+        _FOLDER / "registration_push_t.json", False, "", _STROKES,
     ),
 }  # fmt: skip

@@ -20,7 +20,7 @@ from __future__ import annotations
 
 import shutil
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -60,7 +60,7 @@ from armillary.words.experience import Experience, recorded
 from armillary.words.gpt import GPT
 from armillary.words.language import FORMS, Form, kept_on_table
 from armillary.words.learning import learn, shape_of, updates_for
-from armillary.words.page import write_page
+from armillary.words.page import told, write_page
 from armillary.words.pairs import draw_pairs, judge_pairs
 from armillary.words.pictures import Reader, fit_reader, see_episodes
 from armillary.words.predicting import (
@@ -144,7 +144,13 @@ def compare_words(
         **about,
     }
     write_json(out / "result.json", result)
-    write_page(result, seeds[0].expected(asked), open_dataset(out / "judged"), out / "page.html")
+    write_page(
+        result,
+        _with_written(seeds[0].expected(), measured[0]["written"]),
+        open_dataset(out / "judged"),
+        config.told,
+        out / "page.html",
+    )
     return result
 
 
@@ -157,8 +163,10 @@ def asked_of(out: Path) -> dict[str, Any]:
     found = {}
     for file in sorted(out.glob("asked/*/result.json")):
         found[file.parent.name] = read_json(file)
-        if not isinstance(found[file.parent.name].get("model"), str):
-            raise FormatError(f"{file}: not a result of armillary compare ask.")
+        try:
+            told(found[file.parent.name])
+        except (LookupError, TypeError, ValueError, AttributeError) as error:
+            raise FormatError(f"{file}: not a result of armillary compare ask.") from error
     return found
 
 
@@ -287,6 +295,13 @@ class _Seed:
             for variant in self.place.config.variants
         }
 
+    @property
+    def moments(self) -> Moments:
+        """From which steps are predicted."""
+        episodes, steps = self.judged_side[1].states.shape[:2]
+        config = self.place.config
+        return moments_of((episodes, steps), config.horizons, config.judged_seed)
+
     def measured(self, asked: Mapping[str, Any]) -> dict[str, Any]:
         """Train what is not trained, and return what is measured.
 
@@ -310,24 +325,23 @@ class _Seed:
         ):
             file = folder / f"{name}.json"
             if not file.is_file():
-                write_json(file, measure(self.place, self.seed, self.seen, self.languages))
+                write_json(file, measure(self))
             found[name] = read_json(file)
-        return found | {"written": self._kept("written", _written, written_of(asked))}
+        return found | {"written": self._written(written_of(asked))}
 
-    def expected(self, asked: Mapping[str, Any]) -> dict[str, Any]:
-        """Return what is predicted of every judged moment, for the page."""
-        return self._kept("expected", _expected, written_of(asked))
+    def expected(self) -> dict[str, Any]:
+        """Return what the models predict of every judged moment, for the page."""
+        file = self.place.seed(self.seed) / "expected.json"
+        if not file.is_file():
+            write_json(file, _expected(self))
+        return read_json(file)
 
-    def _kept(
-        self,
-        name: str,
-        measure: Callable[[_Seed, Mapping[str, str]], dict[str, Any]],
-        written: Mapping[str, str],
-    ) -> dict[str, Any]:
-        """Return what is measured with written simulators; kept as long as they are the same."""
-        file, digest = self.place.seed(self.seed) / f"{name}.json", json_sha256(dict(written))
+    def _written(self, written: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
+        """Return what is measured of written simulators; kept as long as they are the same."""
+        digest = json_sha256({name: code["text"] for name, code in written.items()})
+        file = self.place.seed(self.seed) / "written.json"
         if not file.is_file() or read_json(file).get("digest") != digest:
-            write_json(file, {**measure(self, written), "digest": digest})
+            write_json(file, {**_written(self, written), "digest": digest})
         return read_json(file)
 
 
@@ -385,16 +399,12 @@ class _Seen:
         )
 
 
-def _predictions(
-    place: _Place, seed: int, seen: _Seen, languages: Mapping[str, GPT]
-) -> dict[str, Any]:
+def _predictions(one: _Seed) -> dict[str, Any]:
     """Return the errors of every episode by variant and horizon, centimetres."""
-    config = place.config
+    config, seen, moments = one.place.config, one.seen, one.moments
     truth = seen.judged.truth
-    shape = truth.states.shape[:2]
-    moments = moments_of((shape[0], shape[1]), config.horizons, config.judged_seed)
     predicted, unparsed = predict_all(
-        seen.reader, seen.random_reader, languages, place.form, seen.training, seen.judged,
+        seen.reader, seen.random_reader, one.languages, one.place.form, seen.training, seen.judged,
         seen.random_latents, moments, config.horizons, config.judged_seed,
     )  # fmt: skip
     target, at = moments.later(truth), [ahead - 1 for ahead in config.horizons]
@@ -410,63 +420,74 @@ def _predictions(
     }
 
 
-def _pairs(place: _Place, seed: int, seen: _Seen, languages: Mapping[str, GPT]) -> dict[str, Any]:
+def _pairs(one: _Seed) -> dict[str, Any]:
     """Return how right each variant is about each pair."""
-    pairs = draw_pairs(seen.judged.truth, place.config.pairs, place.config.judged_seed)
-    right = judge_pairs(pairs, seen.reader, languages, place.form, seen.training, seen.judged, seed)
+    config, seen = one.place.config, one.seen
+    pairs = draw_pairs(seen.judged.truth, config.pairs, config.judged_seed)
+    right = judge_pairs(
+        pairs, seen.reader, one.languages, one.place.form, seen.training, seen.judged, one.seed
+    )
     return {
         "kind": pairs.kind.tolist(),
         "right": {variant: values.tolist() for variant, values in right.items()},
     }
 
 
-def _written(one: _Seed, written: Mapping[str, str]) -> dict[str, Any]:
-    """Return the errors of written simulators and how right they are about pairs."""
+def _written(one: _Seed, written: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
+    """Return what written simulators predict, and how right they are about pairs.
+
+    Episodes that were shown to who wrote one are not judged: None.
+    """
+    found: dict[str, dict[str, Any]] = {"errors_cm": {}, "right": {}, "predicted": {}}
     if not written:
-        return {"errors_cm": {}, "right": {}}
+        return found
     config, judged = one.place.config, one.seen.judged
-    moments = _moments(one)
+    moments, at = one.moments, [ahead - 1 for ahead in config.horizons]
     pairs = draw_pairs(judged.truth, config.pairs, config.judged_seed)
-    errors, right = {}, {}
-    for name, text in written.items():
-        simulator = WrittenSimulator.read(text)
+    target = moments.later(judged.truth)
+    for name, code in written.items():
+        simulator = WrittenSimulator.read(code["text"])
         for source in ("truth", "probe"):
             who, own = f"{name} ({source})", judged.source(source)
-            states = simulator.ahead(moments.states(own), moments.plans(own))
-            target, at = moments.later(judged.truth), [ahead - 1 for ahead in config.horizons]
-            far = errors_cm(kept_on_table(states), target)[:, at]
-            errors[who] = np.round(far, _CAREFUL).tolist()
-            right[who] = judge_written(simulator, pairs, own).tolist()
-    return {"errors_cm": errors, "right": right}
+            states = kept_on_table(simulator.ahead(moments.states(own), moments.plans(own)))
+            far, right = errors_cm(states, target)[:, at], judge_written(simulator, pairs, own)
+            far[np.isin(moments.episode, code["examples"])] = np.nan
+            right[np.isin(pairs.moments.episode, code["examples"])] = np.nan
+            found["errors_cm"][who] = _plain(np.round(far, _CAREFUL))
+            found["right"][who] = _plain(right)
+            found["predicted"][who] = _plain(np.round(states[:, at], _CAREFUL))
+    return found
 
 
-def _expected(one: _Seed, written: Mapping[str, str]) -> dict[str, Any]:
+def _expected(one: _Seed) -> dict[str, Any]:
     """Return the states that are predicted of every judged moment, metres, by horizon."""
-    config, seen = one.place.config, one.seen
-    moments, truth = _moments(one), seen.judged.truth
-    before = see_moments(seen.judged.latents, moments)
-    plans = moments.plans(truth)[:, None]
+    config, seen, moments = one.place.config, one.seen, one.moments
+    truth, at = seen.judged.truth, [ahead - 1 for ahead in config.horizons]
+    before, plans = see_moments(seen.judged.latents, moments), moments.plans(truth)[:, None]
     found = {"W": seen.reader.ahead(before, moments.taken(truth), plans)[:, 0]}
     for variant, model in one.languages.items():
         text = texts_of(one.place.form, seen.judged.source(SOURCE_OF[variant]), moments)
         found[variant] = write_ahead(model, one.place.form, text, plans).states
-    for name, code in written.items():
-        own = seen.judged.probe
-        simulator = WrittenSimulator.read(code)
-        found[f"{name} (probe)"] = simulator.ahead(moments.states(own), moments.plans(own))
-    at = [ahead - 1 for ahead in config.horizons]
-    rounded = {name: _plain(np.round(states[:, at], _CAREFUL)) for name, states in found.items()}
     return {
         "horizons": list(config.horizons),
         "episode": moments.episode.tolist(),
         "now": moments.now.tolist(),
         "present": {
-            "truth": np.round(moments.states(truth)[:, -1], _CAREFUL).tolist(),
-            "probe": np.round(moments.states(seen.judged.probe)[:, -1], _CAREFUL).tolist(),
+            name: _plain(np.round(moments.states(seen.judged.source(name))[:, -1], _CAREFUL))
+            for name in ("truth", "probe")
         },
-        "truth": np.round(moments.later(truth)[:, at], _CAREFUL).tolist(),
-        "predicted": rounded,
+        "truth": _plain(np.round(moments.later(truth)[:, at], _CAREFUL)),
+        "predicted": {
+            name: _plain(np.round(kept_on_table(states)[:, at], _CAREFUL))
+            for name, states in found.items()
+        },
     }
+
+
+def _with_written(expected: Mapping[str, Any], written: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what is predicted, with that of written simulators that read the pictures' places."""
+    own = {name: states for name, states in written["predicted"].items() if "(probe)" in name}
+    return {**expected, "predicted": {**expected["predicted"], **own}}
 
 
 def _plain(states: np.ndarray) -> list[Any]:
@@ -476,14 +497,9 @@ def _plain(states: np.ndarray) -> list[Any]:
     return values.tolist()
 
 
-def _moments(one: _Seed) -> Moments:
-    episodes, steps = one.judged_side[1].states.shape[:2]
-    config = one.place.config
-    return moments_of((episodes, steps), config.horizons, config.judged_seed)
-
-
-def _acting(place: _Place, seed: int, seen: _Seen, languages: Mapping[str, GPT]) -> dict[str, Any]:
+def _acting(one: _Seed) -> dict[str, Any]:
     """Return which goals each variant reaches; the world model at equal time, too."""
+    place, seed, seen, languages = one.place, one.seed, one.seen, one.languages
     config = place.config
     if not config.told.task:
         return {"rows": {}}

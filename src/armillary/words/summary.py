@@ -75,15 +75,18 @@ def _errors(seeds: Sequence[Mapping[str, Any]]) -> dict[str, Float[np.ndarray, "
 def _written(seeds: Sequence[Mapping[str, Any]]) -> dict[str, Float[np.ndarray, "M W L 2"]]:
     """Return the errors of simulators that somebody wrote."""
     names = seeds[0]["written"]["errors_cm"]
-    return {name: np.array([one["written"]["errors_cm"][name] for one in seeds]) for name in names}
+    return {
+        name: np.array([one["written"]["errors_cm"][name] for one in seeds], np.float64)
+        for name in names
+    }
 
 
 def _rows(values: np.ndarray, moved: np.ndarray, horizons: tuple[int, ...]) -> dict[str, Any]:
     return {
         str(ahead): {
             **mean_row(values[:, :, at].mean(axis=-1)),
-            "pusher": float(values[:, :, at, 0].mean()),
-            "object": float(values[:, :, at, 1].mean()),
+            "pusher": _mean(values[:, :, at, 0]),
+            "object": _mean(values[:, :, at, 1]),
             "object_moved": _mean(values[:, :, at, 1][moved[:, :, at]]),
         }
         for at, ahead in enumerate(horizons)
@@ -91,7 +94,8 @@ def _rows(values: np.ndarray, moved: np.ndarray, horizons: tuple[int, ...]) -> d
 
 
 def _mean(values: np.ndarray) -> float | None:
-    return float(values.mean()) if len(values) else None
+    """Return the mean; what is not judged is NaN."""
+    return float(np.nanmean(values)) if np.isfinite(values).any() else None
 
 
 def _primary(
@@ -140,7 +144,7 @@ def _pairs(seeds: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     found: dict[str, dict[str, Any]] = {}
     rights = [one["pairs"]["right"] | one["written"]["right"] for one in seeds]
     for variant in rights[0]:
-        right = np.array([one[variant] for one in rights])
+        right = np.array([one[variant] for one in rights], np.float64)
         found[variant] = {kind: _mean(right[:, kinds == kind]) for kind in KINDS}
         found[variant]["held_and_moved"] = mean_row(right[:, balanced]) if balanced.any() else None
     counts = {kind: int((kinds == kind).sum()) for kind in KINDS}

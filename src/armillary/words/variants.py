@@ -83,6 +83,10 @@ class Moments:
     ahead: int
     history: int
 
+    def of(self, rows: np.ndarray) -> Moments:
+        """Return some moments."""
+        return Moments(self.episode[rows], self.now[rows], self.ahead, self.history)
+
     @property
     def past(self) -> Int[np.ndarray, "W H"]:
         """Steps that are seen."""

@@ -2,13 +2,13 @@
 
 Nothing is executed. The text is parsed, and a small part of Python is interpreted here: functions,
 assignments, ``if``, ``for``, ``while``, arithmetic, tuples, and the functions of ``math`` that are
-named below. Whatever else is written is refused with its line. Every number is a float. Steps,
-depth, lengths and the size of the text are bounded, so that no text can run for long or take
-memory.
+named below. Whatever else is written is refused with its line. Every number is a float. Steps are
+counted, and what is put into lists counts as steps, too. With the depth and the size of the text
+bounded, one call takes some milliseconds and some kilobytes at most.
 
 The function is ``step(before, now, action)``: the states one step ago and now (pusher x y,
 object x y, millimetres from the corner), and the pusher's velocity in mm/s. It returns the next
-state. A step that fails, or that returns anything but four numbers, counts as unparsable, and so do
+state. A step that fails, or that returns anything but four places, counts as unparsable, and so do
 all steps after it.
 
 Axes: W windows, H steps of history, L steps ahead.
@@ -21,7 +21,7 @@ import contextlib
 import math
 import operator
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -33,9 +33,10 @@ from armillary.words.language import PLACE_FROM_M
 
 ENTRY = "step"
 MOST_CHARACTERS = 20_000
-_MOST_STEPS, _MOST_DEPTH, _MOST_LENGTH = 20_000, 20, 1_000
+_MOST_STEPS, _MOST_DEPTH, _MOST_LENGTH = 5_000, 20, 1_000
+_MOST_MM = 1e6
 _MM = 1000.0
-_FAILURES = (ArithmeticError, TypeError, ValueError, LookupError)
+_FAILURES = (ArithmeticError, TypeError, ValueError, LookupError, MemoryError)
 _FENCED = re.compile(r"```(?:python|py)?\s*\n(.*?)(?:```|\Z)", re.DOTALL)
 
 _BINARY: Mapping[type, Callable[[Any, Any], Any]] = {
@@ -54,9 +55,9 @@ _MATH = {
         "fabs", "floor", "ceil", "copysign", "dist", "radians", "degrees",
     )
 }  # fmt: skip
-_CONSTANTS = {"pi": math.pi, "tau": math.tau, "inf": math.inf, "e": math.e}
+_CONSTANTS = {"pi": math.pi, "tau": math.tau, "inf": math.inf}
 _BUILT_IN: Mapping[str, Callable[..., Any]] = {
-    "abs": abs,
+    "abs": lambda value: abs(float(value)),
     "bool": bool,
     "enumerate": lambda items: tuple((float(at), item) for at, item in enumerate(items)),
     "float": float,
@@ -66,7 +67,7 @@ _BUILT_IN: Mapping[str, Callable[..., Any]] = {
     "max": lambda *items: max(_numbers(items)),
     "min": lambda *items: min(_numbers(items)),
     "range": lambda *ends: tuple(map(float, _bounded(range(*map(int, ends))))),
-    "round": lambda value, digits=0.0: float(round(value, int(digits))),
+    "round": lambda value, digits=0.0: round(float(value), int(digits)),
     "sum": lambda items: float(sum(_numbers((items,)))),
     "tuple": tuple,
     "zip": lambda *items: tuple(zip(*items, strict=False)),
@@ -105,10 +106,11 @@ class WrittenSimulator:
         if ENTRY not in functions:
             raise FormatError(f"A written simulator needs a function {ENTRY}(before, now, action).")
         constants: dict[str, Any] = {}
+        run = _Run(functions, constants)
         for one in tree.body:  # what else stands there, such as an example, is of no use
             if isinstance(one, ast.Assign | ast.AnnAssign):
                 with contextlib.suppress(*_FAILURES, RecursionError):
-                    _Run(functions, constants).block([one], constants)
+                    run.block([one], constants)
         return cls(functions, constants)
 
     def step(
@@ -121,8 +123,8 @@ class WrittenSimulator:
         """
         found = _Run(self.functions, self.constants).call(ENTRY, [before, now, action])
         whole = isinstance(found, tuple) and len(found) == 4
-        if not whole or not all(_is_number(value) for value in found):
-            raise FormatError("A written simulator returned something else than four numbers.")
+        if not whole or not all(_is_place(value) for value in found):
+            raise FormatError("A written simulator returned something else than four places.")
         return found
 
     def ahead(
@@ -175,17 +177,15 @@ class _Run:
         names = [one.arg for one in wanted.args]
         if wanted.vararg or wanted.kwarg or wanted.kwonlyargs or wanted.posonlyargs:
             raise self._refused("parameters other than plain ones")
-        defaults = names[len(names) - len(wanted.defaults) :]
-        scope = {
-            own: self.value(value, {}) for own, value in zip(defaults, wanted.defaults, strict=True)
-        }
-        scope |= {**dict(zip(names, given, strict=False)), **(named or {})}
-        if len(given) > len(names) or {*scope} != {*names}:
-            raise self._refused(f"a call of {name} with other parameters than it has")
         self.depth += 1
         if self.depth > _MOST_DEPTH:
             raise self._refused("functions that call each other so deeply")
         try:
+            usual = zip(names[len(names) - len(wanted.defaults) :], wanted.defaults, strict=True)
+            scope = {own: self.value(value, {}) for own, value in usual}
+            scope |= {**dict(zip(names, given, strict=False)), **(named or {})}
+            if len(given) > len(names) or {*scope} != {*names}:
+                raise self._refused(f"a call of {name} with other parameters than it has")
             self.block(self.functions[name].body, scope)
         except _Return as found:
             return found.value
@@ -253,6 +253,7 @@ class _Run:
             yield
 
     def _bind(self, target: ast.expr, value: Any, scope: dict[str, Any]) -> None:
+        self._count(1)
         match target:
             case ast.Name(id=name):
                 scope[name] = value
@@ -281,7 +282,7 @@ class _Run:
             case ast.Attribute(value=ast.Name(id="math"), attr=name) if name in _CONSTANTS:
                 return _CONSTANTS[name]
             case ast.Tuple(elts=items) | ast.List(elts=items):
-                return tuple(self.value(item, scope) for item in items)
+                return self._list(self.value(item, scope) for item in items)
             case ast.BinOp(left=left, op=op, right=right):
                 return self._binary(op, self.value(left, scope), self.value(right, scope))
             case ast.UnaryOp(op=ast.USub(), operand=operand):
@@ -304,13 +305,15 @@ class _Run:
             case ast.Subscript(value=items, slice=ast.Slice() as part):
                 whole = self.value(items, scope)
                 ends = [part.lower, part.upper, part.step]
-                return whole[slice(*[end and int(self.value(end, scope)) for end in ends])]
+                return self._list(
+                    whole[slice(*[end and int(self.value(end, scope)) for end in ends])]
+                )
             case ast.Subscript(value=items, slice=at):
                 return self.value(items, scope)[int(self.value(at, scope))]
             case ast.ListComp(elt=item, generators=parts):
-                return tuple(self._items(item, parts, scope))
+                return self._list(self._items(item, parts, scope))
             case ast.GeneratorExp(elt=item, generators=parts):
-                return tuple(self._items(item, parts, scope))
+                return self._list(self._items(item, parts, scope))
             case ast.Call(func=function, args=given, keywords=named):
                 return self._called(function, given, named, scope)
         raise self._refused(type(node).__name__)
@@ -336,13 +339,14 @@ class _Run:
         scope: dict[str, Any],
     ) -> Any:
         values = [self.value(one, scope) for one in given]
-        self._count(sum(len(one) for one in values if isinstance(one, tuple)))
+        self._count(sum(len(one) for one in values if isinstance(one, tuple)))  # that are walked
         match function:
             case ast.Name(id=name) if name in self.functions:
                 keywords = {str(one.arg): self.value(one.value, scope) for one in named}
                 return self.call(name, values, keywords)
             case ast.Name(id=name) if name in _BUILT_IN and not named:
-                return _BUILT_IN[name](*values)
+                found = _BUILT_IN[name](*values)
+                return self._list(found) if isinstance(found, tuple) else found
             case ast.Name(id=name) | ast.Attribute(value=ast.Name(id="math"), attr=name) if (
                 name in _MATH and not named
             ):
@@ -366,7 +370,7 @@ class _Run:
         if type(op) not in _BINARY:
             raise self._refused(type(op).__name__)
         if isinstance(op, ast.Add) and isinstance(left, tuple) and isinstance(right, tuple):
-            return tuple(_bounded((*left, *right)))
+            return self._list((*left, *right))
         return self._number(_BINARY[type(op)](self._number(left), self._number(right)))
 
     def _number(self, value: Any) -> float:
@@ -381,6 +385,14 @@ class _Run:
             if name in known:
                 return known[name]
         raise self._refused(f"the unknown name {name[:40]}")
+
+    def _list(self, items: Iterable[Any]) -> tuple[Any, ...]:
+        """Return a list, whose items count as steps."""
+        found = []
+        for item in items:
+            self._count(1)
+            found.append(item)
+        return tuple(found)
 
     def _count(self, steps: int) -> None:
         self.left -= steps
@@ -408,5 +420,5 @@ def _numbers(items: tuple[Any, ...]) -> tuple[float, ...]:
     return flat
 
 
-def _is_number(value: Any) -> bool:
-    return isinstance(value, float) and math.isfinite(value)
+def _is_place(value: Any) -> bool:
+    return isinstance(value, float) and abs(value) <= _MOST_MM
