@@ -33,7 +33,7 @@ class Words(Command):
     out: Path
     """Folder of the study."""
     scene: str = "tabletop"
-    """World that is told in words: tabletop or push_t."""
+    """World whose states are written as text: tabletop or push_t."""
     data: Path | None = None
     """Recording of the scene to learn from. Default: a new one."""
     seeds: tuple[int, ...] = (0, 1, 2, 3, 4)
@@ -159,7 +159,7 @@ class Ask(Command):
         if before.get("model") == value["model"]:
             value = {**before, **value}  # what was asked in another run stays
         write_json(file, value)
-        said = f"{value['model']} was told {value['described_by']}."
+        said = f"{value['model']} read {value['described_by']}."
         return Outcome(value, (said, f"Written: {self.out / 'result.json'}"), _asked_rows(value))
 
     def _asked(self) -> dict[str, Any]:
