@@ -178,12 +178,21 @@ def test_fewer_seeds_than_were_registered_decide_nothing(seeds: int, said: str) 
 def test_another_world_is_brought_to_the_square_of_the_language() -> None:
     scene = SCENES["push_t"]
     agent = [np.array([[0.0, 512.0], [256.0, 0.0]])]
-    told = stacked(scene, agent, agent, [np.array([[1.0, -0.5]])], 1)
+    told = stacked(
+        scene, {"agent_xy": agent, "block_xy": agent, "actions": [np.array([[1.0, -0.5]])]}, 1
+    )
     np.testing.assert_allclose(told.states[0, :, :2], [[-0.25, 0.25], [0.0, -0.25]])
     np.testing.assert_allclose(told.actions[0, 0], [0.4, -0.2])
     np.testing.assert_allclose(told.actions * scene.action_scale, [[[1.0, -0.5], [0, 0]]])
     with pytest.raises(DatasetError, match="with agent_xy, block_xy, actions; actions is missing"):
-        stacked(scene, agent, agent, [], 1)
+        stacked(scene, {"agent_xy": agent, "block_xy": agent}, 1)
+    rooms = SCENES["two_rooms"]
+    wall = {"agent_xy": [np.full((3, 2), 0.32)], "wall_x": [np.full((3, 1), 0.64)],
+            "door_y": [np.zeros((3, 1))], "actions": [np.full((2, 2), 0.025)]}  # fmt: skip
+    told = stacked(rooms, wall, 1)
+    np.testing.assert_allclose(told.states[0, 0], [0, 0, 0.25, -0.25], atol=1e-9)
+    np.testing.assert_allclose(told.actions[0], [[0.4, 0.4], [0.4, 0.4], [0, 0]])
+    assert registration(rooms.registration)["sha256"] == ""
     assert registration(scene.registration)["primary"]["variants"] == ["W", "T-probe"]
     with pytest.raises(ConfigError, match="There is no scene called 'kitchen'"):
         WordsConfig(scene="kitchen")

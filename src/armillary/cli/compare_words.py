@@ -25,7 +25,7 @@ class Words(Command):
     on possible and impossible steps, and on goals reached by the same planner. What is compared
     first, and by how much, stands in src/armillary/words/registration*.json. A seed takes 50 to 65
     minutes of one core. Finished parts in the folder are used again. The scene push_t needs the
-    package stable-worldmodel, and has no goals.
+    package stable-worldmodel. Only tabletop has goals.
 
     e.g. armillary compare words --out out/words --json
     """
@@ -33,7 +33,7 @@ class Words(Command):
     out: Path
     """Folder of the study."""
     scene: str = "tabletop"
-    """World whose states are written as text: tabletop or push_t."""
+    """World whose states are written as text: tabletop, push_t or two_rooms."""
     data: Path | None = None
     """Recording of the scene to learn from. Default: a new one."""
     seeds: tuple[int, ...] = (0, 1, 2, 3, 4)

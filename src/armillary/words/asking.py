@@ -214,10 +214,10 @@ def states_of(dataset: Dataset) -> Experience:
     episodes = [dataset.read_low(index) for index in range(len(dataset))]
     arrays = {
         name: [one.streams[name].values for one in episodes if name in one.streams]
-        for name in (scene.pusher, scene.thing)
+        for name in (scene.pusher, *scene.thing)
     }
-    actions = [one.actions for one in episodes if one.actions is not None]
-    return stacked(scene, arrays[scene.pusher], arrays[scene.thing], actions, len(episodes))
+    arrays["actions"] = [one.actions for one in episodes if one.actions is not None]
+    return stacked(scene, arrays, len(episodes))
 
 
 def ask_pairs(

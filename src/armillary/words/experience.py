@@ -5,7 +5,7 @@ Axes: E episodes, T steps, A action.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -49,41 +49,33 @@ def recorded(cache: Cache, scene: Scene) -> Experience:
         slice(start, start + length)
         for start, length in zip(cache.starts, cache.lengths, strict=False)
     ]
-    pusher, thing, actions = (
-        [np.asarray(cache.arrays[name][part]) for part in cut if name in cache.arrays]
+    arrays = {
+        name: [np.asarray(cache.arrays[name][part]) for part in cut]
         for name in scene.needed
-    )
-    return stacked(scene, pusher, thing, actions, len(cut))
+        if name in cache.arrays
+    }
+    return stacked(scene, arrays, len(cut))
 
 
-def stacked(
-    scene: Scene,
-    pusher: Sequence[np.ndarray],
-    thing: Sequence[np.ndarray],
-    actions: Sequence[np.ndarray],
-    episodes: int,
-) -> Experience:
+def stacked(scene: Scene, arrays: Mapping[str, Sequence[np.ndarray]], episodes: int) -> Experience:
     """Return episodes of equal length.
 
     Args:
-        scene: what is told.
-        pusher: its places in each episode [T 2].
-        thing: those of the object [T 2].
-        actions: of each episode; the last one may be left out.
+        scene: what is written of a world.
+        arrays: by stream, of each episode [T X]; the last action may be left out.
         episodes: how many there should be.
 
     Raises:
         DatasetError: something was not recorded, or episodes differ in length.
     """
-    counts = (len(pusher), len(thing), len(actions))
-    missing = [name for name, count in zip(scene.needed, counts, strict=True) if count != episodes]
+    missing = [name for name in scene.needed if len(arrays.get(name, ())) != episodes]
     if missing or not episodes:
         raise DatasetError(
             f"This comparison needs a recording with {', '.join(scene.needed)}; "
             f"{', '.join(missing) or 'every episode'} is missing. Record one with armillary record "
             f"{scene.world}."
         )
-    lengths = {len(one) for one in pusher}
+    lengths = {len(one) for one in arrays[scene.pusher]}
     if len(lengths) != 1:
         raise DatasetError(
             f"This comparison needs episodes of equal length, got {min(lengths)} to "
@@ -91,10 +83,10 @@ def stacked(
         )
     (length,) = lengths
     whole = np.zeros((episodes, length, 2))
-    for own, acts in zip(whole, actions, strict=True):
+    for own, acts in zip(whole, arrays["actions"], strict=True):
         own[: min(len(acts), length - 1)] = acts[: length - 1]
     if scene.action_scale != 1:
         whole /= scene.action_scale
-    places = [scene.places(np.stack(own)) for own in (pusher, thing)]
+    places = [scene.places(np.stack(arrays[name])) for name in (scene.pusher, *scene.thing)]
     states = np.concatenate(places, axis=-1).astype(np.float64)
     return Experience(states, whole)

@@ -13,12 +13,17 @@ from armillary.core.hashing import file_sha256
 _PRIMARY = {"measure", "variants", "horizon", "margin_cm"}
 
 
-def registration(path: Path) -> dict[str, Any]:
-    """Return the registration and the digest of its file.
+_NOTHING = {"measure": "state_error_cm", "variants": ["W", "T-probe"], "horizon": 4}
+
+
+def registration(path: Path | None) -> dict[str, Any]:
+    """Return the registration and the digest of its file; of no file, what is compared without one.
 
     Raises:
         FormatError: it lacks its primary measure.
     """
+    if path is None:
+        return {"primary": {**_NOTHING, "margin_cm": 0.0}, "sha256": ""}
     value = read_json(path)
     primary = value.get("primary") if isinstance(value, Mapping) else None
     if not isinstance(primary, Mapping) or not {*primary} >= _PRIMARY:

@@ -114,7 +114,9 @@ def _primary(
     a, b = (errors[variant][:, :, at].mean(axis=-1) for variant in (first, second))
     row = difference_row(a, b)
     said = verdict(row, primary["margin_cm"], first, second)
-    if len(a) < fewest:  # the interval would be of episodes alone
+    if not registered.get("sha256"):
+        said = "none: nothing is registered for this world"
+    elif len(a) < fewest:  # the interval would be of episodes alone
         said = f"open: {len(a)} of at least {fewest} seeds"
     return {**primary, **row, "verdict": said}
 
