@@ -81,6 +81,7 @@ def test_seeds_of_a_folder_are_chosen_anew(study) -> None:
 
 
 def test_a_written_simulator_joins_a_study(study) -> None:
+    """Takes 15 seconds: two studies are measured again, each of two seeds."""
     out, _ = study
     code = Path("examples/simulator_in_words.py").read_text(encoding="utf-8")
     told = {"model": "<b>who</b>", "code": {"text": code, "refused": None, "n": 0, "examples": [1],
