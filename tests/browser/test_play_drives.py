@@ -125,6 +125,7 @@ def test_a_key_moves_what_is_real(opened, world: str) -> None:
     assert float(page.locator("#gap").text_content()) > 0
     page.keyboard.press("Space")
     until(page, "paused")
+    page.wait_for_timeout(300)  # a frame may still be on its way
     step = page.evaluate("frame.step")
     page.keyboard.press(".")
     until(page, f"frame.step === {step + 1}")

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from armillary.cli.main import read
+from armillary.words.written_code import WrittenSimulator
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 
@@ -27,6 +28,14 @@ def test_a_model_of_ones_own_plans_and_beats_chance() -> None:
 def test_every_example_is_run_here() -> None:
     text = Path(__file__).read_text()
     assert [path.name for path in EXAMPLES.glob("*.py") if f'"{path.name}"' not in text] == []
+
+
+def test_the_simulator_in_words_pushes() -> None:
+    text = (EXAMPLES / "simulator_in_words.py").read_text(encoding="utf-8")
+    state = (100.0, 100.0, 160.0, 100.0)
+    px, py, ox, oy = WrittenSimulator.read(text).step(state, state, (200.0, 0.0))
+    assert (px, py, oy) == (pytest.approx(118.0), 100.0, 100.0)
+    assert ox == pytest.approx(px + 51)
 
 
 @pytest.mark.filterwarnings("default")  # what another package warns of is its own affair

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import numpy as np
 import pytest
 
@@ -137,12 +135,3 @@ def test_a_failure_ends_the_prediction() -> None:
     predicted = WrittenSimulator.read(text).ahead(states, np.zeros((1, 5, 2)))
     np.testing.assert_allclose(predicted[0, :2, 0], [0.01, 0.02])
     assert np.isnan(predicted[0, 2:]).all()
-
-
-def test_the_simulator_of_the_examples_pushes() -> None:
-    text = Path("examples/simulator_in_words.py").read_text(encoding="utf-8")
-    simulator = WrittenSimulator.read(text)
-    state = (100.0, 100.0, 160.0, 100.0)
-    px, py, ox, oy = simulator.step(state, state, (200.0, 0.0))
-    assert (px, py, oy) == (pytest.approx(118.0), 100.0, 100.0)
-    assert ox == pytest.approx(px + 51)
