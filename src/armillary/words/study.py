@@ -128,12 +128,8 @@ def compare_words(
     registered = registration(config.told.registration)
     about = provenance(command, 1)
     torch.set_num_threads(1)
-    place = _claimed(out, config, data, bars)
-    training, judged = (
-        _experience(open_dataset(folder), place) for folder in (place.data, out / "judged")
-    )
+    seeds = seeds_of(out, config, data, bars)
     asked = asked_of(out)
-    seeds = [_Seed(place, seed, training, judged) for seed in config.seeds]
     measured = [one.measured(asked) for one in seeds]
     result = {
         **summarise(measured, config, registered),
@@ -152,6 +148,21 @@ def compare_words(
         out / "page.html",
     )
     return result
+
+
+def seeds_of(
+    out: Path, config: WordsConfig, data: Path | None = None, bars: Bars = no_bars
+) -> list[Seed]:
+    """Return the seeds of a study; its episodes are recorded if they are not.
+
+    Raises:
+        As ``compare_words``.
+    """
+    place = _claimed(out, config, data, bars)
+    training, judged = (
+        _experience(open_dataset(folder), place) for folder in (place.data, out / "judged")
+    )
+    return [Seed(place, seed, training, judged) for seed in config.seeds]
 
 
 def asked_of(out: Path) -> dict[str, Any]:
@@ -262,7 +273,7 @@ def _language(place: _Place, seed: int, variant: str) -> GPT:
 
 
 @dataclass(frozen=True)
-class _Seed:
+class Seed:
     """One seed: what is trained and measured; what was done before is read.
 
     Attributes:
@@ -277,12 +288,16 @@ class _Seed:
     recorded_side: tuple[Cache, Experience]
     judged_side: tuple[Cache, Experience]
 
+    @property
+    def split(self) -> tuple[np.ndarray, np.ndarray]:
+        """Episodes to learn from: those that are learned from, and those that are held out."""
+        return split_of(_recipe(self.place, self.seed), self.recorded_side[0])
+
     @cached_property
     def seen(self) -> _Seen:
         """All episodes as the variants read them."""
         model = load_model(find_model(self.place.seed(self.seed) / "world"))
-        recipe = _recipe(self.place, self.seed)
-        training, held_out = split_of(recipe, self.recorded_side[0])
+        training, held_out = self.split
         sides = self.recorded_side, self.judged_side
         scale = self.place.config.told.action_scale
         return _Seen.of(model, *sides, training, held_out, self.seed, scale)
@@ -399,7 +414,7 @@ class _Seen:
         )
 
 
-def _predictions(one: _Seed) -> dict[str, Any]:
+def _predictions(one: Seed) -> dict[str, Any]:
     """Return the errors of every episode by variant and horizon, centimetres."""
     config, seen, moments = one.place.config, one.seen, one.moments
     truth = seen.judged.truth
@@ -420,7 +435,7 @@ def _predictions(one: _Seed) -> dict[str, Any]:
     }
 
 
-def _pairs(one: _Seed) -> dict[str, Any]:
+def _pairs(one: Seed) -> dict[str, Any]:
     """Return how right each variant is about each pair."""
     config, seen = one.place.config, one.seen
     pairs = draw_pairs(seen.judged.truth, config.pairs, config.judged_seed)
@@ -433,7 +448,7 @@ def _pairs(one: _Seed) -> dict[str, Any]:
     }
 
 
-def _written(one: _Seed, written: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
+def _written(one: Seed, written: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
     """Return what written simulators predict, and how right they are about pairs.
 
     Episodes that were shown to who wrote one are not judged: None.
@@ -459,7 +474,7 @@ def _written(one: _Seed, written: Mapping[str, Mapping[str, Any]]) -> dict[str, 
     return found
 
 
-def _expected(one: _Seed) -> dict[str, Any]:
+def _expected(one: Seed) -> dict[str, Any]:
     """Return the states that are predicted of every judged moment, metres, by horizon."""
     config, seen, moments = one.place.config, one.seen, one.moments
     truth, at = seen.judged.truth, [ahead - 1 for ahead in config.horizons]
@@ -497,7 +512,7 @@ def _plain(states: np.ndarray) -> list[Any]:
     return values.tolist()
 
 
-def _acting(one: _Seed) -> dict[str, Any]:
+def _acting(one: Seed) -> dict[str, Any]:
     """Return which goals each variant reaches; the world model at equal time, too."""
     place, seed, seen, languages = one.place, one.seed, one.seen, one.languages
     config = place.config
