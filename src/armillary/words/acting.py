@@ -134,7 +134,7 @@ def word_actor(
 
 def goals_of(config: WordsConfig, seed: int) -> Manifest:
     """Return the goals of a seed; those of other seeds are others."""
-    return make_manifest(config.told.world, config.told.task, config.goals, 1000 + seed)
+    return make_manifest(config.scene_spec.world, config.scene_spec.task, config.goals, 1000 + seed)
 
 
 @dataclass(frozen=True)

@@ -10,8 +10,8 @@ It is asked four things (``questions.py``), and each is measured as the variants
 
     score of a pair = sum over questions of log p(letter of the recorded step) - log p(the other)
 
-Everything is told from the simulator's states, which is privileged. Three episodes, in which the
-object is pushed, are shown as solved examples; they are not judged.
+Everything is described from the simulator's states, which is privileged. Three episodes, in which
+the object is pushed, are shown as solved examples; they are not judged.
 
 Axes: E episodes, T steps, B goals.
 """
@@ -36,7 +36,7 @@ from armillary.words.acting import Actor, Stage, act_with, goals_of, staged
 from armillary.words.endpoint import Asker, Endpoint, letter_scores, text_of
 from armillary.words.experience import Experience, stacked
 from armillary.words.floors import copy_last
-from armillary.words.language import kept_on_table
+from armillary.words.language import ACTION_S, kept_on_table
 from armillary.words.pairs import KINDS, Pairs, draw_pairs, right_by_distance
 from armillary.words.predicting import errors_cm, moments_of
 from armillary.words.questions import (
@@ -182,8 +182,7 @@ def ask_about(
         "goals": lambda progress: ask_moves(asker, config.goals, progress),
         "code": lambda progress: ask_code(asker, shown, config, progress),
     }
-    told = f"pictures, and {_PRIVILEGED}" if config.frames else _PRIVILEGED
-    found: dict[str, Any] = {"model": endpoint.model, "described_by": told}
+    found: dict[str, Any] = {"model": endpoint.model, "described_by": _PRIVILEGED}
     for name in config.asks:
         with bars(f"asking {name}") as progress:
             found[name] = parts[name](progress)
@@ -237,7 +236,8 @@ def ask_pairs(
         pictures: recording whose pictures of the seen steps are shown; None for words alone.
 
     Returns:
-        ``floor``, and ``accuracy`` by kind with ``n``, ``rate`` and ``wilson95``.
+        ``floor``, whether ``pictures`` were shown, and ``accuracy`` by kind with ``n``, ``rate``
+        and ``wilson95``.
     """
     scores, questions = [], pair_questions(pairs, truth)
     for number, some in enumerate(questions, 1):
@@ -253,7 +253,9 @@ def ask_pairs(
             score += (first - second) * (1 if right == "A" else -1)
         scores.append(score)
         progress(number, len(questions))
-    return {"floor": 0.5, "accuracy": _accuracy(pairs.kind, (np.sign(scores) + 1) / 2)}
+    right = (np.sign(scores) + 1) / 2
+    accuracy = _accuracy(pairs.kind, right)
+    return {"floor": 0.5, "pictures": pictures is not None, "accuracy": accuracy}
 
 
 def ask_next(
@@ -325,7 +327,7 @@ def ask_moves(asker: Asker, goals: int, progress: Progress) -> dict[str, Any]:
 
 def best_move(now: Float[np.ndarray, " 2"], goal: Float[np.ndarray, " 2"]) -> str:
     """Return the move that ends nearest to a goal."""
-    ends = {name: now + MOVE_STEPS * 0.1 * _velocity(name) for name in MOVES}
+    ends = {name: now + MOVE_STEPS * ACTION_S * _velocity(name) for name in MOVES}
     return min(ends, key=lambda name: float(np.linalg.norm(ends[name] - goal)))
 
 

@@ -25,10 +25,9 @@ from armillary.comprehension.ridge import Ridge, fit_ridge
 from armillary.core.rng import generator
 from armillary.words.decoding import Written
 from armillary.words.experience import Experience
-from armillary.words.language import VOCABULARY, Form
+from armillary.words.language import ACTION_S, VOCABULARY, Form
 from armillary.words.settings import HISTORY
 
-_ACTION_S = 0.1  # an action of 0.4 m/s counts as much as a step of 4 cm in a neighbour's distance
 _MOST_EXAMPLES = 12000
 
 Predict = Callable[[np.ndarray, np.ndarray, np.ndarray], np.ndarray]
@@ -180,4 +179,4 @@ def _linear_inputs(states: np.ndarray, taken: np.ndarray, plans: np.ndarray) -> 
 
 
 def _neighbour_keys(now: np.ndarray, before: np.ndarray, action: np.ndarray) -> np.ndarray:
-    return np.concatenate([now, now - before, action * _ACTION_S], axis=1)
+    return np.concatenate([now, now - before, action * ACTION_S], axis=1)

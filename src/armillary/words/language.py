@@ -24,6 +24,7 @@ from jaxtyping import Bool, Float, Int
 
 DIGITS = 10
 PLACE_FROM_M, PLACE_STEP_M = -0.25, 0.001
+ACTION_S = 0.1  # that an action lasts
 _PLACES = 500  # millimetres, written with three digits
 ACTION_MOST_M_S, _ACTION_PARTS = 0.4, 99
 STATE_WIDTH, ACTION_WIDTH = 4, 2  # pusher x y, object x y; velocity x y
@@ -101,7 +102,7 @@ class Form:
         """
         numbers, parsed = _read(_template(self.state), tokens, 3)
         parsed &= (numbers < _PLACES).all(axis=-1)
-        states = numbers * PLACE_STEP_M + PLACE_FROM_M
+        states = from_millimetres(numbers)
         return np.where(parsed[..., None], states, np.nan), parsed
 
     def read_actions(
@@ -143,7 +144,17 @@ def to_tokens(text: str) -> Int[np.ndarray, " K"]:
 
 def as_written(states: Float[np.ndarray, "*axes 4"]) -> Float[np.ndarray, "*axes 4"]:
     """Return states rounded as any text rounds them."""
-    return _numbers_of_places(states) * PLACE_STEP_M + PLACE_FROM_M
+    return from_millimetres(_numbers_of_places(states))
+
+
+def to_millimetres(places: np.ndarray) -> Float[np.ndarray, "*axes"]:
+    """Return places in metres as millimetres from the corner, not rounded."""
+    return (np.asarray(places, np.float64) - PLACE_FROM_M) / PLACE_STEP_M
+
+
+def from_millimetres(numbers: np.ndarray) -> Float[np.ndarray, "*axes"]:
+    """Return millimetres from the corner as places in metres."""
+    return numbers * PLACE_STEP_M + PLACE_FROM_M
 
 
 def kept_on_table(states: Float[np.ndarray, "*axes 4"]) -> Float[np.ndarray, "*axes 4"]:
@@ -157,8 +168,7 @@ def _template(words: str) -> Int[np.ndarray, " K"]:
 
 
 def _numbers_of_places(states: np.ndarray) -> Int[np.ndarray, "*axes 4"]:
-    millimetres = (np.asarray(states, np.float64) - PLACE_FROM_M) / PLACE_STEP_M
-    return _clipped(millimetres, _PLACES - 1)
+    return _clipped(to_millimetres(states), _PLACES - 1)
 
 
 def _clipped(values: np.ndarray, most: int) -> np.ndarray:

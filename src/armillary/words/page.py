@@ -21,7 +21,7 @@ from jaxtyping import Float
 from armillary.data import Dataset
 from armillary.report.html import fill, write_html
 from armillary.report.images import png_uri
-from armillary.words.language import FORMS, PLACE_FROM_M, to_text
+from armillary.words.language import FORMS, PLACE_FROM_M, to_millimetres, to_text
 from armillary.words.predicting import errors_cm
 from armillary.words.scenes import Scene
 from armillary.words.settings import HISTORY
@@ -37,11 +37,11 @@ _KNOWN = {
     "T-true": ("Language model, truth", "the simulator's true places", "S"),
 }
 _FLOORS = {
-    "copy_last (probe)": ("Nothing moves", "places read from the pictures"),
-    "linear (probe)": ("Straight-line rule", "places read from the pictures"),
-    "nearest_neighbour (probe)": ("Most alike past step", "places read from the pictures"),
-    "nearest_neighbour (truth)": ("Most alike past step, truth", "the simulator's true places"),
-    "linear (truth)": ("Straight-line rule, truth", "the simulator's true places"),
+    "copy_last (probe)": ("Copy of the last state", "places read from the pictures"),
+    "linear (probe)": ("Linear rule (ridge)", "places read from the pictures"),
+    "nearest_neighbour (probe)": ("Nearest neighbour", "places read from the pictures"),
+    "nearest_neighbour (truth)": ("Nearest neighbour, truth", "the simulator's true places"),
+    "linear (truth)": ("Linear rule (ridge), truth", "the simulator's true places"),
 }
 
 
@@ -115,7 +115,7 @@ def write_page(
         verdict=_verdict(result["primary"]),
         examples=[_example(moments, judged, *chosen) for chosen in moments.chosen()],
         rows=_rows(result),
-        asked=[told(one) for one in result["asked"].values()],
+        asked=[answer_sentences(one) for one in result["asked"].values()],
         unparsed=_unparsed(result["unparsable"]),
         seeds=result["n"]["seeds"],
         episodes=result["n"]["episodes"],
@@ -166,22 +166,22 @@ def _example(moments: _Moments, judged: Dataset, why: str, row: int) -> dict[str
             for step, said_of in (
                 (now - HISTORY + 1, f"{HISTORY - 1} steps before"),
                 (now, "now"),
-                (now + ahead, f"{ahead} steps later: what came"),
+                (now + ahead, f"{ahead} steps later: observed"),
             )
         ],
         "tokens": to_text(FORMS["digits"].write_states(moments.read[row])),
-        "true": _sentence(moments.truth[row, at]),
+        "observed": _sentence(moments.truth[row, at]),
         "now": _sentence(moments.now[row]),
         "read": _sentence(moments.read[row]),
         "start": _places(moments.now[row], moments.y_up),
-        "came": _places(moments.truth[row, at], moments.y_up),
+        "target": _places(moments.truth[row, at], moments.y_up),
         "said": said,
     }
 
 
 def _sentence(state: np.ndarray) -> str:
     """Return a state as people read it, millimetres."""
-    px, py, ox, oy = np.rint((state - PLACE_FROM_M) * 1000).astype(int).tolist()
+    px, py, ox, oy = np.rint(to_millimetres(state)).astype(int).tolist()
     return f"The pusher is at {px}, {py}. The object is at {ox}, {oy}."
 
 
@@ -222,8 +222,8 @@ def _rows(result: Mapping[str, Any]) -> list[dict[str, Any]]:
     return rows
 
 
-def told(one: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what a language model that was asked said, in sentences.
+def answer_sentences(one: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what a language model answered, in sentences.
 
     Raises:
         LookupError, TypeError, ValueError, AttributeError: it is no result of asking.

@@ -18,7 +18,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from armillary.comprehension.latents import encode
-from armillary.comprehension.ridge import Ridge, fit_ridge
+from armillary.comprehension.ridge import PENALTIES, Ridge, fit_ridge
 from armillary.core.progress import Progress, silent
 from armillary.core.rng import generator
 from armillary.core.values import Batch, Latent, Observation
@@ -99,6 +99,7 @@ def fit_reader(
     truth: Experience,
     seed: int,
     action_scale: float = 1.0,
+    penalties: tuple[float, ...] = PENALTIES,
 ) -> Reader:
     """Return a reader that is fitted on recorded states.
 
@@ -110,12 +111,15 @@ def fit_reader(
         truth: their recorded states.
         seed: chooses episodes, where there are more than are needed.
         action_scale: what an action of the language is times this, for the world model.
+        penalties: of the ridge, to choose from.
     """
     some = np.sort(generator("words.reader", seed).permutation(len(latents))[:_FIT_EPISODES])
     flat = latents[torch.from_numpy(some)].flatten(2).numpy()
     last_fifth = np.arange(len(some)) >= len(some) - max(1, len(some) // 5)
     held = np.repeat(last_fifth, flat.shape[1])
-    ridge = fit_ridge(flat.reshape(-1, flat.shape[-1]), truth.states[some].reshape(-1, 4), held)
+    ridge = fit_ridge(
+        flat.reshape(-1, flat.shape[-1]), truth.states[some].reshape(-1, 4), held, penalties
+    )
     return Reader(model, ridge, action_scale)
 
 

@@ -21,7 +21,13 @@ import numpy as np
 from jaxtyping import Float
 
 from armillary.words.experience import Experience
-from armillary.words.language import FORMS, PLACE_FROM_M, PLACE_STEP_M, to_text
+from armillary.words.language import (
+    FORMS,
+    from_millimetres,
+    kept_on_table,
+    to_millimetres,
+    to_text,
+)
 from armillary.words.pairs import Pairs
 
 _FORM = FORMS["sentence"]
@@ -42,7 +48,6 @@ _NUMBER = r"\s*([0-9](?:\s*[0-9]){0,2})\s*"
 _STATE = re.compile(
     rf"pusher is at{_NUMBER},{_NUMBER}\.\s*the object is at{_NUMBER},{_NUMBER}", re.IGNORECASE
 )
-_MOST = 499
 
 # A move is two steps long: as far as a goal is wide, so that a pusher can stop at it.
 MOVES = {
@@ -78,9 +83,8 @@ def read_state(text: str) -> Float[np.ndarray, " 4"]:
     """
     found = _STATE.search(text)
     numbers = [int(re.sub(r"\s", "", one)) for one in found.groups()] if found else []
-    if not numbers or max(numbers) > _MOST:
-        return np.full(4, np.nan)
-    return np.array(numbers) * PLACE_STEP_M + PLACE_FROM_M
+    state = from_millimetres(np.array(numbers if numbers else [np.nan] * 4))
+    return state if (state == kept_on_table(state)).all() else np.full(4, np.nan)
 
 
 def pair_questions(pairs: Pairs, truth: Experience) -> list[list[tuple[str, str]]]:
@@ -191,4 +195,4 @@ def code_question(examples: Sequence[tuple[np.ndarray, np.ndarray]]) -> str:
 
 
 def _millimetres(places: np.ndarray) -> np.ndarray:
-    return np.rint((np.asarray(places) - PLACE_FROM_M) / PLACE_STEP_M).astype(int)
+    return np.rint(to_millimetres(places)).astype(int)

@@ -1,4 +1,4 @@
-"""Scenes: which worlds are told in words, and what of them.
+"""Scenes: which worlds are written as text, and which of their streams.
 
 A scene is two places: of what acts, and of what is acted on or in the way. Places of any world are
 brought to the square of the language, 0.5 m wide, and actions to its range. So centimetres of
@@ -23,7 +23,7 @@ _FOLDER = Path(__file__).parent
 
 @dataclass(frozen=True)
 class Scene:
-    """What is told of a world.
+    """What is written of a world.
 
     Attributes:
         world: its name for ``make_world``.

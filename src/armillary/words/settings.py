@@ -79,8 +79,8 @@ class WordsConfig:
             )
 
     @property
-    def told(self) -> Scene:
-        """The world, and what is told of it."""
+    def scene_spec(self) -> Scene:
+        """The world, and which of its streams are written as text."""
         return SCENES[self.scene]
 
     @property

@@ -60,7 +60,7 @@ from armillary.words.experience import Experience, recorded
 from armillary.words.gpt import GPT
 from armillary.words.language import FORMS, Form, kept_on_table
 from armillary.words.learning import learn, shape_of, updates_for
-from armillary.words.page import told, write_page
+from armillary.words.page import answer_sentences, write_page
 from armillary.words.pairs import draw_pairs, judge_pairs
 from armillary.words.pictures import Reader, fit_reader, see_episodes
 from armillary.words.predicting import (
@@ -125,7 +125,7 @@ def compare_words(
         StorageError: ``out`` is not writable.
     """
     config = config or WordsConfig()
-    registered = registration(config.told.registration)
+    registered = registration(config.scene_spec.registration)
     about = provenance(command, 1)
     torch.set_num_threads(1)
     seeds = seeds_of(out, config, data, bars)
@@ -144,7 +144,7 @@ def compare_words(
         result,
         _with_written(seeds[0].expected(), measured[0]["written"]),
         open_dataset(out / "judged"),
-        config.told,
+        config.scene_spec,
         out / "page.html",
     )
     return result
@@ -175,7 +175,7 @@ def asked_of(out: Path) -> dict[str, Any]:
     for file in sorted(out.glob("asked/*/result.json")):
         found[file.parent.name] = read_json(file)
         try:
-            told(found[file.parent.name])
+            answer_sentences(found[file.parent.name])
         except (LookupError, TypeError, ValueError, AttributeError) as error:
             raise FormatError(f"{file}: not a result of armillary compare ask.") from error
     return found
@@ -193,8 +193,8 @@ def _claimed(out: Path, config: WordsConfig, data: Path | None, bars: Bars) -> _
     for name, episodes, seed in wanted:
         with bars(f"recording {name}") as progress:
             record(
-                config.told.world, out / name, episodes, config.steps, workers=1, seed=seed,
-                settings=dict(config.told.settings), resume=True, progress=progress,
+                config.scene_spec.world, out / name, episodes, config.steps, workers=1, seed=seed,
+                settings=dict(config.scene_spec.settings), resume=True, progress=progress,
             )  # fmt: skip
     return _Place(out, data or out / "recording", config, bars)
 
@@ -203,7 +203,7 @@ def _experience(dataset: Dataset, place: _Place) -> tuple[Cache, Experience]:
     recipe = adapted(world(), dataset)
     with place.bars("preparing") as progress:
         cache = prepared(dataset, recipe.model, progress)
-    return cache, recorded(cache, place.config.told)
+    return cache, recorded(cache, place.config.scene_spec)
 
 
 def _recipe(place: _Place, seed: int) -> Recipe:
@@ -299,7 +299,7 @@ class Seed:
         model = load_model(find_model(self.place.seed(self.seed) / "world"))
         training, held_out = self.split
         sides = self.recorded_side, self.judged_side
-        scale = self.place.config.told.action_scale
+        scale = self.place.config.scene_spec.action_scale
         return _Seen.of(model, *sides, training, held_out, self.seed, scale)
 
     @cached_property
@@ -516,7 +516,7 @@ def _acting(one: Seed) -> dict[str, Any]:
     """Return which goals each variant reaches; the world model at equal time, too."""
     place, seed, seen, languages = one.place, one.seed, one.seen, one.languages
     config = place.config
-    if not config.told.task:
+    if not config.scene_spec.task:
         return {"rows": {}}
     manifest = goals_of(config, seed)
     rows: dict[str, Acted] = {}

@@ -29,13 +29,12 @@ import numpy as np
 from jaxtyping import Float
 
 from armillary.core.errors import FormatError
-from armillary.words.language import PLACE_FROM_M
+from armillary.words.language import PLACE_STEP_M, from_millimetres, to_millimetres
 
 ENTRY = "step"
 MOST_CHARACTERS = 20_000
 _MOST_STEPS, _MOST_DEPTH, _MOST_LENGTH = 5_000, 20, 1_000
 _MOST_MM = 1e6
-_MM = 1000.0
 _FAILURES = (ArithmeticError, TypeError, ValueError, LookupError, MemoryError)
 _FENCED = re.compile(r"```(?:python|py)?\s*\n(.*?)(?:```|\Z)", re.DOTALL)
 
@@ -100,7 +99,10 @@ class WrittenSimulator:
         blocks = [block for block in _FENCED.findall(text) if f"def {ENTRY}" in block]
         try:
             tree = ast.parse(blocks[0] if blocks else text)
-        except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
+        except SyntaxError as error:
+            said = f"{error.msg}, line {error.lineno}"
+            raise FormatError(f"A written simulator is no Python: {said}.") from error
+        except (ValueError, RecursionError, MemoryError) as error:
             raise FormatError(f"A written simulator is no Python: {error}.") from error
         functions = {one.name: one for one in tree.body if isinstance(one, ast.FunctionDef)}
         if ENTRY not in functions:
@@ -132,28 +134,28 @@ class WrittenSimulator:
     ) -> Float[np.ndarray, "W L 4"]:
         """Return the states that follow, metres; NaN from where it fails on."""
         found = np.full((*plans.shape[:2], 4), np.nan)
-        millimetres = (states[:, -2:] - PLACE_FROM_M) * _MM
+        millimetres = to_millimetres(states[:, -2:])
         for row, (before, now) in enumerate(millimetres.tolist()):
             before, now = tuple(before), tuple(now)
-            for ahead, action in enumerate((plans[row] * _MM).tolist()):
+            for ahead, action in enumerate((plans[row] / PLACE_STEP_M).tolist()):
                 try:
                     before, now = now, self.step(before, now, tuple(action))
                 except FormatError:
                     break
                 found[row, ahead] = now
-        return found / _MM + PLACE_FROM_M
+        return from_millimetres(found)
 
 
-class _Return(Exception):  # noqa: N818  # these three are no errors
+class _Return(Exception):  # noqa: N818  # no error: a step of control
     def __init__(self, value: Any) -> None:
         self.value = value
 
 
-class _Break(Exception):  # noqa: N818
+class _Break(Exception):  # noqa: N818  # likewise
     pass
 
 
-class _Continue(Exception):  # noqa: N818
+class _Continue(Exception):  # noqa: N818  # likewise
     pass
 
 
