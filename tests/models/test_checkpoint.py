@@ -8,17 +8,18 @@ import pickle
 import sys
 import time
 import zipfile
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from safetensors import SafetensorError
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 from tiny_model import SENSORS, normal, tiny_batch, tiny_model
 
 from armillary.core.errors import CheckpointError, StorageError
-from armillary.models import load_model, save_model
+from armillary.models import load_model, save_model, untrained
 
 WEIGHTS = "model.safetensors"
 
@@ -93,6 +94,23 @@ def test_a_missing_folder_or_file(tmp_path, folder):
     for name in ("normalizer.safetensors", WEIGHTS, "config.json"):
         (folder / name).unlink()
         refused(folder, f"{name}: there is no such file")
+
+
+def test_whitened_colours_are_kept_and_fixed_ones_are_not_in_the_file(tmp_path):
+    """Models from before whitening have no such scales, and are read as they were written."""
+    fixed = tiny_model(("rgb",))
+    save_model(fixed, tmp_path / "fixed")
+    with safe_open(tmp_path / "fixed" / "normalizer.safetensors", framework="pt") as file:
+        assert not any(name.startswith("colour") for name in file.keys())  # noqa: SIM118
+    config = replace(fixed.config, encoder=replace(fixed.config.encoder, colours="whitened"))
+    model = untrained(config, 0).eval()
+    model.normalizer.fit_colours(torch.randint(0, 90, (500, 3), dtype=torch.uint8))
+    save_model(model, tmp_path / "whitened")
+    back = load_model(tmp_path / "whitened")
+    batch = tiny_batch()
+    with torch.no_grad():
+        assert torch.equal(back.encode(batch).tokens, model.encode(batch).tokens)
+        assert not torch.equal(back.encode(batch).tokens, fixed.encode(batch).tokens)
 
 
 def test_a_missing_tensor(folder):

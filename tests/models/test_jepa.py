@@ -225,6 +225,28 @@ def test_random_weights_depend_on_the_seed_alone():
     assert not all(map(torch.equal, first, weights(4)))
 
 
+def test_whitened_colours_have_mean_0_and_unit_covariance():
+    mixed = normal(4000, 3) @ torch.tensor([[20.0, 18.0, 15.0], [0, 6.0, 2.0], [0, 0, 5.0]])
+    pixels = (mixed + 110).round().clamp(0, 255).to(torch.uint8)
+    scales = Normalizer(0, 0, whitened=True)
+    scales.fit_colours(pixels)
+    white = (pixels.float() - scales.colour_mean) @ scales.colour_whitening.T
+    assert white.mean(0).abs().max() < 1e-3
+    # the floor of 0.03 of the mean variance shortens the short axes
+    lengths = torch.linalg.eigvalsh(white.T @ white / len(white))
+    assert lengths[2] > 0.98 and 0.3 < lengths[0] < lengths[1] < 1
+    turned = Normalizer(0, 0, whitened=True)
+    turned.fit_colours(pixels.flip(1))
+    torch.testing.assert_close(turned.colour_whitening, scales.colour_whitening.flip(0, 1))
+
+
+def test_one_colour_everywhere_is_whitened_to_nothing():
+    scales = Normalizer(0, 0, whitened=True)
+    scales.fit_colours(torch.full((100, 3), 40, dtype=torch.uint8))
+    assert torch.equal(scales.colour_mean, torch.full((3,), 40.0))
+    assert scales.colour_whitening.isfinite().all() and scales.colour_whitening.abs().max() <= 1
+
+
 def test_a_number_that_never_varied_keeps_its_size():
     """Divided by no spread at all, a mirror image of it or a live reading would blow up."""
     normalizer = Normalizer(2, 1)

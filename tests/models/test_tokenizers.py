@@ -19,6 +19,7 @@ from armillary.models.tokenizers import (
 )
 
 PATCH = 8
+FIXED = torch.full((3,), 127.5), torch.eye(3) / 64  # scales of colours that are not whitened
 
 
 def features(pose, mean, depth=None, scale=1.5, stride=2):
@@ -65,7 +66,7 @@ def test_convolutions_see_a_thing_alike_wherever_it_lies(patch):
     pictures[0, 5 * patch : 6 * patch, 4 * patch : 5 * patch] = thing
     pictures[1, 6 * patch : 7 * patch, 6 * patch : 7 * patch] = thing  # a patch down, two right
     with torch.no_grad():
-        seen = tokenizer(pictures)
+        seen = tokenizer(pictures, *FIXED)
     assert seen.shape == (2, 144, 12)
     one, other = seen.unflatten(1, (12, 12))
     # within two patches of the border, the border is seen
@@ -79,7 +80,7 @@ def test_a_grey_picture_has_no_border_for_convolutions():
     with torch.no_grad():
         for stage in tokenizer.stages:
             stage.bias.zero_()
-        seen = tokenizer(grey)
+        seen = tokenizer(grey, *FIXED)
     assert seen.abs().max() < 0.02  # half a grey value over 64
 
 
@@ -89,18 +90,35 @@ def test_convolutions_halve_a_patch_until_it_is_one(patch):
         EncoderConfig(image_size=48, patch=patch, stem="convolutions")
 
 
-def test_colour_patches_are_rows_first_and_centred_on_grey():
+def test_colour_patches_are_rows_first_and_whitened():
     tokenizer = RGBTokenizer(2, 12)
+    mean = torch.tensor([90.0, 120.0, 30.0])
+    whitening = torch.tensor([[0.02, 0.0, -0.01], [0.0, 0.05, 0.0], [-0.01, 0.0, 0.03]])
     with torch.no_grad():
         tokenizer.embed.weight.copy_(torch.eye(12))
         tokenizer.embed.bias.zero_()
     rgb = tiny_batch().streams["rgb"][0, :2, :4, :6]
-    found = tokenizer(rgb)
+    found = tokenizer(rgb, mean, whitening)
     for row in range(2):
         for column in range(3):
             patch = rgb[:, 2 * row : 2 * row + 2, 2 * column : 2 * column + 2].flatten(1)
-            expected = (patch.float() - 127.5) / 64
-            torch.testing.assert_close(found[:, 3 * row + column], expected)
+            expected = (patch.float().unflatten(1, (4, 3)) - mean) @ whitening.T
+            torch.testing.assert_close(found[:, 3 * row + column], expected.flatten(1))
+
+
+def test_convolutions_read_whitened_colours_and_the_mean_colour_around():
+    torch.manual_seed(0)
+    tokenizer = ConvolutionalRGBTokenizer(4, 12)
+    mean = torch.tensor([90.0, 120.0, 30.0])
+    whitening = torch.tensor([[0.02, 0.0, -0.01], [0.0, 0.05, 0.0], [-0.01, 0.0, 0.03]])
+    rgb = tiny_batch().streams["rgb"][0]
+    with torch.no_grad():
+        found = tokenizer(rgb, mean, whitening)
+        seen = ((rgb.float() - mean) @ whitening.T).permute(0, 3, 1, 2)
+        for stage in tokenizer.stages[:-1]:
+            seen = stage(seen).relu()
+        expected = tokenizer.stages[-1](seen).flatten(2).mT
+    torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-4)
 
 
 def test_places_on_the_picture_are_rows_first_too():

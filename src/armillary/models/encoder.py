@@ -43,6 +43,8 @@ class EncoderConfig:
             picture; ``places``, all alike, so that only where they lie in the scene counts.
         stem: how colour becomes features of patches: ``patches``, each alone; ``convolutions``,
             which overlap.
+        colours: in which numbers colour is read: ``fixed``, alike for all recordings, or
+            ``whitened``, of mean 0 and unit covariance over the pixels of the training clips.
     """
 
     image_size: int = 64
@@ -55,6 +57,7 @@ class EncoderConfig:
     width: int = 32
     reads: Literal["grid", "places"] = "grid"
     stem: Literal["patches", "convolutions"] = "patches"
+    colours: Literal["fixed", "whitened"] = "fixed"
     depth: int = 0
     heads: int = 6
 

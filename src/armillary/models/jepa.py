@@ -57,6 +57,7 @@ class JEPA(nn.Module):
             config.proprio_width,
             camera=not {"depth", "points_camera"}.isdisjoint(config.sensors),
             scan="scan" in config.sensors,
+            whitened="rgb" in config.sensors and config.encoder.colours == "whitened",
         )
         grid = grid_places(config.encoder.image_size, config.encoder.patch)
         self.register_buffer("grid", grid, persistent=False)

@@ -6,20 +6,26 @@ Fitted once on the training split, saved with the model, never refitted at evalu
 from __future__ import annotations
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, UInt8
 from torch import Tensor, nn
 
 _LEAST_SPREAD = 1e-6
+# Colours that are not whitened: about -2 to 2 over the range of a byte.
+_MIDDLE, _SPREAD = 127.5, 64.0
+# Of the covariance of colours: share of the mean variance that is added along each axis, so that
+# noise is not blown up where pictures are nearly grey; and levels squared, where they are uniform.
+_FLOOR, _LEAST_VARIANCE = 0.03, 1.0
 
 
 class Normalizer(nn.Module):
-    """Brings actions, proprioception and points to unit scale.
+    """Brings actions, proprioception, colours and points to unit scale.
 
     Args:
         action_width: A, width of one model step's action (frame skip included); 0 for video.
         proprio_width: Q; 0 without proprioception.
         camera: whether depth is also scaled in the camera's own frame.
         scan: whether ranges are scaled.
+        whitened: whether colours have scales of the recording, and not fixed ones.
     """
 
     action_mean: Tensor
@@ -32,9 +38,16 @@ class Normalizer(nn.Module):
     camera_mean_m: Tensor
     camera_scale_m: Tensor
     scan_scale_m: Tensor
+    colour_mean: Tensor
+    colour_whitening: Tensor
 
     def __init__(
-        self, action_width: int, proprio_width: int, camera: bool = False, scan: bool = False
+        self,
+        action_width: int,
+        proprio_width: int,
+        camera: bool = False,
+        scan: bool = False,
+        whitened: bool = False,
     ) -> None:
         super().__init__()
         for name, width in (("action", action_width), ("proprio", proprio_width)):
@@ -48,6 +61,9 @@ class Normalizer(nn.Module):
             self.register_buffer("camera_scale_m", torch.ones(()))
         if scan:
             self.register_buffer("scan_scale_m", torch.ones(()))
+        # fixed ones are no part of the model's file
+        self.register_buffer("colour_mean", torch.full((3,), _MIDDLE), persistent=whitened)
+        self.register_buffer("colour_whitening", torch.eye(3) / _SPREAD, persistent=whitened)
 
     def scene(self, points_m: Float[Tensor, "*B 3"]) -> Float[Tensor, "*B 3"]:
         """Return points in scene coordinates: x, y in about -1..1, height 1 for what is tallest."""
@@ -103,6 +119,31 @@ class Normalizer(nn.Module):
             self.camera_scale_m.copy_(centred.abs().mean().clamp_min(1e-6))
         if ranges_m is not None and ranges_m.numel():
             self.scan_scale_m.copy_(ranges_m.mean().clamp_min(1e-6))
+
+    @torch.no_grad()
+    def fit_colours(self, pixels: UInt8[Tensor, "P 3"]) -> None:
+        """Set the scales of colours, so that they have mean 0 and unit covariance.
+
+        A thing that differs little from its surround, or in hue alone, is then as plain as one
+        that differs in brightness, whatever light the recording was made in.
+
+        Args:
+            pixels: red, green and blue of training pictures.
+
+        Source: ZCA whitening, Bell and Sejnowski 1997; the floor is that of visual words.
+        """
+        if not len(pixels):
+            return
+        colours = pixels.double()
+        mean = colours.mean(0)
+        centred = colours - mean
+        covariance = centred.T @ centred / len(centred)
+        floor = _FLOOR * covariance.trace() / 3 + _LEAST_VARIANCE
+        values, axes = torch.linalg.eigh(covariance)
+        self.colour_mean.copy_(mean)
+        # rounding can take a variance of zero below it
+        whitening = axes * (values.clamp_min(0) + floor).rsqrt() @ axes.T
+        self.colour_whitening.copy_(whitening)
 
     def _fit_points(self, points_m: Float[Tensor, "P 3"], focus_m: Float[Tensor, "P2 3"]) -> None:
         """Centre on the surface that the cameras look at; reach over what stands on it."""

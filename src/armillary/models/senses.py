@@ -188,7 +188,10 @@ def _filled_cloud(made: Any, frames: Frames, how: _How) -> Any:
 
 
 _SAID: dict[str, Callable[[Any, Frames, _How], Any]] = {
-    "rgb": lambda made, frames, how: (made(frames["rgb"]), None),
+    "rgb": lambda made, frames, how: (
+        made(frames["rgb"], how.scales.colour_mean, how.scales.colour_whitening),
+        None,
+    ),
     "points": _points,
     "proprio": lambda made, frames, how: (
         made(how.scales.proprio(frames["proprio"])),

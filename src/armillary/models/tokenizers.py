@@ -9,6 +9,7 @@ from __future__ import annotations
 import torch
 from jaxtyping import Float, UInt8
 from torch import Tensor, nn
+from torch.nn import functional
 
 _FOURIER_OCTAVES = 3
 FOURIER_WIDTH = 3 * (1 + 2 * _FOURIER_OCTAVES)
@@ -37,12 +38,23 @@ class RGBTokenizer(nn.Module):
         self.patch = patch
         self.embed = nn.Linear(patch * patch * 3, width)
 
-    def forward(self, rgb: UInt8[Tensor, "F H W 3"]) -> Float[Tensor, "F N C"]:
-        """Return the features of every patch; colours are centred on mid-grey."""
+    def forward(
+        self,
+        rgb: UInt8[Tensor, "F H W 3"],
+        mean: Float[Tensor, " 3"],
+        whitening: Float[Tensor, "3 3"],
+    ) -> Float[Tensor, "F N C"]:
+        """Return the features of every patch.
+
+        Args:
+            rgb: pictures.
+            mean: of colours.
+            whitening: what their differences from it are multiplied by.
+        """
         dtype = compute_dtype(self.embed)
-        # (rgb - 127.5) / 64, folded into the weights: two passes over all pixels less
-        weight = self.embed.weight / 64
-        bias = self.embed.bias - 127.5 * weight.sum(1)
+        # both are folded into the weights: two passes over all pixels less
+        weight = (self.embed.weight.unflatten(1, (-1, 3)) @ whitening).flatten(1)
+        bias = self.embed.bias - weight @ mean.repeat(self.patch**2)
         return nn.functional.linear(patches(rgb, self.patch).to(dtype), weight, bias)
 
 
@@ -72,12 +84,21 @@ class ConvolutionalRGBTokenizer(nn.Module):
             )
         )
 
-    def forward(self, rgb: UInt8[Tensor, "F H W 3"]) -> Float[Tensor, "F N C"]:
-        """Return the features of every patch; colours are centred on mid-grey."""
-        dtype = compute_dtype(self.stages[0])
+    def forward(
+        self,
+        rgb: UInt8[Tensor, "F H W 3"],
+        mean: Float[Tensor, " 3"],
+        whitening: Float[Tensor, "3 3"],
+    ) -> Float[Tensor, "F N C"]:
+        """Return the features of every patch; arguments as in ``RGBTokenizer``."""
+        first = self.stages[0]
+        dtype = compute_dtype(first)
         # memory stays as the pictures came, channels last, which is also the faster way on a CPU
-        seen = rgb.to(dtype).sub(127.5).div(64).permute(0, 3, 1, 2)
-        for stage in self.stages[:-1]:
+        seen = (rgb.to(dtype) - mean.to(dtype)).permute(0, 3, 1, 2)
+        # folded into the weights; what lies outside the picture has the mean colour
+        weight = torch.einsum("oihw,ij->ojhw", first.weight, whitening.to(first.weight.dtype))
+        seen = functional.conv2d(seen, weight, first.bias, first.stride, first.padding).relu()
+        for stage in self.stages[1:-1]:
             seen = stage(seen).relu()
         return self.stages[-1](seen).flatten(2).mT
 

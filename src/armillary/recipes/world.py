@@ -5,6 +5,7 @@ follows from them by rules:
 
     sensors     colour where there is any; depth as points in the world where lens and pose are
                 known, else as a channel of the picture; clouds; laser ranges
+    colours     whitened over the pixels of the recording
     model step  0.1 s
     action law  inverse dynamics, where actions are recorded
     words       visual words, except where a laser is all that is seen
@@ -79,6 +80,7 @@ def world() -> Recipe:
                 tokens=8,
                 width=32,
                 stem="convolutions",
+                colours="whitened",
             ),
             predictor=PredictorConfig(memory=256, hidden=512, layers=3),
         ),

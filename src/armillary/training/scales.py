@@ -12,6 +12,7 @@ from armillary.models.config import STREAMS_OF
 from armillary.spatial import points_from_depth, transform_points
 
 _SAMPLE_CLIPS = 256
+_PIXEL = 2  # of pictures, every second pixel of every second row tells the colours
 
 
 def fit_scales(model: JEPA, windows: Windows, seed: int) -> None:
@@ -35,6 +36,9 @@ def fit_scales(model: JEPA, windows: Windows, seed: int) -> None:
     model.normalizer.fit(
         actions, streams["proprio"].flatten(0, 1) if proprio else None, *_scene(batch, model)
     )
+    if config.encoder.colours == "whitened" and "rgb" in config.sensors and "rgb" in streams:
+        pictures = streams["rgb"][:, 0, ::_PIXEL, ::_PIXEL]
+        model.normalizer.fit_colours(pictures.flatten(0, 2))
     model.normalizer.fit_sensors(
         _camera_points(batch) if depth else None, _ranges(batch) if scan else None
     )
