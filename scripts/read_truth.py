@@ -3,7 +3,7 @@
     armillary bench worlds dm_reacher --ways direct direct_search --out out/worlds
     python scripts/read_truth.py out/worlds/dm_reacher/run out/worlds/dm_reacher/recording
 
-``armillary diagnose`` reads places by ridge. This reads every truth stream by a small network, which
+``armillary diagnose`` reads places by ridge. This reads every truth stream by a small network. It
 learns on the episodes of the training and is judged on those that were held out. Angles are read as
 cosine and sine.
 """
@@ -45,7 +45,7 @@ def read(run: Path, data: Path) -> None:
     """Print R2 and error of each truth, by name."""
     model = load_model(find_model(run))
     cache = prepared(open_dataset(data), model.config)
-    streams = [name for name in model.config.streams if name in cache.kinds]
+    streams = tuple(name for name in model.config.streams if name in cache.kinds)
     everything = Windows(cache, np.arange(cache.num_episodes), 1, 1, streams)
     latents = encode_episodes(model, everything).latents
     names, truth = recorded_truth(cache, len(latents))

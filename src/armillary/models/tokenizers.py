@@ -92,12 +92,13 @@ class ConvolutionalRGBTokenizer(nn.Module):
     ) -> Float[Tensor, "F N C"]:
         """Return the features of every patch; arguments as in ``RGBTokenizer``."""
         first = self.stages[0]
+        assert isinstance(first, nn.Conv2d)
         dtype = compute_dtype(first)
         # memory stays as the pictures came, channels last, which is also the faster way on a CPU
         seen = (rgb.to(dtype) - mean.to(dtype)).permute(0, 3, 1, 2)
         # folded into the weights; what lies outside the picture has the mean colour
         weight = torch.einsum("oihw,ij->ojhw", first.weight, whitening.to(first.weight.dtype))
-        seen = functional.conv2d(seen, weight, first.bias, first.stride, first.padding).relu()
+        seen = functional.conv2d(seen, weight, first.bias, first.stride, padding=1).relu()
         for stage in self.stages[1:-1]:
             seen = stage(seen).relu()
         return self.stages[-1](seen).flatten(2).mT
