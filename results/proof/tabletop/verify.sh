@@ -1,2 +1,2 @@
 #!/bin/sh
-exec armillary bench verify "$(dirname "$0")" "$@"
+exec armillary proof verify "$(dirname "$0")" "$@"
