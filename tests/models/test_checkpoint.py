@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from safetensors import SafetensorError, safe_open
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from tiny_model import SENSORS, normal, tiny_batch, tiny_model
 
@@ -100,8 +100,8 @@ def test_whitened_colours_are_kept_and_fixed_ones_are_not_in_the_file(tmp_path):
     """Models from before whitening have no such scales, and are read as they were written."""
     fixed = tiny_model(("rgb",))
     save_model(fixed, tmp_path / "fixed")
-    with safe_open(tmp_path / "fixed" / "normalizer.safetensors", framework="pt") as file:
-        assert not any(name.startswith("colour") for name in file.keys())  # noqa: SIM118
+    scales = load_file(tmp_path / "fixed" / "normalizer.safetensors")
+    assert not any(name.startswith("colour") for name in scales)
     config = replace(fixed.config, encoder=replace(fixed.config.encoder, colours="whitened"))
     model = untrained(config, 0).eval()
     model.normalizer.fit_colours(torch.randint(0, 90, (500, 3), dtype=torch.uint8))
