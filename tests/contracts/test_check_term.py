@@ -90,9 +90,10 @@ def test_every_term_keeps_the_contract(name: str) -> None:
 @pytest.mark.parametrize(
     "sensors", [("rgb",), ("rgb", "points"), ("points",), ("rgb", "depth"), ("points_camera",)]
 )
-def test_visual_words_keep_it_whatever_is_seen(sensors: tuple[Sensor, ...]) -> None:
+@pytest.mark.parametrize("name", ["visual_words", "reconstruction"])
+def test_terms_of_a_view_keep_it_whatever_is_seen(name: str, sensors: tuple[Sensor, ...]) -> None:
     model = replace(MODEL, sensors=sensors, optional_sensors=())
-    check_term(lambda: (TERMS["visual_words"](model, OBJECTIVE), encoded(model=model)))
+    check_term(lambda: (TERMS[name](model, OBJECTIVE), encoded(model=model)))
 
 
 @pytest.mark.parametrize("name", TERMS)

@@ -14,6 +14,7 @@ from armillary.control import (
     replay,
     summarise,
 )
+from armillary.control.seeing import encode_observation
 from armillary.control.situation import steps_left
 from armillary.core.errors import ConfigError
 from armillary.planning import GuidedConfig
@@ -102,6 +103,44 @@ def test_the_policy_is_told_the_model_steps_that_are_left(deadline, told):
         seen = world.step(action)
     assert heard == told
     assert steps_left(9, 30, 2) == 1.0, "after the deadline"
+
+
+@pytest.mark.parametrize("skip", [1, 3])
+def test_the_search_remembers_whole_model_steps_and_what_was_done_between_them(skip):
+    policy = replace(straight(skip)(toy.PointWorld().spec), history=3)
+    world = toy.PointWorld()
+    seen, looks, done = world.reset(0), [], []
+    state = policy.init(seen, 0)
+    for step in range(4 * skip):
+        looks.append(encode_observation(policy.model, seen, None)[0, 0])
+        action, state = policy.act(seen, state)
+        if step % 2:  # a guard sends something else
+            action = action / 2
+            state = policy.sent(action, state)
+        done.append(torch.as_tensor(action, dtype=torch.float32))
+        seen = world.step(action)
+    _, state = policy.act(seen, state)
+    looks.append(encode_observation(policy.model, seen, None)[0, 0])
+    latent = policy.remembered(state)
+    assert torch.equal(latent.tokens[0], torch.stack(looks[2 * skip :: skip]))
+    wanted = torch.stack(done[2 * skip :]).reshape(2, -1)
+    assert torch.equal(latent.actions[0], wanted)
+
+
+def test_early_in_an_episode_it_remembers_what_there_is():
+    policy = replace(straight(3)(toy.PointWorld().spec), history=4)
+    seen = toy.PointWorld().reset(0)
+    state = policy.init(seen, 0)
+    for steps in (1, 1, 1, 2):
+        _, state = policy.act(seen, state)
+        latent = policy.remembered(state)
+        assert latent.tokens.shape[1] == steps
+        assert (latent.actions is None) == (steps == 1)
+
+
+def test_a_memory_of_nothing_is_refused():
+    with pytest.raises(ConfigError, match="history must be at least 1; got 0"):
+        replace(straight()(toy.PointWorld().spec), history=0)
 
 
 def test_a_search_needs_a_policy_that_can_be_sampled():

@@ -81,6 +81,24 @@ def test_a_search_begins_when_the_goal_is_within_its_reach_and_stays_below_600_m
     assert GuidedConfig().model_steps <= 600
 
 
+def test_a_search_begins_with_what_was_seen_in_the_last_model_steps(folder, monkeypatch):
+    policy = guided(folder, {"samples": 2, "history": 3})(toy.PointWorld().spec)
+    remembered, start = [], policy.model.start
+
+    def started(latent, candidates):
+        remembered.append(latent.tokens.shape[1])
+        return start(latent, candidates)
+
+    monkeypatch.setattr(policy.model, "start", started)
+    world = toy.PointWorld()
+    seen = world.reset(0)
+    state = policy.init(seen, 0)
+    for _ in range(6):
+        action, state = policy.act(seen, state)
+        seen = world.step(action)
+    assert policy.frame_skip == 1 and remembered == [1, 2, 3, 3, 3, 3]
+
+
 def test_a_search_that_may_take_more_than_the_budget_is_refused(folder):
     spec = replace(guided(folder, {"samples": 10, "longest": 5}), budget_model_steps=49)
     with pytest.raises(

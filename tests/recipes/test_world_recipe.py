@@ -93,7 +93,8 @@ def test_the_sensors_are_those_that_were_recorded(
 ) -> None:
     found = adapted(world(), dataset(tmp_path / "data", streams))
     assert found.model.sensors == sensors
-    assert found.objective.visual_words == (0 if sensors == ("scan",) else 8.0)
+    for name in ("visual_words", "reconstruction"):
+        assert getattr(found.objective, name) == (0 if sensors == ("scan",) else 8.0)
     assert found.objective.inverse_dynamics == 4.0
 
 
@@ -249,7 +250,14 @@ def test_the_benches_measure_what_training_on_the_tabletop_takes(tmp_path: Path)
 
 @pytest.mark.parametrize(
     "path",
-    ["recipes/world.py", "training/terms/visual_words.py", "objectives/visual_words.py"],
+    [
+        "recipes/world.py",
+        "training/terms/visual_words.py",
+        "training/terms/views.py",
+        "training/terms/reconstruction.py",
+        "objectives/visual_words.py",
+        "objectives/local_contrast.py",
+    ],
 )
 def test_no_colour_has_a_name_in_it(path: str) -> None:
     words = "hue|saturation|red|green|blue|grey|gray|yellow|warm|reddish|greenish|bluish|median pic"

@@ -58,6 +58,7 @@ TERMS = (
     "inverse_dynamics",
     "smoothness",
     "visual_words",
+    "reconstruction",
 )
 CONFIG = TrainConfig(
     steps=12,

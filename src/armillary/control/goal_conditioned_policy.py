@@ -3,8 +3,10 @@
 It looks at every world step and takes the first of the actions that are meant for a model step. The
 goal policy is told how much time is left, so that it can go a long way round where that is needed.
 Without a search it takes no predictor step. With one (``planning/guided.py``), it tries the policy
-in the model once the goal is to be reached within the search's reach. No decision depends on an
-earlier one.
+in the model once the goal is to be reached within the search's reach.
+
+The search begins with a memory of the last model steps, as they were seen and acted. Without it the
+model takes what moves for what stands, wherever actions are forces (docs/concepts/planning.md).
 
 Axes: B batch, Z flattened latent, A action width; of a model step in what the policy returns.
 """
@@ -55,12 +57,16 @@ class GoalConditionedState:
         seed: names the chance of this episode.
         step: world step of the next action.
         goal: the goal's latent, flattened.
+        seen: latents of the last world steps, the present last; empty before the first.
+        done: what was done between them, world's units.
         decision: when the last action was chosen, for the record.
     """
 
     seed: int
     step: int
     goal: Float[Tensor, " Z"]
+    seen: tuple[Float[Tensor, "1 1 N D"], ...] = ()
+    done: tuple[Float[Tensor, " A"], ...] = ()
     decision: Decision | None = None
 
 
@@ -77,9 +83,11 @@ class GoalConditionedPolicy:
         image_size: pictures are brought to this size, pixels; None leaves them as they come.
         deadline: world steps in which the goal is to be reached; None for as soon as possible.
         search: settings of a search around what the goal policy does; None for none.
+        history: model steps that are remembered for the search, the present included.
 
     Raises:
-        ConfigError: a search with a model or a goal policy that cannot be led step by step.
+        ConfigError: a search with a model or a goal policy that cannot be led step by step, or
+            ``history`` is below 1.
     """
 
     model: WorldModel
@@ -90,6 +98,7 @@ class GoalConditionedPolicy:
     image_size: int | None = None
     deadline: int | None = None
     search: GuidedConfig | None = None
+    history: int = 1
 
     def __post_init__(self) -> None:
         led = isinstance(self.model, StepModel) and isinstance(self.policy, ActionProposer)
@@ -99,6 +108,8 @@ class GoalConditionedPolicy:
                 f"goal_time and sample; got {type(self.model).__name__} and "
                 f"{type(self.policy).__name__}. Act directly with others."
             )
+        if self.history < 1:
+            raise ConfigError(f"history must be at least 1; got {self.history}.")
 
     def init(self, goal: Observation, seed: int) -> GoalConditionedState:
         """Return the state at the start of an episode; the goal is encoded here, once."""
@@ -108,16 +119,51 @@ class GoalConditionedPolicy:
         self, observation: Observation, state: GoalConditionedState
     ) -> tuple[Float[np.ndarray, " A"], GoalConditionedState]:
         """Return the next action, after a look."""
-        tokens = self._encode(observation)
+        seen = (*state.seen, self._encode(observation))[-self._kept - 1 :]
+        state = replace(state, seen=seen)
         remaining = steps_left(self.deadline, state.step, self.frame_skip)
         with torch.no_grad():
-            meant, decision = self._decide(tokens, state, remaining)
+            meant, decision = self._decide(state, remaining)
         action = meant[: self.bounds.width].double().numpy()
         within = np.clip(action, self.bounds.low, self.bounds.high)
-        return within, replace(state, step=state.step + 1, decision=decision)
+        state = replace(state, step=state.step + 1, decision=decision)
+        return within, self._did(within, state, state.done)
+
+    def sent(
+        self, action: Float[np.ndarray, " A"], state: GoalConditionedState
+    ) -> GoalConditionedState:
+        """Return the state after an action that was sent in place of the last one it gave."""
+        return self._did(action, state, state.done[:-1])
+
+    def remembered(self, state: GoalConditionedState) -> Latent:
+        """Return what was seen at whole model steps before the last look, and the actions between.
+
+        Early in an episode there are fewer than ``history``.
+        """
+        steps = (len(state.seen) - 1) // self.frame_skip
+        world_steps = steps * self.frame_skip
+        tokens = torch.cat(state.seen[-world_steps - 1 :: self.frame_skip], 1)
+        if not steps:
+            return Latent(tokens)
+        done = torch.stack(state.done[-world_steps:])
+        return Latent(tokens, done.reshape(1, steps, -1))
+
+    @property
+    def _kept(self) -> int:
+        """World steps before the present that are remembered."""
+        return (self.history - 1) * self.frame_skip
+
+    def _did(
+        self,
+        action: Float[np.ndarray, " A"],
+        state: GoalConditionedState,
+        before: tuple[Float[Tensor, " A"], ...],
+    ) -> GoalConditionedState:
+        done = (*before, torch.as_tensor(action, dtype=torch.float32))
+        return replace(state, done=done[-self._kept :] if self._kept else ())
 
     def _decide(
-        self, tokens: Float[Tensor, "1 1 N D"], state: GoalConditionedState, remaining: float
+        self, state: GoalConditionedState, remaining: float
     ) -> tuple[Float[Tensor, " A"], Decision]:
         """Return the actions of a model step, and the decision for the record."""
         if self.search is not None:
@@ -126,12 +172,11 @@ class GoalConditionedPolicy:
             if steps <= self.search.longest:
                 box = box_of(self.bounds, self.frame_skip)
                 rng = torch_generator("policy.guided", state.seed, state.step)
-                plan = guided_plan(
-                    model, policy, Latent(tokens), state.goal, steps, box, self.search, rng
-                )
+                latent = self.remembered(state)
+                plan = guided_plan(model, policy, latent, state.goal, steps, box, self.search, rng)
                 made = Decision.of(state.step, plan.model_steps, float(plan.costs), None)
                 return plan.actions[0, 0], made
-        meant = self.policy.act(tokens.flatten()[None], state.goal[None], remaining)[0]
+        meant = self.policy.act(state.seen[-1].flatten()[None], state.goal[None], remaining)[0]
         return meant, Decision(state.step, model_steps=0, cost=None, carry={})
 
     def _encode(self, observation: Observation) -> Float[Tensor, "1 1 N D"]:

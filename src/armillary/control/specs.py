@@ -104,12 +104,13 @@ class ModelSpec:
             return self.searching(world)
         model = self._model(world)
         policy = _goal_policy(Path(self.folder), model)
-        search = None
+        search, history = None, 1
         if planning.planner == GUIDED:
             search = guided_config(planning.settings)
+            history = search.history
             check_budget(search.model_steps, self.budget_model_steps)
         return GoalConditionedPolicy(
-            model, policy, world.bounds, *_seeing(model), world.budget, search
+            model, policy, world.bounds, *_seeing(model), world.budget, search, history
         )
 
     def searching(self, world: WorldSpec) -> ModelPolicy:

@@ -21,10 +21,10 @@ import torch.nn.functional as functional
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
+from armillary.objectives.local_contrast import local_contrast
 from armillary.objectives.moments import mean_over_processes, some_rows, sum_over_processes
 
 _GROUND = 0.15  # lower than this share of the tallest is ground and noise
-_SURROUND = 0.2  # side of the box whose mean is the surround, as a share of the picture
 _MOST_SALIENT = 3.0  # deviations from the surround beyond which a pixel counts no more
 _SOFTNESS = 2.0  # squared whitened distance over which a point is shared between words
 _FLOOR = 0.03  # share of the mean variance below which a feature is noise and is not whitened
@@ -124,8 +124,7 @@ def standing_out(
     """
     frames, _, _, channels = pictures.shape
     seen = pictures.permute(0, 3, 1, 2)
-    near = functional.avg_pool2d(seen, 2)
-    differs = near - _surround(near, max(1, round(_SURROUND * min(near.shape[2:]) / 2)))
+    differs = local_contrast(functional.avg_pool2d(seen, 2))
     features = differs.permute(0, 2, 3, 1).flatten(1, 2)
     flat = features.flatten(0, 1)
     covariance = mean_over_processes(flat.T @ flat / len(flat)).double()
@@ -140,11 +139,33 @@ def standing_out(
     return places, features, weights
 
 
-def _surround(pictures: Tensor, radius: int) -> Tensor:
-    """Return the mean over a box around each pixel [F C H W], of what lies in the picture."""
-    side = 2 * radius + 1
-    rows = functional.avg_pool2d(pictures, (side, 1), 1, (radius, 0), count_include_pad=False)
-    return functional.avg_pool2d(rows, (1, side), 1, (0, radius), count_include_pad=False)
+def splat(
+    places: Float[Tensor, "F P 2"], values: Float[Tensor, "F P C"], cells: int
+) -> Float[Tensor, "F G C"]:
+    """Return the sums of what points bring to each grid place, in rows.
+
+    Every point is shared among the four places around it, in proportion to nearness.
+
+    Args:
+        places: of points, x and y in -1..1.
+        values: that are summed.
+        cells: grid places a side.
+    """
+    frames, channels = len(places), values.shape[-1]
+    place = (places.clamp(-1, 1) + 1) * ((cells - 1) / 2)
+    corner = place.floor().clamp(0, cells - 2)
+    part = place - corner
+    first = (corner[..., 1] * cells + corner[..., 0]).long()
+    first = first + torch.arange(frames, device=places.device)[:, None] * cells * cells
+    sums = values.new_zeros(frames * cells * cells, channels)
+    for down in (0, 1):
+        for right in (0, 1):
+            near = (part[..., 0] if right else 1 - part[..., 0]) * (
+                part[..., 1] if down else 1 - part[..., 1]
+            )
+            index = (first + down * cells + right).flatten()
+            sums.index_add_(0, index, (values * near[..., None]).flatten(0, 1))
+    return sums.view(frames, cells * cells, channels)
 
 
 def word_map(
@@ -152,29 +173,14 @@ def word_map(
 ) -> Float[Tensor, "F C"]:
     """Return for each word what share of it is around each grid place: [F cells*cells*K].
 
-    Every point is shared among the four places around it, in proportion to nearness.
-
     Args:
         places: of points, x and y in -1..1.
         shares: how much of each point belongs to each word, weights included.
         cells: grid places a side.
     """
-    frames, words = len(places), shares.shape[-1]
-    place = (places.clamp(-1, 1) + 1) * ((cells - 1) / 2)
-    corner = place.floor().clamp(0, cells - 2)
-    part = place - corner
-    first = (corner[..., 1] * cells + corner[..., 0]).long()
-    first = first + torch.arange(frames, device=places.device)[:, None] * cells * cells
-    sums = shares.new_zeros(frames * cells * cells, words)
-    for down in (0, 1):
-        for right in (0, 1):
-            near = (part[..., 0] if right else 1 - part[..., 0]) * (
-                part[..., 1] if down else 1 - part[..., 1]
-            )
-            index = (first + down * cells + right).flatten()
-            sums.index_add_(0, index, (shares * near[..., None]).flatten(0, 1))
+    sums = splat(places, shares, cells)
     weight = shares.sum(1, keepdim=True)
-    density = sums.view(frames, cells * cells, words) / weight.clamp_min(_LEAST)
+    density = sums / weight.clamp_min(_LEAST)
     return (density * (weight >= _LEAST)).flatten(1)
 
 

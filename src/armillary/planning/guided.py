@@ -91,6 +91,7 @@ class GuidedConfig:
         samples: P, ways that are tried, the one without noise included.
         longest: most model steps to the goal with which it searches.
         margin: gain of cost from which another way is taken than the policy's own.
+        history: model steps that the model remembers when it begins, the present included.
 
     Raises:
         ConfigError: a value out of range.
@@ -99,9 +100,10 @@ class GuidedConfig:
     samples: int = 32
     longest: int = 12
     margin: float = 0.0
+    history: int = 4
 
     def __post_init__(self) -> None:
-        at_least("guided", 1, samples=self.samples, longest=self.longest)
+        at_least("guided", 1, samples=self.samples, longest=self.longest, history=self.history)
         at_least("guided", 0, margin=self.margin)
 
     @property

@@ -63,6 +63,7 @@ PARTS: dict[str, Part] = {
     ),
     "inverse_dynamics": Part("inverse dynamics", {"objective.inverse_dynamics": 0.0}),
     "visual_words": Part("visual words", {"objective.visual_words": 0.0}),
+    "reconstruction": Part("reconstruction", {"objective.reconstruction": 0.0}),
     "colours": Part("whitened colours", {"model.encoder.colours": "fixed"}),
     "shift": Part("shifted pictures", {"augment.shift_px": 0}),
     "finetune": Part("fine-tuning of the predictor", {"finetune.steps": 0}),

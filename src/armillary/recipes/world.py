@@ -8,18 +8,19 @@ follows from them by rules:
     colours     whitened over the pixels of the recording
     model step  0.1 s
     action law  inverse dynamics, where actions are recorded
-    words       visual words, except where a laser is all that is seen
+    words       visual words and a reconstruction, except where a laser is all that is seen
     clips       8 to 12 model steps; the predictor is fine-tuned on whole episodes, of up to 32
     batch       512 model steps
     updates     each recorded frame is seen 40 times, and 100 times while the predictor is
                 fine-tuned, in 200 to 1,400 and 100 to 4,000 updates (held-out frames are counted
                 as if they were seen)
 
-The objective has four parts. Prediction: rollouts of four steps in latent space. Spread: variance
+The objective has five parts. Prediction: rollouts of four steps in latent space. Spread: variance
 and covariance over the batch and within clips, so that what moves gets in. It asks for a small
 spread. Asked for more, latents grew during the whole training, and when it ended they had few
 dimensions. Action law: actions follow from two latents, one and four steps apart. Visual words:
 where each kind of local appearance is, so that what rests gets in (``objectives/visual_words.py``).
+Reconstruction: a small picture of what stands out, so that it is also known how a thing is turned.
 Then the encoder is frozen, and the predictor is fine-tuned, half of the time on clips in which much
 changes.
 """
@@ -56,7 +57,7 @@ _PREFERRED: tuple[tuple[Sensor, ...], ...] = (
     ("cloud",),
     ("scan",),
 )
-# Visual words ask where things are in a picture or a cloud; these show neither.
+# Visual words and the reconstruction ask where things are; these sensors do not show it.
 _WITHOUT_PLACES: set[Sensor] = {"scan", "proprio", "pose"}
 
 
@@ -94,6 +95,7 @@ def world() -> Recipe:
             inverse_dynamics=4.0,
             inverse_dynamics_delta=1.0,
             visual_words=8.0,
+            reconstruction=8.0,
             rollout_steps=4,
             rollout_starts=0.25,
             variance_margin=0.05,
@@ -199,7 +201,7 @@ def adapted_to(recipe: Recipe, streams: set[str], fps: float, acts: bool, usual:
         if not acts:
             objective = replace(objective, inverse_dynamics=0.0)
         if {*model.sensors} <= _WITHOUT_PLACES:
-            objective = replace(objective, visual_words=0.0)
+            objective = replace(objective, visual_words=0.0, reconstruction=0.0)
     steps = (usual - 1) // model.frame_skip + 1
     length = recipe.clip_length or min(max(steps, _SHORTEST), _LONGEST)
     batch = recipe.batch_size or _clips_of_a_batch(length)

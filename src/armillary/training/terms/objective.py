@@ -12,6 +12,7 @@ from armillary.training.terms.cross_modal import CrossModal, CrossModalConfig
 from armillary.training.terms.inverse_dynamics import InverseDynamics, InverseDynamicsConfig
 from armillary.training.terms.motion import MotionConfig, MotionCovariance, MotionVariance
 from armillary.training.terms.other_view import OtherView, OtherViewConfig
+from armillary.training.terms.reconstruction import Reconstruction, ReconstructionConfig
 from armillary.training.terms.rollout import Rollout, RolloutConfig
 from armillary.training.terms.sigreg import SIGReg, SIGRegConfig
 from armillary.training.terms.smoothness import Smoothness, SmoothnessConfig
@@ -38,6 +39,7 @@ TERMS: dict[str, type[Term]] = {
         VisualWords,
         CrossModal,
         OtherView,
+        Reconstruction,
     )
 }
 
@@ -45,6 +47,7 @@ TERMS: dict[str, type[Term]] = {
 @dataclass(frozen=True)
 class ObjectiveConfig(
     # a dataclass takes the fields of its last base first: this is the order of TERMS from its end
+    ReconstructionConfig,
     OtherViewConfig,
     CrossModalConfig,
     VisualWordsConfig,
