@@ -47,7 +47,7 @@ def least(pictures: torch.Tensor, known: torch.Tensor) -> float:
     latents = nn.functional.pad(known, (0, MODEL.latent_width - known.shape[1]))
     term = TERMS["reconstruction"](MODEL, OBJECTIVE)
     optimizer = torch.optim.Adam(term.parameters(), 3e-3)
-    for _ in range(80):
+    for _ in range(120):
         loss = term(clips(pictures, latents))
         optimizer.zero_grad()
         loss.backward()
