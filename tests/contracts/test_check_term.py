@@ -44,6 +44,8 @@ MODEL = JEPAConfig(
     cloud_near=4,
 )
 OBJECTIVE = ObjectiveConfig(**dict.fromkeys(TERMS, 1.0), rollout_steps=2)
+# has no view from above
+IN_PICTURE = replace(MODEL, sensors=("rgb", "depth"), optional_sensors=())
 # what a recording of two cameras can hold
 RECORDED = {name for streams in STREAMS_OF.values() for name in streams}
 RECORDED |= {"rgb_1", "depth_1", "world_from_camera_1"}
@@ -82,26 +84,36 @@ def encoded(step: int = 5, model: JEPAConfig = MODEL) -> EncodedClips:
     return EncodedClips(model, clips, latents, clips.actions, step, 3, alone)
 
 
+def model_of(name: str) -> JEPAConfig:
+    return IN_PICTURE if name == "reconstruction" else MODEL
+
+
 @pytest.mark.parametrize("name", TERMS)
 def test_every_term_keeps_the_contract(name: str) -> None:
-    check_term(lambda: (TERMS[name](MODEL, OBJECTIVE), encoded()))
+    model = model_of(name)
+    check_term(lambda: (TERMS[name](model, OBJECTIVE), encoded(model=model)))
 
 
 @pytest.mark.parametrize(
     "sensors", [("rgb",), ("rgb", "points"), ("points",), ("rgb", "depth"), ("points_camera",)]
 )
-@pytest.mark.parametrize("name", ["visual_words", "reconstruction"])
-def test_terms_of_a_view_keep_it_whatever_is_seen(name: str, sensors: tuple[Sensor, ...]) -> None:
+def test_visual_words_keep_it_whatever_is_seen(sensors: tuple[Sensor, ...]) -> None:
     model = replace(MODEL, sensors=sensors, optional_sensors=())
-    check_term(lambda: (TERMS[name](model, OBJECTIVE), encoded(model=model)))
+    check_term(lambda: (TERMS["visual_words"](model, OBJECTIVE), encoded(model=model)))
+
+
+@pytest.mark.parametrize("sensors", [("rgb",), ("rgb", "depth"), ("points_camera",)])
+def test_a_reconstruction_keeps_it_in_colour_and_depth(sensors: tuple[Sensor, ...]) -> None:
+    model = replace(MODEL, sensors=sensors, optional_sensors=())
+    check_term(lambda: (TERMS["reconstruction"](model, OBJECTIVE), encoded(model=model)))
 
 
 @pytest.mark.parametrize("name", TERMS)
 def test_a_term_says_what_it_is_and_reads_what_can_be_recorded(name: str) -> None:
-    term = TERMS[name]
+    term, model = TERMS[name], model_of(name)
     said = term.__doc__ or ""
     assert "Formula: " in said and "Source: " in said
-    assert {*term.streams(MODEL), *term.optional_streams(MODEL)} <= RECORDED
+    assert {*term.streams(model), *term.optional_streams(model)} <= RECORDED
     assert term.name == name
 
 

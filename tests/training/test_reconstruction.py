@@ -1,6 +1,7 @@
 """A latent that is asked for a picture holds how a thing is turned; light is not asked for."""
 
 import math
+from dataclasses import replace
 
 import pytest
 import torch
@@ -9,6 +10,7 @@ from torch import nn
 from armillary.core.errors import ConfigError
 from armillary.core.values import Batch
 from armillary.models import EncoderConfig, JEPAConfig, untrained
+from armillary.models.config import Sensor
 from armillary.training.processes import Processes
 from armillary.training.terms import TERMS, EncodedClips, ObjectiveConfig
 
@@ -47,7 +49,7 @@ def least(pictures: torch.Tensor, known: torch.Tensor) -> float:
     latents = nn.functional.pad(known, (0, MODEL.latent_width - known.shape[1]))
     term = TERMS["reconstruction"](MODEL, OBJECTIVE)
     optimizer = torch.optim.Adam(term.parameters(), 3e-3)
-    for _ in range(120):
+    for _ in range(80):
         loss = term(clips(pictures, latents))
         optimizer.zero_grad()
         loss.backward()
@@ -58,19 +60,19 @@ def least(pictures: torch.Tensor, known: torch.Tensor) -> float:
 def test_who_knows_the_angle_draws_the_picture_and_who_does_not_draws_the_mean():
     pictures, angle = bars()
     turned = torch.stack([(2 * angle).cos(), (2 * angle).sin()], 1)
-    assert least(pictures, turned) < 0.2
+    assert least(pictures, turned) < 0.4
     assert least(pictures, torch.zeros(CLIPS, 1)) == pytest.approx(1, abs=0.05)
 
 
 def test_light_on_all_of_a_picture_is_not_asked_for():
     term = TERMS["reconstruction"](MODEL, OBJECTIVE)
     latents = torch.zeros(CLIPS, MODEL.latent_width)
-    plain, lit = (term._picture(clips(bars(light)[0], latents)) for light in (0.0, 60.0))
+    plain, lit = (term._target(clips(bars(light)[0], latents)) for light in (0.0, 60.0))
     # a byte is rounded
     assert (plain - lit).abs().max() < 0.02 * plain.abs().max()
 
 
-def test_a_laser_shows_no_picture():
-    model = JEPAConfig(sensors=("scan",), azimuths_rad=(0.0, 0.1), elevations_rad=(0.0, 0.0))
-    with pytest.raises(ConfigError, match="objective.reconstruction needs a model that sees col"):
-        TERMS["reconstruction"](model, OBJECTIVE)
+@pytest.mark.parametrize("sensors", [("points",), ("rgb", "points"), ("rgb", "cloud")])
+def test_what_is_seen_from_above_has_no_picture(sensors: tuple[Sensor, ...]):
+    with pytest.raises(ConfigError, match=r"objective\.reconstruction needs a model that"):
+        TERMS["reconstruction"](replace(MODEL, sensors=sensors), OBJECTIVE)

@@ -47,7 +47,7 @@ MODEL = JEPAConfig(
     action_width=2,
     proprio_width=1,
 )
-# every weight that exists; their settings are named without "steps", "decay" and the like
+# every weight that such a model can have
 TERMS = (
     "rollout",
     "sigreg",
@@ -58,7 +58,6 @@ TERMS = (
     "inverse_dynamics",
     "smoothness",
     "visual_words",
-    "reconstruction",
 )
 CONFIG = TrainConfig(
     steps=12,

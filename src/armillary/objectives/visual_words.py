@@ -139,48 +139,34 @@ def standing_out(
     return places, features, weights
 
 
-def splat(
-    places: Float[Tensor, "F P 2"], values: Float[Tensor, "F P C"], cells: int
-) -> Float[Tensor, "F G C"]:
-    """Return the sums of what points bring to each grid place, in rows.
-
-    Every point is shared among the four places around it, in proportion to nearness.
-
-    Args:
-        places: of points, x and y in -1..1.
-        values: that are summed.
-        cells: grid places a side.
-    """
-    frames, channels = len(places), values.shape[-1]
-    place = (places.clamp(-1, 1) + 1) * ((cells - 1) / 2)
-    corner = place.floor().clamp(0, cells - 2)
-    part = place - corner
-    first = (corner[..., 1] * cells + corner[..., 0]).long()
-    first = first + torch.arange(frames, device=places.device)[:, None] * cells * cells
-    sums = values.new_zeros(frames * cells * cells, channels)
-    for down in (0, 1):
-        for right in (0, 1):
-            near = (part[..., 0] if right else 1 - part[..., 0]) * (
-                part[..., 1] if down else 1 - part[..., 1]
-            )
-            index = (first + down * cells + right).flatten()
-            sums.index_add_(0, index, (values * near[..., None]).flatten(0, 1))
-    return sums.view(frames, cells * cells, channels)
-
-
 def word_map(
     places: Float[Tensor, "F P 2"], shares: Float[Tensor, "F P K"], cells: int
 ) -> Float[Tensor, "F C"]:
     """Return for each word what share of it is around each grid place: [F cells*cells*K].
+
+    Every point is shared among the four places around it, in proportion to nearness.
 
     Args:
         places: of points, x and y in -1..1.
         shares: how much of each point belongs to each word, weights included.
         cells: grid places a side.
     """
-    sums = splat(places, shares, cells)
+    frames, words = len(places), shares.shape[-1]
+    place = (places.clamp(-1, 1) + 1) * ((cells - 1) / 2)
+    corner = place.floor().clamp(0, cells - 2)
+    part = place - corner
+    first = (corner[..., 1] * cells + corner[..., 0]).long()
+    first = first + torch.arange(frames, device=places.device)[:, None] * cells * cells
+    sums = shares.new_zeros(frames * cells * cells, words)
+    for down in (0, 1):
+        for right in (0, 1):
+            near = (part[..., 0] if right else 1 - part[..., 0]) * (
+                part[..., 1] if down else 1 - part[..., 1]
+            )
+            index = (first + down * cells + right).flatten()
+            sums.index_add_(0, index, (shares * near[..., None]).flatten(0, 1))
     weight = shares.sum(1, keepdim=True)
-    density = sums / weight.clamp_min(_LEAST)
+    density = sums.view(frames, cells * cells, words) / weight.clamp_min(_LEAST)
     return (density * (weight >= _LEAST)).flatten(1)
 
 

@@ -8,7 +8,8 @@ follows from them by rules:
     colours     whitened over the pixels of the recording
     model step  0.1 s
     action law  inverse dynamics, where actions are recorded
-    words       visual words and a reconstruction, except where a laser is all that is seen
+    words       visual words, except where a laser is all that is seen
+    picture     reconstruction, where nothing is seen from above (``training/terms/views.py``)
     clips       8 to 12 model steps; the predictor is fine-tuned on whole episodes, of up to 32
     batch       512 model steps
     updates     each recorded frame is seen 40 times, and 100 times while the predictor is
@@ -38,6 +39,7 @@ from armillary.models.config import STREAMS_OF, Sensor
 from armillary.recipes.clips import clip_count
 from armillary.recipes.recipe_config import Recipe, recorded_names
 from armillary.training import AugmentConfig, FinetuneConfig, ObjectiveConfig, OptimizerConfig
+from armillary.training.terms.views import view_of
 
 _STEP_S = 0.1  # seconds of a model step
 _SHORTEST = 8  # model steps of a clip
@@ -57,7 +59,7 @@ _PREFERRED: tuple[tuple[Sensor, ...], ...] = (
     ("cloud",),
     ("scan",),
 )
-# Visual words and the reconstruction ask where things are; these sensors do not show it.
+# Visual words ask where things are in a picture or a cloud; these show neither.
 _WITHOUT_PLACES: set[Sensor] = {"scan", "proprio", "pose"}
 
 
@@ -201,7 +203,9 @@ def adapted_to(recipe: Recipe, streams: set[str], fps: float, acts: bool, usual:
         if not acts:
             objective = replace(objective, inverse_dynamics=0.0)
         if {*model.sensors} <= _WITHOUT_PLACES:
-            objective = replace(objective, visual_words=0.0, reconstruction=0.0)
+            objective = replace(objective, visual_words=0.0)
+        if view_of(model) != "picture":
+            objective = replace(objective, reconstruction=0.0)
     steps = (usual - 1) // model.frame_skip + 1
     length = recipe.clip_length or min(max(steps, _SHORTEST), _LONGEST)
     batch = recipe.batch_size or _clips_of_a_batch(length)

@@ -1,4 +1,4 @@
-"""Reconstruction: a small picture of the scene, drawn from the latent by convolutions."""
+"""Reconstruction: a small picture of what stands out, drawn from the latent by convolutions."""
 
 from __future__ import annotations
 
@@ -12,13 +12,11 @@ from torch.nn import functional
 from armillary.core.errors import ConfigError
 from armillary.models import JEPAConfig
 from armillary.objectives.local_contrast import local_contrast
-from armillary.objectives.visual_words import splat, unexplained
+from armillary.objectives.visual_words import unexplained
 from armillary.training.terms.encoded_clips import EncodedClips
 from armillary.training.terms.term import Term, TermConfig
 from armillary.training.terms.views import (
     EVERY,
-    colours_from_above,
-    from_above,
     picture,
     picture_channels,
     streams_of,
@@ -35,43 +33,38 @@ class ReconstructionConfig(TermConfig):
     """Weight of the reconstruction.
 
     Attributes:
-        reconstruction: unexplained share of a small picture of the scene.
+        reconstruction: unexplained share of a small picture of what stands out.
     """
 
     reconstruction: float = 0.0
 
 
 class Reconstruction(Term):
-    """A small picture of the scene, drawn from the latent by transposed convolutions.
+    """A small picture of what stands out, drawn from the latent by transposed convolutions.
 
     Visual words say where a kind of appearance is. They hardly say how a thing is turned. A picture
-    does. In the view of the picture the target is the difference from the surround, in the colours
-    that the model sees, so that light and large surfaces do not drown what is small. From above it
-    is what stands on each place, its height and its colour.
+    does. Its pixels are differences from the surround, in the colours that the model sees, so that
+    light and large surfaces do not drown what is small.
 
     Formula: squared error divided by the target's variance over frames. What never changes has no
     variance and costs nothing.
 
     Source: Hinton and Salakhutdinov 2006 for latents that are learned by reconstruction; the target
-    is normalised locally as in masked autoencoders (2111.06377, section 4.1).
+    is normalised locally, as in masked autoencoders (2111.06377, section 4.1).
 
     Raises:
-        ConfigError: the model's sensors show no places.
+        ConfigError: the model has no view of a picture (``views.py``).
     """
 
     name = "reconstruction"
 
     def __init__(self, model: JEPAConfig, config: ReconstructionConfig) -> None:
         super().__init__(model, config)
-        self.view = view_of(model)
-        if self.view is None:
+        if view_of(model) != "picture":
             raise ConfigError(
-                "objective.reconstruction needs a model that sees colour, depth or a cloud, and "
-                f"this one sees {', '.join(model.sensors)}. Set it to 0."
+                "objective.reconstruction needs a model that sees colour or depth in a picture and "
+                f"nothing from above, and this one sees {', '.join(model.sensors)}. Set it to 0."
             )
-        channels = picture_channels(model)
-        if self.view == "above":
-            channels = 2 + 3 * colours_from_above(model)
         wide, middle, narrow = _WIDTHS
         self.spread = nn.Linear(model.latent_width, wide * _FIRST**2)
         self.layers = nn.Sequential(
@@ -80,7 +73,7 @@ class Reconstruction(Term):
             nn.GELU(approximate="tanh"),
             nn.ConvTranspose2d(middle, narrow, 4, 2, 1),
             nn.GELU(approximate="tanh"),
-            nn.ConvTranspose2d(narrow, channels, 4, 2, 1),
+            nn.ConvTranspose2d(narrow, picture_channels(model), 4, 2, 1),
         )
 
     @classmethod
@@ -92,11 +85,11 @@ class Reconstruction(Term):
         """Return the unexplained share."""
         seen = clips.latents[:, ::EVERY].flatten(0, 1)
         with torch.no_grad(), torch.autocast(seen.device.type, enabled=False):
-            target = self._above(clips) if self.view == "above" else self._picture(clips)
+            target = self._target(clips)
         drawn = self.layers(self.spread(seen).unflatten(1, (_WIDTHS[0], _FIRST, _FIRST)))
         return unexplained(drawn.float().flatten(1), target)
 
-    def _picture(self, clips: EncodedClips) -> Float[Tensor, "F X"]:
+    def _target(self, clips: EncodedClips) -> Float[Tensor, "F X"]:
         scales, channels = clips.model.normalizer, []
         colours, depth_m = picture(clips)
         if colours is not None:
@@ -105,11 +98,3 @@ class Reconstruction(Term):
             channels.append(depth_m[..., None] / scales.camera_scale_m)
         seen = torch.cat(channels, -1).permute(0, 3, 1, 2)
         return local_contrast(functional.adaptive_avg_pool2d(seen, _SIDE)).flatten(1)
-
-    def _above(self, clips: EncodedClips) -> Float[Tensor, "F X"]:
-        """Return occupancy, and colour and height where something is: each a map of its own."""
-        places, features, weights = from_above(clips)
-        shares = torch.cat([torch.ones_like(features[..., :1]), features], -1)
-        sums = splat(places, shares * weights[..., None], _SIDE).mT
-        # a point covers a place; more of them make it no fuller
-        return (sums / sums[:, :1].clamp_min(1)).flatten(1)
