@@ -127,10 +127,19 @@ def test_model_steps_are_those_that_the_model_took(steps, samples):
     assert found.model_steps <= GuidedConfig(samples=samples).model_steps
 
 
+@pytest.mark.parametrize(("steps", "ways"), [(1, 8), (5, 8), (7, 5), (20, 2), (40, 1)])
+def test_of_long_ways_fewer_are_tried_so_that_the_budget_holds(steps, ways):
+    model = Adds()
+    found = planned(model, Towards(), steps, samples=8, budget=40)
+    assert found.model_steps == model.steps == ways * steps <= 40
+
+
 def test_what_cannot_be_gets_a_sentence():
-    with pytest.raises(ConfigError, match=r"at most 12 model steps ahead; got 12\.5"):
-        planned(Adds(), Towards(), 12.5)
+    with pytest.raises(ConfigError, match=r"at most 40 model steps ahead; got 40\.5"):
+        planned(Adds(), Towards(), 40.5)
     with pytest.raises(ConfigError, match="guided: samples must be at least 1; got 0"):
         GuidedConfig(samples=0)
+    with pytest.raises(ConfigError, match="guided: budget must be at least 12; got 11"):
+        GuidedConfig(longest=12, budget=11)
     with pytest.raises(ConfigError, match="guided: margin must be at least 0; got -1"):
         GuidedConfig(margin=-1.0)

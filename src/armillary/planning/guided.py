@@ -9,6 +9,7 @@ So the cost is taken at the time of the goal. A cost summed over the way prefers
 lead away from the goal, and these push nothing. The first sample has no noise: it is what the
 policy does without a search. It stands unless another is better by ``margin``. While the goal is
 farther than ``longest`` steps, nothing is tried: a plan that ends before says little about it.
+Of long ways fewer are tried, so that a decision keeps to a budget.
 
 A sample whose cost is not a number is never taken before one whose cost is. What the search is
 worth is measured by ``armillary bench worlds`` and ``armillary bench latency``.
@@ -88,8 +89,9 @@ class GuidedConfig:
     """Settings of a guided search.
 
     Attributes:
-        samples: P, ways that are tried, the one without noise included.
+        samples: P, most ways that are tried, the one without noise included.
         longest: most model steps to the goal with which it searches.
+        budget: most predictor steps of a decision: of long ways, fewer are tried.
         margin: gain of cost from which another way is taken than the policy's own.
         history: model steps that the model remembers when it begins, the present included.
 
@@ -98,18 +100,29 @@ class GuidedConfig:
     """
 
     samples: int = 32
-    longest: int = 12
+    longest: int = 40
+    budget: int = 600
     margin: float = 0.0
     history: int = 4
 
     def __post_init__(self) -> None:
-        at_least("guided", 1, samples=self.samples, longest=self.longest, history=self.history)
+        counts = {name: getattr(self, name) for name in ("samples", "longest", "history")}
+        at_least("guided", 1, **counts)
+        at_least("guided", self.longest, budget=self.budget)
         at_least("guided", 0, margin=self.margin)
 
     @property
     def model_steps(self) -> int:
         """Most predictor steps of a decision."""
-        return self.samples * self.longest
+        return min(self.samples * self.longest, self.budget)
+
+    def ways(self, length: int) -> int:
+        """Return how many ways of a length are tried.
+
+        Args:
+            length: model steps.
+        """
+        return min(self.samples, self.budget // length)
 
 
 @torch.no_grad()
@@ -143,8 +156,9 @@ def guided_plan(
             f"A guided search looks at most {config.longest} model steps ahead; got {steps:g}."
         )
     length = max(math.ceil(steps), 1)
-    here, memory = model.start(latent, config.samples)
-    goals = goal.expand(config.samples, -1)
+    ways = config.ways(length)
+    here, memory = model.start(latent, ways)
+    goals = goal.expand(ways, -1)
     actions, ends = [], []
     for step in range(length):
         action = policy.sample(here, goals, max(steps - step, 1.0), rng).clamp(*box)
@@ -155,4 +169,4 @@ def guided_plan(
     best = int(costs.argmin())
     chosen = best if costs[best] < costs[0] - config.margin else 0
     plan = torch.stack([action[chosen] for action in actions])[None]
-    return Plan(plan, costs[chosen][None], config.samples * length)
+    return Plan(plan, costs[chosen][None], ways * length)
