@@ -9,7 +9,7 @@ import torch
 
 from armillary.control import evaluate, make_manifest
 from armillary.core.values import Latent
-from armillary.recipes.failures import CAUSES, _cause, _Seen, why_failed
+from armillary.recipes.failures import CAUSES, _cause, _prediction_fails, _Seen, why_failed
 
 
 class SeesOnlyX(toy.PointModel):
@@ -96,3 +96,20 @@ def test_a_cost_that_grows_on_the_way_to_the_goal_misleads():
     nearer, farther = ([0.9, 0.8, 0.7, 0.6, 0.5, 0.4, 0.3], [0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9])
     assert _cause(policy, replace(record, distances=tuple(nearer)), seen, 0.0) == "search"
     assert _cause(policy, replace(record, distances=tuple(farther)), seen, 0.0) == "cost"
+
+
+class NeedsMemory(toy.PointModel):
+    """It predicts well what it has seen moving, and the other way what it has seen once."""
+
+    def rollout(self, latent, plans):
+        known = latent.tokens.shape[1] > 1 and latent.actions is not None
+        return super().rollout(latent, plans if known else -plans)
+
+
+def test_a_prediction_is_judged_with_the_memory_that_the_policy_has():
+    actions = np.random.default_rng(0).uniform(-0.1, 0.1, (12, 2))
+    places = torch.from_numpy(np.concatenate([np.zeros((1, 2)), actions.cumsum(0)])).float()
+    seen = _Seen(places, places[-1], (1, 2))
+    for history, fails in ((1, True), (2, False)):
+        made = replace(toy.PointModelSpec(history=history)(toy.PointWorld().spec))
+        assert _prediction_fails(replace(made, model=NeedsMemory()), actions, seen) == fails

@@ -105,37 +105,57 @@ def test_the_policy_is_told_the_model_steps_that_are_left(deadline, told):
     assert steps_left(9, 30, 2) == 1.0, "after the deadline"
 
 
+@dataclass(frozen=True)
+class Wanders(Straight):
+    """Goes another way at each step, and can be led."""
+
+    def goal_time(self, steps_left):
+        return 1.0
+
+    def sample(self, latents, goals, steps, rng):
+        return torch.rand(len(latents), 2 * self.steps, generator=rng) / 10
+
+
+class Led(toy.PointModel):
+    """Keeps what it is begun with."""
+
+    def __init__(self):
+        super().__init__()
+        self.begun = []
+
+    def start(self, latent, candidates):
+        self.begun.append(latent)
+        here = latent.tokens[:, -1].flatten(1).repeat_interleave(candidates, 0)
+        return here, torch.zeros(candidates, 1)
+
+    def step(self, state, memory, actions):
+        return state, memory
+
+
 @pytest.mark.parametrize("skip", [1, 3])
 def test_the_search_remembers_whole_model_steps_and_what_was_done_between_them(skip):
-    policy = replace(straight(skip)(toy.PointWorld().spec), history=3)
-    world = toy.PointWorld()
+    world, model = toy.PointWorld(), Led()
+    searching = GoalConditionedPolicy(
+        model, Wanders(skip), world.spec.bounds, frame_skip=skip, search=GuidedConfig(), history=3
+    )
     seen, looks, done = world.reset(0), [], []
-    state = policy.init(seen, 0)
-    for step in range(4 * skip):
-        looks.append(encode_observation(policy.model, seen, None)[0, 0])
+    state = searching.init(toy.PointWorld().reset(1), 0)
+    for step in range(5 * skip):
+        looks.append(encode_observation(model, seen, None)[0, 0])
+        # as a server does that has no time: what is not searched is remembered, too
+        policy = replace(searching, search=None) if step == skip else searching
         action, state = policy.act(seen, state)
         if step % 2:  # a guard sends something else
             action = action / 2
             state = policy.sent(action, state)
         done.append(torch.as_tensor(action, dtype=torch.float32))
         seen = world.step(action)
-    _, state = policy.act(seen, state)
-    looks.append(encode_observation(policy.model, seen, None)[0, 0])
-    latent = policy.remembered(state)
-    assert torch.equal(latent.tokens[0], torch.stack(looks[2 * skip :: skip]))
-    wanted = torch.stack(done[2 * skip :]).reshape(2, -1)
-    assert torch.equal(latent.actions[0], wanted)
-
-
-def test_early_in_an_episode_it_remembers_what_there_is():
-    policy = replace(straight(3)(toy.PointWorld().spec), history=4)
-    seen = toy.PointWorld().reset(0)
-    state = policy.init(seen, 0)
-    for steps in (1, 1, 1, 2):
-        _, state = policy.act(seen, state)
-        latent = policy.remembered(state)
-        assert latent.tokens.shape[1] == steps
-        assert (latent.actions is None) == (steps == 1)
+    assert len({tuple(one.tolist()) for one in done}) > 4 * skip
+    assert [len(one.tokens[0]) for one in model.begun[:1]] == [1]
+    now = 5 * skip - 1
+    latent = model.begun[-1]
+    assert torch.equal(latent.tokens[0], torch.stack(looks[now - 2 * skip :: skip]))
+    assert torch.equal(latent.actions[0], torch.stack(done[now - 2 * skip : now]).reshape(2, -1))
 
 
 def test_a_memory_of_nothing_is_refused():

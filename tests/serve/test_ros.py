@@ -112,6 +112,20 @@ def test_it_rests_where_no_message_is_new_enough(decider: Decider) -> None:
         driven(decider, robot, patience_s=1.0)
 
 
+def test_after_a_wait_the_memory_begins_anew_and_the_goal_stays(decider: Decider) -> None:
+    session, (one, two, *_) = Session(decider), pictures()
+    request = {"goal/rgb": pictures()[-1], "steps": STEPS, "observation/rgb": one}
+    for expected in (1, 2, 3):
+        session.decide(request)
+        request = {"observation/rgb": two}
+        assert len(session._state.seen) == len(session._state.done) == expected
+    goal = session._state.goal
+    session.interrupted()
+    session.decide(request)
+    assert len(session._state.seen) == len(session._state.done) == 1
+    assert session._state.goal is goal
+
+
 def test_it_rests_however_a_drive_ends(decider: Decider) -> None:
     robot = Scripted([pictures()[0], np.zeros((2, 2), np.uint8)])  # the second is no picture
     with pytest.raises(FormatError, match="uint8 picture"):

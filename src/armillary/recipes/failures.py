@@ -179,15 +179,18 @@ def _cause(
 def _prediction_fails(
     policy: ModelPolicy | GoalConditionedPolicy, actions: Float[np.ndarray, "T A"], seen: _Seen
 ) -> bool:
-    """Tell whether the model predicts the way worse than a copy of where it was."""
+    """Tell whether the model, with the policy's memory, predicts the way worse than a copy."""
     skip, error, copied = policy.frame_skip, 0.0, 0.0
     count = len(actions) // skip
     plans = torch.from_numpy(actions[: count * skip].astype(np.float32)).reshape(count, -1)
     for step in range(count):
         ahead = plans[step : step + _AHEAD]
-        now = seen.latents[step * skip]
+        first = max(step - policy.history + 1, 0)
+        shown = seen.latents[first * skip : step * skip + 1 : skip]
+        now = shown[-1]
         later = seen.latents[(step + 1) * skip :: skip][: len(ahead)]
-        present = Latent(now.reshape(1, 1, *seen.shape), None)
+        done = plans[first:step][None] if step > first else None
+        present = Latent(shown.reshape(1, -1, *seen.shape), done)
         predicted = policy.model.rollout(present, ahead[None, None])[0, 0].flatten(1)
         error += float((predicted - later).square().sum())
         copied += float((now - later).square().sum())

@@ -2,7 +2,8 @@
 
 Each variant gives the encoder 64 tokens a picture, has the parameters of the base's model up to 2 %
 (its hidden width is chosen for that), and learns by the same objective for as many steps. Its
-visual words are of what it sees: from above where places are known, else in the picture.
+visual words are of what it sees: from above where places are known, else in the picture. None has a
+reconstruction, which only some of them could have.
 
 A picture is read by its grid. Tokens that lie in space are read by their places.
 

@@ -175,7 +175,8 @@ def adapted_to(recipe: Recipe, streams: set[str], fps: float, acts: bool, usual:
 
     A recipe leaves the model step to the data by ``frame_skip`` 0, what is seen by naming no
     sensors, and its clips by ``clip_length`` and ``batch_size`` 0. If it leaves either of the first
-    two, losses that the data cannot give are left out.
+    two, losses that the data cannot give are left out. The reconstruction always is, where what is
+    seen has no picture.
 
     Args:
         recipe: any; what it sets itself is kept.
@@ -204,8 +205,8 @@ def adapted_to(recipe: Recipe, streams: set[str], fps: float, acts: bool, usual:
             objective = replace(objective, inverse_dynamics=0.0)
         if {*model.sensors} <= _WITHOUT_PLACES:
             objective = replace(objective, visual_words=0.0)
-        if view_of(model) != "picture":
-            objective = replace(objective, reconstruction=0.0)
+    if view_of(model) != "picture":
+        objective = replace(objective, reconstruction=0.0)
     steps = (usual - 1) // model.frame_skip + 1
     length = recipe.clip_length or min(max(steps, _SHORTEST), _LONGEST)
     batch = recipe.batch_size or _clips_of_a_batch(length)

@@ -184,6 +184,7 @@ def drive(
                 done.waited += 1
                 if begun:
                     robot.send(rest)
+                    session.interrupted()
                 if clock() - silent_since > settings.patience_s:
                     raise WorldError(
                         f"No new message of {', '.join(decider.policy.observes)} arrived for "

@@ -26,7 +26,8 @@ import numpy as np
 from jaxtyping import Float
 
 from armillary.control import GoalConditionedPolicy, ModelSpec
-from armillary.control.guard import GuardedPolicy
+from armillary.control.goal_conditioned_policy import GoalConditionedState
+from armillary.control.guard import GuardedPolicy, GuardState
 from armillary.control.guard_file import GuardedSpec
 from armillary.control.model_policy import ModelPolicy
 from armillary.core.errors import ConfigError, FormatError
@@ -182,10 +183,18 @@ class Decider:
             return
         seen = {f"observation/{name}": _BLANK[name] for name in self.policy.observes}
         goal = {f"goal/{name}": _BLANK[name] for name in self.policy.observes}
-        for steps in (1, 8):
+        for steps in (1, 8, self._longest()):
             session = Session(self)
             for _ in range(_WARM):
                 session.decide({**seen, **goal, "steps": steps})
+
+    def _longest(self) -> int:
+        """Return the world steps of an episode with the longest search."""
+        inner = self.bare
+        if not isinstance(inner, GoalConditionedPolicy) or inner.search is None:
+            return 1
+        # the goal is to be reached in half of the time
+        return min(2 * inner.search.longest * inner.frame_skip, _MOST_STEPS)
 
 
 class Session:
@@ -219,6 +228,17 @@ class Session:
         ms = 1000 * (time.perf_counter() - began)
         self.decider.took(searching, ms)
         return self._reply(action, searching, ms, budget)
+
+    def interrupted(self) -> None:
+        """Forget what was seen and done lately: time has passed in which others acted.
+
+        The goal stays. A memory with a gap in it would be predicted from wrongly.
+        """
+        state = self._state
+        if isinstance(state, GuardState) and isinstance(state.inner, GoalConditionedState):
+            self._state = replace(state, inner=replace(state.inner, seen=(), done=()))
+        elif isinstance(state, GoalConditionedState):
+            self._state = replace(state, seen=(), done=())
 
     def _begin(self, request: Mapping[str, Any]) -> None:
         """Begin an episode, where there is a new goal or one is asked for."""

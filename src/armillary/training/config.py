@@ -61,8 +61,8 @@ class FinetuneConfig:
             predictor that sees few of one knows these by heart.
         lively: share of the clips of a step that is drawn from the quarter whose latent changes
             most.
-        forget: share of the clips of a step whose starts have an empty memory, as a planner that
-            sees one picture has. Else nearly all starts have a full one.
+        forget: share of the clips of a step whose starts have an empty memory, as at the
+            beginning of an episode. Else nearly all starts have a full one.
         starts: share of the steps of a clip that are started from, drawn at each update. With few
             starts in each of many clips, an update sees more that differs at the same cost.
         passes: as ``TrainConfig.passes``, for these updates.
