@@ -397,7 +397,6 @@ def tables() -> dict[tuple[str, str], str]:
         (results, "real_distance"): _real_distance(),
         (results, "worlds"): _worlds("worlds"),
         (results, "worlds_2026_12"): _worlds("worlds_2026_12"),
-        (results, "worlds_whitened"): _worlds("worlds_whitened"),
         (results, "latency"): _latency(),
         (results, "ablation"): _ablation(),
         (results, "spatial"): _spatial(),

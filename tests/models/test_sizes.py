@@ -25,7 +25,7 @@ from armillary.models import (
 )
 from armillary.models.vit import area_pooling, sin_cos
 from armillary.objectives import weighted_sum
-from armillary.recipes.world import world
+from armillary.recipes.world import adapted_to, world
 from armillary.training import Learner
 from armillary.training.optimizer import Optimizer
 
@@ -155,7 +155,8 @@ def test_so_does_small_at_224_px():
 
 def take_steps(config: JEPAConfig, count: int) -> dict[str, bool]:
     """Return which weights of a model move, in steps of the recipe's loss in bfloat16."""
-    recipe, clips, steps, side = world(), 2, 5, config.encoder.image_size
+    recipe = adapted_to(replace(world(), model=config), {"rgb", "depth_m"}, 10.0, acts=True)
+    clips, steps, side = 2, 5, config.encoder.image_size
     model = untrained(config, 0)
     pictures = torch.randint(0, 256, (clips, steps, side, side, 3), generator=torch_generator("a"))
     larger = torch.tensor([side / SIDE, side / SIDE, 1.0])[:, None]
