@@ -205,7 +205,7 @@ def test_a_sensor_that_is_named_does_not_ask_video_for_actions() -> None:
 
 
 def test_nothing_but_what_the_data_decide_is_changed() -> None:
-    usual, found = world(), adapted_to(world(), RGBD, 10, acts=True)
+    usual, found = world(), adapted_to(world(), {"rgb"}, 10, acts=True)
     model = replace(found.model, sensors=(), frame_skip=0)
     assert replace(found, model=model, clip_length=0, batch_size=0) == usual
 
