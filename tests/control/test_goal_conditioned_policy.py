@@ -135,8 +135,9 @@ class Led(toy.PointModel):
 @pytest.mark.parametrize("skip", [1, 3])
 def test_the_search_remembers_whole_model_steps_and_what_was_done_between_them(skip):
     world, model = toy.PointWorld(), Led()
+    search = GuidedConfig(history=3)
     searching = GoalConditionedPolicy(
-        model, Wanders(skip), world.spec.bounds, frame_skip=skip, search=GuidedConfig(), history=3
+        model, Wanders(skip), world.spec.bounds, frame_skip=skip, search=search
     )
     seen, looks, done = world.reset(0), [], []
     state = searching.init(toy.PointWorld().reset(1), 0)
@@ -158,9 +159,9 @@ def test_the_search_remembers_whole_model_steps_and_what_was_done_between_them(s
     assert torch.equal(latent.actions[0], torch.stack(done[now - 2 * skip : now]).reshape(2, -1))
 
 
-def test_a_memory_of_nothing_is_refused():
-    with pytest.raises(ConfigError, match="history must be at least 1; got 0"):
-        replace(straight()(toy.PointWorld().spec), history=0)
+def test_a_memory_of_less_than_nothing_is_refused():
+    with pytest.raises(ConfigError, match="history must be 0 or more; got -1"):
+        replace(straight()(toy.PointWorld().spec), history=-1)
 
 
 def test_a_search_needs_a_policy_that_can_be_sampled():

@@ -1,7 +1,7 @@
 """A goal policy acts alone or leads a search, within the bounds, and is named by what decides."""
 
 import math
-from dataclasses import replace
+from dataclasses import asdict, replace
 
 import point_world as toy
 import pytest
@@ -126,6 +126,8 @@ def test_its_name_follows_files_and_settings_and_not_the_folder(folder, tmp_path
     names = [direct(folder).identity(), guided(folder).identity()]
     names += [guided(folder, {"samples": 40}).identity()]
     assert len({*names}) == 3
+    usual = asdict(GuidedConfig())
+    assert guided(folder, usual).identity() == names[1], "all settings count, at their default, too"
     folder.rename(tmp_path / "elsewhere")
     assert direct(tmp_path / "elsewhere").identity() == names[0]
     save_goal_policy(

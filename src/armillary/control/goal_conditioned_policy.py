@@ -6,7 +6,7 @@ Without a search it takes no predictor step. With one (``planning/guided.py``), 
 in the model once the goal is to be reached within the search's reach.
 
 The search begins with a memory of the last model steps, as they were seen and acted. Without it the
-model takes what moves for what stands, wherever actions are forces (docs/concepts/planning.md).
+model cannot know speeds, which matter where actions are forces (docs/concepts/planning.md).
 
 Axes: B batch, Z flattened latent, A action width; of a model step in what the policy returns.
 """
@@ -58,7 +58,8 @@ class GoalConditionedState:
         step: world step of the next action.
         goal: the goal's latent, flattened.
         seen: latents of the last world steps, the present last; empty before the first.
-        done: what was done between them, world's units.
+        done: actions of the world steps before the next one, in the world's units; as many as the
+            search remembers.
         decision: when the last action was chosen, for the record.
     """
 
@@ -83,11 +84,12 @@ class GoalConditionedPolicy:
         image_size: pictures are brought to this size, pixels; None leaves them as they come.
         deadline: world steps in which the goal is to be reached; None for as soon as possible.
         search: settings of a search around what the goal policy does; None for none.
-        history: model steps that are remembered for the search, the present included.
+        history: model steps that are remembered, the present included; 0 takes as many as the
+            search begins with, or 1 without a search.
 
     Raises:
         ConfigError: a search with a model or a goal policy that cannot be led step by step, or
-            ``history`` is below 1.
+            ``history`` is below 0.
     """
 
     model: WorldModel
@@ -98,7 +100,7 @@ class GoalConditionedPolicy:
     image_size: int | None = None
     deadline: int | None = None
     search: GuidedConfig | None = None
-    history: int = 1
+    history: int = 0
 
     def __post_init__(self) -> None:
         led = isinstance(self.model, StepModel) and isinstance(self.policy, ActionProposer)
@@ -108,8 +110,10 @@ class GoalConditionedPolicy:
                 f"goal_time and sample; got {type(self.model).__name__} and "
                 f"{type(self.policy).__name__}. Act directly with others."
             )
-        if self.history < 1:
-            raise ConfigError(f"history must be at least 1; got {self.history}.")
+        if self.history < 0:
+            raise ConfigError(f"history must be 0 or more; got {self.history}.")
+        if self.history == 0:
+            object.__setattr__(self, "history", self.search.history if self.search else 1)
 
     def init(self, goal: Observation, seed: int) -> GoalConditionedState:
         """Return the state at the start of an episode; the goal is encoded here, once."""

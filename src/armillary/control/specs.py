@@ -104,13 +104,12 @@ class ModelSpec:
             return self.searching(world)
         model = self._model(world)
         policy = _goal_policy(Path(self.folder), model)
-        search, history = None, 1
+        search = None
         if planning.planner == GUIDED:
             search = guided_config(planning.settings)
-            history = search.history
             check_budget(search.model_steps, self.budget_model_steps)
         return GoalConditionedPolicy(
-            model, policy, world.bounds, *_seeing(model), world.budget, search, history
+            model, policy, world.bounds, *_seeing(model), world.budget, search
         )
 
     def searching(self, world: WorldSpec) -> ModelPolicy:
@@ -148,8 +147,11 @@ class ModelSpec:
         )
 
     def identity(self) -> str:
-        """Return the hash of the model's files and all settings, the folder's place left out."""
-        planning = self.chosen
+        """Return the hash of the model's files and all settings, the folder's place left out.
+
+        Settings that are left at their default count, too: a later default is another policy.
+        """
+        planning = self.chosen.with_all_settings()
         files = _hashes(Path(self.folder), planning.planner not in PLANNERS)
         beside = f" batch {self.batch}" if self.batch > 1 else ""
         return f"model {json_sha256([files, asdict(planning)])}{beside}"

@@ -43,7 +43,7 @@ class GoalPolicyConfig:
 
     latent_width: int
     action_width: int
-    hidden: int = 512
+    hidden: int = 256
     layers: int = 3
 
     def __post_init__(self) -> None:

@@ -9,7 +9,7 @@ So the cost is taken at the time of the goal. A cost summed over the way prefers
 lead away from the goal, and these push nothing. The first sample has no noise: it is what the
 policy does without a search. It stands unless another is better by ``margin``. While the goal is
 farther than ``longest`` steps, nothing is tried: a plan that ends before says little about it.
-Of long ways fewer are tried, so that a decision keeps to a budget.
+The longer the ways, the fewer are tried, so a decision keeps to its budget.
 
 A sample whose cost is not a number is never taken before one whose cost is. What the search is
 worth is measured by ``armillary bench worlds`` and ``armillary bench latency``.
@@ -91,7 +91,7 @@ class GuidedConfig:
     Attributes:
         samples: P, most ways that are tried, the one without noise included.
         longest: most model steps to the goal with which it searches.
-        budget: most predictor steps of a decision: of long ways, fewer are tried.
+        budget: most predictor steps of a decision; fewer ways are tried where they are long.
         margin: gain of cost from which another way is taken than the policy's own.
         history: model steps that the model remembers when it begins, the present included.
 

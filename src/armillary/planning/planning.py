@@ -6,13 +6,13 @@ The default is the same in every world. Nothing in it is a setting of a particul
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any, get_type_hints
 
 from armillary.core.errors import ConfigError, unknown_name
 from armillary.core.settings import as_declared
 from armillary.planning.guided import GuidedConfig
-from armillary.planning.registry import PLANNERS, make_planner
+from armillary.planning.registry import PLANNERS, make_planner, planner_config
 
 DIRECT, GUIDED, SEARCH = "direct", "guided", "icem"
 # The two that need a goal policy, and those that need none.
@@ -78,6 +78,15 @@ class Planning:
             return self
         chosen = GUIDED if goal_policy and self == Planning() else SEARCH
         return replace(self, planner=chosen)
+
+    def with_all_settings(self) -> Planning:
+        """Return the same with each setting of its planner named, those at their default, too."""
+        if self.planner == GUIDED:
+            return replace(self, settings=asdict(guided_config(self.settings)))
+        if self.planner in PLANNERS:
+            config = planner_config(self.planner, **self.settings)
+            return replace(self, settings=asdict(config))
+        return self
 
 
 def guided_config(settings: Mapping[str, Any]) -> GuidedConfig:

@@ -29,6 +29,20 @@ def make_planner(name: str, **overrides: Any) -> Planner:
         overrides: fields of its config that differ from the default.
 
     Raises:
+        ConfigError: as ``planner_config`` does.
+    """
+    config = planner_config(name, **overrides)
+    return PLANNERS[name](config)
+
+
+def planner_config(name: str, **overrides: Any) -> Any:
+    """Return all settings of a planner, those at their default included.
+
+    Args:
+        name: a key of ``PLANNERS``.
+        overrides: fields of its config that differ from the default.
+
+    Raises:
         ConfigError: an unknown planner or field (with the nearest name), or a value of another
             type or out of range.
     """
@@ -39,4 +53,4 @@ def make_planner(name: str, **overrides: Any) -> Planner:
     for field in overrides:
         if field not in known:
             raise unknown_name(f"setting of the {name} planner", field, known)
-    return kind(kind.Config(**as_declared(name, get_type_hints(kind.Config), overrides)))
+    return kind.Config(**as_declared(name, get_type_hints(kind.Config), overrides))

@@ -49,6 +49,7 @@ from armillary.recipes.goal_policy import SUMMARY
 from armillary.recipes.recipe import train_recipe
 from armillary.recipes.recipe_config import Recipe, shortened
 from armillary.recipes.world import world
+from armillary.training.goal_policy import GoalPolicyTraining
 from armillary.worlds import record
 from armillary.worlds.two_rooms_layout import ARENA_M
 
@@ -231,9 +232,10 @@ def run_worlds(
 
 
 def planning_sha256() -> str:
-    """Return the hash of how all environments are planned in."""
+    """Return the hash of how all environments are planned in, the goal policy's training included."""
     ways = {name: asdict(way) for name, way in WAYS.items()}
-    return json_sha256([ways, asdict(GuidedConfig()), asdict(ICEMConfig()), SHARE])
+    settings = [asdict(one) for one in (GuidedConfig(), ICEMConfig(), GoalPolicyTraining())]
+    return json_sha256([ways, *settings, SHARE])
 
 
 def rows_of(records: Mapping[str, Sequence[Record]]) -> dict[str, Any]:

@@ -12,6 +12,10 @@ The noise moves both latents alike, so the gap between them still says which way
 step dm_control's point mass moves by 0.09 of its spread. Noise of 0.1 on each latent of its own hid
 such steps (``test_small_steps_in_a_large_room_are_learned``: R2 0.21 in place of 1.00).
 
+A small network is better in the same time, since it sees more samples. On Push-T, in 75 s of one
+core, the R2 of held-out actions with goals 12 to 25 steps away was 0.29 with a width of 512 and a
+learning rate of 0.001, and 0.38 as here. Without a search, 44 and 59 of 100 goals were reached.
+
 Axes: B samples, Z flattened latent, A action of a model step.
 Source: Ghosh et al. 2019 (1912.06088).
 """
@@ -55,14 +59,14 @@ class GoalPolicyTraining:
         seed: names weights and samples.
     """
 
-    steps: int = 3000
+    steps: int = 8000
     batch_size: int = 256
-    lr: float = 1e-3
+    lr: float = 2e-3
     weight_decay: float = 0.1
     noise: float = 0.3
     gap_noise: float = 0.02
     farthest: int = 40
-    hidden: int = 512
+    hidden: int = 256
     layers: int = 3
     seed: int = 0
 
@@ -112,7 +116,7 @@ def fit_goal_policy(
     policy = untrained_goal_policy(shape, config.seed)
     _fit_scales(policy, encoded, config)
     optimizer = torch.optim.AdamW(
-        policy.parameters(), lr=config.lr, weight_decay=config.weight_decay
+        policy.parameters(), lr=config.lr, weight_decay=config.weight_decay, fused=True
     )
     for step in range(config.steps):
         for group in optimizer.param_groups:
