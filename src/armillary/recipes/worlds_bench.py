@@ -232,7 +232,7 @@ def run_worlds(
 
 
 def planning_sha256() -> str:
-    """Return the hash of how all environments are planned in, the goal policy's training included."""
+    """Return the hash of how goals are reached in all environments: training and planning."""
     ways = {name: asdict(way) for name, way in WAYS.items()}
     settings = [asdict(one) for one in (GuidedConfig(), ICEMConfig(), GoalPolicyTraining())]
     return json_sha256([ways, *settings, SHARE])
