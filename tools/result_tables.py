@@ -183,12 +183,14 @@ def _ablation() -> str:
     return "".join(lines)
 
 
-def _worlds(file: str) -> str:
+def _worlds(file: str, newer: str = "") -> str:
     """Return the table of environments, and what a search adds; empty without a record.
 
     Args:
         file: name of the record.
+        newer: name of a record whose environments are left out; empty for none.
     """
+    again = record(newer)["environments"] if newer else {}
     if not (ROOT / "results" / f"{file}.json").is_file():
         return ""
     ways = ("direct", "direct_search", "search_only", "random", "noop", "oracle")
@@ -198,6 +200,8 @@ def _worlds(file: str) -> str:
         "| --- | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- |\n"
     ]
     for name, environment in record(file)["environments"].items():
+        if name in again:
+            continue
         for offset, row in environment["offsets"].items():
             one = f"{file} environments.{name}.offsets.{offset}"
             cells = [f"{name}, {offset} (n = {{{one}.direct.n d}})"]
@@ -396,7 +400,7 @@ def tables() -> dict[tuple[str, str], str]:
         (results, "unusual"): _unusual(),
         (results, "real_distance"): _real_distance(),
         (results, "worlds"): _worlds("worlds"),
-        (results, "worlds_2026_12"): _worlds("worlds_2026_12"),
+        (results, "worlds_2026_11"): _worlds("worlds_2026_11", newer="worlds"),
         (results, "latency"): _latency(),
         (results, "ablation"): _ablation(),
         (results, "spatial"): _spatial(),
