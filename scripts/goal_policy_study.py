@@ -85,9 +85,11 @@ def main(
     model = load_model(folder)
     cache = prepared(open_dataset(dataset), model.config)
     streams = tuple(recorded_names(model.config.streams))
+    split = known_split(folder, cache)
+    if split is None:
+        sys.exit(f"{run}: is no run folder that says which episodes were held out.")
     learned, held_out = (
-        encode_episodes(model, Windows(cache, np.sort(part), 1, 1, streams))
-        for part in known_split(folder, cache)
+        encode_episodes(model, Windows(cache, np.sort(part), 1, 1, streams)) for part in split
     )
     with threads(1):
         began = time.perf_counter()
