@@ -22,6 +22,7 @@ import numpy as np
 import torch
 import tyro
 
+from armillary.core.errors import ArmillaryError, ConfigError
 from armillary.core.rng import generator
 from armillary.data import Windows, open_dataset
 from armillary.models import load_model
@@ -80,14 +81,19 @@ def main(
         dataset: that it was trained on.
         out: new folder, of the same model with the new policy.
         training: settings.
+
+    Raises:
+        ConfigError: ``out`` holds a model, or nothing says which episodes were held out.
     """
+    if (out / "model").exists():
+        raise ConfigError(f"{out}: holds a model already. Choose another folder.")
     folder = find_model(run)
     model = load_model(folder)
     cache = prepared(open_dataset(dataset), model.config)
     streams = tuple(recorded_names(model.config.streams))
     split = known_split(folder, cache)
     if split is None:
-        sys.exit(f"{run}: is no run folder that says which episodes were held out.")
+        raise ConfigError(f"{run}: no record says what was held out of {dataset}.")
     learned, held_out = (
         encode_episodes(model, Windows(cache, np.sort(part), 1, 1, streams)) for part in split
     )
@@ -107,4 +113,8 @@ def main(
 
 
 if __name__ == "__main__":
-    tyro.cli(main)
+    try:
+        tyro.cli(main)
+    except ArmillaryError as error:
+        sys.stderr.write(f"{error}\n")
+        sys.exit(2)

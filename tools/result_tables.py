@@ -190,9 +190,9 @@ def _worlds(file: str, newer: str = "") -> str:
         file: name of the record.
         newer: name of a record whose environments are left out; empty for none.
     """
-    again = record(newer)["environments"] if newer else {}
     if not (ROOT / "results" / f"{file}.json").is_file():
         return ""
+    again = record(newer)["environments"] if newer else {}
     ways = ("direct", "direct_search", "search_only", "random", "noop", "oracle")
     lines = [
         "| environment, steps ahead | direct | direct and search | search alone | random | no-op | "
