@@ -1,5 +1,7 @@
 """Goals in environments that nobody wrote rules for: where random actions lead."""
 
+from types import SimpleNamespace
+
 import gymnasium
 import numpy as np
 import pytest
@@ -7,6 +9,7 @@ import pytest
 from armillary.control import NoOpSpec, OracleSpec, evaluate, make_manifest
 from armillary.core.errors import ConfigError, WorldError
 from armillary.core.rng import generator
+from armillary.core.values import Goal, Observation
 from armillary.worlds import check_world, make_world
 
 
@@ -101,7 +104,20 @@ class Flickering(Silent):
         return {"truth": {"cart_xy": self.at, "lost_xy": [np.nan, np.nan]}}
 
 
-MADE = (Cart, Told, Judging, Keyed, Silent, Chosen, Flickering)
+class Turning(Cart):
+    """Joints as MuJoCo has them: a hinge without a limit, one with, a slide and a free body."""
+
+    def __init__(self, render_mode=None):
+        super().__init__(render_mode)
+        self.data = SimpleNamespace(qpos=np.zeros(10))
+        self.model = SimpleNamespace(
+            jnt_type=np.array([3, 3, 2, 0]),
+            jnt_limited=np.array([0, 1, 0, 0]),
+            jnt_qposadr=np.array([0, 1, 2, 3]),
+        )
+
+
+MADE = (Cart, Told, Judging, Keyed, Silent, Chosen, Flickering, Turning)
 for kind in MADE:
     gymnasium.register(f"ArmillaryAny{kind.__name__}-v0", entry_point=kind)
 
@@ -190,3 +206,22 @@ def test_where_nothing_repeats_itself_or_tells_no_goal_is_drawn():
     silent.reset(0)
     with pytest.raises(ConfigError, match="nothing tells where it is"):
         silent.draw_goal("ahead_25", generator("goal"))
+
+
+def test_whole_turns_of_a_hinge_without_limit_do_not_count_and_a_quaternion_has_no_sign():
+    world = make_world(name_of(Turning), goal_distance=0.1)
+    world.reset(0)
+    half = [0.0, 0.0, 0.0, 1.0]  # of the free body, turned by half a circle
+    world._env.unwrapped.data.qpos[:] = [0.1, 0, 0, 1, 2, 3, *half]
+
+    def distance(hinge, limited, slide, quaternion):
+        qpos = np.array([hinge, limited, slide, 1.0, 2.0, 3.0, *quaternion])
+        return world.distance(Goal("ahead_25", Observation({}), {"qpos": qpos}))
+
+    turn = 2 * np.pi
+    assert distance(0.1 + 3 * turn, 0, 0, half) < 1e-6
+    assert distance(0.4 - 2 * turn, 0, 0, half) == pytest.approx(0.3)
+    assert distance(0.1 + np.pi, 0, 0, half) == pytest.approx(np.pi)
+    assert distance(0.1, turn, 0, half) == pytest.approx(turn), "a limited hinge cannot turn there"
+    assert distance(0.1, 0, turn, half) == pytest.approx(turn), "a slide is no angle"
+    assert distance(0.1, 0, 0, [-0.0, -0.0, -0.0, -1.0]) < 1e-6

@@ -6,7 +6,7 @@ follows from them by rules:
     sensors     colour where there is any; depth as points in the world where lens and pose are
                 known, else as a channel of the picture; clouds; laser ranges
     colours     whitened over the pixels of the recording
-    model step  0.1 s
+    model step  0.1 s, or shorter where the picture changes too much (``recipes/model_step.py``)
     action law  inverse dynamics, where actions are recorded
     words       visual words, except where a laser is all that is seen
     picture     reconstruction, where nothing is seen from above (``training/terms/views.py``)
@@ -37,11 +37,11 @@ from armillary.data import Dataset
 from armillary.models import EncoderConfig, JEPAConfig, PredictorConfig
 from armillary.models.config import STREAMS_OF, Sensor
 from armillary.recipes.clips import clip_count
+from armillary.recipes.model_step import LONGEST_S, recorded_steps
 from armillary.recipes.recipe_config import Recipe, recorded_names
 from armillary.training import AugmentConfig, FinetuneConfig, ObjectiveConfig, OptimizerConfig
 from armillary.training.terms.views import view_of
 
-_STEP_S = 0.1  # seconds of a model step
 _SHORTEST = 8  # model steps of a clip
 # Frames of one clip resemble each other. With clips of 12 in place of 32 a batch holds 42 ways in
 # place of 16. On PushT, visual words were learned 2.4 times as fast: docs/concepts/recipe.md.
@@ -130,7 +130,8 @@ def adapted(recipe: Recipe, dataset: Dataset) -> Recipe:
     """
     lengths = dataset.lengths
     usual = int(np.quantile(lengths, _LEFT_OUT, method="lower")) if len(lengths) else 0
-    found = adapted_to(recipe, _streams(dataset), dataset.fps, dataset.has_actions, usual)
+    step = recipe.model.frame_skip or recorded_steps(dataset)
+    found = adapted_to(recipe, _streams(dataset), dataset.fps, dataset.has_actions, usual, step)
     shortest = recipe.clip_length or _SHORTEST
     for length in range(found.clip_length, shortest - 1, -1):  # shorter until a batch is filled
         batch = recipe.batch_size or _clips_of_a_batch(length)
@@ -170,7 +171,9 @@ def _clips_of_a_batch(length: int) -> int:
     return max(_BATCH // length, 2)
 
 
-def adapted_to(recipe: Recipe, streams: set[str], fps: float, acts: bool, usual: int = 0) -> Recipe:
+def adapted_to(
+    recipe: Recipe, streams: set[str], fps: float, acts: bool, usual: int = 0, step: int = 0
+) -> Recipe:
     """Return the recipe with what it leaves to the data filled in, for data of a description.
 
     A recipe leaves the model step to the data by ``frame_skip`` 0, what is seen by naming no
@@ -184,6 +187,7 @@ def adapted_to(recipe: Recipe, streams: set[str], fps: float, acts: bool, usual:
         fps: recorded steps per second.
         acts: whether actions are recorded.
         usual: recorded steps that most episodes have; 0 where it is not known.
+        step: recorded steps of a model step, where the recipe leaves it open; 0 for 0.1 s.
 
     Raises:
         DatasetError: there is no stream that a model can see.
@@ -191,7 +195,7 @@ def adapted_to(recipe: Recipe, streams: set[str], fps: float, acts: bool, usual:
     model, objective = recipe.model, recipe.objective
     if not (model.frame_skip and model.sensors):
         if not model.frame_skip:
-            model = replace(model, frame_skip=max(1, round(_STEP_S * fps)))
+            model = replace(model, frame_skip=step or max(1, round(LONGEST_S * fps)))
         if not model.sensors:
             sensors = sensors_of(streams)
             if not sensors:

@@ -128,8 +128,8 @@ ENVIRONMENTS: dict[str, Environment] = {
     "rooms_eb": Environment(
         "two_rooms", {ANY: "cross"}, {"max_step_m": _EB_STEP_M}, 2000, 128, judged=_EB_RULE
     ),
-    "reacher": Environment(f"{_SWM}ReacherDMControl-v0", _AHEAD, _QUICK, 1000, 100),
-    "cube": Environment(f"{_SWM}OGBCube-v0", _AHEAD, _QUICK, 500, 100),
+    "reacher": Environment(f"{_SWM}ReacherDMControl-v0", _AHEAD, _QUICK, 300, 100),
+    "cube": Environment(f"{_SWM}OGBCube-v0", _AHEAD, _QUICK, 300, 100),
 }
 
 

@@ -10,7 +10,8 @@ target and reward play no part.
 Where the environment is, is the first of these that it has:
 
     places      ``info["truth"]`` at ``reset`` and at every step
-    qpos        positions and angles of all joints, from MuJoCo
+    qpos        positions and angles of all joints, from MuJoCo; whole turns of a hinge that has no
+                limit do not count, since no picture shows them
     state       the environment's own observation, if it is a Box, or a Dict of Boxes, of floats
 
 A goal is reached when a quarter of the way is left. The way is the distance between start and goal:
@@ -49,6 +50,8 @@ _DRAWN = 2  # times the wanted size, so that edges are averaged
 _REST_STEPS = 10  # of the way, without action
 _MOST_DRAWS = 100
 _PLACES = ("_xy", "_xyz")
+_HINGE = 3  # MuJoCo's mjtJoint
+_QUATERNION_AT = {0: 3, 1: 0}  # of a free joint and a ball: where its quaternion begins
 _OF_THE_WAY = "of the way"  # unit of distances that are shares of the start's distance
 _START_DISTANCE = "start_distance"  # in a goal's truth: how far it was from the start
 
@@ -261,7 +264,8 @@ class AnyGoalWorld(GymGoalWorld):
         if self._env.has_wrapper_attr("goal_gap"):
             own = self._env.get_wrapper_attr("goal_gap")
             return float(self._call(own, dict(self.truth()), dict(goal)))
-        gap = self._ground.gap(self.truth(), goal)
+        now = self.truth()
+        gap = self._ground.gap(now, _at_nearest_turn(_simulator(self._env), now, goal))
         if np.isnan(gap):
             raise WorldError(
                 f"{self._spec.name}: no place is known both here and in the goal (NaN in "
@@ -297,6 +301,28 @@ def _simulator(env: Any) -> Any:
         if hasattr(getattr(holder, "data", None), "qpos"):
             return holder
     return None
+
+
+def _at_nearest_turn(
+    simulator: Any, now: Mapping[str, np.ndarray], goal: Mapping[str, np.ndarray]
+) -> Mapping[str, np.ndarray]:
+    """Return the goal with every turning joint as near to now as the same pose can be.
+
+    A hinge without a limit is the same after a turn of 2 pi, and a quaternion with the other sign.
+    """
+    if simulator is None or "qpos" not in now:
+        return goal
+    model, here, there = simulator.model, now["qpos"], np.array(goal["qpos"])
+    for kind, limited, first in zip(
+        model.jnt_type, model.jnt_limited, model.jnt_qposadr, strict=True
+    ):
+        if kind == _HINGE and not limited:
+            turn = 2 * np.pi
+            there[first] -= turn * np.round((there[first] - here[first]) / turn)
+        elif kind in _QUATERNION_AT:
+            turned = slice(first + _QUATERNION_AT[kind], first + _QUATERNION_AT[kind] + 4)
+            there[turned] *= -1 if there[turned] @ here[turned] < 0 else 1
+    return {**goal, "qpos": there}
 
 
 def _draw_small(env: Any, side: int) -> None:
