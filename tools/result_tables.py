@@ -183,29 +183,30 @@ def _ablation() -> str:
     return "".join(lines)
 
 
-def _worlds(file: str, newer: str = "") -> str:
-    """Return the table of environments, and what a search adds; empty without a record.
-
-    Args:
-        file: name of the record.
-        newer: name of a record whose environments are left out; empty for none.
-    """
-    if not (ROOT / "results" / f"{file}.json").is_file():
+def _worlds() -> str:
+    """Return the table of environments, and what a search adds; empty without a record."""
+    if not (ROOT / "results" / "worlds.json").is_file():
         return ""
-    again = record(newer)["environments"] if newer else {}
-    ways = ("direct", "direct_search", "search_only", "random", "noop", "oracle")
-    lines = [
-        "| environment, steps ahead | direct | direct and search | search alone | random | no-op | "
-        "oracle | p | p at any time | at any time | ms a decision |\n"
-        "| --- | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- |\n"
-    ]
-    for name, environment in record(file)["environments"].items():
-        if name in again:
-            continue
+    environments = record("worlds")["environments"]
+    titles = {
+        "direct": "direct",
+        "direct_search": "direct and search",
+        "search_only": "search alone",
+        "random": "random",
+        "noop": "no-op",
+        "oracle": "oracle",
+    }
+    rows = [row for one in environments.values() for row in one["offsets"].values()]
+    asked = [way for way in titles if any(way in row for row in rows)]
+    acting = [way for way in asked if way in ("direct", "direct_search", "search_only")]
+    head = ["environment, steps ahead", *(titles[way] for way in asked)]
+    head += ["p", "p at any time", "at any time", "ms a decision"]
+    lines = [f"| {' | '.join(head)} |\n", f"|{' --- |' * len(head)}\n"]
+    for name, environment in environments.items():
         for offset, row in environment["offsets"].items():
-            one = f"{file} environments.{name}.offsets.{offset}"
+            one = f"worlds environments.{name}.offsets.{offset}"
             cells = [f"{name}, {offset} (n = {{{one}.direct.n d}})"]
-            for way in ways:
+            for way in asked:
                 if way not in row:
                     cells.append("-")
                     continue
@@ -213,14 +214,12 @@ def _worlds(file: str, newer: str = "") -> str:
                 shown = f"{{{one}.{way}.success_final %0}}"
                 other = row[way]["n"] != row["direct"]["n"]
                 n = f", n = {{{one}.{way}.n d}}" if other else ""
-                cells.append(f"{shown} ({limits} %{n})" if way in ways[:3] else shown)
+                cells.append(f"{shown} ({limits} %{n})" if way in acting else shown)
             kinds = "search_over_direct", "search_over_direct_first_hit"
             cells.extend(f"{{{one}.paired.{kind}.p_holm .3f}}" for kind in kinds)
-            hits = (f"{{{one}.{way}.success_first_hit %0}}" for way in ways[:3] if way in row)
-            cells.append(", ".join(hits))
-            cells.append(
-                ", ".join(f"{{{one}.{way}.ms_per_decision .0f}}" for way in ways[:3] if way in row)
-            )
+            present = [way for way in acting if way in row]
+            cells.append(", ".join(f"{{{one}.{way}.success_first_hit %0}}" for way in present))
+            cells.append(", ".join(f"{{{one}.{way}.ms_per_decision .0f}}" for way in present))
             lines.append(f"| {' | '.join(cells)} |\n")
     return "".join(lines)
 
@@ -399,8 +398,7 @@ def tables() -> dict[tuple[str, str], str]:
         (results, "real_video"): _real_video(),
         (results, "unusual"): _unusual(),
         (results, "real_distance"): _real_distance(),
-        (results, "worlds"): _worlds("worlds"),
-        (results, "worlds_2026_11"): _worlds("worlds_2026_11", newer="worlds"),
+        (results, "worlds"): _worlds(),
         (results, "latency"): _latency(),
         (results, "ablation"): _ablation(),
         (results, "spatial"): _spatial(),
