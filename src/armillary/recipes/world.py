@@ -6,7 +6,7 @@ follows from them by rules:
     sensors     colour where there is any; depth as points in the world where lens and pose are
                 known, else as a channel of the picture; clouds; laser ranges
     colours     whitened over the pixels of the recording
-    model step  0.1 s, or shorter where the picture changes too much (``recipes/model_step.py``)
+    model step  0.1 s, or shorter where the picture changes too much (``recipes/frame_skip.py``)
     action law  inverse dynamics, where actions are recorded
     words       visual words, except where a laser is all that is seen
     picture     reconstruction, where nothing is seen from above (``training/terms/views.py``)
@@ -37,7 +37,7 @@ from armillary.data import Dataset
 from armillary.models import EncoderConfig, JEPAConfig, PredictorConfig
 from armillary.models.config import STREAMS_OF, Sensor
 from armillary.recipes.clips import clip_count
-from armillary.recipes.model_step import LONGEST_S, recorded_steps
+from armillary.recipes.frame_skip import frame_skip_for, longest_frame_skip
 from armillary.recipes.recipe_config import Recipe, recorded_names
 from armillary.training import AugmentConfig, FinetuneConfig, ObjectiveConfig, OptimizerConfig
 from armillary.training.terms.views import view_of
@@ -130,8 +130,8 @@ def adapted(recipe: Recipe, dataset: Dataset) -> Recipe:
     """
     lengths = dataset.lengths
     usual = int(np.quantile(lengths, _LEFT_OUT, method="lower")) if len(lengths) else 0
-    step = recipe.model.frame_skip or recorded_steps(dataset)
-    found = adapted_to(recipe, _streams(dataset), dataset.fps, dataset.has_actions, usual, step)
+    skip = recipe.model.frame_skip or frame_skip_for(dataset)
+    found = adapted_to(recipe, _streams(dataset), dataset.fps, dataset.has_actions, usual, skip)
     shortest = recipe.clip_length or _SHORTEST
     for length in range(found.clip_length, shortest - 1, -1):  # shorter until a batch is filled
         batch = recipe.batch_size or _clips_of_a_batch(length)
@@ -172,7 +172,7 @@ def _clips_of_a_batch(length: int) -> int:
 
 
 def adapted_to(
-    recipe: Recipe, streams: set[str], fps: float, acts: bool, usual: int = 0, step: int = 0
+    recipe: Recipe, streams: set[str], fps: float, acts: bool, usual: int = 0, frame_skip: int = 0
 ) -> Recipe:
     """Return the recipe with what it leaves to the data filled in, for data of a description.
 
@@ -187,7 +187,7 @@ def adapted_to(
         fps: recorded steps per second.
         acts: whether actions are recorded.
         usual: recorded steps that most episodes have; 0 where it is not known.
-        step: recorded steps of a model step, where the recipe leaves it open; 0 for 0.1 s.
+        frame_skip: recorded steps of a model step, where the recipe has 0; 0 for 0.1 s.
 
     Raises:
         DatasetError: there is no stream that a model can see.
@@ -195,7 +195,7 @@ def adapted_to(
     model, objective = recipe.model, recipe.objective
     if not (model.frame_skip and model.sensors):
         if not model.frame_skip:
-            model = replace(model, frame_skip=step or max(1, round(LONGEST_S * fps)))
+            model = replace(model, frame_skip=frame_skip or longest_frame_skip(fps))
         if not model.sensors:
             sensors = sensors_of(streams)
             if not sensors:

@@ -310,7 +310,8 @@ def _at_nearest_turn(
 
     A hinge without a limit is the same after a turn of 2 pi, and a quaternion with the other sign.
     """
-    if simulator is None or "qpos" not in now:
+    own = "qpos" in now and simulator is not None
+    if not own or len(now["qpos"]) != len(simulator.data.qpos):  # the environment's own truth
         return goal
     model, here, there = simulator.model, now["qpos"], np.array(goal["qpos"])
     for kind, limited, first in zip(

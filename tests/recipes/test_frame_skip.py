@@ -10,7 +10,7 @@ import pytest
 
 from armillary.core.values import Episode, Stream
 from armillary.data import Dataset, DatasetWriter, open_dataset
-from armillary.recipes.model_step import recorded_steps
+from armillary.recipes.frame_skip import frame_skip_for
 from armillary.recipes.world import adapted, world
 
 SIDE, FPS, STEPS = 64, 50, 100
@@ -51,16 +51,16 @@ def test_what_turns_fast_gets_a_short_step(
     tmp_path: Path, speed: float, least: int, most: int
 ) -> None:
     data = recording(tmp_path / "data", wandering(speed))
-    found = recorded_steps(data)
+    found = frame_skip_for(data)
     assert least <= found <= most
-    assert found == recorded_steps(data), "the same every time"
+    assert found == frame_skip_for(data), "the same every time"
     assert adapted(world(), data).model.frame_skip == found
 
 
 def test_what_rests_or_is_short_gets_a_tenth_of_a_second(tmp_path: Path) -> None:
     resting = recording(tmp_path / "resting", lambda _: np.zeros(STEPS))
     short = recording(tmp_path / "short", wandering(3.0), steps=25)
-    assert recorded_steps(resting) == recorded_steps(short) == 5
+    assert frame_skip_for(resting) == frame_skip_for(short) == 5
 
 
 def test_an_episode_that_cannot_be_read_is_passed_over(tmp_path: Path) -> None:
@@ -70,4 +70,4 @@ def test_an_episode_that_cannot_be_read_is_passed_over(tmp_path: Path) -> None:
     for left in (1, 0):
         for video in videos[left:]:
             video.write_bytes(b"no video")
-        assert recorded_steps(open_dataset(folder)) == (1 if left else 5)
+        assert frame_skip_for(open_dataset(folder)) == (1 if left else 5)

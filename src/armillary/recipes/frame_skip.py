@@ -17,15 +17,24 @@ from armillary.core.errors import DatasetError
 from armillary.data import Dataset
 from armillary.data.resize import resized
 
-LONGEST_S = 0.1
+_LONGEST_S = 0.1  # of a model step
 _MOST_CHANGE = 0.5  # of the change between two moments
 _APART = 5  # times 0.1 s, at least, between two moments
 _EPISODES, _PLACES = 8, 8  # that are looked at, and moments of each
 _COARSE = (8, 8)
 
 
-def recorded_steps(dataset: Dataset) -> int:
-    """Return how many recorded steps a step of the model has.
+def longest_frame_skip(fps: float) -> int:
+    """Return how many recorded steps have room in 0.1 s, at least one.
+
+    Args:
+        fps: recorded steps per second.
+    """
+    return max(1, round(_LONGEST_S * fps))
+
+
+def frame_skip_for(dataset: Dataset) -> int:
+    """Return how many recorded steps a model step of this dataset has.
 
     Reads some pictures of up to eight episodes, where more than one step has room in 0.1 s. What
     has no colour gets 0.1 s. Episodes that are too short, or cannot be read, are passed over.
@@ -33,7 +42,7 @@ def recorded_steps(dataset: Dataset) -> int:
     Args:
         dataset: any, also one whose episodes are damaged in part.
     """
-    most = max(1, round(LONGEST_S * dataset.fps))
+    most = longest_frame_skip(dataset.fps)
     cameras = [name for name, kind in dataset.cameras.items() if kind == "rgb"]
     if most == 1 or not cameras:
         return most
