@@ -79,6 +79,22 @@ def test_one_model_step_can_be_several_world_steps():
     assert np.linalg.norm(world.xy - [0.3, -0.2]) < 0.02
 
 
+@pytest.mark.parametrize(
+    ("skip", "at_steps"), [(1, {0: 10, 1: 10, 10: 5, 18: 1, 19: 1, 30: 1}), (2, {0: 5, 18: 1})]
+)
+def test_the_goal_is_due_in_half_of_the_time_that_is_left(skip, at_steps):
+    policy = toy.PointModelSpec(frame_skip=skip)(toy.PointWorld().spec)
+    assert policy.horizon(0) is None
+    due = replace(policy, deadline=20)
+    assert {step: due.horizon(step) for step in at_steps} == at_steps
+
+
+def test_with_a_deadline_it_is_at_the_goal_by_then_and_stays():
+    policy = replace(toy.PointModelSpec(planner="icem")(toy.PointWorld().spec), deadline=20)
+    world, _ = walk(policy, 20)
+    assert np.linalg.norm(world.xy - [0.3, -0.2]) < 0.02
+
+
 def test_actions_never_leave_bounds_that_float32_cannot_hold():
     rules = make_manifest("point", "reach", 3, 0, world_factory=toy.PointWorld)
     records = evaluate(rules, toy.PointModelSpec(), toy.PointWorld)

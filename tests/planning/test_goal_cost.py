@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from armillary.core.errors import ShapeError
+from armillary.core.errors import ConfigError, ShapeError
 from armillary.core.rng import torch_generator
 from armillary.core.values import ActionBounds, Latent
 from armillary.planning import PLANNERS, goal_cost, make_planner
@@ -30,6 +30,22 @@ def test_it_is_the_formula():
     predicted = Adds().rollout(Latent(tokens), plans).numpy()
     apart = (predicted - goal.numpy()[:, None, None]) ** 2
     np.testing.assert_allclose(costs.numpy(), apart.mean((-2, -1)).sum(-1), rtol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("horizon", "counted"), [(1, [0]), (2, [0, 1]), (5, [2, 3, 4]), (9, [3, 4, 5])]
+)
+def test_with_a_horizon_it_counts_the_last_three_steps_before_it(horizon, counted):
+    tokens, goal, plans = draw(2, 3, 4, 2), draw(2, 4, 2), draw(2, 5, 6, 2)
+    costs = goal_cost(Adds(), Latent(tokens), goal, horizon)(plans)
+    predicted = Adds().rollout(Latent(tokens), plans).numpy()
+    apart = ((predicted - goal.numpy()[:, None, None]) ** 2).mean((-2, -1))
+    np.testing.assert_allclose(costs.numpy(), apart[..., counted].mean(-1), rtol=1e-5)
+
+
+def test_a_horizon_of_nothing_gets_a_sentence():
+    with pytest.raises(ConfigError, match="must be at least 1 model step; got 0"):
+        goal_cost(Adds(), Latent(draw(1, 2, 4, 3)), draw(1, 4, 3), 0)
 
 
 @pytest.mark.parametrize("name", PLANNERS)

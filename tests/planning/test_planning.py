@@ -25,12 +25,19 @@ def test_the_empty_name_follows_the_model_and_what_is_asked_for():
         ({"planner": "guided", "replan": 2}, "With the planner guided, replan has no effect"),
         ({"planner": "icem", "settings": {"sample": 4}}, "no setting of the icem planner called"),
         ({"replan": 0}, "replan must be at least 1; got 0"),
+        ({"history": -1}, "history must be at least 0; got -1"),
         ({"planner": "guided", "settings": {"samples": 0}}, "samples must be at least 1; got 0"),
     ],
 )
 def test_what_cannot_be_gets_a_sentence(given, said):
     with pytest.raises(ConfigError, match=said):
         Planning(**given)
+
+
+def test_a_search_alone_remembers_four_steps_by_default():
+    assert Planning("icem").remembered == Planning("cem").remembered == 4
+    assert Planning("icem", history=1).remembered == 1
+    assert Planning("direct").remembered == Planning("guided").remembered == 1
 
 
 def test_the_settings_of_a_guided_search_are_checked():

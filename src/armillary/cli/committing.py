@@ -57,8 +57,8 @@ class Pack(SearchFlags):
     override: UseAppendAction[tuple[str, ...]] = ()
     """A setting for one task of a suite, e.g. --override two_rooms-cross:length=24.
     The row of that task is marked as tuned."""
-    history: int = 1
-    """Model steps of history for the predictor."""
+    history: int = 0
+    """Model steps that the predictor remembers; 0 for 4."""
     replan: int = 1
     """Model steps to execute before planning again."""
 

@@ -11,6 +11,7 @@ Axes: B = 1 batch, T history, N tokens, D latent width, L plan length, A action 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -23,10 +24,11 @@ from torch import Tensor
 from armillary.control.carry import Decision
 from armillary.control.model_state import ModelState
 from armillary.control.seeing import encode_observation
-from armillary.control.situation import Situation, element
+from armillary.control.situation import Situation, element, steps_left
 from armillary.core.errors import ConfigError
 from armillary.core.protocols import Planner, WorldModel
 from armillary.core.values import ActionBounds, Latent, Observation
+from armillary.models.goal_policy import SHARE
 from armillary.planning import goal_cost
 
 
@@ -42,6 +44,9 @@ class ModelPolicy:
         history: model steps of latents and actions that the predictor gets as memory.
         replan: model steps that are executed before the next decision.
         frame_skip: world steps per model step.
+        deadline: world steps in which the goal is to be reached; None for as soon as possible. It
+            is to be reached in half of the time that is left, as a goal policy has it, or at the
+            end of the plan if that is sooner.
         budget_model_steps: most predictor steps per decision; None for no limit.
         image_size: pictures are brought to this size, pixels; None leaves them as they come.
         batch: decisions that are made at once, where several episodes run side by side; one that is
@@ -55,6 +60,7 @@ class ModelPolicy:
     history: int = 1
     replan: int = 1
     frame_skip: int = 1
+    deadline: int | None = None
     budget_model_steps: int | None = None
     image_size: int | None = None
     batch: int = 1
@@ -77,6 +83,16 @@ class ModelPolicy:
     def decides_every(self) -> int:
         """World steps from one decision to the next."""
         return self.replan * self.frame_skip
+
+    def horizon(self, step: int) -> int | None:
+        """Return the model steps in which the goal is to be reached; None without a deadline.
+
+        Args:
+            step: world steps that were taken.
+        """
+        if self.deadline is None:
+            return None
+        return max(math.ceil(SHARE * steps_left(self.deadline, step, self.frame_skip)), 1)
 
     def looks(self, state: ModelState) -> bool:
         """Tell whether the next step is one whose picture a decision will need."""
@@ -165,7 +181,8 @@ class ModelPolicy:
         # last bits of a product depend, is the same while episodes of a batch end one by one.
         missing = [situations[-1]] * max(self.batch - len(situations), 0)
         every = Situation.of([*situations, *missing])
-        cost = goal_cost(self.model, every.latent, every.goal_tokens)
+        horizon = self.horizon(every.step)
+        cost = goal_cost(self.model, every.latent, every.goal_tokens, horizon)
         plan, later = self.planner.plan(cost, every.planner, every.generators("policy.planner"))
         check_budget(plan.model_steps, self.budget_model_steps)
         made = [

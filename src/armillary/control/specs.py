@@ -138,9 +138,10 @@ class ModelSpec:
             planner=planner,
             bounds=world.bounds,
             observes=observes,
-            history=self.planning.history,
+            history=self.chosen.remembered,
             replan=self.planning.replan,
             frame_skip=frame_skip,
+            deadline=world.budget,
             budget_model_steps=self.budget_model_steps,
             image_size=image_size,
             batch=self.batch,
@@ -154,7 +155,8 @@ class ModelSpec:
         planning = self.chosen.with_all_settings()
         files = _hashes(Path(self.folder), planning.planner not in PLANNERS)
         beside = f" batch {self.batch}" if self.batch > 1 else ""
-        return f"model {json_sha256([files, asdict(planning)])}{beside}"
+        way = asdict(planning) | {"history": planning.remembered}
+        return f"model {json_sha256([files, way])}{beside}"
 
 
 def check_action_width(model: Any, bounds: ActionBounds, frame_skip: int) -> None:

@@ -32,8 +32,7 @@ from torch import Tensor
 from armillary.core.errors import ConfigError
 from armillary.core.values import Latent, Plan
 from armillary.planning.checks import at_least
-
-_ENDS = 3  # last steps over which the cost is averaged: a goal that is held counts more
+from armillary.planning.goal_cost import ENDS
 
 
 @runtime_checkable
@@ -165,7 +164,7 @@ def guided_plan(
         here, memory = model.step(here, memory, action)
         actions.append(action)
         ends.append((here - goal).square().mean(-1))
-    costs = torch.stack(ends[-_ENDS:]).mean(0).nan_to_num(math.inf)
+    costs = torch.stack(ends[-ENDS:]).mean(0).nan_to_num(math.inf)
     best = int(costs.argmin())
     chosen = best if costs[best] < costs[0] - config.margin else 0
     plan = torch.stack([action[chosen] for action in actions])[None]

@@ -25,6 +25,7 @@ class ICEMConfig(SamplingConfig):
     """Settings of ``ICEM``, beside those of ``SamplingConfig``.
 
     Attributes:
+        length: actions per plan, L. A push takes so many.
         iterations: rounds per decision.
         elites: plans that the Gaussian is refitted to, K.
         momentum: share of the old mean and spread that stays at a refit.
@@ -33,7 +34,8 @@ class ICEMConfig(SamplingConfig):
         kept: elites that are tried again in the next iteration and the next decision.
     """
 
-    iterations: int = 6
+    length: int = 20
+    iterations: int = 4
     elites: int = 8
     momentum: float = 0.1
     color: float = 2.0

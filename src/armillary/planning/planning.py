@@ -17,6 +17,7 @@ from armillary.planning.registry import PLANNERS, make_planner, planner_config
 DIRECT, GUIDED, SEARCH = "direct", "guided", "icem"
 # The two that need a goal policy, and those that need none.
 WAYS: tuple[str, ...] = (DIRECT, GUIDED, *PLANNERS)
+_REMEMBERED = 4  # model steps: tried in Reacher (docs/concepts/planning.md)
 
 
 @dataclass(frozen=True)
@@ -29,7 +30,8 @@ class Planning:
             step, too. A key of ``PLANNERS``: a search without it, at model steps. Empty:
             ``guided`` for a model with a goal policy, else ``icem``.
         settings: fields of the planner's config that differ from its default.
-        history: model steps of latents and actions that the predictor gets as memory.
+        history: model steps of latents and actions that the predictor gets as memory, in a search
+            without a goal policy; 0 for 4, since a picture shows no speed.
         replan: model steps that are executed before the next decision.
 
     Raises:
@@ -39,16 +41,16 @@ class Planning:
 
     planner: str = ""
     settings: Mapping[str, Any] = field(default_factory=dict)
-    history: int = 1
+    history: int = 0
     replan: int = 1
 
     def __post_init__(self) -> None:
         if self.planner and self.planner not in WAYS:
             raise unknown_name("planner", self.planner, WAYS)
         counts = {name: getattr(self, name) for name in ("history", "replan")}
-        for name, count in counts.items():
-            if count < 1:
-                raise ConfigError(f"{name} must be at least 1; got {count}.")
+        for (name, count), least in zip(counts.items(), (0, 1), strict=True):
+            if count < least:
+                raise ConfigError(f"{name} must be at least {least}; got {count}.")
         usual = {one.name: one.default for one in fields(self)} | {"settings": {}}
         heeded = {
             DIRECT: (),
@@ -68,6 +70,14 @@ class Planning:
                 f"With {f'the planner {self.planner}' if self.planner else 'no planner named'}, "
                 f"{', '.join(unused)} has no effect. Leave it out, or choose another planner."
             )
+
+    @property
+    def remembered(self) -> int:
+        """Model steps that a search without a goal policy remembers; 1 for the other planners.
+
+        A guided search has a ``history`` among its settings.
+        """
+        return self.history or (_REMEMBERED if self.planner in PLANNERS else 1)
 
     def fitting(self, goal_policy: bool) -> Planning:
         """Return the same with a planner named, for a model with a goal policy or without.

@@ -233,7 +233,7 @@ def planner_settings(spec: ModelSpec, overrides: Overrides | None = None) -> dic
         "format": FORMAT,
         "planner": planning.planner,
         "settings": dict(planning.settings),
-        "history": planning.history,
+        "history": planning.remembered,
         "replan": planning.replan,
         "budget_model_steps": spec.budget_model_steps,
     }

@@ -12,7 +12,7 @@ Nothing is set for an environment but how much of it is recorded. The ways:
     OUT/NAME/acting/TASK                    manifest and records
     OUT/result.json                         all of it
 
-A folder that holds part of this is continued. For what is finished, no package is needed: packages
+A folder that holds part of this is continued, and all that is finished in it is told. For what is finished, no package is needed: packages
 that do not go together can be acted one after another, and joined by a last call that names all.
 """
 
@@ -213,7 +213,7 @@ def run_worlds(
             offsets = {
                 offset: _acted(_acting(out, name, task), run, name, task, config, bars)
                 for offset, task in _tasks(name, config).items()
-            }
+            } | (_acted_before(out, name, config) or {})
         found[name] = {"offsets": offsets, **_about(name, _run(out, name))}
     rows = [row for one in found.values() for row in one["offsets"].values()]
     for kind in ("search_over_direct", "search_over_direct_first_hit"):
@@ -296,22 +296,38 @@ def _acted_before(out: Path, name: str, config: WorldsConfig) -> dict[str, Any] 
     if not (run / SUMMARY).is_file():
         return None
     _claimed(out, ENVIRONMENTS[name].shares or name, config)
-    folder = find_model(run)
-    names = {way: model_spec(folder, _way(WAYS[way], config)).identity() for way in config.ways}
-    for offset, task in _tasks(name, config).items():
-        files = {who: _acting(out, name, task) / "records" / f"{who}.jsonl" for who in _FLOORS}
-        files |= {way: _acting(out, name, task) / "records" / f"{way}.jsonl" for way in names}
-        if not all(file.is_file() for file in files.values()):
+    asked = _tasks(name, config)
+    for offset, task in ENVIRONMENTS[name].tasks.items():
+        records = _finished(out, name, task, config)
+        if {*config.ways, *_FLOORS} <= records.keys():
+            rows[offset] = rows_of(records)
+        elif offset in asked:
             return None
-        records = {who: read_records(file, cut_off=True) for who, file in files.items()}
-        whole = all(len(some) == config.episodes for some in records.values())
-        ours = all(one.policy == names[way] for way in names for one in records[way])
-        rules = read_manifest(_acting(out, name, task) / "manifest.json")
-        same = all(one.manifest == rules.sha256 for some in records.values() for one in some)
-        if not whole or not ours or not same or not _asks(rules, name, task):
-            return None
-        rows[offset] = rows_of({who: records[who] for who in (*config.ways, *_FLOORS)})
     return rows
+
+
+def _finished(
+    out: Path, name: str, task: str, config: WorldsConfig
+) -> dict[str, tuple[Record, ...]]:
+    """Return the records of a task that are whole and of today, by way and floor.
+
+    They may be of more ways than were asked for: what was finished before is told, too.
+    """
+    folder, model = _acting(out, name, task), find_model(_run(out, name))
+    if not (folder / "manifest.json").is_file():
+        return {}
+    rules = read_manifest(folder / "manifest.json")
+    if not _asks(rules, name, task):
+        return {}
+    found = {}
+    for who in (*WAYS, *_FLOORS):
+        file = folder / "records" / f"{who}.jsonl"
+        some = tuple(read_records(file, cut_off=True)) if file.is_file() else ()
+        policy = model_spec(model, _way(WAYS[who], config)).identity() if who in WAYS else None
+        ours = all(policy in (None, one.policy) and one.manifest == rules.sha256 for one in some)
+        if ours and len(some) == config.episodes:
+            found[who] = some
+    return found
 
 
 def _asks(rules: Manifest, name: str, task: str) -> bool:
