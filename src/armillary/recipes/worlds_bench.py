@@ -12,8 +12,9 @@ Nothing is set for an environment but how much of it is recorded. The ways:
     OUT/NAME/acting/TASK                    manifest and records
     OUT/result.json                         all of it
 
-A folder that holds part of this is continued, and all that is finished in it is told. For what is finished, no package is needed: packages
-that do not go together can be acted one after another, and joined by a last call that names all.
+A folder that holds part of this is continued, and all that is finished in it is told. For what is
+finished, no package is needed: packages that do not go together can be acted one after another, and
+joined by a last call that names all.
 """
 
 from __future__ import annotations
