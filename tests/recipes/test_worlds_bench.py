@@ -134,6 +134,8 @@ def test_what_is_finished_needs_no_package(tmp_path, monkeypatch):
 
     monkeypatch.setattr("armillary.recipes.worlds_bench.WorldFactory", gone)
     assert run_worlds(tmp_path, config)["environments"] == found["environments"]
+    fewer = replace(config, ways=("direct", "direct_search"))  # a way that is finished is told, too
+    assert run_worlds(tmp_path, fewer)["environments"] == found["environments"]
     with pytest.raises(ConfigError, match="the package is gone"):
         run_worlds(tmp_path, replace(config, episodes=3))
 
