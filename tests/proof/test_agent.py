@@ -56,7 +56,7 @@ def test_what_comes_out_is_what_went_in(tmp_path: Path) -> None:
     spec = ModelSpec(model, way, 5000)
     out = pack_agent(model, spec, tmp_path / "agent").spec
     assert out.planning.settings["samples"] == 12
-    assert out.planning.settings["length"] == 8  # defaults are written down, too
+    assert out.planning.settings["length"] == 20  # defaults are written down, too
     assert replace(out, planning=replace(out.planning, settings=way.settings), folder=model) == spec
     world = make_world("two_rooms")
     assert open_agent(tmp_path / "agent")(world.spec).budget_model_steps == 5000

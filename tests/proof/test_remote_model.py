@@ -55,7 +55,7 @@ def test_a_model_acts_here_as_it_does_behind_the_boundary(folder, planner, setti
     assert same_but_name(here, there)
     assert [record.error for record in there] == [""] * 3
     assert all(len(record.decisions) == 3 for record in there)
-    policy = spec(make_world("two_rooms").spec)
+    policy = spec(RULES.ruled(make_world("two_rooms").spec))
     assert [redecide(there[1], at, policy, RULES) for at in range(3)] == [0.0] * 3
 
 

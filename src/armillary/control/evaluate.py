@@ -9,7 +9,7 @@ it says so in its identity, since the shape of a batch can change the last bits 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -94,7 +94,7 @@ class _Runner:
     def __init__(self, job: _Job) -> None:
         self.job = job
         self.worlds: list[World] = [job.world_factory()]
-        spec = replace(self.worlds[0].spec, budget=job.manifest.budget)
+        spec = job.manifest.ruled(self.worlds[0].spec)
         self.actor = job.policy_factory(spec)
         check_actor(self.actor, spec)
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -76,6 +76,10 @@ class Manifest:
     decision_limit_s: float | None = None
     stop_at_hit: bool = False
     reachable: bool | None = True
+
+    def ruled(self, world: WorldSpec) -> WorldSpec:
+        """Return what a world promises a policy under these rules: their budget is its deadline."""
+        return replace(world, budget=self.budget)
 
     def __post_init__(self) -> None:
         ids = {episode.id for episode in self.episodes}

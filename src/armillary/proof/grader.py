@@ -16,7 +16,7 @@ from armillary.control import ModelSpec, NoOpSpec, RandomSpec
 from armillary.control.carry import Decision
 from armillary.control.episode import check_actor
 from armillary.core.errors import ConfigError, FormatError
-from armillary.core.values import ActionBounds, Observation, WorldSpec
+from armillary.core.values import Observation, WorldSpec
 from armillary.proof import messages
 from armillary.proof.agent import Agent
 from armillary.proof.lockdown import Limits
@@ -172,8 +172,7 @@ class RemoteSpec:
             ConfigError: it asks to see what this world does not give.
             PolicyProcessError: it did not get ready, or is locked less well than this system can.
         """
-        bounds = world.bounds
-        policy = RemotePolicy(lambda: self._started(bounds), self.limits)
+        policy = RemotePolicy(lambda: self._started(world), self.limits)
         try:
             check_actor(policy, world)
         except ConfigError:
@@ -186,10 +185,10 @@ class RemoteSpec:
         who = "" if self.command is None else " by another command"
         return f"{self.local.identity()} behind a boundary{who} ({boundary_label(system_label())})"
 
-    def _started(self, bounds: ActionBounds) -> Sandbox:
+    def _started(self, world: WorldSpec) -> Sandbox:
         if self.before is not None:
             self.before()
-        sandbox = Sandbox(self._setup(bounds), self.limits, self.command or self._own_command())
+        sandbox = Sandbox(self._setup(world), self.limits, self.command or self._own_command())
         missing = [name for name in system_label() if name not in sandbox.enforced]
         if missing:
             sandbox.close()
@@ -203,11 +202,12 @@ class RemoteSpec:
         folder = self.local.folder.resolve() if isinstance(self.local, ModelSpec) else ""
         return python_command("armillary.proof.policy_process", str(folder))
 
-    def _setup(self, bounds: ActionBounds) -> Message:
+    def _setup(self, world: WorldSpec) -> Message:
         settings = asdict(self.local)
         settings.pop("folder", None)
-        fields = {"policy": _POLICY_NAMES[type(self.local)], "settings": settings}
-        arrays = {"low": np.asarray(bounds.low), "high": np.asarray(bounds.high)}
+        name = _POLICY_NAMES[type(self.local)]
+        fields = {"policy": name, "settings": settings, "budget": world.budget}
+        arrays = {"low": np.asarray(world.bounds.low), "high": np.asarray(world.bounds.high)}
         return Message("setup", fields, arrays)
 
 

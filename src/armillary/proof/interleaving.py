@@ -140,7 +140,7 @@ class _Players:
                 self._worlds.append(world)
                 form = _form(world, part.manifest)
                 found = [one for actor, like, one in known if (actor, like) == (part.actor, form)]
-                policy = found[0] if found else part.actor(world.spec)
+                policy = found[0] if found else part.actor(part.manifest.ruled(world.spec))
                 known.append((part.actor, form, policy))
                 self._policies.append(policy)
                 check_actor(policy, world.spec)
@@ -171,10 +171,10 @@ def _as_record(part: Part, position: int, result: Record | Died) -> Record:
 
 
 def _form(world: World, manifest: Manifest) -> object:
-    """Return what a policy could tell a task by, before it sees a goal."""
+    """Return what a policy could tell a task by, before it sees a goal: its deadline, too."""
     bounds, first = world.spec.bounds, world.reset(manifest.episodes[0].seed)
     streams = {name: (one.dtype.name, one.shape) for name, one in first.streams.items()}
-    return bounds.low.tolist(), bounds.high.tolist(), streams
+    return bounds.low.tolist(), bounds.high.tolist(), streams, manifest.budget
 
 
 def _close(thing: object) -> None:

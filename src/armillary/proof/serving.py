@@ -1,7 +1,7 @@
 """Serving: load a policy, lock the process, then answer the grader until it is gone.
 
-The policy knows bounds, goals, observations and a seed. No name of a world, a task or an episode
-ever comes here, so none can be acted on.
+The policy knows bounds, a deadline, goals, observations and a seed. No name of a world, a task or
+an episode ever comes here, so none can be acted on.
 """
 
 from __future__ import annotations
@@ -55,19 +55,19 @@ def serve(open_policy: OpenPolicy) -> int:
 
 
 def named_policy(setup: Message, folder: str) -> Policy:
-    """Return one of the policies that may be named, on the bounds that the grader gave.
+    """Return one of the policies that may be named, on the bounds and the deadline that were given.
 
     Raises:
         ConfigError: an unknown policy or setting.
         CheckpointError: the folder is not a model.
-        FormatError: bounds or settings are missing.
+        FormatError: bounds, budget or settings are missing.
     """
     name, settings = setup.fields.get("policy"), setup.fields.get("settings")
     if name not in _POLICIES:
         raise unknown_name("policy", str(name), _POLICIES)
     if not isinstance(settings, Mapping):
         raise FormatError("A policy's settings are an object; something else came.")
-    return _POLICIES[name](Path(folder), settings)(_nameless_world(bounds_of(setup)))
+    return _POLICIES[name](Path(folder), settings)(_nameless_world(setup))
 
 
 def bounds_of(setup: Message) -> ActionBounds:
@@ -148,8 +148,9 @@ def _looks(policy: Policy, state: Any) -> bool:
     return not isinstance(policy, GlancingPolicy) or bool(policy.looks(state))
 
 
-def _nameless_world(bounds: ActionBounds) -> WorldSpec:
-    return WorldSpec("", bounds, 0.0, (), 0, 0.0, "", {})
+def _nameless_world(setup: Message) -> WorldSpec:
+    budget = messages.whole(setup.fields, "budget")
+    return WorldSpec("", bounds_of(setup), 0.0, (), budget, 0.0, "", {})
 
 
 def _warm_up(policy: Policy) -> None:

@@ -33,7 +33,7 @@ def policy_of(agent: Any, forge: Forge, task: str) -> ModelPolicy:
     """Return an agent's policy in a task's world."""
     world = forge.suite.task(task).factory()
     try:
-        return agent(world.spec)
+        return agent(forge.drawn[task].ruled(world.spec))
     finally:
         world.close()
 

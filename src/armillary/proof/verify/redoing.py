@@ -87,7 +87,7 @@ class Redoing:
             ConfigError: the agent asks to see what policies may not.
         """
         world = WorldFactory(self.manifest.world, self.manifest.settings)()
-        policy = self.agent(world.spec)
+        policy = self.agent(self.manifest.ruled(world.spec))
         check_actor(policy, world.spec)
 
         def run(job: Job) -> list[Redone]:
