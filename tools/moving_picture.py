@@ -94,14 +94,14 @@ def acted(manifest: Manifest, episode: EpisodeSpec) -> Acted:
         observation, shown = small.reset(episode.seed), large.reset(episode.seed)
         goal = draw_goal(small, manifest.task, episode)
         pictured = draw_goal(large, manifest.task, episode).observation.streams["rgb"]
-        policy = open_agent(PROOF / "agent")(small.spec)
+        policy = open_agent(PROOF / "agent")(manifest.ruled(small.spec))
         state = policy.init(goal.observation.only(policy.observes), policy_seed(episode))
         places, moments, plan = [small.truth()["pusher_xy"]], [], np.zeros((0, 2))
         for step in range(manifest.budget + 1):
             action = None
             if step < manifest.budget:
                 action, state = policy.act(observation.only(policy.observes), state)
-                plan = state.plan.numpy()
+                plan = state.plan[: policy.horizon(step)].numpy()  # what is later costs nothing
             ahead = np.concatenate([np.zeros((1, 2)), np.cumsum(plan, 0)]) * small.spec.step_s
             moments.append(
                 Moment(

@@ -91,9 +91,10 @@ def plan_view(model_folder: Path, spec: PolicyFactory, seed: int, steps: int) ->
         first = observation.streams
         state = policy.init(goal.observation.only(policy.observes), seed)
         frames, places, plans = [first["rgb"]], [world.truth()["pusher_xy"]], []
-        for _ in range(steps):
+        for step in range(steps):
             action, state = policy.act(observation.only(policy.observes), state)
-            plans.append(_expected(places[-1], state.plan.numpy(), world.spec.step_s))
+            plan = state.plan[: policy.horizon(step)]  # what it would do later costs nothing
+            plans.append(_expected(places[-1], plan.numpy(), world.spec.step_s))
             observation = world.step(action)
             frames.append(observation.streams["rgb"])
             places.append(world.truth()["pusher_xy"])
