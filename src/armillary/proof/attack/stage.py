@@ -107,8 +107,8 @@ def set_stage(folder: Path, suite: Suite | None = None, boundary: bool = True) -
 
 
 def make_agent(folder: Path, model: JEPA, replan: int = 1, **settings: object) -> Agent:
-    """Return a packed agent of a model; settings are the planner's."""
+    """Return a packed agent of a model, which remembers one look; settings are the planner's."""
     save_model(model, folder / "model")
     planner = {**PLANNER, **settings}
-    spec = ModelSpec(folder / "model", Planning("cem", planner, replan=replan))
+    spec = ModelSpec(folder / "model", Planning("cem", planner, history=1, replan=replan))
     return pack_agent(folder / "model", spec, folder / "agent")
