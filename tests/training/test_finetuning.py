@@ -16,6 +16,7 @@ from armillary.models import load_model, untrained
 from armillary.training import FinetuneConfig, read_log
 from armillary.training.colour_changes import ColourChanges
 from armillary.training.finetuning import (
+    _acted_in_most,
     _lively,
     finetune_predictor,
     finetuning_windows,
@@ -164,6 +165,16 @@ def test_lively_clips_are_the_quarter_that_changes_most(learned):
     tokens[[3, 7, 8], 4] = torch.tensor([1.0, 3.0, 2.0])[:, None, None]
     chosen = _lively(Latent(tokens, None), FinetuneConfig(rollout_steps=2))
     assert chosen.tolist() == [7, 8, 3]
+
+
+def test_clips_are_chosen_by_what_comes_only_where_actions_vary_in_most():
+    tokens, actions = torch.zeros(4, 5, 1, 2), torch.ones(4, 4, 2)
+    assert not _acted_in_most(Latent(tokens, None))
+    assert not _acted_in_most(Latent(tokens, actions))
+    actions[:2, 3, 1] = 0
+    assert not _acted_in_most(Latent(tokens, actions))
+    actions[2, 0] = 0
+    assert _acted_in_most(Latent(tokens, actions))
 
 
 def test_some_starts_are_predicted_from_as_they_are_among_all(learned):

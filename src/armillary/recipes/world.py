@@ -22,8 +22,8 @@ spread. Asked for more, latents grew during the whole training, and when it ende
 dimensions. Action law: actions follow from two latents, one and four steps apart. Visual words:
 where each kind of local appearance is, so that what rests gets in (``objectives/visual_words.py``).
 Reconstruction: a small picture of what stands out, so that it is also known how a thing is turned.
-Then the encoder is frozen, and the predictor is fine-tuned, half of the time on clips in which much
-changes.
+Then the encoder is frozen, and the predictor is fine-tuned. Where actions vary in most clips, half
+of them are clips in which much changes.
 """
 
 from __future__ import annotations

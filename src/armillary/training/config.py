@@ -60,7 +60,7 @@ class FinetuneConfig:
             takes the objective's. Of ``clips`` clips each way to see gets a share, and a
             predictor that sees few of one knows these by heart.
         lively: share of the clips of a step that is drawn from the quarter whose latent changes
-            most.
+            most; none where actions vary in half of the clips or fewer.
         forget: share of the clips of a step whose starts have an empty memory, as at the
             beginning of an episode. Else nearly all starts have a full one.
         starts: share of the steps of a clip that are started from, drawn at each update. With few

@@ -79,7 +79,7 @@ def finetune_predictor(
         tokens = unit.of(seen.tokens.flatten(2)).unflatten(2, seen.tokens.shape[2:])
         seen = Latent(tokens, seen.actions)
         change_predictor(flat, unit)
-    lively = _lively(seen, config) if config.lively else None
+    lively = _lively(seen, config) if config.lively and _acted_in_most(seen) else None
     rates = OptimizerConfig(lr=config.lr, final_lr=0.0)
     predictor = model.predictor.requires_grad_(True)
     optimizer = torch.optim.AdamW(predictor.parameters(), weight_decay=_DECAY)
@@ -152,8 +152,20 @@ def _starts(rng: np.random.Generator, seen: Latent, config: FinetuneConfig) -> I
     return some_starts(torch.from_numpy(order), config.starts)
 
 
+def _acted_in_most(seen: Latent) -> bool:
+    """Tell whether actions vary within most clips, so that they say why much changes."""
+    if seen.actions is None:
+        return False
+    varied = (seen.actions != seen.actions[:, :1]).flatten(1).any(1)
+    return bool(varied.float().mean() > 0.5)
+
+
 def _lively(seen: Latent, config: FinetuneConfig) -> Int[np.ndarray, " C"]:
-    """Return which clips are in the quarter whose latent changes most over the steps rolled out."""
+    """Return which clips are in the quarter whose latent changes most over the steps rolled out.
+
+    They are chosen by what is still to come. Actions say what brought it about. Without them the
+    predictor would learn odds that fresh clips do not have (docs/concepts/recipe.md, lively clips).
+    """
     latents, ahead = seen.tokens.flatten(2), config.rollout_steps
     change = (latents[:, ahead:] - latents[:, :-ahead]).square().sum(-1).amax(1)
     ranked = change.argsort(descending=True)
