@@ -3,7 +3,7 @@
     .venv/bin/python scripts/understand_dev.py out/stage/world_0 out/dev --count 40
 
 The model is asked COUNT quadruplets of each concept of DEV. OUT holds what it said. Behind each
-concept stand eight numbers: by how much the impossible clips are more surprising, step by step,
+concept stand what is right, the same without the whitening, and eight numbers: by how much the impossible clips are more surprising, step by step,
 from two steps before the outcomes differ on, in thousandths of the whole surprise. A negative one
 says that the model expects the impossible at this step.
 """
@@ -20,8 +20,10 @@ import numpy as np
 
 from armillary.cli.progress import bar
 from armillary.comprehension.quadruplets import CONCEPTS, SEEDS, Suite, ask, read_said, score
+from armillary.comprehension.quadruplets.expectation import fit_normal
 from armillary.comprehension.quadruplets.suite import Label
 from armillary.core.errors import ArmillaryError
+from armillary.models import load_model
 from armillary.recipes.finding import find_model
 from armillary.recipes.understanding import ModelPanel
 
@@ -36,20 +38,23 @@ def main() -> None:
     if given.count < 1:
         parser.error(f"--count must be at least 1, got {given.count}")
     try:
-        panel = ModelPanel(find_model(given.model), ("model",))
+        folder = find_model(given.model)
+        panel = ModelPanel(folder, fit_normal(load_model(folder)), ("model", "plain"))
         suites = {"dev": Suite(SEEDS["dev"], given.count, tuple(CONCEPTS))}
         with bar("asking") as progress:
             labels = ask(suites, panel, given.out, progress)
-        said = read_said(given.out / "dev.jsonl")["model"]
-        scores = score(said, labels["dev"])
+        answers = read_said(given.out / "dev.jsonl")
+        said = answers["model"]
+        scores, plain = (score(answers[view], labels["dev"]) for view in ("model", "plain"))
     except ArmillaryError as error:
         parser.exit(2, f"{error}\n")
     steps = by_step(said, labels["dev"])
     for name, one in scores.items():
         shown = " ".join(f"{1000 * share:6.1f}" for share in steps[name])
-        sys.stdout.write(f"{name:<20} {one.d_accuracy:5.1f} %   {shown}\n")
-    mean = sum(one.d_accuracy for one in scores.values()) / len(scores)
-    sys.stdout.write(f"{'mean':<20} {mean:5.1f} %\n")
+        bare = plain[name].d_accuracy
+        sys.stdout.write(f"{name:<20} {one.d_accuracy:5.1f} %  {bare:5.1f} %   {shown}\n")
+    means = (np.mean([one.d_accuracy for one in found.values()]) for found in (scores, plain))
+    sys.stdout.write(f"{'mean':<20} {next(means):5.1f} %  {next(means):5.1f} %\n")
 
 
 def by_step(said: Mapping[str, np.ndarray], labels: Mapping[str, Label]) -> dict[str, np.ndarray]:

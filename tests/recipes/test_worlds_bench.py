@@ -1,10 +1,12 @@
 """Many environments: one folder each, the same settings in all, and paired tests of the search."""
 
 import json
+import shutil
 from dataclasses import asdict, replace
 from pathlib import Path
 
 import pytest
+from filelock import FileLock
 
 from armillary.control import Record
 from armillary.core.errors import ConfigError
@@ -98,53 +100,68 @@ def test_a_missing_package_shows_before_anything_is_written(tmp_path, monkeypatc
     assert not (tmp_path / "out").exists()
 
 
+CONFIG = WorldsConfig(
+    ("tabletop_reach", "tabletop_push"), episodes=2, steps=10, recorded=60, workers=1
+)
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory, worker_id) -> Path:
+    """Return the folder of a bench that ended; processes that share the tests share it, too."""
+    base = tmp_path_factory.getbasetemp()
+    root = (base if worker_id == "master" else base.parent) / "worlds_bench"
+    root.mkdir(exist_ok=True)
+    with FileLock(root / "lock"):
+        if not (root / "out" / "result.json").is_file():
+            run_worlds(root / "out", CONFIG, command="again")
+    return root / "out"
+
+
+@pytest.fixture
+def own(finished, tmp_path) -> Path:
+    """Return a copy of the finished bench."""
+    return Path(shutil.copytree(finished, tmp_path / "own"))
+
+
 @pytest.mark.runs
-def test_one_environment_from_nothing_to_rows_and_a_second_run_repeats_nothing(tmp_path):
-    config = WorldsConfig(
-        ("tabletop_reach", "tabletop_push"), episodes=2, steps=10, recorded=60, workers=1
-    )
-    found = run_worlds(tmp_path, config, command="again")
-    for name in config.names:
+def test_environments_from_nothing_to_rows_and_a_second_run_repeats_nothing(own):
+    found = json.loads((own / "result.json").read_text())
+    for name in CONFIG.names:
         row = found["environments"][name]["offsets"]["any"]
         assert {*WAYS, "random", "noop", "oracle", "paired"} == {*row}
         assert row["oracle"]["success_final"] > row["noop"]["success_final"] == 0
         assert row["direct"]["n"] == 2 and row["direct"]["model_steps_per_decision"] == 0
         assert 0 < row["direct_search"]["model_steps_per_decision"] <= 600
         assert 0 <= row["paired"]["search_over_direct"]["p_holm"] <= 1
-    assert (
-        tmp_path / "tabletop_reach" / "run" / "model" / "policy" / "policy.safetensors"
-    ).is_file()
-    assert not (tmp_path / "tabletop_push" / "run").exists()  # it shares that of reaching
-    written = {path: path.read_bytes() for path in tmp_path.rglob("*.jsonl")}  # with timings
-    again = run_worlds(tmp_path, config, command="again")
+    assert (own / "tabletop_reach" / "run" / "model" / "policy" / "policy.safetensors").is_file()
+    assert not (own / "tabletop_push" / "run").exists()  # it shares that of reaching
+    written = {path: path.read_bytes() for path in own.rglob("*.jsonl")}  # with timings
+    again = run_worlds(own, CONFIG, command="again")
     assert again["environments"] == found["environments"]
     assert again["planning_sha256"] == found["planning_sha256"]
-    assert {path: path.read_bytes() for path in tmp_path.rglob("*.jsonl")} == written
+    assert {path: path.read_bytes() for path in own.rglob("*.jsonl")} == written
     with pytest.raises(ConfigError):
-        run_worlds(tmp_path, replace(config, steps=11))
+        run_worlds(own, replace(CONFIG, steps=11))
 
 
 @pytest.mark.runs
-def test_what_is_finished_needs_no_package(tmp_path, monkeypatch):
-    config = WorldsConfig(("tabletop_reach",), episodes=2, steps=10, recorded=60, workers=1)
-    found = run_worlds(tmp_path, config)
+def test_what_is_finished_needs_no_package(own, monkeypatch):
+    found = json.loads((own / "result.json").read_text())
 
     def gone(*arguments):
         raise ConfigError("the package is gone")
 
     monkeypatch.setattr("armillary.recipes.worlds_bench.WorldFactory", gone)
-    assert run_worlds(tmp_path, config)["environments"] == found["environments"]
-    fewer = replace(config, ways=("direct", "direct_search"))  # a way that is finished is told, too
-    assert run_worlds(tmp_path, fewer)["environments"] == found["environments"]
+    assert run_worlds(own, CONFIG)["environments"] == found["environments"]
+    fewer = replace(CONFIG, ways=("direct", "direct_search"))  # a way that is finished is told, too
+    assert run_worlds(own, fewer)["environments"] == found["environments"]
     with pytest.raises(ConfigError, match="the package is gone"):
-        run_worlds(tmp_path, replace(config, episodes=3))
+        run_worlds(own, replace(CONFIG, episodes=3))
 
 
 @pytest.mark.runs
-def test_what_was_acted_by_another_rule_is_not_joined(tmp_path, monkeypatch):
-    config = WorldsConfig(("tabletop_reach",), episodes=2, steps=10, recorded=60, workers=1)
-    run_worlds(tmp_path, config)
+def test_what_was_acted_by_another_rule_is_not_joined(own, monkeypatch):
     other = replace(ENVIRONMENTS["tabletop_reach"], judged={"budget": 7})
     monkeypatch.setitem(ENVIRONMENTS, "tabletop_reach", other)
     with pytest.raises(ConfigError, match="another world, task, number of episodes or seed"):
-        run_worlds(tmp_path, config)
+        run_worlds(own, CONFIG)

@@ -17,7 +17,7 @@ from typing import Literal
 import numpy as np
 from jaxtyping import Bool, Float
 
-from armillary.comprehension.ridge import Ridge, fit_ridge
+from armillary.comprehension.ridge import PENALTIES, Ridge, fit_with, held_out_errors
 
 Form = Literal["direct", "change"]
 
@@ -68,7 +68,17 @@ def choose_ridge(
     """
     tried = []
     for name, forms in inputs.items():
-        for form in forms:
-            wanted = target if form == "direct" else target - present
-            tried.append(ChosenRidge(name, form, fit_ridge(values[name], wanted, held_out)))
-    return min(tried, key=lambda one: one.ridge.held_out_error)
+        # one decomposition serves all forms of an input
+        wanted = np.concatenate([_wanted(form, present, target) for form in forms], axis=1)
+        errors = held_out_errors(values[name], wanted, held_out)
+        by_form = errors.reshape(len(errors), len(forms), -1).mean(axis=2)
+        for form, found in zip(forms, by_form.T, strict=True):
+            best = int(np.argmin(found))
+            tried.append((float(found[best]), name, form, PENALTIES[best]))
+    error, name, form, penalty = min(tried, key=lambda one: one[0])
+    ridge = fit_with(values[name], _wanted(form, present, target), penalty, error)
+    return ChosenRidge(name, form, ridge)
+
+
+def _wanted(form: Form, present: np.ndarray, target: np.ndarray) -> np.ndarray:
+    return target if form == "direct" else target - present

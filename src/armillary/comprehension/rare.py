@@ -15,12 +15,11 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float
 
-from armillary.comprehension.quadruplets.expectation import Expectation, look, squared_error
+from armillary.comprehension.quadruplets.judges import JepaJudges
 from armillary.comprehension.quadruplets.scoring import Scores, largest_window
 from armillary.comprehension.statistics import auroc
 from armillary.core.rates import wilson_interval
 from armillary.core.rng import generator
-from armillary.models import JEPA
 from armillary.worlds.stage import Scene, Thing, paint
 from armillary.worlds.stage.appearance import HELD_OUT
 from armillary.worlds.stage.crossing import draw_actor
@@ -32,8 +31,7 @@ _FLASH = (0.8, 1.12)
 
 
 def specificity(
-    model: JEPA,
-    expectation: Expectation,
+    judges: JepaJudges,
     threshold: float,
     test: Mapping[str, Scores],
     count: int = 100,
@@ -42,8 +40,7 @@ def specificity(
     """Return how many rare clips are called impossible, by kind, as JSON values.
 
     Args:
-        model: that is asked.
-        expectation: what is usual for it.
+        judges: of the model, with the view ``unexpected``.
         threshold: for single clips, fixed on DEV.
         test: its scores on TEST with the same surprise, by concept.
         count: clips of each kind; ``ordinary`` are the same without what is rare.
@@ -52,7 +49,7 @@ def specificity(
     impossible = np.concatenate([found.largest[~found.possible] for found in test.values()])
     rows: dict[str, Any] = {}
     for kind in ("ordinary", *RARE):
-        largest = _largest(model, expectation, kind, count, seed)
+        largest = _largest(judges, kind, count, seed)
         calm = int((largest <= threshold).sum())
         labels = np.concatenate([np.ones(len(impossible), bool), np.zeros(count, bool)])
         rows[kind] = {
@@ -101,9 +98,7 @@ RARE: dict[str, Callable[[Scene, int, np.random.Generator], Scene]] = {
 }
 
 
-def _largest(
-    model: JEPA, expectation: Expectation, kind: str, count: int, seed: int
-) -> Float[np.ndarray, " clips"]:
+def _largest(judges: JepaJudges, kind: str, count: int, seed: int) -> Float[np.ndarray, " clips"]:
     found = []
     for begin in range(0, count, _BATCH):
         scenes = [
@@ -111,7 +106,5 @@ def _largest(
         ]
         frames = np.stack([paint(scene) for scene in scenes])
         pans = np.stack([scene.pans() for scene in scenes]).astype(np.float32)
-        seen = look(model, frames, pans)
-        beyond = expectation.beyond(squared_error(model, seen), seen.tokens.flatten(2).numpy())
-        found += [largest_window(row) for row in beyond]
+        found += [largest_window(row) for row in judges(frames, pans)["unexpected"]]
     return np.array(found)

@@ -61,26 +61,60 @@ def fit_ridge(
     Raises:
         ShapeError: nothing to fit on, or values that are not finite.
     """
-    _check(features, targets, held_out)
-    folds = np.atleast_2d(held_out)
-    errors = np.mean([_errors(features, targets, fold, penalties) for fold in folds], axis=0)
-    penalty = penalties[int(np.argmin(errors))]
+    errors = held_out_errors(features, targets, held_out, penalties).mean(axis=1)
+    best = int(np.argmin(errors))
+    return fit_with(features, targets, penalties[best], float(errors[best]))
+
+
+def fit_with(
+    features: np.ndarray, targets: np.ndarray, penalty: float, held_out_error: float
+) -> Ridge:
+    """Fit targets [F Y] from features [F X] with a penalty that was chosen.
+
+    Args:
+        features: [F X].
+        targets: [F Y].
+        penalty: lambda per sample.
+        held_out_error: mean squared error where it was chosen.
+    """
     scaler = Scaler.fit(features)
     path = _Path.of(scaler.apply(features), targets)
-    return Ridge(scaler, path.weights(penalty), path.offset, penalty, float(errors.min()))
+    return Ridge(scaler, path.weights(penalty), path.offset, penalty, held_out_error)
+
+
+def held_out_errors(
+    features: np.ndarray,
+    targets: np.ndarray,
+    held_out: Bool[np.ndarray, "*K F"],
+    penalties: tuple[float, ...] = PENALTIES,
+) -> Float[np.ndarray, "P Y"]:
+    """Return the mean squared error of each target on held-out samples, by penalty.
+
+    Args:
+        features: [F X].
+        targets: [F Y].
+        held_out: as in ``fit_ridge``; the mean is over its folds.
+        penalties: the choices.
+
+    Raises:
+        ShapeError: nothing to fit on, or values that are not finite.
+    """
+    _check(features, targets, held_out)
+    folds = np.atleast_2d(held_out)
+    return np.mean([_errors(features, targets, fold, penalties) for fold in folds], axis=0)
 
 
 def _errors(
     features: np.ndarray, targets: np.ndarray, held_out: np.ndarray, penalties: tuple[float, ...]
-) -> list[float]:
-    """Return the error on held-out samples with each penalty."""
+) -> Float[np.ndarray, "P Y"]:
     scaler = Scaler.fit(features[~held_out])
     path = _Path.of(scaler.apply(features[~held_out]), targets[~held_out])
-    tried = scaler.apply(features[held_out])
-    return [
-        float(((tried @ path.weights(penalty) + path.offset - targets[held_out]) ** 2).mean())
-        for penalty in penalties
-    ]
+    # turned once: a penalty then costs one product of the held-out samples
+    turned = scaler.apply(features[held_out]) @ path.vectors
+    wanted = targets[held_out] - path.offset
+    return np.stack(
+        [((turned @ path.shrunk(penalty) - wanted) ** 2).mean(axis=0) for penalty in penalties]
+    )
 
 
 @dataclass(frozen=True)
@@ -104,7 +138,10 @@ class _Path:
         return cls(features.T @ dual, values, dual.T @ centred / count, offset)
 
     def weights(self, penalty: float) -> np.ndarray:
-        return self.vectors @ (self.projected / (self.values.clip(0)[:, None] + penalty))
+        return self.vectors @ self.shrunk(penalty)
+
+    def shrunk(self, penalty: float) -> np.ndarray:
+        return self.projected / (self.values.clip(0)[:, None] + penalty)
 
 
 def _check(features: np.ndarray, targets: np.ndarray, held_out: np.ndarray) -> None:

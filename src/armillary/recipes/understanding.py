@@ -40,7 +40,11 @@ from armillary.comprehension.quadruplets import (
     suite_digest,
 )
 from armillary.comprehension.quadruplets.asking import PanelFactory
-from armillary.comprehension.quadruplets.expectation import Expectation, fit_expectation
+from armillary.comprehension.quadruplets.expectation import (
+    Expectation,
+    fit_expectation,
+    fit_normal,
+)
 from armillary.comprehension.quadruplets.judges import Frames, Panel, Pans, Surprise, View
 from armillary.comprehension.quadruplets.known import known_judges
 from armillary.comprehension.quadruplets.single import single_clips
@@ -52,11 +56,12 @@ from armillary.core.files import read_json, storage_errors, write_json
 from armillary.core.hashing import file_sha256
 from armillary.core.progress import Bars, no_bars
 from armillary.models import JEPA, load_model, untrained
+from armillary.objectives.whitening import Whitening
 from armillary.recipes.finding import find_model
 from armillary.recipes.understanding_page import shown_surprise, write_understanding_page
 from armillary.worlds.stage.scene import STAGE
 
-_OWN: tuple[View, ...] = ("model", "copy_last", "unexpected")
+_OWN: tuple[View, ...] = ("model", "plain", "copy_last", "unexpected")
 _LOST: tuple[View, ...] = ("one_frame", "shuffled_context", "foreign_context")
 _UNTRAINED = 3
 
@@ -106,12 +111,14 @@ class ModelPanel:
 
     Attributes:
         folder: of the model.
+        normal: its errors in possible clips.
         views: of it.
         expectation: what is usual, for the view ``unexpected``.
         controls: the judges that know nothing, and encoders that learned nothing, beside it.
     """
 
     folder: Path
+    normal: Whitening
     views: tuple[View, ...] = _OWN
     expectation: Expectation | None = None
     controls: bool = False
@@ -119,13 +126,16 @@ class ModelPanel:
     def __call__(self) -> Panel:
         """Return the panel."""
         model = load_model(self.folder)
-        panels: list[Panel] = [JepaJudges(model, self.views, expectation=self.expectation)]
+        panels: list[Panel] = [
+            JepaJudges(model, self.normal, self.views, expectation=self.expectation)
+        ]
         if self.controls:
             panels.append(Judges(CONTROLS))
             for seed in range(_UNTRAINED):
                 blank = untrained(model.config, seed)
                 blank.normalizer.load_state_dict(model.normalizer.state_dict())
-                panels.append(JepaJudges(blank.eval(), ("model",), f"untrained_{seed}_"))
+                normal = fit_normal(blank.eval())
+                panels.append(JepaJudges(blank, normal, ("model",), f"untrained_{seed}_"))
 
         def panel(frames: Frames, pans: Pans) -> dict[str, Surprise]:
             return {name: said for one in panels for name, said in one(frames, pans).items()}
@@ -165,7 +175,8 @@ def understand_model(
     with storage_errors(out):
         out.mkdir(parents=True, exist_ok=True)
     with bars("what is usual"):
-        expectation = fit_expectation(loaded, max(32, 8 * config.hidden))
+        normal = fit_normal(loaded)
+        expectation = fit_expectation(loaded, normal, max(32, 8 * config.hidden))
     weights = folder / "model.safetensors"
     suites = {
         "test": Suite(SEEDS["test"], config.count, config.asked),
@@ -173,22 +184,26 @@ def understand_model(
         "fresh": Suite(fresh_seed(weights), config.fresh, config.asked),
         "twins": Suite(SEEDS["test"], config.twins, config.asked, visible=True),
     }
-    found = _scored(suites, ModelPanel(folder, expectation=expectation), out, bars)
+    found = _scored(suites, ModelPanel(folder, normal, expectation=expectation), out, bars)
     test, dev, fresh, twins = (found[name] for name in suites)
     controls: dict[str, ByConcept] = {}
     if config.controls:
         few = {"controls": Suite(SEEDS["test"], config.controls, config.asked)}
-        controls = _scored(few, ModelPanel(folder, _LOST, controls=True), out, bars)["controls"]
+        controls = _scored(few, ModelPanel(folder, normal, _LOST, controls=True), out, bars)[
+            "controls"
+        ]
     asked = {**controls, "copy_last": test["copy_last"]}
     rows = concept_rows(test["model"], test["copy_last"], headline_concepts(asked))
     for name, by in shortcut_solvable(asked).items():
         rows[name]["shortcut_solvable"] = by
         rows[name]["auroc"] = test["unexpected"][name].row()["auroc"]
+        rows[name]["plain_d_accuracy"] = test["plain"][name].d_accuracy
     single = single_clips(dev["unexpected"], test["unexpected"])
     with bars("hidden position and rare clips"):
         hidden = hidden_position(loaded, 3 * config.hidden, config.hidden)
         limit, few_rare = single["threshold"], max(8, config.hidden // 4)
-        rare = specificity(loaded, expectation, limit, test["unexpected"], few_rare)
+        asked_rare = JepaJudges(loaded, normal, ("unexpected",), expectation=expectation)
+        rare = specificity(asked_rare, limit, test["unexpected"], few_rare)
     with bars("what its state says"):
         probes = stage_probes(loaded, max(32, 2 * config.hidden), config.hidden)
     result = {
@@ -202,7 +217,7 @@ def understand_model(
         "controls": _short(controls),
         "hidden_position": hidden,
         "probes": probes,
-        "shown": shown_surprise(loaded, rows),
+        "shown": shown_surprise(JepaJudges(loaded, normal), rows),
         "rule": RULE,
         "rule_sha256": RULE_SHA256,
         "suite_sha256": suite_digest(),

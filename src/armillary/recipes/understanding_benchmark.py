@@ -124,7 +124,7 @@ def _panel(model: str | Path) -> tuple[_Panel, int]:
         raise ShapeError(
             f"Benchmarks are pictures; the model sees {', '.join(loaded.config.sensors)}."
         )
-    own, width = JepaJudges(loaded, ("model", "copy_last")), loaded.config.action_width
+    own, width = JepaJudges(loaded, views=("model", "copy_last")), loaded.config.action_width
     return _Panel((own, controls), width), loaded.config.encoder.image_size
 
 

@@ -21,7 +21,6 @@ from armillary.comprehension.quadruplets import (
 from armillary.comprehension.quadruplets.quadruplet import Quadruplet
 from armillary.core.errors import FormatError
 from armillary.core.files import read_json
-from armillary.models import JEPA
 from armillary.report import (
     Chart,
     Curve,
@@ -65,11 +64,11 @@ def write_understanding_page(found: Mapping[str, Any], out: Path) -> Path:
     return write_report(understanding_contents(found), out)
 
 
-def shown_surprise(model: JEPA, concepts: Iterable[str]) -> dict[str, list[list[float]]]:
+def shown_surprise(judges: JepaJudges, concepts: Iterable[str]) -> dict[str, list[list[float]]]:
     """Return how surprised a model is at every step of the clips that the page shows, by concept.
 
     Args:
-        model: that is asked.
+        judges: of the model.
         concepts: keys of ``CONCEPTS``.
     """
     found = {}
@@ -78,7 +77,7 @@ def shown_surprise(model: JEPA, concepts: Iterable[str]) -> dict[str, list[list[
         frames, pans = (
             np.stack([part[cell] for cell in _CELLS]) for part in (made.frames, made.pans)
         )
-        found[name] = JepaJudges(model)(frames, pans)["model"].astype(np.float64).tolist()
+        found[name] = judges(frames, pans)["model"].astype(np.float64).tolist()
     return found
 
 

@@ -1,4 +1,8 @@
-"""Expectation: how surprised a model usually is when it sees one picture follow another.
+"""Surprise of a world model, and expectation: how large it usually is after one pair of pictures.
+
+Surprise is the error of the predicted latent, whitened by the errors in possible clips of the
+training split (``objectives/whitening.py``). A latent moves much in some directions and little in
+others, and a plain squared error would hear only the loud ones.
 
 Something that comes in from the border surprises every model, and is possible; what comes out from
 behind a screen surprises none that remembers. A read-out on possible clips of the training split
@@ -14,6 +18,7 @@ Axes: B clips, T steps, Z flattened latent. Values at index t belong to step t+1
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -24,11 +29,13 @@ from armillary.comprehension.mlp import BATCH, MLP, fit_mlp
 from armillary.core.rng import generator
 from armillary.core.values import Batch, Latent
 from armillary.models import JEPA
+from armillary.objectives.whitening import Whitening, fit_whitening
 from armillary.worlds.stage import paint
 from armillary.worlds.stage.appearance import TRAIN
 from armillary.worlds.stage.plays import draw_scene
 
 _BATCH, _STEPS = 32, 3000
+_NORMAL = 512  # possible scenes whose errors are normal
 _PASSES = 32  # over the data at most, so that few scenes are not learned by heart
 _LEAST = 1e-3  # surprise below this is nothing
 _LEAST_OFF = 0.05  # of a log: nothing is known better than to 5 %
@@ -61,24 +68,32 @@ class Expectation:
         return ((np.log(surprise + _LEAST) - usual) / spread).astype(np.float32)
 
 
-def fit_expectation(model: JEPA, scenes: int = 3200, seed: int = 0) -> Expectation:
-    """Fit it on possible scenes of the training split.
+def fit_normal(model: JEPA, scenes: int = _NORMAL, seed: int = 0) -> Whitening:
+    """Measure a model's errors on possible scenes of the training split.
 
     Args:
         model: of pictures of the occluder world.
         scenes: how many.
         seed: names them.
     """
+    clips = (errors(model, seen) for seen in _possible(model, "normal", scenes, seed))
+    return fit_whitening(np.concatenate([one.reshape(-1, one.shape[2]) for one in clips]))
+
+
+def fit_expectation(
+    model: JEPA, normal: Whitening, scenes: int = 3200, seed: int = 0
+) -> Expectation:
+    """Fit it on possible scenes of the training split.
+
+    Args:
+        model: of pictures of the occluder world.
+        normal: its errors there.
+        scenes: how many.
+        seed: names them.
+    """
     surprise, pairs = [], []
-    for begin in range(0, scenes, _BATCH):
-        drawn = [
-            draw_scene(TRAIN, generator("expectation", seed, index))
-            for index in range(begin, min(begin + _BATCH, scenes))
-        ]
-        frames = np.stack([paint(scene) for scene in drawn])
-        pans = np.stack([scene.pans() for scene in drawn]).astype(np.float32)
-        seen = look(model, frames, pans)
-        surprise.append(squared_error(model, seen).ravel())
+    for seen in _possible(model, "expectation", scenes, seed):
+        surprise.append(squared_error(errors(model, seen), normal).ravel())
         pairs.append(_pairs(seen.tokens.flatten(2).numpy()).reshape(surprise[-1].size, -1))
     # how far off it is shows in scenes that it was not fitted on
     apart = -(-3 * len(pairs) // 4)
@@ -92,6 +107,18 @@ def fit_expectation(model: JEPA, scenes: int = 3200, seed: int = 0) -> Expectati
     return Expectation(usual, fit_mlp(others[0], np.log(off), seed, steps[1]))
 
 
+def _possible(model: JEPA, purpose: str, scenes: int, seed: int) -> Iterator[Latent]:
+    """Yield a model's latents of possible scenes of the training split."""
+    for begin in range(0, scenes, _BATCH):
+        drawn = [
+            draw_scene(TRAIN, generator(purpose, seed, index))
+            for index in range(begin, min(begin + _BATCH, scenes))
+        ]
+        frames = np.stack([paint(scene) for scene in drawn])
+        pans = np.stack([scene.pans() for scene in drawn]).astype(np.float32)
+        yield look(model, frames, pans)
+
+
 @torch.no_grad()
 def look(model: JEPA, frames: np.ndarray, pans: np.ndarray) -> Latent:
     """Return the latents of clips [B T H W 3] under camera moves [B T-1 2]."""
@@ -103,10 +130,19 @@ def look(model: JEPA, frames: np.ndarray, pans: np.ndarray) -> Latent:
 
 
 @torch.no_grad()
-def squared_error(model: JEPA, seen: Latent) -> Float[np.ndarray, "B steps"]:
-    """Return the mean squared error of the model's prediction of each step, over the latent."""
-    predicted = model.foresee_each(seen)
-    return (seen.tokens[:, 1:] - predicted).square().mean(dim=(2, 3)).float().numpy()
+def errors(model: JEPA, seen: Latent) -> Float[np.ndarray, "B steps Z"]:
+    """Return the latent of each step minus its prediction from all steps before."""
+    return (seen.tokens[:, 1:] - model.foresee_each(seen)).flatten(2).float().numpy()
+
+
+def squared_error(
+    wrong: Float[np.ndarray, "B steps Z"], normal: Whitening | None
+) -> Float[np.ndarray, "B steps"]:
+    """Return the mean square of each step's error; whitened, it is about 1 in possible clips."""
+    if normal is None:
+        return np.square(wrong).mean(axis=2)
+    clips, steps, width = wrong.shape
+    return normal.score(wrong.reshape(-1, width)).reshape(clips, steps).astype(np.float32)
 
 
 def _pairs(latents: np.ndarray) -> np.ndarray:

@@ -19,11 +19,17 @@ import torch
 from jaxtyping import Float32, UInt8
 from torch import Tensor
 
-from armillary.comprehension.quadruplets.expectation import Expectation, look, squared_error
+from armillary.comprehension.quadruplets.expectation import (
+    Expectation,
+    errors,
+    look,
+    squared_error,
+)
 from armillary.core.errors import ConfigError
 from armillary.core.rng import generator
 from armillary.core.values import Latent
 from armillary.models import JEPA
+from armillary.objectives.whitening import Whitening
 
 Frames = UInt8[np.ndarray, "B T H W 3"]
 Pans = Float32[np.ndarray, "B _ _"]
@@ -31,7 +37,13 @@ Surprise = Float32[np.ndarray, "B _"]
 _LEVELS = 16  # that are distinguished in each channel
 _LEVEL = 256 // _LEVELS
 View = Literal[
-    "model", "unexpected", "copy_last", "one_frame", "shuffled_context", "foreign_context"
+    "model",
+    "plain",
+    "unexpected",
+    "copy_last",
+    "one_frame",
+    "shuffled_context",
+    "foreign_context",
 ]
 
 
@@ -69,16 +81,19 @@ class JepaJudges:
 
     Attributes:
         model: of pictures; actions, if it takes any, are the camera's moves.
-        views: ``model``: predicts each step from all before it. ``unexpected``: by how much that
-            errs more than is usual for what is seen. ``copy_last``: predicts no change.
-            ``one_frame``: from the step before alone. ``foreign_context``: what was before that
-            step is of another clip, which takes the answer away. ``shuffled_context``: it is
-            remembered in another order, which leaves all that was seen.
+        normal: its errors in possible clips, which whiten all others; None for no whitening.
+        views: ``model``: predicts each step from all before it. ``plain``: the same, never
+            whitened. ``unexpected``: by how much that errs more than is usual for what is seen.
+            ``copy_last``: predicts no change. ``one_frame``: from the step before alone.
+            ``foreign_context``: what was before that step is of another clip, which takes the
+            answer away. ``shuffled_context``: it is remembered in another order, which leaves all
+            that was seen.
         prefix: put before the names of views.
         expectation: what is usual; needed for ``unexpected``.
     """
 
     model: JEPA
+    normal: Whitening | None = None
     views: tuple[View, ...] = ("model",)
     prefix: str = ""
     expectation: Expectation | None = None
@@ -87,18 +102,23 @@ class JepaJudges:
     def __call__(self, frames: Frames, pans: Pans) -> dict[str, Surprise]:
         """Return the mean squared error of the latent over its dimensions, by view."""
         seen = look(self.model, frames, pans)
-        return {self.prefix + view: self._surprise(seen, view) for view in self.views}
+        wrong = errors(self.model, seen)
+        return {self.prefix + view: self._surprise(seen, wrong, view) for view in self.views}
 
-    def _surprise(self, seen: Latent, view: View) -> Surprise:
+    def _surprise(
+        self, seen: Latent, wrong: Float32[np.ndarray, "B steps Z"], view: View
+    ) -> Surprise:
+        if view == "plain":
+            return squared_error(wrong, None)
         if view in ("model", "unexpected"):
-            surprise = squared_error(self.model, seen)
+            surprise = squared_error(wrong, self.normal)
             if view == "model":
                 return surprise
             if self.expectation is None:
                 raise ConfigError("The view 'unexpected' needs an expectation; fit one.")
             return self.expectation.beyond(surprise, seen.tokens.flatten(2).numpy())
-        predicted = self._predicted(seen, view)
-        return (seen.tokens[:, 1:] - predicted).square().mean(dim=(2, 3)).float().numpy()
+        otherwise = seen.tokens[:, 1:] - self._predicted(seen, view)
+        return squared_error(otherwise.flatten(2).float().numpy(), self.normal)
 
     def _predicted(self, seen: Latent, view: View) -> Tensor:
         if view == "copy_last":

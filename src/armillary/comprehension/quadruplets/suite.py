@@ -161,6 +161,7 @@ def fresh_seed(weights: Path) -> int:
 def suite_digest() -> str:
     """Return the hash of all code that decides what is asked and how it is scored."""
     from armillary.core import rates, rng
+    from armillary.objectives import scaler, whitening
     from armillary.worlds import stage
 
     here, there = Path(__file__).parent, Path(str(stage.__file__)).parent
@@ -170,7 +171,7 @@ def suite_digest() -> str:
             *here.glob("*.py"),
             *there.glob("*.py"),
             *beside,
-            *(Path(str(module.__file__)) for module in (rates, rng)),
+            *(Path(str(module.__file__)) for module in (rates, rng, scaler, whitening)),
         ]
     )
     named = [[f"{file.parent.name}/{file.name}", file_sha256(file)] for file in files]
