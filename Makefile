@@ -68,7 +68,7 @@ $(DOCS): docs/requirements.txt
 demo: install  ## run a whole example in minutes: out/demo/report.html
 	$(BIN)/armillary demo --out out/demo
 
-test: dev  ## run the tests, without those of whole runs (minutes)
+test: dev  ## run the tests, without those of `check` and of whole runs (minutes)
 	OMP_NUM_THREADS=1 $(BIN)/pytest
 
 test-runs: dev  ## run the tests of recipes, benchmarks, proofs and examples (minutes)
@@ -91,7 +91,7 @@ check: dev  ## formatting, lint, types, import contracts, docstrings; prints siz
 	$(BIN)/ruff check
 	$(BIN)/pyrefly check
 	$(BIN)/lint-imports
-	$(BIN)/pytest -n 0 tests/architecture
+	$(BIN)/pytest -m checks tests/architecture
 	$(BIN)/python tools/sizes.py
 
 format: dev  ## format the files as `check` wants them

@@ -17,10 +17,12 @@ settings.load_profile("house")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark what is a whole run."""
+    """Mark what is a whole run, and what is a part of ``make check``."""
     for item in items:
         if item.path.parent.name in WHOLE_RUNS:
             item.add_marker("runs")
+        if item.path.parent.name == "architecture":
+            item.add_marker("checks")
 
 
 @pytest.hookimpl(tryfirst=True)
