@@ -23,7 +23,7 @@ README = """\
 |---|---|---|---|---|
 | Does it reach a place shown in a picture? (3 cm, n={demo act.model.n d}) | **{demo act.model.success %0}** | random {demo act.random.success %0}, oracle {demo act.oracle.success %0} | Simulated table. {demo act.push.model.success %0} of {demo act.push.model.n d} pushes reached their goal. | `make demo`, [demo](results/demo.json) |
 | Does depth help when the camera moves 90 degrees? (n={spatial arms.point_map_world.seeds.0.view_90.n d}) | **{spatial arms.point_map_world.seeds.*.view_90.success %0}** | colour {spatial arms.rgb.seeds.*.view_90.success %0} | Simulated depth; one short training, earlier recipe. As in training, colour has {spatial arms.rgb.seeds.*.in_distribution.success %0}, depth {spatial arms.point_map_world.seeds.*.in_distribution.success %0}. | `armillary bench spatial --variants rgb point_map_world --seeds 0 --variants-only --steps 500`, [spatial](results/spatial.json) |
-| Does it tell possible from impossible videos? (13 concepts) | **{understand mean_headline .1f} %** | chance 50 % | Drawn scenes, in pairs; five trainings, earlier recipe. **The next recipe missed size**, see below. Shape has {understand concepts.shape .1f} %. With a shuffled context {understand controls.shuffled_context.concepts.*.d_accuracy .0f} %. Single clips: AUROC {understand single_clips.auroc .2f}. | `python scripts/understand_stage.py`, [understand](results/understand.json) |
+| Does it tell possible from impossible videos? (13 concepts) | **{understand mean_headline .1f} %** | chance 50 % | Drawn scenes, in pairs; five trainings. **Shape has {understand concepts.shape .1f} %, size {understand concepts.size .1f}** (an untrained encoder {understand controls.untrained_0_model.concepts.size.d_accuracy .0f}). With a shuffled context {understand controls.shuffled_context.concepts.*.d_accuracy .0f} %. Single clips: AUROC {understand single_clips.auroc .2f}. | `python scripts/understand_stage.py`, [understand](results/understand.json) |
 | Who predicts four steps better: a model of pictures, or of words read from them? (n={words n.episodes d}) | **{words state_error_cm.W.4.mean .2f} cm** | words {words state_error_cm.T-probe.4.mean .2f}; a large model's code on them {words state_error_cm.code claude (probe).4.mean .2f} | Five seeds, earlier recipe. Better, yet {words primary.margin_cm .1f} cm, the margin, is not sure. With true places {words state_error_cm.T-true.4.mean .2f} and {words state_error_cm.code claude (truth).4.mean .2f}. | `armillary compare words --out OUT` ([code](docs/concepts/words.md)), [words](results/words.json) |
 | Does it find what was put into real videos? (cuts, mirrors, freezes, pasted things) | **{unusual recordings.flies.events.found d}, {unusual recordings.mouse.events.found d}, {unusual recordings.vtest.events.found d} of {unusual recordings.flies.events.n d}** in three videos | mean change of the picture {unusual recordings.flies.pixel_difference.found d}, {unusual recordings.mouse.pixel_difference.found d}, {unusual recordings.vtest.pixel_difference.found d}; the model's surprise {unusual recordings.flies.surprise.found d}, {unusual recordings.mouse.surprise.found d}, {unusual recordings.vtest.surprise.found d} | Found by rules on pictures, not by the model. False alarms a minute: {unusual recordings.flies.false_alarms_per_minute .1f}, {unusual recordings.mouse.false_alarms_per_minute .1f}, {unusual recordings.vtest.false_alarms_per_minute .1f}. Cameras stand still. | `python scripts/planted_events.py`, [unusual](results/unusual.json) |
 | How fast does it train? (64 px, 2 cores) | **{bench_train ratio.lewm_64 .0f} times LeWM** | {bench_train ratio.lewm_64_patch_14 .0f} times with LeWM's default patch | {bench_train frames_per_s.armillary ,.0f} against {bench_train frames_per_s.lewm_64 .0f} frames a second, earlier recipe. LeWM has 18 million parameters. | `armillary bench train`, [train](results/bench_train.json) |
@@ -277,12 +277,19 @@ def _spatial() -> str:
 
 def _concepts() -> str:
     """Return the table of concepts."""
-    lines = ["| concept | right, mean of 5 seeds |\n| --- | --- |\n"]
-    for name in record("understand")["concepts"]:
+    found = record("understand")
+    blank = [found["controls"][f"untrained_{seed}_model"]["concepts"] for seed in range(3)]
+    lines = [
+        "| concept | right, mean of 5 seeds | without whitening | three untrained encoders |\n",
+        "| --- | --- | --- | --- |\n",
+    ]
+    for name in found["concepts"]:
         aside = " (not in the mean)" if name == "permanence_static" else ""
         shown = name.replace("_", " ") + aside
-        lines.append(f"| {shown} | {{understand concepts.{name} .1f}} % |\n")
-    lines.append("| **mean of 13** | **{understand mean_headline .1f} %** |\n")
+        cells = f"{{understand concepts.{name} .1f}} % | {{understand plain_concepts.{name} .1f}} %"
+        others = ", ".join(f"{one[name]['d_accuracy']:.0f}" for one in blank)
+        lines.append(f"| {shown} | {cells} | {others} |\n")
+    lines.append("| **mean of 13** | **{understand mean_headline .1f} %** | | |\n")
     return "".join(lines)
 
 

@@ -71,10 +71,13 @@ def combined(seeds: Sequence[dict[str, Any]]) -> dict[str, Any]:
         for name in first["concepts"]
         if all(seed["concepts"][name]["headline"] for seed in seeds)
     ]
-    means = {
-        name: float(np.mean([seed["concepts"][name]["d_accuracy"] for seed in seeds]))
-        for name in first["concepts"]
-    }
+    means, plain = (
+        {
+            name: float(np.mean([seed["concepts"][name][kind] for seed in seeds]))
+            for name in first["concepts"]
+        }
+        for kind in ("d_accuracy", "plain_d_accuracy")
+    )
     shared = ("controls", "rule", "rule_sha256", "suite_sha256", "counts")
     gaps = [seed["fresh_minus_test"] for seed in seeds]
     hidden = [seed["hidden_position"] for seed in seeds]
@@ -94,6 +97,7 @@ def combined(seeds: Sequence[dict[str, Any]]) -> dict[str, Any]:
         "seeds": kept,
         **{key: first[key] for key in shared},
         "concepts": means,
+        "plain_concepts": plain,
         "mean_headline": float(np.mean([means[name] for name in headline])) if headline else None,
         "single_clips": {
             key: float(np.mean([seed["single_clips"][key] for seed in seeds]))
