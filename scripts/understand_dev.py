@@ -3,9 +3,10 @@
     .venv/bin/python scripts/understand_dev.py out/stage/world_0 out/dev --count 40
 
 The model is asked COUNT quadruplets of each concept of DEV. OUT holds what it said. Behind each
-concept stand what is right, the same without the whitening, and eight numbers: by how much the impossible clips are more surprising, step by step,
-from two steps before the outcomes differ on, in thousandths of the whole surprise. A negative one
-says that the model expects the impossible at this step.
+concept stand what is right, the same without the whitening, and eight numbers: by how much the
+impossible clips are more surprising, step by step, from two steps before the outcomes differ on, in
+thousandths of the whole surprise. A negative one says that the model expects the impossible at this
+step.
 """
 
 from __future__ import annotations
