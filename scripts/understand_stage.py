@@ -65,6 +65,7 @@ def write_result(given: argparse.Namespace) -> None:
             EPISODES,
             STEPS,
             workers=core_count(),
+            settings={"image_size": world().model.encoder.image_size},  # as ``armillary record``
             resume=data.exists(),
             progress=progress,
         )
