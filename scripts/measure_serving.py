@@ -22,17 +22,18 @@ from typing import Any
 
 import numpy as np
 
-from armillary.benchmark.machine import provenance
+from armillary.benchmark.machine import core_count, provenance
 from armillary.control import ModelSpec, WorldFactory, evaluate, make_manifest
 from armillary.control.episode import policy_seed
 from armillary.control.manifest import draw_goal
 from armillary.control.records import actions_of
-from armillary.core.files import write_json
+from armillary.core.files import read_json, write_json
 from armillary.core.values import Observation
 from armillary.recipes.finding import find_model
 from armillary.serve import pack, unpack
 
 WORLD, TASK = "tabletop", "reach"
+BUDGET_PART = "latency_budget"  # of the record, which scripts/measure_serving_budget.py writes
 _CLIENT = """
 import struct, sys, time
 from openpi_client import action_chunk_broker, msgpack_numpy, websocket_client_policy
@@ -82,16 +83,23 @@ def _ask_all_the_while(client: Client, request: dict[str, Any], stop: threading.
 
 
 @contextmanager
-def served(model: Path) -> Iterator[int]:
+def served(model: Path, *flags: str) -> Iterator[int]:
     """Serve a model by the command, and give the port."""
-    words = [sys.executable, "-m", "armillary", "serve", str(model), WORLD, "--port", "0"]
+    with serving_process(model, *flags) as (port, _):
+        yield port
+
+
+@contextmanager
+def serving_process(model: Path, *flags: str) -> Iterator[tuple[int, int]]:
+    """Serve a model by the command, and give the port and the number of the process."""
+    words = [sys.executable, "-m", "armillary", "serve", str(model), WORLD, "--port", "0", *flags]
     with subprocess.Popen(
         words, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True
     ) as run:
         assert run.stderr is not None
         line = next(line for line in run.stderr if "serving" in line)
         try:
-            yield int(line.split(";")[0].rsplit(":", 1)[1])
+            yield int(line.split(";")[0].rsplit(":", 1)[1]), run.pid
         finally:
             run.terminate()
             assert run.wait(20) == 0, "the server ends cleanly on SIGTERM"
@@ -158,7 +166,10 @@ def main() -> None:
     parser.add_argument("--record", type=Path, default=Path("results/serve.json"))
     chosen = parser.parse_args()
     value = compared(chosen.model, chosen.client_python, chosen.episodes)
-    write_json(chosen.record, value | provenance(" ".join(["python", *sys.argv]), 1))
+    value |= provenance(" ".join(["python", *sys.argv]), core_count())
+    before = read_json(chosen.record) if chosen.record.is_file() else {}
+    kept = {name: part for name, part in before.items() if name == BUDGET_PART}
+    write_json(chosen.record, value | kept)
     sys.stdout.write(f"{value}\n")
 
 

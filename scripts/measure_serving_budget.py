@@ -3,7 +3,7 @@
     python scripts/measure_serving_budget.py MODEL [--decisions 1000] [--record FILE]
 
 First nobody names a budget, which says how long the search takes. Then every request names one that
-is a share of that: half of it, and twice as much. A decision is in time if the server made
+is a share of that, from half of it to twice as much. A decision is in time if the server made
 it within the budget. The client's own times, the way there and back included, are told beside it.
 
 An episode has as many steps as the search looks ahead, so that every decision could be a search.
@@ -21,10 +21,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from measure_serving import TASK, WORLD, named, served
+from measure_serving import BUDGET_PART, TASK, WORLD, named, served
 from websockets.sync.client import ClientConnection, connect
 
-from armillary.benchmark.machine import provenance
+from armillary.benchmark.machine import core_count, provenance
 from armillary.control import Manifest, WorldFactory, make_manifest, wilson_interval
 from armillary.control.episode import policy_seed
 from armillary.control.manifest import draw_goal
@@ -36,9 +36,8 @@ from armillary.planning import GuidedConfig
 from armillary.recipes.finding import find_model
 from armillary.serve import pack, unpack
 
-SHARES = (0.5, 2.0)
+SHARES = (0.5, 0.75, 1.0, 2.0)
 FREE_DECISIONS = 120
-PART = "latency_budget"
 
 
 @dataclass
@@ -49,6 +48,7 @@ class Times:
         server_ms: each decision took, as the server says.
         client_ms: from the request to the reply.
         searched: whether each was a search.
+        cut_short: whether each began a search that did not end in time.
         missed: whether the server says that it missed its budget.
         successes: episodes that ended at the goal.
         episodes: that ended.
@@ -57,6 +57,7 @@ class Times:
     server_ms: list[float] = field(default_factory=list)
     client_ms: list[float] = field(default_factory=list)
     searched: list[bool] = field(default_factory=list)
+    cut_short: list[bool] = field(default_factory=list)
     missed: list[bool] = field(default_factory=list)
     successes: int = 0
     episodes: int = 0
@@ -107,6 +108,7 @@ def decided(
             times.client_ms.append(1000 * (time.perf_counter() - began))
             times.server_ms.append(reply["policy_timing"]["infer_ms"])
             times.searched.append(reply["plan"]["model_steps"] > 0)
+            times.cut_short.append(reply["plan"]["cut_short"])
             times.missed.append(reply["plan"]["deadline_missed"])
             request = {}
             now = world.step(reply["actions"][0])
@@ -127,6 +129,7 @@ def row_of(times: Times, share: float, budget: float) -> dict[str, Any]:
         "interval": list(wilson_interval(kept, count)),
         "in_time_at_the_client": sum(ms <= budget for ms in times.client_ms),
         "searched": sum(times.searched),
+        "cut_short": sum(times.cut_short),
         "server_ms": quantiles(times.server_ms),
         "client_ms": quantiles(times.client_ms),
         "solved": times.successes,
@@ -175,10 +178,10 @@ def main() -> None:
     parser.add_argument("--decisions", type=int, default=1000)
     parser.add_argument("--record", type=Path, default=Path("results/serve.json"))
     chosen = parser.parse_args()
-    origin = provenance(" ".join(["python", *sys.argv]), 1)
+    origin = provenance(" ".join(["python", *sys.argv]), core_count())
     value = measured(chosen.model, chosen.decisions)
     whole = read_json(chosen.record) if chosen.record.is_file() else origin
-    write_json(chosen.record, whole | {PART: value | origin})
+    write_json(chosen.record, whole | {BUDGET_PART: value | origin})
     sys.stdout.write(f"{json.dumps(value, indent=2)}\n")
 
 

@@ -139,7 +139,7 @@ class Latency(SearchFlags):
     """
 
     model: Positional[str]
-    """Model folder, run folder, or Hub id."""
+    """Model folder, run folder, zoo:NAME, or Hub id."""
     world: Positional[str]
     """Name of the world."""
     out: Path = Path("out/latency")

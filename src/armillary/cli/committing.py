@@ -51,7 +51,7 @@ class Pack(SearchFlags):
     """
 
     model: Positional[str]
-    """Model folder, run folder, or Hub id."""
+    """Model folder, run folder, zoo:NAME, or Hub id."""
     out: Path
     """New folder of the agent."""
     override: UseAppendAction[tuple[str, ...]] = ()

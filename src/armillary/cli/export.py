@@ -31,7 +31,7 @@ class Export(Command):
     goes_on: ClassVar[bool] = False
 
     model: Positional[str]
-    """Model folder, run folder, or Hub id."""
+    """Model folder, run folder, zoo:NAME, or Hub id."""
     world: Positional[str] = ""
     """World whose actions these are. Without one, give --low and --high."""
     out: Path

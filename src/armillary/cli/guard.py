@@ -30,7 +30,7 @@ class Guard(PlanningFlags):
     """
 
     model: Positional[str]
-    """Model folder, run folder, or Hub id."""
+    """Model folder, run folder, zoo:NAME, or Hub id."""
     world: Positional[str]
     """Name of the world."""
     out: Path = Path("out/guard")

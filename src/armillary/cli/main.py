@@ -38,6 +38,7 @@ from armillary.cli import (
     sweep,
     understand,
     view,
+    zoo,
 )
 from armillary.cli.outcome import end_stdout, show, show_error, stdout_kept
 from armillary.cli.parse import Command, parse
@@ -64,6 +65,7 @@ COMMANDS: dict[str, tuple[Any, str]] = {
     "serve": (serve.Serve, "serve a model to robots, over openpi's websocket protocol"),
     "ros": (ros.Ros, "drive a robot of ROS 2 through rosbridge"),
     "mcp": (mcp.MCP, "let a language model ask world models, over the Model Context Protocol"),
+    "zoo": (zoo.Zoo, "list the trained models that travel with the package"),
     "export": (export.Export, "write a model as ONNX files that run without torch"),
     "guard": (guard.Guard, "stop a policy when the model's predictions fail"),
     "view": (view.View, "write a page about a dataset, a run or an evaluation"),

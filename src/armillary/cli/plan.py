@@ -27,7 +27,7 @@ class Plan(SearchFlags):
     """
 
     model: Positional[str]
-    """Model folder, run folder, or Hub id."""
+    """Model folder, run folder, zoo:NAME, or Hub id."""
     data: Positional[Path]
     """Dataset folder."""
     goal: UseAppendAction[tuple[str, ...]] = ()

@@ -28,18 +28,20 @@ class Play(Command):
     does, and how far they are apart. With --data it replays an episode, from which you may depart.
 
     e.g. armillary play out/demo/run tabletop
+    e.g. armillary play zoo:push_t
     """
 
     goes_on: ClassVar[bool] = False
 
     model: Positional[str]
-    """Model folder, run folder, or Hub id."""
+    """Model folder, run folder, zoo:NAME, or Hub id."""
     world: Positional[str] = ""
     """World to drive in. Default: the one that the model learned from."""
     setting: UseAppendAction[tuple[str, ...]] = ()
     """A setting of the world, e.g. --setting split=train."""
     data: Path | None = None
-    """A recording to drive in, in place of a world."""
+    """A recording to drive in, in place of a world. Default: that of a model of the zoo, if it has
+    one."""
     episode: int = 0
     """Number of the episode of --data."""
     seed: int = 0
@@ -75,15 +77,18 @@ class Play(Command):
     def _opening(self) -> Any:
         import torch
 
-        from armillary.play import open_recording, open_world
+        from armillary.play import open_recording, open_world, own_recording
 
         torch.set_num_threads(1)  # a step is small: threads that wait for each other cost more
-        if self.data is None:
-            return open_world(self.model, self.world, settings_of(self.setting, "--setting"))
-        if self.world or self.setting:
+        if self.data is not None and (self.world or self.setting):
             raise ConfigError("--data is driven in place of a world. Leave out one of the two.")
+        data = self.data
+        if data is None and not self.world:
+            data = own_recording(self.model)
+        if data is None:
+            return open_world(self.model, self.world, settings_of(self.setting, "--setting"))
         with bar("preparing") as progress:
-            return open_recording(self.model, self.data, self.episode, progress)
+            return open_recording(self.model, data, self.episode, progress)
 
 
 async def _until_stopped(opening: Any, config: Any) -> PlayServer:

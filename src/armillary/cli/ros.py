@@ -31,7 +31,7 @@ class Ros(PlanningFlags):
     goes_on: ClassVar[bool] = False
 
     model: Positional[str]
-    """Model folder, run folder, or Hub id."""
+    """Model folder, run folder, zoo:NAME, or Hub id."""
     image: str
     """Topic of colour pictures. One that ends in `compressed` has CompressedImages."""
     action: str

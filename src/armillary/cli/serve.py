@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import json
+import logging
 import sys
 from dataclasses import dataclass
+from datetime import UTC, datetime
+from logging.handlers import RotatingFileHandler
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -18,6 +22,11 @@ from armillary.core.errors import ConfigError, MissingExtraError
 
 if TYPE_CHECKING:
     from armillary.serve.server import PolicyServer
+
+_LOG_BYTES = 10_000_000
+# A decision is many short operations, after each of which it waits for the thread of the network
+# for as long as this: 5 ms by default.
+_SWITCH_S = 0.0002
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,7 +45,7 @@ class Serve(PlanningFlags):
     goes_on: ClassVar[bool] = False
 
     model: Positional[str]
-    """Model folder, run folder, or Hub id."""
+    """Model folder, run folder, zoo:NAME, or Hub id."""
     world: Positional[str] = ""
     """World whose actions these are. Without one, give --low, --high and --step-s."""
     setting: UseAppendAction[tuple[str, ...]] = ()
@@ -58,8 +67,12 @@ class Serve(PlanningFlags):
     """Port to listen on. 0 takes a free one."""
     key_file: Path | None = None
     """File with the API key that clients must show."""
-    clients: int = 16
-    """Clients at a time, at most."""
+    clients: int = 8
+    """Clients at a time, at most. A new one takes the place of one that was silent for a minute."""
+    most_hz: float = 0.0
+    """Decisions of a client in a second, at most. Faster ones wait. Default: no bound."""
+    log: Path | None = None
+    """File to append one JSON object to for each connection, refusal and stop."""
     tls_cert: Path | None = None
     """Certificate for TLS (PEM)."""
     tls_key: Path | None = None
@@ -80,11 +93,20 @@ class Serve(PlanningFlags):
         from armillary.recipes.finding import find_model
 
         config = ServerConfig(
-            self.host, self.port, key_in(self.key_file), self.clients, self.tls_cert, self.tls_key
+            self.host,
+            self.port,
+            key_in(self.key_file),
+            self.clients,
+            self.most_hz,
+            self.tls_cert,
+            self.tls_key,
         )
+        if self.log is not None:
+            _log_to(self.log)
         spec = ModelSpec(find_model(self.model), self.planning())
         decider = Decider.load(spec, self._world(), self.guard)
         decider.warm_up()
+        sys.setswitchinterval(_SWITCH_S)
         server = asyncio.run(_until_stopped(decider, config))
         value = {"counts": dict(server.counts)}
         served = server.counts["decisions"]
@@ -108,6 +130,38 @@ class Serve(PlanningFlags):
         finally:
             world.close()
         return replace(spec, budget=self.steps) if self.steps else spec
+
+
+def _log_to(path: Path) -> None:
+    """Append what happens to a file, with its time; two files of at most 10 MB are kept.
+
+    Raises:
+        StorageError: the file cannot be written.
+    """
+    from armillary.core.files import storage_errors
+
+    with storage_errors(path):
+        handler = RotatingFileHandler(path, maxBytes=_LOG_BYTES, backupCount=1, encoding="utf-8")
+    handler.setFormatter(_Lines())
+    logger = logging.getLogger("armillary.serve")
+    logger.addHandler(handler)
+    logger.setLevel(logging.INFO)
+
+
+class _Lines(logging.Formatter):
+    """One JSON object a line, with the time of each."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Return the line of a record; of an error with its traceback, as one text."""
+        when = datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds")
+        said = record.getMessage()
+        try:
+            facts = json.loads(said)
+        except ValueError:
+            facts = {"event": "error", "why": said}
+        if record.exc_info:
+            facts["traceback"] = self.formatException(record.exc_info)
+        return json.dumps({"time": when, **facts})
 
 
 async def _until_stopped(decider: Any, config: Any) -> PolicyServer:

@@ -30,7 +30,7 @@ class Probe(Command):
     """
 
     model: Positional[str]
-    """Model folder, run folder, or Hub id."""
+    """Model folder, run folder, zoo:NAME, or Hub id."""
     dataset: Positional[Path]
     """Dataset with ground truth, i.e. a recording of a simulated world."""
     targets: str = ""
@@ -59,7 +59,7 @@ class Surprise(Command):
     """
 
     model: Positional[str]
-    """Model folder, run folder, or Hub id."""
+    """Model folder, run folder, zoo:NAME, or Hub id."""
     clip: Positional[str]
     """A video file, or DATASET:EPISODE."""
     out: Path | None = None

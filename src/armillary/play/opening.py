@@ -23,6 +23,7 @@ from armillary.play.sources import COLOUR, RecordingSource, WorldSource
 from armillary.recipes.asking import learned_from, step_of, stride_of
 from armillary.recipes.finding import find_model
 from armillary.recipes.recipe import point_sampling
+from armillary.zoo import PREFIX, zoo_folder, zoo_model
 
 _GYM = "gym:"
 _NO_LIMIT = 1_000_000_000  # steps: an environment's time limit would end a drive in seconds
@@ -48,7 +49,7 @@ def open_world(name: str, world: str = "", settings: Mapping[str, Any] | None = 
     """Open a model beside a simulator.
 
     Args:
-        name: model folder, run folder or Hub id.
+        name: model folder, run folder, ``zoo:NAME`` or Hub id.
         world: name of the world; empty for the one that the model's recording is of.
         settings: of the world, over those of that recording.
 
@@ -79,7 +80,7 @@ def open_recording(
     """Open a model beside an episode of a recording.
 
     Args:
-        name: model folder, run folder or Hub id.
+        name: model folder, run folder, ``zoo:NAME`` or Hub id.
         path: the dataset.
         episode: its number.
         progress: called while episodes are prepared.
@@ -110,8 +111,26 @@ def open_recording(
     return Opening(title, session)
 
 
+def own_recording(name: str) -> Path | None:
+    """Return the recording that travels with a model of the zoo; None where none does.
+
+    Args:
+        name: of any model.
+
+    Raises:
+        CheckpointError: a file of the zoo is damaged.
+        ConfigError: the zoo has no such model.
+    """
+    if not name.startswith(PREFIX) or zoo_model(name).world:
+        return None
+    return zoo_folder(name) / "recording"
+
+
 def _recorded_world(name: str) -> dict[str, Any]:
-    """Return world and settings of the recording that a model learned from, where it is here."""
+    """Return world and settings that a model learned from, where they are known here."""
+    if name.startswith(PREFIX):
+        model = zoo_model(name)
+        return {"world": model.world, "settings": model.settings}
     dataset = learned_from(name)
     if dataset is None or not (dataset / ABOUT).is_file():
         return {}

@@ -1,4 +1,4 @@
-"""Finding: the model folder for a path or a Hub id."""
+"""Finding: the model folder for a path, a model of the zoo, or a Hub id."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from pathlib import Path
 from armillary.core.errors import CheckpointError
 from armillary.models import JEPA, load_model
 from armillary.models.goal_policy_file import POLICY_FILE
+from armillary.zoo import PREFIX, zoo_folder
 
 _HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
 _FILES = (
@@ -30,14 +31,17 @@ def loaded(model: str | os.PathLike[str] | JEPA) -> JEPA:
 
 
 def find_model(name: str | os.PathLike[str]) -> Path:
-    """Return the model folder for a folder, a run folder (its ``model``), or a Hub repository id.
+    """Return the model folder of a folder, a run folder, ``zoo:NAME``, or a Hub repository id.
 
     From the Hub only the files of a model folder are fetched. ``HF_HUB_OFFLINE=1`` is honoured.
 
     Raises:
         CheckpointError: there is no such folder, and the Hub has no such repository or is not
-            to be reached.
+            to be reached; or a file of the zoo is damaged.
+        ConfigError: the zoo has no such model.
     """
+    if str(name).startswith(PREFIX):
+        return zoo_folder(str(name)) / "model"
     path = Path(name)
     if (path / "config.json").is_file():
         return path

@@ -17,7 +17,7 @@ import numpy as np
 
 from armillary.core.errors import FormatError
 
-MAX_BYTES = 16 << 20  # of a message
+MAX_BYTES = 13 << 19  # of a message: a picture of 1920 x 1080 has 6.2 of these 6.8 million
 _MAX_ENTRIES, _MAX_TEXT, _MAX_AXES, _MAX_DEPTH = 1024, 1 << 16, 8, 8
 _KINDS = "biuf"  # booleans, integers and floating point numbers
 

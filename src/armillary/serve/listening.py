@@ -45,7 +45,7 @@ async def listening_on(
     host: str,
     port: int,
     talk: Callable[[ServerConnection], Awaitable[None]],
-    admit: Callable[[ServerConnection, Request], Response | None],
+    admit: Callable[[ServerConnection, Request], Response | Awaitable[Response | None] | None],
     most_bytes: int,
     most_waiting: int,
     tls: ssl.SSLContext | None = None,

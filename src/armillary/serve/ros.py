@@ -174,7 +174,9 @@ def drive(
     session, done = Session(decider), Driven()
     step_s, rest = decider.world.step_s, resting(decider.world.bounds, settings.rest)
     request: dict[str, Any] = {f"goal/{name}": values for name, values in goal.streams.items()}
-    request |= {"steps": settings.steps, "latency_budget_ms": 1000 * _DECIDES_IN * step_s}
+    # a search without a goal policy cannot be cut short, and is as slow as it is
+    limit = {"latency_budget_ms": 1000 * _DECIDES_IN * step_s} if decider.keeps_time else {}
+    request |= {"steps": settings.steps, **limit}
     silent_since = due = clock()
     begun = False
     try:
@@ -197,7 +199,7 @@ def drive(
             else:
                 silent_since, begun = clock(), True
                 reply = session.decide({**request, **seen})
-                request = {"latency_budget_ms": request["latency_budget_ms"]}
+                request = dict(limit)
                 robot.send(reply["actions"][0])
                 _note(done, reply, step_s)
                 progress(done.steps, settings.steps)

@@ -3,7 +3,7 @@
     request   observation/image, observation/state, ...   what is seen now
               goal/image, goal/state, ...                  a new goal, which begins an episode
               reset, seed, steps, latency_budget_ms        all optional
-    reply     actions [1 A]; stop, clipped [1]; plan: cost, model_steps, searched, ...
+    reply     actions [1 A]; stop, clipped [1]; plan: cost, model_steps, searched, surprise, ...
 
 Names of openpi stand for streams: ``image`` is ``rgb``, ``state`` is ``proprio``. All other streams
 have their own names. Every array of a reply leads with the horizon, as openpi's broker wants it.
@@ -13,10 +13,7 @@ Axes: H W image, A action, Q proprioception.
 
 from __future__ import annotations
 
-import math
-import statistics
 import time
-from collections import deque
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -27,16 +24,17 @@ from jaxtyping import Float
 
 from armillary.control import GoalConditionedPolicy, ModelSpec
 from armillary.control.goal_conditioned_policy import GoalConditionedState
-from armillary.control.guard import GuardedPolicy, GuardState
+from armillary.control.guard import Guard, GuardedPolicy, GuardState
 from armillary.control.guard_file import GuardedSpec
 from armillary.control.model_policy import ModelPolicy
+from armillary.control.records import Alarm
 from armillary.core.errors import ConfigError, FormatError
 from armillary.core.values import ActionBounds, Observation, WorldSpec
+from armillary.serve.budget import BudgetedPolicy, Pace
 
 _STREAM_OF = {"image": "rgb", "state": "proprio"}
 _NAME_OF = {stream: name for name, stream in _STREAM_OF.items()}
 _MOST_SIDE_PX, _MOST_STEPS, _MOST_SEED = 4096, 10_000, 1 << 53
-_REMEMBERED, _MARGIN = 50, 1.2  # decisions whose times say how long the next takes; and some more
 _WARM = 3
 _BLANK: Mapping[str, np.ndarray] = {
     "rgb": np.zeros((64, 64, 3), np.uint8),
@@ -74,6 +72,24 @@ def world_of_a_robot(
 
 
 @dataclass(frozen=True)
+class _HeardGuard(Guard):
+    """A guard whose last scores are kept, so that a client can be given them.
+
+    Attributes:
+        heard: the largest score as a share of its limit; an alarm is above 1. One decision is made
+            at a time, so it is of the present one.
+    """
+
+    heard: list[float] = field(default_factory=list, compare=False, repr=False)
+
+    def alarm(self, step: int, scores: Mapping[str, float]) -> Alarm | None:
+        """Return the alarm as the guard does, and keep the scores."""
+        shares = [scores[name] / limit for name, limit in self.limits.items() if limit > 0]
+        self.heard[:] = [max(shares)] if shares and np.isfinite(shares).all() else []
+        return super().alarm(step, scores)
+
+
+@dataclass(frozen=True)
 class Decider:
     """The policy that all clients share; what an episode remembers is theirs.
 
@@ -81,12 +97,13 @@ class Decider:
         policy: decides.
         world: what the robot or world promises.
         identity: of the policy.
+        pace: how long its searches take.
     """
 
     policy: Acting
     world: WorldSpec
     identity: str
-    _times: dict[bool, deque[float]] = field(default_factory=dict, repr=False)
+    pace: Pace = field(default_factory=Pace, repr=False)
 
     @classmethod
     def load(cls, spec: ModelSpec, world: WorldSpec, guard: Path | None = None) -> Decider:
@@ -108,6 +125,8 @@ class Decider:
                 f"The model sees {', '.join(missing)}, which {world.name} does not give. Use the "
                 "world that it was trained in."
             )
+        if isinstance(policy, GuardedPolicy):
+            policy = replace(policy, guard=_HeardGuard(**vars(policy.guard)))
         return cls(policy, world, factory.identity())
 
     @property
@@ -118,47 +137,63 @@ class Decider:
         return inner
 
     @property
-    def searches(self) -> bool:
-        """Whether it can decide with its search and without."""
-        return isinstance(self.bare, GoalConditionedPolicy) and self.bare.search is not None
+    def keeps_time(self) -> bool:
+        """Whether it can answer within a budget."""
+        return isinstance(self.bare, GoalConditionedPolicy)
 
-    def acting(self, steps: int | None, searching: bool) -> Acting:
-        """Return the policy with a deadline, with its search or without.
+    @property
+    def surprise(self) -> float | None:
+        """The guard's largest score of the last decision as a share of its limit; None without."""
+        guard = self.policy.guard if isinstance(self.policy, GuardedPolicy) else None
+        heard = guard.heard if isinstance(guard, _HeardGuard) else []
+        return heard[0] if heard else None
+
+    def forget_surprise(self) -> None:
+        """Forget the last scores: a decision without any would be given those of another."""
+        guard = self.policy.guard if isinstance(self.policy, GuardedPolicy) else None
+        if isinstance(guard, _HeardGuard):
+            guard.heard.clear()
+
+    def acting(self, steps: int | None) -> Acting:
+        """Return the policy with a deadline.
 
         Args:
             steps: world steps of the episode; None for the world's.
-            searching: whether it searches, if it can.
+        """
+        inner = self.bare
+        if not isinstance(inner, GoalConditionedPolicy) or steps is None:
+            return self.policy
+        return self._guarded(replace(inner, deadline=steps))
+
+    def acting_in_time(
+        self, steps: int | None, due: float
+    ) -> tuple[Acting | BudgetedPolicy, BudgetedPolicy | None]:
+        """Return a policy that answers in time, and the part of it that says how it did.
+
+        Args:
+            steps: world steps of the episode; None for the world's.
+            due: when the answer is due, in seconds of ``time.perf_counter``.
+
+        Raises:
+            ConfigError: the policy is a search without a goal policy, which has no best so far.
         """
         inner = self.bare
         if not isinstance(inner, GoalConditionedPolicy):
-            return self.policy
-        deadline = inner.deadline if steps is None else steps
-        search = inner.search if searching else None
-        changed = replace(inner, deadline=deadline, search=search)
+            raise ConfigError(
+                "This server searches without a goal policy, and such a search cannot be cut "
+                "short. Leave latency_budget_ms out, or serve with --planner guided."
+            )
+        if inner.search is None:
+            return self.acting(steps), None
+        inner = inner if steps is None else replace(inner, deadline=steps)
+        timed = BudgetedPolicy(inner, self.pace, due)
+        return self._guarded(timed), timed
+
+    def _guarded(self, inner: Any) -> Any:
+        """Return a policy under the guard, where there is one."""
         if isinstance(self.policy, GuardedPolicy):
-            return replace(self.policy, policy=changed)
-        return changed
-
-    def expected_ms(self, searching: bool) -> float:
-        """Return how long a decision takes at most, by the last ones; 0 before the first."""
-        return _MARGIN * max(self._times.get(searching, ()), default=0.0)
-
-    def left_out(self, budget_ms: float) -> None:
-        """Note that a search was left out; where searches usually fit, it counts as a usual one.
-
-        Else one slow search would be the last, because only searches bring new times. So its time
-        leaves the memory after as many decisions as are remembered.
-
-        Args:
-            budget_ms: that it did not fit into.
-        """
-        usual = statistics.median(self._times.get(True) or [math.inf])
-        if _MARGIN * usual <= budget_ms:
-            self.took(True, usual)
-
-    def took(self, searching: bool, ms: float) -> None:
-        """Note how long a decision took."""
-        self._times.setdefault(searching, deque(maxlen=_REMEMBERED)).append(ms)
+            return replace(self.policy, policy=inner)
+        return inner
 
     def metadata(self) -> dict[str, Any]:
         """Return the metadata that a client gets when it connects."""
@@ -211,23 +246,31 @@ class Session:
         self._steps: int | None = None
         self._state: Any = None
 
-    def decide(self, request: Mapping[str, Any]) -> dict[str, Any]:
+    def decide(self, request: Mapping[str, Any], began: float | None = None) -> dict[str, Any]:
         """Answer a request.
+
+        Args:
+            request: names and values.
+            began: when the request came, in seconds of ``time.perf_counter``; None for now. Its
+                budget counts from there.
 
         Raises:
             FormatError: something is missing, or has another type or shape than is read.
-            ConfigError: there is no goal yet.
+            ConfigError: there is no goal yet, or a budget that this policy cannot keep.
         """
-        began = time.perf_counter()
+        began = time.perf_counter() if began is None else began
         budget = _number(request, "latency_budget_ms", 0.0, 1e6)
         self._begin(request)
         seen = self._streams(request, "observation/")
-        searching = self._searching(budget)
-        policy = self.decider.acting(self._steps, searching)
+        self.decider.forget_surprise()
+        timed: BudgetedPolicy | None = None
+        if budget is None:
+            policy: Any = self.decider.acting(self._steps)
+        else:
+            policy, timed = self.decider.acting_in_time(self._steps, began + budget / 1000)
         action, self._state = policy.act(seen, self._state)
         ms = 1000 * (time.perf_counter() - began)
-        self.decider.took(searching, ms)
-        return self._reply(action, searching, ms, budget)
+        return self._reply(action, timed, ms, budget)
 
     def interrupted(self) -> None:
         """Forget what was seen and done lately: time has passed in which others acted.
@@ -248,19 +291,14 @@ class Session:
         if self._goal is None:
             keys = ", ".join(self.decider.metadata()["goal_keys"])
             raise ConfigError(f"There is no goal yet. Send one with the first request: {keys}.")
-        if new or request.get("reset"):
+        reset = request.get("reset", False)
+        if not isinstance(reset, bool):
+            raise FormatError("reset is true or false.")
+        if new or reset:
             self._seed = _whole(request, "seed", _MOST_SEED) or 0
             self._steps = _whole(request, "steps", _MOST_STEPS)
-            policy = self.decider.acting(self._steps, True)
+            policy = self.decider.acting(self._steps)
             self._state = policy.init(self._goal, self._seed)
-
-    def _searching(self, budget: float | None) -> bool:
-        if not self.decider.searches:
-            return False
-        if budget is None or self.decider.expected_ms(True) <= budget:
-            return True
-        self.decider.left_out(budget)
-        return False
 
     def _streams(self, request: Mapping[str, Any], prefix: str) -> Observation:
         found = {}
@@ -273,21 +311,30 @@ class Session:
         return Observation(found)
 
     def _reply(
-        self, action: Float[np.ndarray, " A"], searched: bool, ms: float, budget: float | None
+        self,
+        action: Float[np.ndarray, " A"],
+        timed: BudgetedPolicy | None,
+        ms: float,
+        budget: float | None,
     ) -> dict[str, Any]:
         bounds, state = self.decider.world.bounds, self._state
         sent = np.clip(action, bounds.low, bounds.high)
         decision = getattr(state, "decision", None)
         alarm = getattr(state, "alarm", None)
+        surprise = self.decider.surprise if alarm is None else None
         plan: dict[str, Any] = {
-            "searched": searched,
+            "searched": decision is not None and decision.model_steps > 0,
+            "cut_short": timed is not None and timed.cut_short,
             "deadline_missed": budget is not None and ms > budget,
         }
+        plan |= {} if surprise is None else {"surprise": surprise}
         if decision is not None:
             plan |= {"model_steps": decision.model_steps, "step": decision.step}
             plan |= {} if decision.cost is None else {"cost": decision.cost}
         if alarm is not None:
             plan |= {"alarm": alarm.reason, "alarm_step": alarm.step}
+            above = alarm.score is not None and alarm.limit > 0
+            plan |= {"surprise": alarm.score / alarm.limit} if above else {}
         return {
             "actions": sent[None],
             "clipped": np.array([bool((sent != action).any())]),
