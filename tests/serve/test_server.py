@@ -96,11 +96,14 @@ def seen(observation):
     return {"observation/image": observation.streams["rgb"]}
 
 
-def test_the_actions_are_those_of_acting_in_process(folder, world, decider):
+@pytest.mark.parametrize("planner", ["", "icem"])
+def test_the_actions_are_those_of_acting_in_process(folder, world, planner):
+    small = {"samples": 8, "elites": 2, "iterations": 2, "length": 4} if planner else {}
+    spec = ModelSpec(folder, Planning(planner, small))
     manifest = make_manifest("two_rooms", "reach", 3, 5, settings=SETTINGS)
     manifest = replace(manifest, budget=12)
-    records = evaluate(manifest, ModelSpec(folder))
-    served = Decider.load(ModelSpec(folder), replace(world.spec, budget=12))
+    records = evaluate(manifest, spec)
+    served = Decider.load(spec, replace(world.spec, budget=50))
     with running(served) as (server, address), connect(address) as client:
         told = unpack(client.recv())
         assert told["action_bounds"].shape == (2, 2) and told["action_horizon"] == 1
@@ -108,7 +111,7 @@ def test_the_actions_are_those_of_acting_in_process(folder, world, decider):
         for episode, record in zip(manifest.episodes, records, strict=True):
             now = world.reset(episode.seed)
             goal = draw_goal(world, manifest.task, episode).observation
-            first = {"goal/image": goal.streams["rgb"], "seed": policy_seed(episode)}
+            first = {"goal/image": goal.streams["rgb"], "seed": policy_seed(episode), "steps": 12}
             sent = []
             for _ in range(record.steps):
                 reply = asked(client, **seen(now), **first)

@@ -6,7 +6,7 @@ import asyncio
 import json
 import logging
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from logging.handlers import RotatingFileHandler
 from pathlib import Path
@@ -18,6 +18,7 @@ from armillary.cli.listening import key_in, stopped
 from armillary.cli.outcome import Outcome
 from armillary.cli.parse import existing, settings_of
 from armillary.cli.planning import PlanningFlags
+from armillary.cli.progress import bar
 from armillary.core.errors import ConfigError, MissingExtraError
 
 if TYPE_CHECKING:
@@ -61,6 +62,8 @@ class Serve(PlanningFlags):
     50."""
     guard: Path | None = None
     """guard.json of `armillary guard`: stop when predictions fail."""
+    values: Path | None = None
+    """Recording with truth. Clients may then give a goal as values, e.g. object_xy=0.3,0.1."""
     host: str = "127.0.0.1"
     """Address to listen on. Any other than loopback needs --key-file."""
     port: int = 8000
@@ -104,7 +107,8 @@ class Serve(PlanningFlags):
         if self.log is not None:
             _log_to(self.log)
         spec = ModelSpec(find_model(self.model), self.planning())
-        decider = Decider.load(spec, self._world(), self.guard)
+        values = None if self.values is None else self._goals(self.values)
+        decider = Decider.load(spec, self._world(), self.guard, values)
         decider.warm_up()
         sys.setswitchinterval(_SWITCH_S)
         server = asyncio.run(_until_stopped(decider, config))
@@ -112,9 +116,16 @@ class Serve(PlanningFlags):
         served = server.counts["decisions"]
         return Outcome(value, (f"stopped after {served:,} decisions",))
 
-    def _world(self) -> Any:
-        from dataclasses import replace
+    def _goals(self, recording: Path) -> Any:
+        """Return where goals that are given as values are found."""
+        existing(recording, "a dataset folder")
+        from armillary.recipes.finding import loaded
+        from armillary.recipes.recorded_goals import RecordedGoals
 
+        with bar("reading values") as progress:
+            return RecordedGoals(loaded(self.model), recording, progress)
+
+    def _world(self) -> Any:
         from armillary.control import WorldFactory
         from armillary.serve import world_of_a_robot
 

@@ -2,6 +2,7 @@
 
     request   observation/image, observation/state, ...   what is seen now
               goal/image, goal/state, ...                  a new goal, which begins an episode
+              goal_value                                   or one given as values
               reset, seed, steps, latency_budget_ms        all optional
     reply     actions [1 A]; stop, clipped [1]; plan: cost, model_steps, searched, surprise, ...
 
@@ -17,7 +18,7 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from jaxtyping import Float
@@ -71,6 +72,18 @@ def world_of_a_robot(
     return WorldSpec("robot", ActionBounds(*bounds), step_s, (), steps, 0.0, "", {})
 
 
+class FindsGoals(Protocol):
+    """Finds a goal that is given as values of what was recorded (``recipes/recorded_goals.py``)."""
+
+    def find(self, text: str, now: Observation) -> tuple[Observation, dict[str, Any]]:
+        """Return the goal, and which moment it is.
+
+        Raises:
+            ConfigError: no goal, or of something that is not recorded.
+        """
+        ...
+
+
 @dataclass(frozen=True)
 class _HeardGuard(Guard):
     """A guard whose last scores are kept, so that a client can be given them.
@@ -98,16 +111,30 @@ class Decider:
         world: what the robot or world promises.
         identity: of the policy.
         pace: how long its searches take.
+        values: finds goals that are given as values; None for none.
     """
 
     policy: Acting
     world: WorldSpec
     identity: str
     pace: Pace = field(default_factory=Pace, repr=False)
+    values: FindsGoals | None = None
 
     @classmethod
-    def load(cls, spec: ModelSpec, world: WorldSpec, guard: Path | None = None) -> Decider:
+    def load(
+        cls,
+        spec: ModelSpec,
+        world: WorldSpec,
+        guard: Path | None = None,
+        values: FindsGoals | None = None,
+    ) -> Decider:
         """Load a model's policy, under a guard where one is given.
+
+        Args:
+            spec: makes the policy.
+            world: what the robot or world promises.
+            guard: file of ``armillary guard``.
+            values: finds goals that are given as values; None for none.
 
         Raises:
             CheckpointError: the folder is not a complete model.
@@ -127,7 +154,7 @@ class Decider:
             )
         if isinstance(policy, GuardedPolicy):
             policy = replace(policy, guard=_HeardGuard(**vars(policy.guard)))
-        return cls(policy, world, factory.identity())
+        return cls(policy, world, factory.identity(), values=values)
 
     @property
     def bare(self) -> ModelPolicy | GoalConditionedPolicy:
@@ -160,10 +187,7 @@ class Decider:
         Args:
             steps: world steps of the episode; None for the world's.
         """
-        inner = self.bare
-        if not isinstance(inner, GoalConditionedPolicy) or steps is None:
-            return self.policy
-        return self._guarded(replace(inner, deadline=steps))
+        return self.policy if steps is None else self._guarded(replace(self.bare, deadline=steps))
 
     def acting_in_time(
         self, steps: int | None, due: float
@@ -245,6 +269,7 @@ class Session:
         self._seed = 0
         self._steps: int | None = None
         self._state: Any = None
+        self._found: dict[str, Any] | None = None
 
     def decide(self, request: Mapping[str, Any], began: float | None = None) -> dict[str, Any]:
         """Answer a request.
@@ -285,9 +310,12 @@ class Session:
 
     def _begin(self, request: Mapping[str, Any]) -> None:
         """Begin an episode, where there is a new goal or one is asked for."""
-        new = any(name.startswith("goal/") for name in request)
+        new, self._found = any(name.startswith("goal/") for name in request), None
         if new:
             self._goal = self._streams(request, "goal/")
+        if (value := request.get("goal_value")) is not None:
+            self._goal, self._found = self._valued(value, request, new)
+            new = True
         if self._goal is None:
             keys = ", ".join(self.decider.metadata()["goal_keys"])
             raise ConfigError(f"There is no goal yet. Send one with the first request: {keys}.")
@@ -299,6 +327,19 @@ class Session:
             self._steps = _whole(request, "steps", _MOST_STEPS)
             policy = self.decider.acting(self._steps)
             self._state = policy.init(self._goal, self._seed)
+
+    def _valued(
+        self, value: Any, request: Mapping[str, Any], pictured: bool
+    ) -> tuple[Observation, dict[str, Any]]:
+        """Return the goal that is given as values, and which recorded moment it is."""
+        if not isinstance(value, str) or pictured:
+            raise FormatError("goal_value is a text, such as object_xy=0.3,0.1, in place of goal/.")
+        if self.decider.values is None:
+            raise ConfigError(
+                "This server has no recording to find values in. Send a picture as goal, or serve "
+                "with --values DATASET."
+            )
+        return self.decider.values.find(value, self._streams(request, "observation/"))
 
     def _streams(self, request: Mapping[str, Any], prefix: str) -> Observation:
         found = {}
@@ -328,6 +369,7 @@ class Session:
             "deadline_missed": budget is not None and ms > budget,
         }
         plan |= {} if surprise is None else {"surprise": surprise}
+        plan |= {} if self._found is None else {"goal": self._found}
         if decision is not None:
             plan |= {"model_steps": decision.model_steps, "step": decision.step}
             plan |= {} if decision.cost is None else {"cost": decision.cost}

@@ -170,7 +170,9 @@ class ArmillaryPolicy(PreTrainedPolicy):
         """
         self.forward({})
 
-    def _save_pretrained(self, save_directory: Path) -> None:
+    def _save_pretrained(
+        self, save_directory: Path, state_dict: Mapping[str, Any] | None = None
+    ) -> None:
         """Write a folder that holds everything: configuration, model, goal, guard, processors.
 
         The bounds of a world are written instead of its name, so that a robot needs no simulator.
