@@ -348,6 +348,27 @@ QUOTED = {
 
 
 @cache
+def _zoo() -> str:
+    """Return the table of the models that travel with the package."""
+    index = json.loads((ROOT / "src/armillary/zoo/index.json").read_text())
+    lines = ["| model | it | goals reached | beside it | size |\n| --- | --- | --- | --- | --- |\n"]
+    for name, model in index.items():
+        rows = model["numbers"].get("rows", {})
+        cells = {who: _of_all(row) for who, row in rows.items()}
+        floors = ", ".join(f"{who} {rows[who]['success']:.0%}" for who in cells if who != "model")
+        folder = ROOT / "src/armillary/zoo" / name
+        size = sum((folder / file).stat().st_size for file in model["files"]) / 1e6
+        reached = cells.get("model", "-")
+        line = f"| `zoo:{name}` | {model['about']} | {reached} | {floors or '-'} | {size:.1f} MB |\n"
+        lines.append(line)
+    return "".join(lines)
+
+
+def _of_all(row: dict[str, Any]) -> str:
+    low, high = row["wilson95"]
+    return f"**{row['success']:.1%}** of {row['n']} ({low:.0%} to {high:.0%})"
+
+
 def record(name: str) -> Any:
     """Return a record of results/."""
     return json.loads((ROOT / "results" / f"{name}.json").read_text())
@@ -413,6 +434,7 @@ def tables() -> dict[tuple[str, str], str]:
         (results, "train"): TRAIN,
         (results, "knowledge"): _knowledge(),
         (results, "also"): ALSO,
+        ("docs/how-to/zoo.md", "zoo"): _zoo(),
     }
 
 
