@@ -423,7 +423,7 @@ function choose() {
   byId("pause").setAttribute("aria-pressed", paused);
   const speed = SPEEDS_HZ.reduce((best, one, index) => (Math.abs(one - hz) < Math.abs(SPEEDS_HZ[best] - hz) ? index : best), 0);
   byId("rate").value = speed;
-  byId("rate-says").textContent = `${hz} steps a second, ${number(hz * scene.step_s)} times the ${scene.kind}'s own time`;
+  byId("rate-says").textContent = `${hz} ${hz === 1 ? "step" : "steps"} a second, ${number(hz * scene.step_s)} times the ${scene.kind}'s own time`;
   byId("follow").disabled = byId("clear").disabled = goal === null;
   byId("follow").setAttribute("aria-pressed", following);
 }
