@@ -89,6 +89,7 @@ def test_points_of_depth_lie_where_camera_and_lens_say() -> None:
     np.testing.assert_array_equal(cloud.rgb[number], picture[3, 4])
     assert cloud.shade_m[number] == pytest.approx(np.linalg.norm([3.5 * 0.15, 4.5 * 0.15, 1.5]))
     np.testing.assert_array_equal(cloud.ahead, [0, 0, -1])
+    assert cloud.dot_m == pytest.approx(0.1)  # a pixel covers 2 m / 10
     beside = cloud_of(seen, Sensors(aligned=False), picture)
     assert beside.rgb is None  # colours of another camera are no colours of these pixels
 

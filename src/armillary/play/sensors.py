@@ -10,12 +10,12 @@ Axes: H W image, N beams, P points, F features of a point.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Float, UInt8
+from jaxtyping import Float, UInt8
 
 from armillary.core.values import Observation
 from armillary.spatial import point_map
@@ -59,6 +59,7 @@ class Cloud:
         shade: what that is: "distance" from the sensor, or "height".
         sensor_m: where the sensor is; None where nobody knows.
         ahead: unit vector along which it looks.
+        dot_m: half the width that a pixel of a depth camera covers; 0 for others.
     """
 
     xyz_m: Float[np.ndarray, "P 3"]
@@ -67,6 +68,7 @@ class Cloud:
     shade: Literal["distance", "height"]
     sensor_m: Float[np.ndarray, " 3"] | None
     ahead: Float[np.ndarray, " 3"]
+    dot_m: float = 0.0
 
 
 def cloud_of(
@@ -105,9 +107,13 @@ def _of_depth(seen: Observation, picture: UInt8[np.ndarray, "H W 3"] | None) -> 
     lens = torch.from_numpy(np.asarray(seen.streams["intrinsics"], np.float64))
     pose = np.asarray(seen.streams.get("world_from_camera", _LEVEL_FROM_CAMERA), np.float64)
     points, valid = point_map(depth, lens, torch.from_numpy(pose))
-    drawn = valid.numpy() & _grid(depth.shape[0], depth.shape[1])
+    step = _step(depth.shape[0], depth.shape[1])
+    drawn = np.zeros(tuple(depth.shape), bool)
+    drawn[::step, ::step] = valid.numpy()[::step, ::step]
     rgb = None if picture is None else np.ascontiguousarray(picture[drawn])
-    return _around(points.numpy()[drawn], rgb, pose, axis=2)
+    away = float(np.median(depth.numpy()[drawn])) if drawn.any() else 0.0
+    cloud = _around(points.numpy()[drawn], rgb, pose, axis=2)
+    return replace(cloud, dot_m=step * away / float(lens[0, 0]) / 2)
 
 
 def _of_scan(seen: Observation, sensors: Sensors) -> Cloud:
@@ -131,11 +137,9 @@ def _around(
     return Cloud(xyz, rgb, away, "distance", pose[:3, 3].copy(), pose[:3, axis].copy())
 
 
-def _grid(rows: int, columns: int) -> Bool[np.ndarray, "H W"]:
-    """Return which pixels become points: all, or every second, third, ... row and column."""
+def _step(rows: int, columns: int) -> int:
+    """Return which rows and columns of pixels become points: every first, second, third, ..."""
     step = 1
     while math.ceil(rows / step) * math.ceil(columns / step) > MOST_POINTS:
         step += 1
-    drawn = np.zeros((rows, columns), bool)
-    drawn[::step, ::step] = True
-    return drawn
+    return step

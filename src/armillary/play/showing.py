@@ -8,7 +8,7 @@ Axes: H W image, P points.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -159,7 +159,8 @@ def _scale_of_clouds(clouds: list[Cloud]) -> Scale:
     if places:
         x, y, z = (np.mean(places, axis=0) - view.middle).tolist()
         if np.hypot(np.hypot(x, y), z) > view.reach_m:
-            return Scale(near, far, colours, view, (x, y, z))
+            dot = max(view.dot_m, float(np.median([cloud.dot_m for cloud in clouds])))
+            return Scale(near, far, colours, replace(view, dot_m=dot), (x, y, z))
     return Scale(near, far, colours, _around(clouds, view), _FROM_ABOVE, amid=bool(places))
 
 

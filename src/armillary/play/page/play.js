@@ -230,7 +230,8 @@ function fitted(canvas) {
 function drawAll() {
   if (!scene || !frame) return;
   for (const side of SIDES) {
-    byId(side).classList.toggle("cloud", frame.sensor === "points");
+    if (byId(side).classList.toggle("cloud", frame.sensor === "points")) byId(side).tabIndex = -1; // a click gives it the wheel
+    else byId(side).removeAttribute("tabindex");
     byId(side).classList.toggle("aim", canAim());
     byId(side).parentElement.classList.toggle("stale", isGone(side));
     if (frame.sensor === "points") drawPoints(side);
@@ -407,7 +408,7 @@ function say() {
   const unit = place && place.unit ? `\u00a0${place.unit}` : "";
   const about = place ? ` It is read to ${number(place.error)}${unit} on other drives (R\u00b2 ${place.r2}).` : "";
   byId("goal-says").textContent = plan
-    ? `${plan.place} is ${number(plan.away)}${unit} from the goal, by the read-out. Yellow is the plan, the thin lines what else was tried.`
+    ? `${plan.place} is ${number(plan.away)}${unit} from the goal, by the read-out.${canAim() ? " Yellow is the plan, the thin lines what else was tried." : ""}`
     : frame.sensor !== "colour" && !canAim() ? "Show colour to set a goal." : `Drag on a picture to set a goal${place ? ` for ${place.name}` : ""}.${about}`;
 }
 
@@ -461,7 +462,6 @@ for (const id of SIDES) {
   });
   canvas.addEventListener("pointermove", (event) => { if (dragging) aim(event); });
   for (const name of ["pointerup", "pointercancel"]) canvas.addEventListener(name, () => { dragging = false; });
-  canvas.tabIndex = -1; // a click gives it the wheel
   turnByPointer(canvas, turn, goBack, () => frame !== null && frame.sensor === "points");
 }
 
