@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from playing import Shown
+from playing import Shown, until
 
 NAMES = ("chromium", "chromium-browser", "google-chrome")
 ON_A_MAC = "/Applications/Google Chrome.app/Contents/MacOS/Google Chrome"
@@ -69,4 +69,35 @@ def show(chromium: Any) -> Iterator[Any]:
         assert shown.complaints == []
         foreign = [url for url in shown.requests if not url.startswith(("data:", "file:"))]
         assert foreign == []
+        context.close()
+
+
+@pytest.fixture
+def opened(chromium: Any) -> Iterator[Any]:
+    """Open play pages; at the end nothing may have been complained about, nor asked of others."""
+    contexts = []
+
+    def start(
+        address: str, width: int = 1280, scheme: str = "light", script: str | None = None
+    ) -> Shown:
+        context = chromium.new_context(
+            viewport={"width": width, "height": 800}, color_scheme=scheme
+        )
+        if script is not None:
+            context.add_init_script(script)
+        shown = Shown(context.new_page())
+        shown.page.on("console", lambda message: shown.complaints.append(message.text))
+        shown.page.on("pageerror", lambda error: shown.complaints.append(str(error)))
+        shown.page.on("request", lambda request: shown.requests.append(request.url))
+        shown.page.goto(address)
+        shown.page.wait_for_selector("#stage:not([hidden])")
+        until(shown.page, "playStats.frames > 2")
+        contexts.append((context, shown, address))
+        return shown
+
+    yield start
+    for context, shown, address in contexts:
+        assert shown.complaints == []
+        ours = (address, address.replace("http", "ws"), "blob:")
+        assert [url for url in shown.requests if not url.startswith(ours)] == []
         context.close()

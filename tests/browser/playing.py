@@ -2,10 +2,24 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 VIEWS = [(width, scheme) for width in (390, 1280) for scheme in ("light", "dark")]
+
+
+# Returns the pixels of a canvas, by a copy: Chromium complains of a canvas that is read often.
+READ = """canvas => {
+  const copy = new OffscreenCanvas(canvas.width, canvas.height);
+  const pen = copy.getContext("2d", {willReadFrequently: true});
+  pen.drawImage(canvas, 0, 0);
+  return pen.getImageData(0, 0, canvas.width, canvas.height).data;
+}"""
 
 
 @dataclass
@@ -26,10 +40,38 @@ class Shown:
 
     def colours(self, canvas: Any) -> int:
         """Return how many colours a canvas shows: 1 where nothing is drawn."""
-        return canvas.evaluate(
-            "canvas => new Set(new Uint32Array(canvas.getContext('2d')"
-            ".getImageData(0, 0, canvas.width, canvas.height).data.buffer)).size"
-        )
+        return canvas.evaluate(f"canvas => new Set(new Uint32Array(({READ})(canvas).buffer)).size")
+
+
+# An untrained model reads a place badly, and shall read it all the same.
+_COMMAND = """
+import sys
+from armillary.play import memory
+memory._LEAST_R2 = -9.0
+from armillary.cli.main import main
+sys.exit(main(sys.argv[1:]))
+"""
+
+
+def served(tmp_path: Path, *words: object) -> Iterator[str]:
+    """Serve the play page by its command, and give its address."""
+    command = [sys.executable, "-c", _COMMAND, "play", *map(str, words), "--port", "0"]
+    env = {**os.environ, "OMP_NUM_THREADS": "1", "ARMILLARY_CACHE": str(tmp_path / "cache")}
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=env) as run:
+        assert run.stderr is not None
+        line = next(line for line in run.stderr if "open http" in line)
+        yield line.split()[1]
+        run.terminate()
+        assert run.wait(30) == 0
+
+
+def until(page: Any, condition: str) -> None:
+    """Wait for a condition; the page's policy forbids playwright's own way, which is eval."""
+    for _ in range(400):
+        if page.evaluate(condition):
+            return
+        page.wait_for_timeout(25)
+    raise AssertionError(f"never: {condition}")
 
 
 def check_look(shown: Shown, width: int, scheme: str) -> None:

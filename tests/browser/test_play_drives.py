@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
-from playing import VIEWS, Shown, check_look
+from playing import VIEWS, check_look, served, until
 
 from armillary.models import JEPAConfig, save_model, untrained
 from armillary.models.config import EncoderConfig
@@ -35,71 +31,14 @@ def recording(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return out
 
 
-def _served(tmp_path: Path, *words: object) -> Iterator[str]:
-    command = [sys.executable, "-c", _COMMAND, "play", *map(str, words), "--port", "0"]
-    env = {**os.environ, "OMP_NUM_THREADS": "1", "ARMILLARY_CACHE": str(tmp_path / "cache")}
-    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=env) as run:
-        assert run.stderr is not None
-        line = next(line for line in run.stderr if "open http" in line)
-        yield line.split()[1]
-        run.terminate()
-        assert run.wait(30) == 0
-
-
-# An untrained model reads a place badly, and shall read it all the same.
-_COMMAND = """
-import sys
-from armillary.play import memory
-memory._LEAST_R2 = -9.0
-from armillary.cli.main import main
-sys.exit(main(sys.argv[1:]))
-"""
-
-
 @pytest.fixture
 def world(folder: Path, tmp_path: Path) -> Iterator[str]:
-    yield from _served(tmp_path, folder, "two_rooms")
+    yield from served(tmp_path, folder, "two_rooms")
 
 
 @pytest.fixture
 def replay(folder: Path, recording: Path, tmp_path: Path) -> Iterator[str]:
-    yield from _served(tmp_path, folder, "--data", recording, "--hz", 5)
-
-
-@pytest.fixture
-def opened(chromium: Any) -> Iterator[Any]:
-    """Open a page; at the end nothing may have been complained about, nor asked of others."""
-    contexts = []
-
-    def start(address: str, width: int = 1280, scheme: str = "light") -> Shown:
-        context = chromium.new_context(
-            viewport={"width": width, "height": 800}, color_scheme=scheme
-        )
-        shown = Shown(context.new_page())
-        shown.page.on("console", lambda message: shown.complaints.append(message.text))
-        shown.page.on("pageerror", lambda error: shown.complaints.append(str(error)))
-        shown.page.on("request", lambda request: shown.requests.append(request.url))
-        shown.page.goto(address)
-        shown.page.wait_for_selector("#stage:not([hidden])")
-        until(shown.page, "playStats.frames > 2")
-        contexts.append((context, shown, address))
-        return shown
-
-    yield start
-    for context, shown, address in contexts:
-        assert shown.complaints == []
-        ours = (address, address.replace("http", "ws"), "blob:")
-        assert [url for url in shown.requests if not url.startswith(ours)] == []
-        context.close()
-
-
-def until(page: Any, condition: str) -> None:
-    """Wait for a condition; the page's policy forbids playwright's own way, which is eval."""
-    for _ in range(400):
-        if page.evaluate(condition):
-            return
-        page.wait_for_timeout(25)
-    raise AssertionError(f"never: {condition}")
+    yield from served(tmp_path, folder, "--data", recording, "--hz", 5)
 
 
 @pytest.mark.parametrize(("width", "scheme"), VIEWS)
@@ -148,6 +87,49 @@ def test_a_goal_is_dragged_and_the_plan_followed(opened, world: str) -> None:
     until(page, "frame.mode === 'real' && frame.blind === 0")
     page.locator("#clear").click()
     until(page, "frame.plan === null")
+
+
+# What a browser gives of gamepads; nobody can plug one in here.
+PADS = "window.pads = [null, null, null, null]; navigator.getGamepads = () => window.pads;"
+
+
+def test_the_sticks_of_a_gamepad_are_actions(opened, world: str) -> None:
+    page = opened(world, script=PADS).page
+    before = page.evaluate("keyNumber")
+    page.evaluate("pads[1] = { axes: [0.05, -0.1, 0, 0] }")
+    page.wait_for_timeout(200)
+    assert page.evaluate("keyNumber") == before  # a stick at rest is never quite in the middle
+    page.evaluate("pads[1] = { axes: [0.8, 0.5, 1, 0] }")
+    until(page, "frame.key > 0 && frame.action.some(Boolean)")
+    # the lowest and highest of both actions are -0.025 and 0.025; a stick's second axis points down
+    assert page.evaluate("frame.action") == pytest.approx([0.02, -0.0125])
+    page.evaluate("pads[1].axes[0] = -1")
+    until(page, "frame.action[0] < 0")
+    assert page.evaluate("frame.action") == pytest.approx([-0.025, -0.0125])
+    page.evaluate("pads[1] = null; dispatchEvent(new Event('gamepaddisconnected'))")
+    until(page, "frame.action.every(value => value === 0)")
+
+
+def test_slow_motion_and_fast(opened, world: str) -> None:
+    page = opened(world).page
+    speed, says = page.locator("#rate"), page.locator("#rate-says")
+    assert says.text_content() == "20 steps a second, 2.00 times the world's own time"
+
+    def steps_in_two_seconds() -> int:
+        page.wait_for_timeout(400)  # frames of before are still on their way
+        first = page.evaluate("frame.step")
+        page.wait_for_timeout(2000)
+        return page.evaluate("frame.step") - first
+
+    speed.fill("0")
+    assert says.text_content() == "1 step a second, 0.10 times the world's own time"
+    assert 1 <= steps_in_two_seconds() <= 3
+    speed.fill("2")
+    assert says.text_content() == "5 steps a second, 0.50 times the world's own time"
+    assert 7 <= steps_in_two_seconds() <= 12
+    speed.fill("5")
+    assert says.text_content().startswith("20 steps a second")
+    assert steps_in_two_seconds() > 15
 
 
 def test_one_departs_from_a_recording(opened, replay: str) -> None:

@@ -121,6 +121,46 @@ def test_a_page_drives(opening) -> None:
         assert said(client, "frame")["step"] == 0
 
 
+def shown_as(client, sensor: str) -> dict:
+    """Return the first frame that shows a sensor."""
+    client.send(json.dumps({"type": "show", "sensor": sensor}))
+    while (frame := said(client, "frame"))["sensor"] != sensor:
+        pass
+    return frame
+
+
+@pytest.mark.parametrize(("world", "sensors"), [("tabletop", 3), ("yard", 2)])
+def test_a_page_chooses_what_is_shown(tmp_path, world: str, sensors: int) -> None:
+    encoder = EncoderConfig(image_size=16, width=16)
+    config = JEPAConfig(encoder=encoder, action_width=2, sensors=("rgb",))
+    save_model(untrained(config, 0), tmp_path / "model")
+    with running(open_world(str(tmp_path / "model"), world)) as server, page(server) as client:
+        begun = said(client, "begun")
+        assert len(begun["sensors"]) == sensors and begun["sensor"] == "colour"
+        assert said(client, "frame")["sensor"] == "colour"
+        client.send(json.dumps({"type": "drive", "axes": [1, 0], "key": 1}))
+        for sensor in (*begun["sensors"], "colour"):
+            frame = shown_as(client, sensor)
+            assert frame["imagined"] > 0 and frame["real"] > 0
+            assert ("range_m" in frame) == (sensor != "colour")
+        client.send(json.dumps({"type": "pause", "on": True}))
+        paused = shown_as(client, "points")  # where time stands, too
+        assert paused["paused"] and 0 < paused["clouds"]["real"]["count"] <= 4096
+        client.send(json.dumps({"type": "reset", "seed": 1}))
+        assert said(client, "begun")["sensor"] == "points"
+        assert said(client, "frame")["sensor"] == "points"
+
+
+def test_what_is_not_given_is_not_shown(opening) -> None:
+    with running(opening) as server, page(server) as client:
+        assert said(client, "begun")["sensors"] == ["colour"]
+        client.send(json.dumps({"type": "show", "sensor": "points"}))
+        client.send(json.dumps({"type": "drive", "axes": [1, 0], "key": 1}))
+        while (frame := said(client, "frame"))["key"] < 1:
+            pass
+        assert frame["sensor"] == "colour" and "clouds" not in frame
+
+
 def test_an_unknown_message_gets_a_sentence_and_costs_nothing(opening) -> None:
     with running(opening) as server, page(server) as client:
         said(client, "begun")
@@ -169,9 +209,9 @@ def test_only_the_page_is_read_from_the_disk(opening) -> None:
         assert status == 200 and "default-src 'none'" in policy and "unsafe" not in policy
         assert headers["X-Content-Type-Options"] == "nosniff"
         assert not re.search(r"<script(?![^>]*src=)|<style|\son\w+=|style=", text)
-        for name in ("/play.js", "/play.css", "/icon.svg"):
+        for name in ("/play.js", "/cloud.js", "/play.css", "/icon.svg"):
             assert got(server, name)[0] == 200
-        for path in ("/../server.py", "/%2e%2e/server.py", "/page/index.html", "/x"):
+        for path in ("/../server.py", "/%2e%2e/server.py", "/page/index.html", "/player.js", "/x"):
             assert got(server, path)[0] == 404
         assert got(server, "/healthz")[::2] == (200, "OK\n")
 

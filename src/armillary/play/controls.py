@@ -2,6 +2,7 @@
 
     {"type": "drive", "axes": [0.5, -1], "key": 7}    shares of each action's box, -1 to 1
     {"type": "mode", "mode": "imagined" | "real"}
+    {"type": "show", "sensor": "colour" | "depth" | "points"}
     {"type": "rate", "hz": 20}
     {"type": "pause", "on": true}
     {"type": "goal", "place": "pusher_xy", "at": [0.5, 0.3]}    shares of the picture; null: none
@@ -27,6 +28,7 @@ from jaxtyping import Float
 
 from armillary.core.errors import FormatError
 from armillary.core.values import ActionBounds
+from armillary.play.sensors import COLOUR, SENSORS
 
 MAX_BYTES = 4096
 MODES = ("imagined", "real")
@@ -48,6 +50,7 @@ class Controls:
         paused: whether time stands.
         goal: name of a place, and where it shall be, in shares of the picture; None for none.
         follow: whether the plan acts.
+        sensor: what is shown, of ``SENSORS``; colour where the source does not give it.
     """
 
     axes: tuple[float, ...]
@@ -57,6 +60,7 @@ class Controls:
     paused: bool = False
     goal: tuple[str, tuple[float, float]] | None = None
     follow: bool = False
+    sensor: str = COLOUR
 
     def action(self, bounds: ActionBounds, parts: int) -> Float[np.ndarray, " _"]:
         """Return the action of a model step: ``parts`` equal world actions side by side.
@@ -118,6 +122,12 @@ def _mode(controls: Controls, message: Mapping[str, Any]) -> Controls:
     return replace(controls, mode=message["mode"])
 
 
+def _show(controls: Controls, message: Mapping[str, Any]) -> Controls:
+    if message.get("sensor") not in SENSORS:
+        raise FormatError(f"sensor is one of {', '.join(SENSORS)}.")
+    return replace(controls, sensor=message["sensor"])
+
+
 def _rate(controls: Controls, message: Mapping[str, Any]) -> Controls:
     hz = message.get("hz")
     if not _is_number(hz) or not SLOWEST_HZ <= hz <= FASTEST_HZ:
@@ -147,6 +157,7 @@ def _follow(controls: Controls, message: Mapping[str, Any]) -> Controls:
 _CHANGES: dict[str, Callable[[Controls, Mapping[str, Any]], Controls]] = {
     "drive": _drive,
     "mode": _mode,
+    "show": _show,
     "rate": _rate,
     "goal": _goal,
     "pause": _pause,

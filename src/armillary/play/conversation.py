@@ -27,6 +27,7 @@ from armillary.play.controls import Controls, read_message
 from armillary.play.drives import Drives
 from armillary.play.frames import pack_frame
 from armillary.play.session import Session
+from armillary.play.showing import ramps
 
 _SEND_S, _HELLO_S = 10, 60
 _AHEAD = 3  # frames that were sent and not shown yet
@@ -168,6 +169,8 @@ class Conversation:
             size=session.model.config.encoder.image_size,
             hz=self._controls.hz,
             mode=self._controls.mode,
+            sensor=self._controls.sensor,
+            ramps=ramps(),
         )
         await self._show(session.frame, self._controls)
 

@@ -76,14 +76,21 @@ class Memory:
 
         The distance is that to the nearest remembered latent; 1 is usual between neighbours.
         """
-        here = (state - self.middle) @ self.directions.T
-        apart = ((self.coordinates - here) ** 2).sum(1)
+        apart = self._apart(state)
         nearest = np.argsort(apart, kind="stable")[:_BLENDED]
         least = float(apart[nearest[0]])
         width = _SHARP * self.spacing + _SHARPER * least
         shares = np.exp(-(apart[nearest] - least) / width)
         blend = np.tensordot(shares / shares.sum(), self.pictures[nearest].astype(np.float32), 1)
         return blend.round().astype(np.uint8), float(np.sqrt(least / self.spacing))
+
+    def nearest(self, state: Float[np.ndarray, " Z"]) -> int:
+        """Return the number of the picture whose latent is nearest, the first of equal ones."""
+        return int(self._apart(state).argmin())
+
+    def _apart(self, state: Float[np.ndarray, " Z"]) -> Float[np.ndarray, " F"]:
+        here = (state - self.middle) @ self.directions.T
+        return ((self.coordinates - here) ** 2).sum(1)
 
 
 def remember(model: JEPA, cache: Cache, others: Cache | None = None) -> Memory:

@@ -18,8 +18,10 @@ from armillary.core.values import WorldSpec
 from armillary.data import Cache, Dataset, open_dataset, prepare
 from armillary.data.layout import ABOUT, first_of_kind
 from armillary.models import JEPA, load_model
+from armillary.play.eye import Eye, SavesMoments
+from armillary.play.recorded import recorded_sensors
 from armillary.play.session import Session
-from armillary.play.sources import COLOUR, RecordingSource, WorldSource
+from armillary.play.sources import RGB, RecordingSource, WorldSource
 from armillary.recipes.asking import learned_from, step_of, stride_of
 from armillary.recipes.finding import find_model
 from armillary.recipes.recipe import point_sampling
@@ -30,6 +32,9 @@ _NO_LIMIT = 1_000_000_000  # steps: an environment's time limit would end a driv
 _MOST_EPISODES, _MOST_FRAMES = 64, 1500
 _ALIKE = 10.0  # root mean square of what mean pictures of episodes differ by, of 255
 _COARSE = 16  # pixels of a mean picture
+# What an eye looks with, the first that a world has: depth makes a picture and points.
+_EYES = (("depth", "world_from_camera"), ("lidar", "world_from_lidar"))
+_COSTLY = ("depth", "segmentation", "lidar", "points")  # kinds that take time to render
 
 
 @dataclass(frozen=True)
@@ -70,8 +75,16 @@ def open_world(name: str, world: str = "", settings: Mapping[str, Any] | None = 
     usual = recorded.get("settings", {}) if recorded.get("world") == world else {}
     factory = WorldFactory(world, _settings(world, model, {**usual, **(settings or {})}))
     factory = _checked(factory, model)
+    looks = _eye(factory)
+    if looks is not None:
+        factory = _without_idle(factory, model)
     title = {"model": name, "beside": world, "kind": "world"}
-    return Opening(title, lambda: Session(model, WorldSource(model, factory())))
+
+    def session() -> Session:
+        eye = None if looks is None else Eye(*looks)
+        return Session(model, WorldSource(model, factory(), eye))
+
+    return Opening(title, session)
 
 
 def open_recording(
@@ -105,7 +118,11 @@ def open_recording(
     units = {n: s.unit for n, s in dataset.read_low(episode).streams.items() if s.kind == "truth"}
 
     def session() -> Session:
-        return Session(model, RecordingSource(model, cache, others, label, stride, units))
+        sensors, clouds = recorded_sensors(cache, dataset, episode)
+        source = RecordingSource(
+            model, cache, others, label, stride, units, sensors=sensors, clouds=clouds
+        )
+        return Session(model, source)
 
     session()  # what is wrong with it is reported now
     return Opening(title, session)
@@ -155,8 +172,7 @@ def _checked(factory: WorldFactory, model: JEPA) -> WorldFactory:
         ConfigError: it does not.
         ShapeError: its actions are not the model's.
     """
-    names = tuple(name for name in observation_streams(model.config) if name != "intrinsics")
-    needed = tuple(dict.fromkeys((*names, COLOUR)))
+    needed = _needed(model)
     given = _spec(factory, model).sensors
     if {*needed} <= {*given}:
         return factory
@@ -172,6 +188,42 @@ def _checked(factory: WorldFactory, model: JEPA) -> WorldFactory:
             "model was trained in."
         ) from error
     return wanted
+
+
+def _needed(model: JEPA) -> tuple[str, ...]:
+    """Return the streams that a world must give: what the model sees, and colour."""
+    names = (name for name in observation_streams(model.config) if name != "intrinsics")
+    return tuple(dict.fromkeys((*names, RGB)))
+
+
+def _eye(factory: WorldFactory) -> tuple[WorldFactory, WorldSpec] | None:
+    """Return what makes a world's other sensors, and what they are; None where it has none."""
+    if factory.name.startswith(_GYM):  # colour and the environment's own observation
+        return None
+    for sensors in _EYES:
+        other = WorldFactory(factory.name, {**factory.settings, "sensors": sensors})
+        try:
+            world = other()
+        except ConfigError:
+            continue
+        try:
+            if isinstance(world, SavesMoments):
+                return other, world.spec
+        finally:
+            world.close()
+    return None
+
+
+def _without_idle(factory: WorldFactory, model: JEPA) -> WorldFactory:
+    """Return the factory of a world that renders nothing costly that the model does not see."""
+    given, needed = _spec(factory, model).sensors, _needed(model)
+    kept = tuple(n for n, kind in given.items() if kind not in _COSTLY or n in needed)
+    try:
+        fewer = WorldFactory(factory.name, {**factory.settings, "sensors": kept})
+        _spec(fewer, model)
+    except ConfigError:  # streams that settings do not name, as those of a second camera
+        return factory
+    return fewer
 
 
 def _spec(factory: WorldFactory, model: JEPA) -> WorldSpec:

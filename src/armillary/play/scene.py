@@ -8,7 +8,7 @@ Axes: A action.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -31,6 +31,7 @@ def scene_episodes(
     episodes: int = EPISODES,
     steps: int = STEPS,
     progress: Progress = silent,
+    note: Callable[[], None] | None = None,
 ) -> list[Episode]:
     """Return episodes that all begin where ``world.reset(seed)`` does.
 
@@ -40,11 +41,12 @@ def scene_episodes(
         episodes: how many.
         steps: of each; fewer where the world ends it.
         progress: called after each.
+        note: called at each step of each episode, in their order, where the world is at it.
 
     Raises:
         WorldError: the world raised.
     """
-    same, found = _SameScene(world, seed), []
+    same, found = _SameScene(world, seed, note or _nothing), []
     for number in range(episodes):
         policy = explore_policy if number % 2 else _held_policy
         found.append(record_episode(same, policy, number, steps, seed))
@@ -55,8 +57,8 @@ def scene_episodes(
 class _SameScene:
     """A world that always begins with one seed, whatever it is asked for."""
 
-    def __init__(self, world: World, seed: int) -> None:
-        self._world, self._seed = world, seed
+    def __init__(self, world: World, seed: int, note: Callable[[], None]) -> None:
+        self._world, self._seed, self._note = world, seed, note
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._world, name)
@@ -66,10 +68,14 @@ class _SameScene:
         return self._world.spec
 
     def reset(self, seed: int) -> Observation:
-        return self._world.reset(self._seed)
+        seen = self._world.reset(self._seed)
+        self._note()
+        return seen
 
     def step(self, action: Float[np.ndarray, " A"]) -> Observation:
-        return self._world.step(action)
+        seen = self._world.step(action)
+        self._note()
+        return seen
 
     def truth(self) -> Mapping[str, np.ndarray]:
         return self._world.truth()
@@ -85,6 +91,10 @@ class _SameScene:
 
     def close(self) -> None:
         self._world.close()
+
+
+def _nothing() -> None:
+    """Note nothing."""
 
 
 @dataclass(frozen=True)

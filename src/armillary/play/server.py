@@ -1,6 +1,7 @@
 """Server: the page and its websocket.
 
-    GET /, /play.css, /play.js, ...   the page; nothing else is read from the disk
+    GET /, /play.css, /play.js, ...   the page, and the report's script that draws points; nothing
+                                  else is read from the disk
     GET /healthz                  200 OK
     /session                      a websocket: ``conversation.py``
 
@@ -24,14 +25,16 @@ from armillary.play.controls import MAX_BYTES
 from armillary.play.conversation import Conversation
 from armillary.play.drives import Drives, PlayConfig
 from armillary.play.opening import Opening
+from armillary.report.html import CLOUD_SCRIPT, template_file
 from armillary.serve.listening import LOOPBACK, listening_on, port_of
 
 _PAGE = Path(__file__).parent / "page"
 _FILES = {
-    "/": ("index.html", "text/html; charset=utf-8"),
-    "/play.css": ("play.css", "text/css; charset=utf-8"),
-    "/play.js": ("play.js", "text/javascript; charset=utf-8"),
-    "/icon.svg": ("icon.svg", "image/svg+xml"),
+    "/": (_PAGE / "index.html", "text/html; charset=utf-8"),
+    "/play.css": (_PAGE / "play.css", "text/css; charset=utf-8"),
+    "/play.js": (_PAGE / "play.js", "text/javascript; charset=utf-8"),
+    "/cloud.js": (template_file(CLOUD_SCRIPT), "text/javascript; charset=utf-8"),
+    "/icon.svg": (_PAGE / "icon.svg", "image/svg+xml"),
 }
 _HEADERS = {
     "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; "
@@ -129,8 +132,8 @@ class PlayServer:
 
 
 def _file(path: str) -> Response:
-    name, kind = _FILES[path]
-    body = (_PAGE / name).read_bytes()
+    file, kind = _FILES[path]
+    body = file.read_bytes()
     headers = Headers({**_HEADERS, "Content-Type": kind, "Content-Length": str(len(body))})
     headers["Connection"] = "close"
     return Response(HTTPStatus.OK.value, HTTPStatus.OK.phrase, headers, body)

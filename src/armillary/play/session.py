@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
-from jaxtyping import Float, UInt8
+from jaxtyping import Float
 
 from armillary.core.errors import ConfigError
 from armillary.core.progress import Progress, silent
@@ -22,6 +22,8 @@ from armillary.play.controls import Controls
 from armillary.play.goal import GoalPlan, search
 from armillary.play.imagining import Apart, Imagined, Looking, apart
 from armillary.play.memory import Memory
+from armillary.play.sensors import COLOUR
+from armillary.play.showing import Showing, Shown
 from armillary.play.sources import RecordingSource, Seen, Source
 
 _REPLAN = 3  # model steps with one plan
@@ -32,13 +34,13 @@ class Frame:
     """What is shown of one step.
 
     Attributes:
-        imagined: the model's latent, drawn.
+        imagined: the model's latent, drawn, or what was measured at the kept step nearest to it.
         real: what was seen; None where nothing is known.
         facts: for the page, as JSON: see ``Session.frame``.
     """
 
-    imagined: UInt8[np.ndarray, "H W 3"]
-    real: UInt8[np.ndarray, "H W 3"] | None
+    imagined: Shown
+    real: Shown | None
     facts: Mapping[str, Any]
 
 
@@ -47,6 +49,7 @@ class _Drive:
     """What changes while one drives."""
 
     memory: Memory
+    showing: Showing
     seen: Seen
     imagined: Imagined
     looking: Looking
@@ -73,7 +76,7 @@ class Session:
 
     def __init__(self, model: JEPA, source: Source) -> None:
         self.model, self.source = model, source
-        self.about = source.about
+        self.about, self.sensors = source.about, source.sensors
         self._drive: _Drive | None = None
 
     @property
@@ -95,7 +98,9 @@ class Session:
         looking = Looking((seen.state,))
         imagined = looking.begin(self.model)
         drawn = seen.state[0].numpy()
-        self._drive = _Drive(memory, seen, imagined, looking, drawn, seed)
+        self._drive = _Drive(
+            memory, Showing(self.source, memory.pictures), seen, imagined, looking, drawn, seed
+        )
         return {
             "seed": seed,
             "drawn_from": words,
@@ -110,6 +115,8 @@ class Session:
                 for name, place in memory.places.items()
             ],
             "read_alone": list(memory.read_alone),
+            "sensors": list(self.sensors.names),
+            "aligned": self.sensors.aligned,
         }
 
     def step(self, controls: Controls) -> Frame:
@@ -168,8 +175,9 @@ class Session:
 
         Facts: ``step``, ``key``, ``mode``, ``blind`` (steps since the model looked), ``gap`` and
         ``surprise`` (None where nothing is real), ``far`` (from memory), ``action``, ``here`` and
-        ``truth`` (places as shares of the picture, by name), ``plan``, ``departed`` (step, or None)
-        and ``over`` (why nothing follows).
+        ``truth`` (places as shares of the picture, by name), ``plan``, ``departed`` (step, or
+        None), ``over`` (why nothing follows), ``sensor`` (what is shown), and for depth and points
+        those of ``Showing.views``.
         """
         self._plan(controls)
         return self._frame(controls)
@@ -180,7 +188,14 @@ class Session:
 
     def _frame(self, controls: Controls) -> Frame:
         drive = self._running()
-        picture, far = drive.memory.draw(drive.drawn)
+        imagined: Shown
+        real: Shown
+        imagined, far = drive.memory.draw(drive.drawn)
+        real, shown = drive.seen.picture, {}
+        sensor = controls.sensor if controls.sensor in self.sensors.names else COLOUR
+        if sensor != COLOUR:
+            nearest = drive.memory.nearest(drive.drawn)
+            imagined, real, shown = drive.showing.views(sensor, nearest, drive.seen.picture)
         known = drive.departed is None
         found = None if drive.apart is None else drive.apart
         facts = {
@@ -199,8 +214,10 @@ class Session:
             "plan": self._shown_plan(controls),
             "departed": drive.departed,
             "over": drive.over,
+            "sensor": sensor,
+            **shown,
         }
-        return Frame(picture, drive.seen.picture, facts)
+        return Frame(imagined, real, facts)
 
     def _running(self) -> _Drive:
         if self._drive is None:

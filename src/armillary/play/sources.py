@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Protocol, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 import torch
@@ -22,15 +22,18 @@ from armillary.core.progress import Progress, silent
 from armillary.core.protocols import BlindWorld, World
 from armillary.core.values import ActionBounds, Observation
 from armillary.data import Cache
-from armillary.data.resize import as_size, resized
+from armillary.data.resize import as_size, resized, resized_lens
 from armillary.models import JEPA
+from armillary.play.eye import Eye, SavesMoments
 from armillary.play.memory import Memory, remember
+from armillary.play.recorded import RecordedClouds, row_of
 from armillary.play.scene import scene_episodes
+from armillary.play.sensors import COLOUR, DEPTH, POINTS, Sensors
 from armillary.recipes.asking import whole_episode
 from armillary.recipes.recipe import point_sampling
 
 Truth = Mapping[str, np.ndarray]
-COLOUR = "rgb"
+RGB = "rgb"
 
 
 @dataclass(frozen=True)
@@ -78,8 +81,21 @@ class Source(Protocol):
         """What it is."""
         ...
 
+    @property
+    def sensors(self) -> Sensors:
+        """What it gives beside colour."""
+        ...
+
     def begin(self, seed: int, progress: Progress = silent) -> tuple[Memory, Seen, str]:
         """Begin the scene of a seed; return its memory, its first step, and what it is in words."""
+        ...
+
+    def sense(self, kept: int | None) -> Observation:
+        """Return what the sensors beside colour give, depth as large as the model's pictures.
+
+        Args:
+            kept: number of a kept picture of the scene; None for the present step.
+        """
         ...
 
     def recorded(self) -> Float[np.ndarray, " A"] | None:
@@ -105,15 +121,17 @@ class WorldSource:
     Args:
         model: encodes.
         world: any world whose observations the model sees.
+        eye: its other sensors; None where it has no others, or cannot be put at a moment.
     """
 
-    def __init__(self, model: JEPA, world: World) -> None:
-        self._model, self._world = model, world
+    def __init__(self, model: JEPA, world: World, eye: Eye | None = None) -> None:
+        self._model, self._world, self._eye = model, world, eye
         self._skip = model.config.frame_skip
         self._observes = observation_streams(model.config)
         self._size = model.config.encoder.image_size
         self._why = ""
-        self._remembered: dict[int, Memory] = {}
+        self._remembered: dict[int, _Remembered] = {}
+        self._now: tuple[Observation, Any] = (Observation({}), None)
 
     @property
     def about(self) -> About:
@@ -123,6 +141,17 @@ class WorldSource:
         units = {name: unit for name, (unit, _) in spec.units.items()}
         return About(spec.name, "world", spec.bounds, discrete, spec.step_s * self._skip, units)
 
+    @property
+    def sensors(self) -> Sensors:
+        """What it gives beside colour: what it renders for the model, and what its eye does."""
+        specs = [self._world.spec, *([self._eye.spec] if self._eye is not None else [])]
+        given = {name for spec in specs for name in spec.sensors}
+        beams = next((s.beams_rad["lidar"] for s in specs if "lidar" in s.beams_rad), None)
+        names = [COLOUR]
+        names += [DEPTH] if "depth" in given else []
+        names += [POINTS] if "depth" in given or beams is not None else []
+        return Sensors(tuple(names), beams)
+
     def begin(self, seed: int, progress: Progress = silent) -> tuple[Memory, Seen, str]:
         """Begin the scene of a seed.
 
@@ -130,15 +159,34 @@ class WorldSource:
             WorldError: the world raised.
         """
         if seed not in self._remembered:
-            episodes = scene_episodes(self._world, seed, progress=progress)
+            moments: list[Any] = []
+            episodes = scene_episodes(
+                self._world, seed, progress=progress, note=lambda: moments.append(self._moment())
+            )
             cache = Cache.from_episodes(
                 episodes, self._size, points=point_sampling(self._model.config)
             )
-            self._remembered = {seed: remember(self._model, cache)}
+            remembered = _Remembered(remember(self._model, cache), cache, moments)
+            self._remembered = {seed: remembered}
         self._why = ""
         seen = self._seen(self._world.reset(seed))
-        memory = self._remembered[seed]
+        memory = self._remembered[seed].memory
         return memory, seen, f"{len(memory.pictures)} pictures of this scene"
+
+    def sense(self, kept: int | None) -> Observation:
+        """Return what the sensors beside colour give, by the eye where the model has them not.
+
+        Raises:
+            WorldError: the world raised.
+        """
+        if kept is None:
+            seen, moment = self._now
+        else:
+            (remembered,) = self._remembered.values()
+            seen, moment = row_of(remembered.cache, kept), remembered.moments[kept]
+        if self._eye is not None and not {*self._eye.spec.sensors} <= {*seen.streams}:
+            seen = self._eye.at(moment)
+        return _at_size(seen, self._size)
 
     def recorded(self) -> None:
         """Return nothing: a world waits for actions."""
@@ -166,8 +214,16 @@ class WorldSource:
         return self._why
 
     def close(self) -> None:
-        """Close the world."""
+        """Close the world and its eye."""
+        if self._eye is not None:
+            self._eye.close()
         self._world.close()
+
+    def _moment(self) -> Any:
+        """Return the present moment, for the eye; None where there is none."""
+        if self._eye is None or not isinstance(self._world, SavesMoments):
+            return None
+        return self._world.save_state()
 
     def _advance(self, action: Float[np.ndarray, " A"]) -> None:
         if isinstance(self._world, BlindWorld):
@@ -176,11 +232,33 @@ class WorldSource:
             self._world.step(action)
 
     def _seen(self, observation: Observation) -> Seen:
+        self._now = observation, self._moment()
         tokens = encode_observation(self._model, observation.only(self._observes), self._size)
         return Seen(tokens.flatten(2)[:, 0], self._picture(observation), self._world.truth())
 
     def _picture(self, observation: Observation) -> UInt8[np.ndarray, "H W 3"]:
-        return resized(observation.streams[COLOUR], as_size(self._size), average=True)
+        return resized(observation.streams[RGB], as_size(self._size), average=True)
+
+
+@dataclass(frozen=True)
+class _Remembered:
+    """A scene: its memory, the frames that it is of, and the world's moment at each."""
+
+    memory: Memory
+    cache: Cache
+    moments: list[Any]
+
+
+def _at_size(seen: Observation, size: int) -> Observation:
+    """Return an observation with its depth, and the lens of it, at the size of the pictures."""
+    depth = seen.streams.get("depth")
+    if depth is None or depth.shape == as_size(size):
+        return seen
+    small = {"depth": resized(depth, as_size(size), average=False)}
+    if "intrinsics" in seen.streams:
+        before = (depth.shape[0], depth.shape[1])
+        small["intrinsics"] = resized_lens(seen.streams["intrinsics"], before, as_size(size))
+    return Observation({**seen.streams, **small})
 
 
 @dataclass
@@ -196,6 +274,8 @@ class RecordingSource:
         stride: recorded steps of a model step.
         units: of truths, by name, where they are known.
         discrete: whether an action is a choice.
+        sensors: what it gives beside colour.
+        clouds: its points; None where none were recorded.
     """
 
     model: JEPA
@@ -205,6 +285,8 @@ class RecordingSource:
     stride: int
     units: Mapping[str, str] = field(default_factory=dict)
     discrete: bool = False
+    sensors: Sensors = field(default_factory=Sensors)
+    clouds: RecordedClouds | None = None
     _at: int = field(default=0, init=False)
 
     def __post_init__(self) -> None:
@@ -240,6 +322,18 @@ class RecordingSource:
         words = f"{len(self._memory.pictures)} pictures of this episode "
         words += f"and {alike} that look alike" if alike else "alone"
         return self._memory, self._seen(), words
+
+    def sense(self, kept: int | None) -> Observation:
+        """Return what was recorded beside colour.
+
+        Raises:
+            DatasetError: a file of clouds is damaged or missing.
+        """
+        row = int(self._rows[self._at]) if kept is None else kept
+        seen = row_of(self.cache, row)
+        if self.clouds is None:
+            return seen
+        return Observation({**seen.streams, "points": self.clouds.at(row)})
 
     def back_to(self, step: int) -> Seen:
         """Go back to a step, and return it."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import hashlib
 from importlib.resources import files
+from importlib.resources.abc import Traversable
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,8 @@ from markupsafe import Markup
 
 from armillary.core.files import replacing
 from armillary.report.marks import emblem
+
+CLOUD_SCRIPT = "cloud.js"
 
 
 def fill(template: str, **values: Any) -> str:
@@ -27,7 +30,7 @@ def fill(template: str, **values: Any) -> str:
         autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
     # our own files, not text from outside
-    own = {"style": Markup(_template("style.css")), "script": Markup(_template("player.js"))}
+    own = {"style": Markup(_template("style.css")), "script": Markup(script())}
     digest = hashlib.sha256(own["script"].encode()).digest()
     own["script_hash"] = Markup(base64.b64encode(digest).decode())
     return environment.from_string(_template(template)).render(**own, emblem=emblem, **values)
@@ -48,5 +51,15 @@ def write_html(text: str, out: Path) -> Path:
     return out
 
 
+def script() -> str:
+    """Return the script of a page: what draws points, and the players that use it."""
+    return _template(CLOUD_SCRIPT) + "\n" + _template("player.js")
+
+
+def template_file(name: str) -> Traversable:
+    """Return a file of our templates, e.g. ``CLOUD_SCRIPT``, which the play page has, too."""
+    return files("armillary.report").joinpath("templates", name)
+
+
 def _template(name: str) -> str:
-    return files("armillary.report").joinpath("templates", name).read_text(encoding="utf-8")
+    return template_file(name).read_text(encoding="utf-8")

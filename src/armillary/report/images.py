@@ -34,12 +34,19 @@ def depth_range(depths: tuple[Float[np.ndarray, "H W"], ...]) -> tuple[float, fl
 
 
 def depth_picture(
-    depth_m: Float[np.ndarray, "H W"], near_m: float, far_m: float
+    depth_m: Float[np.ndarray, "H W"], near_m: float, far_m: float, colours: str = "cividis"
 ) -> UInt8[np.ndarray, "H W 4"]:
-    """Return depth as colour, near bright and far dark; invalid pixels are transparent."""
+    """Return depth as colour, near bright and far dark; invalid pixels are transparent.
+
+    Args:
+        depth_m: camera z.
+        near_m: is brightest, as is what is nearer.
+        far_m: is darkest, as is what is farther.
+        colours: name of a map whose lightness is even to the eye.
+    """
     valid = np.isfinite(depth_m) & (depth_m > 0)
     share = (far_m - np.where(valid, depth_m, far_m)) / max(far_m - near_m, 1e-9)
-    picture = (colormaps["cividis"](share.clip(0, 1)) * 255).round().astype(np.uint8)
+    picture = (colormaps[colours](share.clip(0, 1)) * 255).round().astype(np.uint8)
     picture[..., 3] = np.where(valid, 255, 0)
     return picture
 

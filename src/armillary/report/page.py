@@ -1,7 +1,7 @@
 """The page: one self-contained HTML file, readable on a phone, on paper, in light and in dark.
 
-No font, no picture and no script is loaded from anywhere. The one script is ``player.js``; the
-page's content security policy names it by its hash. All text is escaped.
+No font, no picture and no script is loaded from anywhere. The one script is ``cloud.js``
+and ``player.js``; the page's content security policy names it by its hash. All text is escaped.
 """
 
 from __future__ import annotations

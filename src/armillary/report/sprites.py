@@ -10,6 +10,8 @@ from __future__ import annotations
 
 import base64
 import io
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -44,30 +46,51 @@ def webp_uri(picture: UInt8[np.ndarray, "H W 3"], lossless: bool) -> str:
     return "data:image/webp;base64," + base64.b64encode(file.getvalue()).decode()
 
 
+@dataclass(frozen=True)
+class Framing:
+    """How some clouds are looked at, all of them alike.
+
+    Attributes:
+        middle: of the view, metres.
+        reach_m: radius in which most points lie.
+        dot_m: half the side of a drawn point.
+    """
+
+    middle: Float[np.ndarray, " 3"]
+    reach_m: float
+    dot_m: float
+
+
+def framing(clouds: Sequence[Float[np.ndarray, "_ 3"]]) -> Framing:
+    """Return a view that is centred on the middle of all points, and reaches over most of them."""
+    every = np.concatenate([*clouds, np.zeros((0, 3))])
+    middle = np.median(every, axis=0) if len(every) else np.zeros(3)
+    away = np.linalg.norm(every - middle, axis=1)
+    reach = max(float(np.quantile(away, 0.6)) if len(every) else 1.0, 1e-6)
+    largest = max(map(len, clouds), default=0)
+    return Framing(middle, reach, 0.7 * reach / max(largest, 16) ** 0.5)
+
+
 def packed_clouds(cloud: CloudFrames) -> dict[str, Any]:
     """Return points for ``player.js``: int16 of one scale, and a colour for each.
 
-    Points that are not finite are left out. The view is centred on the middle of all points, and
-    reaches over most of them.
+    Points that are not finite are left out.
     """
     kept = [np.isfinite(points).all(axis=1) for points in cloud.points]
     points = [each[keep].astype(np.float64) for each, keep in zip(cloud.points, kept, strict=True)]
     every = np.concatenate([*points, np.zeros((0, 3))])
-    middle = np.median(every, axis=0) if len(every) else np.zeros(3)
-    offsets = np.abs(every - middle)
-    reach = float(np.quantile(np.linalg.norm(offsets, axis=1), 0.6)) if len(every) else 1.0
-    largest = max(map(len, points), default=0)
-    scale = max(float(offsets.max(initial=0.0)) / 32767, 1e-9)
+    view = framing(points)
+    scale = max(float(np.abs(every - view.middle).max(initial=0.0)) / 32767, 1e-9)
     if cloud.colours:
         colours = [each[keep] for each, keep in zip(cloud.colours, kept, strict=True)]
     else:
         colours = _by_height(points, every)
     return {
         "scale": scale,
-        "reach": max(reach, 1e-6),
-        "dot": 0.7 * max(reach, 1e-6) / max(largest, 16) ** 0.5,
+        "reach": view.reach_m,
+        "dot": view.dot_m,
         "eye": list(cloud.eye),
-        "xyz": [_base64(np.rint((each - middle) / scale).astype("<i2")) for each in points],
+        "xyz": [_base64(np.rint((each - view.middle) / scale).astype("<i2")) for each in points],
         "rgb": [_base64(each.astype(np.uint8)) for each in colours],
     }
 
@@ -85,9 +108,14 @@ def _tiled(frames: np.ndarray, columns: int) -> np.ndarray:
 def _by_height(points: list[np.ndarray], every: Float[np.ndarray, "P 3"]) -> list[np.ndarray]:
     low, high = np.quantile(every[:, 2], [0.02, 0.98]) if len(every) else (0.0, 1.0)
     span = max(high - low, 1e-9)
-    # the darkest colours are left out: the canvas is dark
-    shares = [0.2 + 0.8 * ((each[:, 2] - low) / span).clip(0, 1) for each in points]
-    return [(colormaps["viridis"](s)[:, :3] * 255).round().astype(np.uint8) for s in shares]
+    return [on_dark((each[:, 2] - low) / span) for each in points]
+
+
+def on_dark(share: Float[np.ndarray, " P"]) -> UInt8[np.ndarray, "P 3"]:
+    """Return the colours of shares of a range, without the darkest ones: the canvas is dark."""
+    return (
+        (colormaps["viridis"](0.2 + 0.8 * share.clip(0, 1))[:, :3] * 255).round().astype(np.uint8)
+    )
 
 
 def _base64(values: np.ndarray) -> str:

@@ -1,4 +1,4 @@
-// Play: keys become messages, frames are drawn, and the plan and the goal over them.
+// Play: keys become messages, frames are drawn, and the plan and the goal over them. Points: cloud.js.
 "use strict";
 
 const byId = (id) => document.getElementById(id);
@@ -8,6 +8,8 @@ const NAMES = { ArrowLeft: "\u2190", ArrowRight: "\u2192", ArrowDown: "\u2193", 
 const KEPT = 200; // steps of the curves
 const DEAD = 0.15; // of a gamepad's stick
 const FAR = 6; // times the usual distance between remembered pictures
+const SIDES = ["imagined", "real"];
+const HATCH = ["#fff", "#c2185b"]; // of pixels without depth: no colour of the legend
 const RETRY_MS = 3000;
 
 // For measuring: the page itself does not read it.
@@ -19,7 +21,8 @@ let keyNumber = 0, axes = [], sentAt = new Map(), tabHid = false;
 let paused = false, mode = "imagined", hz = 20, goal = null, following = false, dragging = false;
 const held = new Set(), pushed = new Map();
 let trace = [];
-const pictures = { imagined: null, real: null };
+const pictures = { imagined: null, real: null }, clouds = { imagined: null, real: null };
+let sensor = "colour", view = null, firstEye = ""; // what was asked for, and from where points are seen
 
 function send(message) {
   if (socket && socket.readyState === WebSocket.OPEN) socket.send(JSON.stringify(message));
@@ -87,6 +90,9 @@ function begin(facts) {
   byId("scene-row").querySelector("#next").hidden = byId("seed").hidden = facts.kind !== "world";
   byId("recording-row").hidden = facts.kind === "world";
   hz = facts.hz; mode = facts.mode; goal = null; following = false; trace = [];
+  sensor = scene.sensors.includes(facts.sensor) ? facts.sensor : "colour";
+  byId("sensors").hidden = scene.sensors.length < 2;
+  for (const name of ["colour", "depth", "points"]) byId(`show-${name}`).hidden = !scene.sensors.includes(name);
   if (first) buildAxes();
   buildGoal();
   byId("drawn-from").textContent = "";
@@ -145,7 +151,6 @@ function buildGoal() {
     : "Nothing tells a place here: no recorded place can be read from the model's state. So there is no goal to drag.";
   byId("place").replaceChildren(...places.map((place) => new Option(place.name, place.name)));
   byId("place-row").hidden = places.length < 2;
-  for (const id of ["imagined", "real"]) byId(id).classList.toggle("aim", places.length > 0);
 }
 
 // ---- frames
@@ -154,13 +159,13 @@ async function show(data) {
   const length = new DataView(data).getUint32(0, true);
   const facts = JSON.parse(new TextDecoder().decode(new Uint8Array(data, 4, length)));
   const start = 4 + length, middle = start + facts.imagined;
-  const [imagined, real] = await Promise.all([
-    createImageBitmap(new Blob([new Uint8Array(data, start, facts.imagined)], { type: "image/webp" })),
-    facts.real ? createImageBitmap(new Blob([new Uint8Array(data, middle, facts.real)], { type: "image/webp" })) : null,
-  ]);
+  const bytes = { imagined: data.slice(start, middle), real: data.slice(middle, middle + facts.real) };
+  const [imagined, real] = await Promise.all(SIDES.map((side) => facts.clouds || !bytes[side].byteLength
+    ? null : createImageBitmap(new Blob([bytes[side]], { type: "image/webp" }))));
   send({ type: "shown", frame: facts.frame });
   if (frame && facts.frame < frame.frame && facts.frame > 1) return; // decoded out of order
-  pictures.imagined = imagined; pictures.real = real || pictures.real;
+  if (facts.clouds) takeClouds(facts, bytes);
+  else { pictures.imagined = imagined; pictures.real = real || pictures.real; }
   const stepped = !frame || facts.step !== frame.step;
   frame = facts;
   paused = facts.paused;
@@ -168,6 +173,18 @@ async function show(data) {
   if (trace.length > KEPT) trace.shift();
   drawAll();
   count(facts);
+}
+
+// Points come as x, y, z of each (int16), then their colours.
+function takeClouds(facts, bytes) {
+  for (const side of SIDES) {
+    const { count, scale, sensor: at } = facts.clouds[side];
+    clouds[side] = {
+      xyz: new Int16Array(bytes[side], 0, 3 * count), rgb: new Uint8Array(bytes[side], 6 * count, 3 * count),
+      scale, at, reach: facts.reach, dot: facts.dot,
+    };
+  }
+  if (firstEye !== String(facts.eye)) { firstEye = String(facts.eye); view = cloudView(facts.eye); }
 }
 
 function count(facts) {
@@ -212,21 +229,37 @@ function fitted(canvas) {
 
 function drawAll() {
   if (!scene || !frame) return;
-  drawView("imagined", frame.here);
-  drawView("real", frame.truth);
+  for (const side of SIDES) {
+    if (byId(side).classList.toggle("cloud", frame.sensor === "points")) byId(side).tabIndex = -1; // a click gives it the wheel
+    else byId(side).removeAttribute("tabindex");
+    byId(side).classList.toggle("aim", canAim());
+    byId(side).parentElement.classList.toggle("stale", isGone(side));
+    if (frame.sensor === "points") drawPoints(side);
+    else drawView(side, side === "real" ? frame.truth : frame.here);
+  }
+  drawLegend();
   drawTrace();
   drawAxes();
   say();
 }
 
+// Places lie on pictures of the colour camera alone.
+function canAim() {
+  return scene.places.length > 0 && frame.sensor !== "points" && (frame.sensor === "colour" || scene.aligned);
+}
+
+function isGone(id) {
+  return id === "real" && (frame.departed !== null || Boolean(frame.over && scene.kind === "world"));
+}
+
 function drawView(id, places) {
   const canvas = byId(id), picture = pictures[id], [context, width, height, scale] = fitted(canvas);
   context.clearRect(0, 0, width, height);
-  context.imageSmoothingEnabled = true; context.imageSmoothingQuality = "high";
+  const measured = frame.sensor === "depth"; // its colours stand for numbers, and are not mixed
+  context.imageSmoothingEnabled = !measured; context.imageSmoothingQuality = "high";
+  if (measured) hatch(context, width, height, scale);
   if (picture) context.drawImage(picture, 0, 0, width, height);
-  const gone = id === "real" && (frame.departed !== null || (frame.over && scene.kind === "world"));
-  canvas.parentElement.classList.toggle("stale", Boolean(gone));
-  if (gone) return;
+  if (isGone(id) || !canAim()) return;
   const plan = frame.plan, at = ([u, v]) => [u * width, v * height];
   if (plan && (id === "imagined" || frame.mode === "real")) { // it begins where the model believes to be
     for (const way of plan.others) line(context, way.map(at), "rgba(255,255,255,.85)", 1.1 * scale, "rgba(0,0,0,.4)");
@@ -235,6 +268,58 @@ function drawView(id, places) {
   const shown = plan ? plan.place : byId("place").value;
   if (places && places[shown]) cross(context, at(places[shown]), scale);
   if (goal) ring(context, at(goal.at), scale);
+}
+
+function hatch(context, width, height, scale) {
+  context.fillStyle = HATCH[0]; context.fillRect(0, 0, width, height);
+  context.strokeStyle = HATCH[1]; context.lineWidth = 2 * scale;
+  context.beginPath();
+  for (let x = -height; x < width; x += 6 * scale) { context.moveTo(x, height); context.lineTo(x + height, 0); }
+  context.stroke();
+}
+
+const painters = { imagined: cloudPainter(byId("imagined")), real: cloudPainter(byId("real")) };
+
+function drawPoints(id) {
+  const canvas = byId(id), cloud = clouds[id], [context, width, height, scale] = fitted(canvas);
+  if (!cloud) { context.clearRect(0, 0, width, height); return; }
+  painters[id](cloud, view);
+  canvas.dataset.yaw = view.yaw.toFixed(3); canvas.dataset.zoom = view.zoom.toFixed(3);
+  const { project, nearest } = cloudProjection(width, height, cloud.reach, view);
+  const [start, end] = cloud.at.map(([x, y, z]) => project(x, y, z));
+  if (!start || start[2] < nearest || end[2] < nearest) return;
+  line(context, [start, end], "#fff", 2 * scale, "rgba(0,0,0,.7)");
+  context.beginPath(); context.arc(start[0], start[1], 4 * scale, 0, 2 * Math.PI);
+  context.fillStyle = "#fff"; context.fill();
+}
+
+function turn(yaw, pitch, zoom) {
+  if (!view) return;
+  turnView(view, yaw, pitch, zoom);
+  for (const side of SIDES) drawPoints(side); // both are seen from the same place
+}
+
+function goBack() {
+  view = cloudView(firstEye.split(",").map(Number));
+  for (const side of SIDES) drawPoints(side);
+}
+
+const SCALES = { depth: "Depth", distance: "Distance", height: "Height" };
+
+function drawLegend() {
+  const says = frame.sensor !== "colour" && SCALES[frame.colours], high = frame.colours === "height";
+  byId("scale").hidden = !says;
+  byId("invalid").hidden = frame.sensor !== "depth";
+  byId("turns").hidden = frame.sensor !== "points";
+  byId("measured-from").hidden = frame.sensor === "colour";
+  if (!says) return;
+  const [near, far] = frame.range_m.map((value) => `${number(value)}\u00a0m`), ramp = scene.ramps[frame.sensor];
+  byId("scale-says").textContent = says;
+  byId("near").textContent = `${high ? "\u2265" : "\u2264"}\u00a0${near}`; // the colours end there
+  byId("far").textContent = `${high ? "\u2264" : "\u2265"}\u00a0${far}`;
+  const [context, width, height] = fitted(byId("ramp")), fade = context.createLinearGradient(0, 0, width, 0);
+  ramp.forEach((rgb, index) => fade.addColorStop(index / (ramp.length - 1), `rgb(${rgb.join()})`));
+  context.fillStyle = fade; context.fillRect(0, 0, width, height);
 }
 
 function line(context, points, ink, width, edge) {
@@ -303,7 +388,7 @@ function drawAxes() {
 
 function number(value) {
   if (value === null || value === undefined) return "-";
-  return value >= 100 ? value.toFixed(0) : value >= 10 ? value.toFixed(1) : value >= .1 ? value.toFixed(2) : value.toFixed(3);
+  return value >= 1e6 ? value.toExponential(1) : value >= 100 ? value.toFixed(0) : value >= 10 ? value.toFixed(1) : value >= .1 ? value.toFixed(2) : value.toFixed(3);
 }
 
 function note(sentence) {
@@ -314,7 +399,8 @@ function say() {
   const world = scene.kind === "world", departed = frame.departed !== null;
   byId("gap").textContent = number(frame.gap);
   byId("surprise").textContent = number(frame.surprise);
-  byId("imagined-says").textContent = frame.far > FAR ? "far from all remembered pictures" : frame.blind ? `${frame.blind} steps without a picture` : frame.step ? "one step ahead of each picture" : "at the first picture";
+  const far = frame.far > FAR, measured = frame.sensor !== "colour";
+  byId("imagined-says").textContent = measured ? `the nearest kept picture${far ? ", which is far" : ""}` : far ? "far from all remembered pictures" : frame.blind ? `${frame.blind} steps without a picture` : frame.step ? "one step ahead of each picture" : "at the first picture";
   byId("real-says").textContent = departed ? `left at step ${frame.departed}` : world ? "the simulator, same actions" : `step ${frame.step}`;
   note(departed ? "You have left the recording. Nobody knows what would have come, so nothing is compared." : frame.over);
   byId("depart").disabled = departed; byId("rejoin").disabled = !departed;
@@ -322,8 +408,8 @@ function say() {
   const unit = place && place.unit ? `\u00a0${place.unit}` : "";
   const about = place ? ` It is read to ${number(place.error)}${unit} on other drives (R\u00b2 ${place.r2}).` : "";
   byId("goal-says").textContent = plan
-    ? `${plan.place} is ${number(plan.away)}${unit} from the goal, by the read-out. Yellow is the plan, the thin lines what else was tried.`
-    : `Drag on a picture to set a goal${place ? ` for ${place.name}` : ""}.${about}`;
+    ? `${plan.place} is ${number(plan.away)}${unit} from the goal, by the read-out.${canAim() ? " Yellow is the plan, the thin lines what else was tried." : ""}`
+    : frame.sensor !== "colour" && !canAim() ? "Show colour to set a goal." : `Drag on a picture to set a goal${place ? ` for ${place.name}` : ""}.${about}`;
 }
 
 // ---- choices
@@ -334,10 +420,11 @@ function choose() {
   byId("mode-says").textContent = mode === "imagined"
     ? "The model gets your actions alone, and no pictures."
     : "The model looks at every real picture, and predicts the next.";
+  for (const name of scene.sensors) byId(`show-${name}`).setAttribute("aria-pressed", sensor === name);
   byId("pause").setAttribute("aria-pressed", paused);
   const speed = SPEEDS_HZ.reduce((best, one, index) => (Math.abs(one - hz) < Math.abs(SPEEDS_HZ[best] - hz) ? index : best), 0);
   byId("rate").value = speed;
-  byId("rate-says").textContent = `${hz} steps a second, ${number(hz * scene.step_s)} times the ${scene.kind}'s own time`;
+  byId("rate-says").textContent = `${hz} ${hz === 1 ? "step" : "steps"} a second, ${number(hz * scene.step_s)} times the ${scene.kind}'s own time`;
   byId("follow").disabled = byId("clear").disabled = goal === null;
   byId("follow").setAttribute("aria-pressed", following);
 }
@@ -348,17 +435,20 @@ const acts = {
   again() { send({ type: "reset", seed: scene.seed }); },
   next() { if (scene.kind === "world") send({ type: "reset", seed: scene.seed + 1 }); },
   mode(wanted) { mode = wanted; send({ type: "mode", mode }); choose(); },
+  show(wanted) { sensor = wanted; send({ type: "show", sensor }); choose(); },
+  other() { if (scene.sensors.length > 1) acts.show(scene.sensors[(scene.sensors.indexOf(sensor) + 1) % scene.sensors.length]); },
   follow() { if (goal) { following = !following; send({ type: "follow", on: following }); choose(); } },
   clear() { goal = null; following = false; send({ type: "goal", at: null }); choose(); drawAll(); },
 };
 
 for (const name of ["pause", "step", "again", "next", "follow", "clear"]) byId(name).addEventListener("click", () => acts[name]());
+for (const name of ["colour", "depth", "points"]) byId(`show-${name}`).addEventListener("click", () => acts.show(name));
 for (const name of ["imagined", "real"]) byId(`mode-${name}`).addEventListener("click", () => acts.mode(name));
 for (const name of ["depart", "rejoin"]) byId(name).addEventListener("click", () => { if (name === "rejoin" && following) acts.follow(); send({ type: name }); });
 byId("rate").addEventListener("input", () => { hz = SPEEDS_HZ[Number(byId("rate").value)]; send({ type: "rate", hz }); choose(); });
 byId("place").addEventListener("change", () => { acts.clear(); byId("place").blur(); });
 
-for (const id of ["imagined", "real"]) {
+for (const id of SIDES) {
   const canvas = byId(id);
   const aim = (event) => {
     const box = canvas.getBoundingClientRect(), within = (x) => Math.min(Math.max(x, 0), 1);
@@ -367,11 +457,12 @@ for (const id of ["imagined", "real"]) {
     choose(); drawAll();
   };
   canvas.addEventListener("pointerdown", (event) => {
-    if (!scene || !scene.places.length) return;
+    if (!scene || !frame || !canAim()) return;
     dragging = true; canvas.setPointerCapture(event.pointerId); aim(event);
   });
   canvas.addEventListener("pointermove", (event) => { if (dragging) aim(event); });
   for (const name of ["pointerup", "pointercancel"]) canvas.addEventListener(name, () => { dragging = false; });
+  turnByPointer(canvas, turn, goBack, () => frame !== null && frame.sensor === "points");
 }
 
 // ---- keys, buttons and gamepads
@@ -406,11 +497,14 @@ function steer() {
   send({ type: "drive", axes, key: keyNumber });
 }
 
-const SHORTCUTS = { Space: "pause", Period: "step", Backspace: "again", KeyN: "next", KeyF: "follow" };
+const SHORTCUTS = { Space: "pause", Period: "step", Backspace: "again", KeyN: "next", KeyF: "follow", KeyV: "other" };
 
 addEventListener("keydown", (event) => {
   if (!scene || event.ctrlKey || event.metaKey || event.altKey) return;
   if (event.target.matches("select, input[type=password]")) return;
+  if (frame && frame.sensor === "points" && TURNS[event.key] && (event.shiftKey || !event.key.startsWith("Arrow"))) {
+    event.preventDefault(); turn(...TURNS[event.key]); return;
+  }
   const steers = scene.discrete ? event.code.startsWith("Digit") : PAIRS.slice(0, scene.low.length).some((pair) => pair.includes(event.code));
   if (steers) {
     event.preventDefault();
@@ -430,5 +524,6 @@ document.addEventListener("visibilitychange", () => {
   else if (!document.hidden && tabHid) { tabHid = false; if (paused) acts.pause(); }
 });
 setInterval(() => { if (scene && navigator.getGamepads && [...navigator.getGamepads()].some(Boolean)) steer(); }, 30);
+addEventListener("gamepaddisconnected", () => steer()); // what its sticks held is let go
 
 connect();

@@ -143,76 +143,31 @@ function makePicture(canvas, panel) {
   return {draw};
 }
 
-// --- points: drawn nearest last through a depth buffer, turned by dragging -----------------------
+// --- points: the clouds of an episode, drawn by cloud.js -------------------------------------------
 
 function makeCloud(canvas, panel) {
-  const width = canvas.width = 720, height = canvas.height = 540;
-  const bytes = text => Uint8Array.from(atob(text), letter => letter.charCodeAt(0));
-  const xyz = panel.xyz.map(text => new Int16Array(bytes(text).buffer)), rgb = panel.rgb.map(bytes);
-  const pen = canvas.getContext("2d"), picture = pen.createImageData(width, height);
-  const depths = new Float32Array(width * height);
-  const [ex, ey, ez] = panel.eye;
-  const first = {yaw: Math.atan2(ey, ex), pitch: Math.atan2(ez, Math.hypot(ex, ey)), zoom: 1};
-  const view = {...first};
-  let shown = 0;
+  canvas.width = 720;
+  canvas.height = 540;
   canvas.className = "cloud";
   canvas.tabIndex = 0;
+  const bytes = text => Uint8Array.from(atob(text), letter => letter.charCodeAt(0));
+  const xyz = panel.xyz.map(text => new Int16Array(bytes(text).buffer)), rgb = panel.rgb.map(bytes);
+  const view = cloudView(panel.eye), paint = cloudPainter(canvas);
+  let shown = 0;
 
   function draw(frame) {
     shown = frame;
-    const points = xyz[frame], colours = rgb[frame], far = 2.7 * panel.reach / view.zoom;
-    const [sy, cy, sp, cp] = [Math.sin(view.yaw), Math.cos(view.yaw), Math.sin(view.pitch), Math.cos(view.pitch)];
-    const focal = 1.25 * height;
-    picture.data.fill(0);
-    depths.fill(Infinity);
-    for (let k = 0; k < points.length; k += 3) {
-      const x = points[k] * panel.scale, y = points[k + 1] * panel.scale, z = points[k + 2] * panel.scale;
-      const depth = far - (cp * cy * x + cp * sy * y + sp * z);
-      if (depth < far * 0.05) continue;
-      const across = width / 2 + focal * (-sy * x + cy * y) / depth;
-      const down = height / 2 - focal * (-sp * cy * x - sp * sy * y + cp * z) / depth;
-      const half = Math.min(6, Math.max(1, Math.round(panel.dot * focal / depth)));
-      for (let row = Math.round(down) - half; row <= down + half; row++) {
-        if (row < 0 || row >= height) continue;
-        for (let column = Math.round(across) - half; column <= across + half; column++) {
-          if (column < 0 || column >= width) continue;
-          const at = row * width + column;
-          if (depth >= depths[at]) continue;
-          depths[at] = depth;
-          picture.data[4 * at] = colours[k];
-          picture.data[4 * at + 1] = colours[k + 1];
-          picture.data[4 * at + 2] = colours[k + 2];
-          picture.data[4 * at + 3] = 255;
-        }
-      }
-    }
-    pen.putImageData(picture, 0, 0);
+    paint({...panel, xyz: xyz[frame], rgb: rgb[frame]}, view);
     canvas.dataset.yaw = view.yaw.toFixed(3);
     canvas.dataset.zoom = view.zoom.toFixed(3);
   }
+  const turn = (yaw, pitch, zoom) => { turnView(view, yaw, pitch, zoom); draw(shown); };
 
-  const turn = (yaw, pitch, zoom = 1) => {
-    view.yaw -= yaw;
-    view.pitch = Math.min(1.55, Math.max(-1.55, view.pitch + pitch));
-    view.zoom = Math.min(12, Math.max(0.4, view.zoom * zoom));
-    draw(shown);
-  };
-  canvas.addEventListener("pointerdown", event => canvas.setPointerCapture(event.pointerId));
-  canvas.addEventListener("pointermove", event => {
-    if (event.buttons) turn(event.movementX / 150, event.movementY / 150);
-  });
-  canvas.addEventListener("dblclick", () => { Object.assign(view, first); draw(shown); });
-  canvas.addEventListener("wheel", event => {  // plain wheel scrolls the page
-    if (!event.ctrlKey && document.activeElement !== canvas) return;
-    event.preventDefault();
-    turn(0, 0, event.deltaY < 0 ? 1.12 : 1 / 1.12);
-  }, {passive: false});
-  const keys = {ArrowLeft: [0.1, 0], ArrowRight: [-0.1, 0], ArrowUp: [0, 0.1], ArrowDown: [0, -0.1],
-    "+": [0, 0, 1.2], "=": [0, 0, 1.2], "-": [0, 0, 1 / 1.2]};
+  turnByPointer(canvas, turn, () => { Object.assign(view, cloudView(panel.eye)); draw(shown); });
   canvas.addEventListener("keydown", event => {
-    if (!keys[event.key] || event.ctrlKey || event.metaKey) return;
+    if (!TURNS[event.key] || event.ctrlKey || event.metaKey) return;
     event.preventDefault();
-    turn(...keys[event.key]);
+    turn(...TURNS[event.key]);
   });
   return {draw};
 }
