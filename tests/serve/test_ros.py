@@ -219,6 +219,7 @@ def test_equal_bounds_hold_an_action_still_and_reversed_ones_are_refused() -> No
 @pytest.fixture
 def in_step(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(rosbridge, "Rosbridge", InStep)
+    monkeypatch.setattr(rosbridge, "_ANSWER_S", 30.0)  # machines are shared
 
 
 def words_of_a_drive(folder: Path, goal: Path, address: str) -> list[str]:
@@ -256,9 +257,12 @@ def robot_at(server: Server) -> Rosbridge:
     return Rosbridge(server.address, Topics(CAMERA, "/command", action_type=ARRAYS[0]))
 
 
-def test_the_last_action_arrives_though_both_sides_are_slow() -> None:
+def test_the_last_action_arrives_though_both_sides_are_slow(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     from twisted.internet import reactor
 
+    monkeypatch.setattr(rosbridge, "_ANSWER_S", 30.0)
     with fake_rosbridge(no_such_service, slow_s=0.05) as server:
         robot = robot_at(server)
         # the thread that sends is busy, as on a loaded machine
