@@ -146,6 +146,39 @@ def test_it_rests_however_a_drive_ends(decider: Decider) -> None:
     assert len(robot.sent) == 2
 
 
+def test_where_a_guard_stops_it_the_chosen_resting_action_is_sent(
+    decider: Decider, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    decide = Session.decide
+
+    def stopped(self: Session, request: Mapping[str, Any]) -> dict:
+        reply = decide(self, request)
+        stop = {"stop": np.array([True]), "plan": {"alarm": "scene", "deadline_missed": False}}
+        return {**reply, **stop, "actions": np.array([[0.0, 0.005]])}
+
+    monkeypatch.setattr(Session, "decide", stopped)
+    robot = Scripted([*pictures()])
+    done = driven(decider, robot, rest=(0.01, 0.02))
+    assert (done.steps, done.stopped) == (1, "scene")
+    np.testing.assert_array_equal(robot.sent, [[0.01, 0.02]] * 2)
+
+
+def test_what_is_not_a_number_is_never_sent(
+    decider: Decider, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    decide = Session.decide
+
+    def broken(self: Session, request: Mapping[str, Any]) -> dict:
+        reply = decide(self, request)
+        return {**reply, "actions": np.full_like(reply["actions"], np.nan)}
+
+    monkeypatch.setattr(Session, "decide", broken)
+    robot = Scripted([*pictures()])
+    with pytest.raises(WorldError, match="not a number"):
+        driven(decider, robot)
+    np.testing.assert_array_equal(robot.sent, [resting(decider.world.bounds)])
+
+
 def test_a_command_is_read_back_from_a_log_as_the_action_that_it_was() -> None:
     action = np.array([0.1, 0.2, 0.3, -0.4, 0.5, 0.6])
     for kind in (TWIST, *ARRAYS):

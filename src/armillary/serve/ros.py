@@ -170,7 +170,8 @@ def drive(
 
     Raises:
         ConfigError: the resting action is not one of the robot's.
-        WorldError: no message arrived for too long, or the connection was lost.
+        WorldError: no message arrived for too long, the connection was lost, or the policy decided
+            something that is not a number.
         FormatError: a message that is not what it says.
     """
     session, done = Session(decider), Driven()
@@ -200,7 +201,7 @@ def drive(
                 silent_since, begun = clock(), True
                 reply = session.decide({**request, **seen})
                 request = {"latency_budget_ms": request["latency_budget_ms"]}
-                robot.send(reply["actions"][0])
+                robot.send(_sendable(reply, rest))
                 _note(done, reply, step_s)
                 progress(done.steps, settings.steps)
             due = max(due + step_s, clock() - step_s)  # what was late is not made up for at once
@@ -239,6 +240,20 @@ def _fresh(decider: Decider, robot: Robot, stale_s: float) -> dict[str, np.ndarr
             return None
         seen[f"observation/{stream}"] = values
     return seen
+
+
+def _sendable(reply: Mapping[str, Any], rest: Float[np.ndarray, " A"]) -> Float[np.ndarray, " A"]:
+    """Return the action of a reply, or the resting one where the guard stopped the policy.
+
+    A guard's own action is the one nearest to zero, which for positions is a movement.
+    """
+    action = reply["actions"][0]
+    if not np.isfinite(action).all():  # clipping lets NaN through, and rosbridge would pass it on
+        raise WorldError(
+            f"The policy decided {action.tolist()}, which is not a number. The robot was told to "
+            "rest."
+        )
+    return rest if reply["stop"][0] else action
 
 
 def _note(done: Driven, reply: Mapping[str, Any], step_s: float) -> None:
