@@ -247,7 +247,13 @@ def _said(numbers: Mapping[str, Any]) -> list[str]:
             f"mean {row['mean']}, ridge {row['ridge']}"
             for seconds, row in numbers["errors"].items()
         ]
-        return ["Error of frozen features read from its predicted latent, last 30 % of the video:", "", *said, "", where]
+        return [
+            "Error of frozen features read from its predicted latent, last 30 % of the video:",
+            "",
+            *said,
+            "",
+            where,
+        ]
     rows = numbers["rows"]
     said = {
         who: f"{row['success']:.1%} ({row['wilson95'][0]:.0%} to {row['wilson95'][1]:.0%})"

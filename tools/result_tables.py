@@ -360,7 +360,9 @@ def _zoo() -> str:
         folder = ROOT / "src/armillary/zoo" / name
         size = sum((folder / file).stat().st_size for file in model["files"]) / 1e6
         reached = cells.get("model", "-")
-        line = f"| `zoo:{name}` | {model['about']} | {reached} | {floors or '-'} | {size:.1f} MB |\n"
+        line = (
+            f"| `zoo:{name}` | {model['about']} | {reached} | {floors or '-'} | {size:.1f} MB |\n"
+        )
         lines.append(line)
     return "".join(lines)
 

@@ -12,6 +12,7 @@ from armillary.api.data import open_dataset as open_dataset
 from armillary.api.data import prepare as prepare
 from armillary.api.data import record as record
 from armillary.api.learning import load_model as load_model
+from armillary.api.learning import push_to_hub as push_to_hub
 from armillary.api.learning import train as train
 from armillary.api.viewing import view as view
 from armillary.planning.planning import Planning as Planning

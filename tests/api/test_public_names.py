@@ -21,6 +21,7 @@ NAMES = {
     "prepare",
     "train",
     "load_model",
+    "push_to_hub",
     "probe",
     "read_out",
     "surprise",

@@ -44,7 +44,7 @@ def test_readme_and_tutorials_are_at_most_18_words_in_the_middle() -> None:
     assert result.returncode == 0, result.stdout + result.stderr
     assert "README.md" in result.stdout
     assert "docs/quickstart.md" in result.stdout
-    assert result.stdout.count("docs/tutorials/") == 4
+    assert result.stdout.count("docs/tutorials/") == 5
 
 
 def test_sentences_are_counted_as_a_reader_would() -> None:

@@ -4,6 +4,8 @@
 - ``bash`` blocks run in a shell that ends at the first error.
 - A block with ``title="NAME"`` is written to the file NAME.
 - ``text`` blocks show output. A block below ``<!-- not run: why -->`` is left out.
+- A ``bash`` block below ``<!-- in the background -->`` is a server: the page goes on once it says
+  how it is stopped, and it is stopped at the end.
 """
 
 from __future__ import annotations
@@ -11,18 +13,25 @@ from __future__ import annotations
 import json
 import os
 import re
+import signal
 import subprocess
 import sys
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 BLOCK = re.compile(
     r"(?P<skip><!-- not run: (?P<why>[^>]+?) -->\s*\n)?"
+    r"(?P<background><!-- in the background -->\s*\n)?"
     r"^```(?P<language>\w*)(?P<options>[^\n]*)\n(?P<code>.*?)^```\s*$",
     re.MULTILINE | re.DOTALL,
 )
 SHOWN = ("text",)
 RUN = ("python", "bash")
+_STARTED = "Ctrl-C stops it"  # what every server of ours prints once it listens
+_STARTS_S, _STOPS_S = 300, 60
 
 _INTERPRETER = """
 import json, sys
@@ -42,6 +51,7 @@ class Block:
     code: str
     file: str | None
     not_run: str | None
+    background: bool = False
 
 
 def blocks(text: str) -> list[Block]:
@@ -50,12 +60,26 @@ def blocks(text: str) -> list[Block]:
     for match in BLOCK.finditer(text):
         title = re.search(r'title="([^"]+)"', match["options"])
         file = title[1] if title else None
-        found.append(Block(match["language"], match["code"], file, match["why"]))
+        served = match["background"] is not None
+        found.append(Block(match["language"], match["code"], file, match["why"], served))
     return found
 
 
-def run_page(page: Path, folder: Path, armillary: Path) -> None:
+def run_page(
+    page: Path,
+    folder: Path,
+    armillary: Path,
+    changes: Mapping[str, str] | None = None,
+    before_end: Callable[[], None] = lambda: None,
+) -> None:
     """Run all blocks of a page in a folder; ``armillary`` is the folder of the program.
+
+    Args:
+        page: that is run.
+        folder: to run in.
+        armillary: folder of the program.
+        changes: texts of the code that are replaced, such as ports that may be taken.
+        before_end: called after the last block, while the servers of the page still run.
 
     Raises:
         AssertionError: a block failed; the message has the block and what it printed.
@@ -66,6 +90,28 @@ def run_page(page: Path, folder: Path, armillary: Path) -> None:
         "ARMILLARY_CACHE": str(folder / "cache"),
         "OMP_NUM_THREADS": "1",
     }
+    text = page.read_text()
+    for before, after in (changes or {}).items():
+        text = text.replace(before, after)
+    with ExitStack() as servers, _interpreter(folder, environment) as interpreter:
+        for block in blocks(text):
+            if block.not_run or block.language in SHOWN:
+                continue
+            assert block.language in RUN, f"{page.name}: a block of {block.language!r} cannot run"
+            if block.file:
+                (folder / block.file).write_text(block.code)
+            elif block.background:
+                servers.enter_context(_server(block, folder, environment))
+            elif block.language == "bash":
+                _shell(block, folder, environment)
+            else:
+                _python(block, interpreter)
+        before_end()
+
+
+@contextmanager
+def _interpreter(folder: Path, environment: dict[str, str]) -> Iterator[subprocess.Popen[str]]:
+    """Run the Python of a page."""
     with subprocess.Popen(
         [sys.executable, "-c", _INTERPRETER],
         cwd=folder,
@@ -75,18 +121,36 @@ def run_page(page: Path, folder: Path, armillary: Path) -> None:
         stderr=subprocess.STDOUT,
         text=True,
     ) as interpreter:
-        for block in blocks(page.read_text()):
-            if block.not_run or block.language in SHOWN:
-                continue
-            assert block.language in RUN, f"{page.name}: a block of {block.language!r} cannot run"
-            if block.file:
-                (folder / block.file).write_text(block.code)
-            elif block.language == "bash":
-                _shell(block, folder, environment)
-            else:
-                _python(block, interpreter)
+        yield interpreter
         assert interpreter.stdin is not None
         interpreter.stdin.close()
+
+
+@contextmanager
+def _server(block: Block, folder: Path, environment: dict[str, str]) -> Iterator[None]:
+    """Run a block that goes on until it is interrupted, as a reader does with Ctrl-C."""
+    log = folder / f"{time.monotonic_ns()}.log"
+    with log.open("w") as out:
+        # exec: the interrupt is for the program, and not for a shell around it
+        process = subprocess.Popen(
+            ["bash", "-euc", f"exec {block.code}"],
+            cwd=folder,
+            env=environment,
+            stdout=out,
+            stderr=subprocess.STDOUT,
+        )
+    try:
+        end = time.monotonic() + _STARTS_S
+        while _STARTED not in log.read_text():
+            assert process.poll() is None, f"{block.code}\n{log.read_text()}"
+            assert time.monotonic() < end, f"{block.code} did not start\n{log.read_text()}"
+            time.sleep(0.1)
+        yield
+        process.send_signal(signal.SIGINT)
+        assert process.wait(_STOPS_S) == 0, f"{block.code}\n{log.read_text()}"
+    finally:
+        process.kill()
+        process.wait()
 
 
 def _shell(block: Block, folder: Path, environment: dict[str, str]) -> None:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-import asyncio
 import base64
+import importlib.util
+import itertools
 import json
-import threading
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+import math
+import os
+import signal
+import time
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -16,18 +19,27 @@ from typing import Any
 import cv2
 import numpy as np
 import pytest
-from websockets.asyncio.server import serve
+from fake_rosbridge import HANG_UP, InStep, Server, fake_rosbridge, no_such_service, showing
 
 from armillary.cli.main import main
 from armillary.control import ModelSpec, WorldFactory
 from armillary.core.errors import ConfigError, FormatError, WorldError
 from armillary.core.values import ActionBounds, Observation
 from armillary.data.sources.ros_vectors import COMMANDS
-from armillary.serve import Decider, Session, ros, world_of_a_robot
+from armillary.planning import Planning
+from armillary.serve import Decider, Session, ros, rosbridge, world_of_a_robot
 from armillary.serve.ros import ARRAYS, TWIST, Drive, Topics, drive, message_of, resting, stream_of
+from armillary.serve.rosbridge import Rosbridge
 
 SETTINGS, STEP_S, STEPS = {"image_size": 16}, 0.3, 4
 LOW, HIGH = (-0.02, 0.005), (0.02, 0.025)
+REST, CAMERA = [0.0, 0.005], "/camera/compressed"
+
+SCRIPT = Path(__file__).parents[2] / "scripts" / "record_rosbridge.py"
+spec = importlib.util.spec_from_file_location("record_rosbridge", SCRIPT)
+assert spec and spec.loader
+recorder = importlib.util.module_from_spec(spec)
+spec.loader.exec_module(recorder)
 
 
 @pytest.fixture(scope="module")
@@ -134,6 +146,39 @@ def test_it_rests_however_a_drive_ends(decider: Decider) -> None:
     assert len(robot.sent) == 2
 
 
+def test_where_a_guard_stops_it_the_chosen_resting_action_is_sent(
+    decider: Decider, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    decide = Session.decide
+
+    def stopped(self: Session, request: Mapping[str, Any]) -> dict:
+        reply = decide(self, request)
+        stop = {"stop": np.array([True]), "plan": {"alarm": "scene", "deadline_missed": False}}
+        return {**reply, **stop, "actions": np.array([[0.0, 0.005]])}
+
+    monkeypatch.setattr(Session, "decide", stopped)
+    robot = Scripted([*pictures()])
+    done = driven(decider, robot, rest=(0.01, 0.02))
+    assert (done.steps, done.stopped) == (1, "scene")
+    np.testing.assert_array_equal(robot.sent, [[0.01, 0.02]] * 2)
+
+
+def test_what_is_not_a_number_is_never_sent(
+    decider: Decider, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    decide = Session.decide
+
+    def broken(self: Session, request: Mapping[str, Any]) -> dict:
+        reply = decide(self, request)
+        return {**reply, "actions": np.full_like(reply["actions"], np.nan)}
+
+    monkeypatch.setattr(Session, "decide", broken)
+    robot = Scripted([*pictures()])
+    with pytest.raises(WorldError, match="not a number"):
+        driven(decider, robot)
+    np.testing.assert_array_equal(robot.sent, [resting(decider.world.bounds)])
+
+
 def test_a_command_is_read_back_from_a_log_as_the_action_that_it_was() -> None:
     action = np.array([0.1, 0.2, 0.3, -0.4, 0.5, 0.6])
     for kind in (TWIST, *ARRAYS):
@@ -204,75 +249,170 @@ def test_equal_bounds_hold_an_action_still_and_reversed_ones_are_refused() -> No
             world_of_a_robot(low, high, 0.1, 5)
 
 
-@contextmanager
-def rosbridge(exchange: list[np.ndarray]) -> Iterator[tuple[str, list[dict]]]:
-    """Serve a recorded exchange: the next picture follows every command. Gives what was heard."""
-    heard: list[dict] = []
-    ready, loop, stop = threading.Event(), asyncio.new_event_loop(), None
-    address: list[str] = []
+@pytest.fixture
+def in_step(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(rosbridge, "Rosbridge", InStep)
+    monkeypatch.setattr(rosbridge, "_ANSWER_S", 30.0)  # machines are shared
 
-    async def answer(socket: Any) -> None:
-        left = [cv2.imencode(".png", one[..., ::-1])[1].tobytes() for one in exchange]
 
-        async def show() -> None:
-            if left:
-                data = base64.b64encode(left.pop(0)).decode()
-                message = {"header": {}, "format": "png", "data": data}
-                said = {"op": "publish", "topic": "/camera/compressed", "msg": message}
-                await socket.send(json.dumps(said))
+def words_of_a_drive(folder: Path, goal: Path, address: str) -> list[str]:
+    cv2.imwrite(str(goal), pictures()[-1][..., ::-1])
+    words = ["ros", str(folder), "--goal", str(goal), "--image", CAMERA, "--planner", "direct"]
+    words += ["--action", "/command", "--action-type", ARRAYS[0], "--address", address]
+    words += ["--low", *map(str, LOW), "--high", *map(str, HIGH)]
+    return [*words, "--step-s", "0.05", "--steps", str(STEPS), "--json"]
 
-        async for text in socket:
-            said = json.loads(text)
-            heard.append(said)
-            if said["op"] in ("subscribe", "publish"):
-                await show()
 
-    async def work() -> None:
-        nonlocal stop
-        stop = asyncio.Event()
-        async with serve(answer, "127.0.0.1", 0) as server:
-            address.append(f"ws://127.0.0.1:{server.sockets[0].getsockname()[1]}")
-            ready.set()
-            await stop.wait()
-
-    thread = threading.Thread(target=loop.run_until_complete, args=(work(),))
-    thread.start()
-    try:
-        assert ready.wait(10)
-        yield address[0], heard
-    finally:
-        loop.call_soon_threadsafe(stop.set)
-        thread.join(20)
-        loop.close()
+def actions_in(heard: list[dict]) -> list[list[float]]:
+    return [said["msg"]["data"] for said in heard if said["op"] == "publish"]
 
 
 def test_roslibpy_drives_a_robot_behind_rosbridge(
-    folder: Path, decider: Decider, tmp_path: Path, capsys: pytest.CaptureFixture
+    folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture, in_step: None
 ) -> None:
-    seen, goal = pictures(), tmp_path / "goal.png"
-    cv2.imwrite(str(goal), seen[-1][..., ::-1])
-    with rosbridge(seen[:STEPS]) as (address, heard):
-        words = ["ros", str(folder), "--goal", str(goal), "--image", "/camera/compressed"]
-        words += ["--action", "/command", "--action-type", ARRAYS[0], "--address", address]
-        words += ["--low", *map(str, LOW), "--high", *map(str, HIGH)]
-        words += ["--step-s", str(STEP_S), "--steps", str(STEPS), "--json"]
-        assert main(words) == 0
+    seen = pictures()[:STEPS]
+    with fake_rosbridge(showing(seen, CAMERA)) as server:
+        assert main(words_of_a_drive(folder, tmp_path / "goal.png", server.address)) == 0
+        *acted, last = actions_in(server.heard)  # when the drive has ended, all of it has arrived
     value = json.loads(capsys.readouterr().out)
-    assert value["steps"] == STEPS
-    sent = [said["msg"]["data"] for said in heard if said["op"] == "publish"]
-    acted = [action for action in sent if action != [0.0, LOW[1]]]
-    np.testing.assert_allclose(acted, alone(decider, seen[:STEPS]))
-    assert sent[-1] == [0.0, LOW[1]]
-    about = {said["op"]: said for said in heard}
+    assert (value["steps"], value["waited"], value["confirmed"]) == (STEPS, 0, True)
+    world = world_of_a_robot(LOW, HIGH, STEP_S, STEPS)
+    direct = Decider.load(ModelSpec(folder, Planning("direct")), world)
+    np.testing.assert_allclose(acted, alone(direct, seen))
+    assert last == REST
+    about = {said["op"]: said for said in server.heard}
     assert about["advertise"]["type"] == ARRAYS[0]
     assert about["subscribe"]["type"] == ros.COMPRESSED
     assert about["subscribe"]["queue_length"] == 1
 
 
+def robot_at(server: Server) -> Rosbridge:
+    return Rosbridge(server.address, Topics(CAMERA, "/command", action_type=ARRAYS[0]))
+
+
+def test_the_last_action_arrives_though_both_sides_are_slow(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    from twisted.internet import reactor
+
+    monkeypatch.setattr(rosbridge, "_ANSWER_S", 30.0)
+    with fake_rosbridge(no_such_service, slow_s=0.05) as server:
+        robot = robot_at(server)
+        # the thread that sends is busy, as on a loaded machine
+        reactor.callFromThread(time.sleep, 0.3)
+        for number in range(3):
+            robot.send(np.array([float(number)]))
+        assert robot.close()
+        assert actions_in(server.heard) == [[0.0], [1.0], [2.0]]
+
+
+def test_a_server_that_confirms_nothing_is_left_after_a_while(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(rosbridge, "_ANSWER_S", 0.2)
+    with fake_rosbridge(lambda said: []) as server:
+        robot = robot_at(server)
+        robot.send(np.array([1.0]))
+        assert not robot.close()
+        robot = robot_at(server)
+        assert robot.close()  # nothing was sent that could be lost
+        assert server.connections == 2
+
+
+def test_a_lost_connection_ends_a_drive_and_old_actions_are_never_sent(
+    folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture, in_step: None
+) -> None:
+    show = showing(pictures(), CAMERA)
+
+    def answer(said: dict) -> list:
+        second = len(actions_in(server.heard)) == 2
+        return [*show(said), *([HANG_UP] if second else [])]
+
+    with fake_rosbridge(answer) as server:
+        assert main(words_of_a_drive(folder, tmp_path / "goal.png", server.address)) == 2
+        assert "was lost, so the robot was not told to rest" in capsys.readouterr().err
+        time.sleep(1.5)  # roslibpy would connect again after a second
+        assert (server.connections, len(actions_in(server.heard))) == (1, 2)
+
+
+def test_a_drive_that_is_terminated_ends_with_the_resting_action(
+    folder: Path, tmp_path: Path, in_step: None
+) -> None:
+    show, before = showing(pictures(), CAMERA), signal.getsignal(signal.SIGTERM)
+
+    def answer(said: dict) -> list:
+        if len(actions_in(server.heard)) == 2 and said["op"] == "publish":
+            os.kill(os.getpid(), signal.SIGTERM)
+        return show(said)
+
+    with fake_rosbridge(answer) as server:
+        assert main(words_of_a_drive(folder, tmp_path / "goal.png", server.address)) == 130
+        assert actions_in(server.heard)[-1] == REST
+    assert signal.getsignal(signal.SIGTERM) is before
+
+
+class Replay:
+    """Plays the server's part of a recorded exchange, and compares the client's part with it.
+
+    Ids are names that a client chooses: they may be others than the recorded ones, but must be used
+    for the same things.
+    """
+
+    def __init__(self, lines: list[dict]) -> None:
+        self.left, self.ids, self.differences = list(lines), {}, []
+
+    def __call__(self, said: dict) -> list[dict]:
+        if not self.left:
+            self.differences.append(f"nothing more was recorded: {said}")
+            return []
+        expected = self.left.pop(0)["message"]
+        recorded = expected.get("id")
+        if self.ids.setdefault(recorded, said.get("id")) != said.get("id"):
+            self.differences.append(f"another id: {said}")
+        if not same({**said, "id": recorded}, expected):
+            self.differences.append(f"{said} is not {expected}")
+        replies = []
+        while self.left and self.left[0]["from"] == "server":
+            reply = self.left.pop(0)["message"]
+            replies.append({**reply, "id": self.ids[reply["id"]]} if "id" in reply else reply)
+        return replies
+
+
+def same(said: Any, expected: Any) -> bool:
+    """Compare JSON; processors may differ in the last digits of a decision."""
+    if isinstance(expected, dict):
+        return said.keys() == expected.keys() and all(same(said[n], expected[n]) for n in expected)
+    if isinstance(expected, list):
+        return len(said) == len(expected) and all(map(same, said, expected))
+    if isinstance(expected, float):
+        return isinstance(said, float) and math.isclose(said, expected, abs_tol=1e-4)
+    return said == expected
+
+
+@pytest.mark.parametrize("name", ["twist", "array"])
+def test_a_recorded_exchange_with_a_real_rosbridge_is_repeated(
+    name: str, tmp_path: Path, capsys: pytest.CaptureFixture, in_step: None
+) -> None:
+    every = [json.loads(line) for line in recorder.FILE.read_text().splitlines()]
+    begin = next(i for i, line in enumerate(every) if line.get("drive") == name)
+    about, *after = every[begin:]
+    lines = list(itertools.takewhile(lambda line: "message" in line, after))
+    replay = Replay(lines)
+    with fake_rosbridge(replay) as server:
+        assert main(recorder.words_of(about, server.address, tmp_path)) == 0
+    assert replay.differences == []
+    assert replay.left == []
+    assert json.loads(capsys.readouterr().out)["confirmed"]
+    said = [line["message"]["op"] for line in lines if line["from"] == "client"]
+    actions = ["publish"] * (recorder.STEPS + 1)
+    leaving = ["call_service", "unsubscribe", "unadvertise"]
+    assert said == ["advertise", "subscribe", *actions, *leaving]
+
+
 def test_wrong_use_is_one_sentence(
     folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(ros, "_CONNECT_S", 0.3)
+    monkeypatch.setattr(rosbridge, "_CONNECT_S", 0.3)
     words = ["ros", str(folder), "--image", "/camera", "--action", "/command"]
     bounds = ["--low", "-1", "-1", "--high", "1", "1", "--action-type", ARRAYS[0]]
     goal = tmp_path / "goal.png"

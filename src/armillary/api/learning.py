@@ -1,10 +1,11 @@
-"""Learning for the API: train a recipe, load a model."""
+"""Learning for the API: train a recipe, load a model, upload one."""
 
 from __future__ import annotations
 
 import warnings
 from collections.abc import Mapping
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 from armillary.api.data import AnyPath, open_dataset
@@ -14,11 +15,12 @@ from armillary.core.addresses import is_address
 from armillary.core.errors import unknown_recipe
 from armillary.core.progress import Progress
 from armillary.data import Cache, Dataset
-from armillary.models import JEPA
+from armillary.models import JEPA, save_model
 from armillary.recipes import RECIPES, Recipe, train_recipe
 from armillary.recipes.changing import changed
-from armillary.recipes.finding import loaded
+from armillary.recipes.finding import find_model, loaded
 from armillary.recipes.streaming import stream_recipe
+from armillary.recipes.uploading import upload_model
 
 
 def train(
@@ -93,6 +95,43 @@ def load_model(model: AnyPath | Run | JEPA, *, trainable: bool = False) -> JEPA:
     if isinstance(model, JEPA) and not trainable:
         return model
     return loaded(model).requires_grad_(trainable)
+
+
+def push_to_hub(
+    model: AnyPath | Run | JEPA,
+    repo_id: str,
+    *,
+    private: bool = False,
+    commit_message: str = "Upload a world model of armillary",
+) -> str:
+    """Upload a model to the Hugging Face Hub; ``load_model`` with the same name loads it again.
+
+        arm.push_to_hub(run, "user/name")
+        model = arm.load_model("user/name")
+
+    Only the files of a model folder are uploaded, in one commit: configuration, weights and
+    normalizer, and where they are there, the goal policy and the card ``README.md``. Checkpoints,
+    logs and data of a run stay here.
+
+    Args:
+        model: a run, a run folder, a model folder, or a model, which has no goal policy.
+        repo_id: ``owner/name``. The repository is made where there is none.
+        private: whether a new repository is private. One that exists stays as it is.
+        commit_message: of the commit.
+
+    Returns:
+        The address of the repository.
+
+    Raises:
+        CheckpointError: not a complete model, or its folder holds a pickle.
+        ConfigError: ``repo_id`` is not ``owner/name``, or no token of the Hub was found.
+        StorageError: the Hub refuses, or cannot be reached.
+    """
+    if not isinstance(model, JEPA):
+        return upload_model(find_model(model), repo_id, private, commit_message)
+    with TemporaryDirectory() as folder:
+        save_model(model, Path(folder) / "model")
+        return upload_model(Path(folder) / "model", repo_id, private, commit_message)
 
 
 def _dotted(changes: Mapping[str, Any], before: str = "") -> dict[str, Any]:

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import signal
 import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
@@ -84,7 +88,8 @@ class Ros(PlanningFlags):
             ) from error
         from armillary.control import ModelSpec
         from armillary.recipes.finding import find_model
-        from armillary.serve.ros import Drive, Rosbridge, Topics, drive, message_of, resting
+        from armillary.serve.ros import Drive, Topics, drive, message_of, resting
+        from armillary.serve.rosbridge import Rosbridge
 
         topics = Topics(
             self.image, self.action, self.depth, self.state, self.action_type, self.state_type
@@ -102,17 +107,20 @@ class Ros(PlanningFlags):
             )
         goal = self._goal(decider.policy.observes)
         decider.warm_up()
-        robot = Rosbridge(self.address, topics)
-        print(f"driving over {self.address}; Ctrl-C stops it", file=sys.stderr, flush=True)
-        try:
-            with bar("driving") as progress:
-                done = drive(decider, robot, goal, settings, progress)
-        finally:
-            robot.close()
+        with _terminable():
+            robot = Rosbridge(self.address, topics)
+            print(f"driving over {self.address}; Ctrl-C stops it", file=sys.stderr, flush=True)
+            try:
+                with bar("driving") as progress:
+                    done = drive(decider, robot, goal, settings, progress)
+            finally:
+                confirmed = robot.close()
         value = {**vars(done), "ms": float(np.median(done.ms)) if done.ms else None}
+        value["confirmed"] = confirmed
+        unsure = "" if confirmed else ", and rosbridge did not confirm that"
         said = [
             f"{done.steps} actions sent, {done.waited} steps without a new message, {done.late} "
-            f"late decisions, {done.clipped} actions clipped. The robot was told to rest."
+            f"late decisions, {done.clipped} actions clipped. The robot was told to rest{unsure}."
         ]
         if done.stopped:
             said.insert(0, f"stopped by the guard: {done.stopped}")
@@ -139,3 +147,21 @@ class Ros(PlanningFlags):
         episode = arm.open_dataset(self.goal_data)[self.goal_episode]
         step = self.goal_step + (len(episode) if self.goal_step < 0 else 0)
         return episode.observation(step).only(tuple(observes))
+
+
+@contextmanager
+def _terminable() -> Iterator[None]:
+    """Let SIGTERM end a drive as Ctrl-C does: else the robot would keep its last command."""
+    if threading.current_thread() is not threading.main_thread():  # which alone hears signals
+        yield
+        return
+
+    def interrupt(number: int, frame: Any) -> None:
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)  # a second one would stop the resting action
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGTERM, interrupt)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)

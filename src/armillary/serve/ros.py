@@ -3,8 +3,8 @@
     image, depth, state topics  ->  observation  ->  policy  ->  action topic
 
 Every step begins with the newest messages. Where one is too old, the resting action is sent, and it
-is sent once more when the drive ends, however it ends. Nothing is sent before the first messages. A
-robot also needs a watchdog of its own: when the connection is lost, nothing can be sent.
+is sent once more when the drive ends. Nothing is sent before the first messages. A robot also needs
+a watchdog of its own: when the connection is lost, nothing can be sent, and the drive ends.
 
 Messages come as JSON, whose ``data`` of bytes is base64. An action is sent in the order in which
 ``ingest`` reads it from a log: a Twist as three linear and three angular numbers.
@@ -18,7 +18,6 @@ from __future__ import annotations
 import base64
 import binascii
 import math
-import threading
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -28,7 +27,7 @@ from typing import Any, Protocol
 import numpy as np
 from jaxtyping import Float
 
-from armillary.core.errors import ConfigError, FormatError, MissingExtraError, WorldError
+from armillary.core.errors import ConfigError, FormatError, WorldError
 from armillary.core.values import ActionBounds, Observation
 from armillary.data.sources.ros_images import COMPRESSED, IMAGE, colour_of, depth_of
 from armillary.data.sources.ros_vectors import ROWS
@@ -38,7 +37,6 @@ TWIST = "geometry_msgs/msg/Twist"
 ARRAYS = ("std_msgs/msg/Float64MultiArray", "std_msgs/msg/Float32MultiArray")
 _TWIST_PARTS = (("linear", "xyz"), ("angular", "xyz"))
 _DECIDES_IN = 0.8  # share of a step
-_CONNECT_S = 10.0
 
 
 @dataclass(frozen=True)
@@ -142,7 +140,11 @@ class Robot(Protocol):
         ...
 
     def send(self, action: Float[np.ndarray, " A"]) -> None:
-        """Send an action."""
+        """Send an action, now or never: one that arrives late is dangerous.
+
+        Raises:
+            WorldError: the connection was lost.
+        """
         ...
 
 
@@ -168,7 +170,8 @@ def drive(
 
     Raises:
         ConfigError: the resting action is not one of the robot's.
-        WorldError: no message arrived for too long.
+        WorldError: no message arrived for too long, the connection was lost, or the policy decided
+            something that is not a number.
         FormatError: a message that is not what it says.
     """
     session, done = Session(decider), Driven()
@@ -200,7 +203,7 @@ def drive(
                 silent_since, begun = clock(), True
                 reply = session.decide({**request, **seen})
                 request = dict(limit)
-                robot.send(reply["actions"][0])
+                robot.send(_sendable(reply, rest))
                 _note(done, reply, step_s)
                 progress(done.steps, settings.steps)
             due = max(due + step_s, clock() - step_s)  # what was late is not made up for at once
@@ -239,6 +242,20 @@ def _fresh(decider: Decider, robot: Robot, stale_s: float) -> dict[str, np.ndarr
             return None
         seen[f"observation/{stream}"] = values
     return seen
+
+
+def _sendable(reply: Mapping[str, Any], rest: Float[np.ndarray, " A"]) -> Float[np.ndarray, " A"]:
+    """Return the action of a reply, or the resting one where the guard stopped the policy.
+
+    A guard's own action is the one nearest to zero, which for positions is a movement.
+    """
+    action = reply["actions"][0]
+    if not np.isfinite(action).all():  # clipping lets NaN through, and rosbridge would pass it on
+        raise WorldError(
+            f"The policy decided {action.tolist()}, which is not a number. The robot was told to "
+            "rest."
+        )
+    return rest if reply["stop"][0] else action
 
 
 def _note(done: Driven, reply: Mapping[str, Any], step_s: float) -> None:
@@ -320,87 +337,3 @@ def message_of(kind: str, action: Float[np.ndarray, " A"]) -> dict[str, Any]:
         part: dict(zip(axes, numbers[3 * index :], strict=False))
         for index, (part, axes) in enumerate(_TWIST_PARTS)
     }
-
-
-class Rosbridge:
-    """A robot behind a rosbridge server.
-
-    Args:
-        address: ``ws://HOST:PORT`` or ``wss://``.
-        topics: what is read and sent.
-
-    Raises:
-        ConfigError: the address is none of a websocket.
-        MissingExtraError: roslibpy is not installed.
-        WorldError: nobody answers at the address.
-    """
-
-    def __init__(self, address: str, topics: Topics) -> None:
-        try:
-            import roslibpy
-        except ImportError as error:
-            raise MissingExtraError(
-                "Driving a robot of ROS needs roslibpy. Install it with: pip install "
-                "'armillary[ros]'"
-            ) from error
-        self.topics, self._lock = topics, threading.Lock()
-        self._latest: dict[str, tuple[np.ndarray, float]] = {}
-        self._broken = ""
-        try:
-            self._ros = roslibpy.Ros(address)
-        except ValueError as error:
-            raise ConfigError(
-                f"--address is ws://HOST:PORT or wss://HOST:PORT; got {address!r}."
-            ) from error
-        try:
-            self._ros.run(timeout=_CONNECT_S)
-        except roslibpy.core.RosTimeoutError as error:
-            raise WorldError(
-                f"No rosbridge answers at {address}. Start one on the robot: ros2 launch "
-                "rosbridge_server rosbridge_websocket_launch.xml"
-            ) from error
-        self._message = roslibpy.Message
-        self._action = roslibpy.Topic(self._ros, topics.action, topics.action_type)
-        self._action.advertise()
-        self._read = []
-        for stream, (name, kind) in topics.streams.items():
-            # only the newest is wanted: one in the server's queue
-            topic = roslibpy.Topic(self._ros, name, kind, queue_length=1)
-            topic.subscribe(self._keeper(stream, name, kind))
-            self._read.append(topic)
-
-    def latest(self) -> Mapping[str, tuple[np.ndarray, float]]:
-        """Return the newest array of each stream, and its age in seconds.
-
-        Raises:
-            FormatError: a message was damaged.
-        """
-        with self._lock:
-            if self._broken:
-                raise FormatError(self._broken)
-            now = time.monotonic()
-            return {name: (values, now - at_s) for name, (values, at_s) in self._latest.items()}
-
-    def send(self, action: Float[np.ndarray, " A"]) -> None:
-        """Send an action."""
-        self._action.publish(self._message(message_of(self.topics.action_type, action)))
-
-    def close(self) -> None:
-        """Leave the topics and the server."""
-        for topic in self._read:
-            topic.unsubscribe()
-        self._action.unadvertise()
-        self._ros.close()
-
-    def _keeper(self, stream: str, topic: str, kind: str) -> Callable[[Mapping[str, Any]], None]:
-        def keep(message: Mapping[str, Any]) -> None:
-            try:
-                values = stream_of(stream, kind, message, topic)
-            except FormatError as error:
-                with self._lock:
-                    self._broken = str(error)
-                return
-            with self._lock:
-                self._latest[stream] = values, time.monotonic()
-
-        return keep
