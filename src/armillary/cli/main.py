@@ -91,6 +91,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Returns:
         The exit code.
     """
+    # Threads of torch that wait for each other by spinning take four times as long where another
+    # program needs a core. It is read once, when torch is imported, which is after this.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     words = list(sys.argv[1:] if arguments is None else arguments)
     as_json = "--json" in words
     command: Command | None = None
