@@ -283,7 +283,8 @@ def test_roslibpy_drives_a_robot_behind_rosbridge(
     about = {said["op"]: said for said in server.heard}
     assert about["advertise"]["type"] == ARRAYS[0]
     assert about["subscribe"]["type"] == ros.COMPRESSED
-    assert about["subscribe"]["queue_length"] == 1
+    # a server with a queue never stops to send what is left in it (rosbridge_suite 2.1.0)
+    assert about["subscribe"]["queue_length"] == 0
 
 
 def robot_at(server: Server) -> Rosbridge:
