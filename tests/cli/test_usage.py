@@ -29,6 +29,7 @@ LEAVES = [
     ["serve"],
     ["ros"],
     ["mcp"],
+    ["zoo"],
     ["export"],
     ["understand"],
     ["guard"],

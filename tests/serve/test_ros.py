@@ -166,13 +166,8 @@ def test_where_a_guard_stops_it_the_chosen_resting_action_is_sent(
 def test_what_is_not_a_number_is_never_sent(
     decider: Decider, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    decide = Session.decide
-
-    def broken(self: Session, request: Mapping[str, Any]) -> dict:
-        reply = decide(self, request)
-        return {**reply, "actions": np.full_like(reply["actions"], np.nan)}
-
-    monkeypatch.setattr(Session, "decide", broken)
+    lost = np.array([np.nan, 0.0])
+    monkeypatch.setattr(type(decider.policy), "act", lambda self, seen, state: (lost, state))
     robot = Scripted([*pictures()])
     with pytest.raises(WorldError, match="not a number"):
         driven(decider, robot)
@@ -283,7 +278,8 @@ def test_roslibpy_drives_a_robot_behind_rosbridge(
     about = {said["op"]: said for said in server.heard}
     assert about["advertise"]["type"] == ARRAYS[0]
     assert about["subscribe"]["type"] == ros.COMPRESSED
-    assert about["subscribe"]["queue_length"] == 1
+    # a server with a queue never stops to send what is left in it (rosbridge_suite 2.1.0)
+    assert about["subscribe"]["queue_length"] == 0
 
 
 def robot_at(server: Server) -> Rosbridge:

@@ -7,9 +7,13 @@ from dataclasses import fields
 from pathlib import Path
 
 import numpy as np
+import pytest
 
 from armillary.cli.ros import Ros
+from armillary.control import ModelSpec
 from armillary.control.guard import GuardedPolicy
+from armillary.core.errors import WorldError
+from armillary.planning import Planning
 from armillary.serve import Decider, Session, rosbridge, world_of_a_robot
 from armillary.serve import ros as driving
 from armillary.serve.ros import Drive
@@ -36,13 +40,13 @@ def test_the_guard_of_a_served_policy_stops_and_does_not_slow() -> None:
     assert "`slow` and `note` exist in Python alone" in PAGE
 
 
-def test_serve_says_of_what_is_not_a_number_that_it_was_clipped(folder: Path) -> None:
-    from armillary.control import ModelSpec
-    from armillary.planning import Planning
-
+def test_a_decision_that_is_not_a_number_is_not_sent(folder: Path, monkeypatch) -> None:
     world = world_of_a_robot((-1.0, -1.0), (1.0, 1.0), 0.1, 4)
     session = Session(Decider.load(ModelSpec(folder, Planning("direct")), world))
-    reply = session._reply(np.array([np.nan, 0.0]), False, 1.0, None)
-    assert np.isnan(reply["actions"][0, 0])
-    assert reply["clipped"] == [True]
-    assert "| A decision is not a number | **sent as it is**; `clipped` is true |" in PAGE
+    policy = session.decider.policy
+    lost = np.array([np.nan, 0.0])
+    monkeypatch.setattr(type(policy), "act", lambda self, seen, state: (lost, state))
+    picture = np.zeros((16, 16, 3), np.uint8)
+    with pytest.raises(WorldError, match=r"The policy decided \[nan, 0.0\], which is not a number"):
+        session.decide({"observation/image": picture, "goal/image": picture})
+    assert "| A decision is not a number | not sent; one sentence, and the connection" in PAGE

@@ -17,7 +17,7 @@ class Zoo(Command):
     Write zoo:NAME wherever a command takes a model. Nothing is downloaded. Every file is compared
     with its digest before it is used.
 
-    e.g. armillary play zoo:tabletop
+    e.g. armillary zoo tabletop
     """
 
     name: Positional[str] = ""

@@ -1,16 +1,19 @@
 """Rosbridge: the connection to a robot, which ends only when the last action was passed on.
 
-Three things about a rosbridge server and its client shape this file:
+Four things about a rosbridge server and its client shape this file:
 
 - The server reads messages in one thread and queues them for another. When a client leaves, what is
   still in the queue is thrown away. So the connection is kept until the server has answered a
   service call, which it reads after the last action.
+- Up to 2.1.0, a server that queues pictures for a subscriber (``queue_length`` above 0) sends one
+  that is left in the queue again and again once the subscriber leaves, until its memory is full.
 - ``roslibpy`` sends in a thread of its own, which ends with the process. So ``close`` waits.
 - ``roslibpy`` keeps what is published without a connection, and sends all of it after the next one.
   Old actions must not be sent, so a connection that was lost stays lost.
 
 Axes: A action.
-Source: rosbridge_suite 2.1.0 (``websocket_handler.IncomingQueue.finish``), roslibpy 2.1.0.
+Source: rosbridge_suite 2.1.0 (``websocket_handler.IncomingQueue.finish``,
+``subscription_modifiers.QueueMessageHandler.run``), roslibpy 2.1.0.
 """
 
 from __future__ import annotations
@@ -82,8 +85,8 @@ class Rosbridge:
         self._action.advertise()
         self._read = []
         for stream, (name, kind) in topics.streams.items():
-            # only the newest is wanted: one in the server's queue
-            topic = roslibpy.Topic(self._ros, name, kind, queue_length=1, reconnect_on_close=False)
+            # no queue: the server would send what is left in it for ever after we leave
+            topic = roslibpy.Topic(self._ros, name, kind, queue_length=0, reconnect_on_close=False)
             topic.subscribe(self._keeper(stream, name, kind))
             self._read.append(topic)
 

@@ -29,7 +29,7 @@ from armillary.control.guard import Guard, GuardedPolicy, GuardState
 from armillary.control.guard_file import GuardedSpec
 from armillary.control.model_policy import ModelPolicy
 from armillary.control.records import Alarm
-from armillary.core.errors import ConfigError, FormatError
+from armillary.core.errors import ConfigError, FormatError, WorldError
 from armillary.core.values import ActionBounds, Observation, WorldSpec
 from armillary.serve.budget import BudgetedPolicy, Pace
 
@@ -282,6 +282,7 @@ class Session:
         Raises:
             FormatError: something is missing, or has another type or shape than is read.
             ConfigError: there is no goal yet, or a budget that this policy cannot keep.
+            WorldError: the decision is not a number.
         """
         began = time.perf_counter() if began is None else began
         budget = _number(request, "latency_budget_ms", 0.0, 1e6)
@@ -294,6 +295,10 @@ class Session:
         else:
             policy, timed = self.decider.acting_in_time(self._steps, began + budget / 1000)
         action, self._state = policy.act(seen, self._state)
+        if not np.isfinite(action).all():  # clipping lets NaN through
+            raise WorldError(
+                f"The policy decided {action.tolist()}, which is not a number, so it is not sent."
+            )
         ms = 1000 * (time.perf_counter() - began)
         return self._reply(action, timed, ms, budget)
 
