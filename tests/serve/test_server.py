@@ -451,7 +451,32 @@ def test_sockets_that_say_nothing_hold_up_nobody(world, decider):
             one.close()
 
 
-def test_any_bytes_end_in_a_sentence_or_an_answer_and_the_server_goes_on(world, decider):
+def test_who_is_refused_again_and_again_waits_longer_and_nobody_else_does(
+    world, decider, monkeypatch
+):
+    monkeypatch.setattr("armillary.serve.server._PAUSE_S", 0.0)
+    monkeypatch.setattr("armillary.serve.server._LONG_PAUSE_S", 0.5)
+    now = world.reset(1)
+    with running(decider) as (_, address), connect(address) as honest:
+        honest.recv()
+        asked(honest, **seen(now), **reachable(world))
+        for number in range(22):
+            with connect(address) as rude:
+                rude.recv()
+                began = time.monotonic()
+                rude.send("noise")
+                if number == 21:
+                    asked(honest, **seen(now))
+                    assert time.monotonic() - began < 0.4
+                rude.recv(timeout=10)
+                assert (time.monotonic() - began >= 0.5) == (number >= 19)
+
+
+def test_any_bytes_end_in_a_sentence_or_an_answer_and_the_server_goes_on(
+    world, decider, monkeypatch
+):
+    monkeypatch.setattr("armillary.serve.server._PAUSE_S", 0.0)
+    monkeypatch.setattr("armillary.serve.server._LONG_PAUSE_S", 0.0)
     now, rng = world.reset(1), np.random.default_rng(2)
     goal = {"goal/image": world.draw_goal("reach", rng).observation.streams["rgb"]}
     whole = pack({**seen(now), **goal, "seed": 3, "steps": 5})

@@ -42,7 +42,10 @@ from armillary.serve.listening import check_address, listening_on, port_of
 from armillary.serve.session import Decider, Session
 
 _SEND_S = 10
-_PAUSE_S = 0.25  # before who is refused may try again
+# Who is refused waits before the answer, and longer where many are refused in a minute. Else
+# somebody who sends noise all the while would plan whenever the noise is a request.
+_PAUSE_S, _LONG_PAUSE_S = 0.25, 2.0
+_MANY, _MANY_S = 20, 60.0
 _SILENT_S = 60.0  # after which a client gives way to a new one, where there is no room
 _QUEUED = 0  # requests of a client behind the one that is read: the next one waits in its socket
 _KEPT_TIMES = 10_000
@@ -138,6 +141,7 @@ class PolicyServer:
         self.counts: Counter[str] = Counter()
         self.times_ms: deque[float] = deque(maxlen=_KEPT_TIMES)
         self._active: dict[ServerConnection, float] = {}  # since when each is silent
+        self._refused: deque[float] = deque(maxlen=_MANY)  # when
         self._leaving: set[asyncio.Task[None]] = set()
         self._planner = ThreadPoolExecutor(1, thread_name_prefix="planner")
 
@@ -156,13 +160,13 @@ class PolicyServer:
             return connection.respond(HTTPStatus.OK, "OK\n")
         if not self._has_key(request):
             self.counts["refused_key"] += 1
-            await asyncio.sleep(_PAUSE_S)
+            await self._pause()
             return connection.respond(HTTPStatus.UNAUTHORIZED, "An API key is needed.\n")
         if request.path == "/metrics":
             return connection.respond(HTTPStatus.OK, self.metrics())
         if len(self._active) >= self.config.clients and not self._made_room():
             self.counts["refused_full"] += 1
-            await asyncio.sleep(_PAUSE_S)
+            await asyncio.sleep(_PAUSE_S)  # nobody's fault, so it does not count
             return connection.respond(HTTPStatus.SERVICE_UNAVAILABLE, "Too many clients.\n")
         return None
 
@@ -177,6 +181,13 @@ class PolicyServer:
         self._leaving.add(leaving)
         leaving.add_done_callback(self._leaving.discard)
         return True
+
+    async def _pause(self) -> None:
+        """Let who is refused wait."""
+        now = time.monotonic()
+        self._refused.append(now)
+        many = len(self._refused) == _MANY and now - self._refused[0] < _MANY_S
+        await asyncio.sleep(_LONG_PAUSE_S if many else _PAUSE_S)
 
     def _has_key(self, request: Request) -> bool:
         if not self.config.key:
@@ -250,7 +261,7 @@ class PolicyServer:
     async def _refuse(self, connection: ServerConnection, sentence: str) -> None:
         self.counts["refused_requests"] += 1
         _note("refused", client=connection.id.hex, why=sentence)
-        await asyncio.sleep(_PAUSE_S)
+        await self._pause()
         await _send(connection, sentence)
         await connection.close(1011, "the request could not be answered")
 
