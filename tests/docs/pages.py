@@ -138,6 +138,8 @@ def _server(block: Block, folder: Path, environment: dict[str, str]) -> Iterator
             env=environment,
             stdout=out,
             stderr=subprocess.STDOUT,
+            # a shell that runs the tests in the background makes all of its children deaf to it
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
         )
     try:
         end = time.monotonic() + _STARTS_S
