@@ -135,7 +135,7 @@ def pack(name: str, run: Path, commit: str, clip: Path | None) -> None:
 
 
 def judge(name: str, out: Path, episodes: int, workers: int) -> None:
-    """Act with a model of the zoo, and write what came of it into the index.
+    """Act with a model of the zoo, and write the success rates into the index.
 
     Args:
         name: of the model.

@@ -148,7 +148,7 @@ def joined(port: int) -> Iterator[ClientConnection]:
 
 
 class Abuse:
-    """All that is done to a server; each method does one kind once, and counts what came of it.
+    """All that is done to a server; each method does one kind once, and counts how it ended.
 
     Args:
         port: of the server.

@@ -144,6 +144,7 @@ def main() -> None:
     for part in ("rosbridge_library", "rosbridge_server"):
         sys.path.insert(0, str(suite / part / "src"))
     left_out = ModuleType("rosbridge_server.client_manager")
+    # a module takes any name, which the type of modules does not say
     left_out.ClientManager = NoClientManager  # type: ignore[attr-defined]
     sys.modules[left_out.__name__] = left_out
     sys.argv = ["rosbridge_websocket", "--port", port, "--address", "127.0.0.1"]

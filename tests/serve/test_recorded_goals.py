@@ -7,10 +7,7 @@ from armillary.control import ModelSpec, WorldFactory
 from armillary.core.errors import ConfigError, FormatError
 from armillary.core.values import Observation
 from armillary.data import open_dataset
-from armillary.models import load_model, save_model, untrained
-from armillary.models.config import EncoderConfig, JEPAConfig
-from armillary.models.goal_policy import GoalPolicyConfig, untrained_goal_policy
-from armillary.models.goal_policy_file import save_goal_policy
+from armillary.models import load_model
 from armillary.recipes.recorded_goals import NEAREST, RecordedGoals
 from armillary.serve import Decider, Session
 from armillary.worlds import record
@@ -23,17 +20,6 @@ def dataset(tmp_path_factory):
     path = tmp_path_factory.mktemp("values") / "data"
     record("two_rooms", path, 4, 9, workers=1, seed=2, settings=SETTINGS)
     return path
-
-
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory):
-    out = tmp_path_factory.mktemp("values") / "model"
-    encoder = EncoderConfig(image_size=16, width=16)
-    config = JEPAConfig(encoder=encoder, action_width=2, sensors=("rgb",))
-    save_model(untrained(config, 0), out)
-    policy = untrained_goal_policy(GoalPolicyConfig(config.latent_width, 2, hidden=16, layers=1), 0)
-    save_goal_policy(policy, out)
-    return out
 
 
 @pytest.fixture(scope="module")

@@ -19,7 +19,7 @@ from armillary.cli.outcome import Outcome
 from armillary.cli.parse import existing, settings_of
 from armillary.cli.planning import PlanningFlags
 from armillary.cli.progress import bar
-from armillary.core.errors import ConfigError, MissingExtraError
+from armillary.core.errors import ConfigError, MissingExtraError, StorageError
 
 if TYPE_CHECKING:
     from armillary.serve.server import PolicyServer
@@ -149,10 +149,11 @@ def _log_to(path: Path) -> None:
     Raises:
         StorageError: the file cannot be written.
     """
-    from armillary.core.files import storage_errors
-
-    with storage_errors(path):
+    try:
         handler = RotatingFileHandler(path, maxBytes=_LOG_BYTES, backupCount=1, encoding="utf-8")
+    except OSError as error:
+        why = error.strerror or error
+        raise StorageError(f"{path}: cannot be written ({why}). Choose another --log.") from error
     handler.setFormatter(_Lines())
     logger = logging.getLogger("armillary.serve")
     logger.addHandler(handler)

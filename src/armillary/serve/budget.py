@@ -177,7 +177,7 @@ class _LedUntil:
             _OutOfTimeError: the answer is due.
         """
         now = time.perf_counter()
-        usual = _SPARE * (now - self._began) / max(self.steps, 1) if self.steps else 0.0
+        usual = _SPARE * (now - self._began) / self.steps if self.steps else 0.0
         if now + usual >= self._due:
             raise _OutOfTimeError
         self.steps += 1

@@ -276,7 +276,7 @@ class Session:
 
         Args:
             request: names and values.
-            began: when the request came, in seconds of ``time.perf_counter``; None for now. Its
+            began: when the request arrived, in seconds of ``time.perf_counter``; None for now. Its
                 budget counts from there.
 
         Raises:
