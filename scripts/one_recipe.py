@@ -18,7 +18,7 @@ import argparse
 import shlex
 import sys
 import time
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +26,7 @@ from armillary.benchmark.machine import core_count, provenance
 from armillary.core.errors import ArmillaryError
 from armillary.core.files import read_json, write_json
 from armillary.core.hashing import json_sha256
+from armillary.models.config import config_values
 from armillary.planning import Planning
 from armillary.recipes.acting import ActConfig, act
 from armillary.recipes.changing import changed
@@ -157,7 +158,7 @@ def main() -> None:
 def write_rows(given: argparse.Namespace, names: list[str]) -> None:
     """Make the rows of worlds, and write each down when it is done."""
     command = f"python {shlex.join(sys.argv)}"
-    sha = json_sha256(asdict(world()))
+    sha = json_sha256(config_values(world()))
     for name in names:
         began = time.perf_counter()
         one = row(name, given.out, given.seed, given.threads, command)

@@ -16,7 +16,7 @@ from __future__ import annotations
 import argparse
 import shlex
 import sys
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +27,7 @@ from armillary.core.hashing import json_sha256
 from armillary.core.values import Episode
 from armillary.data import DatasetWriter, ingest, open_dataset
 from armillary.data.layout import MANIFEST
+from armillary.models.config import config_values
 from armillary.recipes.diagnosing import diagnose_model
 from armillary.recipes.recipe import train_recipe
 from armillary.recipes.world import world
@@ -84,7 +85,7 @@ def judged(data: Path, out: Path, seeds: range) -> dict[str, Any]:
         "sensor": rows[0][0]["sensor"],
         "horizons": {str(at[0]["steps"]): summed_up(at) for at in zip(*rows, strict=True)},
         "judged_on": found[0]["n"]["judged_on"],
-        "recipe_sha256": json_sha256(asdict(world())),
+        "recipe_sha256": json_sha256(config_values(world())),
         **provenance("python " + shlex.join(sys.argv), 1),
     }
 

@@ -18,7 +18,6 @@ import shlex
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +27,7 @@ from armillary.core.errors import ArmillaryError, ConfigError
 from armillary.core.files import read_json, write_json
 from armillary.core.hashing import json_sha256
 from armillary.core.progress import Progress, silent
+from armillary.models.config import config_values
 from armillary.recipes.changing import changed
 from armillary.recipes.real_video import RealVideoConfig, Recording, real_video
 from armillary.recipes.world import world
@@ -70,7 +70,7 @@ def run(given: argparse.Namespace) -> None:
         raise ConfigError("--result takes the recipe as it is; leave --set out.")
     settings = {name: _frozen(v) for name, v in settings_of(given.set, "--set").items()}
     config = RealVideoConfig(changed(world(), settings), tuple(range(given.seeds)))
-    sha = json_sha256(asdict(config.recipe))
+    sha = json_sha256(config_values(config.recipe))
     for name in given.only:
         row = real_video(recordings(given.data)[name], given.out, config, stages)
         row |= {"recipe_sha256": sha, **provenance("python " + shlex.join(sys.argv), core_count())}

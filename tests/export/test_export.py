@@ -31,7 +31,7 @@ pytest.importorskip("onnxruntime", reason=why)
 
 from armillary.export import exporter  # noqa: E402
 from armillary.export.exporter import TOLERANCE, Robot, export_model  # noqa: E402
-from armillary.export.graphs import inverse_3x3  # noqa: E402
+from armillary.export.graphs import check_sensors, inverse_3x3  # noqa: E402
 from armillary.export.ports import random_values, sensor_ports  # noqa: E402
 from armillary.export.runner import MANIFEST, MOST_MANIFEST_BYTES, ExportError, Runner  # noqa: E402
 
@@ -436,3 +436,9 @@ def test_what_a_graph_does_not_take_is_refused(exported):
         runner.encode({"depth": np.zeros((16, 16), np.float32)})
     with pytest.raises(ExportError, match="'action' is missing"):
         runner.predict(runner.encode({"rgb": np.zeros((16, 16, 3), np.uint8)}))
+
+
+def test_a_model_with_a_trunk_is_refused():
+    config = JEPAConfig(sensors=("rgb",), trunk="mobilenetv2", trunk_channels=96)
+    with pytest.raises(ConfigError, match="trunk mobilenetv2, which is no part of it and cannot"):
+        check_sensors(config)

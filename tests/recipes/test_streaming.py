@@ -18,6 +18,7 @@ from armillary.core.errors import ConfigError, DatasetError
 from armillary.data import open_dataset
 from armillary.data.prepare import frame_bytes
 from armillary.data.remote import open_remote
+from armillary.recipes.changing import changed
 from armillary.recipes.recipe import train_recipe
 from armillary.recipes.recipe_config import shortened
 from armillary.recipes.streaming import POOL, stream_recipe
@@ -127,3 +128,9 @@ def test_the_api_streams_an_address(local, tmp_path):
     with pytest.raises(ConfigError, match="needs a pool of"):
         arm.train(tiny(), ADDRESS, tmp_path / "run", pool_gb=1e-6, progress=False)
     assert not (tmp_path / "run").exists()
+
+
+def test_a_trunk_is_refused_before_anything_is_fetched(tmp_path):
+    recipe = changed(world(), {"model.trunk": "mobilenetv2"})
+    with pytest.raises(ConfigError, match="A trunk sees a dataset once, before the training"):
+        stream_recipe(recipe, "memory://nowhere", tmp_path / "run")

@@ -18,7 +18,9 @@ from torch import Tensor
 from armillary.core.display import html_of
 from armillary.core.errors import MissingStepError
 
-StreamKind = Literal["rgb", "depth", "points", "lidar", "pose", "proprio", "segmentation", "truth"]
+StreamKind = Literal[
+    "rgb", "depth", "points", "lidar", "pose", "proprio", "segmentation", "truth", "derived"
+]
 _NOT_OBSERVED = ("truth", "segmentation")  # the simulator's own
 
 

@@ -44,6 +44,7 @@ class Cache:
         intrinsics: K of each episode in pixels of ``size`` [E 3 3], or None where unknown.
         about: where it came from: dataset, identity, units, skipped episodes with their reasons.
         path: its folder, or None in memory.
+        constants: arrays that belong to derived streams (``data/derived.py``).
     """
 
     arrays: Mapping[str, np.ndarray]
@@ -55,6 +56,7 @@ class Cache:
     intrinsics: Float32[np.ndarray, "E 3 3"] | None = None
     about: Mapping[str, Any] = field(default_factory=dict)
     path: Path | None = None
+    constants: Mapping[str, np.ndarray] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self.episodes)

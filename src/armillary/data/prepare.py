@@ -87,7 +87,7 @@ def prepare(
     about: dict[str, Any] = {"dataset": dataset.place, "identity": identity}
     if points is not None:
         about["points"] = {name: dataset.columns(name) for name in dataset.clouds}
-    with _one_at_a_time(folder):
+    with one_at_a_time(folder):
         if not _is_made(folder):
             if damaged == "refuse" and not dataset.checked_when_read:
                 _check_all(dataset, wanted)
@@ -102,7 +102,7 @@ def _is_made(folder: Path) -> bool:
 
 
 @contextmanager
-def _one_at_a_time(folder: Path) -> Iterator[None]:
+def one_at_a_time(folder: Path) -> Iterator[None]:
     """Wait until no other process makes this folder; a kill lets go of it, too."""
     lock = FileLock(folder.with_name(f".{folder.name}.lock"))
     with storage_errors(folder):

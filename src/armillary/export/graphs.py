@@ -27,7 +27,7 @@ _STREAM_OF = {"depth": "depth_m"}
 
 
 def check_sensors(config: JEPAConfig) -> None:
-    """Refuse a model with sensors that cannot be exported.
+    """Refuse a model with sensors or a trunk that cannot be exported.
 
     Raises:
         ConfigError: it has one.
@@ -36,6 +36,11 @@ def check_sensors(config: JEPAConfig) -> None:
         raise ConfigError(
             f"The model sees {', '.join(found)}, which cannot be exported. Train one without it, "
             "or serve this one with: armillary serve"
+        )
+    if config.trunk:
+        raise ConfigError(
+            f"The model sees through the trunk {config.trunk.partition('@')[0]}, which is no part "
+            "of it and cannot be exported. Serve this model with: armillary serve"
         )
 
 

@@ -3,7 +3,8 @@
     model.safetensors       weights
     normalizer.safetensors  the scales it was trained with
     config.json             {"architecture": a name of ``ARCHITECTURES``, "config": its arguments,
-                             "step_s": seconds of a model step, where known}
+                             "step_s": seconds of a model step, where known,
+                             "trunk": source, revision and licence of a trunk, where it has one}
     README.md               model card
     policy/policy.safetensors  a goal policy, where one was trained (``models/goal_policy_file.py``)
 
@@ -26,8 +27,9 @@ from torch import Tensor
 
 from armillary.core.errors import ArmillaryError, CheckpointError, FormatError
 from armillary.core.files import read_json, replacing_folder, write_json
-from armillary.models.config import JEPAConfig
+from armillary.models.config import JEPAConfig, config_values
 from armillary.models.jepa import JEPA, untrained
+from armillary.models.trunks import TrunkFacts, TrunkTokenizer
 
 ARCHITECTURES = {"jepa": (JEPA, JEPAConfig)}
 _PICKLES = (".pt", ".pth", ".pkl", ".pickle", ".bin", ".ckpt")
@@ -63,9 +65,11 @@ def save_model(model: JEPA, path: Path, card: str = "") -> None:
                 if name.startswith(_NORMALIZER)
             },
         )
-        config = {"architecture": "jepa", "config": dataclasses.asdict(model.config)}
+        config = {"architecture": "jepa", "config": config_values(model.config)}
         step = {} if model.step_s is None else {"step_s": model.step_s}
-        write_json(beside / "config.json", config | step)
+        facts = _trunk_facts(model)
+        trunk = {} if facts is None else {"trunk": facts}
+        write_json(beside / "config.json", config | step | trunk)
         (beside / "README.md").write_text(card or "# A world model trained with armillary\n")
 
 
@@ -94,6 +98,9 @@ def load_model(path: Path) -> JEPA:
     model = untrained(config, 0)  # and not JEPA(config), which would draw from the global state
     model.load_state_dict(state)
     model.step_s = _read_step(path / "config.json")
+    tokenizer = model.tokenizers["rgb"] if config.trunk else None
+    if isinstance(tokenizer, TrunkTokenizer):
+        tokenizer.facts = _read_facts(path / "config.json")
     return model.eval()
 
 
@@ -208,6 +215,18 @@ def _read_step(path: Path) -> float | None:
     if isinstance(step_s, bool) or not isinstance(step_s, int | float) or not 0 < step_s < 1e9:
         raise CheckpointError(f"{path}: step_s must be seconds above 0, got {step_s!r}.")
     return float(step_s)
+
+
+def _trunk_facts(model: JEPA) -> dict[str, Any] | None:
+    """Return what is known of a model's trunk: source, revision and licence among it."""
+    return getattr(model.tokenizers["rgb"], "facts", None) if model.config.trunk else None
+
+
+def _read_facts(path: Path) -> dict[str, Any] | None:
+    facts = read_json(path).get("trunk")
+    if facts is None:
+        return None
+    return dataclasses.asdict(config_from_dict(TrunkFacts, facts, f"{path}: trunk"))
 
 
 def _expected(config: JEPAConfig, path: Path) -> dict[str, Tensor]:

@@ -17,13 +17,14 @@ tokens of their own, in no order.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from typing import Literal
+from dataclasses import asdict, dataclass, field
+from typing import Any, Literal
 
 from armillary.core.errors import ConfigError, unknown_name
 from armillary.models.encoder import EncoderConfig
 from armillary.models.predictor import PredictorConfig
 from armillary.models.sizes import SIZES, Size
+from armillary.models.trunks.names import FEATURES, pinned
 
 Sensor = Literal[
     "rgb",
@@ -79,6 +80,10 @@ class JEPAConfig:
         scan_patch: neighbouring beams of a token.
         azimuths_rad: of every beam of ``lidar``; taken from the data where it is left out.
         elevations_rad: likewise; empty for a level fan.
+        trunk: a frozen pretrained encoder that sees the pictures in place of the stem
+            (``models/trunks``): its name, and after the training also its digest. Empty for none.
+        trunk_channels: features of a place that the trunk gives; taken from it.
+        trunk_width: how many principal components of them are kept.
     """
 
     sensors: tuple[Sensor, ...] = ("rgb", "points")
@@ -97,6 +102,9 @@ class JEPAConfig:
     azimuths_rad: tuple[float, ...] = ()
     elevations_rad: tuple[float, ...] = ()
     size: Size = "tiny"
+    trunk: str = ""
+    trunk_channels: int = 0
+    trunk_width: int = 64
 
     def __post_init__(self) -> None:
         if self.size != "tiny":
@@ -117,6 +125,22 @@ class JEPAConfig:
                 f"({', '.join(self.sensors)})."
             )
         self._check_sizes()
+        if self.trunk:
+            self._check_trunk()
+
+    def _check_trunk(self) -> None:
+        pinned(self.trunk)
+        if self.sensors and "rgb" not in self.sensors:
+            raise ConfigError(
+                f"A trunk sees colour: model.trunk is {self.trunk!r}, and model.sensors "
+                f"({', '.join(self.sensors)}) lacks rgb."
+            )
+        width = self.trunk_width
+        if width < 1 or self.trunk_channels < 0 or 0 < self.trunk_channels < width:
+            raise ConfigError(
+                "model.trunk_width must be at least 1 and no more than the features of the trunk, "
+                f"got {width} of {self.trunk_channels}."
+            )
 
     def _check_sizes(self) -> None:
         stride = self.point_stride
@@ -150,6 +174,11 @@ class JEPAConfig:
         return tuple(dict.fromkeys(names))
 
     @property
+    def derived_streams(self) -> tuple[str, ...]:
+        """Names of streams that the model makes of others, and reads where a batch has them."""
+        return (FEATURES,) if self.trunk else ()
+
+    @property
     def required_streams(self) -> tuple[str, ...]:
         """Names of those that a batch must have."""
         needed = (sensor for sensor in self.sensors if sensor not in self.optional_sensors)
@@ -170,3 +199,25 @@ class JEPAConfig:
     def latent_width(self) -> int:
         """Z, the width of the flattened latent."""
         return self.encoder.tokens * self.encoder.width
+
+
+def config_values(value: Any) -> Any:
+    """Return a configuration as plain values, without the trunk where there is none.
+
+    So digests and stored configurations are those of before there were trunks.
+
+    Args:
+        value: a dataclass with a ``JEPAConfig`` in any place, or such a config itself.
+    """
+    return _without_trunk(asdict(value))
+
+
+def _without_trunk(value: Any) -> Any:
+    if not isinstance(value, dict):
+        return value
+    none = value.get("trunk") == ""
+    return {
+        name: _without_trunk(one)
+        for name, one in value.items()
+        if not (none and name in ("trunk", "trunk_channels", "trunk_width"))
+    }

@@ -57,7 +57,9 @@ class JEPA(nn.Module):
             config.proprio_width,
             camera=not {"depth", "points_camera"}.isdisjoint(config.sensors),
             scan="scan" in config.sensors,
-            whitened="rgb" in config.sensors and config.encoder.colours == "whitened",
+            whitened="rgb" in config.sensors
+            and config.encoder.colours == "whitened"
+            and not config.trunk,
         )
         grid = grid_places(config.encoder.image_size, config.encoder.patch)
         self.register_buffer("grid", grid, persistent=False)
@@ -87,7 +89,7 @@ class JEPA(nn.Module):
         steps = batch.valid.shape[1]
         frames = {
             name: batch.streams[name].flatten(0, 1)
-            for name in self.config.streams
+            for name in (*self.config.streams, *self.config.derived_streams)
             if name in batch.streams
         }
         masks = clip_masks(kept or {}, steps)

@@ -30,6 +30,7 @@ from armillary.models.tokenizers import (
     RGBTokenizer,
 )
 from armillary.models.tokens import Tokens, joined
+from armillary.models.trunks import FEATURES, TrunkTokenizer
 
 Frames = Mapping[str, Tensor]
 # By sensor, for each clip whether it is used; False leaves the sensor out altogether.
@@ -137,14 +138,42 @@ def _made(name: str, config: JEPAConfig) -> nn.Module:
         if not config.proprio_width:
             raise ConfigError("A model that sees proprio needs model.proprio_width above 0.")
         return ProprioTokenizer(config.proprio_width, width)
-    if name == "rgb" and config.encoder.stem == "convolutions":
-        return ConvolutionalRGBTokenizer(patch, width)
-    simple = {"rgb": RGBTokenizer, "depth": DepthTokenizer, "pose": RaysTokenizer}
+    if name == "rgb":
+        return rgb_tokenizer(config)
+    simple = {"depth": DepthTokenizer, "pose": RaysTokenizer}
     return simple[name](patch, width)
+
+
+def rgb_tokenizer(
+    config: JEPAConfig,
+) -> RGBTokenizer | ConvolutionalRGBTokenizer | TrunkTokenizer:
+    """Return the tokenizer of colour: patches, convolutions or a trunk.
+
+    Args:
+        config: of the model.
+
+    Raises:
+        ConfigError: a trunk is named, and how many features it has is not known.
+    """
+    patch, width = config.encoder.patch, config.encoder.patch_hidden
+    if config.trunk:
+        if not config.trunk_channels:
+            raise ConfigError("A model with a trunk needs model.trunk_channels; a recipe has 0.")
+        cells = config.encoder.image_size // patch
+        return TrunkTokenizer(config.trunk, config.trunk_channels, config.trunk_width, cells, width)
+    if config.encoder.stem == "convolutions":
+        return ConvolutionalRGBTokenizer(patch, width)
+    return RGBTokenizer(patch, width)
 
 
 def _geometry(frames: Frames) -> tuple[Tensor, Tensor, Tensor]:
     return frames["depth_m"], frames["intrinsics"], frames["world_from_camera"]
+
+
+def _rgb(made: Any, frames: Frames, how: _How) -> Any:
+    if not isinstance(made, TrunkTokenizer):
+        return made(frames["rgb"], how.scales.colour_mean, how.scales.colour_whitening), None
+    return made(frames[FEATURES] if FEATURES in frames else made.features(frames["rgb"])), None
 
 
 def _points(made: Any, frames: Frames, how: _How) -> Any:
@@ -188,10 +217,7 @@ def _filled_cloud(made: Any, frames: Frames, how: _How) -> Any:
 
 
 _SAID: dict[str, Callable[[Any, Frames, _How], Any]] = {
-    "rgb": lambda made, frames, how: (
-        made(frames["rgb"], how.scales.colour_mean, how.scales.colour_whitening),
-        None,
-    ),
+    "rgb": _rgb,
     "points": _points,
     "proprio": lambda made, frames, how: (
         made(how.scales.proprio(frames["proprio"])),

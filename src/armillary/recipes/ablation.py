@@ -11,7 +11,7 @@ episodes. No variant acts: judged is what ``diagnose`` measures.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +24,7 @@ from armillary.core.files import read_json, write_json
 from armillary.core.hashing import json_sha256
 from armillary.core.progress import Bars, no_bars
 from armillary.data import open_dataset
+from armillary.models.config import config_values
 from armillary.recipes.changing import changed
 from armillary.recipes.claiming import claim
 from armillary.recipes.diagnosing import diagnose_model
@@ -150,7 +151,7 @@ def run_ablation(
         "parts": compared(dict(zip(tasks, rows, strict=True))),
         "seeds": list(config.seeds),
         "steps": steps,
-        "recipe_sha256": json_sha256(asdict(config.recipe)),
+        "recipe_sha256": json_sha256(config_values(config.recipe)),
         **provenance(command, 1),
     }
     write_json(out / "result.json", result)
@@ -229,7 +230,10 @@ class _Learn:
         recipe = changed(replace(self.config.recipe, seed=seed, threads=1), PARTS[name].without)
         begun, done = (run / "run.json").is_file(), run / "row.json"
         claim(
-            run / "settings.json", [asdict(recipe), open_dataset(folder).identity()], "a run", begun
+            run / "settings.json",
+            [config_values(recipe), open_dataset(folder).identity()],
+            "a run",
+            begun,
         )
         if not done.is_file():
             if not (run / "model").is_dir():

@@ -114,6 +114,7 @@ def add_goal_policy(
     began = time.perf_counter()
     model = load_model(folder)
     streams = tuple(recorded_names(model.config.streams))
+    streams += tuple(name for name in model.config.derived_streams if name in cache.arrays)
     if not long_enough(cache, training, model.config.frame_skip):
         raise TrainingError(
             "A goal policy needs episodes of more than one model step, "

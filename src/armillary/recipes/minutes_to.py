@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,7 @@ from armillary.core.cores import core_count
 from armillary.core.files import read_json, write_json
 from armillary.core.hashing import json_sha256
 from armillary.core.progress import Bars, no_bars
+from armillary.models.config import config_values
 from armillary.recipes.demo_config import DemoConfig
 from armillary.recipes.diagnosing import diagnose_model
 from armillary.recipes.recipe import train_recipe
@@ -84,7 +85,7 @@ def minutes_to_knowledge(
     for steps in settings.steps:
         threads = min(settings.threads, core_count())
         shorter = replace(shortened(adapted(recipe, dataset), steps), threads=threads)
-        of = json_sha256([asdict(shorter), dataset.identity()])
+        of = json_sha256([config_values(shorter), dataset.identity()])
         curve.append(_row(out / f"{steps}_steps", shorter, dataset.path, of, bars))
         if _knows(curve[-1], settings):
             break

@@ -10,7 +10,7 @@ Axes: W windows, S seeds.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +24,7 @@ from armillary.core.hashing import file_sha256, json_sha256
 from armillary.core.progress import Bars, no_bars
 from armillary.data import Cache, Dataset, ingest, open_dataset, prepare
 from armillary.models import load_model
+from armillary.models.config import config_values
 from armillary.recipes.recipe import fitted, needed_streams, train_on
 from armillary.recipes.recipe_config import Recipe
 from armillary.recipes.time_split import in_two
@@ -191,7 +192,7 @@ def _one_seed(
 
 def _what_decides(recipe: Recipe) -> dict[str, Any]:
     others = ("seed", "log_every", "eval_every", "checkpoint_every", "threads", "tracker")
-    return {name: value for name, value in asdict(recipe).items() if name not in others}
+    return {name: value for name, value in config_values(recipe).items() if name not in others}
 
 
 def _row(

@@ -35,6 +35,7 @@ from armillary.recipes.world import adapted, world
 from armillary.training import TERMS, ComputeConfig, TrainSummary, check_free, train
 from armillary.training.augment import mirrored_actions
 from armillary.training.processes import leads
+from armillary.training.trunk_features import with_trunk_features
 
 
 def train_recipe(
@@ -138,6 +139,7 @@ def after_training(
     Returns:
         Why there is no goal policy, where it failed.
     """
+    cache = with_trunk_features(cache, recipe.model, training, recipe.seed)
     failed = learn_to_act(cache, training, held_out, recipe, out, bars) if acting else ""
     if diagnosed and leads():
         with bars("diagnosing"):
@@ -201,6 +203,7 @@ def train_on(
     compute: ComputeConfig | None = None,
 ) -> TrainSummary:
     """Train a fitted recipe on chosen episodes of a cache, and write down which they were."""
+    cache = with_trunk_features(cache, recipe.model, training, recipe.seed, progress)
     length, stride = recipe.clip_length, recipe.model.frame_skip
     streams = needed_streams(recipe, cache)
     windows = Windows(cache, training, length, stride, streams)
@@ -330,6 +333,7 @@ def needed_streams(recipe: Recipe, cache: Cache) -> tuple[str, ...]:
         names += recorded_names(term.streams(model))
         optional = recorded_names(term.optional_streams(model))
         names += [name for name in optional if name in present]
+    names += [name for name in model.derived_streams if name in present]
     return tuple(dict.fromkeys(names))
 
 

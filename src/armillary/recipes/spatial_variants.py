@@ -17,7 +17,7 @@ A folder that holds part of this is continued.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +31,7 @@ from armillary.core.files import storage_errors, write_json
 from armillary.core.progress import Bars, no_bars
 from armillary.data import Cache, open_dataset, prepare, split_episodes
 from armillary.models import JEPAConfig, load_model, narrowed, save_model
+from armillary.models.config import config_values
 from armillary.planning import Planning
 from armillary.planning.planning import DIRECT
 from armillary.recipes.claiming import claim
@@ -179,7 +180,7 @@ def run_spatial_variants(
     config = config or VariantsConfig()
     # which variants and seeds are asked for changes none of them: more may be asked for later
     asked = replace(config, workers=1, variants=("rgb",), seeds=(0,), fused_seeds=(), subsets=())
-    settings = asdict(asked)
+    settings = config_values(asked)
     settings["arms"] = settings.pop("variants")  # the name in folders that were begun before
     claim(out / "arms.json", settings, "variants")
     _record_all(out, config, bars)

@@ -69,8 +69,8 @@ def stream_recipe(
         compute: as in ``train_recipe``.
 
     Raises:
-        ConfigError: an unknown address, a pool that is too small, ``out`` holds a run already, or
-            several processes.
+        ConfigError: an unknown address, a pool that is too small, ``out`` holds a run already,
+            several processes, or a trunk.
         MissingExtraError: a package for this kind of address is not installed.
         DatasetError: the dataset cannot be read, or lacks what the recipe reads.
         TrainingError: its episodes do not give one batch of clips.
@@ -79,6 +79,11 @@ def stream_recipe(
     if planned_processes() > 1:
         raise ConfigError(
             "Streaming runs in one process so far. Copy the dataset here, or leave torchrun out."
+        )
+    if recipe.model.trunk:
+        raise ConfigError(
+            "A trunk sees a dataset once, before the training, so it must lie on a disk. Copy the "
+            "dataset here, or leave model.trunk out."
         )
     if not 0 < pool_gb < _MOST_GB:
         raise ConfigError(

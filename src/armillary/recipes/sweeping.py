@@ -12,7 +12,7 @@ failed included, and the result tells them all.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -27,6 +27,7 @@ from armillary.core.hashing import json_sha256
 from armillary.core.on_ray import ray_address, run_on_ray
 from armillary.core.progress import Bars, Progress, no_bars
 from armillary.data import open_dataset
+from armillary.models.config import config_values
 from armillary.recipes.ablation import measures
 from armillary.recipes.changing import changed
 from armillary.recipes.claiming import claim
@@ -151,7 +152,7 @@ def run_sweep(
         "chosen": chosen,
         "judged": None,
         "seeds": list(config.seeds),
-        "recipe_sha256": json_sha256(asdict(config.recipe)),
+        "recipe_sha256": json_sha256(config_values(config.recipe)),
         **provenance(command, 1),
     }
     if config.judged is not None:
@@ -241,7 +242,7 @@ class _Learn:
         recipe = replace(recipe, seed=seed, threads=1)
         begun, done = (run / "run.json").is_file(), run / "row.json"
         identity = open_dataset(config.data).identity()
-        claim(run / "settings.json", [asdict(recipe), identity], "a run", begun)
+        claim(run / "settings.json", [config_values(recipe), identity], "a run", begun)
         if not done.is_file():
             write_json(done, self._learned(recipe, run, begun))
         return task, read_json(done)

@@ -29,13 +29,15 @@ of them are clips in which much changes.
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 
-from armillary.core.errors import DatasetError
+from armillary.core.errors import ConfigError, DatasetError
 from armillary.data import Dataset
 from armillary.models import EncoderConfig, JEPAConfig, PredictorConfig
 from armillary.models.config import STREAMS_OF, Sensor
+from armillary.models.trunks import CELLS, Pin, open_trunk, pinned
 from armillary.recipes.clips import clip_count
 from armillary.recipes.frame_skip import frame_skip_for, longest_frame_skip
 from armillary.recipes.recipe_config import Recipe, recorded_names
@@ -127,7 +129,9 @@ def adapted(recipe: Recipe, dataset: Dataset) -> Recipe:
 
     Raises:
         DatasetError: the dataset has no stream that a model can see.
+        CheckpointError: the trunk that the recipe names is not on this machine.
     """
+    recipe = with_trunk(recipe)
     lengths = dataset.lengths
     usual = int(np.quantile(lengths, _LEFT_OUT, method="lower")) if len(lengths) else 0
     skip = recipe.model.frame_skip or frame_skip_for(dataset)
@@ -143,6 +147,45 @@ def adapted(recipe: Recipe, dataset: Dataset) -> Recipe:
     if not recipe.batch_size and clips >= 2:
         found = replace(found, batch_size=clips)
     return _bounded(found, int(lengths.sum()))
+
+
+def with_trunk(recipe: Recipe) -> Recipe:
+    """Return a recipe with what its trunk decides: its weights' digest, and the pictures' size.
+
+    Pictures are not varied, because the trunk sees each of them once.
+
+    Args:
+        recipe: any; one without a trunk is returned as it is.
+
+    Raises:
+        ConfigError: there is no such trunk, or pictures are to be varied.
+        CheckpointError: it is not on this machine, and cannot be fetched.
+        MissingExtraError: the extra ``trunks`` is not installed.
+    """
+    model = recipe.model
+    if not model.trunk:
+        return recipe
+    if replace(recipe.augment, shift_px=0) != AugmentConfig():
+        raise ConfigError(
+            "With model.trunk pictures are not varied, because the trunk sees each of them once; "
+            "leave --augment out."
+        )
+    name = pinned(model.trunk).name
+    if Path(name).expanduser().is_dir():
+        name = str(Path(name).expanduser().resolve())  # others may stand in another folder
+    facts = open_trunk(str(replace(pinned(model.trunk), name=name)), download=True).facts
+    encoder = model.encoder
+    if model.size == "tiny":
+        side = facts.image_size
+        encoder = replace(encoder, image_size=side, patch=side // CELLS, stem="patches")
+    model = replace(
+        model,
+        trunk=str(Pin(name, facts.sha256)),
+        trunk_channels=facts.channels,
+        trunk_width=min(model.trunk_width, facts.channels),
+        encoder=encoder,
+    )
+    return replace(recipe, model=model, augment=AugmentConfig())
 
 
 def _bounded(recipe: Recipe, recorded: int) -> Recipe:

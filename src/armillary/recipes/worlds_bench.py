@@ -38,6 +38,7 @@ from armillary.core.errors import ConfigError, unknown_name
 from armillary.core.files import read_json, write_json
 from armillary.core.hashing import json_sha256
 from armillary.core.progress import Bars, no_bars
+from armillary.models.config import config_values
 from armillary.models.goal_policy import SHARE
 from armillary.planning import ICEMConfig, Planning
 from armillary.planning.guided import GuidedConfig
@@ -223,7 +224,7 @@ def run_worlds(
             test["p_holm"] = p
     result = {
         "environments": found,
-        "recipe_sha256": json_sha256(asdict(_recipe(config))),
+        "recipe_sha256": json_sha256(config_values(_recipe(config))),
         "planning_sha256": planning_sha256(),
         "config": asdict(config),
         **provenance(command, config.threads),
@@ -350,7 +351,7 @@ def _claimed(out: Path, owner: str, config: WorldsConfig) -> tuple[Recipe, int]:
     episodes = config.recorded or environment.episodes
     recorded = [environment.world, dict(environment.settings), environment.steps, episodes]
     made = (folder / "recording").exists()
-    claim(folder / "settings.json", [asdict(recipe), *recorded], "an environment", made=made)
+    claim(folder / "settings.json", [config_values(recipe), *recorded], "an environment", made=made)
     return recipe, episodes
 
 

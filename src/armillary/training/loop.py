@@ -13,7 +13,7 @@ import json
 import time
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager, nullcontext
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +27,7 @@ from armillary.core.progress import Progress, silent
 from armillary.data import Windows
 from armillary.data.streamed import StreamedWindows
 from armillary.models import JEPA, JEPAConfig, save_model, untrained
+from armillary.models.config import config_values
 from armillary.training.allocation import keep_memory
 from armillary.training.compute import ComputeConfig
 from armillary.training.config import TrainConfig
@@ -122,11 +123,17 @@ def train(
         model = untrained(model_config, config.seed)
         fit_scales(model, windows.at_hand(), config.seed)
         stepper = Stepper(model, config, windows, processes, compute)
-        digest = json_sha256([asdict(model_config), _what_decides(config), _data(windows)])
+        digest = json_sha256([config_values(model_config), _what_decides(config), _data(windows)])
         done, damage = load_state(out, stepper, digest) if resume else (0, ())
         with Saves(out, stepper, digest) as saves:
             run = _Run(out, config, stepper, held_out, done, saves, tracker, progress, damage)
-            run.start({"model": asdict(model_config), "train": asdict(config), "digest": digest})
+            run.start(
+                {
+                    "model": config_values(model_config),
+                    "train": config_values(config),
+                    "digest": digest,
+                }
+            )
             run.steps()
             return run.finish()
 
@@ -301,7 +308,7 @@ def check_settings(
         return
     stored = read_json(out / "run.json")
     apart = {*of_data, "model", "tracker"}
-    for part, values in (("model", asdict(model_config)), ("train", _what_decides(config))):
+    for part, values in (("model", config_values(model_config)), ("train", _what_decides(config))):
         for name in sorted(values.keys() - apart):
             if json.loads(json.dumps(values[name])) != stored[part].get(name):
                 raise CheckpointError(
@@ -333,7 +340,7 @@ def _what_decides(config: TrainConfig) -> dict[str, Any]:
     begins after the last. ``passes`` has been made a number of steps.
     """
     others = ("log_every", "eval_every", "checkpoint_every", "threads", "settling", "passes")
-    settings = {name: value for name, value in asdict(config).items() if name not in others}
+    settings = {name: value for name, value in config_values(config).items() if name not in others}
     # always as most runs have it, so that runs from before this was left out go on
     return settings | ({"tracker": "none"} if "tracker" in settings else {})
 

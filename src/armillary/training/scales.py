@@ -10,6 +10,7 @@ from armillary.data import Windows
 from armillary.models import JEPA
 from armillary.models.config import STREAMS_OF
 from armillary.spatial import points_from_depth, transform_points
+from armillary.training.trunk_features import fit_trunk
 
 _SAMPLE_CLIPS = 256
 _PIXEL = 2  # of pictures, every second pixel of every second row tells the colours
@@ -36,7 +37,9 @@ def fit_scales(model: JEPA, windows: Windows, seed: int) -> None:
     model.normalizer.fit(
         actions, streams["proprio"].flatten(0, 1) if proprio else None, *_scene(batch, model)
     )
-    if config.encoder.colours == "whitened" and "rgb" in config.sensors and "rgb" in streams:
+    if config.trunk:
+        fit_trunk(model, windows.cache, windows.episodes, seed)
+    elif config.encoder.colours == "whitened" and "rgb" in config.sensors and "rgb" in streams:
         pictures = streams["rgb"][:, 0, ::_PIXEL, ::_PIXEL]
         model.normalizer.fit_colours(pictures.flatten(0, 2))
     model.normalizer.fit_sensors(

@@ -102,7 +102,9 @@ def through_other_camera(batch: Batch, model: JEPAConfig) -> Batch:
             "with --setting num_cameras=2, or set it to 0."
         )
     seen = {name: batch.streams[stream] for name, stream in other.items()}
-    return Batch({**batch.streams, **seen}, batch.actions, batch.valid)
+    # what was made of camera 0's pictures is not of camera 1's
+    own = {n: one for n, one in batch.streams.items() if n not in model.derived_streams}
+    return Batch({**own, **seen}, batch.actions, batch.valid)
 
 
 def _of_other_camera(model: JEPAConfig) -> dict[str, str]:
