@@ -9,11 +9,14 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+import torch
 
 from armillary.core.errors import ConfigError, DatasetError, StorageError
-from armillary.core.values import Episode, Stream
-from armillary.data import Cache, DatasetWriter, open_dataset, prepare
+from armillary.core.values import Episode, Observation, Stream
+from armillary.data import Cache, DatasetWriter, Windows, open_dataset, prepare
+from armillary.data.batches import batch_from_observations
 from armillary.data.resize import resized, resized_lens
+from armillary.export.graphs import whole_millimetres
 
 
 def test_disk_and_memory_give_the_same_cache(counted, counting, tmp_path):
@@ -124,6 +127,27 @@ def test_colour_is_averaged_and_depth_is_not():
     assert resized(picture, (2, 2), average=True).ravel().tolist() == [100] * 12
     depth = np.where(np.arange(4) < 2, 500, 9000)[None].repeat(4, 0).astype(np.uint16)
     assert set(resized(depth, (2, 2), average=False).ravel()) == {500, 9000}
+
+
+def test_far_depth_is_trained_on_as_it_was_recorded(tmp_path):
+    """The dataset, the cache, a training batch and a live batch hold depth up to 65.535 m."""
+    depth = np.full((3, 16, 16), 40.0, np.float32)
+    depth[:, 0, :4] = [20.0, 65.535, 65.536, np.nan]
+    lens = np.array([[20.0, 0, 7.5], [0, 20.0, 7.5], [0, 0, 1]])
+    stream = Stream("depth", depth, "m", "camera", lens)
+    writer = DatasetWriter(tmp_path / "d", 10)
+    writer.write(0, Episode({"depth": stream}, np.arange(3) * 10**8))
+    writer.finalize()
+    cache = prepare(open_dataset(tmp_path / "d"), 16, tmp_path / "c")
+    assert cache.arrays["depth"].dtype == np.uint16
+    gathered = Windows(cache, None, 3).gather(np.zeros(1, np.int64)).streams["depth_m"]
+    seen = [Observation({"depth": image}) for image in depth]
+    live = batch_from_observations(seen).streams["depth_m"]
+    assert torch.equal(gathered, live)
+    assert gathered.dtype == torch.float32
+    wanted = torch.tensor([20.0, 65.535, 0, 0, 40.0])
+    assert torch.allclose(gathered[0, 1, 0, :5], wanted, atol=1e-5)
+    assert torch.equal(whole_millimetres(torch.from_numpy(depth)), live[0])
 
 
 def test_a_disk_without_room_is_told_before_anything_is_decoded(fresh, tmp_path, monkeypatch):

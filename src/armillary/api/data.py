@@ -179,7 +179,7 @@ def prepare(
 
     Returns:
         The cache: ``arrays`` by name with the frames of all episodes end to end, e.g. ``rgb`` uint8
-        [F H W 3], ``depth`` int16 millimetres [F H W], ``actions`` float32 [F A].
+        [F H W 3], ``depth`` uint16 millimetres [F H W], ``actions`` float32 [F A].
 
     Raises:
         DatasetError: an episode is damaged; it is named.

@@ -15,7 +15,7 @@ from jaxtyping import Float
 
 from armillary.core.errors import ShapeError
 from armillary.core.values import Batch, Episode, Observation
-from armillary.data.cache import FARTHEST_MM, Cache
+from armillary.data.cache import Cache
 from armillary.data.depth import to_millimetres
 from armillary.data.point_sampling import PointSampling, sampled
 from armillary.data.resize import Size, as_size, resized, resized_lens
@@ -73,7 +73,7 @@ def _converted(
     for name, value in seen.streams.items():
         if name == "depth":
             small = value if size is None else resized(value, size, average=False)
-            millimetres = to_millimetres(small, FARTHEST_MM).astype(np.float32)
+            millimetres = to_millimetres(small).astype(np.float32)
             parts["depth_m"] = millimetres * np.float32(METRES_PER_MM)
         elif name == "points" and points is not None:
             parts[name] = sampled(value, points)

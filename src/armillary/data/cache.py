@@ -1,7 +1,7 @@
 """Cache: all frames of some episodes at a model's resolution, end to end in memory-mapped arrays.
 
 Axes: F frames of all episodes one after another, E episodes, H W image, A action.
-Names: colour cameras by their own name (``rgb`` uint8 [F H W 3]), ``depth`` int16 millimetres
+Names: colour cameras by their own name (``rgb`` uint8 [F H W 3]), ``depth`` uint16 millimetres
 [F H W] (0 invalid), ``world_from_camera`` float32 [F 4 4], ``proprio`` and truth float32 [F Q],
 ``points`` float32 [F P F'] metres where a sampling was given (rows of NaN are padding), ``lidar``
 float32 [F N] metres (NaN invalid), ``actions`` float32 [F A] (last row of an episode: no
@@ -25,8 +25,7 @@ from armillary.data.depth import to_millimetres
 from armillary.data.point_sampling import PointSampling, sampled
 from armillary.data.resize import Size, as_size, resized, resized_lens
 
-CACHE_VERSION = 1
-FARTHEST_MM = 32767  # int16: torch has no arithmetic for uint16
+CACHE_VERSION = 2
 Rows = dict[str, np.ndarray]
 
 
@@ -201,12 +200,9 @@ def low_rows(episode: Episode) -> Rows:
 
 
 def pictures(images: Iterable[np.ndarray], kind: StreamKind, size: Size) -> Iterator[np.ndarray]:
-    """Yield pictures at ``size``: rgb uint8 [H W 3], depth int16 mm [H W], labels uint8 [H W]."""
+    """Yield pictures at ``size``: rgb uint8 [H W 3], depth uint16 mm [H W], labels uint8 [H W]."""
     for image in images:
-        small = resized(image, size, average=kind == "rgb")
-        if kind == "depth":
-            small = np.where(small > FARTHEST_MM, 0, small).astype(np.int16)
-        yield small
+        yield resized(image, size, average=kind == "rgb")
 
 
 def lens_of(streams: Iterable[Stream], size: Size) -> np.ndarray | None:

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from armillary.core.errors import ConfigError
 from armillary.core.values import Batch
-from armillary.data.cache import FARTHEST_MM
+from armillary.data.depth import FARTHEST_MM
 from armillary.data.windows import METRES_PER_MM
 from armillary.models import JEPA
 from armillary.models.config import JEPAConfig
