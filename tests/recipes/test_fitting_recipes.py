@@ -5,13 +5,22 @@ from __future__ import annotations
 from dataclasses import asdict, replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from armillary.core.errors import ConfigError, DatasetError, TrainingError
 from armillary.data import open_dataset
 from armillary.models.checkpoint import config_from_dict
 from armillary.recipes.changing import changed
-from armillary.recipes.recipe import Recipe, fitted, needed_streams, prepared, train_recipe
+from armillary.recipes.clips import clip_frames, too_short
+from armillary.recipes.recipe import (
+    Recipe,
+    check_streams,
+    fitted,
+    needed_streams,
+    prepared,
+    train_recipe,
+)
 from armillary.recipes.world import adapted_to, world
 from armillary.training import TERMS, AugmentConfig, ObjectiveConfig
 from armillary.training.terms.smoothness import Smoothness
@@ -45,6 +54,29 @@ def test_a_predictor_that_asks_for_longer_clips_says_how_long_they_can_be(tmp_pa
     assert not (tmp_path / "run").exists()
     recipe = changed(recipe, {"finetune.clip_length": 12})
     assert train_recipe(recipe, tmp_path / "data", tmp_path / "run").steps == 1
+
+
+def test_sensors_that_are_offered_are_sensors_that_work() -> None:
+    blind = changed(Recipe(), {"model.sensors": ("rgb",)})
+    with pytest.raises(DatasetError, match=r"with some of (.+)\.$") as caught:
+        check_streams(blind, {"points", "world_from_points", "depth", "intrinsics"})
+    offered = str(caught.value).rpartition("some of ")[2].rstrip(".").split(", ")
+    assert offered == ["depth", "points_camera", "cloud"]
+    for sensor in offered:
+        seeing = changed(Recipe(), {"model.sensors": (sensor,)})
+        check_streams(seeing, {"points", "world_from_points", "depth", "intrinsics"})
+    with pytest.raises(DatasetError, match=r"lacks rgb\. Record them\.$"):
+        check_streams(blind, {"world_from_camera"})
+
+
+def test_episodes_that_are_too_short_are_named() -> None:
+    recipe = changed(Recipe(), {"model.frame_skip": 2, "clip_length": 5})
+    assert clip_frames(recipe) == 9
+    assert too_short(recipe, np.array([9, 20]), 10) == ""
+    said = too_short(recipe, np.array([9, 8, 20, 4]), 10)
+    assert "2 of 4 episodes" in said and "left out: 1 (0.8 s), 3 (0.4 s)." in said
+    many = too_short(recipe, np.array([4] * 7), 10)
+    assert "3 (0.4 s), 4 (0.4 s) and 2 more." in many
 
 
 def test_a_run_that_is_there_is_refused_before_anything_is_prepared(

@@ -17,6 +17,7 @@ from armillary.data import split_episodes
 from armillary.recipes.recipe_config import Recipe
 
 _FEWEST = 2  # clips of a batch
+_MOST_NAMED = 5  # episodes that are too short
 
 
 def clip_frames(recipe: Recipe) -> int:
@@ -38,15 +39,17 @@ def split(
 
 
 def too_short(recipe: Recipe, lengths: Int[np.ndarray, " E"], fps: float) -> str:
-    """Say which share of the episodes is shorter than a clip; empty where none is."""
-    short = int((lengths < clip_frames(recipe)).sum())
-    if not short:
+    """Say which episodes are shorter than a clip, the first five by number; empty where none is."""
+    short = np.flatnonzero(lengths < clip_frames(recipe))
+    if not len(short):
         return ""
     clip_s, skip = clip_frames(recipe) / fps, _longest_skip(recipe, int(lengths.min()))
     hint = f" With --model.frame-skip {skip} all are used." if skip else ""
+    named = [f"{index} ({lengths[index] / fps:.1f} s)" for index in short[:_MOST_NAMED]]
+    more = f" and {len(short) - _MOST_NAMED} more" if len(short) > _MOST_NAMED else ""
     return (
-        f"{short} of {len(lengths)} episodes are shorter than a clip of this recipe "
-        f"({clip_s:.1f} s) and are left out.{hint}"
+        f"{len(short)} of {len(lengths)} episodes are shorter than a clip of this recipe "
+        f"({clip_s:.1f} s) and are left out: {', '.join(named)}{more}.{hint}"
     )
 
 

@@ -283,10 +283,11 @@ def check_streams(recipe: Recipe, present: set[str]) -> None:
     model = recipe.model
     for sensor in model.sensors:
         if missing := _missing(STREAMS_OF[sensor], present):
+            usable = [name for name in STREAMS_OF if not _missing(STREAMS_OF[name], present)]
+            there = f", or pass --model.sensors with some of {', '.join(usable)}" if usable else ""
             raise DatasetError(
                 f"The recipe's model sees {sensor!r}, for which the dataset lacks "
-                f"{', '.join(missing)}. Record them, or pass --model.sensors with what there is: "
-                f"{', '.join(sorted(present - {'intrinsics'}))}."
+                f"{', '.join(missing)}. Record them{there}."
             )
     for name in recipe.objective.weights:
         if missing := _missing(TERMS[name].streams(model), present):
