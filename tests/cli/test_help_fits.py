@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 
 from armillary.cli.main import COMMANDS, main, subcommands
 from armillary.cli.parse import fitted
 from armillary.cli.train import RECIPES
+from armillary.data.ingest import FORMATS
 
 NAMES = list(COMMANDS)
 BELOW = [f"{name} {sub}" for name, (kind, _) in COMMANDS.items() for sub in subcommands(kind)]
@@ -62,3 +65,13 @@ def test_the_train_page_names_the_recipes(capsys) -> None:
     said = capsys.readouterr().out
     assert RECIPES.keys() == MADE.keys()
     assert all(f"  {name} " in said and summary in said for name, summary in RECIPES.items())
+
+
+def test_ingest_names_every_format_and_what_no_ego_motion_does(capsys) -> None:
+    assert main(["ingest", "--help"]) == 0
+    said = re.sub(r"[│\s]+", " ", capsys.readouterr().out)
+    listed = said.partition("--format STR ")[2].partition(". (default")[0]
+    assert sorted(re.split(r", | or ", listed)) == sorted(["auto", *FORMATS])
+    turned_off = said.partition("--no-ego-motion ")[2].partition("--pictures")[0]
+    assert turned_off.startswith("Make no actions of the sensor's own motion")
+    assert "True" not in turned_off

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from tyro.conf import Positional, UseAppendAction
+from tyro.conf import Positional, UseAppendAction, arg
 
 from armillary.cli.outcome import Outcome
 from armillary.cli.parse import Command, existing, settings_of
@@ -89,11 +89,11 @@ class Ingest(Command):
     format: str = "auto"
     """auto, video, lerobot, rlds, hdf5, zarr, tum, icl_nuim, rgbd, nerfstudio,
     colmap, euroc, ros, rawlog, kitti, kitti_raw, argoverse, nuscenes, las,
-    pcd, ply or ascii."""
+    e57, pcd, ply or ascii."""
     fps: float | None = None
     """Steps per second.
     Default: those of the source (of most videos, at most 30).
-    Point clouds without times need it."""
+    Pictures and point clouds without times need it."""
     max_side: int | None = None
     """Largest side of the images, in pixels.
     Default: 256 for videos, their own size for all else."""
@@ -121,9 +121,9 @@ class Ingest(Command):
     """Topics of a robot log to prefer where several fit."""
     action_topic: str = ""
     """Topic of a robot log whose commands are the actions."""
-    ego_motion: bool = True
-    """Take the sensor's own motion as the action, where it moves and no
-    commands are read."""
+    ego_motion: Annotated[bool, arg(help_behavior_hint="")] = True
+    """Make no actions of the sensor's own motion.
+    Default: they are made where it moves and no commands are read."""
     pictures: Literal["kept", "encoded"] = "kept"
     """kept: PNG and JPEG files are stored byte for byte where possible.
     encoded: colour becomes H.264 and depth FFV1, which is smaller but slower."""
