@@ -365,6 +365,10 @@ def made(folder, *names: str):
          ["in day, calib_cam_to_cam.txt looks like the format kitti_raw, but image_02/data/ or"]),
         (("seq-01/frame-000000.color.png", "seq-01/frame-000000.pose.txt"),
          [r"in seq-01, frame-\*.color.\* looks like 7-Scenes; frame-000000.depth.png and"]),
+        (("color/", "depth/", "pose.txt"),
+         ["color/ and depth/ and pose.txt look like RGB-D with all poses in one text"]),
+        (("data/a1/iphone/pose_intrinsic_imu.json", "data/a1/iphone/rgb/0.png"),
+         [r"iphone/pose_intrinsic_imu.json looks like ScanNet\+\+, whose layout is not read"]),
         (("a.feather",), [r"tables of Arrow are not read alone; of Argoverse 2, give the folder"]),
         (("label_2/0.txt", "image_2/0.foo"), ["label_2/ looks like KITTI's object benchmark"]),
         (("a.vtk", "b.vtu"), ["VTK is not read; save its points as PLY in ParaView"]),
@@ -378,6 +382,15 @@ def test_an_unknown_folder_is_answered_with_what_came_near(tmp_path, names, sent
         with pytest.raises(FormatError, match=rf"{tmp_path}/in: is of no format.*{sentence}"):
             ingest(tmp_path / "in", tmp_path / "out")
     assert not (tmp_path / "out").exists()
+
+
+def test_a_stray_log_is_near_to_no_format(tmp_path):
+    made(tmp_path, "in/run.log", "in/notes.txt")
+    with pytest.raises(
+        FormatError, match=r"is of no format that is read\. It holds files"
+    ) as caught:
+        ingest(tmp_path / "in", tmp_path / "out")
+    assert "looks like" not in str(caught.value)
 
 
 @pytest.mark.parametrize("picture", ["0.png", "rgb/0.png"])

@@ -6,6 +6,7 @@ folder with a slash at its end, alternatives with `` or `` between them.
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from itertools import islice
@@ -31,13 +32,28 @@ _ADVICE: Mapping[str, str] = {
 _PICTURES_ALONE = (
     "pictures alone tell no time; make a video of them, e.g. with ffmpeg -framerate 10"
 )
-# Folders that are known and not read.
-_KNOWN: Mapping[str, str] = {
-    "frame-*.color.*": "looks like 7-Scenes; frame-000000.depth.png and frame-000000.pose.txt were "
-    "expected beside frame-000000.color.png",
-    "label_2/": "looks like KITTI's object benchmark, whose pictures and sweeps are no sequence; "
-    "take KITTI's odometry benchmark or its raw drives",
+# Folders that are known and not read, by parts of which each is there.
+_KNOWN: Mapping[tuple[str, ...], str] = {
+    ("frame-*.color.*",): "looks like 7-Scenes; frame-000000.depth.png and frame-000000.pose.txt "
+    "were expected beside frame-000000.color.png",
+    ("label_2/",): "looks like KITTI's object benchmark, whose pictures and sweeps are no "
+    "sequence; take KITTI's odometry benchmark or its raw drives",
+    (
+        "iphone/pose_intrinsic_imu.json or */iphone/pose_intrinsic_imu.json or "
+        "*/*/iphone/pose_intrinsic_imu.json or dslr/nerfstudio/ or */dslr/nerfstudio/ or "
+        "*/*/dslr/nerfstudio/",
+    ): "looks like ScanNet++, whose layout is not read; of a scene, copy "
+    "dslr/nerfstudio/transforms_undistorted.json to "
+    "dslr/resized_undistorted_images/transforms.json, and give that folder",
+    (
+        "color/ or rgb/ or image/",
+        "depth/",
+        "pose.txt or poses.txt or trajectory.txt or traj.txt",
+    ): "look like RGB-D with all poses in one text, which tells neither their times nor their "
+    "order; the format rgbd reads a 4x4 matrix for each picture in pose/N.txt, or a trajectory "
+    "*.log of Redwood, and pictures as PNG or JPEG",
 }
+_ANY_NAME = re.compile(r"\*\.[a-z]+")  # a suffix that many programs use, such as *.log
 
 
 def unknown(source: Path, formats: Mapping[str, tuple[str, ...]]) -> FormatError:
@@ -74,9 +90,12 @@ def _near(source: Path, formats: Mapping[str, tuple[str, ...]]) -> Iterator[str]
     folders = [source, *islice((f for f in sorted(source.iterdir()) if f.is_dir()), MAX_FOLDERS)]
     for folder in folders:
         where = "" if folder == source else f"in {folder.name}, "
-        for part, said in _KNOWN.items():
-            if _found(folder, part):
-                yield f"{where}{part} {said}"
+        known = False
+        for parts, said in _KNOWN.items():
+            there = [_found(folder, part) for part in parts]
+            if all(there):
+                known = True
+                yield f"{where}{' and '.join(there)} {said}"
         for name in _trajectories(folder):
             yield (
                 f"{where}{name} looks like a trajectory (t tx ty tz qx qy qz qw); the format tum "
@@ -84,11 +103,11 @@ def _near(source: Path, formats: Mapping[str, tuple[str, ...]]) -> Iterator[str]
                 "for each picture; poses of colour alone are read from a transforms.json of "
                 "nerfstudio"
             )
-        for name, parts in formats.items():
+        for name, parts in formats.items() if not known else ():
             found = [_found(folder, part) for part in parts]
             here = [part for part in found if part]
             missing = [part for part, is_there in zip(parts, found, strict=True) if not is_there]
-            if here and missing:
+            if missing and not all(_ANY_NAME.fullmatch(part) for part in here):
                 looks = "look" if len(here) > 1 else "looks"
                 lack = "are" if len(missing) > 1 else "is"
                 yield (
