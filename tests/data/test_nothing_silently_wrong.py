@@ -373,7 +373,6 @@ def made(folder, *names: str):
         (("label_2/0.txt", "image_2/0.foo"), ["label_2/ looks like KITTI's object benchmark"]),
         (("a.vtk", "b.vtu"), ["VTK is not read; save its points as PLY in ParaView"]),
         (("a.pcap",), ["convert them to PCD"]),
-        (("a.png", "b.png"), ["pictures alone tell no time; make a video of them"]),
     ],
 )  # fmt: skip
 def test_an_unknown_folder_is_answered_with_what_came_near(tmp_path, names, sentences):

@@ -89,7 +89,7 @@ class Ingest(Command):
     format: str = "auto"
     """auto, video, lerobot, rlds, hdf5, zarr, tum, icl_nuim, rgbd, nerfstudio,
     colmap, euroc, ros, rawlog, kitti, kitti_raw, argoverse, nuscenes, las,
-    e57, pcd, ply or ascii."""
+    e57, pcd, ply, ascii or pictures."""
     fps: float | None = None
     """Steps per second.
     Default: those of the source (of most videos, at most 30).

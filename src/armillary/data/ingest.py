@@ -27,6 +27,7 @@ from armillary.data.sources import (
     lerobot,
     nerfstudio,
     nuscenes_bin,
+    picture_folder,
     rawlog,
     rgbd_folder,
     rlds,
@@ -42,7 +43,7 @@ from armillary.data.sources.las import read_las
 from armillary.data.sources.pcd import read_pcd
 from armillary.data.sources.ply import read_ply
 from armillary.data.sources.source import IngestOptions, IngestSummary, Source, refuse_others
-from armillary.data.sources.unknown import has_advice, unknown
+from armillary.data.sources.unknown import has_advice, is_near, unknown
 
 # Those with a layout of their own come first: what else lies in their folder (a mesh, a video)
 # belongs to them.
@@ -74,6 +75,8 @@ FORMATS: dict[str, Source] = {
     "ply": CloudFiles("ply", (".ply",), read_ply),
     "ascii": AsciiClouds("ascii", (*SUFFIXES, TEXT), read_ascii_cloud),
 }
+_ALONE = "pictures"  # beside another format, they belong to it
+FORMATS[_ALONE] = picture_folder
 
 
 def ingest(
@@ -156,7 +159,8 @@ def _last_change(folder: Path) -> float:
 
 
 def _detected(source: Path) -> str:
-    found = [name for name, module in FORMATS.items() if module.detect(source)]
+    others = [name for name in FORMATS if name != _ALONE]
+    found = [name for name in others if FORMATS[name].detect(source)]
     if found and found[0] in _LAID_OUT:
         return found[0]
     if len(found) > 1:
@@ -165,7 +169,10 @@ def _detected(source: Path) -> str:
             "to take, or give the folder of one of them."
         )
     if not found and (source.is_dir() or has_advice(source)):
-        raise unknown(source, {n: getattr(each, "LOOKS_FOR", ()) for n, each in FORMATS.items()})
+        looked_for = {n: getattr(each, "LOOKS_FOR", ()) for n, each in FORMATS.items()}
+        if not is_near(source, looked_for) and picture_folder.detect(source):
+            return _ALONE
+        raise unknown(source, looked_for)
     # FFmpeg knows more than suffixes say
     return found[0] if found else "video"
 

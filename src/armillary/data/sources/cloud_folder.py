@@ -23,8 +23,8 @@ from armillary.core.progress import Progress
 from armillary.core.values import Episode, Stream
 from armillary.data.clouds import Clouds
 from armillary.data.sources.cloud import Cloud
-from armillary.data.sources.cloud_times import times_ns
 from armillary.data.sources.ego_motion import ego_motion, motion_said, moves
+from armillary.data.sources.name_times import ADVICE, TIMED, times_ns
 from armillary.data.sources.source import (
     IngestOptions,
     IngestSummary,
@@ -36,7 +36,6 @@ from armillary.data.sources.stamps import stretches
 from armillary.data.writer import DatasetWriter
 
 SINGLE_FPS = 1.0  # of a dataset in which no episode has a second step: a rate must be there
-_TIMED = "times are from the names of the files; more than three periods without one cut an episode"
 # read(path, origin_m) -> Cloud; the origin is that of the episode's first cloud, or None
 Read = Callable[[Path, np.ndarray | None], Cloud]
 
@@ -176,8 +175,7 @@ def _check_timed(found: Sequence[Recording]) -> None:
         names = ", ".join(file.name for file in untimed.files[:2])
         raise FormatError(
             f"{untimed.files[0].parent}: nothing tells when its {len(untimed.files)} clouds "
-            f"({names}, ...) were taken; say with --fps how many there are in a second, or put the "
-            "time into their names (1317617735.123456: seconds since 1970)."
+            f"({names}, ...) were taken; {ADVICE}"
         )
 
 
@@ -310,5 +308,5 @@ class CloudFiles:
         """
         found = [part for whole in recordings(source, self.suffixes) for part in timed(whole)]
         sensor = Sensor(self.fmt, lambda p, m: self.read(p, options.unit, m), "points", True)
-        notes = [_TIMED] if any(r.time_ns is not None for r in found) else []
+        notes = [TIMED] if any(r.time_ns is not None for r in found) else []
         return write_recordings(source, out, found, sensor, progress, options, notes)

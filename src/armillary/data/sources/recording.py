@@ -321,6 +321,8 @@ class _Border:
     def _taken(self, recording: Recording, part: np.ndarray) -> np.ndarray:
         """Return which steps of a part are taken at the rate that was asked for."""
         fps = self.options.fps
+        if fps == recording.fps:  # times are made of it, and rounded
+            fps = None
         if fps is not None and fps > _FASTER * recording.rate:
             raise FormatError(
                 f"{recording.name}: has {recording.rate:.3g} steps per second, fewer than "

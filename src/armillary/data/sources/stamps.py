@@ -98,7 +98,7 @@ def stretches(
     return [part for part in np.split(steps, np.flatnonzero(breaks) + 1) if len(part)]
 
 
-def thinned(times_ns: Int64[np.ndarray, " T"], fps: float | None) -> np.ndarray:
+def thinned(times_ns: Int64[np.ndarray, " T"], fps: float | int | None) -> np.ndarray:
     """Return which steps to keep at ``fps``: the nearest to each time of a grid, none twice."""
     if fps is None:
         return np.arange(len(times_ns))

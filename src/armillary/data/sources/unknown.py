@@ -29,9 +29,6 @@ _ADVICE: Mapping[str, str] = {
     ".feather": "tables of Arrow are not read alone; of Argoverse 2, give the folder of a log, "
     "which holds sensors/lidar/*.feather",
 }
-_PICTURES_ALONE = (
-    "pictures alone tell no time; make a video of them, e.g. with ffmpeg -framerate 10"
-)
 # Folders that are known and not read, by parts of which each is there.
 _KNOWN: Mapping[tuple[str, ...], str] = {
     ("frame-*.color.*",): "looks like 7-Scenes; frame-000000.depth.png and frame-000000.pose.txt "
@@ -69,14 +66,22 @@ def unknown(source: Path, formats: Mapping[str, tuple[str, ...]]) -> FormatError
     counted = Counter(_kind(file) for file in islice(files_with(source, ("",)), MAX_FILES))
     advice = {_ADVICE[kind]: None for kind, _ in counted.most_common() if kind in _ADVICE}
     near = [*islice(_near(source, formats), 2)] or [*islice(advice, 2)]
-    if not near and counted.keys() & {*_PICTURES}:
-        near = [_PICTURES_ALONE]
     held = ", ".join(f"{count} {kind}" for kind, count in counted.most_common(5))
     known = ", ".join(formats) if near else "; ".join(_looked_for(formats))
     return FormatError(
         f"{source}: is of no format that is read{''.join(f'; {said}' for said in near)}. It holds "
         f"{f'files: {held}' if held else 'no file'}. Looked for: {known}."
     )
+
+
+def is_near(source: Path, formats: Mapping[str, tuple[str, ...]]) -> bool:
+    """Say whether a folder looks like a known one.
+
+    Args:
+        source: the folder; a file never does.
+        formats: what each looks for, by name.
+    """
+    return source.is_dir() and next(_near(source, formats), None) is not None
 
 
 def has_advice(path: Path) -> bool:
@@ -96,6 +101,8 @@ def _near(source: Path, formats: Mapping[str, tuple[str, ...]]) -> Iterator[str]
             if all(there):
                 known = True
                 yield f"{where}{' and '.join(there)} {said}"
+        if known and folder == source:  # what lies in it belongs to it
+            return
         for name in _trajectories(folder):
             yield (
                 f"{where}{name} looks like a trajectory (t tx ty tz qx qy qz qw); the format tum "
