@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -75,10 +76,28 @@ def _info(path: Path) -> dict:
     version = info.get("codebase_version") if isinstance(info, dict) else None
     if not str(version).startswith("v3."):
         raise DatasetError(
-            f"{path}: is LeRobot format {version!r}; v3.0 is needed. LeRobot converts older ones: "
-            "python -m lerobot.datasets.v30.convert_dataset_v21_to_v30."
+            f"{path}: is LeRobot format {version!r}; v3.0 is needed. {_conversion(path, version)}"
         )
     return info
+
+
+def _conversion(path: Path, version: object) -> str:
+    """Return what converts an older dataset; the commands are those of lerobot 0.6.1 and 0.3.3."""
+    where = path.resolve()
+    if version == "v2.1":
+        return (
+            "LeRobot converts it in place, and keeps the old one beside it: pip install "
+            "'lerobot[dataset]>=0.6', then python -m lerobot.scripts.convert_dataset_v21_to_v30 "
+            f"--repo-id local/{shlex.quote(where.name)} --root {shlex.quote(str(where))} "
+            "--push-to-hub false"
+        )
+    if version == "v2.0":
+        return (
+            "LeRobot converts it in two steps: first to v2.1, on the Hugging Face Hub alone, by "
+            "lerobot 0.3.3: python -m lerobot.datasets.v21.convert_dataset_v20_to_v21 --repo-id "
+            "USER/NAME; then pass the v2.1 folder here for the second command."
+        )
+    return "Convert it with the release of LeRobot that wrote it, version by version."
 
 
 def _features(path: Path, info: Mapping[str, Any]) -> dict[str, dict]:
