@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import shutil
+
+import cv2
 import numpy as np
 import pytest
 from cloud_files import (
@@ -161,10 +164,74 @@ def test_kitti_as_the_benchmark_has_it(tmp_path):
         ingest(tmp_path / "dataset", tmp_path / "out2")
 
 
-def test_kitti_without_poses_claims_none(tmp_path):
+def test_kitti_without_poses_claims_none_and_says_so(tmp_path):
     kitti(tmp_path / "07", None)
-    ingest(tmp_path / "07", tmp_path / "out")
+    found = ingest(tmp_path / "07", tmp_path / "out")
+    assert found.notes[0].startswith("07: there are no poses; poses.txt, or poses/07.txt beside")
     assert open_dataset(tmp_path / "out").streams == {"points": "points"}
+
+
+P2 = "P2: 40 0 24 8 0 40 16 0 0 0 1 0\n"  # camera 2 is 0.2 m left of camera 0
+
+
+def kitti_pictures(folder, count: int = 3, cameras=("image_2", "image_0")):
+    for camera in cameras:
+        (folder / camera).mkdir(parents=True, exist_ok=True)
+        for number in range(count):
+            image = np.full((32, 48, 3), 20 * number, np.uint8)
+            cv2.imwrite(str(folder / f"{camera}/{number:06d}.png"), image)
+
+
+def test_pictures_beside_kittis_sweeps_are_said_to_be_left_out(tmp_path):
+    kitti(tmp_path / "07")
+    kitti_pictures(tmp_path / "07")
+    found = ingest(tmp_path / "07", tmp_path / "out")
+    assert found.notes[0].startswith("07: the pictures of image_0, image_2 are left out")
+    with pytest.raises(ConfigError, match="--max-side means nothing for the format 'kitti'"):
+        ingest(tmp_path / "07", tmp_path / "no", options=IngestOptions(max_side=16))
+
+
+def test_kittis_pictures_are_read_with_their_times_and_poses_where_no_sweep_is(tmp_path):
+    """Camera 0 goes along its z, so in the LiDAR's world every camera goes along x."""
+    kitti(tmp_path / "07")
+    shutil.rmtree(tmp_path / "07/velodyne")
+    kitti_pictures(tmp_path / "07")
+    (tmp_path / "07/calib.txt").write_text(P2 + TR)
+    found = ingest(tmp_path / "07", tmp_path / "out")
+    assert [why for _, why in found.left_out] == [
+        "image_0: grey cameras are not read where there is colour."
+    ]
+    episode = open_dataset(found.out).read(0)
+    assert episode.time_ns.tolist() == [0, 104_000_000, 207_000_000]
+    assert episode.streams["rgb"].values[:, 0, 0, 0].tolist() == [0, 20, 40]
+    assert np.array_equal(episode.streams["rgb"].intrinsics, [[40, 0, 24], [0, 40, 16], [0, 0, 1]])
+    poses = episode.streams["world_from_camera"].values
+    zero_from_lidar = np.array(TR.split()[1:], float).reshape(3, 4)
+    turned, shift = zero_from_lidar[:, :3].T, zero_from_lidar[:, 3]
+    assert np.allclose(poses[0, :3, 3], turned @ (np.array([-0.2, 0, 0]) - shift), atol=1e-6)
+    assert np.allclose(poses[2, :3, 3] - poses[0, :3, 3], [10, 0, 0], atol=1e-6)
+    (tmp_path / "07/image_2/000002.png").unlink()
+    with pytest.raises(FormatError, match=r"image_2: has 2 pictures, times.txt has 3 times"):
+        ingest(tmp_path / "07", tmp_path / "no")
+    (tmp_path / "07/calib.txt").unlink()
+    shutil.rmtree(tmp_path / "07/image_2")
+    grey = ingest(tmp_path / "07", tmp_path / "grey")
+    assert [why for _, why in grey.left_out] == [
+        "calib.txt is missing, so there are no lenses and no poses."
+    ]
+    assert dict(open_dataset(grey.out).streams) == {"rgb": "rgb"}
+
+
+def test_nuscenes_says_what_it_lacks_and_leaves_out(tmp_path):
+    name = "n015-2018-07-24-11-22-45+0800__{}__1532402927647951{}"
+    sweep = tmp_path / "in/samples/LIDAR_TOP" / name.format("LIDAR_TOP", ".pcd.bin")
+    bare(sweep, POINTS, INTENSITY, np.arange(4))
+    (tmp_path / "in/samples/CAM_FRONT").mkdir()
+    picture = tmp_path / "in/samples/CAM_FRONT" / name.format("CAM_FRONT", ".jpg")
+    picture.write_bytes(b"x")
+    found = ingest(tmp_path / "in", tmp_path / "out")
+    assert found.notes[0].startswith("there are no poses; v1.0-*/sample_data.json was looked for")
+    assert found.notes[1].endswith("left out: CAM_FRONT")
 
 
 def test_nuscenes_sweeps_are_cut_where_scenes_change(tmp_path):

@@ -300,7 +300,7 @@ def test_times_of_clouds_are_asked_for_and_never_made_up(tmp_path, names):
 
 def test_times_that_contradict_are_refused(tmp_path):
     clouds(tmp_path / "a", ["x_1317617735", "y_1317617735"])
-    with pytest.raises(FormatError, match="two of its clouds are of the same time"):
+    with pytest.raises(FormatError, match="two of its files are of the same time"):
         ingest(tmp_path / "a", tmp_path / "out")
     clouds(tmp_path / "b", ["2_1317617735", "1_1317617736"])
     with pytest.raises(FormatError, match="run in another order than their other numbers"):

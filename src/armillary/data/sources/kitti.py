@@ -2,7 +2,8 @@
 
 Poses are of camera 0, not of the LiDAR: P_t takes camera 0 at t to camera 0 at the start, and
 ``Tr`` of calib.txt takes the LiDAR to camera 0. The world here is the LiDAR's frame at the start
-(x forward, y left, z up), so ``world_from_lidar`` = Tr^-1 P_t Tr.
+(x forward, y left, z up), so ``world_from_lidar`` = Tr^-1 P_t Tr. Pictures are read where there are
+no sweeps (``kitti_pictures.py``).
 
 Source: Geiger et al. 2012, development kit of the odometry benchmark.
 """
@@ -10,6 +11,7 @@ Source: Geiger et al. 2012, development kit of the odometry benchmark.
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -17,13 +19,19 @@ from jaxtyping import Float64, Int64
 
 from armillary.core.errors import FormatError
 from armillary.core.progress import Progress
+from armillary.data.sources import recording
 from armillary.data.sources.cloud_folder import Recording, Sensor, recordings, write_recordings
 from armillary.data.sources.kitti_files import calibration, pose_of_rows, read_kitti_bin
-from armillary.data.sources.source import IngestOptions, IngestSummary
+from armillary.data.sources.kitti_pictures import TIMES, pictures_of, read_pictures
+from armillary.data.sources.source import IngestOptions, IngestSummary, refuse_others
 from armillary.data.sources.text_files import numbers
 
-OPTIONS = ("fps", "ego_motion")
-LOOKS_FOR = ("velodyne/*.bin", "calib.txt or times.txt or poses.txt")
+_OF_SWEEPS = ("fps", "ego_motion")
+OPTIONS = (*_OF_SWEEPS, "max_side", "intrinsics", "pictures")  # the last ones without sweeps
+LOOKS_FOR = (
+    "velodyne/*.bin or image_2/*.png or image_3/*.png or image_0/*.png",
+    "calib.txt or times.txt or poses.txt",
+)
 SUFFIXES = (".bin",)
 _SWEEPS = "velodyne"
 _OBJECTS = ("label_2", "calib")  # folders of the object benchmark; a sequence has calib.txt
@@ -31,20 +39,26 @@ _SAYS = "KITTI's 12 numbers of a 3x4 pose by row, rotation and metres, of camera
 
 
 def detect(path: Path) -> bool:
-    """Say whether a folder is a sequence (holds ``velodyne``), or holds such sequences."""
-    return bool(_sequences(path))
+    """Say whether a folder is a sequence (sweeps, or pictures with times), or holds some."""
+    return bool(_sequences(path) or _of_pictures(path))
 
 
 def ingest(source: Path, out: Path, progress: Progress, options: IngestOptions) -> IngestSummary:
     """Write each sequence as an episode: clouds, times, and the LiDAR's poses if they are there.
 
+    Pictures with times become episodes where no sequence has sweeps.
+
     Raises:
         FormatError: nothing there, no sweep is usable, or poses and times do not fit the sweeps.
         StorageError: ``out`` cannot be written; nothing is left there.
     """
-    folders = _sequences(source)
+    folders, shown = _sequences(source), _of_pictures(source)
+    if shown and not folders:
+        loads = [(folder, partial(_read_pictures, folder, options)) for folder in shown]
+        return recording.write_recordings(loads, out, progress, options, {"ingested": "kitti"})
+    refuse_others(options, "kitti", _OF_SWEEPS)
     found = [read_sequence(folder) for folder in folders] or recordings(source, SUFFIXES)
-    posed = [recording.world_from_lidar is not None for recording in found]
+    posed = [one.world_from_lidar is not None for one in found]
     if any(posed) and not all(posed):
         odd = found[posed.index(False)].name
         raise FormatError(
@@ -52,7 +66,8 @@ def ingest(source: Path, out: Path, progress: Progress, options: IngestOptions) 
             "without poses as two datasets."
         )
     sensor = Sensor("kitti", lambda path, _: read_kitti_bin(path), "lidar", False)
-    return write_recordings(source, out, found, sensor, progress, options)
+    notes = [said for folder in folders for said in _left_out(folder)]
+    return write_recordings(source, out, found, sensor, progress, options, notes)
 
 
 def read_sequence(folder: Path) -> Recording:
@@ -71,11 +86,11 @@ def read_sequence(folder: Path) -> Recording:
             f"{_SWEEPS}/): its sweeps come from many drives, so they are no sequence; take KITTI's "
             "odometry benchmark or its raw drives."
         )
-    [recording] = recordings(folder / _SWEEPS, SUFFIXES)[:1]
-    steps = len(recording.files)
-    times, poses = folder / "times.txt", _poses_file(folder)
+    [sweeps] = recordings(folder / _SWEEPS, SUFFIXES)[:1]
+    steps = len(sweeps.files)
+    times, poses = folder / TIMES, _poses_file(folder)
     return replace(
-        recording,
+        sweeps,
         name=folder.resolve().name,
         time_ns=_times(times, steps) if times.is_file() else None,
         world_from_lidar=None if poses is None else _world_from_lidar(poses, folder, steps),
@@ -83,8 +98,46 @@ def read_sequence(folder: Path) -> Recording:
 
 
 def _sequences(path: Path) -> list[Path]:
-    candidates = [path, *sorted(path.glob("sequences/*")), *sorted(path.glob("*"))]
-    return [f for f in candidates if any((f / _SWEEPS).glob("*.bin"))]
+    return [f for f in _candidates(path) if any((f / _SWEEPS).glob("*.bin"))]
+
+
+def _of_pictures(path: Path) -> list[Path]:
+    """Return the sequences without sweeps that have pictures and their times."""
+    return [
+        folder
+        for folder in _candidates(path)
+        if (folder / TIMES).is_file()
+        and not any((folder / _SWEEPS).glob("*.bin"))
+        and pictures_of(folder)
+    ]
+
+
+def _candidates(path: Path) -> list[Path]:
+    return [path, *sorted(path.glob("sequences/*")), *sorted(path.glob("*"))]
+
+
+def _read_pictures(folder: Path, options: IngestOptions) -> recording.Recording:
+    times, poses = folder / TIMES, _poses_file(folder)
+    time_ns = _times(times, len(numbers(times)))
+    start_from_camera = None if poses is None else _start_from_camera(poses, len(time_ns))
+    return read_pictures(folder, options, time_ns, start_from_camera)
+
+
+def _left_out(folder: Path) -> list[str]:
+    """Say what a sequence with sweeps has that is not read, and what it lacks."""
+    said = []
+    name = folder.resolve().name
+    if shown := pictures_of(folder):
+        said.append(
+            f"{name}: the pictures of {', '.join(sorted(shown))} are left out; the format kitti "
+            "reads them where there are no sweeps"
+        )
+    if _poses_file(folder) is None:
+        said.append(
+            f"{name}: there are no poses; poses.txt, or poses/{name}.txt beside sequences/, was "
+            "looked for"
+        )
+    return said
 
 
 def _poses_file(folder: Path) -> Path | None:
@@ -103,12 +156,16 @@ def _times(path: Path, steps: int) -> Int64[np.ndarray, " T"]:
 
 
 def _world_from_lidar(path: Path, folder: Path, steps: int) -> Float64[np.ndarray, "T 4 4"]:
-    rows = _numbers(path, steps, 12)
-    start_from_camera = np.stack(
-        [pose_of_rows(row, f"{path}, line {n + 1}", _SAYS) for n, row in enumerate(rows)]
-    )
+    start_from_camera = _start_from_camera(path, steps)
     camera_from_lidar = _calibration(folder / "calib.txt")
     return np.linalg.inv(camera_from_lidar) @ start_from_camera @ camera_from_lidar
+
+
+def _start_from_camera(path: Path, steps: int) -> Float64[np.ndarray, "T 4 4"]:
+    rows = _numbers(path, steps, 12)
+    return np.stack(
+        [pose_of_rows(row, f"{path}, line {n + 1}", _SAYS) for n, row in enumerate(rows)]
+    )
 
 
 def _calibration(path: Path) -> Float64[np.ndarray, "4 4"]:
@@ -126,7 +183,7 @@ def _numbers(path: Path, rows: int, width: int) -> Float64[np.ndarray, "rows wid
     lines = numbers(path)
     if len(lines) != rows or any(len(line) != width for line in lines):
         raise FormatError(
-            f"{path}: must have {rows} lines of {width} numbers, one a sweep; it has {len(lines)} "
+            f"{path}: must have {rows} lines of {width} numbers, one a step; it has {len(lines)} "
             "lines, or other numbers in one."
         )
     values = np.array(lines, np.float64)

@@ -20,6 +20,7 @@ from armillary.core.progress import Progress
 from armillary.data.sources.bare_floats import read_floats
 from armillary.data.sources.cloud import Cloud
 from armillary.data.sources.cloud_folder import Recording, Sensor, recordings, write_recordings
+from armillary.data.sources.nuscenes_tables import LOOKS_FOR as LOOKS_FOR_POSES
 from armillary.data.sources.nuscenes_tables import find_tables
 from armillary.data.sources.source import (
     IngestOptions,
@@ -32,6 +33,7 @@ LOOKS_FOR = ("*.pcd.bin",)
 SUFFIXES = (".pcd.bin",)
 COLUMNS = ("x", "y", "z", "intensity", "ring")
 LONGEST_GAP_NS = 2_000_000_000  # keyframes are half a second apart, scenes twenty
+_SENSOR = re.compile(r"(CAM|RADAR)_[A-Z_]+")
 _NAME = re.compile(r"(?P<log>.+)__LIDAR_TOP__(?P<micros>[1-8][0-9]{15})\.pcd\.bin")
 
 
@@ -49,6 +51,7 @@ def ingest(source: Path, out: Path, progress: Progress, options: IngestOptions) 
     """
     found = [part for whole in recordings(source, SUFFIXES) for part in _scenes(whole)]
     found, notes = _posed(source, found)
+    notes += _other_sensors(source)
     sensor = Sensor("nuscenes", lambda path, _: read_nuscenes_bin(path), "lidar", False)
     return write_recordings(source, out, found, sensor, progress, options, notes)
 
@@ -66,7 +69,7 @@ def _posed(source: Path, found: list[Recording]) -> tuple[list[Recording], list[
     """Return recordings with poses, where tables have all of them, and what is to be reported."""
     tables = find_tables(source, [file.name for one in found for file in one.files])
     if tables is None:
-        return found, []
+        return found, [f"there are no poses; {LOOKS_FOR_POSES} was looked for above the sweeps"]
     if isinstance(tables, str):
         return found, [tables]
     posed = []
@@ -77,6 +80,15 @@ def _posed(source: Path, found: list[Recording]) -> tuple[list[Recording], list[
             return found, [said]
         posed.append(replace(one, world_from_lidar=poses))
     return posed, []
+
+
+def _other_sensors(source: Path) -> list[str]:
+    """Say which cameras and radars lie beside the sweeps, which are not read."""
+    folders = source.glob("**/") if source.is_dir() else ()
+    names = sorted({f.name for f in folders if _SENSOR.fullmatch(f.name) and any(f.iterdir())})
+    if not names:
+        return []
+    return [f"the format nuscenes reads the LiDAR alone; left out: {', '.join(names)}"]
 
 
 def _scenes(whole: Recording) -> Iterable[Recording]:

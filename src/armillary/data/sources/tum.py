@@ -74,8 +74,9 @@ def read(folder: Path, options: IngestOptions) -> Recording:
     where, scale = str(folder), options.depth_scale or DEPTH_SCALE
     pair = matched(times_ns, stamps_ns, options.tolerance_s, "depth pictures", where)
     usable = pair >= 0
-    others = {}
+    others, said = {}, (f"{POSES} is missing, so there are no poses.",)
     if (folder / POSES).is_file():
+        said = ()
         stamps_ns, poses = read_trajectory(folder / POSES)
         step = matched(times_ns, stamps_ns, options.tolerance_s, "poses", str(folder / POSES))
         usable &= step >= 0
@@ -86,7 +87,7 @@ def read(folder: Path, options: IngestOptions) -> Recording:
         "rgb": colour_camera([path for _, path in colour], lenses),
         "depth": depth_camera(depths, lenses, scale),
     }
-    return Recording(folder.name, times_ns, usable, cameras, others)
+    return Recording(folder.name, times_ns, usable, cameras, others, left_out=said)
 
 
 def _is_sequence(folder: Path) -> bool:
