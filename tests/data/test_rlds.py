@@ -10,6 +10,7 @@ from pathlib import Path
 
 import cv2
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
 from damage import mutated
 
@@ -214,7 +215,45 @@ def test_a_folder_of_tfds_arrives(tmp_path, packed):
         "steps/observation/depth is left out: a picture of 32x32x1 uint16, where colour of 8 bits "
         "is read." in found.notes
     )
-    assert found.notes[-1] == "2 different instructions: each stands in its episode's source."
+    assert found.notes[-1] == "2 different instructions: each is the task of its episode."
+
+
+def tasks_table(path: Path) -> list[str]:
+    rows = pq.read_table(path / "meta/tasks.parquet").to_pylist()
+    assert [row["task_index"] for row in rows] == list(range(len(rows)))
+    return [row["__index_level_0__"] for row in rows]
+
+
+def test_the_instruction_of_each_episode_is_its_task(tmp_path):
+    """LeRobot's own keys: the table, the number in each row, the texts of each episode."""
+    said = [b"open it", b"close it", b"open it", b""]
+    rows = [steps(n, **{"steps/language_instruction": [s] * STEPS}) for n, s in enumerate(said)]
+    found = ingest(folder(tmp_path / "in", rows), tmp_path / "out", options=AT_5)
+    for path in (found.out, ingest(found.out, tmp_path / "copy").out):
+        assert tasks_table(path) == ["open it", "close it", ""]
+        assert json.loads((path / "meta/info.json").read_text())["total_tasks"] == 3
+        files = sorted((path / "data").rglob("*.parquet"))
+        numbers = [pq.read_table(file).column("task_index").to_pylist() for file in files]
+        assert numbers == [[0] * STEPS, [1] * STEPS, [0] * STEPS, [2] * STEPS]
+        episodes = pq.read_table(path / "meta/episodes/chunk-000/file-000.parquet").to_pylist()
+        assert [row["tasks"] for row in episodes] == [["open it"], ["close it"], ["open it"], [""]]
+        assert [row["stats/task_index/max"] for row in episodes] == [[0.0], [1.0], [0.0], [2.0]]
+        stats = json.loads((path / "meta/stats.json").read_text())["task_index"]
+        assert (stats["max"], stats["mean"]) == ([2.0], [0.75])
+        dataset = open_dataset(path)
+        assert [dataset.read_low(n).task for n in range(4)] == [
+            "open it",
+            "close it",
+            "open it",
+            "",
+        ]
+        assert verify(path).ok
+
+
+def test_without_instructions_no_task_is_made_up(tmp_path):
+    rows = [steps(0, **{"steps/language_instruction": [b""] * STEPS})]
+    found = ingest(folder(tmp_path / "in", rows), tmp_path / "out", options=AT_5)
+    assert tasks_table(found.out) == [""]
 
 
 def test_every_step_is_kept_at_any_rate(tmp_path):

@@ -68,6 +68,7 @@ class Episode:
         actions: [T-1 A]; ``actions[t]`` leads from step t to step t+1. None for plain video.
         source: where it came from (world and seed, or file name).
         license: SPDX identifier or a sentence; empty where unknown.
+        task: what is done in it, in words, as an instruction says it; empty where unknown.
     """
 
     streams: Mapping[str, Stream]
@@ -75,6 +76,7 @@ class Episode:
     actions: Float[np.ndarray, "T-1 A"] | None = None
     source: str = ""
     license: str = ""
+    task: str = ""
 
     def __len__(self) -> int:
         return len(self.time_ns)

@@ -182,6 +182,7 @@ class Dataset:
             actions=self._actions(index, table),
             source=sidecar.get("source", f"{self.path.name}/{index}"),
             license=sidecar.get("license", "" if self.is_ours else license_of(self.path)),
+            task=sidecar.get("task", ""),
         )
 
     def camera(self, index: int, name: str) -> Stream:

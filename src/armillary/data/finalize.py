@@ -17,7 +17,7 @@ from armillary.core.errors import DatasetError
 from armillary.core.files import read_json, write_json
 from armillary.core.hashing import canonical_json, file_sha256
 from armillary.data import layout
-from armillary.data.statistics import merged
+from armillary.data.statistics import column_stats, merged
 from armillary.data.tables import (
     array,
     pandas_index_metadata,
@@ -46,12 +46,17 @@ def finalize(path: Path, finished: set[int], about: dict[str, Any]) -> None:
     sidecars = [read_json(path / layout.sidecar_file(index)) for index in range(count)]
     _check_features(path, sidecars)
     starts = np.concatenate([[0], np.cumsum([s["length"] for s in sidecars])]).tolist()
+    tasks = _tasks(sidecars, about["task"])
     for sidecar, start in zip(sidecars, starts, strict=False):
-        _number_rows(path, sidecar, start)
+        number = tasks.index(_task(sidecar, about["task"]))
+        _number_rows(path, sidecar, start, number)
+        if number:  # the sidecars count tasks from 0 in each episode
+            numbers = np.full(sidecar["length"], number, np.int64)
+            sidecar["stats"]["task_index"] = column_stats(numbers)
     _remove_leftovers(path, sidecars)
-    write_json(path / layout.INFO, _info(sidecars, about))
+    write_json(path / layout.INFO, _info(sidecars, about, len(tasks)))
     write_json(path / layout.STATS, _stats(sidecars, starts))
-    _write_tasks(path, about["task"])
+    _write_tasks(path, tasks)
     _write_episodes(path, sidecars, starts, about)
     write_json(path / layout.MANIFEST, _manifest(path, sidecars))
 
@@ -102,7 +107,17 @@ def _cloud_columns(sidecar: dict) -> dict[str, str]:
     return {name: " ".join(s["columns"]) for name, s in streams if s["kind"] == "points"}
 
 
-def _number_rows(path: Path, sidecar: dict, start: int) -> None:
+def _task(sidecar: dict, otherwise: str) -> str:
+    """Return what is done in an episode; empty where nothing says it, for LeRobot needs a text."""
+    return sidecar.get("task", "") or otherwise
+
+
+def _tasks(sidecars: Sequence[dict], otherwise: str) -> list[str]:
+    """Return the tasks of all episodes, each once, in the order in which they first come."""
+    return [*dict.fromkeys(_task(sidecar, otherwise) for sidecar in sidecars)]
+
+
+def _number_rows(path: Path, sidecar: dict, start: int, task: int) -> None:
     file = path / layout.data_file(sidecar["episode"])
     table = read_table(file)
     if rows_sha256(table) != sidecar["rows_sha256"]:
@@ -110,10 +125,11 @@ def _number_rows(path: Path, sidecar: dict, start: int) -> None:
             f"{path}: episode {sidecar['episode']}: {layout.data_file(sidecar['episode'])} is "
             "damaged; delete its sidecar and write it again."
         )
-    if array(table, "index")[0] != start:
+    if array(table, "index")[0] != start or array(table, "task_index")[0] != task:
         numbers = np.arange(start, start + table.num_rows, dtype=np.int64)
+        tasks = np.full(table.num_rows, task, np.int64)
         columns = {name: table.column(name).combine_chunks() for name in table.column_names}
-        write_table(file, {**columns, "index": vectors(numbers)})
+        write_table(file, {**columns, "index": vectors(numbers), "task_index": vectors(tasks)})
 
 
 def _episode_files(sidecar: dict) -> list[str]:
@@ -132,14 +148,14 @@ def _remove_leftovers(path: Path, sidecars: Sequence[dict]) -> None:
                 file.unlink()
 
 
-def _info(sidecars: Sequence[dict], about: dict) -> dict:
+def _info(sidecars: Sequence[dict], about: dict, tasks: int) -> dict:
     episodes = len(sidecars)
     return {
         "codebase_version": layout.VERSION,
         "robot_type": about["robot_type"] or "armillary",
         "total_episodes": episodes,
         "total_frames": sum(s["length"] for s in sidecars),
-        "total_tasks": 1,
+        "total_tasks": tasks,
         "chunks_size": layout.CHUNK,
         "data_files_size_in_mb": 100,
         "video_files_size_in_mb": 200,
@@ -160,9 +176,9 @@ def _stats(sidecars: Sequence[dict], starts: Sequence[int]) -> dict:
     return {**stats, "index": {**values, "count": [last + 1]}}
 
 
-def _write_tasks(path: Path, task: str) -> None:
+def _write_tasks(path: Path, tasks: Sequence[str]) -> None:
     index = "__index_level_0__"
-    columns = {"task_index": pa.array([0], pa.int64()), index: pa.array([task or "watch"])}
+    columns = {"task_index": pa.array(range(len(tasks)), pa.int64()), index: pa.array(tasks)}
     write_table(path / layout.TASKS, columns, pandas_index_metadata(index, "task_index"))
 
 
@@ -177,7 +193,8 @@ def _write_episodes(
         "file_index": vectors(index % layout.CHUNK),
     }
     columns: dict[str, pa.Array] = {"episode_index": vectors(index)}
-    columns["tasks"] = pa.array([[about["task"] or "watch"]] * len(sidecars), pa.list_(pa.string()))
+    tasks = [[_task(sidecar, about["task"])] for sidecar in sidecars]
+    columns["tasks"] = pa.array(tasks, pa.list_(pa.string()))
     columns["length"] = vectors(length)
     columns |= {f"data/{name}": values for name, values in place.items()}
     columns["dataset_from_index"] = vectors(np.array(starts[:-1], np.int64))

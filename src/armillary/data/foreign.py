@@ -113,13 +113,22 @@ def _field(info: Mapping[str, Any], name: str, default: Any) -> Any:
     return info.get(f"video.{name}", info.get(name, default))
 
 
-def tasks_of(path: Path) -> str:
-    """Return what a dataset's task table names, in one line; nothing if it has none."""
-    file = path / layout.TASKS
-    if not file.is_file():
-        return ""
-    texts = [c for c in read_table(file).columns if str(c.type) in ("string", "large_string")]
-    return " / ".join(str(text) for text in texts[0].to_pylist()) if texts else ""
+def tasks_of(path: Path) -> dict[int, str]:
+    """Return the task of each episode by its number, several of one in one line.
+
+    Args:
+        path: the dataset's folder; its episode table may lack tasks, which gives none.
+    """
+    found: dict[int, str] = {}
+    for file in sorted((path / layout.EPISODES_FOLDER).glob("*/*.parquet")):
+        table = read_table(file)
+        if not {"episode_index", "tasks"} <= {*table.column_names}:
+            continue
+        numbers, tasks = (table.column(name).to_pylist() for name in ("episode_index", "tasks"))
+        for number, texts in zip(numbers, tasks, strict=True):
+            texts = [texts] if isinstance(texts, str) else texts or ()
+            found[int(number)] = " / ".join(str(text) for text in texts)
+    return found
 
 
 def license_of(path: Path) -> str:

@@ -25,7 +25,7 @@ def checked_sidecar(value: Any, where: str) -> dict[str, Any]:
         DatasetError: it is something else.
     """
     streams = value.get("streams") if isinstance(value, dict) else None
-    texts = ("source", "license")
+    texts = ("source", "license", "task")
     good = (
         isinstance(streams, dict)
         and all(isinstance(value.get(name, ""), str) for name in texts)

@@ -74,7 +74,7 @@ class DatasetWriter:
         path: the dataset's folder; made if missing, continued if it was begun with equal settings.
         fps: steps per second.
         robot_type: LeRobot's name for what acts (a world's name).
-        task: what is being done, in words, for LeRobot's task table.
+        task: what is done in episodes without a task of their own, in words, for LeRobot's table.
         about: JSON values that say how the dataset is made (world, settings, seed); kept beside it.
 
     Raises:
@@ -213,7 +213,7 @@ class DatasetWriter:
             "files": {name: file_sha256(self.path / name) for name in files},
             "features": features,
             "stats": stats,
-        }
+        } | ({"task": episode.task} if episode.task else {})
         write_json(self.path / layout.sidecar_file(index), sidecar)
 
 
@@ -309,7 +309,7 @@ def _check_length(index: int, name: str, length: int, want: int) -> None:
 
 
 def _columns(index: int, episode: Episode, fps: float | int) -> dict[str, np.ndarray]:
-    """Return the episode's rows; ``index`` counts from 0 until ``finalize`` numbers it through."""
+    """Return the episode's rows; ``finalize`` numbers ``index`` and ``task_index`` through."""
     steps = len(episode)
     columns = {}
     for name, stream in episode.streams.items():

@@ -43,12 +43,12 @@ def ingest(source: Path, out: Path, progress: Progress, options: IngestOptions) 
     skipped: list[tuple[Path, str]] = []
     with replacing_folder(out) as beside:
         robot = str(dataset.info.get("robot_type") or "")
-        task = tasks_of(source)
-        writer = DatasetWriter(beside, dataset.fps, robot, task, {"ingested": "lerobot"})
+        tasks = tasks_of(source)
+        writer = DatasetWriter(beside, dataset.fps, robot, about={"ingested": "lerobot"})
         written = frames = 0
         for index in range(len(dataset)):
             try:
-                frames += _copied(writer, written, dataset, index, options)
+                frames += _copied(writer, written, dataset, index, options, tasks.get(index, ""))
                 written += 1
             except (FormatError, DatasetError) as error:
                 skipped.append((source, str(error)))
@@ -60,11 +60,16 @@ def ingest(source: Path, out: Path, progress: Progress, options: IngestOptions) 
 
 
 def _copied(
-    writer: DatasetWriter, to: int, dataset: Dataset, index: int, options: IngestOptions
+    writer: DatasetWriter,
+    to: int,
+    dataset: Dataset,
+    index: int,
+    options: IngestOptions,
+    task: str,
 ) -> int:
     """Write one episode of a dataset as episode ``to`` of another and return its length."""
     episode = dataset.read_low(index)
-    episode = replace(episode, license=options.license or episode.license)
+    episode = replace(episode, license=options.license or episode.license, task=task)
     sensors = {name: _camera(dataset, index, name, options.max_side) for name in dataset.cameras}
     sensors |= {name: _clouds(dataset, index, name) for name in dataset.clouds}
     writer.write_frames(to, sensors, lambda: episode)

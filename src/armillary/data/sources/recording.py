@@ -102,6 +102,7 @@ class Recording:
         fps: steps per second, where steps are counted and times are made of them; None takes the
             rate that the times have.
         clouds: sensors of points by stream name.
+        task: what is done in it, as an instruction says it; empty where nothing says it.
         one_motion: whether the sensor went from each step to the next; photographs are in any
             order.
     """
@@ -117,6 +118,7 @@ class Recording:
     fps: float | int | None = None
     clouds: Mapping[str, Sweeps] = field(default_factory=dict)
     one_motion: bool = True
+    task: str = ""
 
     @property
     def rate(self) -> float:
@@ -476,7 +478,7 @@ def _episode(
     others = {n: replace(s, values=s.values[steps]) for n, s in recording.others.items()}
     stretch = "" if whole else f", steps {steps[0]} to {steps[-1]}"
     source = f"{recording.name}{stretch}"
-    return Episode(others, times_ns - times_ns[0], actions, source, license_)
+    return Episode(others, times_ns - times_ns[0], actions, source, license_, recording.task)
 
 
 def _said(layout: Layout | None) -> str:

@@ -149,13 +149,12 @@ class _Work:
             proprio(state),
             joined(acts)[0] if acts else None,
             fps=self.fps,
+            task=said,
         )
 
     def said(self) -> list[str]:
         """Return the sentences about all episodes."""
-        note = (
-            f"{len(self.instructions)} different instructions: each stands in its episode's source."
-        )
+        note = f"{len(self.instructions)} different instructions: each is the task of its episode."
         black = [
             f"{stream}: the first picture of {count} episodes is black; their recording may not "
             "have had this camera."
