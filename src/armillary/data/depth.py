@@ -8,16 +8,15 @@ from jaxtyping import Float32, UInt16
 FARTHEST_MM = 65535
 
 
-def to_millimetres(depth_m: np.ndarray, farthest_mm: int = FARTHEST_MM) -> UInt16[np.ndarray, ...]:
+def to_millimetres(depth_m: np.ndarray) -> UInt16[np.ndarray, ...]:
     """Return depth in whole millimetres; 0 where it is invalid, not positive or too far.
 
     Args:
         depth_m: camera z in metres, any shape; NaN, inf and 0 are invalid.
-        farthest_mm: largest distance that is kept.
     """
     millimetres = np.rint(np.asarray(depth_m, np.float64) * 1000.0)
     with np.errstate(invalid="ignore"):
-        valid = (millimetres > 0) & (millimetres <= farthest_mm)
+        valid = (millimetres > 0) & (millimetres <= FARTHEST_MM)
     return np.where(valid, millimetres, 0).astype(np.uint16)
 
 
