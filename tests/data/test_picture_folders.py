@@ -64,7 +64,13 @@ def test_dates_cross_midnight_and_need_be_possible():
     names = ["a 2024-02-29T23.59.59", "a 2024-03-01T00.00.01"]
     assert np.diff(times_ns(names, "in")).tolist() == [2 * 10**9]
     assert times_ns(["20240131_120000", "20240131_120001"], "in") is not None
-    for none in (["2024-02-30-12-00-00"], ["2024-01-31"], ["2024-13-01-12-00-00"], ["img_0001"]):
+    for none in (
+        ["2024-02-30-12-00-00"],
+        ["2024-01-31"],
+        ["2024-13-01-12-00-00"],
+        ["img_0001"],
+        ["2024-01-31-12-00-00_1", "2024-01-31-12-00-00_2"],
+    ):
         assert times_ns(none, "in") is None
 
 

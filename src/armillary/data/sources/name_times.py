@@ -4,7 +4,8 @@ A name tells a time if it holds exactly one: seconds since 1970 with a fraction,
 digits of nanoseconds, or whole seconds, milli-, micro- or nanoseconds since 1970. A name that is
 nothing but seconds with three digits or more of a fraction tells one on any clock. So does a date
 with a time of day to the second (2024-01-31-12-00-59, 20240131_120059), with three, six or nine
-digits of a fraction or without; it is taken as UTC, since only differences count.
+digits of a fraction or without; it is taken as UTC, since only differences count. Where one
+repeats, as the start of a recording does, dates tell nothing.
 """
 
 from __future__ import annotations
@@ -57,6 +58,8 @@ def times_ns(stems: Sequence[str], where: str) -> Int64[np.ndarray, " T"] | None
         taken_ns = [read(text, where) for text in texts]
         if None in taken_ns or (form is _WHOLE and len({*map(len, texts)}) > 1):
             continue
+        if form is _DATE and len({*taken_ns}) < len(taken_ns):
+            continue  # when the recording began, or too coarse
         others = [_numbers(form.sub(" ", stem)) for stem in stems]
         return _checked(np.array(taken_ns, np.int64), others, where)
     return None
