@@ -46,9 +46,9 @@ _KNOWN: Mapping[tuple[str, ...], str] = {
         "color/ or rgb/ or image/",
         "depth/",
         "pose.txt or poses.txt or trajectory.txt or traj.txt",
-    ): "look like RGB-D with all poses in one text, which tells neither their times nor their "
-    "order; the format rgbd reads a 4x4 matrix for each picture in pose/N.txt, or a trajectory "
-    "*.log of Redwood, and pictures as PNG or JPEG",
+    ): "look like RGB-D with all poses in one text, which is not read; the format rgbd reads "
+    "a 4x4 matrix for each picture in pose/N.txt, or a trajectory *.log of Redwood, and pictures "
+    "as PNG or JPEG",
 }
 _ANY_NAME = re.compile(r"\*\.[a-z]+")  # a suffix that many programs use, such as *.log
 
@@ -101,8 +101,6 @@ def _near(source: Path, formats: Mapping[str, tuple[str, ...]]) -> Iterator[str]
             if all(there):
                 known = True
                 yield f"{where}{' and '.join(there)} {said}"
-        if known and folder == source:  # what lies in it belongs to it
-            return
         for name in _trajectories(folder):
             yield (
                 f"{where}{name} looks like a trajectory (t tx ty tz qx qy qz qw); the format tum "
@@ -110,6 +108,8 @@ def _near(source: Path, formats: Mapping[str, tuple[str, ...]]) -> Iterator[str]
                 "for each picture; poses of colour alone are read from a transforms.json of "
                 "nerfstudio"
             )
+        if known and folder == source:  # what lies in it belongs to it
+            return
         for name, parts in formats.items() if not known else ():
             found = [_found(folder, part) for part in parts]
             here = [part for part in found if part]
