@@ -30,6 +30,7 @@ from armillary.core.values import Stream
 from armillary.data.resize import Size
 from armillary.data.sources.counted_steps import with_notes
 from armillary.data.sources.encoded_picture import EncodedPicture
+from armillary.data.sources.foxglove import open_log
 from armillary.data.sources.lens import Rectifier
 from armillary.data.sources.recording import (
     Camera,
@@ -58,6 +59,7 @@ from armillary.data.sources.ros_topics import (
 )
 from armillary.data.sources.ros_vectors import (
     COMMANDS,
+    POSE,
     ROWS,
     SCAN,
     JointRows,
@@ -168,7 +170,7 @@ def read(path: Path, options: IngestOptions, said: list[str] | None = None) -> R
         FormatError: damaged, nothing that gives steps, several depth cameras, or clocks that do not
             meet.
     """
-    with Bag(path) as bag:
+    with open_log(path) as bag:
         lost: dict[str, str] = {}
         there = cameras(bag, options, lost)
         clouds = cloud_topics(bag, options, lost)
@@ -178,8 +180,9 @@ def read(path: Path, options: IngestOptions, said: list[str] | None = None) -> R
         seen, views, usable = _cameras(log, there)
         sweeps, swept = _clouds(log, clouds)
         log.notes += unread(bag, options, {*(topic.name for topic in there.values()), *lost})
-        frames = _frames(log, seen, sweeps)
-        found = {**_poses(log, frames), **_states(log), **_scans(log)}
+        scans = _scans(log)
+        frames = _frames(seen, sweeps, scans)
+        found = {**_poses(log, frames), **_states(log), **scans}
         for _, known in found.values():
             usable &= known
         others = {name: stream for name, (stream, _) in found.items()}
@@ -279,7 +282,7 @@ def _sweeps(
 def _messages(path: Path, topic: str, wanted: Sequence[int]) -> Iterator[Any]:
     """Yield the messages with these numbers, which ascend and may repeat."""
     at = 0
-    with Bag(path) as bag:
+    with open_log(path) as bag:
         for number, (_, message) in enumerate(bag.messages(topic)):
             while at < len(wanted) and wanted[at] == number:
                 yield message
@@ -320,8 +323,9 @@ def _poses(log: _Log, frames: dict[str, str]) -> dict[str, Known]:
                 f"{bag.path}: neither tf nor odometry says where the frame {frame!r} is; there is "
                 f"no {name}."
             )
-    # what drives a laser about is known, though not where on it the laser is
-    if odometry is not None and log.clock.step != "picture":
+    # what carries a laser is known, though not where on it the laser is
+    alone = odometry is not None and bag.topics[odometry].kind == POSE
+    if odometry is not None and (alone or log.clock.step != "picture"):
         robot = bag.first(odometry).child_frame_id
         carried = any(tree.knows(frame) and not tree.rests(frame) for frame in frames.values())
         if not carried and tree.knows(robot):
@@ -335,7 +339,7 @@ def _pose(log: _Log, tree: FrameTree, frame: str) -> Known:
 
 
 def _frames(
-    log: _Log, seen: Mapping[str, CameraTopic], clouds: Mapping[str, Sweeps]
+    seen: Mapping[str, CameraTopic], clouds: Mapping[str, Sweeps], scans: Mapping[str, Known]
 ) -> dict[str, str]:
     """Return the frames of cameras and scanners by what their poses are called.
 
@@ -346,8 +350,7 @@ def _frames(
     if "depth" in seen and seen["depth"].frame != next(iter(colour), None):
         frames["world_from_depth" if colour else "world_from_camera"] = seen["depth"].frame
     frames |= {f"world_from_{name}": each.frame for name, each in clouds.items()}
-    scans = named_streams(of_kind(log.bag, SCAN), "lidar", log.options)
-    return frames | {f"world_from_{n}": _frame(log.bag, topic) for n, topic in scans.items()}
+    return frames | {f"world_from_{name}": stream.frame for name, (stream, _) in scans.items()}
 
 
 def _states(log: _Log) -> dict[str, Known]:

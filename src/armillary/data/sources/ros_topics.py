@@ -25,7 +25,7 @@ from armillary.data.sources.ros_images import (
     encoding_of,
     role_of,
 )
-from armillary.data.sources.ros_vectors import ODOMETRY, ROWS, SCAN
+from armillary.data.sources.ros_vectors import ODOMETRY, POSE, ROWS, SCAN
 from armillary.data.sources.source import IngestOptions
 from armillary.data.sources.stamps import period_ns
 
@@ -244,7 +244,7 @@ def moments(bag: Bag, topic: str, is_empty: Callable[[Any], bool] | None = None)
 
 def odometry_of(bag: Bag, options: IngestOptions) -> str | None:
     """Return the odometry to place the robot by: the only one, or the one that was named."""
-    found = of_kind(bag, ODOMETRY)
+    found = of_kind(bag, ODOMETRY) or of_kind(bag, POSE)
     named = [name for name in found if name in options.topics]
     return found[0] if len(found) == 1 else (named[0] if len(named) == 1 else None)
 
