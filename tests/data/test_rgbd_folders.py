@@ -522,7 +522,7 @@ def test_after_many_damaged_pictures_the_rest_is_left_out(tmp_path):
         damaged.write_bytes(damaged.read_bytes()[:60])
     summary = ingest(folder, tmp_path / "out")
     assert (summary.written, summary.frames, summary.skipped) == (1, 2, ())
-    assert "in: more than 20 of its pictures cannot be read" in summary.left_out[-2][1]
+    assert "in: more than 20 of its pictures or clouds cannot be read" in summary.left_out[-2][1]
 
 
 def test_a_dataset_has_one_rate(tmp_path):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import re
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -380,18 +381,84 @@ def test_a_folder_of_videos_with_a_bag_in_it_stays_one_of_videos(tmp_path):
     assert not ros.detect(tmp_path)
 
 
-def second_camera(log: Log, step: int, now: int) -> None:
-    head, name = header(log, now, "other"), "/other/image"
-    fields = image(np.full((48, 64, 3), 9, np.uint8), "rgb8")
+def second_camera(log: Log, step: int, now: int, told: bool = True, late_ns: int = 0) -> None:
+    """A camera that looks to the side: its colour is the number of the step."""
+    head, name = header(log, now + late_ns, "other"), "/other/image"
+    fields = image(np.full((48, 64, 3), 40 * step, np.uint8), "rgb8")
     log.put(name, "sensor_msgs/msg/Image", now, header=head, **fields)
+    info = {"height": 48, "width": 64, "k": 2 * scene.K.reshape(-1), "header": head}
+    if told:
+        log.put("/other/camera_info", "sensor_msgs/msg/CameraInfo", now, **info)
+
+
+@pytest.mark.parametrize(
+    ("topics", "order"),
+    [
+        ((), ["/camera/color/image", "/other/image"]),
+        (("/other/image", "/camera/color/image"), ["/other/image", "/camera/color/image"]),
+        (("/other/image",), ["/other/image"]),
+    ],
+)
+def test_colour_cameras_are_taken_in_the_order_in_which_they_are_named(tmp_path, topics, order):
+    def extra(log, step, now):
+        second_camera(log, step, now, late_ns=5_000_000)
+        side = transform(log, START_NS, "base_link", "other", np.eye(4))
+        log.put("/tf_static", "tf2_msgs/msg/TFMessage", START_NS, transforms=[side])
+
+    record(tmp_path / "log", "db3", depth="", extra=extra)
+    summary = ingest(tmp_path / "log", tmp_path / "out", options=IngestOptions(topics=topics))
+    streams = ["rgb", "rgb_1"][: len(order)]
+    episode = open_dataset(tmp_path / "out").read(0)
+    assert len(episode) == STEPS
+    assert [n for n, s in episode.streams.items() if s.kind == "rgb"] == streams
+    said = ", ".join(f"{topic} is {name}" for topic, name in zip(order, streams, strict=True))
+    assert any(note.startswith(said) for note in summary.notes) == (len(order) > 1)
+    side = streams[order.index("/other/image")]
+    seen = episode.streams[side]
+    assert np.allclose(seen.values.mean((1, 2, 3)), 40 * np.arange(STEPS), atol=2)
+    assert np.allclose(seen.intrinsics[:2], 2 * scene.K[:2])
+    pose = episode.streams[f"world_from_{side.replace('rgb', 'camera')}"].values
+    bases = np.stack([MAP_FROM_ODOM @ odom_from_base(step) for step in range(STEPS)])
+    assert np.allclose(pose, bases, atol=1e-6)
+
+
+def test_several_cameras_with_depth_have_the_steps_of_both(tmp_path):
+    record(tmp_path / "a.bag", "bag", extra=second_camera)
+    assert ingest(tmp_path / "a.bag", tmp_path / "out").frames == STEPS
+    episode = open_dataset(tmp_path / "out").read(0)
+    scene.check(episode, list(range(STEPS)), 6e-4)
+    assert "rgb_1" in episode.streams
+
+
+@pytest.mark.parametrize(
+    ("how", "why"),
+    [
+        ({"told": False}, "/other/image has no intrinsics: .*; the camera is left out"),
+        ({"late_ns": 10**12}, "/other/image: no messages of .* within 0.02 s of any picture"),
+    ],
+)
+def test_a_further_camera_of_no_use_is_left_out_and_refused_where_it_is_named(tmp_path, how, why):
+    record(tmp_path / "a.bag", "bag", extra=functools.partial(second_camera, **how))
+    summary = ingest(tmp_path / "a.bag", tmp_path / "out")
+    assert any(re.search(why, sentence) for _, sentence in summary.left_out)
+    scene.check(open_dataset(tmp_path / "out").read(0), list(range(STEPS)), 6e-4)
+    both = IngestOptions(topics=("/camera/color/image", "/other/image"))
+    with pytest.raises(FormatError, match=why.removesuffix("; the camera is left out")):
+        ingest(tmp_path / "a.bag", tmp_path / "other", options=both)
+
+
+def second_depth(log: Log, step: int, now: int) -> None:
+    head = header(log, now, "optical")
+    fields = image(np.full((48, 64), 900, np.uint16), "16UC1")
+    log.put("/other/depth", "sensor_msgs/msg/Image", now, header=head, **fields)
 
 
 def test_what_is_ambiguous_is_listed_and_can_be_named(tmp_path):
-    record(tmp_path / "a.bag", "bag", extra=second_camera)
-    sentence = "several colour cameras: /camera/color/image, /other/image; name one of them with"
+    record(tmp_path / "a.bag", "bag", extra=second_depth)
+    sentence = "several depth cameras: /camera/depth/image, /other/depth; name one of them with"
     with pytest.raises(FormatError, match=sentence):
         ingest(tmp_path / "a.bag", tmp_path / "out")
-    options = IngestOptions(topics=("/camera/color/image",))
+    options = IngestOptions(topics=("/camera/depth/image",))
     ingest(tmp_path / "a.bag", tmp_path / "out", options=options)
     scene.check(open_dataset(tmp_path / "out").read(0), list(range(STEPS)), 6e-4)
     with pytest.raises(FormatError, match="has no topic /nowhere; its topics: /tf_static"):
@@ -401,7 +468,7 @@ def test_what_is_ambiguous_is_listed_and_can_be_named(tmp_path):
 @pytest.mark.parametrize(
     ("topic", "why"),
     [
-        ("/other/image", "one camera of colour and one of depth are taken"),
+        ("/other/image", "its encoding is not read"),
         ("/camera/color/camera_info", "a lens is found by the name of its camera"),
         ("/cmd_vel", "messages of this type are not read"),
     ],
@@ -448,8 +515,8 @@ def test_a_bent_lens_is_straightened(tmp_path):
         (
             {"encoding": "yuv422", "depth": ""},
             {},
-            r"holds no image that is read; its topics: /tf.*left out: /camera/color/image "
-            r"\(yuv422\)\. Read are one camera of colour",
+            r"holds no image, laser scan or cloud that is read; its topics: /tf.*left out: "
+            r"/camera/color/image \(yuv422\)\. Read are cameras of colour",
         ),
         ({}, {"action_topic": "/tf"}, r"no command that is read; .*Its topics of commands: none"),
     ],
@@ -507,16 +574,6 @@ def test_bytes_flipped_anywhere_are_never_a_traceback(tmp_path):
             ingest(path, tmp_path / f"out{at}")
         except FormatError:
             assert not (tmp_path / f"out{at}").exists()
-
-
-def test_a_log_of_a_laser_alone_is_told_what_helps(tmp_path):
-    log = Log(tmp_path / "log", "db3")
-    with log.writer:
-        for step in range(STEPS):
-            scan(log, step, START_NS + step * PERIOD_NS)
-    said = r"no image .* /front/scan .* steps of a log. A laser with odometry is read from an MRPT"
-    with pytest.raises(FormatError, match=said):
-        ingest(tmp_path / "log", tmp_path / "out")
 
 
 def record_mounted(path: Path, parent: str, *, at: Sequence[int] = range(STEPS), **how) -> None:

@@ -118,7 +118,7 @@ class Ingest(Command):
     intrinsics: tuple[float, float, float, float] | None = None
     """fx fy cx cy in pixels, in place of those of the source."""
     topics: tuple[str, ...] = ()
-    """Topics of a robot log to prefer where several fit."""
+    """Topics of a robot log to take where several fit."""
     action_topic: str = ""
     """Topic of a robot log whose commands are the actions."""
     ego_motion: Annotated[bool, arg(help_behavior_hint="")] = True

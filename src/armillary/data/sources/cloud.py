@@ -87,8 +87,21 @@ def is_feature(name: str) -> bool:
     return name.lower() in known | {"x", "y", "z"}
 
 
+def packed_colours(packed: np.ndarray) -> dict[str, np.ndarray]:
+    """Return red, green and blue (uint8) of colours packed into 32 bits, as PCL does.
+
+    Args:
+        packed: [P] whole numbers, or float32 whose bits are the colour.
+    """
+    if packed.dtype.kind == "f":
+        packed = packed.astype(np.float32).view(np.uint32)
+    bits = packed.astype(np.uint32)
+    shifts = {"r": 16, "g": 8, "b": 0}
+    return {name: (bits >> shift & 255).astype(np.uint8) for name, shift in shifts.items()}
+
+
 def assembled(
-    path: Path,
+    path: Path | str,
     columns: Mapping[str, np.ndarray],
     metres: float | np.ndarray | None,
     origin_m: np.ndarray | None = None,
@@ -98,7 +111,7 @@ def assembled(
     """Return a cloud from a file's columns.
 
     Args:
-        path: the file, for sentences.
+        path: the file or topic, for sentences.
         columns: by the file's names in any case, each [P]; ``x``, ``y``, ``z`` are needed, unknown
             ones are left out.
         metres: of one unit of x, y and z (or of each); None where nobody gave it: metres then,
@@ -136,11 +149,11 @@ def assembled(
     return Cloud(values.astype(np.float32), names, np.asarray(origin_m), world_from_sensor, lost)
 
 
-def check_count(path: Path, count: int, needs: int, left: int) -> None:
+def check_count(path: Path | str, count: int, needs: int, left: int) -> None:
     """Refuse a promised number of points before memory is taken for it.
 
     Args:
-        path: the file, for sentences.
+        path: the file or topic, for sentences.
         count: points that the header promises.
         needs: bytes that one point takes in the file, at least.
         left: bytes that are left in the file.
@@ -181,7 +194,7 @@ def opened(path: Path) -> Iterator[tuple[BinaryIO, int]]:
         raise FormatError(f"{path}: cannot be read ({error.strerror}).") from error
 
 
-def _check_unit(path: Path, reach: float, known: bool) -> None:
+def _check_unit(path: Path | str, reach: float, known: bool) -> None:
     if not known and reach > FARTHEST_WITHOUT_UNIT:
         raise FormatError(
             f"{path}: its coordinates reach {reach:,.0f}, which would be over 10 km in metres; say "
@@ -189,7 +202,7 @@ def _check_unit(path: Path, reach: float, known: bool) -> None:
         )
 
 
-def _check_near(path: Path, reach_m: float) -> None:
+def _check_near(path: Path | str, reach_m: float) -> None:
     if reach_m > FARTHEST_M:
         raise FormatError(
             f"{path}: reaches {reach_m / 1000:,.0f} km from the origin of its recording; float32 "

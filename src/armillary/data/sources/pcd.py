@@ -17,7 +17,14 @@ import torch
 
 from armillary.core.errors import FormatError
 from armillary.core.files import replacing
-from armillary.data.sources.cloud import Cloud, assembled, check_count, metres_per, opened
+from armillary.data.sources.cloud import (
+    Cloud,
+    assembled,
+    check_count,
+    metres_per,
+    opened,
+    packed_colours,
+)
 from armillary.data.sources.lzf import decompressed
 from armillary.data.sources.text_columns import parsed_rows
 from armillary.spatial.poses import pose_from_quaternion
@@ -194,11 +201,7 @@ def _named(header: _Header, columns: list[np.ndarray]) -> dict[str, np.ndarray]:
         return named
     # printed, the colours whose bits are no number are all "nan": which one it was is lost
     lost = np.isnan(packed) if header.data == "ascii" and packed.dtype.kind == "f" else None
-    if packed.dtype.kind == "f":  # the bits of a float32 are the colour
-        packed = packed.astype(np.float32).view(np.uint32)
-    bits = packed.astype(np.uint32)
-    shifts = {"r": 16, "g": 8, "b": 0}
-    colours = {n: (bits >> shift & 255).astype(np.uint8) for n, shift in shifts.items()}
+    colours = packed_colours(packed)
     if lost is not None and lost.any():
         colours = {n: np.where(lost, np.nan, c / np.float32(255)) for n, c in colours.items()}
     return named | colours

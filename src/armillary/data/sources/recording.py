@@ -310,8 +310,8 @@ class _Border:
                 broken.append(str(error))
                 if len(broken) > _MOST_BROKEN:
                     broken.append(
-                        f"{recording.name}: more than {_MOST_BROKEN} of its pictures cannot be "
-                        "read; what comes after them is left out."
+                        f"{recording.name}: more than {_MOST_BROKEN} of its pictures or clouds "
+                        "cannot be read; what comes after them is left out."
                     )
                     break
                 around = part[part < error.step], part[part > error.step]

@@ -40,10 +40,11 @@ class FrameTree:
 
     Args:
         where: the bag, for sentences.
+        step: what gives the steps, in a word, for sentences.
     """
 
-    def __init__(self, where: str) -> None:
-        self._where = where
+    def __init__(self, where: str, step: str = "picture") -> None:
+        self._where, self._step = where, step
         self._edges: dict[str, _Edge] = {}
         self._passed_over: set[str] = set()
 
@@ -132,7 +133,7 @@ class FrameTree:
         stamps_ns = np.array(edge.stamps_ns, np.int64)
         order = np.argsort(stamps_ns, kind="stable")
         what = f"transforms of {child}"
-        step = matched(times_ns, stamps_ns[order], tolerance_s, what, self._where)
+        step = matched(times_ns, stamps_ns[order], tolerance_s, what, self._where, self._step)
         return np.where(step >= 0, order[step], -1)
 
     def _matrices(self, child: str, edge: _Edge, step: np.ndarray) -> Float[np.ndarray, "T 4 4"]:

@@ -1,11 +1,12 @@
 """Topics of a bag: which of them are the cameras, their lenses, and what else is read.
 
-What is unambiguous is taken; where several would do, a sentence lists them.
+All cameras of colour are taken, or those that are named. Of depth one is; where several would do,
+a sentence lists them.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -24,14 +25,15 @@ from armillary.data.sources.ros_images import (
     encoding_of,
     role_of,
 )
-from armillary.data.sources.ros_vectors import ODOMETRY, ROWS, SCAN
+from armillary.data.sources.ros_vectors import ODOMETRY, POSE, ROWS, SCAN
 from armillary.data.sources.source import IngestOptions
+from armillary.data.sources.stamps import period_ns
 
 CAMERA_INFO = "sensor_msgs/msg/CameraInfo"
 CLOUD = "sensor_msgs/msg/PointCloud2"
 TRANSFORMS = ("tf2_msgs/msg/TFMessage", "tf/msg/tfMessage")
 _PINHOLES = ("plumb_bob", "rational_polynomial", "")
-_READ = {IMAGE, COMPRESSED, CAMERA_INFO, *TRANSFORMS, *ROWS, SCAN}
+_READ = {IMAGE, COMPRESSED, CAMERA_INFO, *TRANSFORMS, *ROWS, SCAN, CLOUD}
 
 
 @dataclass(frozen=True)
@@ -77,6 +79,43 @@ class Lenses:
 
 
 @dataclass(frozen=True)
+class Moments:
+    """The messages of a topic that are taken: each is of a later time than the one before.
+
+    Attributes:
+        ordinals: which messages these are, counted from 0 [N].
+        stamps_ns: their times, ascending [N].
+        dropped: how many messages are not taken, as their time repeats or runs back.
+        empty: how many messages are not taken, as nothing is in them.
+    """
+
+    ordinals: Int64[np.ndarray, " N"]
+    stamps_ns: Int64[np.ndarray, " N"]
+    dropped: int = 0
+    empty: int = 0
+
+
+@dataclass(frozen=True)
+class Clock:
+    """What gives the steps of a log.
+
+    Attributes:
+        topic: of the sensor.
+        moments: which of its messages are the steps.
+        step: what a message is, in a word: picture, cloud or scan.
+    """
+
+    topic: str
+    moments: Moments
+    step: str
+
+    @property
+    def times_ns(self) -> Int64[np.ndarray, " T"]:
+        """Times of the steps, ascending."""
+        return self.moments.stamps_ns
+
+
+@dataclass(frozen=True)
 class CameraTopic:
     """A camera of a bag.
 
@@ -84,24 +123,28 @@ class CameraTopic:
         name: the topic.
         frame: its optical frame.
         lenses: what its lens may be.
-        ordinals: which messages are taken, counted from 0 [N].
-        stamps_ns: their times, ascending [N].
-        dropped: how many messages are not, as their time repeats or runs back.
+        moments: which of its messages are taken.
     """
 
     name: str
     frame: str
     lenses: Lenses
-    ordinals: Int64[np.ndarray, " N"]
-    stamps_ns: Int64[np.ndarray, " N"]
-    dropped: int = 0
+    moments: Moments
 
 
-def cameras(bag: Bag, options: IngestOptions) -> dict[str, CameraTopic]:
-    """Return the colour and the depth camera by stream name, as far as there are any.
+def cameras(bag: Bag, options: IngestOptions, lost: dict[str, str]) -> dict[str, CameraTopic]:
+    """Return the colour and the depth cameras by stream name; none where the log has none.
+
+    The colour cameras that are named are ``rgb``, ``rgb_1``, ... in that order. Where none is
+    named, all are taken; one without intrinsics is then left out, unless there is no other.
+
+    Args:
+        bag: the log.
+        options: what was chosen.
+        lost: where the topics that are left out are added, with a sentence each.
 
     Raises:
-        FormatError: there is none, several would do, one has no intrinsics, or a topic that was
+        FormatError: several depth cameras would do, a camera has no intrinsics, or a topic that was
             named is not there or of no use.
     """
     _check_named(bag, options)
@@ -110,29 +153,65 @@ def cameras(bag: Bag, options: IngestOptions) -> dict[str, CameraTopic]:
         role = role_of(bag.first(name), name)
         if role is not None:
             roles[role].append(name)
-    named_grey = [name for name in roles["grey"] if name in options.topics]
-    if named_grey and not any(name in options.topics for name in roles["rgb"]):
-        roles["rgb"] = named_grey
-    colour = _one(bag, roles["rgb"] or roles["grey"], "colour cameras", options)
+    named = [name for name in options.topics if name in (*roles["rgb"], *roles["grey"])]
+    colour = list(dict.fromkeys(named)) or roles["rgb"] or roles["grey"]
     depth = _one(bag, roles["depth"], "depth cameras", options)
-    chosen = {"rgb": colour, "depth": depth}
-    if colour is None and depth is None:
-        said = "".join(f" {sentence}" for sentence in _images_left_out(bag, ()))
-        raise FormatError(
-            f"{bag.path}: holds no image that is read; its topics: {_list(bag)}.{said} The "
-            f"pictures of a camera are the steps of a log.{_without_camera(bag)}"
-        )
-    _check_used(bag, options, [name for name in chosen.values() if name])
-    return {stream: _camera(bag, name, options) for stream, name in chosen.items() if name}
+    taken = [*colour, *([depth] if depth else [])]
+    _check_used(bag, options, taken)
+    found: list[CameraTopic] = []
+    without: list[FormatError] = []
+    for name in colour:
+        try:
+            found.append(_camera(bag, name, options))
+        except FormatError as error:
+            if name in named:
+                raise
+            without.append(error)
+            lost[name] = left_out(error, "camera")
+    if without and not found:
+        raise without[0]
+    streams = {numbered("rgb", at): camera for at, camera in enumerate(found)}
+    return streams | ({"depth": _camera(bag, depth, options)} if depth else {})
 
 
-def _without_camera(bag: Bag) -> str:
-    """Say what helps with a log of other sensors."""
-    helps = {
-        SCAN: "A laser with odometry is read from an MRPT rawlog (rosbag2rawlog makes one).",
-        CLOUD: "Clouds are read from files: write them as PCD, named by their time in seconds.",
-    }
-    return "".join(f" {said}" for kind, said in helps.items() if of_kind(bag, kind))
+def clock_of(
+    bag: Bag,
+    seen: Mapping[str, CameraTopic],
+    clouds: Iterable[tuple[str, Moments]],
+    options: IngestOptions,
+    lost: Mapping[str, str],
+) -> Clock:
+    """Return what gives the steps: the slower one of the first colour and the depth camera.
+
+    Without a camera it is the slowest one of the clouds; without these, of the laser scans, or of
+    those that are named.
+
+    Args:
+        bag: the log.
+        seen: its cameras by stream name.
+        clouds: topics of its clouds.
+        options: what was chosen.
+        lost: sentences about the topics that were left out.
+
+    Raises:
+        FormatError: there is none of these.
+    """
+    main = [seen[name] for name in ("rgb", "depth") if name in seen]
+    found = {"picture": [(camera.name, camera.moments) for camera in main], "cloud": [*clouds]}
+    if not any(found.values()):
+        scans = of_kind(bag, SCAN)
+        named = [name for name in scans if name in options.topics]
+        found["scan"] = [(name, moments(bag, name)) for name in named or scans]
+    for step, topics in found.items():
+        if topics:
+            topic, taken = max(topics, key=lambda each: period_ns(each[1].stamps_ns))
+            return Clock(topic, taken, step)
+    said = "".join(f" {sentence}" for sentence in (*_images_left_out(bag, lost), *lost.values()))
+    raise FormatError(
+        f"{bag.path}: holds no image, laser scan or cloud that is read; its topics: {_list(bag)}."
+        f"{said} The steps of a log are the pictures of a camera, or the clouds or scans of a "
+        "sensor; record one of these as well."
+    )
 
 
 def of_kind(bag: Bag, kind: str) -> list[str]:
@@ -140,9 +219,32 @@ def of_kind(bag: Bag, kind: str) -> list[str]:
     return sorted(t.name for t in bag.topics.values() if t.kind == kind and t.count)
 
 
+def moments(bag: Bag, topic: str, is_empty: Callable[[Any], bool] | None = None) -> Moments:
+    """Return which messages of a topic are taken.
+
+    Args:
+        bag: the log.
+        topic: its name.
+        is_empty: says whether nothing is in a message; None where all are taken.
+
+    Raises:
+        FormatError: the bag is damaged, or the type is not the known one.
+    """
+    ordinals, stamps, dropped, empty = list[int](), list[int](), 0, 0
+    for number, (stamp, message) in enumerate(bag.messages(topic)):
+        if is_empty is not None and is_empty(message):
+            empty += 1
+        elif stamps and stamp <= stamps[-1]:  # a time that repeats or runs back is no new moment
+            dropped += 1
+        else:
+            ordinals.append(number)
+            stamps.append(stamp)
+    return Moments(np.array(ordinals, np.int64), np.array(stamps, np.int64), dropped, empty)
+
+
 def odometry_of(bag: Bag, options: IngestOptions) -> str | None:
     """Return the odometry to place the robot by: the only one, or the one that was named."""
-    found = of_kind(bag, ODOMETRY)
+    found = of_kind(bag, ODOMETRY) or of_kind(bag, POSE)
     named = [name for name in found if name in options.topics]
     return found[0] if len(found) == 1 else (named[0] if len(named) == 1 else None)
 
@@ -167,13 +269,29 @@ def _images_left_out(bag: Bag, taken: Collection[str]) -> Iterator[str]:
     if others:
         said = ", ".join(f"{name} ({encoding_of(bag.first(name))})" for name in others)
         yield (
-            f"these images are left out: {said}. Read are one camera of colour (of grey where "
-            f"there is none) and one of depth, encoded as {', '.join(ENCODINGS)}."
+            f"these images are left out: {said}. Read are cameras of colour (of grey where there "
+            f"is none, or where it is named) and one of depth, encoded as {', '.join(ENCODINGS)}."
         )
 
 
-def stream_name(topic: str) -> str:
-    """Return a topic's name as that of a stream."""
+def left_out(error: FormatError, what: str) -> str:
+    """Return an error as a note that a topic is left out."""
+    return f"{str(error).removesuffix('.')}; the {what} is left out."
+
+
+def numbered(stream: str, number: int) -> str:
+    """Return the stream of one of several cameras, counted from 0: rgb, rgb_1, rgb_2."""
+    return f"{stream}_{number}" if number else stream
+
+
+def named_streams(topics: Sequence[str], single: str, options: IngestOptions) -> dict[str, str]:
+    """Return topics by stream name: that of the only one, or the only one named, is given."""
+    chosen = [topic for topic in topics if topic in options.topics] if len(topics) > 1 else topics
+    main = chosen[0] if len(chosen) == 1 else ""
+    return {single if topic == main else _stream_name(topic): topic for topic in topics}
+
+
+def _stream_name(topic: str) -> str:
     return topic.strip("/").replace("/", "_")
 
 
@@ -193,7 +311,7 @@ def _check_used(bag: Bag, options: IngestOptions, taken: Collection[str]) -> Non
     for name in options.topics:
         topic = bag.topics[name]
         if topic.kind in (IMAGE, COMPRESSED) and name not in taken:
-            why = "one camera of colour and one of depth are taken, and no compressed twin"
+            why = "its encoding is not read, or it is the compressed twin of another topic"
         elif topic.kind == CAMERA_INFO:
             why = "a lens is found by the name of its camera"
         elif topic.kind not in _READ and name != options.action_topic:
@@ -230,18 +348,9 @@ def _one(bag: Bag, found: list[str], what: str, options: IngestOptions) -> str |
 
 
 def _camera(bag: Bag, name: str, options: IngestOptions) -> CameraTopic:
-    stamps = [stamp for stamp, _ in bag.messages(name)]
-    ordinals, last = [], -1
-    for number, stamp in enumerate(stamps):
-        if stamp > last:  # a time that repeats or runs back is no new moment
-            ordinals.append(number)
-            last = stamp
     first = bag.first(name)
-    taken = np.array(stamps, np.int64)[ordinals]
     lenses = _lenses(bag, name, first, options)
-    dropped = len(stamps) - len(ordinals)
-    frame = first.header.frame_id
-    return CameraTopic(name, frame, lenses, np.array(ordinals, np.int64), taken, dropped)
+    return CameraTopic(name, first.header.frame_id, lenses, moments(bag, name))
 
 
 def _lenses(bag: Bag, name: str, first: Any, options: IngestOptions) -> Lenses:

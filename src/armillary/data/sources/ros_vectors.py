@@ -22,6 +22,7 @@ from armillary.spatial import pose_from_quaternion
 ODOMETRY = "nav_msgs/msg/Odometry"
 JOINTS = "sensor_msgs/msg/JointState"
 SCAN = "sensor_msgs/msg/LaserScan"
+POSE = "foxglove.PoseInFrame"
 MAX_WIDTH = 1 << 16
 
 
@@ -87,10 +88,15 @@ def read_scans(
 
 def odometry_row(message: Any) -> np.ndarray:
     """Return an Odometry message as 15 numbers."""
+    return np.array([*_pose_row(message), *_twist(message.twist)])
+
+
+def _pose_row(message: Any) -> np.ndarray:
+    """Return a pose as 9 numbers."""
     place, turn = message.pose.pose.position, message.pose.pose.orientation
     xyzw = torch.tensor([turn.x, turn.y, turn.z, turn.w], dtype=torch.float64)
     pose = pose_from_quaternion(xyzw, torch.zeros(3, dtype=torch.float64)).numpy()
-    return np.array([place.x, place.y, place.z, *pose[:3, 0], *pose[:3, 1], *_twist(message.twist)])
+    return np.array([place.x, place.y, place.z, *pose[:3, 0], *pose[:3, 1]])
 
 
 class JointRows:
@@ -148,7 +154,9 @@ def _data_row(message: Any) -> np.ndarray:
 
 # By type, what makes the row of a message; made anew for every topic, as it may remember.
 Rows = Callable[[], Callable[[Any], np.ndarray]]
-ROWS: dict[str, Rows] = {ODOMETRY: lambda: odometry_row, JOINTS: JointRows}
+ROWS: dict[str, Rows] = {
+    ODOMETRY: lambda: odometry_row, JOINTS: JointRows, POSE: lambda: _pose_row,
+}  # fmt: skip
 COMMANDS: dict[str, Rows] = {
     "geometry_msgs/msg/Twist": lambda: _twist_row,
     "geometry_msgs/msg/TwistStamped": lambda: _twist_row,

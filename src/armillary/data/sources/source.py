@@ -70,7 +70,7 @@ class IngestOptions:
         depth_scale: metres of one unit of the stored depth (of one unit of length for COLMAP);
             None takes what the format says.
         intrinsics: fx, fy, cx, cy in pixels (pixel centres at integers), instead of the source's.
-        topics: topics of a robot's log to prefer where several would do.
+        topics: topics of a robot's log to take where several would do.
         action_topic: topic of a robot's log whose commands are the actions; empty for none.
         ego_motion: whether the sensor's own motion between steps is the action, where it moves and
             nothing else was recorded as one.

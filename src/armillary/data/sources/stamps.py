@@ -18,7 +18,7 @@ _MAX_NS = 1 << 62
 
 
 class ApartError(FormatError):
-    """Nothing of a sensor was measured while the pictures were taken."""
+    """Nothing of a sensor was measured at the time of any step."""
 
 
 def nanoseconds(text: str, where: str) -> int:
@@ -51,15 +51,17 @@ def matched(
     tolerance_s: float,
     what: str,
     where: str,
+    step: str = "picture",
 ) -> np.ndarray:
     """Return the index of the stamp that belongs to each wanted time [T], -1 where none does.
 
     Args:
-        wanted_ns: times of the pictures, ascending.
+        wanted_ns: times of the steps, ascending.
         stamps_ns: times of the other sensor, ascending.
         tolerance_s: how far apart they may be.
         what: the other sensor, in words, for the sentence.
         where: file or topic, for the sentence.
+        step: what gives the steps, in a word, for the sentence.
 
     Raises:
         ApartError: not one of them matches; gives both ranges.
@@ -70,7 +72,7 @@ def matched(
     close = np.abs(stamps_ns[index] - wanted_ns) <= round(tolerance_s * 1e9)
     if not close.any():
         raise ApartError(
-            f"{where}: no {what} within {tolerance_s:g} s of any picture: pictures "
+            f"{where}: no {what} within {tolerance_s:g} s of any {step}: {step}s "
             f"{_range(wanted_ns)}, {what} {_range(stamps_ns)}. Both must be of one clock; if they "
             "are, allow more with --tolerance-s."
         )

@@ -18,13 +18,18 @@ import numpy as np
 from jaxtyping import Float32, Int64
 
 from armillary.core.errors import FormatError
+from armillary.data.sources.protobuf_wire import (
+    BYTES,
+    FIXED_32,
+    LONGEST_VARINT,
+    VARINT,
+    wire_fields,
+)
 
 MAX_FEATURES = 10_000
 MAX_VALUES = 1_000_000  # strings, pictures, or numbers that are not packed, of one feature
 MAX_INTEGERS = 1 << 24  # packed; a byte becomes eight
 _KINDS = {1: "bytes", 2: "float", 3: "int64"}
-_VARINT, _FIXED_64, _BYTES, _FIXED_32 = 0, 1, 2, 5
-_LONGEST_VARINT = 10
 
 
 @dataclass(frozen=True)
@@ -48,7 +53,7 @@ class Feature:
             FormatError: it holds something else, is damaged, or has more than a million values.
         """
         self._check("bytes")
-        return [bytes(value) for value in self._values(_BYTES)]
+        return [bytes(value) for value in self._values(BYTES)]
 
     def numbers(self) -> Float32[np.ndarray, " N"] | Int64[np.ndarray, " N"]:
         """Return a list of numbers.
@@ -59,8 +64,8 @@ class Feature:
         self._check("float", "int64")
         floats = self.kind != "int64"
         # a packed list is one value of bytes, an unpacked one has a value for each number
-        alone = _FIXED_32 if floats else _VARINT
-        data = b"".join(self._values(_BYTES, alone))
+        alone = FIXED_32 if floats else VARINT
+        data = b"".join(self._values(BYTES, alone))
         if not floats:
             return self._integers(np.frombuffer(data, np.uint8))
         if len(data) % 4:
@@ -77,7 +82,7 @@ class Feature:
         if len(ends) > MAX_INTEGERS:
             raise self._too_many(MAX_INTEGERS)
         starts = np.concatenate([[0], ends[:-1] + 1])
-        if (ends - starts).max() >= _LONGEST_VARINT:
+        if (ends - starts).max() >= LONGEST_VARINT:
             raise self._damaged()
         values = np.zeros(len(ends), np.uint64)
         for place in range(int((ends - starts).max()) + 1):
@@ -140,7 +145,7 @@ def _feature(entry: memoryview, where: str) -> Feature:
     kind, body = "", memoryview(b"")
     for feature in _messages(entry, 2, where):
         for number, wire, value in _fields(feature, where):
-            if number in _KINDS and wire == _BYTES:
+            if number in _KINDS and wire == BYTES:
                 kind, body = _KINDS[number], value
     return Feature(kind, body, where)
 
@@ -148,39 +153,9 @@ def _feature(entry: memoryview, where: str) -> Feature:
 def _messages(data: memoryview, wanted: int, where: str) -> Iterator[memoryview]:
     """Yield the messages or byte strings that a message holds in one of its fields."""
     for number, wire, value in _fields(data, where):
-        if number == wanted and wire == _BYTES:
+        if number == wanted and wire == BYTES:
             yield value
 
 
 def _fields(data: memoryview, where: str) -> Iterator[tuple[int, int, memoryview]]:
-    """Yield number, wire type and encoded value of each field of a message."""
-    at = 0
-    while at < len(data):
-        tag, at = _varint(data, at, where)
-        start, wire = at, tag & 7
-        if wire == _VARINT:
-            _, at = _varint(data, at, where)
-        elif wire == _BYTES:
-            length, start = _varint(data, at, where)
-            at = start + length
-        elif wire in (_FIXED_32, _FIXED_64):
-            at += 4 if wire == _FIXED_32 else 8
-        else:  # groups, which nothing writes any more
-            raise _damaged(where)
-        if at > len(data):
-            raise _damaged(where)
-        yield tag >> 3, wire, data[start:at]
-
-
-def _varint(data: memoryview, at: int, where: str) -> tuple[int, int]:
-    """Return a number, and where the next one begins."""
-    value = 0
-    for place, byte in enumerate(data[at : at + _LONGEST_VARINT]):
-        value |= (byte & 0x7F) << (7 * place)
-        if byte < 128:
-            return value, at + place + 1
-    raise _damaged(where)
-
-
-def _damaged(where: str) -> FormatError:
-    return FormatError(f"{where}: is damaged, or no tf.train.Example.")
+    return wire_fields(data, where, "tf.train.Example")
