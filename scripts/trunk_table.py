@@ -14,8 +14,12 @@ found by two short trainings of each encoder in each world.
 
 Worlds: ``tabletop_textured``, recorded here (500 episodes of 12 steps); ``metaworld``, recorded by
 ``scripts/record_gym_worlds.py`` into ``--gym``; real videos by the names of
-``scripts/real_video.py``. The trunk sees 128 pixels a side, and pixels are 64. What was recorded at
-64 pixels is enlarged, and videos have more to show.
+``scripts/real_video.py``.
+
+Two things differ beside the weights. A trunk sees 128 pixels a side, and ``pixels`` 64. What was
+recorded at 64 pixels is enlarged, but videos have more to show. ``pixels`` shifts its pictures by a
+few pixels in training, and a trunk's features are kept, so they cannot be shifted. The untrained
+trunk differs from the trained one in its weights alone.
 """
 
 from __future__ import annotations
@@ -34,15 +38,19 @@ from real_video import recordings
 from scipy import stats
 
 from armillary.benchmark.machine import provenance
+from armillary.comprehension.ahead import errors_ahead, two_sides
 from armillary.core.errors import ArmillaryError
 from armillary.core.files import read_json, write_json
 from armillary.core.hashing import json_sha256
 from armillary.data import ingest, open_dataset
+from armillary.models import load_model
 from armillary.models.config import config_values
 from armillary.models.trunks import open_trunk
 from armillary.recipes.diagnosing import diagnose_model
 from armillary.recipes.recipe import prepared, train_recipe
 from armillary.recipes.recipe_config import Recipe, shortened
+from armillary.recipes.splitting import model_streams
+from armillary.recipes.time_split import as_trained, is_in_two
 from armillary.recipes.world import adapted, world
 from armillary.worlds import record
 
@@ -50,6 +58,9 @@ ENCODERS = ("pixels", "mobilenetv2", "mobilenetv2-untrained")
 EPISODES, STEPS = 500, 12
 TRIALS = 10, 40  # updates of the two short trainings that tell the time of one
 AHEAD = 4  # model steps
+HISTORY = 4  # model steps that are seen
+BLOCK_S = 2.0
+SAME_TIME = 0.1  # share of the seconds by which a mean over seeds may differ from what was asked
 
 
 def recording(name: str, out: Path, given: argparse.Namespace) -> Path:
@@ -110,8 +121,25 @@ def judged(run: Path, data: Path) -> dict[str, float]:
         values["skill on moved objects"] = skill
     for row in found["prediction"]:
         if row["space"] != "latent" and row["steps"] == AHEAD:
-            values["error over that of copy-last"] = row["model"] / row["copy_last"]
-    return values
+            values["features, error over that of copy-last"] = row["model"] / row["copy_last"]
+    return values | alone(run, data)
+
+
+def alone(run: Path, data: Path) -> dict[str, float]:
+    """Return how a video's frozen features are predicted from the latent alone, and by baselines.
+
+    A diagnosis moves the best prediction without a model towards the model's as far as that helps.
+    Where it never helps, encoders could not be told apart.
+    """
+    network = load_model(run / "model")
+    cache = as_trained(run / "model", prepared(open_dataset(data), network.config))
+    if not is_in_two(cache):
+        return {}
+    streams, skip = model_streams(network.config, cache), network.config.frame_skip
+    sides = two_sides(network, cache, int(cache.starts[1]), skip, streams, HISTORY)
+    errors = errors_ahead(network, sides, AHEAD, None, round(BLOCK_S * cache.fps))["features"]
+    shown = {"read": "the latent alone", "copy_last": "copy-last", "place_ridge": "place ridge"}
+    return {f"features, error of {said}": float(errors[who].mean()) for who, said in shown.items()}
 
 
 def train_all(given: argparse.Namespace) -> None:
@@ -133,39 +161,51 @@ def train_all(given: argparse.Namespace) -> None:
                 sys.stdout.flush()
 
 
-def table(out: Path, seeds: int) -> dict[str, Any]:
-    """Return by world and encoder the mean over seeds, and the gain over pixels."""
+def table(out: Path, seeds: int, seconds: float) -> dict[str, Any]:
+    """Return by world and encoder the mean over seeds, and the gain over the other encoders.
+
+    Raises:
+        ArmillaryError: an encoder had another time than the rest.
+    """
     found: dict[str, Any] = {}
     for folder in sorted(path for path in out.iterdir() if (path / "pixels-0").is_dir()):
         rows = {
             encoder: [read_json(folder / f"{encoder}-{seed}" / "row.json") for seed in range(seeds)]
             for encoder in ENCODERS
         }
-        found[folder.name] = {
-            encoder: {
-                "seconds": float(np.mean([row["seconds"] for row in own])),
+        found[folder.name] = {}
+        for encoder, own in rows.items():
+            costs = read_json(folder / f"{encoder}.json")
+            took = float(np.mean([row["seconds"] for row in own])) + costs["trunk_s"]
+            if abs(took - seconds) > SAME_TIME * seconds:
+                raise ArmillaryError(
+                    f"{folder.name}: {encoder} took {took:.0f} s of {seconds:.0f}. Times must be "
+                    f"equal to {SAME_TIME:.0%}. Remove {folder} and train again on an idle core."
+                )
+            found[folder.name][encoder] = {
+                "seconds": took,
                 "steps": own[0]["steps"],
-                "costs": read_json(folder / f"{encoder}.json"),
-                "values": {
-                    name: _told([row["values"][name] for row in own], rows["pixels"], name)
-                    for name in own[0]["values"]
-                },
+                "costs": costs,
+                "values": {name: _told(rows, encoder, name) for name in own[0]["values"]},
             }
-            for encoder, own in rows.items()
-        }
     return found
 
 
-def _told(values: list[float], pixels: list[dict[str, Any]], name: str) -> dict[str, Any]:
-    """Return mean and seeds, and the difference from pixels with a paired t interval."""
-    apart = np.array(values) - np.array([row["values"][name] for row in pixels])
-    half = stats.t.ppf(0.975, len(apart) - 1) * apart.std(ddof=1) / len(apart) ** 0.5
-    return {
-        "mean": float(np.mean(values)),
-        "seeds": values,
-        "over_pixels": float(apart.mean()),
-        "interval95": [float(apart.mean() - half), float(apart.mean() + half)],
+def _told(rows: dict[str, list[dict[str, Any]]], encoder: str, name: str) -> dict[str, Any]:
+    """Return mean and seeds, and differences from the other encoders with paired t intervals."""
+    values = {one: np.array([row["values"][name] for row in own]) for one, own in rows.items()}
+    told: dict[str, Any] = {
+        "mean": float(values[encoder].mean()),
+        "seeds": values[encoder].tolist(),
+        "over": {},
     }
+    for other in rows:
+        if other != encoder:
+            apart = values[encoder] - values[other]
+            half = stats.t.ppf(0.975, len(apart) - 1) * apart.std(ddof=1) / len(apart) ** 0.5
+            mean = float(apart.mean())
+            told["over"][other] = {"mean": mean, "interval95": [mean - half, mean + half]}
+    return told
 
 
 def main() -> int:
@@ -186,7 +226,7 @@ def main() -> int:
             write_json(
                 given.result,
                 {
-                    "worlds": table(given.out, given.seeds),
+                    "worlds": table(given.out, given.seeds, given.seconds),
                     "trunks": trunks,
                     "seconds": given.seconds,
                     "recipe_sha256": json_sha256(config_values(world())),
