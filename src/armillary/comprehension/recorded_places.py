@@ -18,8 +18,10 @@ from armillary.comprehension.motion_skill import (
     MOVED_SHARE,
     RESTED_SHARE,
     Displacements,
+    PredictedWindows,
     displacements,
     false_motion,
+    fit_motion_reader,
     skills,
     stream_range,
 )
@@ -72,9 +74,11 @@ def judge_places(
             "intervals": {"r2": list(read.r2_interval), "error": list(read.error_interval)},
         }
         reader = fit_ridge(seen[0], labels[0], validation_groups(groups[0]))
+        readers = dict.fromkeys(("bound", "ridge"), reader)
+        readers["model"] = _model_reader(evidence, truth[0]) or reader
         coordinates = 3 if name.endswith("_xyz") else 2
         extent = stream_range(labels[0], coordinates)
-        moved[name] = _motion(reader, extent, truth[1], coordinates, evidence, ridges, limits)
+        moved[name] = _motion(readers, extent, truth[1], coordinates, evidence, ridges, limits)
     return read_out, moved
 
 
@@ -95,8 +99,17 @@ def judge_progress(cache: Cache, steps: Steps, limits: Limits) -> dict[str, Plac
     return found
 
 
+def _model_reader(evidence: Evidence, truth: np.ndarray) -> Ridge | None:
+    """Return the read-out of what the model predicts; its penalty is chosen in training windows."""
+    steps, windows = evidence.training.steps, []
+    for horizon in (h for h in AHEAD if h in evidence.horizons):
+        now, predicted = evidence.training.at(horizon)
+        windows.append(PredictedWindows(now, now + horizon, predicted))
+    return fit_motion_reader(steps.latents, truth, validation_groups(steps.groups), windows)
+
+
 def _motion(
-    reader: Ridge,
+    readers: Mapping[str, Ridge],
     extent: float,
     truth: np.ndarray,
     coordinates: int,
@@ -115,7 +128,7 @@ def _motion(
         later = {"model": predicted, "bound": bound, "ridge": ridges[horizon]}
         there, groups = truth[now + horizon], judge.groups[now]
         moves = displacements(
-            reader, judge.latents[now], later, truth[now], there, groups, coordinates
+            readers, judge.latents[now], later, truth[now], there, groups, coordinates
         )
         went = (truth[now + first] - truth[now]).reshape(-1, coordinates)
         far = np.linalg.norm(went, axis=1) / max(extent, 1e-12)

@@ -9,7 +9,7 @@ Axes: F samples, X features, Y targets.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from jaxtyping import Bool, Float
@@ -77,9 +77,16 @@ def fit_with(
         penalty: lambda per sample.
         held_out_error: mean squared error where it was chosen.
     """
+    return replace(fit_each(features, targets, (penalty,))[0], held_out_error=held_out_error)
+
+
+def fit_each(
+    features: np.ndarray, targets: np.ndarray, penalties: tuple[float, ...] = PENALTIES
+) -> tuple[Ridge, ...]:
+    """Fit targets [F Y] from features [F X], once with each penalty."""
     scaler = Scaler.fit(features)
     path = _Path.of(scaler.apply(features), targets)
-    return Ridge(scaler, path.weights(penalty), path.offset, penalty, held_out_error)
+    return tuple(Ridge(scaler, path.weights(one), path.offset, one) for one in penalties)
 
 
 def held_out_errors(
