@@ -1,8 +1,9 @@
 """No colour has a name: a recording with its channels in another order teaches the same.
 
 A model whose first weights (and those that draw colours) are in the other order too must have the
-same losses, step by step, but for rounding. So the objective, the scales, the words and the fine-tuning treat red,
-green and blue alike. Other first weights are only another draw of the same distribution.
+same losses, step by step, but for rounding. So the objective, the scales, the words and the
+fine-tuning treat red, green and blue alike. Other first weights are only another draw of the same
+distribution.
 """
 
 from __future__ import annotations
