@@ -55,6 +55,7 @@ def sensor_ports(config: JEPAConfig) -> tuple[Port, ...]:
     picture, beams = (side, side), len(config.azimuths_rad)
     known = (
         Port("rgb", (*picture, 3), "uint8", "", "picture, red first"),
+        *(Port(name, (*picture, 3), "uint8", "", "picture, red first") for name in config.cameras),
         Port("depth", picture, "float32", "m", "camera z; NaN, inf and 0 are invalid"),
         Port("world_from_camera", (4, 4), "float32", "m", "pose of the camera, OpenCV axes"),
         Port("intrinsics", (3, 3), "float32", "px", "lens K of the picture at this size"),
@@ -117,7 +118,7 @@ def random_values(
 
 def _random(port: Port, count: int, rng: np.random.Generator) -> np.ndarray:
     shape = count, *port.shape
-    if port.name == "rgb":
+    if port.dtype == "uint8":
         return rng.integers(0, 256, shape)
     if port.name in ("depth", "lidar"):
         return np.where(rng.random(shape) < 0.1, np.nan, rng.uniform(0.2, 3.0, shape))

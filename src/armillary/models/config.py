@@ -12,7 +12,8 @@
     scan           ranges of a fixed fan of beams (stream ``lidar``)
 
 The first six share the patches of one picture, where their features are summed. The others are
-tokens of their own, in no order.
+tokens of their own, in no order. Further colour cameras (``cameras``) have patches of their own,
+which are read by the weights of ``rgb``.
 """
 
 from __future__ import annotations
@@ -51,6 +52,7 @@ STREAMS_OF: dict[str, tuple[str, ...]] = {
     "scan": ("lidar",),
     "filled_cloud": ("rgb", "depth_m", "world_from_camera", "intrinsics"),
 }
+MOST_CAMERAS = 15  # beside rgb; a configuration that was read must not make patches without end
 LOOSE: tuple[str, ...] = ("cloud", "depth_cloud", "scan", "filled_cloud")
 
 
@@ -63,6 +65,8 @@ class JEPAConfig:
             filled_cloud, proprio.
         encoder: shape of the encoder.
         predictor: shape of the predictor.
+        cameras: further colour cameras that it sees beside ``rgb``: names of streams, e.g.
+            ``rgb_1``. Their pictures have the same size and come with ``rgb`` or not at all.
         size: ``tiny`` takes encoder and predictor as they are given; small, base and large replace
             both by a vision transformer at 224 px and a predictor of its tokens.
         point_stride: every how many pixels depth becomes a point of a point map.
@@ -105,6 +109,7 @@ class JEPAConfig:
     trunk: str = ""
     trunk_channels: int = 0
     trunk_width: int = 64
+    cameras: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if self.size != "tiny":
@@ -125,8 +130,26 @@ class JEPAConfig:
                 f"({', '.join(self.sensors)})."
             )
         self._check_sizes()
+        if self.cameras:
+            self._check_cameras()
         if self.trunk:
             self._check_trunk()
+
+    def _check_cameras(self) -> None:
+        if len({*self.cameras, "rgb"}) <= len(self.cameras) or len(self.cameras) > MOST_CAMERAS:
+            raise ConfigError(
+                "model.cameras names colour cameras beside rgb, each once and at most "
+                f"{MOST_CAMERAS}; got {', '.join(self.cameras)}."
+            )
+        if self.sensors and "rgb" not in self.sensors:
+            raise ConfigError(
+                f"model.cameras ({', '.join(self.cameras)}) needs rgb among model.sensors "
+                f"({', '.join(self.sensors)}); another camera can be the first at ingest."
+            )
+        if self.trunk:
+            raise ConfigError(
+                "A model with a trunk sees one camera; leave model.cameras or model.trunk out."
+            )
 
     def _check_trunk(self) -> None:
         pinned(self.trunk)
@@ -170,8 +193,8 @@ class JEPAConfig:
     @property
     def streams(self) -> tuple[str, ...]:
         """Names of the batch streams that the model reads."""
-        names = (name for sensor in self.sensors for name in STREAMS_OF[sensor])
-        return tuple(dict.fromkeys(names))
+        names = [name for sensor in self.sensors for name in STREAMS_OF[sensor]]
+        return tuple(dict.fromkeys([*names, *self.cameras]))
 
     @property
     def derived_streams(self) -> tuple[str, ...]:
@@ -181,9 +204,10 @@ class JEPAConfig:
     @property
     def required_streams(self) -> tuple[str, ...]:
         """Names of those that a batch must have."""
-        needed = (sensor for sensor in self.sensors if sensor not in self.optional_sensors)
-        names = (name for sensor in needed for name in STREAMS_OF[sensor])
-        return tuple(dict.fromkeys(names))
+        needed = [sensor for sensor in self.sensors if sensor not in self.optional_sensors]
+        names = [name for sensor in needed for name in STREAMS_OF[sensor]]
+        cameras = self.cameras if "rgb" in needed else ()
+        return tuple(dict.fromkeys([*names, *cameras]))
 
     @property
     def on_grid(self) -> bool:
@@ -202,22 +226,20 @@ class JEPAConfig:
 
 
 def config_values(value: Any) -> Any:
-    """Return a configuration as plain values, without the trunk where there is none.
+    """Return a configuration as plain values, without trunk and cameras where there are none.
 
-    So digests and stored configurations are those of before there were trunks.
+    So digests and stored configurations are those of before there were any.
 
     Args:
         value: a dataclass with a ``JEPAConfig`` in any place, or such a config itself.
     """
-    return _without_trunk(asdict(value))
+    return _without_none(asdict(value))
 
 
-def _without_trunk(value: Any) -> Any:
+def _without_none(value: Any) -> Any:
     if not isinstance(value, dict):
         return value
-    none = value.get("trunk") == ""
-    return {
-        name: _without_trunk(one)
-        for name, one in value.items()
-        if not (none and name in ("trunk", "trunk_channels", "trunk_width"))
-    }
+    left_out = ("trunk", "trunk_channels", "trunk_width") if value.get("trunk") == "" else ()
+    if value.get("cameras") == ():
+        left_out += ("cameras",)
+    return {name: _without_none(one) for name, one in value.items() if name not in left_out}

@@ -116,9 +116,12 @@ class Encoder(nn.Module):
         config: its shape.
         grid: whether there are patches of a picture.
         loose: whether there are tokens in no order.
+        cameras: how many pictures have patches, one after another.
     """
 
-    def __init__(self, config: EncoderConfig, grid: bool = True, loose: bool = False) -> None:
+    def __init__(
+        self, config: EncoderConfig, grid: bool = True, loose: bool = False, cameras: int = 1
+    ) -> None:
         super().__init__()
         self.config = config
         # ReLU: this is the widest activation of all, and its backward is a tenth of GELU's
@@ -129,7 +132,8 @@ class Encoder(nn.Module):
         )
         self._by_order = config.reads == "grid"
         if grid and self._by_order:
-            self.look = nn.Linear(config.num_patches * config.patch_width, config.hidden)
+            patches = cameras * config.num_patches
+            self.look = nn.Linear(patches * config.patch_width, config.hidden)
         if config.keypoints:
             self.keypoints = Keypoints(config.keypoints, config.patch_width, config.hidden)
         if loose or (grid and not self._by_order):

@@ -50,7 +50,8 @@ class JEPA(nn.Module):
         self.config = config
         self.step_s: float | None = None
         self.tokenizers = Senses(config)
-        self.encoder = make_encoder(config.encoder, config.on_grid, config.loose)
+        cameras = 1 + len(config.cameras)
+        self.encoder = make_encoder(config.encoder, config.on_grid, config.loose, cameras)
         self.predictor = make_predictor(config.predictor, config.encoder, config.action_width)
         self.normalizer = Normalizer(
             config.action_width,
@@ -200,7 +201,7 @@ class JEPA(nn.Module):
                 "but not all of them; the data have none."
             )
         size = self.config.encoder.image_size
-        for name in ("rgb", "depth_m"):
+        for name in ("rgb", *self.config.cameras, "depth_m"):
             if name not in self.config.streams or name not in batch.streams:
                 continue
             if batch.streams[name].shape[2:4] != (size, size):

@@ -61,6 +61,11 @@ class Senses(nn.ModuleDict):
         chosen = [name for name in STREAMS_OF if name in config.sensors]
         super().__init__({name: _made(name, config) for name in chosen})
         self.config = config
+        self.camera_marks = None
+        if config.cameras:
+            # what a patch of each further camera has beside what it shows
+            marks = torch.zeros(len(config.cameras), config.encoder.patch_hidden)
+            self.camera_marks = nn.Parameter(marks)
 
     def forward(
         self,
@@ -80,7 +85,7 @@ class Senses(nn.ModuleDict):
         seen = [
             name
             for name in self
-            if kept.get(name, True) is not False and frames.keys() >= {*STREAMS_OF[name]}
+            if kept.get(name, True) is not False and frames.keys() >= self._streams(name)
         ]
         on_grid = [name for name in seen if name not in LOOSE]
         how = _How(scales, self.config)
@@ -108,7 +113,31 @@ class Senses(nn.ModuleDict):
         present = None
         if len(there) == len(names):  # else there is a sensor that is always there
             present = torch.stack(there).any(0)[:, None].expand(-1, grid.shape[0])
-        return Tokens(sum(terms[1:], start=terms[0]), places, present)
+        first = Tokens(sum(terms[1:], start=terms[0]), places, present)
+        if not self.config.cameras:
+            return first
+        return joined([first, *self._further("rgb" in names, frames, how, grid, kept, count)])
+
+    def _further(
+        self, seen: bool, frames: Frames, how: _How, grid: Tensor, kept: Kept, count: int
+    ) -> list[Tokens]:
+        """Return the patches of the further cameras: zeros, and masked out, without colour."""
+        assert self.camera_marks is not None
+        used = kept.get("rgb", True) if seen else grid.new_zeros(count, dtype=torch.bool)
+        places, found = grid.expand(count, -1, -1), []
+        for name, mark in zip(self.config.cameras, self.camera_marks, strict=True):
+            features = mark.expand(count, len(grid), -1)
+            if seen:
+                features = features + _rgb(self["rgb"], {"rgb": frames[name]}, how)[0]
+            present = None
+            if isinstance(used, Tensor):
+                features = features * used[:, None, None]
+                present = used[:, None].expand(-1, len(grid))
+            found.append(Tokens(features, places, present))
+        return found
+
+    def _streams(self, name: str) -> set[str]:
+        return {*STREAMS_OF[name], *(self.config.cameras if name == "rgb" else ())}
 
     def _loose(self, name: str, frames: Frames, how: _How, kept: Kept) -> Tokens:
         used = kept.get(name, True)

@@ -31,19 +31,22 @@ SIZES: dict[str, tuple[EncoderConfig, PredictorConfig]] = {
 }
 
 
-def make_encoder(config: EncoderConfig, grid: bool, loose: bool) -> Encoder | VisionTransformer:
+def make_encoder(
+    config: EncoderConfig, grid: bool, loose: bool, cameras: int = 1
+) -> Encoder | VisionTransformer:
     """Return the encoder of a shape.
 
     Args:
         config: its shape.
         grid: whether there are patches of a picture.
         loose: whether there are tokens in no order.
+        cameras: how many pictures have patches, one after another.
 
     Raises:
         ConfigError: a vision transformer cannot see these sensors.
     """
     kind = VisionTransformer if config.depth else Encoder
-    return kind(config, grid, loose)
+    return kind(config, grid, loose, cameras)
 
 
 def make_predictor(

@@ -31,6 +31,8 @@ class VisionTransformer(nn.Module):
         config: its shape, of ``depth`` 1 or more.
         grid: whether there are patches of a picture.
         loose: whether there are tokens in no order.
+        cameras: how many pictures have patches, one after another; tokens of the grid are means
+            over all of them.
 
     Raises:
         ConfigError: there are tokens in no order, or no patches.
@@ -39,7 +41,9 @@ class VisionTransformer(nn.Module):
     positions: Tensor
     pooling: Tensor
 
-    def __init__(self, config: EncoderConfig, grid: bool = True, loose: bool = False) -> None:
+    def __init__(
+        self, config: EncoderConfig, grid: bool = True, loose: bool = False, cameras: int = 1
+    ) -> None:
         super().__init__()
         if loose or not grid:
             raise ConfigError(
@@ -52,8 +56,9 @@ class VisionTransformer(nn.Module):
         self.blocks = nn.Sequential(*(Block(width, config.heads) for _ in range(config.depth)))
         self.norm = nn.LayerNorm(width, eps=1e-6)
         self.narrow = nn.Linear(width, config.width)
-        self.register_buffer("positions", sin_cos(side, width), persistent=False)
-        self.register_buffer("pooling", area_pooling(side, cells), persistent=False)
+        self.register_buffer("positions", sin_cos(side, width).repeat(cameras, 1), persistent=False)
+        pooling = area_pooling(side, cells).repeat(1, cameras) / cameras
+        self.register_buffer("pooling", pooling, persistent=False)
 
     def forward(self, grid: Tokens, loose: None = None) -> Float[Tensor, "F N D"]:
         """Return state tokens, rows of the grid first.

@@ -6,6 +6,7 @@ A recipe is a function that returns a complete ``Recipe``; its fields are the fl
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
@@ -81,7 +82,8 @@ def train_recipe(
             summary = train_on(cache, training, held_out, recipe, out, resume, progress, compute)
     failed = after_training(cache, training, held_out, recipe, out, bars, diagnosed, acting)
     short = too_short(recipe, lengths, dataset.fps)
-    said = (split_said(cache), short, fewer_steps(asked, recipe), failed)
+    cameras = unseen_cameras(recipe, cache.kinds)
+    said = (split_said(cache), short, cameras, fewer_steps(asked, recipe), failed)
     return with_said(summary, said)
 
 
@@ -108,6 +110,7 @@ def checked(recipe: Recipe, dataset: Dataset, out: Path, resume: bool) -> Recipe
     """
     recipe = adapted(recipe, dataset)
     # whether lenses are known shows when the dataset is prepared
+    check_cameras(recipe, dataset.cameras)
     check_streams(recipe, {*dataset.streams, "intrinsics"})
     check_clips(recipe, dataset.lengths, dataset.fps, str(dataset.path))
     check_free(out, resume)
@@ -249,6 +252,7 @@ def fitted(recipe: Recipe, cache: Cache) -> Recipe:
         ConfigError: they lack actions that a loss needs, or that the mirror names, or pictures
             would be shifted by a whole picture.
     """
+    check_cameras(recipe, cache.kinds)
     check_streams(recipe, _recorded(cache))
     if recipe.augment.shift_px >= min(cache.size):
         raise ConfigError(
@@ -295,6 +299,47 @@ def check_streams(recipe: Recipe, present: set[str]) -> None:
                 f"objective.{name} reads {', '.join(missing)}, which the dataset lacks. Record "
                 f"them, or pass {_without(name)}."
             )
+
+
+def check_cameras(recipe: Recipe, kinds: Mapping[str, str]) -> None:
+    """Check that the further cameras that a recipe's model sees are colour cameras of the data.
+
+    Args:
+        recipe: whose model sees them.
+        kinds: of what is recorded, by name.
+
+    Raises:
+        DatasetError: one is not.
+    """
+    there = _further_cameras(kinds)
+    if wrong := [name for name in recipe.model.cameras if name not in there]:
+        other = f"it has {', '.join(there)}" if there else "it has no other than rgb"
+        raise DatasetError(
+            f"model.cameras names {wrong[0]!r}, which is no further colour camera of the dataset: "
+            f"{other}."
+        )
+
+
+def unseen_cameras(recipe: Recipe, kinds: Mapping[str, str]) -> str:
+    """Say which colour cameras the model does not see; empty where it sees all, or no colour.
+
+    Args:
+        recipe: adapted to the data.
+        kinds: of what is recorded, by name.
+    """
+    there = _further_cameras(kinds)
+    unseen = [name for name in there if name not in recipe.model.cameras]
+    if "rgb" not in recipe.model.sensors or not unseen or recipe.model.trunk:
+        return ""
+    return (
+        f"The model does not see the colour camera{'s' if len(unseen) > 1 else ''} "
+        f"{', '.join(unseen)}. --model.cameras {' '.join(there)} adds "
+        f"{'them' if len(unseen) > 1 else 'it'}; a step of training then takes longer."
+    )
+
+
+def _further_cameras(kinds: Mapping[str, str]) -> list[str]:
+    return [name for name, kind in kinds.items() if kind == "rgb" and name != "rgb"]
 
 
 def _missing(streams: tuple[str, ...], present: set[str]) -> list[str]:

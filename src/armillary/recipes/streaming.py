@@ -22,6 +22,7 @@ from armillary.data.streamed import Pool, StreamedWindows, drop_folder
 from armillary.recipes.clips import check_clips, split, too_short
 from armillary.recipes.recipe import (
     after_training,
+    check_cameras,
     check_streams,
     fewer_steps,
     fitted,
@@ -120,6 +121,7 @@ def _streamed(
     shutil.rmtree(folder / _SOURCE, ignore_errors=True)
     dataset = open_remote(address, folder / _SOURCE)
     asked, recipe = recipe, with_fan(adapted(recipe, dataset), dataset)
+    check_cameras(recipe, dataset.cameras)
     check_streams(recipe, {*dataset.streams, "intrinsics"})
     check_clips(recipe, dataset.lengths, dataset.fps, address)
     size, points = recipe.model.encoder.image_size, point_sampling(recipe.model)

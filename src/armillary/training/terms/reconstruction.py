@@ -17,6 +17,7 @@ from armillary.training.terms.encoded_clips import EncodedClips
 from armillary.training.terms.term import Term, TermConfig
 from armillary.training.terms.views import (
     EVERY,
+    further_pictures,
     picture,
     picture_channels,
     streams_of,
@@ -44,7 +45,8 @@ class Reconstruction(Term):
 
     Visual words say where a kind of appearance is. They hardly say how a thing is turned. A picture
     does. Its pixels are differences from the surround, in the colours that the model sees, so that
-    light and large surfaces do not drown what is small.
+    light and large surfaces do not drown what is small. The pictures of several cameras are drawn
+    as channels of one.
 
     Formula: squared error divided by the target's variance over frames. What never changes has no
     variance and costs nothing.
@@ -73,7 +75,7 @@ class Reconstruction(Term):
             nn.GELU(approximate="tanh"),
             nn.ConvTranspose2d(middle, narrow, 4, 2, 1),
             nn.GELU(approximate="tanh"),
-            nn.ConvTranspose2d(narrow, picture_channels(model), 4, 2, 1),
+            nn.ConvTranspose2d(narrow, picture_channels(model) + 3 * len(model.cameras), 4, 2, 1),
         )
 
     @classmethod
@@ -96,5 +98,8 @@ class Reconstruction(Term):
             channels.append((colours - scales.colour_mean) @ scales.colour_whitening)
         if depth_m is not None:
             channels.append(depth_m[..., None] / scales.camera_scale_m)
+        channels += [
+            (one - scales.colour_mean) @ scales.colour_whitening for one in further_pictures(clips)
+        ]
         seen = torch.cat(channels, -1).permute(0, 3, 1, 2)
         return local_contrast(functional.adaptive_avg_pool2d(seen, _SIDE)).flatten(1)

@@ -44,7 +44,7 @@ def colours_from_above(model: JEPAConfig) -> bool:
 
 
 def picture_channels(model: JEPAConfig) -> int:
-    """Return how many numbers a pixel has in the view of the picture."""
+    """Return how many numbers a pixel has in the view of the picture, of the first camera."""
     sensors = {*model.sensors}
     return 3 * bool(sensors & _COLOURED) + bool(sensors & _DEPTH)
 
@@ -60,7 +60,7 @@ def streams_of(model: JEPAConfig) -> tuple[str, ...]:
         names += ["depth_m", "world_from_camera", "intrinsics"]
     if sensors & _DEPTH:
         names.append("depth_m")
-    return tuple(dict.fromkeys(names))
+    return tuple(dict.fromkeys([*names, *model.cameras]))
 
 
 def from_above(clips: EncodedClips) -> tuple[Tensor, Tensor, Tensor]:
@@ -81,6 +81,11 @@ def picture(
         usual = depth_m.flatten(1).median(1).values[:, None, None]
         depth_m = torch.where(depth_m > 0, depth_m, usual)
     return colours, depth_m
+
+
+def further_pictures(clips: EncodedClips) -> list[Float[Tensor, "F H W 3"]]:
+    """Return colours, 0 to 255, of each further camera that the model sees."""
+    return [_some(clips, name).float() for name in clips.model.config.cameras]
 
 
 def _from_above(clips: EncodedClips) -> tuple[Tensor, Tensor, Tensor]:

@@ -22,6 +22,7 @@ from armillary.training.terms.views import (
     EVERY,
     colours_from_above,
     from_above,
+    further_pictures,
     picture,
     picture_channels,
     streams_of,
@@ -30,6 +31,7 @@ from armillary.training.terms.views import (
 
 # Few words of height hold a thing together where colour says nothing; more tell things apart.
 _WORDS = {"heights": 4, "above": 8, "picture": 16}
+_CAMERA = "camera_"  # and its number: the view of a further camera's picture
 
 
 @dataclass(frozen=True)
@@ -55,7 +57,8 @@ class VisualWords(Term):
     Formula: for each view, squared error divided by the target's variance over frames, of the roots
     of maps of densities and of the maps' first moments; the mean over views. A model that sees
     points in the world is asked for two views from above: of heights, and of heights with colour
-    where it sees colour. Any other is asked for the view of the picture.
+    where it sees colour. Any other is asked for the view of the picture. Each further camera is a
+    view of its own picture.
 
     Source: ``objectives/visual_words.py``; bags of visual words as targets (2002.12247).
     """
@@ -72,12 +75,12 @@ class VisualWords(Term):
                 f"one sees {', '.join(model.sensors)}. Set it to 0."
             )
         self.vocabularies = nn.ModuleDict(
-            {view: Vocabulary(count, _WORDS[view]) for view, count in channels.items()}
+            {view: Vocabulary(count, _words(view)) for view, count in channels.items()}
         )
         # linear: where things are shall be read from the latent without further layers
         self.heads = nn.ModuleDict(
             {
-                view: nn.Linear(model.latent_width, _WORDS[view] * (self.cells**2 + 2))
+                view: nn.Linear(model.latent_width, _words(view) * (self.cells**2 + 2))
                 for view in channels
             }
         )
@@ -93,7 +96,7 @@ class VisualWords(Term):
         loss = seen.new_zeros(())
         for view, head in self.heads.items():
             with torch.no_grad(), torch.autocast(seen.device.type, enabled=False):
-                points = _picture(clips) if view == "picture" else from_above(clips)
+                points = _points(clips, view)
                 target = self._target(view, *points)
             loss = loss + word_map_loss(head(seen), target, self.cells) / len(self.heads)
         return loss
@@ -108,6 +111,18 @@ class VisualWords(Term):
         return word_map(places, vocabulary(features) * weights[..., None], self.cells)
 
 
+def _points(clips: EncodedClips, view: str) -> tuple[Tensor, Tensor, Tensor]:
+    """Return places, features and weights of what is compared in a view."""
+    if view.startswith(_CAMERA):
+        pictures = clips.shared("further pictures", lambda: further_pictures(clips))
+        return standing_out(pictures[int(view.removeprefix(_CAMERA))] / 255)
+    return _picture(clips) if view == "picture" else from_above(clips)
+
+
+def _words(view: str) -> int:
+    return _WORDS["picture" if view.startswith(_CAMERA) else view]
+
+
 def _picture(clips: EncodedClips) -> tuple[Tensor, Tensor, Tensor]:
     colours, depth_m = picture(clips)
     channels = [] if colours is None else [colours / 255]
@@ -118,8 +133,8 @@ def _picture(clips: EncodedClips) -> tuple[Tensor, Tensor, Tensor]:
 
 def _channels(model: JEPAConfig) -> dict[str, int]:
     """Return how many numbers a point has in each view that a model's sensors allow."""
-    view = view_of(model)
+    view, cameras = view_of(model), {f"{_CAMERA}{n}": 3 for n in range(len(model.cameras))}
     if view == "picture":
-        return {"picture": picture_channels(model)}
+        return {"picture": picture_channels(model)} | cameras
     coloured = {"above": 1 + 3} if colours_from_above(model) else {}
-    return {"heights": 1} | coloured if view == "above" else {}
+    return {"heights": 1} | coloured | cameras if view == "above" else cameras
