@@ -120,6 +120,7 @@ def judged(told: dict[str, Any]) -> dict[str, Any]:
             }
             for name, one in told["read_out"].items()
         },
+        "moved_stream": moved.get("stream"),
         "moved_skill": moved.get("skill"),
         "moved_skill_intervals": {
             k: one["model"] for k, one in intervals.items() if isinstance(one, dict)

@@ -76,7 +76,10 @@ def _earlier(row: dict[str, Any]) -> str:
 
 def _gym() -> str:
     """Return the table of read-outs in worlds that were not tuned on; empty without a row."""
-    lines = ["| world | read from the latent | linear R2 (95 %) |\n| --- | --- | --- |\n"]
+    lines = [
+        "| world | read from the latent | linear R2 (95 %) | skill on its motion, 4 steps; ridge; "
+        "bound |\n| --- | --- | --- | --- |\n"
+    ]
     worlds = {
         "fetch": "FetchReach",
         "fetch_moving": "FetchReach before a moving background",
@@ -88,8 +91,55 @@ def _gym() -> str:
         for thing in record("world")["worlds"].get(name, {}).get("read_out", {}):
             one = f"world worlds.{name}.read_out.{thing}"
             limits = " to ".join(f"{{{one}.interval.{at} .2f}}" for at in (0, 1))
-            lines.append(f"| {shown} | {thing} | {{{one}.r2 .2f}} ({limits}) |\n")
+            skill = _skill(name, thing)
+            lines.append(f"| {shown} | {thing} | {{{one}.r2 .2f}} ({limits}) | {skill} |\n")
     return "".join(lines) if len(lines) > 1 else ""
+
+
+def _skill(name: str, thing: str) -> str:
+    """Return a cell with the skill on a thing's motion; a dash where another one was judged."""
+    row, one = record("world")["worlds"][name], f"world worlds.{name}"
+    if (row.get("moved_stream") or "").rsplit("_", 1)[0] != thing:
+        return "-"
+    limits = " to ".join(f"{{{one}.moved_skill_intervals.4.{at} .2f}}" for at in (0, 1))
+    others = f"{{{one}.moved_skill_ridge.4 .2f}}; {{{one}.moved_skill_bound.4 .2f}}"
+    return f"{{{one}.moved_skill.4 .2f}} ({limits}); {others}"
+
+
+def _trunks() -> str:
+    """Return the table of frozen trunks at equal time; empty without a record."""
+    if not (ROOT / "results" / "trunks.json").is_file():
+        return ""
+    shown = {
+        "tabletop_textured": {
+            "pusher_xy R2": "textured table, pusher R2",
+            "object_xy R2": "textured table, object R2",
+            "skill on moved objects": "textured table, skill",
+        },
+        "metaworld": {
+            "hand_xyz R2": "Meta-World, hand R2",
+            "puck_xyz R2": "Meta-World, puck R2",
+            "skill on moved objects": "Meta-World, skill",
+        },
+        "mouse": {"features, error of the latent alone": "mouse video, error of the latent"},
+    }
+    lines = [
+        "| after 3 minutes of one core, 3 seeds | pixels | random trunk | ImageNet trunk "
+        "| ImageNet over pixels (95 %) | ImageNet over random (95 %) |\n"
+        "| --- | --- | --- | --- | --- | --- |\n"
+    ]
+    for world, measures in shown.items():
+        for measure, said in measures.items():
+
+            def of(encoder: str, rest: str, w: str = world, m: str = measure) -> str:
+                return f"{{trunks worlds.{w}.{encoder}.values.{m}.{rest} .2f}}"
+
+            cells = [of(one, "mean") for one in ("pixels", "mobilenetv2-untrained", "mobilenetv2")]
+            for other in ("pixels", "mobilenetv2-untrained"):
+                ends = " to ".join(of("mobilenetv2", f"over.{other}.interval95.{n}") for n in "01")
+                cells.append(f"{of('mobilenetv2', f'over.{other}.mean')} ({ends})")
+            lines.append(f"| {said} | {' | '.join(cells)} |\n")
+    return "".join(lines)
 
 
 def _real_video() -> str:
@@ -433,6 +483,7 @@ def tables() -> dict[tuple[str, str], str]:
         (results, "worlds"): _worlds(),
         (results, "latency"): _latency(),
         (results, "ablation"): _ablation(),
+        (results, "trunks"): _trunks(),
         (results, "spatial"): _spatial(),
         (results, "concepts"): _concepts(),
         (results, "train"): TRAIN,
