@@ -356,8 +356,8 @@ TRAIN = """\
 def _knowledge() -> str:
     """Return the table of what is known after trainings of several lengths."""
     lines = [
-        "| training | object R2 (95 %) | skill on moved objects, 4 steps (95 %) |\n"
-        "| --- | --- | --- |\n"
+        "| training | object R2 (95 %) | skill on moved objects, 4 steps (95 %) | Spearman of latent "
+        "distance with that of the pusher, of the object |\n| --- | --- | --- | --- |\n"
     ]
     for at in range(len(record("bench_train")["minutes_to"]["curve"])):
         one = f"bench_train minutes_to.curve.{at}"
@@ -367,6 +367,7 @@ def _knowledge() -> str:
             f"{{{one}.steps d}} updates, {{{one}.minutes .1f}} minutes",
             f"{{{one}.object_r2 .2f}} ({r2})",
             f"{{{one}.skill .2f}} ({skill})",
+            f"{{{one}.spearman.pusher_xy .2f}}, {{{one}.spearman.object_xy .2f}}",
         ]
         lines.append(f"| {' | '.join(cells)} |\n")
     return "".join(lines)

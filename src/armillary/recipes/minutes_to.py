@@ -98,30 +98,40 @@ def _row(run: Path, recipe: Recipe, data: Path, of: str, bars: Bars) -> dict[str
         return done
     shutil.rmtree(run, ignore_errors=True)
     summary = train_recipe(recipe, data, run, bars=bars, diagnosed=False, acting=False)
-    diagnosis = diagnose_model(run, data, bars=bars)
-    moved = diagnosis["moved"]
-    read = diagnosis["read_out"].get(moved["stream"], {})
-    intervals = {
-        "object_r2": read.get("intervals", {}).get("r2"),
-        "skill": moved.get("intervals", {}).get(_AHEAD, {}).get("model"),
-    }
     row = {
         "steps": recipe.steps,
         "settling_steps": recipe.settling.steps,
         "minutes": summary.seconds / 60,
         "threads": recipe.threads,
         "frames_per_s": summary.frames_per_s,
+        **judged(diagnose_model(run, data, bars=bars)),
+        "of": of,
+    }
+    write_json(run / _ROW, row)
+    return row
+
+
+def judged(diagnosis: dict[str, Any]) -> dict[str, Any]:
+    """Return what a length's model knows; Spearman is of latent distance with true distances."""
+    moved, followed = diagnosis["moved"], diagnosis["progress"]
+    read = diagnosis["read_out"].get(moved["stream"], {})
+    intervals = {
+        "object_r2": read.get("intervals", {}).get("r2"),
+        "skill": moved.get("intervals", {}).get(_AHEAD, {}).get("model"),
+    }
+    return {
         "object": moved["stream"],
         "object_r2": read.get("r2"),
         "skill": moved["skill"].get(_AHEAD),
         "intervals": intervals,
         "read_out": {name: one["r2"] for name, one in diagnosis["read_out"].items()},
+        "spearman": {
+            "steps to go": followed["spearman"],
+            **{name: one["spearman"] for name, one in followed.get("places", {}).items()},
+        },
         "moved_n": moved.get("n"),
         "judged_on": diagnosis["n"]["judged_on"],
-        "of": of,
     }
-    write_json(run / _ROW, row)
-    return row
 
 
 def _knows(row: dict[str, Any], settings: MinutesTo) -> bool:
