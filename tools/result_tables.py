@@ -356,8 +356,8 @@ TRAIN = """\
 def _knowledge() -> str:
     """Return the table of what is known after trainings of several lengths."""
     lines = [
-        "| training | object R2 (95 %) | skill on moved objects, 4 steps (95 %) | Spearman of latent "
-        "distance with that of the pusher, of the object |\n| --- | --- | --- | --- |\n"
+        "| training | object R2 (95 %) | skill on moved objects, 4 steps (95 %) | Spearman of "
+        "latent distance with that of the pusher, of the object |\n| --- | --- | --- | --- |\n"
     ]
     for at in range(len(record("bench_train")["minutes_to"]["curve"])):
         one = f"bench_train minutes_to.curve.{at}"
