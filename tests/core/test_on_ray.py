@@ -56,6 +56,21 @@ def test_where_no_ray_answers_is_one_sentence(port, monkeypatch):
         ray_address(f"ray://127.0.0.1:{port}")
 
 
+def test_a_missing_token_is_one_sentence(monkeypatch):
+    class AuthenticationError(Exception):
+        """Ray's own has this name, and lines of advice on its other tools."""
+
+    def init(**how):
+        raise AuthenticationError("Token authentication is enabled\nbut no token was found")
+
+    fake = types.ModuleType("ray")
+    fake.init, fake.is_initialized = init, lambda: False  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, "ray", fake)
+    said = r"Ray at head:6379 asks for a token, .* RAY_AUTH_TOKEN_PATH\.$"
+    with pytest.raises(ConfigError, match=said), connected("head:6379", 1):
+        pass
+
+
 class Ear:
     def close(self):
         pass

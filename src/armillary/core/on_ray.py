@@ -163,6 +163,12 @@ def connected(address: str | None, workers: int) -> Iterator[None]:
     try:
         ray.init(**how)
     except Exception as error:  # Ray has no one kind for it: no head, a wrong token, no memory
+        if type(error).__name__ == "AuthenticationError":
+            raise ConfigError(
+                f"Ray at {address or 'the cluster'} asks for a token, and there is none here or "
+                "another. Copy ~/.ray/auth_token from the head's machine to the same place here, "
+                "or name its file in RAY_AUTH_TOKEN_PATH."
+            ) from error
         first = (str(error).splitlines() or [""])[0]
         raise ConfigError(
             f"Ray cannot be started at {address or 'this machine'}: {first or type(error).__name__}"
