@@ -217,6 +217,9 @@ class Worlds(Command):
     """Number of processes. The result does not depend on it."""
     threads: int = 1
     """Threads of a training."""
+    on: str = ""
+    """ray: record and act with actors of Ray in place of processes. ray://HOST:PORT: those of a
+    cluster that shares the disk of --out. Models are trained here."""
     record: Path | None = None
     """File for a copy of the result."""
 
@@ -235,6 +238,7 @@ class Worlds(Command):
             self.threads,
             self.offset,
             self.ways,
+            self.on,
         )
         value = run_worlds(self.out, config, bar, again(self, "bench", "worlds"))
         if self.record is not None:

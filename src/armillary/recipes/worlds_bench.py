@@ -37,6 +37,7 @@ from armillary.control.statistics import mcnemar
 from armillary.core.errors import ConfigError, unknown_name
 from armillary.core.files import read_json, write_json
 from armillary.core.hashing import json_sha256
+from armillary.core.on_ray import ray_address
 from armillary.core.progress import Bars, no_bars
 from armillary.models.config import config_values
 from armillary.models.goal_policy import SHARE
@@ -149,6 +150,8 @@ class WorldsConfig:
         threads: of a training.
         offsets: those to take where an environment has several; none for all.
         ways: keys of ``WAYS``; ``direct`` and ``direct_search`` are compared.
+        on: ``ray`` or ``ray://HOST:PORT`` for actors of Ray in place of processes, in recording and
+            acting; models are trained here. Machines of a cluster must share the folder.
     """
 
     names: tuple[str, ...] = ("tabletop_reach", "tabletop_push")
@@ -160,6 +163,7 @@ class WorldsConfig:
     threads: int = 1
     offsets: tuple[str, ...] = ()
     ways: tuple[str, ...] = tuple(WAYS)
+    on: str = ""
 
     def __post_init__(self) -> None:
         for name in self.names:
@@ -199,10 +203,13 @@ def run_worlds(
         ``recipe_sha256``, ``planning_sha256``, and how it was made.
 
     Raises:
-        ConfigError: ``out`` holds other settings, or an environment is not installed.
+        ConfigError: ``out`` holds other settings, an environment is not installed, or nothing
+            answers where Ray was said to be.
         StorageError: ``out`` is not writable.
     """
-    config = config or WorldsConfig()
+    config, out = config or WorldsConfig(), out.absolute()  # actors stand in another folder
+    if config.on:
+        ray_address(config.on)
     done = {name: _acted_before(out, name, config) for name in config.names}
     for name in config.names:  # a package that is missing shows before hours of work
         if done[name] is None:
@@ -372,6 +379,7 @@ def _trained(out: Path, name: str, config: WorldsConfig, bars: Bars) -> Path:
             settings={"image_size": recipe.model.encoder.image_size, **environment.settings},
             resume=data.exists(),
             progress=progress,
+            on=config.on,
         )
     if not (run / SUMMARY).is_file():
         recipe = replace(recipe, threads=config.threads)
@@ -401,7 +409,11 @@ def _acted(
 def _way(planning: Planning, config: WorldsConfig) -> ActConfig:
     """Return how one way acts, the same in every environment."""
     return ActConfig(
-        planning=planning, episodes=config.episodes, seed=config.seed, workers=config.workers
+        planning=planning,
+        episodes=config.episodes,
+        seed=config.seed,
+        workers=config.workers,
+        on=config.on,
     )
 
 
