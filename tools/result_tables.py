@@ -217,8 +217,12 @@ def _ablation() -> str:
         return ""
     shown = {
         "tabletop": {"r2_object_xy": "tabletop: object R2", "r2_pusher_xy": "pusher R2"},
-        "fetch": {"r2_hand_xyz": "FetchReach: hand R2"},
-        "metaworld": {"r2_puck_xyz": "Meta-World: puck R2", "action_top1": "action ranked first"},
+        "fetch": {
+            "r2_hand_xyz": "FetchReach: hand R2",
+            "moved_skill_4": "skill",
+            "action_top1": "action ranked first",
+        },
+        "metaworld": {"r2_puck_xyz": "Meta-World: puck R2", "moved_skill_4": "skill"},
         "pointmaze": {"r2_ball_xy": "PointMaze: ball R2", "spearman": "Spearman"},
     }
     heads = [head for measures in shown.values() for head in measures.values()]
