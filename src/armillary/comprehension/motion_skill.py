@@ -91,7 +91,7 @@ def fit_motion_reader(
     Returns:
         The read-out; None where no held-out window has places at both ends.
     """
-    known = np.isfinite(truth).all(axis=1)
+    known = np.asarray(np.isfinite(truth).all(axis=1))
     judged = [(one, held_out[one.now] & known[one.now] & known[one.later]) for one in windows]
     if not any(rows.any() for _, rows in judged):
         return None
