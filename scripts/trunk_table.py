@@ -178,14 +178,15 @@ def table(out: Path, seeds: int) -> dict[str, Any]:
             encoder: float(np.mean([row["seconds"] for row in own]))
             for encoder, own in rows.items()
         }
+        usual = float(np.mean(list(times.values())))
         for encoder, own in rows.items():
             costs = read_json(folder / f"{encoder}.json")
             took = times[encoder]  # each seed's trunk sees the recording anew, and that counts
-            if abs(took / np.mean(list(times.values())) - 1) > SAME_TIME:
+            if abs(took / usual - 1) > SAME_TIME:
                 raise ArmillaryError(
                     f"{folder.name}: {encoder} took {took:.0f} s, and all encoders "
-                    f"{np.mean(list(times.values())):.0f} s in the mean. Times must be equal to "
-                    f"{SAME_TIME:.0%}. Remove {folder} and train again on an idle core."
+                    f"{usual:.0f} s in the mean. Times must be equal to {SAME_TIME:.0%}. Remove "
+                    f"{folder} and train again on an idle core."
                 )
             found[folder.name][encoder] = {
                 "seconds": took,

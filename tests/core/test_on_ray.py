@@ -64,7 +64,7 @@ def test_a_missing_token_is_one_sentence(monkeypatch):
         raise AuthenticationError("Token authentication is enabled\nbut no token was found")
 
     fake = types.ModuleType("ray")
-    fake.init, fake.is_initialized = init, lambda: False  # type: ignore[attr-defined]
+    vars(fake).update(init=init, is_initialized=lambda: False)
     monkeypatch.setitem(sys.modules, "ray", fake)
     said = r"Ray at head:6379 asks for a token, .* RAY_AUTH_TOKEN_PATH\.$"
     with pytest.raises(ConfigError, match=said), connected("head:6379", 1):
