@@ -1,6 +1,7 @@
 """Completeness gates over the syntax tree of ``src``: docstrings and annotations.
 
 ``tools/sizes.py`` prints how long files and functions are; nothing fails on that.
+Names of test files are checked, too: pytest imports them by name alone.
 """
 
 from __future__ import annotations
@@ -8,6 +9,7 @@ from __future__ import annotations
 import ast
 import subprocess
 import sys
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -98,3 +100,9 @@ def test_the_sizes_are_printed_and_stubs_are_not_counted(tmp_path: Path) -> None
     assert "   500  a.py: g:5" in result.stdout
     assert "     1  a.py: h:508" in result.stdout
     assert "a.py: f" not in result.stdout
+
+
+def test_two_test_files_never_share_a_name() -> None:
+    """pytest collects one of them and ends with an error (``import file mismatch``)."""
+    names = Counter(path.name for path in (ROOT / "tests").rglob("test_*.py"))
+    assert [name for name, count in names.items() if count > 1] == []
