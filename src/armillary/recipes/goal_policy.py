@@ -20,7 +20,8 @@ from armillary.data import Cache, Windows
 from armillary.models import load_model
 from armillary.models.goal_policy_file import POLICY_FILE, save_goal_policy
 from armillary.recipes.recipe_config import Recipe, recorded_names
-from armillary.training.encoded_episodes import encode_episodes
+from armillary.training.augment import AugmentConfig
+from armillary.training.encoded_episodes import Looks, encode_episodes
 from armillary.training.goal_policy import (
     GoalPolicyTraining,
     fit_goal_policy,
@@ -35,6 +36,7 @@ SUMMARY = "policy.json"
 _PASSES = 20
 _LEAST_STEPS = 100
 _MOST_BYTES = 1 << 29  # of latents that are held in memory
+_LOOKS = 3  # further looks of each episode, where the recipe varies what is seen
 
 
 @dataclass(frozen=True)
@@ -76,13 +78,27 @@ def learn_to_act(
         return ""
     try:
         with bars("learning to act") as progress, threads(recipe.threads):
-            add_goal_policy(folder, cache, training, held_out, seed=recipe.seed, progress=progress)
+            varied = policy_looks(recipe)
+            add_goal_policy(
+                folder, cache, training, held_out, None, recipe.seed, progress, varied=varied
+            )
     except (ArmillaryError, RuntimeError, MemoryError) as error:
         return (
             f"The model has no goal policy: {str(error) or type(error).__name__} Train one with: "
             f"armillary policy {out} DATASET"
         )
     return ""
+
+
+def policy_looks(recipe: Recipe) -> AugmentConfig | None:
+    """Return how episodes are varied that the policy learns from; None for as recorded alone.
+
+    They are varied where the predictor's clips are (``FinetuneConfig.varied``): colours, light and
+    depth. Nothing is mirrored, turned or moved, so the recorded actions still lead to the goals.
+    """
+    changes = recipe.augment
+    varied = AugmentConfig(colour=changes.colour, world=changes.world.with_places_as_they_are())
+    return varied if recipe.settling.varied and varied != AugmentConfig() else None
 
 
 def add_goal_policy(
@@ -93,6 +109,7 @@ def add_goal_policy(
     steps: int | None = None,
     seed: int = 0,
     progress: Progress = silent,
+    varied: AugmentConfig | None = None,
 ) -> GoalPolicySummary:
     """Train a goal policy on prepared episodes, and leave it in the model's folder.
 
@@ -106,6 +123,7 @@ def add_goal_policy(
         steps: of training; None takes the default, or fewer where little was recorded.
         seed: names weights and samples.
         progress: called after each step.
+        varied: how episodes are varied that it learns from, besides as recorded.
 
     Raises:
         TrainingError: there are no actions, or episodes are too short for a model step.
@@ -120,9 +138,10 @@ def add_goal_policy(
             "A goal policy needs episodes of more than one model step, "
             f"{model.config.frame_skip + 1} recorded steps. Record longer ones."
         )
+    looks = None if varied is None else Looks(varied, _LOOKS, seed)
     most = _MOST_BYTES // (4 * model.config.latent_width)
-    some = _some(cache, training, most, seed)
-    encoded = encode_episodes(model, Windows(cache, some, 1, 1, streams))
+    some = _some(cache, training, most // (1 if looks is None else 1 + _LOOKS), seed)
+    encoded = encode_episodes(model, Windows(cache, some, 1, 1, streams), looks)
     config = GoalPolicyTraining(seed=seed)
     wanted = _PASSES * len(encoded.latents) // config.batch_size
     usual = min(config.steps, max(wanted, _LEAST_STEPS))

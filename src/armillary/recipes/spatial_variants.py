@@ -35,7 +35,7 @@ from armillary.models.config import config_values
 from armillary.planning import Planning
 from armillary.planning.planning import DIRECT
 from armillary.recipes.claiming import claim
-from armillary.recipes.goal_policy import add_goal_policy
+from armillary.recipes.goal_policy import add_goal_policy, policy_looks
 from armillary.recipes.recipe import Recipe, train_recipe
 from armillary.recipes.variant_probes import PROBED_STEPS, hidden_position, position_errors_cm
 from armillary.recipes.variant_rows import result_of
@@ -60,7 +60,7 @@ def _base() -> Recipe:
 
         augment.colour      colours and light of each clip are changed
         augment.world       depth has noise, and holes that lie elsewhere in every picture
-        finetune.varied     the predictor is fine-tuned on clips that are changed alike
+        finetune.varied     the predictor and the goal policy learn from clips changed alike
 
     Targets are made of the clip before these changes (``training/clean.py``).
     """
@@ -259,7 +259,14 @@ class _Learn:
             for model in models:
                 if not has_goal_policy(model):
                     with threads(recipe.threads):
-                        add_goal_policy(model, cache, training, held_out, seed=recipe.seed)
+                        add_goal_policy(
+                            model,
+                            cache,
+                            training,
+                            held_out,
+                            seed=recipe.seed,
+                            varied=policy_looks(recipe),
+                        )
 
         return run
 

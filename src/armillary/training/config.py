@@ -55,7 +55,8 @@ class FinetuneConfig:
         clip_length: model steps per clip; 0 for as many as the encoder learned from. Longer ones
             cost little here, and predictions far ahead must be learned from them.
         varied: whether clips are varied as those that the encoder learned from (``augment``), each
-            once; else they are as recorded. The held-out error is always of clips as recorded.
+            once; else they are as recorded. The held-out error is always of clips as recorded. A
+            goal policy learns from episodes varied alike, too (``recipes/goal_policy.py``).
         sensor_dropout: probability that an optional sensor is left out of a clip, once for all; 0
             takes the objective's. Of ``clips`` clips each way to see gets a share, and a
             predictor that sees few of one knows these by heart.

@@ -82,6 +82,10 @@ class WorldChanges:
         """Return the same changes without those that worsen depth."""
         return replace(self, depth_noise=0.0, depth_holes=0.0, depth_edge_holes=0.0, flicker=False)
 
+    def with_places_as_they_are(self) -> WorldChanges:
+        """Return the same changes without those that turn, move or scale the world."""
+        return replace(self, yaw_rad=0.0, scale=1.0, shift_m=(0.0, 0.0, 0.0), actions=())
+
     def _changes(self) -> Changes:
         x, y, z = self.shift_m
         return Changes(self.yaw_rad, self.scale, (x, y, z))
