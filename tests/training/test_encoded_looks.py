@@ -1,6 +1,5 @@
-"""Episodes in other looks: the same scenes and actions, seen under other colours and worse depth."""
+"""Episodes in other looks: the same scenes and actions in other colours and with worse depth."""
 
-import numpy as np
 import pytest
 import torch
 
