@@ -62,6 +62,15 @@ PARTS: dict[str, Part] = {
         "variance and covariance within clips",
         {"objective.motion_variance": 0.0, "objective.motion_covariance": 0.0},
     ),
+    "spread": Part(
+        "variance and covariance, both",
+        {
+            "objective.variance": 0.0,
+            "objective.covariance": 0.0,
+            "objective.motion_variance": 0.0,
+            "objective.motion_covariance": 0.0,
+        },
+    ),
     "inverse_dynamics": Part("inverse dynamics", {"objective.inverse_dynamics": 0.0}),
     "visual_words": Part("visual words", {"objective.visual_words": 0.0}),
     "reconstruction": Part("reconstruction", {"objective.reconstruction": 0.0}),
