@@ -18,7 +18,7 @@ import numpy as np
 import torch
 from PIL import Image, ImageDraw, ImageFont
 
-from armillary.control import WorldFactory, load_manifest
+from armillary.control import ModelPolicy, WorldFactory, load_manifest
 from armillary.control.episode import policy_seed
 from armillary.control.manifest import EpisodeSpec, Manifest, draw_goal
 from armillary.proof.agent import open_agent
@@ -95,6 +95,7 @@ def acted(manifest: Manifest, episode: EpisodeSpec) -> Acted:
         goal = draw_goal(small, manifest.task, episode)
         pictured = draw_goal(large, manifest.task, episode).observation.streams["rgb"]
         policy = open_agent(PROOF / "agent")(manifest.ruled(small.spec))
+        assert isinstance(policy, ModelPolicy)  # a goal policy leaves no plan to draw
         state = policy.init(goal.observation.only(policy.observes), policy_seed(episode))
         places, moments, plan = [small.truth()["pusher_xy"]], [], np.zeros((0, 2))
         for step in range(manifest.budget + 1):

@@ -11,7 +11,7 @@ from tyro.conf import Positional, UseAppendAction
 
 from armillary.cli.outcome import Outcome
 from armillary.cli.parse import Command, settings_of
-from armillary.cli.planning import SearchFlags
+from armillary.cli.planning import PlanningFlags
 from armillary.cli.progress import bar
 from armillary.core.errors import ConfigError
 
@@ -44,8 +44,10 @@ class Keygen(Command):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Pack(SearchFlags):
+class Pack(PlanningFlags):
     """Pack a model and its planner settings into an agent folder with one digest.
+
+    The agent decides as `armillary act` does. Its goal policy is packed, too, if it follows one.
 
     e.g. armillary proof pack out/run/model --out out/agent --plan length=16
     """
@@ -87,7 +89,7 @@ class Commit(Command):
     agent: Positional[Path]
     """Folder of the agent (armillary proof pack makes one)."""
     suite: str = "tiny"
-    """Built-in suite (tiny, rooms-1, rooms-2, table-1), or a suite.json."""
+    """Built-in suite (tiny, rooms-1, rooms-2, table-1, table-2), or a suite.json."""
     ledger: Path = LEDGER
     """File of the ledger."""
     key: Path = KEY

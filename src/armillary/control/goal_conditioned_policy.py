@@ -8,11 +8,13 @@ in the model once the goal is to be reached within the search's reach.
 The search begins with a memory of the last model steps, as they were seen and acted. Without it the
 model cannot know speeds, which matter where actions are forces (docs/concepts/planning.md).
 
-Axes: B batch, Z flattened latent, A action width; of a model step in what the policy returns.
+Axes: B batch, T actions so far, k world steps of a model step, Z flattened latent, A action width;
+of a model step in what the goal policy returns.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Protocol, cast, runtime_checkable
 
@@ -125,13 +127,48 @@ class GoalConditionedPolicy:
         """Return the next action, after a look."""
         seen = (*state.seen, self._encode(observation))[-self._kept - 1 :]
         state = replace(state, seen=seen)
+        within, _, decision = self.decide(state)
+        state = replace(state, step=state.step + 1, decision=decision)
+        return within, self._did(within, state, state.done)
+
+    def decide(
+        self, state: GoalConditionedState
+    ) -> tuple[Float[np.ndarray, " A"], Float[Tensor, " kA"], Decision]:
+        """Return the next action, the actions of its model step, and the decision for the record.
+
+        Args:
+            state: with the present as the last of what was seen. It is all that the decision rests
+                on.
+        """
         remaining = steps_left(self.deadline, state.step, self.frame_skip)
         with torch.no_grad():
             meant, decision = self._decide(state, remaining)
         action = meant[: self.bounds.width].double().numpy()
-        within = np.clip(action, self.bounds.low, self.bounds.high)
-        state = replace(state, step=state.step + 1, decision=decision)
-        return within, self._did(within, state, state.done)
+        return np.clip(action, self.bounds.low, self.bounds.high), meant, decision
+
+    def state_at(
+        self,
+        start: GoalConditionedState,
+        seen: Sequence[Observation],
+        actions: Float[np.ndarray, "T A"],
+    ) -> GoalConditionedState:
+        """Return the state in which it decides, from all that an episode showed so far.
+
+        Args:
+            start: from ``init``.
+            seen: every observation, the present last.
+            actions: every action between them.
+        """
+        step = len(seen) - 1
+        first = max(step - self._kept, 0)
+        tokens = tuple(self._encode(one) for one in seen[first:])
+        done = tuple(torch.as_tensor(one, dtype=torch.float32) for one in actions[first:step])
+        return replace(start, step=step, seen=tokens, done=done)
+
+    @property
+    def decides_every(self) -> int:
+        """World steps from one decision to the next."""
+        return 1
 
     def sent(
         self, action: Float[np.ndarray, " A"], state: GoalConditionedState

@@ -83,7 +83,7 @@ def redecide(
     Args:
         record: of an episode of this policy.
         index: which of its decisions.
-        policy: the model and planner that are claimed.
+        policy: the model and planner that are claimed, made for ``manifest.ruled`` of the world.
         manifest: that the record was made for.
         world_factory: None for the manifest's world.
 

@@ -67,7 +67,7 @@ class JEPA(nn.Module):
 
     def __repr__(self) -> str:
         config, count = self.config, sum(weights.numel() for weights in self.parameters())
-        encoder, sensors = config.encoder, " + ".join(config.sensors)
+        encoder, sensors = config.encoder, " + ".join((*config.sensors, *config.cameras))
         acts = f"actions of {config.action_width}" if config.action_width else "no actions"
         return (
             f"JEPA({sensors} at {encoder.image_size} px -> {encoder.tokens} tokens of "

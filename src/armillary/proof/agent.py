@@ -4,6 +4,7 @@
     model.safetensors       weights
     normalizer.safetensors  the scales it was trained with
     planner.json            how it plans (canonical JSON, closed)
+    policy/policy.safetensors   the goal policy, of an agent that follows one (direct, guided)
 
 The digest A is the SHA-256 of the files' SHA-256, raw and side by side, in the order of their
 names, as OpenSSF Model Signing does it. Nothing else may be in the folder. Where single tasks are
@@ -21,15 +22,19 @@ from typing import Any
 
 from safetensors import SafetensorError, safe_open
 
+from armillary.control.goal_conditioned_policy import GoalConditionedPolicy
 from armillary.control.model_policy import ModelPolicy
-from armillary.control.specs import ModelSpec
+from armillary.control.specs import ModelSpec, has_goal_policy
 from armillary.core.errors import CheckFailedError, CheckpointError, ConfigError, FormatError
 from armillary.core.files import replacing_folder
 from armillary.core.hashing import file_sha256
 from armillary.core.values import WorldSpec
 from armillary.models import load_model
 from armillary.models.checkpoint import config_from_dict
+from armillary.models.goal_policy_file import POLICY_FILE, load_goal_policy
 from armillary.planning import PLANNERS, Planning
+from armillary.planning.guided import GuidedConfig
+from armillary.planning.planning import DIRECT, GUIDED, WAYS
 from armillary.proof.canonical import (
     Limits,
     canonical_bytes,
@@ -52,14 +57,17 @@ PLANNER_FILE = "planner.json"
 CONFIG = "config.json"
 WEIGHTS = ("model.safetensors", "normalizer.safetensors")
 MODEL_FILES = (CONFIG, *WEIGHTS)
-FILES = (*MODEL_FILES, PLANNER_FILE)
+FILES = (*MODEL_FILES, PLANNER_FILE, POLICY_FILE)
+_POLICY_FOLDER = Path(POLICY_FILE).parent.name
+# Those that follow a goal policy, which lies in the agent's folder with the model.
+FOLLOWING = (DIRECT, GUIDED)
 _LIMITS = Limits(bytes=1 << 16, depth=6, values=1000)
 # A tensor takes some 80 bytes of the header: a million of them take 20 s and 1.7 GB to list.
 _MAX_HEADER = 1 << 20
 PLANNER = Fields(
     {
         "format": Text(choices=(FORMAT,)),
-        "planner": Text(choices=tuple(PLANNERS)),
+        "planner": Text(choices=WAYS),
         "settings": Anything(),
         "history": Whole(1, 1000),
         "replan": Whole(1, 1000),
@@ -79,7 +87,7 @@ class Agent:
         folder: where it is.
         digest: A, hexadecimal.
         spec: how it acts, where a task has no settings of its own.
-        parameters: numbers in its weights.
+        parameters: numbers in its weights, those of its goal policy included.
         overrides: settings of the planner that differ, by task.
     """
 
@@ -96,9 +104,12 @@ class Agent:
 
     @property
     def model_steps(self) -> int:
-        """Model steps that one decision takes."""
+        """Most model steps that one decision takes."""
         planning = self.spec.planning
-        return PLANNERS[planning.planner].Config(**planning.settings).model_steps
+        if planning.planner == DIRECT:
+            return 0
+        config = GuidedConfig if planning.planner == GUIDED else PLANNERS[planning.planner].Config
+        return config(**planning.settings).model_steps
 
     def for_task(self, task: str) -> Agent:
         """Return the agent as it acts in a suite's task: with the settings that it has for it."""
@@ -113,7 +124,7 @@ class Agent:
         """Return its name in records."""
         return f"agent {self.digest}"
 
-    def __call__(self, world: WorldSpec) -> ModelPolicy:
+    def __call__(self, world: WorldSpec) -> ModelPolicy | GoalConditionedPolicy:
         """Return the policy, with the model loaded.
 
         Raises:
@@ -121,7 +132,7 @@ class Agent:
             ArmillaryError: as ``ModelSpec``.
         """
         self.check_unchanged()
-        return self.spec.searching(world)
+        return self.spec(world)
 
     def check_unchanged(self) -> None:
         """Check that the folder is what it was.
@@ -142,7 +153,8 @@ def pack_agent(
     """Write an agent's folder from a model folder and a way to plan, in one step.
 
     Args:
-        model_folder: the model; loaded once, so that what is packed can act.
+        model_folder: the model; loaded once, so that what is packed can act. Its goal policy is
+            packed, too, where the agent follows it.
         spec: how it plans; its own ``folder`` is not used.
         out: the new folder.
         overrides: settings of the planner that differ, by a suite's task.
@@ -155,10 +167,14 @@ def pack_agent(
     """
     if out.exists():
         raise ConfigError(f"{out}: exists already; an agent is never changed. Name another folder.")
-    load_model(model_folder)
+    spec = replace(spec, planning=spec.planning.fitting(has_goal_policy(model_folder)))
     text = canonical_bytes(planner_settings(spec, overrides or {}))
+    names = list(MODEL_FILES)
+    if load_goal_policy(model_folder, load_model(model_folder)) is not None and _follows(spec):
+        names.append(POLICY_FILE)
     with replacing_folder(out) as beside:
-        for name in MODEL_FILES:
+        for name in names:
+            (beside / name).parent.mkdir(exist_ok=True)
             shutil.copyfile(model_folder / name, beside / name)
         (beside / PLANNER_FILE).write_bytes(text)
         open_agent(beside)
@@ -182,6 +198,14 @@ def open_agent(folder: Path) -> Agent:
     value = read_canonical(folder / PLANNER_FILE, _LIMITS)
     spec = _spec(folder, value)
     parameters = _count(folder / "model.safetensors")
+    if has_goal_policy(folder) != _follows(spec):
+        missing = "misses its goal policy" if _follows(spec) else "has a goal policy to no end"
+        raise CheckpointError(
+            f"{folder}: {missing}: its planner is {spec.planning.planner}. Pack the agent again."
+        )
+    if _follows(spec):
+        _check_header(folder / POLICY_FILE)
+        parameters += _count(folder / POLICY_FILE)
     return Agent(folder, digest, spec, parameters, _overrides(folder, spec, value))
 
 
@@ -193,9 +217,10 @@ def agent_digest(folder: Path) -> str:
     """
     if folder.is_symlink() or not folder.is_dir():
         raise CheckpointError(f"{folder}: there is no such folder; an agent's was expected.")
-    found = sorted(folder.iterdir())
+    found = _files(folder)
     for path in found:
-        if path.name not in FILES or path.is_symlink() or not path.is_file():
+        name = path.relative_to(folder).as_posix()
+        if name not in FILES or path.is_symlink() or not path.is_file():
             raise CheckpointError(
                 f"{path}: does not belong into an agent's folder, which holds "
                 f"{', '.join(FILES)} as plain files and nothing else."
@@ -207,6 +232,20 @@ def agent_digest(folder: Path) -> str:
     return hashlib.sha256(b"".join(raw)).hexdigest()
 
 
+def _files(folder: Path) -> list[Path]:
+    """Return what lies in an agent's folder, and in that of its goal policy, sorted by name."""
+    found = []
+    for path in sorted(folder.iterdir()):
+        inside = path.name == _POLICY_FOLDER and path.is_dir() and not path.is_symlink()
+        found += (sorted(path.iterdir()) if inside else []) or [path]
+    return found
+
+
+def _follows(spec: ModelSpec) -> bool:
+    """Tell whether an agent acts by a goal policy."""
+    return spec.planning.planner in FOLLOWING
+
+
 def planner_settings(spec: ModelSpec, overrides: Overrides | None = None) -> dict[str, Any]:
     """Return a spec's way to plan as ``planner.json`` holds it, every setting said.
 
@@ -215,8 +254,7 @@ def planner_settings(spec: ModelSpec, overrides: Overrides | None = None) -> dic
         overrides: settings that differ, by task.
 
     Raises:
-        ConfigError: a planner that cannot be, one that decides for several episodes at once, or one
-            that needs a goal policy, which the check of a scorecard does not know.
+        ConfigError: a planner that cannot be, or one that decides for several episodes at once.
     """
     if spec.batch != 1:
         raise ConfigError(
@@ -224,10 +262,10 @@ def planner_settings(spec: ModelSpec, overrides: Overrides | None = None) -> dic
             f"episode; got batch {spec.batch}."
         )
     planning = spec.planning
-    if planning.planner not in PLANNERS:
+    if planning.planner not in WAYS:
         raise ConfigError(
-            "An agent of a scorecard searches by itself, with "
-            f"{', '.join(PLANNERS)}; got {planning.planner or 'no planner'!r}."
+            f"An agent of a scorecard names its planner: {', '.join(WAYS)}; got "
+            f"{planning.planner or 'no planner'!r}."
         )
     value = {
         "format": FORMAT,
@@ -248,10 +286,16 @@ def planner_settings(spec: ModelSpec, overrides: Overrides | None = None) -> dic
 def _spec(folder: Path, value: Any) -> ModelSpec:
     where = str(folder / PLANNER_FILE)
     PLANNER.check(value, where)
-    settings = _settings(value["planner"], value["settings"], where)
-    planning = Planning(
-        value["planner"], settings, history=value["history"], replan=value["replan"]
-    )
+    planner, history, replan = value["planner"], value["history"], value["replan"]
+    settings = _settings(planner, value["settings"], where)
+    if planner in FOLLOWING:
+        if (history, replan) != (1, 1):
+            raise FormatError(
+                f"{where}: with the planner {planner}, history and replan are 1; a guided search "
+                "has a history among its settings."
+            )
+        history = 0
+    planning = Planning(planner, settings, history=history, replan=replan)
     return ModelSpec(folder, planning, value["budget_model_steps"])
 
 
@@ -271,8 +315,13 @@ def _overrides(folder: Path, spec: ModelSpec, value: Mapping[str, Any]) -> dict[
 
 
 def _settings(planner: str, settings: Any, where: str) -> dict[str, Any]:
+    if planner == DIRECT:
+        if settings != {}:
+            raise FormatError(f"{where}: the planner {planner} has no settings.")
+        return {}
+    config = GuidedConfig if planner == GUIDED else PLANNERS[planner].Config
     try:
-        return asdict(config_from_dict(PLANNERS[planner].Config, settings, where))
+        return asdict(config_from_dict(config, settings, where))
     except CheckpointError as error:
         raise FormatError(str(error)) from error
 

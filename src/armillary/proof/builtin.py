@@ -18,7 +18,7 @@ from armillary.proof.golden import Golden, make_golden
 from armillary.proof.seeds import episode_seeds
 from armillary.proof.suite import CONTROLS, DEFINITION, METRICS, Suite, Task, load_suite, suite_from
 
-BUILTIN = ("rooms-1", "rooms-2", "table-1", "tiny")
+BUILTIN = ("rooms-1", "rooms-2", "table-1", "table-2", "tiny")
 _FOLDER = Path(__file__).parent / "suites"
 _GOLDEN_DIGEST = "0" * 64
 _VECTORS = 4
@@ -70,6 +70,7 @@ def draft(name: str) -> Suite:
         "rooms-1": (rooms,),
         "rooms-2": (rooms, cross),
         "table-1": (table,),
+        "table-2": (table, _push(200)),
         "tiny": (_rooms(8),),
     }[name]
     return Suite(
@@ -109,6 +110,12 @@ def _table(episodes: int) -> Task:
         success_distance="0.03",
         distance_unit="m",
         planner_budget=10_000,
+    )
+
+
+def _push(episodes: int) -> Task:
+    return replace(
+        _table(episodes), name="tabletop-push", task="push", budget=60, success_distance="0.04"
     )
 
 

@@ -33,7 +33,7 @@ class TrunkFacts:
         channels: C, features at each place.
         image_size: side of the pictures that it sees, in pixels: eight of its cells.
         sha256: of the weights.
-        source: file, folder or repository that they came from.
+        source: file, folder or repository of the weights.
         revision: of the repository; empty where there is none.
         licence: of the weights, as their source says; "unknown" where it does not.
     """

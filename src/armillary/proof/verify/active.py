@@ -17,6 +17,7 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
+from armillary.control.goal_conditioned_policy import GoalConditionedPolicy
 from armillary.control.model_policy import ModelPolicy
 from armillary.core.values import Latent, Observation
 from armillary.data import batch_from_observations
@@ -25,12 +26,14 @@ _SMALLEST = 16  # of a tensor's numbers in use; fewer say nothing
 
 
 def active_parameters(
-    policy: ModelPolicy,
+    policy: ModelPolicy | GoalConditionedPolicy,
     seen: Observation,
     goal: Observation,
     plan: Float[Tensor, "L A"],
 ) -> dict[str, np.ndarray]:
     """Return on which parameters the latents of present and goal, and what is foreseen, depend.
+
+    So do the actions of a goal policy, whose parameters are among them.
 
     Args:
         policy: whose model is asked.
@@ -43,19 +46,28 @@ def active_parameters(
     """
     model = policy.model
     assert isinstance(model, nn.Module)
-    wanted = [(one, one.requires_grad) for one in model.parameters()]
+    named = dict(model.named_parameters())
+    if isinstance(policy, GoalConditionedPolicy):
+        assert isinstance(policy.policy, nn.Module)
+        named |= {f"policy.{name}": one for name, one in policy.policy.named_parameters()}
+    wanted = [(one, one.requires_grad) for one in named.values()]
     try:
-        model.requires_grad_(True)
-        model.zero_grad(set_to_none=True)
+        for one in named.values():
+            one.requires_grad_(True)
+            one.grad = None
         with torch.enable_grad():
             batch = batch_from_observations([seen, goal], size=policy.image_size)
             tokens = policy.model.encode(batch).tokens
             foreseen = policy.model.rollout(Latent(tokens[:, :1], None), plan.detach()[None, None])
-            (foreseen.square().sum() + tokens.square().sum()).backward()
-        return {name: _nonzero(one) for name, one in model.named_parameters()}
+            total = foreseen.square().sum() + tokens.square().sum()
+            if isinstance(policy, GoalConditionedPolicy):
+                here, there = tokens.flatten(2).unbind(1)
+                total = total + policy.policy.act(here, there, 1.0).square().sum()
+            total.backward()
+        return {name: _nonzero(one) for name, one in named.items()}
     finally:
-        model.zero_grad(set_to_none=True)
         for one, before in wanted:
+            one.grad = None
             one.requires_grad_(before)
 
 

@@ -1,7 +1,8 @@
 """Redoing: one recorded decision, made again with the agent, and all that follows from it.
 
 The planner's recorded state is not believed on its own: what a decision leaves behind must be what
-the next one begins with, and the first begins with nothing.
+the next one begins with, and the first begins with nothing. An agent that follows a goal policy has
+no such state: it decides by what it saw and did, which the world and the recorded actions give.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ import torch
 
 from armillary.control.carry import pack, unpack
 from armillary.control.episode import check_actor, policy_seed
+from armillary.control.goal_conditioned_policy import GoalConditionedPolicy
 from armillary.control.manifest import EpisodeSpec, Manifest, draw_goal
 from armillary.control.model_policy import ModelPolicy
 from armillary.control.records import Record, actions_of
@@ -28,6 +30,7 @@ from armillary.proof.agent import Agent
 from armillary.proof.verify.active import active_parameters
 
 _FAR = 1e30
+_Policy = ModelPolicy | GoalConditionedPolicy
 
 
 @dataclass(frozen=True)
@@ -97,7 +100,7 @@ class Redoing:
 
 
 def _redone(
-    job: Job, manifest: Manifest, world: World, policy: ModelPolicy, attributed: bool
+    job: Job, manifest: Manifest, world: World, policy: _Policy, attributed: bool
 ) -> list[Redone]:
     record = job.record
     last = max(record.decisions[index].step for index in job.indices)
@@ -106,11 +109,13 @@ def _redone(
     except ArmillaryError as error:
         steps = (record.decisions[index].step for index in job.indices)
         return [Redone(record.id, step, problem=str(error)) for step in steps]
+    if isinstance(policy, GoalConditionedPolicy):
+        return [_followed(record, index, goal, seen, policy, attributed) for index in job.indices]
     return [_one(record, index, goal, seen, policy, attributed) for index in job.indices]
 
 
 def _watched(
-    record: Record, manifest: Manifest, world: World, last: int, policy: ModelPolicy
+    record: Record, manifest: Manifest, world: World, last: int, policy: _Policy
 ) -> tuple[Observation, list[Observation]]:
     """Return the goal and all that was seen up to a step, from the world itself."""
     seen = [world.reset(record.seed)]
@@ -121,6 +126,38 @@ def _watched(
         raise ShapeError(f"{record.id}: a decision at step {last}, after its last action.")
     seen += [world.step(action) for action in actions[:last]]
     return goal.observation.only(policy.observes), [one.only(policy.observes) for one in seen]
+
+
+def _followed(
+    record: Record,
+    index: int,
+    goal: Observation,
+    seen: Sequence[Observation],
+    policy: GoalConditionedPolicy,
+    attributed: bool,
+) -> Redone:
+    """Make a decision of an agent again that follows a goal policy."""
+    decision, actions = record.decisions[index], actions_of(record)
+    step = decision.step
+    try:
+        start = policy.init(
+            goal, policy_seed(EpisodeSpec(record.id, record.seed, record.goal_seed))
+        )
+        state = policy.state_at(start, seen[: step + 1], actions[:step])
+        made, meant, again = policy.decide(state)
+    except ArmillaryError as error:
+        return Redone(record.id, step, problem=str(error))
+    executed = actions[step : step + 1]
+    return Redone(
+        episode=record.id,
+        step=step,
+        action=float(np.abs(made - executed).max(initial=0.0)),
+        cost=_relative(decision.cost, again.cost),
+        carry=_FAR if decision.carry else 0.0,
+        model_steps=again.model_steps,
+        claimed_steps=decision.model_steps,
+        active=active_parameters(policy, seen[step], goal, meant[None]) if attributed else None,
+    )
 
 
 def _one(
