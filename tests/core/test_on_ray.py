@@ -71,6 +71,34 @@ def test_a_missing_token_is_one_sentence(monkeypatch):
         pass
 
 
+def test_tasks_are_taken_when_an_actor_is_free(monkeypatch):
+    taken = []
+
+    class Kind:
+        """Ray's class of actors, whose tasks are done at once."""
+
+        def __init__(self, *made):
+            self.run = self
+
+        def remote(self, *made):
+            return made[0] if len(made) and isinstance(made[0], int) else Kind()
+
+    fake = types.ModuleType("ray")
+    vars(fake).update(
+        is_initialized=lambda: True,
+        remote=lambda **how: lambda kind: Kind(),
+        wait=lambda running: ([running[0]], running[1:]),
+        get=lambda done: done,
+        exceptions=types.SimpleNamespace(RayTaskError=OSError, RayActorError=OSError),
+    )
+    monkeypatch.setitem(sys.modules, "ray", fake)
+    tasks = (taken.append(task) or task for task in range(9))
+    found = run_on_ray(None, squares, tasks, 2)
+    assert next(found) == 0 and taken == [0, 1, 2, 3]
+    assert next(found) == 1 and taken == [0, 1, 2, 3, 4]
+    assert [0, 1, *found] == taken == [*range(9)]
+
+
 class Ear:
     def close(self):
         pass
@@ -104,6 +132,10 @@ def broken(task: int) -> int:
 
 def opened(function):
     return function
+
+
+def closed():
+    raise ShapeError("There is no model.")
 
 
 @pytest.fixture(scope="module")
@@ -150,6 +182,10 @@ class TestRealRay:
     def test_an_error_of_ours_keeps_its_kind_and_sentence(self, here):
         with pytest.raises(ShapeError, match=r"^Task 5 has no shape\.$"):
             list(run_on_ray(None, functools.partial(opened, refusing), [5], 1))
+
+    def test_so_does_one_of_the_opener(self, here):
+        with pytest.raises(ShapeError, match=r"^There is no model\.$"):
+            list(run_on_ray(None, closed, [5], 1))
 
     def test_any_other_error_is_named(self, here):
         with pytest.raises(WorldError, match="A Ray actor raised ZeroDivisionError"):

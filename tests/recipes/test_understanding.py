@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 
@@ -51,6 +52,27 @@ def test_a_study_of_an_untrained_model(tmp_path: Path) -> None:
     assert page.kind == "understanding"
     assert page.page.read_bytes() == (tmp_path / "out" / "page.html").read_bytes()
     assert fresh_seed(folder / "model.safetensors") == fresh_seed(folder / "model.safetensors")
+
+
+def test_where_it_is_asked_is_no_part_of_what_is_asked(tmp_path: Path, monkeypatch) -> None:
+    few = replace(CONFIG, concepts=("colour",), controls=1, count=2, dev=2, twins=1, hidden=8)
+    save_model(untrained(replace(TINY, action_width=2), 0), tmp_path / "model")
+    here = understand_model(tmp_path / "model", tmp_path / "here", few)
+    assert not {"on", "workers"} & here["counts"].keys()
+    ray = replace(few, on="ray", workers=3)
+    assert understand_model(tmp_path / "model", tmp_path / "here", ray) == here
+
+    def run(address, opener, tasks, workers):
+        assert (address, workers, opener.factory.folder.is_absolute()) == (None, 3, True)
+        return map(opener(), tasks)
+
+    monkeypatch.setattr("armillary.comprehension.ask_on_ray.run_on_ray", run)
+    monkeypatch.setattr("armillary.recipes.understanding.ray_address", lambda on: None)
+    monkeypatch.setattr("armillary.recipes.understanding.connected", lambda *_: nullcontext())
+    monkeypatch.chdir(tmp_path)
+    found = understand_model("model", Path("ray"), ray)
+    own = ("command", "commit", "date", "machine")
+    assert all(found[key] == here[key] for key in here if key not in own)
 
 
 def test_a_study_that_cannot_be_drawn_is_one_sentence(tmp_path: Path) -> None:

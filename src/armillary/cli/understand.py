@@ -124,7 +124,11 @@ class Understand(Command):
     make_set: bool = False
     """Generate the test set and print its hash."""
     workers: int = 2
-    """With --make-set: number of processes. The hash does not depend on it."""
+    """With --make-set: number of processes. With --on: number of actors.
+    The result does not depend on it."""
+    on: str = ""
+    """ray: judge the clips in actors of Ray.
+    ray://HOST:PORT: in those of a cluster that shares the disk of the model."""
     ask_people: bool = False
     """Write a page that tests a person on the same clips."""
     out: Path = Path("out/understand")
@@ -161,9 +165,13 @@ class Understand(Command):
         if self.suite != "quadruplets":
             self._refuse_others(f"with --suite {self.suite}", "models", "suite", "data", "out")
             return self._published()
-        meant = ("models", "out", "count", "fresh", "controls", "concepts")
+        meant = ("models", "out", "count", "fresh", "controls", "concepts", *self._on_ray())
         self._refuse_others("for the quadruplets", *meant)
         return self._quadruplets()
+
+    def _on_ray(self) -> tuple[str, ...]:
+        """Return the options that have an effect because of ``--on``."""
+        return ("on", "workers") if self.on else ()
 
     def _refuse_others(self, asked: str, *meant: str) -> None:
         """Refuse what was chosen but means nothing for what is asked."""
@@ -192,6 +200,8 @@ class Understand(Command):
             controls=self.controls,
             twins=few,
             concepts=names,
+            on=self.on,
+            workers=self.workers,
         )
         said = again(self, "understand")
         if len(self.models) > 1:
@@ -200,8 +210,10 @@ class Understand(Command):
         model = self.models[0]
         if is_pretrained(Path(model)):
             asked = "for a model that was trained elsewhere"
-            self._refuse_others(asked, "models", "out", "count", "concepts")
-            found = understand_judge(PretrainedPanel(Path(model)), self.out, config, bar, said)
+            self._refuse_others(asked, "models", "out", "count", "concepts", *self._on_ray())
+            # whole, because actors of Ray have another working directory
+            panel = PretrainedPanel(Path(model).absolute())
+            found = understand_judge(panel, self.out, config, bar, said)
         else:
             found = understand_model(model, self.out, config, bar, said)
         return Outcome({"understand": found}, _conclusions(found, self.out), _rows(found))

@@ -12,8 +12,9 @@ from __future__ import annotations
 import os
 import re
 import socket
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from itertools import chain, islice
 from typing import Any, TypeVar
 
 import torch
@@ -59,13 +60,14 @@ def ray_address(on: str) -> str | None:
 def run_on_ray(
     address: str | None,
     opener: Callable[[], Callable[[Task], Result]],
-    tasks: Sequence[Task],
+    tasks: Iterable[Task],
     workers: int,
 ) -> Iterator[Result]:
     """Yield the results of tasks as they come, in any order.
 
     Ray is started, or joined, unless it is there (``connected``). Each actor has at most two tasks,
-    so that little is done in vain after an error or Ctrl-C.
+    so that little is done in vain after an error or Ctrl-C. A task is taken from ``tasks`` only
+    when an actor is free for it, so large ones are not all in memory.
 
     Args:
         address: HOST:PORT of a cluster's head; None for this machine.
@@ -78,18 +80,18 @@ def run_on_ray(
         ArmillaryError: what the opener or a task raised.
         WorldError: an actor died too often, or a task raised something else.
     """
-    if not tasks:
+    waiting = iter(tasks)
+    first = list(islice(waiting, workers))
+    if not first:
         return
     ray = _ray(address)
     with connected(address, workers):
         kind = ray.remote(num_cpus=1, max_restarts=DEATHS, max_task_retries=DEATHS)(_Actor)
-        actors = [kind.remote(opener) for _ in range(min(workers, len(tasks)))]
-        waiting = iter(tasks)
-        running = {
-            actor.run.remote(task): actor
-            for _ in range(2)
-            for actor, task in zip(actors, waiting, strict=False)
-        }
+        actors = [kind.remote(opener) for _ in first]
+        # actors come first in the zip: the other way round it would take a task and lose it
+        twice = chain(zip(actors, first, strict=True), zip(actors, waiting, strict=False))
+        running = {actor.run.remote(task): actor for actor, task in twice}
+        del first
         while running:
             (done,), _ = ray.wait(list(running))
             actor = running.pop(done)
@@ -117,9 +119,13 @@ class _Actor:
 
     def __init__(self, opener: Callable[[], Callable[[Any], Any]]) -> None:
         torch.set_num_threads(1)  # as everywhere: other splits of a product have other last bits
-        self._run = opener()
+        self._opener = opener
+        self._run: Callable[[Any], Any] | None = None
 
     def run(self, task: Any) -> Any:
+        # opened here, because Ray keeps no cause of what is raised while an actor is made
+        if self._run is None:
+            self._run = self._opener()
         return self._run(task)
 
 

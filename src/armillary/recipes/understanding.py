@@ -10,14 +10,17 @@ result beside those of the suite's code and of the model's weights.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from armillary.benchmark.machine import provenance
+from armillary.comprehension.ask_on_ray import ask_on_ray
 from armillary.comprehension.hidden import hidden_position
 from armillary.comprehension.quadruplets import (
     CONCEPTS,
@@ -48,12 +51,14 @@ from armillary.comprehension.quadruplets.expectation import (
 from armillary.comprehension.quadruplets.judges import Frames, Panel, Pans, Surprise, View
 from armillary.comprehension.quadruplets.known import known_judges
 from armillary.comprehension.quadruplets.single import single_clips
+from armillary.comprehension.quadruplets.suite import Label
 from armillary.comprehension.quadruplets.table import ByConcept, shortcut_solvable
 from armillary.comprehension.rare import specificity
 from armillary.comprehension.stage_probes import stage_probes
 from armillary.core.errors import ConfigError, ShapeError, unknown_name
 from armillary.core.files import read_json, storage_errors, write_json
 from armillary.core.hashing import file_sha256
+from armillary.core.on_ray import connected, ray_address
 from armillary.core.progress import Bars, no_bars
 from armillary.models import JEPA, load_model, untrained
 from armillary.objectives.whitening import Whitening
@@ -64,6 +69,7 @@ from armillary.worlds.stage.scene import STAGE
 _OWN: tuple[View, ...] = ("model", "plain", "copy_last", "unexpected")
 _LOST: tuple[View, ...] = ("one_frame", "shuffled_context", "foreign_context")
 _UNTRAINED = 3
+_Ask = Callable[..., dict[str, dict[str, Label]]]  # as ``ask``
 
 
 @dataclass(frozen=True)
@@ -79,6 +85,9 @@ class UnderstandConfig:
         hidden: scenes in which a hidden thing's place is asked for, and of the probes; three times
             and twice as many to learn the read-outs on.
         concepts: keys of ``CONCEPTS``; empty for all.
+        on: ``ray`` for actors of Ray on this machine, ``ray://HOST:PORT`` for those of a cluster,
+            whose machines share the model's folder; "" for one process.
+        workers: actors of Ray; the answers do not depend on it.
     """
 
     count: int = 500
@@ -88,9 +97,11 @@ class UnderstandConfig:
     twins: int = 50
     hidden: int = 400
     concepts: tuple[str, ...] = ()
+    on: str = ""
+    workers: int = 2
 
     def __post_init__(self) -> None:
-        for name in ("count", "fresh", "dev", "twins", "hidden"):
+        for name in ("count", "fresh", "dev", "twins", "hidden", "workers"):
             if getattr(self, name) < 1:
                 raise ConfigError(f"{name} must be at least 1, got {getattr(self, name)}.")
         for name in self.concepts:
@@ -165,6 +176,8 @@ def understand_model(
     Raises:
         CheckpointError: not a model.
         ShapeError: a model that does not look at pictures of 64 pixels alone.
+        ConfigError: Ray is not installed, or the cluster cannot be reached.
+        WorldError: the judges broke, or an actor of Ray died too often.
         StorageError: ``out`` cannot be written.
     """
     config, folder = config or UnderstandConfig(), find_model(model)
@@ -174,6 +187,19 @@ def understand_model(
         return finished
     with storage_errors(out):
         out.mkdir(parents=True, exist_ok=True)
+    with _asker(config) as asker:  # a cluster that cannot be reached is told before any work
+        result = _study(loaded, folder, out, config, asker, bars)
+    result |= provenance(command, 2)
+    write_understanding_page(result, out / "page.html")
+    write_json(out / "result.json", result)
+    return result
+
+
+def _study(
+    loaded: JEPA, folder: Path, out: Path, config: UnderstandConfig, asker: _Ask, bars: Bars
+) -> dict[str, Any]:
+    """Return the result of ``understand_model``, without where it was made."""
+    folder = folder.absolute()  # actors of Ray have another working directory
     with bars("what is usual"):
         normal = fit_normal(loaded)
         expectation = fit_expectation(loaded, normal, max(32, 8 * config.hidden))
@@ -184,14 +210,13 @@ def understand_model(
         "fresh": Suite(fresh_seed(weights), config.fresh, config.asked),
         "twins": Suite(SEEDS["test"], config.twins, config.asked, visible=True),
     }
-    found = _scored(suites, ModelPanel(folder, normal, expectation=expectation), out, bars)
+    found = _scored(suites, ModelPanel(folder, normal, expectation=expectation), out, asker, bars)
     test, dev, fresh, twins = (found[name] for name in suites)
     controls: dict[str, ByConcept] = {}
     if config.controls:
         few = {"controls": Suite(SEEDS["test"], config.controls, config.asked)}
-        controls = _scored(few, ModelPanel(folder, normal, _LOST, controls=True), out, bars)[
-            "controls"
-        ]
+        lost = ModelPanel(folder, normal, _LOST, controls=True)
+        controls = _scored(few, lost, out, asker, bars)["controls"]
     asked = {**controls, "copy_last": test["copy_last"]}
     rows = concept_rows(test["model"], test["copy_last"], headline_concepts(asked))
     for name, by in shortcut_solvable(asked).items():
@@ -206,7 +231,7 @@ def understand_model(
         rare = specificity(asked_rare, limit, test["unexpected"], few_rare)
     with bars("what its state says"):
         probes = stage_probes(loaded, max(32, 2 * config.hidden), config.hidden)
-    result = {
+    return {
         "concepts": rows,
         "mean_headline": mean_headline(rows),
         "single_clips": single,
@@ -223,11 +248,7 @@ def understand_model(
         "suite_sha256": suite_digest(),
         "weights_sha256": file_sha256(weights),
         "counts": _counts(config),
-        **provenance(command, 2),
     }
-    write_understanding_page(result, out / "page.html")
-    write_json(out / "result.json", result)
-    return result
 
 
 def understand_judge(
@@ -246,7 +267,7 @@ def understand_judge(
         factory: makes a panel with a judge named ``model``, in a process of its own; e.g. a
             module-level function that returns ``Judges({"model": MyModel()})``.
         out: folder.
-        config: how much; of it ``count`` and ``concepts`` count.
+        config: how much; of it ``count``, ``concepts``, ``on`` and ``workers`` count.
         bars: makes a progress bar for a stage.
         command: that makes these numbers again.
 
@@ -254,14 +275,16 @@ def understand_judge(
         What ``result.json`` holds.
 
     Raises:
-        WorldError: the judge broke.
+        ConfigError: Ray is not installed, or the cluster cannot be reached.
+        WorldError: the judge broke, or an actor of Ray died too often.
         StorageError: ``out`` cannot be written.
     """
     config = config or UnderstandConfig()
     suite = Suite(SEEDS["test"], config.count, config.asked)
     found: dict[str, ByConcept] = {}
-    for name, made in (("model", factory), ("controls", _controls)):
-        found |= _scored({name: suite}, made, out, bars)[name]
+    with _asker(config) as asker:
+        for name, made in (("model", factory), ("controls", _controls)):
+            found |= _scored({name: suite}, made, out, asker, bars)[name]
     if "model" not in found:
         raise ConfigError(f"The panel needs a judge named 'model'; it has {', '.join(found)}.")
     copy = found.get("copy_last", found["copy_last_pixels"])
@@ -293,12 +316,23 @@ def _short(judges: Mapping[str, ByConcept]) -> dict[str, Any]:
     }
 
 
+@contextmanager
+def _asker(config: UnderstandConfig) -> Iterator[_Ask]:
+    """Give ``ask``, or its like with actors of Ray, which is there until the study ends."""
+    if not config.on:
+        yield ask
+        return
+    address = ray_address(config.on)
+    with connected(address, config.workers):
+        yield partial(ask_on_ray, address=address, workers=config.workers)
+
+
 def _scored(
-    suites: Mapping[str, Suite], factory: PanelFactory, out: Path, bars: Bars
+    suites: Mapping[str, Suite], factory: PanelFactory, out: Path, asker: _Ask, bars: Bars
 ) -> dict[str, dict[str, ByConcept]]:
     """Return the scores by suite, judge and concept."""
     with bars(", ".join(suites)) as progress:
-        labels = ask(suites, factory, out / "said", progress)
+        labels = asker(suites, factory, out / "said", progress=progress)
     scored: dict[str, dict[str, ByConcept]] = {}
     for name in suites:
         said = read_said(out / "said" / f"{name}.jsonl")
@@ -324,7 +358,9 @@ def _finished(folder: Path, out: Path, config: UnderstandConfig) -> dict[str, An
 
 
 def _counts(config: UnderstandConfig) -> dict[str, Any]:
-    return {**asdict(config), "concepts": list(config.concepts)}
+    """Return how much was asked; not where, because the answers do not depend on it."""
+    counts = {**asdict(config), "concepts": list(config.concepts)}
+    return {name: value for name, value in counts.items() if name not in ("on", "workers")}
 
 
 def _check(model: JEPA) -> None:
