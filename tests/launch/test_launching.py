@@ -66,7 +66,6 @@ def test_a_run_goes_on_with_its_own_settings_alone(slurm, data, tmp_path, capsys
     [
         ([], ["--nodes", "3"], "batch_size (4) must be divisible by the number of processes (3)."),
         (["--clip-length", "30"], [], "{}/data: a clip of this recipe lasts 3.0 s"),
-        (["--data", "memory://x"], ["--nodes", "2"], "Streaming runs in one process so far. Copy"),
         (["--data", "nothere"], [], "nothere: there is no such folder; a dataset folder was"),
     ],
 )
