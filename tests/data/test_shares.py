@@ -124,6 +124,19 @@ def test_one_process_streams_as_before_there_were_several(local, tmp_path):
         one.close()
 
 
+def test_what_fits_into_the_first_block_is_divided_too(local, tmp_path):
+    windows = streamed(tmp_path, 2, episodes_of_a_block=40)
+    assert windows[0].blocks.owners == (-1,)
+    total = len(windows[0])
+    seen = [(r, i) for _, r, i in steps_of(windows, 0, 2 * total // BATCH)]
+    counts = np.bincount(np.concatenate([index for _, index in seen]))
+    assert np.array_equal(counts, np.full(total, 2))
+    windows[1].gather(next(index for rank, index in seen if rank == 1))
+    for one in windows:
+        assert one.waited_s == 0
+        one.close()
+
+
 def test_shares_that_cannot_be_levelled_are_refused(local, tmp_path):
     with pytest.raises(ConfigError, match="for 8 processes; got"):
         streamed(tmp_path / "a", 8)
