@@ -9,8 +9,9 @@ Three parts:
 - The same recording of the tabletop is trained on from its folder, through the pool from memory,
   and through the pool behind a file system that waits 50 ms before each open and each read. They
   take turns, so that a busy machine slows all. A busy machine still changes the rates from turn to
-  turn; the share of the time that the training waited for its clips does not depend on that. The
-  recording is of colour alone, with which training is fastest
+  turn. So the speed is also told by processor time (``over_folder_by_cpu``): that of a frame from
+  the folder over that of a frame through the pool, with all threads, less the share of the time
+  that the training waited for its clips. It is the speed on a single core. The recording is of colour alone, with which training is fastest
   and has the least time to hide the latency in.
 - The same with episodes as long as one clip, the hardest case: each is fetched and decoded for one
   clip alone, so that the pool cannot keep up.
@@ -215,7 +216,19 @@ def rates(out: Path, plan: Plan, turns: int, threads: int) -> dict[str, Any]:
         name: [one["frames_per_s"] / other for one, other in zip(found[name], local, strict=True)]
         for name in ("memory", "slow")
     }
+    # what another program on the machine does not change: processor time, waiting, and no overlap
+    of_cpu = {
+        name: [
+            other["cpu_s_per_1000_frames"]
+            / one["cpu_s_per_1000_frames"]
+            * (1 - one["waited_share"])
+            for one, other in zip(found[name], found["folder"], strict=True)
+        ]
+        for name in ("memory", "slow")
+    }
     return {
+        "over_folder_by_cpu": {n: round(float(np.median(e)), 3) for n, e in of_cpu.items()},
+        "over_folder_by_cpu_each": {n: [round(one, 3) for one in e] for n, e in of_cpu.items()},
         "over_folder": {n: round(float(np.median(each)), 3) for n, each in ratios.items()},
         "over_folder_each": {n: [round(one, 3) for one in each] for n, each in ratios.items()},
         "runs": found,

@@ -34,6 +34,12 @@ def test_a_training_is_submitted_with_resume_and_says_where_its_log_lies(
     assert found["job"] == 7 and found["log"] == str(tmp_path / "run" / "slurm" / "7.log")
 
 
+def test_a_streamed_training_of_several_nodes_is_submitted(slurm, tmp_path) -> None:
+    words = ["--data", "memory://x", "--out", str(tmp_path / "run"), *SHORT]
+    assert launch(*words, own=["--nodes", "2"]) == 0
+    assert slurm.told("sbatch")[-len(words) - 3 :] == ["train", "world", *words, "--resume"]
+
+
 def test_a_running_job_is_told_before_the_run_that_it_has_made(
     slurm, data, tmp_path, capsys
 ) -> None:
