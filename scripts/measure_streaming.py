@@ -8,11 +8,12 @@ Three parts:
   The record has the peak memory of the last two.
 - The same recording of the tabletop is trained on from its folder, through the pool from memory,
   and through the pool behind a file system that waits 50 ms before each open and each read. They
-  take turns, so that a busy machine slows all. A busy machine still changes the rates from turn to
-  turn. So the speed is also told by processor time (``over_folder_by_cpu``): that of a frame from
-  the folder over that of a frame through the pool, with all threads, less the share of the time
-  that the training waited for its clips. It is the speed on a single core. The recording is of colour alone, with which training is fastest
-  and has the least time to hide the latency in.
+  take turns, so that a busy machine slows all. The recording is of colour alone, with which
+  training is fastest and has the least time to hide the latency in. A busy machine still changes
+  the rates from turn to turn. So the speed is also told by processor time
+  (``over_folder_by_cpu``): that of a frame from the folder over that of a frame through the pool,
+  with all threads, less the share of the time that the training waited for its clips. It is the
+  speed on a single core.
 - The same with episodes as long as one clip, the hardest case: each is fetched and decoded for one
   clip alone, so that the pool cannot keep up.
 
@@ -216,7 +217,7 @@ def rates(out: Path, plan: Plan, turns: int, threads: int) -> dict[str, Any]:
         name: [one["frames_per_s"] / other for one, other in zip(found[name], local, strict=True)]
         for name in ("memory", "slow")
     }
-    # what another program on the machine does not change: processor time, waiting, and no overlap
+    # what another program on the machine does not change: processor time, waiting, no overlap
     of_cpu = {
         name: [
             other["cpu_s_per_1000_frames"]
