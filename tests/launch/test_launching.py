@@ -34,6 +34,12 @@ def test_a_training_is_submitted_with_resume_and_says_where_its_log_lies(
     assert found["job"] == 7 and found["log"] == str(tmp_path / "run" / "slurm" / "7.log")
 
 
+def test_a_streamed_training_of_several_nodes_is_submitted(slurm, tmp_path) -> None:
+    words = ["--data", "memory://x", "--out", str(tmp_path / "run"), *SHORT]
+    assert launch(*words, own=["--nodes", "2"]) == 0
+    assert slurm.told("sbatch")[-len(words) - 3 :] == ["train", "world", *words, "--resume"]
+
+
 def test_a_running_job_is_told_before_the_run_that_it_has_made(
     slurm, data, tmp_path, capsys
 ) -> None:
@@ -66,7 +72,6 @@ def test_a_run_goes_on_with_its_own_settings_alone(slurm, data, tmp_path, capsys
     [
         ([], ["--nodes", "3"], "batch_size (4) must be divisible by the number of processes (3)."),
         (["--clip-length", "30"], [], "{}/data: a clip of this recipe lasts 3.0 s"),
-        (["--data", "memory://x"], ["--nodes", "2"], "Streaming runs in one process so far. Copy"),
         (["--data", "nothere"], [], "nothere: there is no such folder; a dataset folder was"),
     ],
 )

@@ -75,16 +75,10 @@ def prepare(
     """
     shape = as_size(size)
     wanted = _wanted(dataset, episodes)
-    settings = {"size": shape, "episodes": wanted, "version": CACHE_VERSION, "damaged": damaged}
-    # only where clouds are sampled: all other caches keep the names that they have
-    settings |= {} if points is None else {"points": asdict(points)}
-    identity = dataset.identity()
-    key = json_sha256([identity, settings])[:20]
-    called = safe_name(dataset.path.name) or "dataset"
-    folder = Path(cache_root or default_cache_root()) / f"{called}-{key}"
+    folder = _folder(dataset, shape, cache_root, wanted, damaged, points)
     if _is_made(folder):
         return open_cache(folder)
-    about: dict[str, Any] = {"dataset": dataset.place, "identity": identity}
+    about: dict[str, Any] = {"dataset": dataset.place, "identity": dataset.identity()}
     if points is not None:
         about["points"] = {name: dataset.columns(name) for name in dataset.clouds}
     with one_at_a_time(folder):
@@ -95,6 +89,46 @@ def prepare(
             with replacing_folder(folder) as beside:
                 _fill(dataset, shape, points, wanted, beside, about, damaged, progress)
     return open_cache(folder)
+
+
+def prepared_before(
+    dataset: Dataset,
+    size: int | Size,
+    cache_root: Path,
+    episodes: Sequence[int],
+    points: PointSampling | None = None,
+) -> Cache | None:
+    """Return what ``prepare`` made of the same arguments; None if it is not there.
+
+    No lock is taken: a cache appears complete, by a rename.
+
+    Args:
+        dataset: what was prepared.
+        size: rows and columns of the pictures, or one side for both.
+        cache_root: where caches live.
+        episodes: indices that were prepared.
+        points: how clouds are sampled; None leaves them out.
+    """
+    wanted = _wanted(dataset, episodes)
+    folder = _folder(dataset, as_size(size), cache_root, wanted, "refuse", points)
+    return open_cache(folder) if _is_made(folder) else None
+
+
+def _folder(
+    dataset: Dataset,
+    shape: Size,
+    cache_root: Path | str | None,
+    wanted: Sequence[int],
+    damaged: str,
+    points: PointSampling | None,
+) -> Path:
+    """Return where the cache of these settings lies."""
+    settings = {"size": shape, "episodes": wanted, "version": CACHE_VERSION, "damaged": damaged}
+    # only where clouds are sampled: all other caches keep the names that they have
+    settings |= {} if points is None else {"points": asdict(points)}
+    key = json_sha256([dataset.identity(), settings])[:20]
+    called = safe_name(dataset.path.name) or "dataset"
+    return Path(cache_root or default_cache_root()) / f"{called}-{key}"
 
 
 def _is_made(folder: Path) -> bool:

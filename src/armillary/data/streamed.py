@@ -9,8 +9,12 @@ files of the next are fetched, as far as the pool has room for them. The first b
 episodes that are held out: scales, the fine-tuning of the predictor, the goal policy and the
 diagnosis need clips in any order.
 
-The order depends on the seed, the epoch and the size of the pool alone, so a run that goes on at a
-step sees what it would have seen.
+The order depends on the seed, the epoch, the size of the pool and the number of processes alone, so
+a run that goes on at a step sees what it would have seen.
+
+Several processes share the first block and the held-out episodes, which the first of them prepares.
+Of all other blocks each process has its own, and prepares them in a folder of its own. Nobody waits
+for a lock: the first block appears by a rename, complete, and the others look for it.
 
 Axes: N clips, B of a batch.
 Source: the bounded pool of whole episodes of LeRobot's pull request 3917.
@@ -38,12 +42,15 @@ from armillary.core.rng import generator
 from armillary.core.values import Batch
 from armillary.data.cache import Cache
 from armillary.data.point_sampling import PointSampling
-from armillary.data.prepare import frame_bytes, prepare
+from armillary.data.prepare import frame_bytes, prepare, prepared_before
 from armillary.data.remote import RemoteDataset
 from armillary.data.resize import Size
+from armillary.data.shares import Share, dealt
 from armillary.data.windows import Windows, epoch_order
 
 _PARTS = 4  # of the pool: first block, held out, block in use, next block
+QUIET_S = 1800.0  # after which a process no longer waits for another
+_LOOK_S = 0.2
 _MOST_HELD_OUT = 512  # episodes; more judge nothing better
 
 
@@ -54,10 +61,19 @@ class Blocks:
     Attributes:
         training: episodes of each block; the first stays.
         held_out: episodes that stay, too.
+        owners: which of several processes each block belongs to, -1 for the first, which is
+            everybody's; empty for one process.
     """
 
     training: tuple[tuple[int, ...], ...]
     held_out: tuple[int, ...]
+    owners: tuple[int, ...] = ()
+
+    def of(self, rank: int) -> list[int]:
+        """Return the numbers of the blocks that a process uses, the first included."""
+        if not self.owners:
+            return [*range(len(self.training))]
+        return [block for block, owner in enumerate(self.owners) if owner in (-1, rank)]
 
 
 @dataclass(frozen=True)
@@ -79,7 +95,12 @@ class Pool:
     most_bytes: int
 
     def blocks(
-        self, training: Int[np.ndarray, " E"], held_out: Int[np.ndarray, " F"], seed: int
+        self,
+        training: Int[np.ndarray, " E"],
+        held_out: Int[np.ndarray, " F"],
+        seed: int,
+        processes: int = 1,
+        span: int = 0,
     ) -> Blocks:
         """Return what goes through the pool at a time.
 
@@ -87,25 +108,39 @@ class Pool:
             training: episodes to learn from.
             held_out: episodes that are held out; as many as fill a quarter of the pool stay.
             seed: names which episodes share a block.
+            processes: how many share the pool. Each has its own blocks but for the first.
+            span: recorded steps from the first to the last of a clip, by which shares are dealt.
 
         Raises:
-            ConfigError: the pool is too small for one episode.
+            ConfigError: the pool is too small for one episode of each process.
         """
         each = frame_bytes(self.dataset, self.size, self.points) * self.dataset.lengths
         every = np.concatenate([training, held_out])
         source = max(self.dataset.episode_bytes(int(index)) for index in every)
-        room = (self.most_bytes - source) // _PARTS
+        room = (self.most_bytes - processes * source) // _PARTS
         largest = int(each[every].max())
-        if largest > room:
-            needed = (_PARTS * largest + source) / 1e9
+        if largest > room // processes:
+            needed = processes * (_PARTS * largest + source) / 1e9
+            of_all = f" for {processes} processes" if processes > 1 else ""
             raise ConfigError(
-                f"{self.dataset.place}: its longest episode needs a pool of {needed:.2g} GB; got "
+                f"{self.dataset.place}: its longest episode needs a pool of {needed:.2g} GB"
+                f"{of_all}; got "
                 f"{self.most_bytes / 1e9:.2g}. Give --pool-gb more, or cut the episode."
             )
         order = self._shuffled(training, seed)
         judged = self._shuffled(held_out, seed)[:_MOST_HELD_OUT]
         blocks = _filled(order, each, room)
-        return Blocks(tuple(blocks), next(iter(_filled(judged, each, room)), ()))
+        kept = next(iter(_filled(judged, each, room)), ())
+        if processes == 1:
+            return Blocks(tuple(blocks), kept)
+        rest = order[len(blocks[0]) :]
+        clips = np.maximum(self.dataset.lengths[rest] - span, 0)
+        blocks, owners = blocks[:1], [-1]
+        for rank, share in enumerate(dealt(rest, clips, processes)):
+            own = _filled(share, each, room // processes)
+            blocks += own
+            owners += [rank] * len(own)
+        return Blocks(tuple(blocks), kept, tuple(owners))
 
     def _shuffled(self, episodes: Int[np.ndarray, " E"], seed: int) -> Int[np.ndarray, " E"]:
         """Return episodes in a random order; those of one file stay together."""
@@ -137,7 +172,7 @@ class Pool:
         each = frame_bytes(self.dataset, self.size, self.points)
         made = [each * int(self.dataset.lengths[index]) for index in order]
         # what is there may be deleted meanwhile, and does not grow: blocks are prepared in turn
-        room = self.most_bytes - _bytes_below(self.folder)
+        room = self.most_bytes - bytes_below(self.folder)
         with self.dataset.ahead(order, made, room):
             return prepare(
                 self.dataset,
@@ -147,6 +182,34 @@ class Pool:
                 episodes=order,
                 points=self.points,
             )
+
+    def awaited(self, episodes: Sequence[int], quiet_s: float = QUIET_S) -> Cache:
+        """Return these episodes once another process has prepared them.
+
+        Args:
+            episodes: their numbers.
+            quiet_s: seconds without a change in the folder after which nobody prepares them.
+
+        Raises:
+            StorageError: nobody does.
+        """
+        before, since = -1, time.monotonic()
+        while True:
+            found = prepared_before(
+                self.dataset, self.size, self.folder, sorted(episodes), self.points
+            )
+            if found is not None:
+                return found
+            taken = bytes_below(self.folder.parent)
+            if taken != before:
+                before, since = taken, time.monotonic()
+            elif time.monotonic() - since > quiet_s:
+                raise StorageError(
+                    f"{self.folder}: the leading process has prepared nothing for "
+                    f"{quiet_s / 60:.0f} minutes. All processes must see the same dataset, and "
+                    "--out must be on a disk that they share."
+                )
+            time.sleep(_LOOK_S)
 
     def drop(self, cache: Cache) -> None:
         """Delete a block's files; who has them mapped keeps them until he lets go."""
@@ -166,8 +229,8 @@ def drop_folder(path: Path) -> None:
     shutil.rmtree(path, ignore_errors=True)
 
 
-def _bytes_below(folder: Path) -> int:
-    """Return what a folder takes, also while another thread deletes some of it."""
+def bytes_below(folder: Path) -> int:
+    """Return what a folder takes, also while another thread or process deletes some of it."""
     total = 0
     for place, _, names in os.walk(folder):
         for name in names:
@@ -202,12 +265,14 @@ class StreamedWindows(Windows):
         stride: k, frames from one shown step to the next.
         streams: names to gather.
         seed: of the order, so that the block after the last is known.
+        share: which of several processes this one is; ``gather`` takes its clips alone.
 
     Attributes:
         waited_s: seconds that ``gather`` waited for a block.
 
     Raises:
         DatasetError: no episode of the first block is long enough for one clip.
+        ConfigError: the shares of the processes differ by too many clips.
     """
 
     def __init__(
@@ -219,6 +284,7 @@ class StreamedWindows(Windows):
         stride: int,
         streams: tuple[str, ...],
         seed: int,
+        share: Share | None = None,
     ) -> None:
         at_hand = np.flatnonzero(np.isin(base.episodes, blocks.training[0]))
         super().__init__(base, at_hand, length, stride, streams)
@@ -227,7 +293,12 @@ class StreamedWindows(Windows):
         span = (length - 1) * stride
         lengths = pool.dataset.lengths
         counts = [sum(max(int(lengths[e]) - span, 0) for e in b) for b in blocks.training]
+        self._counts = np.array(counts, np.int64)
         self._block_ends = np.cumsum(counts)
+        self._share = share or Share()
+        self._of_rank = [blocks.of(rank) for rank in range(self._share.count)]
+        own = [int(self._counts[some[1:]].sum()) for some in self._of_rank]
+        self._share.check(counts[0], own)
         self._now: tuple[int, Windows] = (0, self._first)
         self._next: tuple[int, Future[Cache]] | None = None
         self._worker = ThreadPoolExecutor(1)
@@ -245,21 +316,37 @@ class StreamedWindows(Windows):
         return self._first
 
     def order(self, seed: int, epoch: int) -> Int[np.ndarray, " N"]:
-        """Return the order in which an epoch visits the clips: block after block."""
-        starts = np.concatenate([[0], self._block_ends[:-1]])
-        parts = []
-        for block in map(int, self._visits(seed, epoch)):
-            count = int(self._block_ends[block] - starts[block])
-            inner = generator("streamed.clips", seed, epoch, block).permutation(count)
-            parts.append(starts[block] + inner)
+        """Return the order in which an epoch visits the clips: block after block.
+
+        Of several processes each finds its own blocks one after another at its own places.
+        """
+        owners = self._share.owners(len(self), epoch)
+        common = self._shuffled(0, seed, epoch)
+        order, taken = np.empty(len(self), np.int64), 0
+        for rank, blocks in enumerate(self._of_rank):
+            mine = np.flatnonzero(owners == rank)
+            until = taken + len(mine) - int(self._counts[blocks[1:]].sum())
+            order[mine] = np.concatenate(
+                [
+                    self._shuffled(block, seed, epoch) if block else common[taken:until]
+                    for block in self._visits(seed, epoch, rank)
+                ]
+            )
+            taken = until
         self._ordered = epoch
-        return np.concatenate(parts)
+        return order
+
+    def _shuffled(self, block: int, seed: int, epoch: int) -> Int[np.ndarray, " M"]:
+        """Return the clips of a block in the order of an epoch."""
+        inner = generator("streamed.clips", seed, epoch, block)
+        count = int(self._counts[block])
+        return int(self._block_ends[block]) - count + inner.permutation(count)
 
     def gather(self, index: Int[np.ndarray, " B"]) -> Batch:
         """Return the clips with these numbers, after their blocks were prepared.
 
         Raises:
-            ConfigError: there is no such clip.
+            ConfigError: there is no such clip, or it is in the share of another process.
             DatasetError: an episode is damaged.
             StorageError: an episode cannot be fetched, or the disk is full.
         """
@@ -267,6 +354,8 @@ class StreamedWindows(Windows):
         if index.size and not 0 <= index.min() <= index.max() < len(self):
             raise ConfigError(f"Windows are numbered 0 to {len(self) - 1}, got {index}.")
         which = np.searchsorted(self._block_ends, index, side="right")
+        if not np.isin(which, self._of_rank[self._share.rank]).all():
+            raise ConfigError(f"Process {self._share.rank} has only some of the clips {index}.")
         cuts = np.flatnonzero(np.diff(which)) + 1
         parts = []
         for some in np.split(np.arange(len(index)), cuts):
@@ -287,8 +376,15 @@ class StreamedWindows(Windows):
             self._pool.drop(self._now[1].cache)
         self._now = 0, self._first
 
-    def _visits(self, seed: int, epoch: int) -> Int[np.ndarray, " K"]:
-        return epoch_order(len(self._block_ends), seed, epoch)
+    def _visits(self, seed: int, epoch: int, rank: int | None = None) -> list[int]:
+        """Return the blocks of a process, by default this one, in the order of an epoch."""
+        rank = self._share.rank if rank is None else rank
+        blocks = self._of_rank[rank]
+        if self._share.count == 1:
+            order = epoch_order(len(blocks), seed, epoch)
+        else:
+            order = generator("streamed.visits", seed, epoch, rank).permutation(len(blocks))
+        return [blocks[int(place)] for place in order]
 
     def _open(self, block: int) -> Windows:
         """Return the clips of a block, and begin on the next."""
@@ -329,21 +425,21 @@ class StreamedWindows(Windows):
     def _visited(self, block: int) -> tuple[int, int]:
         """Return epoch and place of this visit: that of before, the next, or after a jump."""
         epoch, place = self._visit
-        for _ in range(2):
+        # another process may have all clips of the first block in an epoch: one visit falls out
+        for _ in range(2 if self._share.count == 1 else 3):
             visits = self._visits(self._seed, epoch)
-            if int(visits[place]) == block:
+            if visits[place] == block:
                 return epoch, place
             epoch, place = (epoch, place + 1) if place + 1 < len(visits) else (epoch + 1, 0)
-        return self._ordered, [*self._visits(self._seed, self._ordered)].index(block)
+        return self._ordered, self._visits(self._seed, self._ordered).index(block)
 
     def _begin_next(self) -> None:
         """Begin to prepare the block after this one; the first needs no preparing."""
-        if len(self._block_ends) == 1 or self._closed.is_set():
+        if len(self._of_rank[self._share.rank]) == 1 or self._closed.is_set():
             return
         epoch, place = self._visit
-        later = [*self._visits(self._seed, epoch)[place + 1 :]]
-        later += [*self._visits(self._seed, epoch + 1)]
-        following = next((int(one) for one in later if one not in (0, self._now[0])), None)
+        later = self._visits(self._seed, epoch)[place + 1 :] + self._visits(self._seed, epoch + 1)
+        following = next((one for one in later if one not in (0, self._now[0])), None)
         if following is not None:
             self._next = following, self._worker.submit(self._prepared, following)
 

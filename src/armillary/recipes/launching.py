@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from armillary.core.addresses import is_address
-from armillary.core.errors import ConfigError
 from armillary.data import open_dataset
 from armillary.launch import SlurmJob, Submitted, refuse_if_in_use, submit
 from armillary.recipes.recipe import checked
@@ -41,19 +40,10 @@ def launch_training(
     refuse_if_in_use(out)
     resume = _RESUME in words
     if is_address(data):
-        _check_streamed(out, resume, asked.all_processes)
+        check_free(out, resume)
     else:
         recipe = checked(recipe, open_dataset(data), out, resume)
         check_share(recipe.batch_size, asked.all_processes)
         check_settings(recipe.model, recipe, out, _OF_DATA)
     # every attempt goes on where the one before it was stopped
     return submit(words if resume else [*words, _RESUME], out, asked)
-
-
-def _check_streamed(out: Path, resume: bool, processes: int) -> None:
-    check_free(out, resume)
-    if processes > 1:
-        raise ConfigError(
-            "Streaming runs in one process so far. Copy the dataset to the cluster, or launch it "
-            "on one node with --processes 1."
-        )

@@ -366,8 +366,11 @@ def _data(windows: Windows) -> list[Any]:
     identity = cache.about.get("identity", [cache.num_episodes, cache.num_frames])
     episodes = cache.episodes[windows.episodes].tolist()
     named = [identity, episodes, windows.length, windows.stride, list(cache.size)]
-    streamed = isinstance(windows, StreamedWindows)  # then blocks decide the order, too
-    return [*named, windows.blocks.training] if streamed else named
+    if not isinstance(windows, StreamedWindows):
+        return named
+    # blocks decide the order, too, and of several processes whose they are
+    owners = windows.blocks.owners
+    return [*named, windows.blocks.training, *([owners] if owners else [])]
 
 
 @contextmanager

@@ -96,7 +96,7 @@ def check_share(batch_size: int, processes: int) -> None:
 
 def leads() -> bool:
     """Return whether this process writes files and speaks, before and after ``join_processes``."""
-    return planned_processes() == 1 or _rank() == 0
+    return planned_processes() == 1 or planned_rank() == 0
 
 
 def own_cores() -> int:
@@ -116,7 +116,7 @@ def join_processes() -> Iterator[Processes]:
     backend = "nccl" if device.type == "cuda" else "gloo"
     if os.environ.get("GROUP_WORLD_SIZE") == "1":
         store = _store_of_attempt()
-        dist.init_process_group(backend, store=store, rank=_rank(), world_size=count)
+        dist.init_process_group(backend, store=store, rank=planned_rank(), world_size=count)
     else:
         dist.init_process_group(backend)
     _groups.append(dist.group.WORLD)
@@ -131,7 +131,8 @@ def planned_processes() -> int:
     return int(os.environ.get("WORLD_SIZE", "1"))
 
 
-def _rank() -> int:
+def planned_rank() -> int:
+    """Return the number of this process, as ``torchrun`` says; else 0."""
     return int(os.environ.get("RANK", "0"))
 
 
