@@ -142,9 +142,9 @@ def test_a_feature_name_cannot_be_a_path(fresh):
     [
         (
             {"codebase_version": "v2.1"},
-            r"is LeRobot format 'v2.1'; v3.0 is needed.*convert_dataset_v21_to_v30 --repo-id",
+            r"is LeRobot format 'v2.1'; v3.0 is needed. `armillary ingest` reads it",
         ),
-        ({"codebase_version": "v2.0"}, "in two steps: first to v2.1.*convert_dataset_v20_to_v21"),
+        ({"codebase_version": "v1.6"}, "Convert it with the release of LeRobot that wrote it"),
         ({"total_episodes": 5}, "promises 5 episodes, its episode table has 4"),
         ({"total_frames": 57}, "promises 57 frames, its episodes have 56"),
         ({"fps": 0}, "'fps' must be a number above 0"),

@@ -235,8 +235,8 @@ class Run(_OfCommit):
     workers: int = 2
     """Number of processes. The records do not depend on it."""
     boundary: bool = True
-    """Isolate the agent in a process without files and network.
-    --no-boundary is for systems that cannot do this."""
+    """Let the agent act in the program's own process, and say so on the card.
+    Default: it acts in a process without files and network. Some systems cannot do this."""
 
     def prepare(self) -> None:
         """Go on under the suite's numeric profile."""

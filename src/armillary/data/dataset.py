@@ -313,7 +313,7 @@ class Dataset:
         streams = {}
         for key, (name, kind) in self.names.items():
             if kind in ("proprio", "truth", "lidar"):
-                values = array(table, key).reshape(table.num_rows, -1).astype(np.float32)
+                values = numbers(table, key).astype(np.float32)
                 self._check_width(index, key, values.shape[1])
                 if kind == "proprio":
                     self._check_finite(index, f"{name!r}", values)
@@ -361,7 +361,7 @@ class Dataset:
         if not self.has_actions:
             return None
         with self._naming(index):
-            actions = array(table, layout.ACTION).reshape(table.num_rows, -1)[:-1]
+            actions = numbers(table, layout.ACTION)[:-1]
         self._check_width(index, layout.ACTION, actions.shape[1])
         self._check_finite(index, "the action", actions)
         return actions.astype(np.float32)
@@ -412,6 +412,22 @@ class Dataset:
             reader = StillsReader if self.is_ours and codec in STILL_CODECS else VideoReader
             self._shelf[key] = reader(path, self.names[key][1])
         return self._shelf[key]
+
+
+def numbers(table: pa.Table, name: str) -> np.ndarray:
+    """Return a column as [T Q], one number a row as [T 1].
+
+    Args:
+        table: rows of an episode.
+        name: of the column.
+
+    Raises:
+        FormatError: it is missing, or holds something else than numbers and truth values.
+    """
+    values = array(table, name).reshape(table.num_rows, -1)
+    if values.dtype.kind not in "fiub":
+        raise FormatError(f"{name!r} holds no numbers.")
+    return values
 
 
 class _Naming:

@@ -18,9 +18,8 @@ from armillary.core.errors import FormatError
 from armillary.core.values import StreamKind
 from armillary.data import layout
 from armillary.data.depth import to_millimetres
-from armillary.data.encoded import in_millimetres
+from armillary.data.encoded import check_size, in_millimetres
 from armillary.data.tables import read_table
-from armillary.data.video import MAX_PIXELS
 
 MAX_README_BYTES = 1 << 20
 
@@ -37,15 +36,16 @@ def image_frames(column: pa.ChunkedArray, kind: StreamKind) -> Iterator[np.ndarr
         data = value.get("bytes") if isinstance(value, Mapping) else None
         how = cv2.IMREAD_COLOR_RGB if kind == "rgb" else cv2.IMREAD_UNCHANGED
         image = _decoded(data, how) if data else None
-        if image is None or image.shape[0] * image.shape[1] > MAX_PIXELS:
+        if image is None:
             raise FormatError(f"The picture of row {row} is missing or cannot be decoded.")
         yield _image_mm(image, row) if kind == "depth" else image
 
 
 def _decoded(data: bytes, how: int) -> np.ndarray | None:
     try:
+        check_size(data, "")  # a small file may promise a picture larger than memory
         return cv2.imdecode(np.frombuffer(data, np.uint8), how)
-    except cv2.error:  # a picture that promises more pixels than OpenCV takes
+    except (cv2.error, FormatError):
         return None
 
 
@@ -143,7 +143,8 @@ def license_of(path: Path) -> str:
 
 def rows_columns(spec: Mapping[str, Any]) -> tuple[int, int]:
     """Return rows and columns of a camera feature; LeRobot has both [H W C] and [C H W]."""
-    shape, names = spec["shape"], spec.get("names") or ["height", "width", "channels"]
-    if len(shape) == 3 and str(names[0]).startswith("channel"):
+    shape, names = spec["shape"], spec.get("names")
+    first = names[0] if isinstance(names, list) and names else ""  # some name axes by a mapping
+    if len(shape) == 3 and str(first).startswith("channel"):
         return shape[1], shape[2]
     return shape[0], shape[1]

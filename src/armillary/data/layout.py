@@ -163,10 +163,15 @@ def checked_template(template: Any, fields: frozenset[str], where: str) -> str:
     if not isinstance(template, str):
         raise DatasetError(f"{where}: a path template is missing or not text, got {template!r}.")
     try:
-        parts = [(field, spec) for _, field, spec, _ in Formatter().parse(template) if field]
+        parts = [each for each in Formatter().parse(template) if each[1] is not None]
     except ValueError as error:
         raise DatasetError(f"{where}: {template!r} is not a path template ({error}).") from error
-    plain = all(field in fields and re.fullmatch(r"\d{0,2}d?", spec or "") for field, spec in parts)
+    # a key is text, which the form of a number does not fit
+    forms = {field: "" if field == "video_key" else r"\d{0,2}d?" for field in fields}
+    plain = all(
+        field in forms and not conversion and re.fullmatch(forms[field], spec or "")
+        for _, field, spec, conversion in parts
+    )
     if not plain or not is_inside(template):
         raise DatasetError(
             f"{where}: the path template {template!r} is refused; it must stay inside the dataset "

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shlex
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -18,6 +17,7 @@ from armillary.data.dataset import Dataset
 from armillary.data.tables import array, read_table
 
 MAX_EPISODES = 10_000_000
+OLD_VERSIONS = ("v2.0", "v2.1")  # that ``ingest`` reads
 
 
 def open_dataset(path: str | os.PathLike[str]) -> Dataset:
@@ -45,7 +45,7 @@ def checked_dataset(path: Path, exists: Callable[[str], bool]) -> Dataset:
         DatasetError: as ``open_dataset``.
     """
     info = _info(path)
-    features = _features(path, info)
+    features = checked_features(path, info, frozenset({"chunk_index", "file_index"}))
     places = _places(path, features)
     dataset = Dataset(path, info, places["length"], places, layout.stream_names(features))
     if exists(layout.ABOUT) and not dataset.is_ours:
@@ -76,31 +76,31 @@ def _info(path: Path) -> dict:
     version = info.get("codebase_version") if isinstance(info, dict) else None
     if not str(version).startswith("v3."):
         raise DatasetError(
-            f"{path}: is LeRobot format {version!r}; v3.0 is needed. {_conversion(path, version)}"
+            f"{path}: is LeRobot format {version!r}; v3.0 is needed. {_conversion(version)}"
         )
     return info
 
 
-def _conversion(path: Path, version: object) -> str:
-    """Return what converts an older dataset; the commands are those of lerobot 0.6.1 and 0.3.3."""
-    where = path.resolve()
-    if version == "v2.1":
-        return (
-            "LeRobot converts it in place, and keeps the old one beside it: pip install "
-            "'lerobot[dataset]>=0.6', then python -m lerobot.scripts.convert_dataset_v21_to_v30 "
-            f"--repo-id local/{shlex.quote(where.name)} --root {shlex.quote(str(where))} "
-            "--push-to-hub false"
-        )
-    if version == "v2.0":
-        return (
-            "LeRobot converts it in two steps: first to v2.1, on the Hugging Face Hub alone, by "
-            "lerobot 0.3.3: python -m lerobot.datasets.v21.convert_dataset_v20_to_v21 --repo-id "
-            "USER/NAME; then pass the v2.1 folder here for the second command."
-        )
+def _conversion(version: object) -> str:
+    """Return what makes an older dataset readable."""
+    if version in OLD_VERSIONS:
+        return "`armillary ingest` reads it and writes a dataset of v3.0."
     return "Convert it with the release of LeRobot that wrote it, version by version."
 
 
-def _features(path: Path, info: Mapping[str, Any]) -> dict[str, dict]:
+def checked_features(
+    path: Path, info: Mapping[str, Any], fields: frozenset[str]
+) -> dict[str, dict]:
+    """Return the features of a dataset; its rate, its paths and their names are checked, too.
+
+    Args:
+        path: its folder.
+        info: ``meta/info.json``.
+        fields: that a path may have, beside the key of a video.
+
+    Raises:
+        DatasetError: one of them cannot be, or a path could leave the folder.
+    """
     where = f"{path / layout.INFO}"
     features = info.get("features")
     if not isinstance(features, dict) or not all(_is_feature(f) for f in features.values()):
@@ -108,11 +108,10 @@ def _features(path: Path, info: Mapping[str, Any]) -> dict[str, dict]:
     fps = info.get("fps")
     if not isinstance(fps, int | float) or not 0 < fps < 10_000:
         raise DatasetError(f"{where}: 'fps' must be a number above 0, got {fps!r}.")
-    layout.checked_template(info.get("data_path"), frozenset({"chunk_index", "file_index"}), where)
+    layout.checked_template(info.get("data_path"), fields, where)
     videos = [key for key, spec in features.items() if spec["dtype"] == "video"]
     if videos:
-        fields = frozenset({"chunk_index", "file_index", "video_key"})
-        layout.checked_template(info.get("video_path"), fields, where)
+        layout.checked_template(info.get("video_path"), fields | {"video_key"}, where)
     for key in videos:
         if not layout.is_inside(key) or "/" in key:
             raise DatasetError(f"{where}: the feature name {key!r} is refused as part of a path.")
@@ -123,7 +122,11 @@ def _is_feature(spec: Any) -> bool:
     if not isinstance(spec, dict) or not isinstance(spec.get("dtype"), str):
         return False
     shape = spec.get("shape")
-    return isinstance(shape, list) and all(isinstance(n, int) and 0 < n < 1 << 20 for n in shape)
+    if not isinstance(shape, list) or not all(
+        isinstance(n, int) and 0 < n < 1 << 20 for n in shape
+    ):
+        return False
+    return spec["dtype"] not in ("video", "image") or len(shape) in (2, 3)
 
 
 def _places(path: Path, features: Mapping[str, dict]) -> dict[str, np.ndarray]:

@@ -1,4 +1,7 @@
-"""LeRobot v3 datasets, copied episode by episode with their pictures passing one at a time."""
+"""LeRobot datasets, copied episode by episode with their pictures passing one at a time.
+
+Version 3 is opened as everywhere else, 2.0 and 2.1 by ``lerobot_v2.py``.
+"""
 
 from __future__ import annotations
 
@@ -16,6 +19,7 @@ from armillary.data.dataset import Dataset
 from armillary.data.foreign import tasks_of
 from armillary.data.opening import open_dataset
 from armillary.data.resize import resized, resized_lens, within_side
+from armillary.data.sources.lerobot_v2 import OldDataset, is_old, open_old
 from armillary.data.sources.source import IngestOptions, IngestSummary
 from armillary.data.writer import DatasetWriter, Frames
 
@@ -37,10 +41,11 @@ def ingest(source: Path, out: Path, progress: Progress, options: IngestOptions) 
         ConfigError: another frame rate was asked for.
         StorageError: ``out`` cannot be written; nothing is left there.
     """
-    dataset = open_dataset(source)
+    dataset = open_old(source) if is_old(source) else open_dataset(source)
     if options.fps not in (None, dataset.fps):
         raise ConfigError(f"{source}: runs at {dataset.fps} steps/s, which cannot be changed.")
     skipped: list[tuple[Path, str]] = []
+    left_out: list[tuple[Path, str]] = []
     with replacing_folder(out) as beside:
         robot = str(dataset.info.get("robot_type") or "")
         tasks = tasks_of(source)
@@ -49,6 +54,8 @@ def ingest(source: Path, out: Path, progress: Progress, options: IngestOptions) 
         for index in range(len(dataset)):
             try:
                 frames += _copied(writer, written, dataset, index, options, tasks.get(index, ""))
+                if isinstance(dataset, OldDataset):
+                    left_out += [(source, each) for each in dataset.after_the_end(index)]
                 written += 1
             except (FormatError, DatasetError) as error:
                 skipped.append((source, str(error)))
@@ -56,7 +63,7 @@ def ingest(source: Path, out: Path, progress: Progress, options: IngestOptions) 
         if not written:
             raise FormatError(f"{source}: no usable episode; the first: {skipped[0][1]}")
         writer.finalize()
-    return IngestSummary(written, tuple(skipped), frames, out)
+    return IngestSummary(written, tuple(skipped), frames, out, left_out=tuple(left_out))
 
 
 def _copied(
@@ -69,7 +76,8 @@ def _copied(
 ) -> int:
     """Write one episode of a dataset as episode ``to`` of another and return its length."""
     episode = dataset.read_low(index)
-    episode = replace(episode, license=options.license or episode.license, task=task)
+    episode = replace(episode, license=options.license or episode.license)
+    episode = replace(episode, task=task or episode.task)
     sensors = {name: _camera(dataset, index, name, options.max_side) for name in dataset.cameras}
     sensors |= {name: _clouds(dataset, index, name) for name in dataset.clouds}
     writer.write_frames(to, sensors, lambda: episode)
