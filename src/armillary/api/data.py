@@ -94,7 +94,7 @@ def ingest(
     progress: bool | Progress | None = None,
     **options: Any,
 ) -> Dataset:
-    """Turn videos, depth, point clouds, poses, robots' logs or LeRobot v3 into a dataset.
+    """Turn videos, depth, point clouds, poses, robots' logs or LeRobot into a dataset.
 
         data = arm.ingest("videos", "out/mine", fps=10)
 

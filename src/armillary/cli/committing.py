@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from tyro.conf import Positional, UseAppendAction
+from tyro.conf import Positional, UseAppendAction, arg
 
 from armillary.cli.outcome import Outcome
 from armillary.cli.parse import Command, settings_of
@@ -234,8 +234,8 @@ class Run(_OfCommit):
 
     workers: int = 2
     """Number of processes. The records do not depend on it."""
-    boundary: bool = True
-    """Let the agent act in the program's own process, and say so on the card.
+    boundary: Annotated[bool, arg(help_behavior_hint="")] = True
+    """Let the agent act in the program's own process. The card then says so.
     Default: it acts in a process without files and network. Some systems cannot do this."""
 
     def prepare(self) -> None:
