@@ -52,6 +52,7 @@ from armillary.data.sources.zarr_file import (
     Described,
     Opened,
     described,
+    is_array,
     open_array,
     zarr_module,
 )
@@ -60,7 +61,7 @@ from armillary.data.video import MAX_PIXELS
 LOOKS_FOR = ("*.zarr/ or *.zarr.zip or meta/episode_ends/",)
 OPTIONS = ("fps", "max_side", "pictures")
 _ENDS = "meta/episode_ends"
-_MARKER = f"{_ENDS}/.zarray"
+_MARKERS = (f"{_ENDS}/.zarray", f"{_ENDS}/zarr.json")
 _ZIP = ".zarr.zip"
 _MAX_EPISODES = 1 << 20
 _ACTION = "action"
@@ -101,7 +102,7 @@ def ingest(source: Path, out: Path, progress: Progress, options: IngestOptions) 
     with ExitStack() as stack:
         for path in buffers:
             try:
-                entries = stack.enter_context(opened(path, _MARKER))
+                entries = stack.enter_context(opened(path, _MARKERS))
                 buffer = _examined(path, entries, notes)
             except FormatError as error:
                 found.append((path, partial(_refuse, error)))
@@ -129,7 +130,7 @@ def _buffers(path: Path) -> list[Path]:
 def _is_zarr(folder: Path) -> bool:
     if folder.name.lower().endswith(".zarr"):
         return True
-    return any((folder / name).is_file() for name in (".zgroup", ".zarray", "zarr.json", _MARKER))
+    return any((folder / name).is_file() for name in (".zgroup", ".zarray", "zarr.json", *_MARKERS))
 
 
 @dataclass
@@ -185,14 +186,8 @@ def _examined(path: Path, entries: Entries, notes: list[str]) -> _Buffer:
 
 
 def _check_layout(path: Path, entries: Entries) -> None:
-    if entries.read(_MARKER, MAX_CHUNK_BYTES) is not None:
+    if any(entries.read(marker, MAX_CHUNK_BYTES) is not None for marker in _MARKERS):
         return
-    if any(entries.read(f"{place}zarr.json", MAX_CHUNK_BYTES) is not None
-           for place in ("", "meta/", f"{_ENDS}/")):  # fmt: skip
-        raise FormatError(
-            f"{path}: is of Zarr format 3, and replay buffers of format 2 are read; write it anew "
-            "with zarr_format=2."
-        )
     raise FormatError(
         f"{path}: is a Zarr of another layout: {_ENDS} and data/ of a replay buffer (Diffusion "
         "Policy, UMI) were looked for."
@@ -201,7 +196,7 @@ def _check_layout(path: Path, entries: Entries) -> None:
 
 def _is_passed(name: str, entries: Entries) -> bool:
     """Say whether something in ``data/`` is no array: a file of settings, or a group."""
-    return name.startswith(".") or entries.read(f"data/{name}/.zarray", MAX_CHUNK_BYTES) is None
+    return name.startswith(".") or not is_array(entries, f"data/{name}")
 
 
 def _described(path: Path, name: str, entries: Entries) -> Described | str:

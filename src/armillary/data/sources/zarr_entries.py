@@ -1,6 +1,7 @@
 """Zarr entries: the files of a Zarr in a folder or a zip, none of which leads out of it.
 
-Source: Zarr, storage specification version 2; PKWARE APPNOTE 4.3 (zip).
+Source: Zarr, storage specification version 2 and core specification version 3; PKWARE APPNOTE 4.3
+(zip).
 """
 
 from __future__ import annotations
@@ -92,7 +93,9 @@ class _Zip:
     def names(self, group: str) -> list[str]:
         start = f"{self.before}{group}/"
         found = (name[len(start) :] for name in self.file.namelist() if name.startswith(start))
-        names = {name.split("/", 1)[0] for name in found if name.endswith("/.zarray")}
+        names = {
+            name.split("/", 1)[0] for name in found if name.endswith(("/.zarray", "/zarr.json"))
+        }
         return _few(self.path, names)
 
 
@@ -104,12 +107,12 @@ def _few(path: Path, names: Iterable[str]) -> list[str]:
 
 
 @contextmanager
-def opened(path: Path, marker: str) -> Iterator[Entries]:
+def opened(path: Path, markers: tuple[str, ...]) -> Iterator[Entries]:
     """Yield the files of a folder or zip.
 
     Args:
         path: folder, or a zip whose root or only folder is a Zarr.
-        marker: a key that the Zarr must have; it tells where in a zip it is.
+        markers: keys of which the Zarr must have one; it tells where in a zip it is.
 
     Raises:
         FormatError: it is no zip, or is damaged.
@@ -124,7 +127,12 @@ def opened(path: Path, marker: str) -> Iterator[Entries]:
             raise FormatError(f"{path}: lists more files than can be read ({size:,} bytes).")
         archive = zipfile.ZipFile(path)
     with archive:
-        tops = {name.removesuffix(marker) for name in archive.namelist() if name.endswith(marker)}
+        tops = {
+            name.removesuffix(marker)
+            for name in archive.namelist()
+            for marker in markers
+            if name.endswith(marker)
+        }
         ends = sorted(top for top in tops if not top or top.endswith("/"))
         yield _Zip(path, archive, ends[0] if ends else "")
 

@@ -1,11 +1,14 @@
 """Zarr that is not trusted: plain arrays of numbers, read from a folder or a zip through a guard.
 
-What ``.zarray`` says is checked before anything is read, and only that is handed to the library.
+What ``.zarray`` (format 2) or ``zarr.json`` (format 3) says is checked before anything is read, and
+only that is handed to the library. An array of format 3 is handed to it as one of format 2, whose
+chunks are the same bytes under other names. So one guard holds for both; shards, which format 2
+does not have, are refused.
 Each chunk must be as large as its array says before it is unpacked, so that no memory is taken for
 more. Arrays of objects would be unpickled, and codecs that are not listed here would be looked for
 among all that are installed: both are refused. Nothing outside of the folder is read.
 
-Source: Zarr, storage specification version 2; zarr-python 3.1.
+Source: Zarr, storage specification version 2 and core specification version 3; zarr-python 3.1.
 """
 
 from __future__ import annotations
@@ -23,6 +26,7 @@ from armillary.core.errors import FormatError, MissingExtraError
 from armillary.core.optional import require
 from armillary.data.sources.zarr_chunks import JPEG_XL, PLAIN, chunk_refusal
 from armillary.data.sources.zarr_entries import Entries, zarr_errors
+from armillary.data.sources.zarr_format_3 import as_format_2
 from armillary.data.video import MAX_PIXELS
 
 MAX_NUMBERS = 1 << 26  # of an array that is read whole
@@ -35,7 +39,7 @@ _MAX_JSON_BYTES = 1 << 20
 
 @dataclass(frozen=True)
 class Described:
-    """What ``.zarray`` says of an array, checked.
+    """What ``.zarray`` or ``zarr.json`` says of an array, checked.
 
     Attributes:
         shape: steps first.
@@ -43,6 +47,7 @@ class Described:
         dtype: of the numbers.
         codec: name of the compressor; empty for none.
         settings: what the library is given in place of ``.zarray``.
+        prefix: what stands before the key of each chunk.
     """
 
     shape: tuple[int, ...]
@@ -50,6 +55,7 @@ class Described:
     dtype: np.dtype
     codec: str
     settings: Mapping[str, Any]
+    prefix: str = ""
 
     @property
     def row_bytes(self) -> int:
@@ -65,12 +71,15 @@ def described(entries: Entries, name: str) -> Described | str:
         name: of the array, such as ``data/img``.
 
     Raises:
-        FormatError: there is no such array, or its ``.zarray`` is damaged.
+        FormatError: there is no such array, or what describes it is damaged.
     """
     meta = _meta(entries, name)
+    if isinstance(meta, str):
+        return meta
+    file = meta.get("file", f"{name}/.zarray")
     shape, chunks = _sizes(meta.get("shape"), 0), _sizes(meta.get("chunks"), 1)
     if shape is None or chunks is None or len(shape) != len(chunks):
-        raise FormatError(f"{name}/.zarray: 'shape' and 'chunks' must be as many whole numbers.")
+        raise FormatError(f"{file}: 'shape' and 'chunks' must be as many whole numbers.")
     kind = _number_type(meta.get("dtype"))
     if kind is None:
         return f"values of type {str(meta.get('dtype'))[:40]!r}, where numbers are read"
@@ -86,25 +95,50 @@ def described(entries: Entries, name: str) -> Described | str:
         return why
     order, separator = meta.get("order"), meta.get("dimension_separator", ".")
     if order not in ("C", "F") or separator not in (".", "/"):
-        raise FormatError(f"{name}/.zarray: 'order' or 'dimension_separator' is damaged.")
+        raise FormatError(f"{file}: 'order' or 'dimension_separator' is damaged.")
     settings = {
         "zarr_format": 2, "shape": shape, "chunks": chunks, "dtype": kind.str, "filters": None,
         "compressor": packed, "order": order, "dimension_separator": separator,
         "fill_value": _fill(meta.get("fill_value"), kind),
     }  # fmt: skip
-    return Described(shape, chunks, kind, codec, settings)
+    return Described(shape, chunks, kind, codec, settings, meta.get("prefix", ""))
 
 
-def _meta(entries: Entries, name: str) -> dict[str, Any]:
+def is_array(entries: Entries, name: str) -> bool:
+    """Say whether there is an array of this name, not a group or a file.
+
+    Args:
+        entries: of the Zarr.
+        name: such as ``data/img``.
+    """
+    if entries.read(f"{name}/.zarray", _MAX_JSON_BYTES) is not None:
+        return True
+    data = entries.read(f"{name}/zarr.json", _MAX_JSON_BYTES)
+    return data is not None and _json(data, f"{name}/zarr.json").get("node_type") != "group"
+
+
+def _meta(entries: Entries, name: str) -> dict[str, Any] | str:
+    """Return what is written of an array, as format 2 says it, or why it is not read."""
     data = entries.read(f"{name}/.zarray", _MAX_JSON_BYTES)
+    if data is not None:
+        meta = _json(data, f"{name}/.zarray")
+        if meta.get("zarr_format") != 2:
+            raise FormatError(f"{name}/.zarray does not describe an array of Zarr format 2.")
+        return {each: meta[each] for each in meta if each not in ("file", "prefix")}
+    file = f"{name}/zarr.json"
+    data = entries.read(file, _MAX_JSON_BYTES)
     if data is None:
         raise FormatError(f"holds no array {name!r}.")
+    return as_format_2(_json(data, file), file)
+
+
+def _json(data: bytes, file: str) -> dict[str, Any]:
     try:
         meta = json.loads(data)
     except (ValueError, RecursionError) as error:
-        raise FormatError(f"{name}/.zarray is no JSON ({str(error)[:100]}).") from error
-    if not isinstance(meta, dict) or meta.get("zarr_format") != 2:
-        raise FormatError(f"{name}/.zarray does not describe an array of Zarr format 2.")
+        raise FormatError(f"{file} is no JSON ({str(error)[:100]}).") from error
+    if not isinstance(meta, dict):
+        raise FormatError(f"{file} does not describe an array of Zarr.")
     return meta
 
 
@@ -176,7 +210,7 @@ def open_array(entries: Entries, name: str, about: Described, where: str, strict
     Args:
         entries: of the Zarr.
         name: of the array, such as ``data/img``.
-        about: what its ``.zarray`` says.
+        about: what is written of it.
         where: file and array, for sentences.
         strict: whether a chunk that is not there is an error; else it has the fill value.
 
@@ -195,7 +229,7 @@ def open_array(entries: Entries, name: str, about: Described, where: str, strict
             return metadata
         if key.startswith(".") or key == "zarr.json":
             return None
-        data = entries.read(f"{name}/{key}", MAX_CHUNK_BYTES)
+        data = entries.read(f"{name}/{about.prefix}{key}", MAX_CHUNK_BYTES)
         if data is None and strict:
             raise FormatError(f"{where}: its chunk {key} is missing; copy the file anew.")
         if data is None:
