@@ -95,9 +95,9 @@ def test_few_episodes_are_drawn_where_latents_would_fill_the_memory(
     seen = []
     real = goal_policy.encode_episodes
 
-    def counted(model, windows, looks=None):
+    def counted(model, windows, appearances=None):
         seen.append(len(windows))
-        return real(model, windows, looks)
+        return real(model, windows, appearances)
 
     monkeypatch.setattr(goal_policy, "encode_episodes", counted)
     learn_goal_policy(run, data, steps=2)

@@ -93,7 +93,7 @@ def test_what_judged_the_model_teaches_its_policy_nothing(data, tmp_path, monkey
     """The policy's seed would split otherwise; the run says what was held out."""
     run, taught = tmp_path / "run", []
 
-    def listening(model, windows, looks=None):
+    def listening(model, windows, appearances=None):
         taught.append({*windows.cache.episodes[windows.episodes].tolist()})
         return encode_episodes(model, windows)
 

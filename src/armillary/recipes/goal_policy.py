@@ -21,7 +21,7 @@ from armillary.models import load_model
 from armillary.models.goal_policy_file import POLICY_FILE, save_goal_policy
 from armillary.recipes.recipe_config import Recipe, recorded_names
 from armillary.training.augment import AugmentConfig
-from armillary.training.encoded_episodes import Looks, encode_episodes
+from armillary.training.encoded_episodes import Appearances, encode_episodes
 from armillary.training.goal_policy import (
     GoalPolicyTraining,
     fit_goal_policy,
@@ -36,7 +36,7 @@ SUMMARY = "policy.json"
 _PASSES = 20
 _LEAST_STEPS = 100
 _MOST_BYTES = 1 << 29  # of latents that are held in memory
-_LOOKS = 3  # further looks of each episode, where the recipe varies what is seen
+_APPEARANCES = 3  # further appearances of each episode, where the recipe varies what is seen
 
 
 @dataclass(frozen=True)
@@ -78,7 +78,7 @@ def learn_to_act(
         return ""
     try:
         with bars("learning to act") as progress, threads(recipe.threads):
-            varied = policy_looks(recipe)
+            varied = policy_appearances(recipe)
             add_goal_policy(
                 folder, cache, training, held_out, None, recipe.seed, progress, varied=varied
             )
@@ -90,7 +90,7 @@ def learn_to_act(
     return ""
 
 
-def policy_looks(recipe: Recipe) -> AugmentConfig | None:
+def policy_appearances(recipe: Recipe) -> AugmentConfig | None:
     """Return how episodes are varied that the policy learns from; None for as recorded alone.
 
     They are varied where the predictor's clips are (``FinetuneConfig.varied``): colours, light and
@@ -138,10 +138,10 @@ def add_goal_policy(
             "A goal policy needs episodes of more than one model step, "
             f"{model.config.frame_skip + 1} recorded steps. Record longer ones."
         )
-    looks = None if varied is None else Looks(varied, _LOOKS, seed)
+    appearances = None if varied is None else Appearances(varied, _APPEARANCES, seed)
     most = _MOST_BYTES // (4 * model.config.latent_width)
-    some = _some(cache, training, most // (1 if looks is None else 1 + _LOOKS), seed)
-    encoded = encode_episodes(model, Windows(cache, some, 1, 1, streams), looks)
+    some = _some(cache, training, most // (1 if appearances is None else 1 + _APPEARANCES), seed)
+    encoded = encode_episodes(model, Windows(cache, some, 1, 1, streams), appearances)
     config = GoalPolicyTraining(seed=seed)
     wanted = _PASSES * len(encoded.latents) // config.batch_size
     usual = min(config.steps, max(wanted, _LEAST_STEPS))

@@ -35,7 +35,7 @@ from armillary.models.config import config_values
 from armillary.planning import Planning
 from armillary.planning.planning import DIRECT
 from armillary.recipes.claiming import claim
-from armillary.recipes.goal_policy import add_goal_policy, policy_looks
+from armillary.recipes.goal_policy import add_goal_policy, policy_appearances
 from armillary.recipes.recipe import Recipe, train_recipe
 from armillary.recipes.variant_probes import PROBED_STEPS, hidden_position, position_errors_cm
 from armillary.recipes.variant_rows import result_of
@@ -78,8 +78,8 @@ def _base() -> Recipe:
 
 def _shifts() -> dict[str, dict[str, Any]]:
     views = {f"view_{turn}": {"azimuth_deg": (float(turn), float(turn))} for turn in (30, 60, 90)}
-    looks = {"appearance": "new", "depth_noise": 0.01, "depth_holes": 0.3}
-    return {USUAL: {}, **views, "appearance": looks}
+    appearances = {"appearance": "new", "depth_noise": 0.01, "depth_holes": 0.3}
+    return {USUAL: {}, **views, "appearance": appearances}
 
 
 @dataclass(frozen=True)
@@ -265,7 +265,7 @@ class _Learn:
                             training,
                             held_out,
                             seed=recipe.seed,
-                            varied=policy_looks(recipe),
+                            varied=policy_appearances(recipe),
                         )
 
         return run

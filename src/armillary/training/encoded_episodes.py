@@ -3,7 +3,7 @@
 Episodes may be encoded more than once, each time as other colours, another light or worse depth
 would show them. Where depth has holes, a policy that learned from whole depth alone reached 91 of
 100 goals, and one that learned from varied depth, too, 95: better perhaps, and no worse
-(``scripts/new_looks.py``).
+(``scripts/new_appearance.py``).
 
 Axes: F frames, N frames of one episode, K frames with an action, Z flattened latent, A action of a
 model step.
@@ -62,7 +62,7 @@ class EncodedEpisodes:
 
 
 @dataclass(frozen=True)
-class Looks:
+class Appearances:
     """How else recorded episodes are seen.
 
     Attributes:
@@ -77,13 +77,15 @@ class Looks:
 
 
 @torch.no_grad()
-def encode_episodes(model: JEPA, windows: Windows, looks: Looks | None = None) -> EncodedEpisodes:
-    """Return the latents of whole episodes, each frame encoded once, and once for every look.
+def encode_episodes(
+    model: JEPA, windows: Windows, appearances: Appearances | None = None
+) -> EncodedEpisodes:
+    """Return the latents of whole episodes, each frame encoded once, and once for every appearance.
 
     Args:
         model: encodes.
         windows: of length 1, with the streams that the model sees.
-        looks: how else the episodes are seen; they follow as episodes of their own.
+        appearances: how else the episodes are seen; they follow as episodes of their own.
 
     Raises:
         TrainingError: the recording has no actions.
@@ -105,9 +107,12 @@ def encode_episodes(model: JEPA, windows: Windows, looks: Looks | None = None) -
         end=torch.from_numpy(np.repeat(ends - 1, lengths)),
         skip=skip,
     )
-    if looks is None:
+    if appearances is None:
         return once
-    seen = [_varied_latents(model, windows, ends, looks, time) for time in range(looks.times)]
+    seen = [
+        _varied_latents(model, windows, ends, appearances, time)
+        for time in range(appearances.times)
+    ]
     rows = len(once.latents) * torch.arange(len(seen) + 1).repeat_interleave(len(once.latents))
     return EncodedEpisodes(
         latents=torch.cat([once.latents, *seen]),
@@ -124,18 +129,18 @@ def _latents(model: JEPA, windows: Windows) -> Float[Tensor, "F Z"]:
 
 
 def _varied_latents(
-    model: JEPA, windows: Windows, ends: np.ndarray, looks: Looks, time: int
+    model: JEPA, windows: Windows, ends: np.ndarray, appearances: Appearances, time: int
 ) -> Float[Tensor, "F Z"]:
-    """Return the latents of the episodes in one other look each.
+    """Return the latents of the episodes in one other appearance each.
 
-    What a long episode has beyond the frames that are encoded at once gets a look of its own.
+    What a long episode has beyond the frames that are encoded at once gets one of its own.
     """
     parts = []
     for number, rows in enumerate(np.split(np.arange(len(windows)), ends[:-1])):
         for first in range(0, len(rows), _ENCODED_AT_ONCE):
             frames = windows.gather(rows[first : first + _ENCODED_AT_ONCE])
-            rng = generator("encoded looks", looks.seed, time, number, first)
-            clip = augment(_as_one_clip(frames), looks.varied, rng, model.config.frame_skip)
+            rng = generator("encoded looks", appearances.seed, time, number, first)
+            clip = augment(_as_one_clip(frames), appearances.varied, rng, model.config.frame_skip)
             parts.append(model.encode(clip).tokens[0].flatten(1))
     return torch.cat(parts)
 

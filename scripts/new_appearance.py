@@ -1,11 +1,11 @@
-"""What does a new look cost, and which part of it? Goal policies of whole and of varied episodes.
+"""What does a new appearance cost, and which part of it costs most?
 
 For a variant of ``armillary bench spatial`` whose model is trained: one goal policy learns from the
 episodes as recorded, and one from varied episodes, too. Both act for the same model on episodes
 that the study does not judge (seed 77): as in training, with new colours, with holes in the depth,
 and with both.
 
-    python scripts/new_looks.py out/spatial point_map_world --record results/new_looks.json
+    python scripts/new_appearance.py out/spatial point_map_world --record results/NAME.json
 """
 
 from __future__ import annotations
@@ -23,13 +23,13 @@ from armillary.core.rates import wilson_interval
 from armillary.data import open_dataset, prepare, split_episodes
 from armillary.planning import Planning
 from armillary.planning.planning import DIRECT
-from armillary.recipes.goal_policy import add_goal_policy, policy_looks
+from armillary.recipes.goal_policy import add_goal_policy, policy_appearances
 from armillary.recipes.spatial_variants import VariantsConfig
 from armillary.training.loop import threads
 
 COLOURS = {"appearance": "new"}
 HOLES = {"depth_noise": 0.01, "depth_holes": 0.3}
-LOOKS: dict[str, dict[str, Any]] = {
+APPEARANCES: dict[str, dict[str, Any]] = {
     "usual": {},
     "colours": COLOURS,
     "holes": HOLES,
@@ -44,7 +44,7 @@ def main() -> None:
     parser.add_argument("study", type=Path, help="folder of `armillary bench spatial`")
     parser.add_argument("variant", help="e.g. point_map_world")
     parser.add_argument("--seed", type=int, default=0, help="of the training")
-    parser.add_argument("--out", type=Path, default=Path("out/new_looks"))
+    parser.add_argument("--out", type=Path, default=Path("out/new_appearance"))
     parser.add_argument("--record", type=Path, default=None)
     asked = parser.parse_args()
     config = VariantsConfig()
@@ -53,7 +53,7 @@ def main() -> None:
     split = split_episodes(cache.num_episodes, config.base.held_out, asked.seed)
     source = asked.study / str(asked.seed) / asked.variant / "run" / "model"
     found: dict[str, Any] = {}
-    for name, varied in (("as recorded", None), ("varied, too", policy_looks(config.base))):
+    for name, varied in (("as recorded", None), ("varied, too", policy_appearances(config.base))):
         folder = asked.out / asked.variant / name.replace(", ", "_").replace(" ", "_")
         shutil.rmtree(folder, ignore_errors=True)
         shutil.copytree(source, folder / "model", ignore=shutil.ignore_patterns("policy"))
@@ -61,21 +61,21 @@ def main() -> None:
             add_goal_policy(folder / "model", cache, *split, seed=asked.seed, varied=varied)
         spec = ModelSpec(folder / "model", Planning(DIRECT))
         found[name] = {}
-        for look, settings in LOOKS.items():
+        for appearance, settings in APPEARANCES.items():
             world = {"image_size": size, **config.world, **settings}
             manifest = make_manifest("tabletop", "reach", EPISODES, SEED, world)
-            records = evaluate(manifest, spec, out=folder / f"{look}.jsonl")
+            records = evaluate(manifest, spec, out=folder / f"{appearance}.jsonl")
             solved = sum(one.success for one in records)
-            found[name][look] = {
+            found[name][appearance] = {
                 "n": len(records),
                 "success": solved / len(records),
                 "wilson95": list(wilson_interval(solved, len(records))),
             }
-            sys.stdout.write(f"{name}, {look}: {solved} of {len(records)}\n")
+            sys.stdout.write(f"{name}, {appearance}: {solved} of {len(records)}\n")
             sys.stdout.flush()
-    command = f"python scripts/new_looks.py STUDY {asked.variant} --seed {asked.seed}"
+    command = f"python scripts/new_appearance.py STUDY {asked.variant} --seed {asked.seed}"
     value = {"variant": asked.variant, "policies": found, **provenance(command, 1)}
-    write_json(asked.record or asked.out / "new_looks.json", value)
+    write_json(asked.record or asked.out / "new_appearance.json", value)
 
 
 if __name__ == "__main__":
