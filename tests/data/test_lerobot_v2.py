@@ -184,6 +184,23 @@ def test_pictures_can_be_made_smaller(tmp_path):
     assert open_dataset(tmp_path / "out").read(1).streams["wrist"].values.shape == (5, 16, 16, 3)
 
 
+def test_depth_inside_parquet_is_millimetres(tmp_path):
+    source = old(tmp_path / "in", embedded=True)
+    kind = pa.struct({"bytes": pa.binary(), "path": pa.string()})
+    for n, length in enumerate(LENGTHS):
+        depth = np.full((SIDE, SIDE), 1250, np.uint16)
+        depth[:4] = 0
+        data = cv2.imencode(".png", depth)[1].tobytes()
+        edit_rows(source, n, WRIST, pa.array([{"bytes": data, "path": None}] * length, kind))
+    told = features(embedded=True)
+    told[WRIST] = feature("image", SIDE, SIDE, 1) | {"info": {"is_depth_map": True}}
+    edit_info(source, features=told)
+    ingest(source, tmp_path / "out")
+    values = open_dataset(tmp_path / "out").read(0).streams["depth"].values
+    assert np.isnan(values[:, :4]).all()
+    assert np.allclose(values[:, 4:], 1.25)
+
+
 def test_another_rate_is_refused(tmp_path):
     with pytest.raises(ConfigError, match=r"runs at 10\.0 steps/s"):
         ingest(old(tmp_path / "in"), tmp_path / "out", options=IngestOptions(fps=5))
