@@ -27,19 +27,15 @@ from armillary.recipes.goal_policy import add_goal_policy, policy_appearances
 from armillary.recipes.spatial_variants import VariantsConfig
 from armillary.training.loop import threads
 
-COLOURS = {"appearance": "new"}
-HOLES = {"depth_noise": 0.01, "depth_holes": 0.3}
-APPEARANCES: dict[str, dict[str, Any]] = {
-    "usual": {},
-    "colours": COLOURS,
-    "holes": HOLES,
-    "both": {**COLOURS, **HOLES},
-}
+BOTH = VariantsConfig().shifts["appearance"]
+COLOURS = {"appearance": BOTH["appearance"]}
+HOLES = {name: value for name, value in BOTH.items() if name not in COLOURS}
+APPEARANCES = {"usual": {}, "colours": COLOURS, "holes": HOLES, "both": BOTH}
 EPISODES, SEED = 100, 77
 
 
 def main() -> None:
-    """Train both policies, let them act, and write what came."""
+    """Train both policies, let them act, and write how many goals they reach."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("study", type=Path, help="folder of `armillary bench spatial`")
     parser.add_argument("variant", help="e.g. point_map_world")

@@ -1,6 +1,8 @@
 """Settings of all tests."""
 
+import importlib.util
 import os
+from collections.abc import Iterator
 
 import jaxtyping
 import pytest
@@ -30,6 +32,20 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
     """Check shapes in this test, or not."""
     whole = item.get_closest_marker("runs") is not None
     jaxtyping.config.update("jaxtyping_disable", whole)
+
+
+@pytest.fixture(scope="module")
+def local_ray(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Let two actors of Ray run on this machine, which can import the test's own file."""
+    if importlib.util.find_spec("ray") is None:  # not imported: it reads the environment then
+        pytest.skip("Ray is an extra and is not installed")
+    from armillary.core.on_ray import connected
+
+    # Ray's own processes and sockets end after the test that made them
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PYTHONPATH", str(request.path.parent), prepend=os.pathsep)
+        with connected(None, 2):
+            yield
 
 
 def _keep_to_own_cores() -> None:

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import functools
-import importlib.util
 import os
 import signal
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -18,7 +16,6 @@ from armillary.comprehension.quadruplets import Suite, ask
 from armillary.comprehension.quadruplets.asking import read_labels, read_said
 from armillary.comprehension.quadruplets.judges import Frames, Panel, Pans, Surprise
 from armillary.core.errors import ShapeError, StorageError, WorldError
-from armillary.core.on_ray import connected
 
 SUITES = {
     "test": Suite(1, 17, ("colour", "spatial")),  # three blocks, the last of 2 quadruplets
@@ -119,31 +116,20 @@ def test_a_folder_that_cannot_be_is_one_sentence(tmp_path) -> None:
         ask_on_ray(SUITES, panel, tmp_path / "file")
 
 
-@pytest.fixture(scope="module")
-def here() -> Iterator[None]:
-    if importlib.util.find_spec("ray") is None:  # not imported: it reads the environment then
-        pytest.skip("Ray is not installed")
-    # Ray's own processes and sockets end after the test that made them
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("PYTHONPATH", str(Path(__file__).parent), prepend=os.pathsep)
-        with connected(None, 2):
-            yield
-
-
 @pytest.mark.runs  # Ray takes seconds to start
 @pytest.mark.filterwarnings("ignore")
 class TestRealRay:
-    def test_what_a_dead_actor_had_is_asked_again(self, here, tmp_path) -> None:
+    def test_what_a_dead_actor_had_is_asked_again(self, local_ray, tmp_path) -> None:
         ask(SUITES, panel, tmp_path / "one")
         ask_on_ray(SUITES, functools.partial(dying, tmp_path), tmp_path / "ray")
         assert (tmp_path / "died").exists()
         assert answers(tmp_path / "ray") == answers(tmp_path / "one")
 
-    def test_a_panel_that_cannot_be_made_says_why(self, here, tmp_path) -> None:
+    def test_a_panel_that_cannot_be_made_says_why(self, local_ray, tmp_path) -> None:
         with pytest.raises(ShapeError, match=r"^This model sees no pictures\.$"):
             ask_on_ray(SUITES, refusing, tmp_path)
 
-    def test_a_panel_that_breaks_says_why(self, here, tmp_path) -> None:
+    def test_a_panel_that_breaks_says_why(self, local_ray, tmp_path) -> None:
         with pytest.raises(
             WorldError, match=r"one gave \(64, 3\) numbers where \(64, 31\) are due"
         ):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import functools
-import importlib.util
 import os
 import signal
 import sys
@@ -138,21 +137,10 @@ def closed():
     raise ShapeError("There is no model.")
 
 
-@pytest.fixture(scope="module")
-def here():
-    if importlib.util.find_spec("ray") is None:  # not imported: it reads the environment then
-        pytest.skip("Ray is not installed")
-    # Ray's own processes and sockets end after the test that made them
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("PYTHONPATH", str(Path(__file__).parent), prepend=os.pathsep)
-        with connected(None, 2):
-            yield
-
-
 @pytest.mark.runs  # Ray takes seconds to start
 @pytest.mark.filterwarnings("ignore")
 class TestRealRay:
-    def test_its_servers_listen_on_the_loopback_alone(self, here):
+    def test_its_servers_listen_on_the_loopback_alone(self, local_ray):
         import ray
 
         assert ray.get_runtime_context().gcs_address.startswith("127.0.0.1:")
@@ -167,26 +155,26 @@ class TestRealRay:
                 ]
         assert {*heard} == {"127.0.0.1"}
 
-    def test_every_task_is_done(self, here):
+    def test_every_task_is_done(self, local_ray):
         assert sorted(run_on_ray(None, squares, range(7), 2)) == [n**2 for n in range(7)]
 
-    def test_what_a_dead_actor_had_is_done_again(self, here, tmp_path):
+    def test_what_a_dead_actor_had_is_done_again(self, local_ray, tmp_path):
         opener = functools.partial(opened, functools.partial(deadly, tmp_path))
         assert sorted(run_on_ray(None, opener, range(8), 2)) == list(range(8))
         assert (tmp_path / "seen").exists()
 
-    def test_one_that_always_dies_ends_the_work(self, here):
+    def test_one_that_always_dies_ends_the_work(self, local_ray):
         with pytest.raises(WorldError, match="died more than 3 times"):
             list(run_on_ray(None, functools.partial(opened, always_dead), [1], 1))
 
-    def test_an_error_of_ours_keeps_its_kind_and_sentence(self, here):
+    def test_an_error_of_ours_keeps_its_kind_and_sentence(self, local_ray):
         with pytest.raises(ShapeError, match=r"^Task 5 has no shape\.$"):
             list(run_on_ray(None, functools.partial(opened, refusing), [5], 1))
 
-    def test_so_does_one_of_the_opener(self, here):
+    def test_so_does_one_of_the_opener(self, local_ray):
         with pytest.raises(ShapeError, match=r"^There is no model\.$"):
             list(run_on_ray(None, closed, [5], 1))
 
-    def test_any_other_error_is_named(self, here):
+    def test_any_other_error_is_named(self, local_ray):
         with pytest.raises(WorldError, match="A Ray actor raised ZeroDivisionError"):
             list(run_on_ray(None, functools.partial(opened, broken), [5], 1))

@@ -6,7 +6,7 @@ import os
 import threading
 import time
 from contextlib import suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import fsspec
@@ -14,14 +14,12 @@ import numpy as np
 import pytest
 from fsspec.implementations.local import LocalFileSystem
 from fsspec.spec import AbstractFileSystem
+from streaming_processes import streamed_by
 
-from armillary.data.prepare import frame_bytes
-from armillary.data.remote import open_remote
-from armillary.data.shares import Share
-from armillary.data.streamed import Pool, StreamedWindows, bytes_below
+from armillary.data.streamed import StreamedWindows, bytes_below
 from armillary.worlds import record
 
-LENGTH, SIDE, BATCH, EPISODES, STEPS = 3, 16, 4, 20, 30
+BATCH, EPISODES, STEPS = 4, 20, 30
 TRAINING, HELD_OUT = np.arange(2, EPISODES), np.array([0, 1])
 LATE_S = 0.05
 
@@ -105,21 +103,7 @@ def late(tmp_path_factory) -> str:
 
 def streamed(folder: Path, address: str, count: int = 1) -> list[StreamedWindows]:
     """Return the clips of all processes through one pool, whose quarter holds four episodes."""
-    found = []
-    for rank in range(count):
-        own = folder / f"process-{rank}"
-        dataset = open_remote(address, own / "source")
-        block = 4 * STEPS * frame_bytes(dataset, SIDE)
-        most = 4 * block + count * max(map(dataset.episode_bytes, range(EPISODES)))
-        pool = Pool(dataset, SIDE, None, folder / "episodes", most)
-        blocks = pool.blocks(TRAINING, HELD_OUT, 5, count, span=LENGTH - 1)
-        first = [*blocks.training[0], *blocks.held_out]
-        base = pool.awaited(first) if rank else pool.prepared(first)
-        room = (most - bytes_below(base.path)) // count
-        mine = pool if count == 1 else replace(pool, folder=own / "episodes", most_bytes=room)
-        share = Share(rank, count, BATCH)
-        found.append(StreamedWindows(mine, blocks, base, LENGTH, 1, ("rgb",), 5, share))
-    return found
+    return streamed_by(folder, address, count, BATCH, 4 * STEPS)
 
 
 def test_the_wait_for_storage_is_hidden_by_fetching_ahead(late, tmp_path):

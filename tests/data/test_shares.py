@@ -7,16 +7,16 @@ import numpy as np
 import pytest
 import torch
 from fsspec.implementations.memory import MemoryFileSystem
+from streaming_processes import LENGTH, SIDE, streamed_by
 
 from armillary.core.errors import ConfigError, StorageError
 from armillary.data import Windows, open_dataset, prepare
-from armillary.data.prepare import frame_bytes
 from armillary.data.remote import open_remote
 from armillary.data.shares import Share, dealt
-from armillary.data.streamed import Pool, StreamedWindows, bytes_below
+from armillary.data.streamed import Pool, StreamedWindows
 from armillary.worlds import record
 
-LENGTH, SIDE, BATCH, EPISODES = 3, 16, 8, 30
+BATCH, EPISODES = 8, 30
 TRAINING, HELD_OUT = np.arange(2, EPISODES), np.array([0, 1])
 
 
@@ -32,21 +32,7 @@ def local(tmp_path_factory) -> Path:
 
 def streamed(folder: Path, count: int, episodes_of_a_block: int = 6) -> list[StreamedWindows]:
     """Return the clips of all processes, which share the first block."""
-    found = []
-    for rank in range(count):
-        own = folder / f"process-{rank}"
-        dataset = open_remote("memory://shares/data", own / "source")
-        block = episodes_of_a_block * 9 * frame_bytes(dataset, SIDE)
-        most = 4 * block + count * max(map(dataset.episode_bytes, range(EPISODES)))
-        pool = Pool(dataset, SIDE, None, folder / "episodes", most)
-        blocks = pool.blocks(TRAINING, HELD_OUT, 5, count, span=LENGTH - 1)
-        first = [*blocks.training[0], *blocks.held_out]
-        base = pool.awaited(first) if rank else pool.prepared(first)
-        room = (most - bytes_below(base.path)) // count
-        mine = Pool(dataset, SIDE, None, own / "episodes", room)
-        share = Share(rank, count, BATCH)
-        found.append(StreamedWindows(mine, blocks, base, LENGTH, 1, ("rgb",), 5, share))
-    return found
+    return streamed_by(folder, "memory://shares/data", count, BATCH, 9 * episodes_of_a_block)
 
 
 def steps_of(windows: list[StreamedWindows], begin: int, end: int):

@@ -86,6 +86,10 @@ def test_a_model_with_a_goal_policy_is_packed_as_it_acts(tmp_path: Path) -> None
     assert open_agent(agent.folder) == agent and agent.model_steps == 600
     alone = pack_agent(source, ModelSpec(source, Planning("icem")), tmp_path / "alone")
     assert not (alone.folder / POLICY_FILE).exists() and alone.parameters < agent.parameters
+    (source / POLICY_FILE).unlink()
+    with pytest.raises(CheckpointError, match=r"model: contains no goal policy, which the planner"):
+        pack_agent(source, ModelSpec(source, DIRECT), tmp_path / "none")
+    assert not (tmp_path / "none").exists()
     other = packed(tmp_path / "other", Planning("guided"), seed=1)
     assert other.digest != agent.digest  # the same model, another goal policy
     world = WorldFactory("two_rooms", {})()

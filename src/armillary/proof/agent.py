@@ -160,7 +160,7 @@ def pack_agent(
         overrides: settings of the planner that differ, by a suite's task.
 
     Raises:
-        CheckpointError: not a model.
+        CheckpointError: not a model, or one without the goal policy that its planner follows.
         ConfigError: a planner that cannot be, one that decides for several episodes at once, or
             ``out`` exists.
         StorageError: the disk is full or not writable.
@@ -169,8 +169,14 @@ def pack_agent(
         raise ConfigError(f"{out}: exists already; an agent is never changed. Name another folder.")
     spec = replace(spec, planning=spec.planning.fitting(has_goal_policy(model_folder)))
     text = canonical_bytes(planner_settings(spec, overrides or {}))
-    names = list(MODEL_FILES)
-    if load_goal_policy(model_folder, load_model(model_folder)) is not None and _follows(spec):
+    names, policy = list(MODEL_FILES), load_goal_policy(model_folder, load_model(model_folder))
+    if _follows(spec):
+        if policy is None:
+            raise CheckpointError(
+                f"{model_folder}: contains no goal policy, which the planner "
+                f"{spec.planning.planner} follows. Train one with: armillary policy "
+                f"{model_folder} DATASET"
+            )
         names.append(POLICY_FILE)
     with replacing_folder(out) as beside:
         for name in names:

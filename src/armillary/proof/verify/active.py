@@ -5,7 +5,7 @@ parameters for other scenes. It is not a lie, so it is exposed, not refuted: of 
 any decision depends on, which share do all of them depend on? Counted tensor by tensor, so that a
 small part that is switched is seen beside a large one that is not.
 
-Source: a parameter counts where the gradient of the foreseen latents is not zero.
+Source: a parameter counts where the gradient of the predicted latents is not zero.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ def active_parameters(
     goal: Observation,
     plan: Float[Tensor, "L A"],
 ) -> dict[str, np.ndarray]:
-    """Return on which parameters the latents of present and goal, and what is foreseen, depend.
+    """Return on which parameters the latents of present and goal, and those predicted, depend.
 
     So do the actions of a goal policy, whose parameters are among them.
 
@@ -58,8 +58,8 @@ def active_parameters(
         with torch.enable_grad():
             batch = batch_from_observations([seen, goal], size=policy.image_size)
             tokens = policy.model.encode(batch).tokens
-            foreseen = policy.model.rollout(Latent(tokens[:, :1], None), plan.detach()[None, None])
-            total = foreseen.square().sum() + tokens.square().sum()
+            predicted = policy.model.rollout(Latent(tokens[:, :1], None), plan.detach()[None, None])
+            total = predicted.square().sum() + tokens.square().sum()
             if isinstance(policy, GoalConditionedPolicy):
                 here, there = tokens.flatten(2).unbind(1)
                 total = total + policy.policy.act(here, there, 1.0).square().sum()
