@@ -79,6 +79,8 @@ _EB_RULE = {
     "success_distance": 4.5 * _EB_PIXEL_M,
     "world_settings": {"max_step_m": _EB_STEP_M, "split": "held_out"},
 }
+# The expert's way from one corner of OGBench's medium maze to the other takes 280 steps.
+_MAZE_RULE = {"budget": 500}
 
 
 @dataclass(frozen=True)
@@ -133,6 +135,10 @@ ENVIRONMENTS: dict[str, Environment] = {
     ),
     "reacher": Environment(f"{_SWM}ReacherDMControl-v0", _AHEAD, _QUICK, 300, 100),
     "cube": Environment(f"{_SWM}OGBCube-v0", _AHEAD, _QUICK, 300, 100),
+    # across the maze: the goal is the start of another episode
+    "ogbench_maze": Environment(
+        f"{_SWM}OGBMaze-v0", {ANY: "any"}, _QUICK, 1000, 100, judged=_MAZE_RULE
+    ),
 }
 
 

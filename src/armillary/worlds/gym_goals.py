@@ -14,6 +14,7 @@ from armillary.worlds.gym_goal_world import GymGoalWorld
 from armillary.worlds.gym_goals_any import AnyGoalWorld
 from armillary.worlds.gym_goals_arms import CubeGround, ReacherGround
 from armillary.worlds.gym_goals_flat import PushTGround, TwoRoomGround
+from armillary.worlds.gym_goals_maze import MazeGround
 from armillary.worlds.gym_ground import Ground
 
 # A closed table: which Gymnasium ids have rules of their own, and by which policies their
@@ -23,6 +24,7 @@ GROUNDS: dict[str, dict[str, Callable[[], Ground]]] = {
     "swm/PushT-v1": {"weak": PushTGround, "strokes": partial(PushTGround, strokes=True)},
     "swm/ReacherDMControl-v0": {"spring": ReacherGround},
     "swm/OGBCube-v0": {"oracle": CubeGround},
+    "swm/OGBMaze-v0": {"pink": MazeGround},
 }
 
 
