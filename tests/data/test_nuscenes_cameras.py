@@ -1,4 +1,4 @@
-"""nuScenes with its tables: pictures of the cameras arrive beside the sweeps, with lens and pose."""
+"""nuScenes with its tables: pictures of its cameras come beside the sweeps, with lens and pose."""
 
 from __future__ import annotations
 
