@@ -135,3 +135,21 @@ def las(
     )
     path.write_bytes(head + b"".join(records) + rows)
     return path
+
+
+def copc(path: Path, wkt: str) -> Path:
+    """COPC of one node: LAZ 1.4 whose first record is ``copc``; laspy packs the points."""
+    import laspy
+    from laspy.vlrs.known import WktCoordinateSystemVlr
+    from laspy.vlrs.vlr import VLR
+
+    header = laspy.LasHeader(version="1.4", point_format=7)
+    header.scales = np.full(3, 0.001)
+    info = struct.pack("<5d2Q2d88x", 0, 0, 0, 32, 1, 0, 0, 0, 0)
+    header.vlrs.append(VLR("copc", 1, "", info))
+    header.vlrs.append(WktCoordinateSystemVlr(wkt))
+    data = laspy.LasData(header)
+    data.x, data.y, data.z = POINTS.T
+    data.write(str(path))
+    assert path.read_bytes()[377:381] == b"copc"
+    return path

@@ -160,6 +160,11 @@ def colmap(folder: Path, kind: str, *, camera=(1, "PINHOLE", LENS), scale: float
     return folder
 
 
+def tracks(images) -> dict[int, tuple[int, int]]:
+    """Return the picture that saw each point, and its place in the picture's list."""
+    return {n: (one[0], at) for one in images for at, n in enumerate(one[-1])}
+
+
 def write_text(model: Path, camera, images, points) -> None:
     number, name, lens = camera[0], camera[1], " ".join(map(str, camera[2]))
     (model / "cameras.txt").write_text(f"# CAMERA_ID, MODEL\n{number} {name} 64 48 {lens}\n")
@@ -170,7 +175,11 @@ def write_text(model: Path, camera, images, points) -> None:
         lines.append(" ".join(f"{u} {v} {n}" for (u, v), n in both) + " 3.5 4.5 -1")
     lines[-1] = ""  # the last picture saw no point at all
     (model / "images.txt").write_text("\n".join(lines) + "\n")
-    rows = [f"{n} {x} {y} {z} 9 9 9 0.5 1 0" for n, (x, y, z) in enumerate(points)]
+    seen_by = tracks(images[:-1])
+    rows = [
+        f"{n} {x} {y} {z} 9 9 9 0.5 " + " ".join(map(str, seen_by.get(n, ())))
+        for n, (x, y, z) in enumerate(points)
+    ]
     (model / "points3D.txt").write_text("\n".join(rows))
 
 
@@ -185,9 +194,10 @@ def write_binary(model: Path, camera, images, points) -> None:
         for (u, v), n in zip(pixels, seen, strict=True):
             data += struct.pack("<ddq", u, v, n)
     (model / "images.bin").write_bytes(data)
-    data = struct.pack("<Q", len(points))
+    data, seen_by = struct.pack("<Q", len(points)), tracks(images)
     for n, place in enumerate(points):
-        data += struct.pack("<Q3d3Bd", n, *place, 9, 9, 9, 0.5) + struct.pack("<QII", 1, 1, n)
+        track = struct.pack("<QII", 1, *seen_by[n])
+        data += struct.pack("<Q3d3Bd", n, *place, 9, 9, 9, 0.5) + track
     (model / "points3D.bin").write_bytes(data)
 
 

@@ -163,6 +163,8 @@ def _detected(source: Path) -> str:
     found = [name for name in others if FORMATS[name].detect(source)]
     if found and found[0] in _LAID_OUT:
         return found[0]
+    if "nuscenes" in found and nuscenes_bin.has_layout(source):
+        return "nuscenes"
     if len(found) > 1:
         raise ConfigError(
             f"{source}: holds several formats ({', '.join(found)}); say with --format which one "

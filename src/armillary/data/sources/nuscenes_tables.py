@@ -1,10 +1,10 @@
-"""nuScenes tables: where the LiDAR was at each sweep, from the JSON beside the recordings.
+"""nuScenes tables: where a sensor was at each file, from the JSON beside the recordings.
 
     sample_data.json         file name -> tokens of an ego pose and of a calibration
     ego_pose.json            world_from_ego: quaternion (w x y z), metres
-    calibrated_sensor.json   ego_from_sensor: the same
+    calibrated_sensor.json   ego_from_sensor: the same; camera_intrinsic: K [3 3] of a camera
 
-    world_from_lidar = world_from_ego ego_from_lidar
+    world_from_sensor = world_from_ego ego_from_sensor
 
 The tables lie in a folder ``v1.0-...`` at the root, above ``samples`` and ``sweeps``.
 
@@ -14,7 +14,7 @@ Source: schema of nuScenes (github.com/nutonomy/nuscenes-devkit).
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -24,6 +24,7 @@ import torch
 from jaxtyping import Float64
 
 from armillary.core.errors import FormatError
+from armillary.data.sources.lens import Lens, checked, pinhole_of
 from armillary.spatial import pose_from_quaternion
 
 LOOKS_FOR = "v1.0-*/sample_data.json"
@@ -39,7 +40,7 @@ _FARTHEST_M = 1e7
 
 @dataclass(frozen=True)
 class Tables:
-    """What is known of the sweeps of a nuScenes folder.
+    """What is known of the files of a nuScenes folder.
 
     Attributes:
         folder: where the tables lie.
@@ -54,10 +55,11 @@ class Tables:
     ego: Mapping[str, Any]
     sensors: Mapping[str, Any]
 
-    def world_from_lidar(self, files: tuple[Path, ...]) -> Float64[np.ndarray, "T 4 4"] | None:
-        """Return the pose of the LiDAR at each sweep, in the frame of the first; None if one lacks.
+    def map_from_sensor(self, files: Sequence[Path]) -> Float64[np.ndarray, "T 4 4"] | None:
+        """Return the pose of the sensor at each file, in the map; None if the tables lack one.
 
-        The map's own origin is kilometres away, which float32 would round to centimetres.
+        The map's own origin is kilometres away, which float32 would round to centimetres: take
+        poses relative to a first one before they are stored.
 
         Raises:
             FormatError: a row is damaged.
@@ -71,8 +73,23 @@ class Tables:
             poses.append(
                 self._pose(self.ego, ego, _TABLES[1]) @ self._pose(self.sensors, sensor, _TABLES[2])
             )
-        every = np.stack(poses)
-        return np.linalg.inv(every[0]) @ every
+        return np.stack(poses)
+
+    def lens(self, file: Path) -> Lens:
+        """Return the lens of a picture that the tables name. nuScenes' pictures are pinholes.
+
+        Raises:
+            FormatError: its row is missing or damaged.
+        """
+        _, token = self.of_file[file.name]
+        where = f"{self.folder / _TABLES[2]}: the row {token!r}"
+        rows = self.sensors.get(token, {}).get("camera_intrinsic")
+        whole = isinstance(rows, list) and len(rows) == 3
+        known = [_numbers({"row": row}, "row", 3) for row in rows] if whole else []
+        k = [row for row in known if row is not None]
+        if len(k) != 3:
+            raise FormatError(f"{where} must have a camera_intrinsic of three rows of 3 numbers.")
+        return checked(Lens(pinhole_of(np.stack(k))), where)
 
     def _pose(self, rows: Mapping[str, Any], token: str, name: str) -> Float64[np.ndarray, "4 4"]:
         where = f"{self.folder / name}: the row {token!r}"
