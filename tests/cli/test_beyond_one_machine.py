@@ -1,6 +1,7 @@
 """Wrong use of Slurm, Ray and several processes is one sentence, and nothing is half-done.
 
-The exit code is 2, and 3 where an extra is not installed. The commands run in this process, as a user would type them.
+The exit code is 2, and 3 where an extra is not installed. The commands run in this process, as a
+user would type them.
 """
 
 from __future__ import annotations
