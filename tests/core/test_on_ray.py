@@ -158,6 +158,9 @@ class TestRealRay:
     def test_every_task_is_done(self, local_ray):
         assert sorted(run_on_ray(None, squares, range(7), 2)) == [n**2 for n in range(7)]
 
+    def test_more_actors_than_cores_do_every_task(self, local_ray):
+        assert sorted(run_on_ray(None, squares, range(20), 5)) == [n**2 for n in range(20)]
+
     def test_what_a_dead_actor_had_is_done_again(self, local_ray, tmp_path):
         opener = functools.partial(opened, functools.partial(deadly, tmp_path))
         assert sorted(run_on_ray(None, opener, range(8), 2)) == list(range(8))

@@ -59,8 +59,9 @@ def test_where_it_is_asked_is_no_part_of_what_is_asked(tmp_path: Path, monkeypat
     save_model(untrained(replace(TINY, action_width=2), 0), tmp_path / "model")
     here = understand_model(tmp_path / "model", tmp_path / "here", few)
     assert not {"on", "workers"} & here["counts"].keys()
+    with pytest.raises(ConfigError, match="--on takes ray or ray://HOST:PORT, got 'rya'"):
+        understand_model(tmp_path / "model", tmp_path / "here", replace(few, on="rya"))
     ray = replace(few, on="ray", workers=3)
-    assert understand_model(tmp_path / "model", tmp_path / "here", ray) == here
 
     def run(address, opener, tasks, workers):
         assert (address, workers, opener.factory.folder.is_absolute()) == (None, 3, True)
@@ -70,6 +71,7 @@ def test_where_it_is_asked_is_no_part_of_what_is_asked(tmp_path: Path, monkeypat
     monkeypatch.setattr("armillary.recipes.understanding.ray_address", lambda on: None)
     monkeypatch.setattr("armillary.recipes.understanding.connected", lambda *_: nullcontext())
     monkeypatch.chdir(tmp_path)
+    assert understand_model("model", Path("here"), ray) == here
     found = understand_model("model", Path("ray"), ray)
     own = ("command", "commit", "date", "machine")
     assert all(found[key] == here[key] for key in here if key not in own)

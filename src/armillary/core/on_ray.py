@@ -73,7 +73,7 @@ def run_on_ray(
         address: HOST:PORT of a cluster's head; None for this machine.
         opener: sent to each actor; called there once, and again where a new one takes its place.
         tasks: what to run.
-        workers: actors.
+        workers: actors; those that find no core wait until another one ends.
 
     Raises:
         ConfigError: Ray is not installed, or the cluster cannot be reached.
@@ -91,7 +91,9 @@ def run_on_ray(
         # actors come first in the zip: the other way round it would take a task and lose it
         twice = chain(zip(actors, first, strict=True), zip(actors, waiting, strict=False))
         running = {actor.run.remote(task): actor for actor, task in twice}
-        del first
+        # An actor without tasks then ends. Where a cluster has fewer cores than there are actors,
+        # those that wait for a core would else wait for ever.
+        del first, twice, actors
         while running:
             (done,), _ = ray.wait(list(running))
             actor = running.pop(done)
@@ -99,6 +101,7 @@ def run_on_ray(
             for task in waiting:
                 running[actor.run.remote(task)] = actor
                 break
+            del actor
 
 
 def _ray(address: str | None) -> Any:

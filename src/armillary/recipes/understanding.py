@@ -180,14 +180,16 @@ def understand_model(
         WorldError: the judges broke, or an actor of Ray died too often.
         StorageError: ``out`` cannot be written.
     """
-    config, folder = config or UnderstandConfig(), find_model(model)
+    config = config or UnderstandConfig()
+    address = _address(config)  # before a finished result, which would hide a misspelled one
+    folder = find_model(model)
     loaded = load_model(folder)
     _check(loaded)
     if (finished := _finished(folder, out, config)) is not None:
         return finished
     with storage_errors(out):
         out.mkdir(parents=True, exist_ok=True)
-    with _asker(config) as asker:  # a cluster that cannot be reached is told before any work
+    with _asker(config, address) as asker:
         result = _study(loaded, folder, out, config, asker, bars)
     result |= provenance(command, 2)
     write_understanding_page(result, out / "page.html")
@@ -282,7 +284,7 @@ def understand_judge(
     config = config or UnderstandConfig()
     suite = Suite(SEEDS["test"], config.count, config.asked)
     found: dict[str, ByConcept] = {}
-    with _asker(config) as asker:
+    with _asker(config, _address(config)) as asker:
         for name, made in (("model", factory), ("controls", _controls)):
             found |= _scored({name: suite}, made, out, asker, bars)[name]
     if "model" not in found:
@@ -316,13 +318,16 @@ def _short(judges: Mapping[str, ByConcept]) -> dict[str, Any]:
     }
 
 
+def _address(config: UnderstandConfig) -> str | None:
+    return ray_address(config.on) if config.on else None
+
+
 @contextmanager
-def _asker(config: UnderstandConfig) -> Iterator[_Ask]:
+def _asker(config: UnderstandConfig, address: str | None) -> Iterator[_Ask]:
     """Give ``ask``, or its like with actors of Ray, which is there until the study ends."""
     if not config.on:
         yield ask
         return
-    address = ray_address(config.on)
     with connected(address, config.workers):
         yield partial(ask_on_ray, address=address, workers=config.workers)
 
