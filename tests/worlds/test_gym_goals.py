@@ -248,3 +248,25 @@ def test_two_room_success_is_the_environments_own():
         assert terminated == (world.distance(goal) <= world.spec.success_distance)
         solved.append(terminated)
     assert not solved[0] and solved[-1]
+
+
+def test_the_mazes_start_is_of_the_seed_and_its_expert_goes_round_walls():
+    world = require("swm/OGBMaze-v0")
+    starts = []
+    for _ in range(2):
+        world.reset(3)
+        starts.append(world.truth()["agent_xy"])
+    assert np.array_equal(*starts)
+    maze = world._env.unwrapped
+    for seed in range(3):
+        world.reset(seed)
+        goal = world.draw_goal("any", generator("test.goal", seed))
+        for step in range(300):
+            cell = maze.xy_to_ij(world.truth()["agent_xy"])
+            assert maze.maze_map[cell] == 0
+            if world.distance(goal) <= world.spec.success_distance:
+                break
+            world.step(world.expert(goal, generator("test.expert", step)))
+        maze.set_goal(goal_xy=goal.truth["agent_xy"])
+        assert maze.compute_success() == (world.distance(goal) <= world.spec.success_distance)
+        assert world.distance(goal) <= world.spec.success_distance
