@@ -70,8 +70,9 @@ $(DOCS): docs/requirements.txt
 demo: install  ## run a whole example in minutes: out/demo/report.html
 	$(BIN)/armillary demo --out out/demo
 
+# Three processes on two cores: many tests wait for others. Two took 8:21 and three 7:01, with more tests.
 test: dev  ## run the tests, without those of `check` and of whole runs (minutes)
-	OMP_NUM_THREADS=1 $(BIN)/pytest
+	OMP_NUM_THREADS=1 $(BIN)/pytest -n 3
 
 test-runs: dev  ## run the tests of recipes, benchmarks, proofs and examples (minutes)
 	OMP_NUM_THREADS=1 $(BIN)/pytest -m "runs and not slow"
