@@ -48,10 +48,9 @@ def test_only_a_deaf_process_outlives_an_interrupt(deaf: bool) -> None:
 
 
 def test_what_arrives_meanwhile_is_answered_after() -> None:
-    """The signal goes to this thread alone: another one, that blocks nothing, would answer it late."""
+    """The signal goes to this thread alone. Another one, which blocks nothing, answers late."""
     heard_too_early = True
-    with pytest.raises(KeyboardInterrupt):
-        with deaf_to_interrupts():
-            signal.pthread_kill(threading.get_ident(), signal.SIGINT)
-            heard_too_early = False
+    with pytest.raises(KeyboardInterrupt), deaf_to_interrupts():
+        signal.pthread_kill(threading.get_ident(), signal.SIGINT)
+        heard_too_early = False
     assert not heard_too_early

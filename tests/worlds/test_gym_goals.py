@@ -210,10 +210,10 @@ def test_tasks_are_a_closed_list():
         world.draw_goal("far", generator("test.goal"))
 
 
-def require(env_id):
+def require(env_id, **settings):
     if not has_stable_worldmodel():
         pytest.skip("stable_worldmodel is not installed")
-    return make_world(f"gym:stable_worldmodel:{env_id}")
+    return make_world(f"gym:stable_worldmodel:{env_id}", **settings)
 
 
 def test_push_t_success_is_the_environments_own():
@@ -251,7 +251,7 @@ def test_two_room_success_is_the_environments_own():
 
 
 def test_the_mazes_start_is_of_the_seed_and_its_expert_goes_round_walls():
-    world = require("swm/OGBMaze-v0")
+    world = require("swm/OGBMaze-v0", quick_pictures=True)
     starts = []
     for _ in range(2):
         world.reset(3)

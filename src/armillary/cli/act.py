@@ -41,6 +41,8 @@ class Act(PlanningFlags):
     """Model steps to execute before planning again."""
     batch: int = 1
     """Episodes to plan for at once, for a search without a goal policy. More is faster."""
+    sub_goals: bool = True
+    """Go to a far goal over landmarks, if the model has some (armillary landmarks)."""
     workers: int = 2
     """Number of processes. The result does not depend on it."""
     on: str = ""
@@ -67,6 +69,7 @@ class Act(PlanningFlags):
             seed=self.seed,
             workers=self.workers,
             batch=self.batch,
+            sub_goals=self.sub_goals,
             world_settings=settings_of(self.setting, "--setting"),
             budget=self.budget,
             success_distance=self.success_distance,

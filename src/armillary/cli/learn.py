@@ -193,6 +193,44 @@ class Policy(Command):
         return Outcome(value, policy_said(value))
 
 
+@dataclass(frozen=True, kw_only=True)
+class Landmarks(Command):
+    """Find landmarks in a recording, so that a model acts towards far goals by sub-goals.
+
+    A goal policy is trained on goals that one episode reached. For a goal that is farther, the
+    model goes from landmark to landmark, by ways that episodes took. It needs one scene: a room or
+    a maze that is the same in all episodes. Held-out episodes tell whether it is.
+
+    Landmarks are stored in the model folder, and armillary act uses them from then on. To act
+    without them, use armillary act --no-sub-goals, or remove the file.
+
+    e.g. armillary landmarks out/run out/data
+    """
+
+    model: Positional[str]
+    """Model folder, or run folder."""
+    dataset: Positional[Path]
+    """Dataset folder with actions."""
+    seed: int = 0
+    """Seed of what is drawn."""
+
+    def run(self) -> Outcome:
+        """Find them."""
+        existing(self.dataset, "a dataset folder")
+        from armillary.recipes.landmarks import learn_landmarks
+
+        with bar("finding landmarks") as progress:
+            found = learn_landmarks(self.model, self.dataset, self.seed, progress=progress)
+        value = vars(found) | {"file": str(found.file)}
+        lines = (
+            f"{found.landmarks:,} landmarks and {found.ways:,} ways between them in "
+            f"{found.seconds:.0f} s: {found.file}",
+            f"Held-out episodes took ways that are known in {found.known:.0%} of cases. Goals that "
+            f"are farther than {found.far:.0f} model steps get sub-goals.",
+        )
+        return Outcome(value, (*lines, *found.warnings))
+
+
 def policy_said(found: Mapping[str, Any]) -> tuple[str, ...]:
     """Return the report on a goal policy, a sentence or two."""
     said = f"goal policy trained in {found['seconds']:.0f} s: {found['file']}"

@@ -55,6 +55,7 @@ COMMANDS: dict[str, tuple[Any, str]] = {
     "sweep": (sweep.Sweep, "train with several settings, choose the best, and judge it once"),
     "launch": (launch.Launch, "train on a Slurm cluster, through preemptions and time limits"),
     "policy": (learn.Policy, "train a goal-conditioned policy for a model that has none"),
+    "landmarks": (learn.Landmarks, "let a model act towards goals that are far, by sub-goals"),
     "diagnose": (diagnose.Diagnose, "measure a model's predictions beside simple baselines"),
     "probe": (understand.Probe, "test which quantities can be read from a model's latents"),
     "surprise": (understand.Surprise, "measure a model's prediction error at every step"),

@@ -86,7 +86,7 @@ class Ros(PlanningFlags):
                 "Driving a robot needs the extras serve and ros. Install them with: pip install "
                 "'armillary[serve,ros]'"
             ) from error
-        from armillary.control import ModelSpec
+        from armillary.control.sub_goals import acting_spec
         from armillary.recipes.finding import find_model
         from armillary.serve.ros import Drive, Topics, drive, message_of, resting
         from armillary.serve.rosbridge import Rosbridge
@@ -97,7 +97,7 @@ class Ros(PlanningFlags):
         settings = Drive(self.steps, self.stale_s, rest=self.rest)
         world = world_of_a_robot(self.low, self.high, self.step_s, self.steps)
         message_of(self.action_type, resting(world.bounds, self.rest))
-        spec = ModelSpec(find_model(self.model), self.planning())
+        spec = acting_spec(find_model(self.model), self.planning())
         decider = Decider.load(spec, world, self.guard)
         unseen = [name for name in decider.policy.observes if name not in topics.streams]
         if unseen:

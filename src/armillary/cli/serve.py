@@ -92,7 +92,7 @@ class Serve(PlanningFlags):
                 "Serving needs msgpack and websockets. Install them with: pip install "
                 "'armillary[serve]'"
             ) from error
-        from armillary.control import ModelSpec
+        from armillary.control.sub_goals import acting_spec
         from armillary.recipes.finding import find_model
 
         config = ServerConfig(
@@ -106,7 +106,7 @@ class Serve(PlanningFlags):
         )
         if self.log is not None:
             _log_to(self.log)
-        spec = ModelSpec(find_model(self.model), self.planning())
+        spec = acting_spec(find_model(self.model), self.planning())
         values = None if self.values is None else self._goals(self.values)
         decider = Decider.load(spec, self._world(), self.guard, values)
         decider.warm_up()

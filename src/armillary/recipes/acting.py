@@ -35,6 +35,7 @@ from armillary.control import (
 from armillary.control.evaluate import resume_records
 from armillary.control.on_ray import evaluate_on_ray
 from armillary.control.specs import PolicyFactory
+from armillary.control.sub_goals import acting_spec
 from armillary.core.alone import alone_in
 from armillary.core.errors import ConfigError, ShapeError
 from armillary.core.files import write_json
@@ -63,6 +64,7 @@ class ActConfig:
         seed: names the manifest.
         workers: processes; records do not depend on it.
         batch: episodes that are decided for at once, as in ``ModelSpec``.
+        sub_goals: go to far goals over landmarks, where the model has some.
         world_settings: settings of the world beside its picture size; what they leave open is as
             the world wants it for evaluation (``spec.extra["evaluation"]``, e.g. held-out layouts).
         budget: world steps per episode; None for the task's own.
@@ -77,6 +79,7 @@ class ActConfig:
     seed: int = 0
     workers: int = 2
     batch: int = 1
+    sub_goals: bool = True
     world_settings: Mapping[str, Any] = field(default_factory=dict)
     budget: int | None = None
     success_distance: float | None = None
@@ -213,7 +216,8 @@ def model_spec(folder: Path, config: ActConfig) -> ModelSpec:
     Raises:
         ConfigError: several episodes at once, with a goal policy, which decides for one at a time.
     """
-    spec = ModelSpec(folder, config.planning, batch=config.batch)
+    make = acting_spec if config.sub_goals else ModelSpec
+    spec = make(folder, config.planning, batch=config.batch)
     if config.batch > 1 and spec.chosen.planner in (DIRECT, GUIDED):
         raise ConfigError(
             f"The planner {spec.chosen.planner} decides for one episode at a time. Leave --batch "

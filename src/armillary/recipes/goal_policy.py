@@ -17,11 +17,11 @@ from armillary.core.files import write_json
 from armillary.core.progress import Bars, Progress, no_bars, silent
 from armillary.core.rng import generator
 from armillary.data import Cache, Windows
-from armillary.models import load_model
+from armillary.models import JEPA, load_model
 from armillary.models.goal_policy_file import POLICY_FILE, save_goal_policy
 from armillary.recipes.recipe_config import Recipe, recorded_names
 from armillary.training.augment import AugmentConfig
-from armillary.training.encoded_episodes import Appearances, encode_episodes
+from armillary.training.encoded_episodes import Appearances, EncodedEpisodes, encode_episodes
 from armillary.training.goal_policy import (
     GoalPolicyTraining,
     fit_goal_policy,
@@ -131,17 +131,13 @@ def add_goal_policy(
     """
     began = time.perf_counter()
     model = load_model(folder)
-    streams = tuple(recorded_names(model.config.streams))
-    streams += tuple(name for name in model.config.derived_streams if name in cache.arrays)
     if not long_enough(cache, training, model.config.frame_skip):
         raise TrainingError(
             "A goal policy needs episodes of more than one model step, "
             f"{model.config.frame_skip + 1} recorded steps. Record longer ones."
         )
     appearances = None if varied is None else Appearances(varied, _APPEARANCES, seed)
-    most = _MOST_BYTES // (4 * model.config.latent_width)
-    some = _some(cache, training, most // (1 if appearances is None else 1 + _APPEARANCES), seed)
-    encoded = encode_episodes(model, Windows(cache, some, 1, 1, streams), appearances)
+    encoded = encoded_some(model, cache, training, seed, appearances)
     config = GoalPolicyTraining(seed=seed)
     wanted = _PASSES * len(encoded.latents) // config.batch_size
     usual = min(config.steps, max(wanted, _LEAST_STEPS))
@@ -149,9 +145,7 @@ def add_goal_policy(
     policy = fit_goal_policy(encoded, config, progress)
     judged = None
     if long_enough(cache, held_out, model.config.frame_skip):
-        some = _some(cache, held_out, most, seed)
-        other = encode_episodes(model, Windows(cache, some, 1, 1, streams))
-        judged = judge_goal_policy(policy, other, seed)
+        judged = judge_goal_policy(policy, encoded_some(model, cache, held_out, seed), seed)
     file = save_goal_policy(policy, folder)
     seconds = time.perf_counter() - began
     found = GoalPolicySummary(file, seconds, judged)
@@ -166,10 +160,30 @@ def long_enough(cache: Cache, episodes: Int[np.ndarray, " E"], skip: int) -> boo
     return bool(len(episodes)) and int(cache.lengths[episodes].max()) > skip
 
 
-def _some(
-    cache: Cache, episodes: Int[np.ndarray, " E"], most: int, seed: int
-) -> Int[np.ndarray, " F"]:
-    """Return the episodes, or as many of them, drawn at random, as have ``most`` steps."""
+def encoded_some(
+    model: JEPA,
+    cache: Cache,
+    episodes: Int[np.ndarray, " E"],
+    seed: int,
+    appearances: Appearances | None = None,
+) -> EncodedEpisodes:
+    """Return the latents of episodes, or of as many of them, drawn at random, as memory holds.
+
+    Args:
+        model: encodes.
+        cache: prepared for the model.
+        episodes: which.
+        seed: names what is drawn.
+        appearances: how else the episodes are seen.
+
+    Raises:
+        TrainingError: there are no actions, or episodes are too short for a model step.
+    """
+    streams = tuple(recorded_names(model.config.streams))
+    streams += tuple(name for name in model.config.derived_streams if name in cache.arrays)
+    most = _MOST_BYTES // (4 * model.config.latent_width)
+    most //= 1 if appearances is None else 1 + appearances.times
     order = generator("goal policy episodes", seed).permutation(episodes)
     kept = int(np.searchsorted(np.cumsum(cache.lengths[order]), most, "right"))
-    return np.sort(order[: max(kept, 1)])
+    some = np.sort(order[: max(kept, 1)])
+    return encode_episodes(model, Windows(cache, some, 1, 1, streams), appearances)

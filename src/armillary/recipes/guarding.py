@@ -41,6 +41,7 @@ from armillary.control import (
 from armillary.control.calibration import check_calibration
 from armillary.control.rewatch import Eyes, Watched, rewatch, watch_exploring
 from armillary.control.specs import identity_of
+from armillary.control.sub_goals import acting_spec
 from armillary.control.watching import Seen
 from armillary.core.errors import ConfigError
 from armillary.core.files import write_json
@@ -177,7 +178,7 @@ class _Study:
     def of(
         cls, folder: Path, world: str, out: Path, config: GuardConfig, progress: Progress
     ) -> _Study:
-        policy = ModelSpec(folder, config.planning)
+        policy = acting_spec(folder, config.planning)
         size = load_model(folder).config.encoder.image_size
         settings = {"image_size": size, **config.world_settings}
         first = WorldFactory(world, settings)()

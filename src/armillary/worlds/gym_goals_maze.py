@@ -12,8 +12,7 @@ from typing import Any
 import numpy as np
 
 from armillary.worlds.gl import import_mujoco
-from armillary.worlds.gym import action_bounds
-from armillary.worlds.policies import pink_action
+from armillary.worlds.gym_goals_any import AnyGround
 
 _REACHED_M, _STEP_M = 1.0, 0.2
 _START_NOISE = 0.25  # of a cell, as the environment's own
@@ -21,10 +20,11 @@ _START_NOISE = 0.25  # of a cell, as the environment's own
 _MIDDLE_M = 0.5
 
 
-class MazeGround:
-    """``swm/OGBMaze-v0``, the medium maze: a point among walls, at most 0.2 m a step and axis.
+class MazeGround(AnyGround):
+    """``swm/OGBMaze-v0``: a point among walls, at most 0.2 m a step and axis.
 
-    A cell is 4 m wide. From one corner to the other it is 14 cells, or 280 steps of the expert.
+    A cell is 4 m wide. The longest way is 14 cells in the medium maze, which is the default, and 19
+    in the large one (``env_settings``, ``maze_type``). The expert takes 20 steps a cell.
 
     Collection: pink noise from a start that is uniform over the free cells, so that nothing in a
     recording knows the way through the maze.
@@ -32,15 +32,12 @@ class MazeGround:
 
     # its pictures of 128 px are drawn from above and averaged
     settings: Mapping[str, Any] = {"maze_type": "medium", "width": 128, "height": 128}
-    collection = "pink noise"
-    success_distance = _REACHED_M
-    distance_unit = "m"
     units: Mapping[str, tuple[str, str]] = {"agent_xy": ("m", "maze")}
-    step_s: float | None = None
     any_is_reachable = True
-    most_steps: int | None = None
 
     def __init__(self) -> None:
+        super().__init__(_REACHED_M)
+        self.distance_unit = "m"
         import_mujoco()
 
     def begin(self, env: Any, rng: np.random.Generator) -> dict[str, Any]:
@@ -56,16 +53,6 @@ class MazeGround:
     def truth(self, env: Any) -> dict[str, np.ndarray]:
         """Return ``agent_xy`` [2], m."""
         return {"agent_xy": np.array(env.unwrapped.data.qpos, np.float64)}
-
-    def explore(self, env: Any, rng: np.random.Generator, state: Any) -> tuple[np.ndarray, Any]:
-        """Return an action of pink noise, and the policy's next state."""
-        return pink_action(action_bounds("maze", env.action_space), rng, state)
-
-    def quicken(self, env: Any) -> None:
-        """Leave shadows and multisampling out: 3 ms a picture in place of 90."""
-        model = env.unwrapped.model
-        model.vis.quality.offsamples = 0
-        model.light_castshadow[:] = 0
 
     def gap(self, now: Mapping[str, np.ndarray], goal: Mapping[str, np.ndarray]) -> float:
         """Return how far apart the points are, m; walls do not count."""
