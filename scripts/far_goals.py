@@ -16,6 +16,7 @@ import json
 import shlex
 import sys
 from dataclasses import asdict, replace
+from datetime import UTC, datetime
 from itertools import combinations
 from pathlib import Path
 from typing import Any
@@ -112,13 +113,14 @@ def _paired(one: tuple[Record, ...], other: tuple[Record, ...]) -> dict[str, Any
 
 
 def _trained(run: Path) -> dict[str, Any]:
-    """Return how long the model and its goal policy were trained, seconds."""
-    told = json.loads((run / "run.json").read_text())
+    """Return when the training began and ended, UTC, and what the goal policy took of it."""
+    began, ended = ((run / name).stat().st_mtime for name in ("run.json", SUMMARY))
     policy = json.loads((run / SUMMARY).read_text())
     return {
-        "seconds": told.get("seconds"),
-        "goal_policy_seconds": policy["seconds"],
-        "updates": told.get("steps"),
+        "began": datetime.fromtimestamp(began, UTC).isoformat(timespec="seconds"),
+        "seconds": round(ended - began),
+        "goal_policy_seconds": round(policy["seconds"]),
+        "goal_policy_r2": policy["r2"],
     }
 
 

@@ -99,8 +99,8 @@ def test_a_sub_goal_is_on_the_shortest_way_and_not_where_the_goal_is_near():
     assert ways.left.tolist() == [18, 16, 14, 12, 10, 8, 6, 4, 2, 0]
     place, steps = marks.sub_goal(torch.tensor([1.1]), ways)
     assert SHARE_OF_FAR == 0.5 and (float(place), steps) == (3.0, 4.0)  # the first beyond 3 steps
-    assert marks.sub_goal(torch.tensor([6.0]), ways) is None  # 6 steps are not far
-    assert marks.sub_goal(torch.tensor([5.0]), ways) is not None
+    assert float(marks.sub_goal(torch.tensor([7.0]), ways)[0]) == 9.0  # the landmark at the goal
+    assert marks.sub_goal(torch.tensor([8.0]), ways) is None  # 2 steps are near
     assert marks.sub_goal(torch.tensor([5.0]), marks.ways_to(torch.tensor([2.0]))) is None  # no way
 
 
@@ -166,7 +166,7 @@ def test_the_time_that_is_left_is_that_of_the_sub_goal_and_never_after_the_deadl
     policy = SubGoalPolicy(maze.MazeModel(), Told(), bounds, deadline=100, landmarks=marks)
     goal = torch.tensor([9.0])
     state = SubGoalState(0, 0, goal, ways=marks.ways_to(goal))
-    for place, step in ((1.0, 10), (7.0, 10), (1.0, 97)):
+    for place, step in ((1.0, 10), (8.0, 10), (1.0, 97)):
         seen = torch.tensor([[[[place]]]])
         policy.decide(replace(state, step=step, seen=(seen,)))
     # a goal policy means to arrive in half of the time that it is told

@@ -217,6 +217,7 @@ class Landmarks(Command):
     def run(self) -> Outcome:
         """Find them."""
         existing(self.dataset, "a dataset folder")
+        from armillary.models.landmarks import SHARE_OF_FAR
         from armillary.recipes.landmarks import learn_landmarks
 
         with bar("finding landmarks") as progress:
@@ -226,7 +227,7 @@ class Landmarks(Command):
             f"{found.landmarks:,} landmarks and {found.ways:,} ways between them in "
             f"{found.seconds:.0f} s: {found.file}",
             f"Held-out episodes took ways that are known in {found.known:.0%} of cases. Goals that "
-            f"are farther than {found.far:.0f} model steps get sub-goals.",
+            f"are farther than {found.far * SHARE_OF_FAR:.1f} model steps get sub-goals.",
         )
         return Outcome(value, (*lines, *found.warnings))
 

@@ -31,8 +31,8 @@ from armillary.core.hashing import file_sha256
 from armillary.models.checkpoint import read_tensors, write_tensors
 
 LANDMARKS_FILE = "policy/landmarks.safetensors"
-# A sub-goal is this share of the distance away to which the goal policy was trained. It is less
-# than one because a goal policy is surer of what is near.
+# A sub-goal is this share of the distance away to which the goal policy was trained, and nearer goals
+# are gone to straight. It is less than one because a goal policy is surer of what is near.
 SHARE_OF_FAR = 0.5
 _MODEL_FILE = "model.safetensors"
 _ABOUT = "armillary"
@@ -112,10 +112,11 @@ class Landmarks:
             ways: to the goal.
         """
         here = int(self.nearest(latent[None])[0])
-        if not self.far < ways.left[here] < np.inf:
+        first = SHARE_OF_FAR * self.far
+        if not first < ways.left[here] < np.inf:
             return None
         there = here
-        while ways.left[here] - ways.left[there] < SHARE_OF_FAR * self.far:
+        while ways.left[here] - ways.left[there] < first:
             there = int(ways.after[there])
         return self.latents[there], float(ways.left[here] - ways.left[there])
 

@@ -36,7 +36,8 @@ class LandmarksSummary:
         seconds: encoding and finding.
         landmarks: how many.
         ways: between them.
-        far: model steps; goals that are farther get sub-goals.
+        far: model steps; nine in ten goals of the policy's training are nearer. Goals that are
+            farther than half of it get sub-goals.
         known: share of the ways of held-out episodes that are known.
         warnings: what keeps these numbers from being what they seem, one sentence each.
     """
