@@ -12,7 +12,8 @@ Ray on this machine. When a quarter is done, one actor gets SIGKILL.
   impossible clips. All fields of the result are compared, without when and where it was made. By
   processes it is one, which is all that ``understand`` has.
 
-The result goes to ``results/ray.json``.
+The result goes to ``results/ray.json``. Parts that are not asked for (``--parts``) stay as they are
+there. Each says when and where it was made.
 """
 
 from __future__ import annotations
@@ -35,7 +36,7 @@ import psutil
 from armillary.benchmark.machine import provenance
 from armillary.control import read_records
 from armillary.core.errors import ArmillaryError
-from armillary.core.files import write_json
+from armillary.core.files import read_json, write_json
 from armillary.core.hashing import file_sha256, json_sha256
 from armillary.core.progress import Progress, silent
 from armillary.planning import Planning
@@ -49,6 +50,7 @@ from armillary.worlds import record
 RESULT = Path("results/ray.json")
 WORKERS, STEPS = 2, 12
 STAGE_STEPS = 32
+PARTS = ("record", "act", "understand")
 Done = Callable[[str, Path, Progress], dict[str, str]]
 
 
@@ -79,6 +81,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("run", help="model folder, run folder or zoo:NAME")
     parser.add_argument("out", type=Path)
+    parser.add_argument("--parts", nargs="+", default=PARTS, choices=PARTS)
     parser.add_argument("--result", type=Path, default=RESULT)
     parser.add_argument("--tiny", action="store_true", help="to try it: too little for a result")
     given = parser.parse_args()
@@ -115,23 +118,35 @@ def main() -> None:
         return {name: json_sha256(found[name]) for name in found.keys() - started.keys()}
 
     stage = given.out / "stage"
+    parts: dict[str, tuple[int, Done]] = {
+        "record": (extent.recorded, recorded),
+        "act": (extent.acted, acted),
+        "understand": (extent.asked, understood),
+    }
+    rows: dict[str, dict[str, Any]] = {}
     try:
-        rows = {
-            "record": {"n": extent.recorded, **both(recorded, given.out / "record")},
-            "act": {"n": extent.acted, **both(acted, given.out / "act")},
-        }
-        train_on_stage(stage, extent)
-        rows["understand"] = {"n": extent.asked, **both(understood, given.out / "understand")}
+        for name in given.parts:
+            if name == "understand":
+                train_on_stage(stage, extent)
+            count, done = parts[name]
+            rows[name] = {"n": count, **both(done, given.out / name), **started}
     except ArmillaryError as error:
         parser.exit(2, f"{error}\n")
-    result = {"workers": WORKERS, "ray_version": version("ray"), **rows}
-    write_json(given.result, {**result, **started})
+    result = {"workers": WORKERS, "ray_version": version("ray")}
+    write_json(given.result, {**result, **earlier(given.result), **rows, **started})
     for name, row in rows.items():
         sys.stdout.write(
             f"{name}: {row['killed']} of {WORKERS} actors killed, "
             f"{'the same' if row['same'] else 'NOT THE SAME'}; {row['processes_seconds']:.0f} s by "
             f"processes, {row['ray_seconds']:.0f} s by Ray\n"
         )
+
+
+def earlier(path: Path) -> dict[str, dict[str, Any]]:
+    """Return the parts that a record holds, each with where and when it was made."""
+    found = read_json(path) if path.is_file() else {}
+    origin = {name: found[name] for name in ("command", "commit", "date", "machine") if found}
+    return {name: {**origin, **found[name]} for name in PARTS if name in found}
 
 
 def train_on_stage(out: Path, extent: Extent) -> None:

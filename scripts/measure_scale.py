@@ -716,13 +716,13 @@ def counted_of(out: Path, size: str, usual: Recipe) -> dict[str, Any]:
             flops = count_flops(learn)
         work = counted_work(stepper, sum(sizes), len(sizes))
         # the weights' copies in bfloat16 are kept once, so the bytes of a clip are a difference
-        kept = [saved_bytes(stepper, clips.gather(np.arange(count))) for count in (2, 4)]
+        kept = [saved_bytes(stepper, clips.gather(np.arange(count))) for count in (1, 2)]
         stepper.optimizer.zero_grad()
         return {
             "operations_per_frame": flops / (recipe.batch_size * recipe.clip_length),
             "encoding_operations_per_frame": count_flops(encode) / recipe.clip_length,
             "fine_tuning_operations_per_clip": finetuning_flops(stepper.model, usual),
-            "activation_bytes_per_frame": (kept[1] - kept[0]) / (2 * recipe.clip_length),
+            "activation_bytes_per_frame": (kept[1] - kept[0]) / recipe.clip_length,
             "exchanged": asdict(work),
         }
 
