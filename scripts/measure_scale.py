@@ -1,9 +1,12 @@
-r"""Measure training on several processes: results/scale.json.
+"""Measure training on several processes: results/scale.json, by one command.
 
-    python scripts/measure_scale.py OUT [--turns 12] [--parts ...] [--record FILE]
+    python scripts/measure_scale.py
 
-Everything runs on this machine's processor, in processes of one thread each. Parts, each written to
-the record when it is done; a second call goes on with those that are missing:
+Everything runs on this machine's processor, in processes of one thread each, so nothing else should
+run. What a part found is kept in out/scale. A run that was interrupted goes on with the parts that
+are missing, unless the code, the machine or the settings are others: then all parts are measured
+anew. The record is written when all parts are there, and says when, where and with which code the
+run began. Delete out/scale to measure anew. Parts:
 
 - speed: frames a second of one process, of two that know nothing of each other, and of two that
   train together (DDP and FSDP2; the batch of one, and twice that). They take turns, a few steps
@@ -15,8 +18,8 @@ the record when it is done; a second call goes on with those that are missing:
 - saving: how long a checkpoint of shards stops training, and how long it takes to be written.
 - elastic: torchrun restarts both processes after SIGKILL of one, twice; the weights are compared
   with those of a run that nobody killed.
-- computed: the same model for 8, 64 and 512 GPUs. Nothing of it was measured on a GPU: only the
-  floating-point operations and the numbers exchanged are counted here.
+- computed: the same model for 8, 64 and 512 GPUs, and for a whole run on them. Nothing of it was
+  measured on a GPU: only operations, numbers exchanged and bytes kept are counted here.
 """
 
 from __future__ import annotations
@@ -25,6 +28,7 @@ import argparse
 import hashlib
 import json
 import os
+import shlex
 import shutil
 import signal
 import statistics
@@ -32,7 +36,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
-from dataclasses import asdict, replace
+from dataclasses import asdict, dataclass, replace
 from multiprocessing import get_context
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -47,70 +51,142 @@ import torch.distributed as dist
 
 from armillary.benchmark.flops import count_flops
 from armillary.benchmark.machine import provenance
-from armillary.benchmark.scaling import Exchanged, Link, exchange_seconds, sent_bytes, state_bytes
+from armillary.benchmark.scaling import (
+    Exchanged,
+    Link,
+    run_hours,
+    sent_bytes,
+    state_bytes,
+    step_seconds,
+)
+from armillary.core.cores import core_count
 from armillary.core.files import read_json, write_json
+from armillary.core.hashing import file_sha256, json_sha256
+from armillary.core.values import Batch
 from armillary.data import Windows, open_dataset, prepare
-from armillary.models import untrained
+from armillary.models import JEPA, untrained
 from armillary.models.sizes import SIZES
 from armillary.recipes.recipe import fitted, needed_streams, train_recipe
 from armillary.recipes.recipe_config import Recipe
 from armillary.recipes.world import adapted, world
 from armillary.training import ComputeConfig, Stepper, fit_scales, join_processes, read_log
 from armillary.training.compute import blocks_of
+from armillary.training.rollouts import predict_from_each, some_starts
 from armillary.training.state import Saves
 from armillary.worlds import record
 
-EPISODES, EPISODE_STEPS = 24, 60
+ROOT = Path(__file__).resolve().parents[1]
+OUT, RECORD = Path("out/scale"), Path("results/scale.json")
 PARTS = ("speed", "losses", "saving", "elastic", "computed")
 STEPS, EVERY = 12, 4  # of the runs that are compared
 ELASTIC_STEPS = 24
-SAVES = 3
 TENSORS = ("model.safetensors", "normalizer.safetensors")
 # Assumed for the part "computed": one H100 and its links, as its data sheet has them.
-PEAK_FLOPS, UTILISATION = 989e12, 0.35
+PEAK_FLOPS, UTILISATION, GPU_BYTES = 989e12, 0.35, 80e9
 NODE = 8
 INSIDE, BETWEEN = Link(5e-6, 450e9), Link(1e-5, 50e9)
 GPUS = (8, 64, 512)
 FRAMES_PER_GPU = 512
+# and a whole run: the passes of the recipe over so many hours, in its model steps of 0.1 s
+RECORDED_HOURS, MODEL_STEPS_PER_S = 100, 10
+
+
+@dataclass(frozen=True)
+class Extent:
+    """How much is measured.
+
+    Attributes:
+        episodes: that are recorded and trained on.
+        episode_steps: of each.
+        turns: of the part speed.
+        saved: size of the model whose checkpoints are timed.
+        saves: checkpoints of each kind.
+        counted: sizes whose operations are counted.
+    """
+
+    episodes: int = 24
+    episode_steps: int = 60
+    turns: int = 12
+    saved: str = "small"
+    saves: int = 3
+    counted: tuple[str, ...] = tuple(SIZES)
+
+
+TINY = Extent(episodes=6, turns=1, saved="tiny", saves=1, counted=("small",))
 
 
 def main() -> None:
-    """Measure what was asked for and is not in the record."""
+    """Measure what this run has not measured yet, and write the record."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("out", type=Path)
-    parser.add_argument("--turns", type=int, default=12)
-    parser.add_argument("--parts", nargs="+", default=PARTS, choices=PARTS)
-    parser.add_argument("--size", default="small", choices=("tiny", *SIZES), help="of saving")
-    parser.add_argument("--record", type=Path, default=Path("results/scale.json"))
-    parser.add_argument("--again", action="store_true", help="measure what is recorded already")
+    parser.add_argument("--out", type=Path, default=OUT)
+    parser.add_argument("--record", type=Path, default=RECORD)
+    parser.add_argument("--tiny", action="store_true", help="for a test: too little for a result")
     parser.add_argument("--attempt", default="", help=argparse.SUPPRESS)
     chosen = parser.parse_args()
     out = chosen.out.absolute()
     if chosen.attempt:
         attempt(out, json.loads(chosen.attempt))
         return
-    kept: dict[str, Any] = read_json(chosen.record) if chosen.record.is_file() else {}
-    data = out / "data"
-    record("tabletop", data, EPISODES, EPISODE_STEPS, workers=1, resume=data.exists())
+    extent = TINY if chosen.tiny else Extent()
     work: dict[str, Callable[[], dict[str, Any]]] = {
-        "speed": lambda: speed(out, chosen.turns),
+        "speed": lambda: speed(out, extent.turns),
         "losses": lambda: losses(out),
-        "saving": lambda: saving(out, chosen.size),
+        "saving": lambda: saving(out, extent),
         "elastic": lambda: elastic(out),
-        "computed": lambda: computed(out),
+        "computed": lambda: computed(out, extent),
     }
-    for part in chosen.parts:
-        if part in kept and not chosen.again:
-            say(f"{part}: is in {chosen.record} already; --again measures it anew")
-            continue
-        origin = provenance(" ".join(["python", *sys.argv]), 1)
-        begun = time.perf_counter()
-        found = work[part]()
-        found["seconds"] = round(time.perf_counter() - begun, 1)
-        found["load_average_after"] = round(os.getloadavg()[0], 2)
-        kept = origin | kept | {part: found | origin}
-        write_json(chosen.record, kept)
-        say(f"{part}: {json.dumps(found)}")
+    script = str(Path(__file__).resolve().relative_to(ROOT))
+    measure(out, chosen.record, extent, shlex.join(["python", script, *sys.argv[1:]]), work)
+
+
+def measure(
+    out: Path,
+    path: Path,
+    extent: Extent,
+    command: str,
+    work: dict[str, Callable[[], dict[str, Any]]],
+) -> None:
+    """Do the parts that are missing, each kept as soon as it is done, and write the record."""
+    origin = begun(out, extent, command)
+    data, resume = out / "data", (out / "data").exists()
+    record("tabletop", data, extent.episodes, extent.episode_steps, workers=1, resume=resume)
+    found: dict[str, dict[str, Any]] = {}
+    for part, do in work.items():
+        kept = out / "parts" / f"{part}.json"
+        if kept.is_file():
+            say(f"{part}: is done; delete {out} to measure anew")
+        else:
+            loads, start = [os.getloadavg()[0]], time.perf_counter()
+            result = do()
+            loads.append(os.getloadavg()[0])
+            result["seconds"] = round(time.perf_counter() - start, 1)
+            result["load_average"] = [round(load, 2) for load in loads]  # before and after
+            write_json(kept, result)
+            say(f"{part}: {json.dumps(result)}")
+        found[part] = read_json(kept)
+    write_json(path, origin | {"extent": asdict(extent)} | found)
+    say(f"{path}: written")
+
+
+def begun(out: Path, extent: Extent, command: str) -> dict[str, Any]:
+    """Return the four fields of the run in a folder; what another one left there is deleted."""
+    folder = ROOT / "src" / "armillary"
+    files = [*sorted(folder.rglob("*.py")), Path(__file__)]
+    here = provenance(command, 1)
+    asked = {
+        "extent": json.loads(json.dumps(asdict(extent))),
+        "code": json_sha256([[path.name, file_sha256(path)] for path in files]),
+        "machine": {name: here["machine"][name] for name in ("cpu", "cores", "python", "torch")},
+    }
+    path = out / "run.json"
+    if path.is_file() and (kept := read_json(path))["asked"] == asked:
+        say(f"goes on with the run that began at {kept['origin']['date']}")
+        return kept["origin"]
+    for name in ("parts", "data", "cache"):
+        shutil.rmtree(out / name, ignore_errors=True)
+    (out / "parts").mkdir(parents=True)
+    write_json(path, {"asked": asked, "origin": here})
+    return here
 
 
 # --- what is trained
@@ -215,7 +291,8 @@ def worker(pipe: Connection, out: Path, rank: int, count: int, port: int) -> Non
             elif kind == "exchanged":
                 pipe.send(exchanged(made(recipe, clips, processes), recipe))
             elif kind == "save":
-                pipe.send(timed_saves(out, arguments[0], processes))
+                size, times = arguments
+                pipe.send(timed_saves(out, size, times, processes))
 
 
 def timed_steps(stepper: Stepper, done: list[int], steps: int) -> dict[str, Any]:
@@ -371,7 +448,7 @@ def checked_model(found: dict[str, list[dict[str, float]]], work: Exchanged) -> 
         ("ddp_weak", "ddp", "two_apart"),
         ("fsdp_weak", "fsdp", "two_apart"),
     ):
-        predicted = middle(compute) + exchange_seconds(work, 2, parallel, link)
+        predicted = step_seconds(middle(compute), work, 2, parallel, link)
         traffic = 2 * sent_bytes(work, 2, parallel)  # of both processes
         counted = middle(name, "loopback_bytes")
         said[name] = {
@@ -428,16 +505,16 @@ def losses(out: Path) -> dict[str, Any]:
     }
 
 
-def saving(out: Path, size: str) -> dict[str, Any]:
+def saving(out: Path, extent: Extent) -> dict[str, Any]:
     """Return how long a checkpoint of shards stops training, and how long it takes."""
     shutil.rmtree(out / "saving", ignore_errors=True)
     pair = Workers(out, 2, free_port())
-    answers = pair.do("save", size)
+    answers = pair.do("save", extent.saved, extent.saves)
     pair.end()
     return answers[0]
 
 
-def timed_saves(out: Path, size: str, processes: Any) -> dict[str, Any]:
+def timed_saves(out: Path, size: str, times: int, processes: Any) -> dict[str, Any]:
     """Save a model of a size: at once, and while a step is taken."""
     recipe, clips = sized(out, size)
     stepper = made(recipe, clips, processes, "fsdp")
@@ -445,7 +522,7 @@ def timed_saves(out: Path, size: str, processes: Any) -> dict[str, Any]:
     folder = out / "saving"
     found: dict[str, list[float]] = {"pause_s": [], "written_s": [], "step_s": [], "beside_s": []}
     with Saves(folder, stepper, "") as saves:
-        for turn in range(SAVES):
+        for turn in range(times):
             begun = time.perf_counter()
             stepper.step(1)
             found["step_s"].append(time.perf_counter() - begun)
@@ -467,7 +544,7 @@ def timed_saves(out: Path, size: str, processes: Any) -> dict[str, Any]:
     return {
         "model": size,
         "checkpoint_bytes": size_bytes,
-        "turns": SAVES,
+        "turns": times,
         "pause_s": spread(found["pause_s"]),
         "written_at_once_s": spread(found["written_s"]),
         "pause_over_written": round(
@@ -513,56 +590,105 @@ def elastic(out: Path) -> dict[str, Any]:
     return {"steps": ELASTIC_STEPS, "checkpoint_every": EVERY, **found}
 
 
-def computed(out: Path) -> dict[str, Any]:
-    """Return what the model says of GPUs, from operations and numbers that are counted here."""
-    table, path = [], out / "counted.json"
+def computed(out: Path, extent: Extent) -> dict[str, Any]:
+    """Return what the model says of GPUs, from what is counted here."""
+    path = out / "parts" / "counted.json"
     counts: dict[str, Any] = read_json(path) if path.is_file() else {}
-    for size in SIZES:
+    torch.set_num_threads(core_count())  # nothing is timed
+    usual, _ = recipe_of(out)
+    for size in extent.counted:
         if size not in counts:
-            found, sums = counted_of(out, size)
-            counts[size] = {"operations_per_frame": found, "exchanged": asdict(sums)}
+            counts[size] = counted_of(out, size, usual)
             write_json(path, counts)
-        flops = counts[size]["operations_per_frame"]
-        work = Exchanged(**counts[size]["exchanged"])
-        say(f"{size}: {flops:.3e} operations a frame, {asdict(work)}")
-        compute_s = FRAMES_PER_GPU * flops / (PEAK_FLOPS * UTILISATION)
-        for parallel in ("ddp", "fsdp"):
-            for gpus in GPUS:
-                link = INSIDE if gpus <= NODE else BETWEEN
-                step_s = compute_s + exchange_seconds(work, gpus, parallel, link)
-                rate = gpus * FRAMES_PER_GPU / step_s
-                table.append(
-                    {
-                        "size": size,
-                        "parallel": parallel,
-                        "gpus": gpus,
-                        "frames_per_s": round(rate),
-                        "efficiency": round(compute_s / step_s, 3),
-                        "sent_mb_per_step": round(sent_bytes(work, gpus, parallel) / 1e6, 1),
-                        "state_gb_per_gpu": round(
-                            state_bytes(work.parameters, gpus, parallel, True) / 1e9, 3
-                        ),
-                        "gpu_hours_per_100m_frames": round(1e8 / rate * gpus / 3600, 2),
-                    }
-                )
+        say(f"{size}: {json.dumps(counts[size])}")
+    frames = RECORDED_HOURS * 3600 * MODEL_STEPS_PER_S * world().passes
     return {
         "measured": False,
         "assumed": {
             "peak_flops": PEAK_FLOPS,
             "utilisation": UTILISATION,
+            "gpu_bytes": GPU_BYTES,
             "gpus_per_node": NODE,
             "inside_a_node": asdict(INSIDE),
             "between_nodes": asdict(BETWEEN),
             "frames_per_gpu_and_step": FRAMES_PER_GPU,
             "overlap": "none",
+            "recorded_hours": RECORDED_HOURS,
+            "model_steps_per_s": MODEL_STEPS_PER_S,
+            "passes": world().passes,
+            "frames_of_a_run": frames,
+            "fine_tuning": finetuning_of(usual),
         },
         "counted": counts,
-        "table": table,
+        "table": [
+            row(size, counts[size], parallel, gpus, frames, finetuning_of(usual))
+            for size in counts
+            for parallel in ("ddp", "fsdp")
+            for gpus in GPUS
+        ],
     }
 
 
-def counted_of(out: Path, size: str) -> tuple[float, Exchanged]:
-    """Return operations a frame and what is exchanged, counted on two clips of eight steps."""
+def finetuning_of(recipe: Recipe) -> dict[str, int]:
+    """Return how much the longest fine-tuning of a recipe takes: it has a bound of its own."""
+    own, usual = recipe.settling, world().settling
+    return {
+        "updates": usual.steps,
+        "clips_per_update": own.batch_size or round(recipe.batch_size / own.starts),
+        "clips_encoded": usual.clips,
+        "clip_length": own.clip_length or recipe.clip_length,
+    }
+
+
+def row(
+    size: str,
+    counts: dict[str, Any],
+    parallel: Literal["ddp", "fsdp"],
+    gpus: int,
+    frames: float,
+    finetuning: dict[str, int],
+) -> dict[str, Any]:
+    """Return what the model says of some GPUs.
+
+    Where a GPU cannot hold the activations, its clips are taken in parts, and the encoder's forward
+    pass runs twice (``--compute.gradient-accumulation``).
+    """
+    work, flops_per_s = Exchanged(**counts["exchanged"]), PEAK_FLOPS * UTILISATION
+    state = state_bytes(work.parameters, gpus, parallel, average=True)
+    activations = FRAMES_PER_GPU * counts["activation_bytes_per_frame"]
+    parts = 1
+    while state + activations / parts > GPU_BYTES:
+        parts *= 2
+    again = counts["encoding_operations_per_frame"] if parts > 1 else 0.0
+    compute_s = FRAMES_PER_GPU * (counts["operations_per_frame"] + again) / flops_per_s
+    link = INSIDE if gpus <= NODE else BETWEEN
+    step_s = step_seconds(compute_s, work, gpus, parallel, link)
+    encoded = finetuning["clips_encoded"] * finetuning["clip_length"]
+    updated = finetuning["updates"] * finetuning["clips_per_update"]
+    alone_s = (
+        encoded * counts["encoding_operations_per_frame"]
+        + updated * counts["fine_tuning_operations_per_clip"]
+    ) / flops_per_s
+    together = gpus * FRAMES_PER_GPU
+    return {
+        "size": size,
+        "parallel": parallel,
+        "gpus": gpus,
+        "frames_per_s": round(together / step_s),
+        "efficiency": round(compute_s / step_s, 3),
+        "sent_mb_per_step": round(sent_bytes(work, gpus, parallel) / 1e6, 1),
+        "state_gb_per_gpu": round(state / 1e9, 3),
+        "activations_gb_per_gpu": round(activations / parts / 1e9, 1),
+        "parts": parts,
+        "gpu_hours_per_100m_frames": round(gpus * run_hours(step_s, together, 1e8, 0), 2),
+        "run_hours": round(run_hours(step_s, together, frames, alone_s), 3),
+        "gpu_hours_of_a_run": round(gpus * run_hours(step_s, together, frames, alone_s), 2),
+        "of_them_fine_tuning": round(gpus * alone_s / 3600, 2),
+    }
+
+
+def counted_of(out: Path, size: str, usual: Recipe) -> dict[str, Any]:
+    """Return what a size computes, exchanges and keeps, counted on clips of eight steps."""
     recipe, clips = sized(out, size)
     learner_only = replace(recipe, ema_decay=0.0, precision="float32")
     with join_processes() as processes:
@@ -579,13 +705,65 @@ def counted_of(out: Path, size: str) -> tuple[float, Exchanged]:
             terms, _ = stepper.learner(batch, 0)
             sum(terms.values(), torch.zeros(())).backward()
 
+        @torch.no_grad()
+        def encode() -> None:
+            stepper.model.encode(clips.gather(np.arange(1)))
+
         from armillary.objectives import moments
 
         # one process sums nothing, but asks; what has a gradient is summed again on the way back
         with patch.object(moments, "process_count", lambda: 2), patched_sums(counted):
             flops = count_flops(learn)
-    frames = recipe.batch_size * recipe.clip_length
-    return flops / frames, counted_work(stepper, sum(sizes), len(sizes))
+        work = counted_work(stepper, sum(sizes), len(sizes))
+        # the weights' copies in bfloat16 are kept once, so the bytes of a clip are a difference
+        kept = [saved_bytes(stepper, clips.gather(np.arange(count))) for count in (1, 2)]
+        stepper.optimizer.zero_grad()
+        return {
+            "operations_per_frame": flops / (recipe.batch_size * recipe.clip_length),
+            "encoding_operations_per_frame": count_flops(encode) / recipe.clip_length,
+            "fine_tuning_operations_per_clip": finetuning_flops(stepper.model, usual),
+            "activation_bytes_per_frame": (kept[1] - kept[0]) / recipe.clip_length,
+            "exchanged": asdict(work),
+        }
+
+
+def saved_bytes(stepper: Stepper, batch: Batch) -> int:
+    """Return the bytes that a forward pass in bfloat16 keeps for the backward pass."""
+    kept: dict[int, torch.UntypedStorage] = {}  # by place; held, so that no place is used twice
+
+    def keep(value: torch.Tensor) -> torch.Tensor:
+        storage = value.untyped_storage()
+        kept[storage.data_ptr()] = storage
+        return value
+
+    with (
+        torch.autograd.graph.saved_tensors_hooks(keep, lambda value: value),
+        torch.autocast("cpu", torch.bfloat16),
+    ):
+        stepper.learner(batch, 0)
+    return sum(storage.nbytes() for storage in kept.values())
+
+
+def finetuning_flops(model: JEPA, usual: Recipe) -> int:
+    """Return the operations of an update of the fine-tuning, for one clip.
+
+    The starts are the last ones of the clip, so that the memory of nearly all its steps is needed,
+    as for starts that are drawn.
+    """
+    own, of = usual.settling, model.config
+    length = own.clip_length or usual.clip_length
+    latents = torch.zeros(1, length, of.encoder.tokens * of.encoder.width)
+    actions = torch.zeros(1, length - 1, of.action_width)
+    order = torch.arange(length - own.rollout_steps).flip(0)
+    starts = some_starts(order, own.starts)
+    model.requires_grad_(False)
+    model.predictor.requires_grad_(True)
+
+    def update() -> None:
+        ahead = predict_from_each(model, latents, actions, own.rollout_steps, None, starts)
+        ahead.square().mean().backward()
+
+    return count_flops(update)
 
 
 def patched_sums(counted: Callable[[torch.Tensor], torch.Tensor]) -> Any:
@@ -639,6 +817,9 @@ def attempt(out: Path, asked: dict[str, Any]) -> None:
             )
         except KeyboardInterrupt:
             say(f"stopped before step {stop}")
+            # at once: one interrupted attempt in some ten was aborted while Python ended, with
+            # "terminate called" by a thread of gloo (torch 2.13), when all was written
+            os._exit(0)
 
 
 def torchrun(out: Path, settings: dict[str, Any], processes: int, stops: bool = False) -> None:
@@ -654,7 +835,7 @@ def started(
     """Begin to train in processes of torchrun."""
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
     command += [f"--nproc-per-node={processes}", f"--max-restarts={restarts}"]
-    command += [str(Path(__file__).resolve()), str(out), "--attempt", json.dumps(settings)]
+    command += [str(Path(__file__).resolve()), "--out", str(out), "--attempt", json.dumps(settings)]
     with (out / f"{settings['run']}.log").open("ab") as log:
         return subprocess.Popen(command, stdout=log, stderr=log)
 

@@ -1,4 +1,4 @@
-"""Write the tables of results into README.md and docs/results.md; --check only compares.
+"""Write the tables of results into README.md and pages of docs/; --check only compares.
 
 Every number in them comes from a record: ``{push success %1}`` stands for the field ``success`` of
 results/push.json as a percentage with one decimal. A ``*`` in a path is the mean of all entries.
@@ -347,6 +347,104 @@ def _concepts() -> str:
     return "".join(lines)
 
 
+def _scale() -> str:
+    """Return the table of two processes that train together on one machine."""
+    found = record("scale")
+    ddp, fsdp = (found["losses"]["losses"][name] for name in ("ddp", "fsdp"))
+    close = sum(abs(a / b - 1) <= 1e-6 for a, b in zip(fsdp, ddp, strict=True))
+    apart = "losses apart by at most {scale losses.largest_relative_difference."
+    rows = {
+        "FSDP2 beside DDP, {scale losses.steps d} steps": (
+            f"{apart}fsdp_from_ddp .1e}}; {close} of {len(ddp)} within 1e-6"
+        ),
+        "FSDP2 by two processes, stopped and resumed": _weights(
+            found["losses"]["fsdp_resumed_same_bits"]
+        ),
+        "FSDP2 by two processes, then one, then three": (
+            f"{apart}fsdp_2_1_3_from_fsdp .1e}} from two throughout"
+        ),
+        "DDP by two processes, then one, then three": (
+            f"{apart}ddp_2_1_3_from_ddp .1e}} from two throughout"
+        ),
+        "DDP, rank 1 and then rank 0 killed (SIGKILL), restarted by torchrun": _weights(
+            found["elastic"]["ddp"]["identical"]
+        ),
+        "the same with FSDP2": _weights(found["elastic"]["fsdp"]["identical"]),
+        f"checkpoint of FSDP2 (`{found['saving']['model']}`): training stops": (
+            "{scale saving.pause_s.median .2f} s, {scale saving.pause_over_written %0} of the "
+            "{scale saving.written_at_once_s.median .1f} s in which it is written"
+        ),
+        "a step while it is written": (
+            "{scale saving.step_while_written_s.median .1f} s, else "
+            "{scale saving.step_s.median .1f} s"
+        ),
+    }
+    said = {
+        "two_apart": "two independent trainings",
+        "ddp_weak": "DDP, twice the batch",
+        "fsdp_weak": "FSDP2, twice the batch",
+        "ddp_strong": "DDP, the same batch",
+    }
+    for name, shown in said.items():
+        one = f"scale speed.over_one_process.{name}"
+        ends = " to ".join(f"{{{one}.quartiles.{at} .2f}}" for at in (0, 1))
+        rows[f"frames a second over one process: {shown}"] = f"{{{one}.median .2f}} ({ends})"
+    for name, checked in found["speed"]["model"]["checked"].items():
+        one = f"scale speed.model.checked.{name}"
+        within = "within" if checked["within_20_percent"] else "not within"
+        rows[f"model of step time over the measured: {said[name]}"] = (
+            f"{{{one}.predicted_over_measured .2f}}, {within} 20 %; of the traffic "
+            f"{{{one}.bytes_predicted_over_measured .2f}}"
+        )
+    lines = [f"| {name} | {figure} |\n" for name, figure in rows.items()]
+    return "".join(["| two processes of one thread | figure |\n", "| --- | --- |\n", *lines])
+
+
+def _weights(identical: bool) -> str:
+    return "identical weights" if identical else "**other weights**"
+
+
+def _computed() -> str:
+    """Return the tables of what a model of step time says of GPUs."""
+    found = record("scale")["computed"]
+    at = {(row["size"], row["parallel"], row["gpus"]): n for n, row in enumerate(found["table"])}
+    counts = sorted({row["gpus"] for row in found["table"]})
+    with_gpus = ", ".join(map(str, counts))
+
+    def cell(size: str, field: str, spec: str, parallel: str = "ddp", gpus: int = 0) -> str:
+        chosen = [gpus] if gpus else counts
+        paths = [f"scale computed.table.{at[size, parallel, one]}.{field}" for one in chosen]
+        return ", ".join(f"{{{path} {spec}}}" for path in paths)
+
+    heads = [
+        "size",
+        f"frames a second with {with_gpus} GPUs",
+        "of perfect scaling",
+        "GB of a GPU between steps: DDP; FSDP2 over 8",
+        "GB of activations, in so many parts",
+        f"hours of a whole run with {with_gpus} GPUs",
+        "GPU hours of a whole run",
+        "of them fine-tuning",
+    ]
+    lines = [f"| {' | '.join(heads)} |\n", f"|{' --- |' * len(heads)}\n"]
+    for size in found["counted"]:
+        one = counts[0]
+        cells = [
+            f"`{size}`",
+            cell(size, "frames_per_s", ",.0f"),
+            cell(size, "efficiency", "%0"),
+            f"{cell(size, 'state_gb_per_gpu', '.2f', gpus=one)}; "
+            f"{cell(size, 'state_gb_per_gpu', '.2f', 'fsdp', one)}",
+            f"{cell(size, 'activations_gb_per_gpu', '.0f', gpus=one)}, "
+            f"{cell(size, 'parts', 'd', gpus=one)}",
+            cell(size, "run_hours", ".2f"),
+            cell(size, "gpu_hours_of_a_run", ".1f"),
+            cell(size, "of_them_fine_tuning", ".1f"),
+        ]
+        lines.append(f"| {' | '.join(cells)} |\n")
+    return "".join(lines)
+
+
 TRAIN = """\
 | training step, two threads | frames/s | armillary is faster by |
 | --- | --- | --- |
@@ -494,6 +592,8 @@ def tables() -> dict[tuple[str, str], str]:
         (results, "train"): TRAIN,
         (results, "knowledge"): _knowledge(),
         (results, "also"): ALSO,
+        ("docs/how-to/growing.md", "scale"): _scale(),
+        ("docs/how-to/growing.md", "computed"): _computed(),
         ("docs/how-to/zoo.md", "zoo"): _zoo(),
     }
 

@@ -6,7 +6,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from armillary.benchmark.scaling import Exchanged, Link, exchange_seconds, sent_bytes, state_bytes
+from armillary.benchmark.scaling import (
+    Exchanged,
+    Link,
+    exchange_seconds,
+    run_hours,
+    sent_bytes,
+    state_bytes,
+    step_seconds,
+)
 
 WORK = Exchanged(parameters=1000, in_blocks=600, blocks=3, reduced_bytes=80, reductions=2)
 
@@ -42,3 +50,17 @@ def test_shares_of_the_state_add_up_to_one_whole():
     assert whole == 5 * 4 * 1000  # weights, gradients, two moments, average
     assert 8 * state_bytes(1000, 8, "fsdp", average=True) == whole
     assert state_bytes(1000, 8, "ddp", average=False) == 16_000
+
+
+def test_a_step_computes_and_then_exchanges():
+    link = Link(latency_s=0.5, bytes_per_s=100.0)
+    # one message of each of two sums and their gradients, and two of the parameters'
+    assert step_seconds(2.0, WORK, 2, "ddp", link) == pytest.approx(2 + 6 * 0.5 + 4080 / 100)
+    assert step_seconds(2.0, WORK, 1, "ddp", link) == 2
+
+
+def test_a_run_is_its_steps_and_what_every_process_does_alone():
+    # 7,200 steps of 10 frames take two hours, and 1,800 s are half an hour
+    assert run_hours(1.0, 10, 72_000, 1800) == pytest.approx(2.5)
+    # twice the processes halve the steps, and not what each does alone
+    assert run_hours(1.0, 20, 72_000, 1800) == pytest.approx(1.5)

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
+import re
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -261,6 +264,52 @@ def test_a_full_disk_keeps_the_older_checkpoint_and_the_run_goes_on_later(
     assert kept(tmp_path / "run") == ["000005", "last"]
     assert run(tmp_path / "run", resume=True).resumed_at == 5
     assert weights(tmp_path / "run") == weights(whole)
+
+
+def final_name(path: Path) -> Path:
+    """The path that a file gets in the end, where it or its folders are written beside first."""
+    return Path(*(re.sub(r"^\.(.+)\.\d+\.part$", r"\1", part) for part in path.parts))
+
+
+@pytest.mark.parametrize(
+    "file",
+    [
+        "checkpoints/000005/pretrained_model/model.safetensors",
+        "checkpoints/000005/pretrained_model/config.json",
+        "checkpoints/000005/pretrained_model/README.md",
+        "checkpoints/000005/training_state/learner.safetensors",
+        "checkpoints/000005/training_state/state.json",
+        "model/model.safetensors",
+        "model/config.json",
+    ],
+)
+def test_a_full_disk_names_what_was_to_be_written_and_no_folder_beside_it(
+    tmp_path, monkeypatch, file
+):
+    from safetensors.torch import save_file
+
+    out = tmp_path / "run"
+    write_text = Path.write_text
+
+    def full_tensors(tensors, path, metadata=None):
+        if final_name(Path(path)) == out / file:
+            raise SafetensorError("I/O error: No space left on device (os error 28)")
+        save_file(tensors, path, metadata)
+
+    def full_text(self, *arguments, **named):
+        if final_name(self) == out / file:
+            raise OSError(errno.ENOSPC, "No space left on device", str(self))
+        return write_text(self, *arguments, **named)
+
+    monkeypatch.setattr("armillary.models.checkpoint.save_file", full_tensors)
+    monkeypatch.setattr(Path, "write_text", full_text)
+    with pytest.raises(StorageError) as error:
+        run(out)
+    named = out / re.match(r"checkpoints/\d+|model", file)[0]
+    assert str(error.value) == (
+        f"{named}: the disk is full; free some space and run the command again."
+    )
+    assert not list(out.rglob(".*"))
 
 
 def test_a_number_gone_wrong_stops_the_run_and_keeps_the_checkpoint(tmp_path):

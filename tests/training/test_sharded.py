@@ -142,6 +142,32 @@ def test_shards_of_another_model_are_one_sentence(cut):
         run(cut, resume=True, seed=5, **CHANGES)
 
 
+def full_for_the_state(rank: int, port: int, out: Path) -> None:
+    """Train as one of two on a disk that is full when ``state.json`` is written the second time."""
+    from tiny_run import one_of_several
+
+    calls, write = [], Path.write_text
+
+    def full_later(self, *arguments, **named):
+        calls.extend([0] if "state.json" in self.name else [])
+        if "state.json" in self.name and len(calls) > 1:
+            raise OSError(28, "No space left on device", str(self))
+        return write(self, *arguments, **named)
+
+    Path.write_text = full_later
+    changes = {"compute": FSDP, "settling": FinetuneConfig()} | CHANGES
+    try:
+        one_of_several(rank, 2, port, out, False, changes)
+    except StorageError as error:
+        assert str(error).startswith(f"{out}/checkpoints/000010: the disk is full; free some space")
+        os._exit(7)
+
+
+def test_a_full_disk_for_what_the_leading_process_writes_names_the_checkpoint(tmp_path, free_port):
+    ranks = [(rank, free_port, tmp_path / "run") for rank in (0, 1)]
+    assert in_processes(full_for_the_state, *ranks)[0] == 7
+
+
 def on_a_full_disk(rank: int, port: int, out: Path) -> None:
     """Train as one of two on a disk that is full at the second checkpoint of rank 1."""
     from safetensors.torch import save

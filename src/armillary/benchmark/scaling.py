@@ -76,6 +76,34 @@ def exchange_seconds(work: Exchanged, processes: int, parallel: Parallel, link: 
     return messages * link.latency_s + sent / link.bytes_per_s
 
 
+def step_seconds(
+    compute_s: float, work: Exchanged, processes: int, parallel: Parallel, link: Link
+) -> float:
+    """Return the seconds of a step: what a process computes, and then what it exchanges.
+
+    Args:
+        compute_s: seconds in which a process computes its own clips, alone.
+        work: what is exchanged.
+        processes: n.
+        parallel: how the model is spread over them.
+        link: from each process to the next.
+    """
+    return compute_s + exchange_seconds(work, processes, parallel, link)
+
+
+def run_hours(step_s: float, frames_per_step: int, frames: float, alone_s: float) -> float:
+    """Return the hours of a whole training; times n they are the hours of all n processes.
+
+    Args:
+        step_s: seconds of a step (``step_seconds``).
+        frames_per_step: that all processes together take in a step.
+        frames: of the whole training, each counted as often as it is seen.
+        alone_s: seconds after the last step in which every process does the same work, as in the
+            fine-tuning of the predictor.
+    """
+    return (frames / frames_per_step * step_s + alone_s) / 3600
+
+
 def state_bytes(parameters: int, processes: int, parallel: Parallel, average: bool) -> float:
     """Return the memory of a process for what training keeps between steps, and for gradients.
 

@@ -31,8 +31,8 @@ from armillary.core.hashing import file_sha256
 from armillary.models.checkpoint import read_tensors, write_tensors
 
 LANDMARKS_FILE = "policy/landmarks.safetensors"
-# A sub-goal is this share of the distance away to which the goal policy was trained, and nearer goals
-# are gone to straight. It is less than one because a goal policy is surer of what is near.
+# A sub-goal is this share of the distance away to which the goal policy was trained. It is below
+# one, since a goal policy is surer of what is near. Nearer goals are gone to straight.
 SHARE_OF_FAR = 0.5
 _MODEL_FILE = "model.safetensors"
 _ABOUT = "armillary"

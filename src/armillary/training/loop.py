@@ -42,7 +42,14 @@ from armillary.training.processes import (
     planned_processes,
 )
 from armillary.training.scales import fit_scales
-from armillary.training.state import LOCK, Saves, drop_leftovers, has_checkpoints, load_state
+from armillary.training.state import (
+    LOCK,
+    Saves,
+    drop_leftovers,
+    has_checkpoints,
+    load_state,
+    naming,
+)
 from armillary.training.stepper import Stepper
 
 _EVAL_BATCHES = 4
@@ -201,7 +208,8 @@ class _Run:
         if self.processes.leads:
             windows = self.stepper.windows
             model.step_s = windows.stride / windows.cache.fps
-            save_model(model, self.out / "model")
+            with naming(self.out / "model"):
+                save_model(model, self.out / "model")
         self.processes.wait()
         return TrainSummary(
             out=self.out,

@@ -17,14 +17,16 @@ import math
 import os
 import re
 import shutil
+from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from armillary.core.errors import CheckpointError, FormatError
+from armillary.core.errors import CheckpointError, FormatError, StorageError
 from armillary.core.files import read_json, replacing_folder, storage_errors, write_json
 from armillary.models.checkpoint import read_tensors, save_model, write_tensors
 from armillary.training.sharding import own_share
@@ -54,7 +56,7 @@ def save_state(out: Path, done: int, stepper: Stepper, run_digest: str) -> Path:
         StorageError: the disk is full or not writable; older checkpoints are kept.
     """
     folder = out / "checkpoints" / f"{done:06d}"
-    with replacing_folder(folder) as beside:
+    with replacing_folder(folder) as beside, naming(folder):
         save_model(stepper.best_model(), beside / "pretrained_model")
         state = beside / _FOLDER
         state.mkdir()
@@ -142,7 +144,7 @@ class Saves:
 
         beside = _beside(folder)
         try:
-            with storage_errors(folder):
+            with naming(folder):
                 finish_writing(shards)
                 if not self._stepper.processes.leads:
                     return
@@ -156,6 +158,25 @@ class Saves:
                 shutil.rmtree(beside, ignore_errors=True)
         _point_last(folder)
         _drop_old(folder.parent)
+
+
+@contextmanager
+def naming(folder: Path) -> Iterator[None]:
+    """Let what the disk refuses name a folder, and not what is written beside it and then deleted.
+
+    Args:
+        folder: what is written, by the name that it gets in the end.
+
+    Raises:
+        StorageError: the disk is full or not writable.
+    """
+    with storage_errors(folder):
+        try:
+            yield
+        except StorageError as error:  # of a file in the folder beside, by whoever wrote it
+            if isinstance(error.__cause__, OSError):
+                raise error.__cause__ from None
+            raise
 
 
 def has_checkpoints(out: Path) -> bool:
