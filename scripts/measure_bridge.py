@@ -6,9 +6,11 @@ SAMPLE is ``bridge_v2_25_episodes.tfrecord``, with its ``bridge_v2_features.json
 LEROBOT_PYTHON is the python of an environment with ``lerobot==0.4.4``, as
 ``scripts/check_lerobot_reader.py`` says how to make; it may be a command of several words, such as
 ``env LD_LIBRARY_PATH=lr/ffmpeg lr/bin/python``. LeRobot opens the dataset that armillary wrote, and
-returns every step. That is compared with what armillary reads: numbers to the bit, pictures by the
-grey levels that two JPEG decoders differ by. What armillary reads of the sample is compared with
-plain decoders in ``tests/data/test_rlds.py``.
+returns every step. Its numbers are compared with those that armillary reads, to the bit. Its
+pictures are compared with PyAV's, to the bit too: both decode the kept JPEG with FFmpeg. How far
+armillary's own pictures are from these is written down as light and colour: its decoder smooths
+the colours that JPEG keeps at half the resolution, as OpenCV does, and FFmpeg repeats them. What
+armillary reads of the sample is compared with plain decoders in ``tests/data/test_rlds.py``.
 
 Training is the recipe ``world`` as it is, on one thread, with a larger share held out: of 25
 episodes, a tenth would be two.
@@ -28,6 +30,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import av
 import numpy as np
 
 from armillary.benchmark.machine import provenance
@@ -36,6 +39,7 @@ from armillary.core.hashing import file_sha256
 from armillary.data import Dataset, open_dataset, verify
 
 FPS, LICENSE = 5, "CC-BY-4.0"
+LIGHT = (0.299, 0.587, 0.114)  # of red, green and blue in JPEG's luminance
 READ = """
 import json, sys
 import numpy as np
@@ -110,9 +114,14 @@ def read_by_lerobot(python: Sequence[str], dataset: Dataset, work: Path) -> dict
     pictures = {}
     for camera in told["cameras"]:
         name = camera.removeprefix("observation.images.")
-        seen = np.concatenate([one.streams[name].values for one in episodes]).astype(np.int16)
-        away = np.abs(seen - read[camera])
-        pictures[name] = {"mean": round(float(away.mean()), 4), "greatest": int(away.max())}
+        seen = np.concatenate([one.streams[name].values for one in episodes])
+        away = seen.astype(np.float64) - read[camera]
+        light = away @ LIGHT
+        pictures[name] = {
+            "equal_to_pyav": bool(np.array_equal(read[camera], plain_pictures(dataset, camera))),
+            "light": spread(light),
+            "colour": spread(away - light[..., None]),
+        }
     return {
         **{name: told[name] for name in ("version", "video_backend", "episodes", "steps", "fps")},
         "cameras": len(told["cameras"]),
@@ -125,8 +134,24 @@ def read_by_lerobot(python: Sequence[str], dataset: Dataset, work: Path) -> dict
             "time": bool(np.allclose(read["timestamp"], steps / FPS, atol=1e-6)),
             "instruction": told["tasks"] == tasks,
         },
-        "differs_by_grey_levels": pictures,
+        "pictures": pictures,
     }
+
+
+def plain_pictures(dataset: Dataset, camera: str) -> np.ndarray:
+    """Return the pictures of all episodes as PyAV decodes their files."""
+    files = sorted((dataset.path / "videos" / camera).rglob("*.mp4"))
+    found = []
+    for file in files:
+        with av.open(str(file)) as opened:
+            found += [frame.to_ndarray(format="rgb24") for frame in opened.decode(video=0)]
+    return np.stack(found)
+
+
+def spread(away: np.ndarray) -> dict[str, float]:
+    """Return mean and greatest difference, in grey levels."""
+    away = np.abs(away)
+    return {"mean": round(float(away.mean()), 3), "greatest": round(float(away.max()), 3)}
 
 
 def judged(diagnosis: dict[str, Any]) -> dict[str, Any]:
@@ -140,6 +165,12 @@ def judged(diagnosis: dict[str, Any]) -> dict[str, Any]:
     names = ("name", "value", "interval", "beside", "bar", "held", "n")
     lines = [{name: line[name] for name in names} for line in diagnosis["lines"]]
     return {"judged_on": diagnosis["n"]["judged_on"], "prediction": rows, "measures": lines}
+
+
+def trained(said: dict[str, Any]) -> dict[str, Any]:
+    """Return what a training says of itself, without its short diagnosis."""
+    names = ("steps", "seconds", "frames_per_s", "loss", "held_out", "warnings")
+    return {name: said[name] for name in names} | {"goal_policy_r2": said["goal_policy"]["r2"]}
 
 
 def main() -> None:
@@ -163,7 +194,7 @@ def main() -> None:
             "sample_sha256": file_sha256(given.sample),
             "ingested": counted(dataset) | {"notes": ingested["notes"]},
             "lerobot": read_by_lerobot(shlex.split(given.lerobot_python), dataset, work),
-            "trained": armillary(f"{training} --held-out {given.held_out}"),
+            "trained": trained(armillary(f"{training} --held-out {given.held_out}")),
             "diagnosed": judged(armillary(f"diagnose {model} {data}")),
         }
     write_json(given.record, value | origin)
