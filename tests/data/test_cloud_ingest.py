@@ -213,6 +213,11 @@ def test_kittis_pictures_are_read_with_their_times_and_poses_where_no_sweep_is(t
     (tmp_path / "07/image_2/000002.png").unlink()
     with pytest.raises(FormatError, match=r"image_2: has 2 pictures, times.txt has 3 times"):
         ingest(tmp_path / "07", tmp_path / "no")
+    times = (tmp_path / "07/times.txt").read_text()
+    (tmp_path / "07/times.txt").write_text("")
+    with pytest.raises(FormatError, match=r"times\.txt: is empty; a line with the seconds of each"):
+        ingest(tmp_path / "07", tmp_path / "no")
+    (tmp_path / "07/times.txt").write_text(times)
     (tmp_path / "07/calib.txt").unlink()
     shutil.rmtree(tmp_path / "07/image_2")
     grey = ingest(tmp_path / "07", tmp_path / "grey")
