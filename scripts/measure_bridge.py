@@ -1,6 +1,6 @@
 """Ingest the sample of BridgeData v2, read it with LeRobot, train on it: results/bridge.json.
 
-    python scripts/measure_bridge.py SAMPLE LEROBOT_PYTHON [--held-out 0.32]
+    python scripts/measure_bridge.py SAMPLE LEROBOT_PYTHON [--held-out 0.2]
 
 SAMPLE is ``bridge_v2_25_episodes.tfrecord``, with its ``bridge_v2_features.json`` beside it.
 LEROBOT_PYTHON is the python of an environment with ``lerobot==0.4.4``, as
@@ -12,8 +12,8 @@ armillary's own pictures are from these is written down as light and colour: its
 the colours that JPEG keeps at half the resolution, as OpenCV does, and FFmpeg repeats them. What
 armillary reads of the sample is compared with plain decoders in ``tests/data/test_rlds.py``.
 
-Training is the recipe ``world`` as it is, on one thread, with a larger share held out: eight of 25
-episodes. With fewer, the diagnosis gives the latent no weight in frozen features.
+Training is the recipe ``world`` as it is, on one thread, with a larger share held out: of 25
+episodes, a tenth would be two.
 """
 
 from __future__ import annotations
@@ -178,7 +178,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("sample", type=Path)
     parser.add_argument("lerobot_python")
-    parser.add_argument("--held-out", type=float, default=0.32)
+    parser.add_argument("--held-out", type=float, default=0.2)
     parser.add_argument("--work", type=Path, help="an empty folder, kept; else a temporary one")
     parser.add_argument("--record", type=Path, default=Path("results/bridge.json"))
     given = parser.parse_args()
