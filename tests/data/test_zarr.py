@@ -500,7 +500,7 @@ def test_damage_anywhere_is_an_error_in_words_or_none(tmp_path, codec, packed):
         whole = file.read_bytes()
         file.write_bytes(mutated(whole, chance))
         try:
-            with little_memory():
+            with little_memory(1 << 30):
                 found = ingest(source, tmp_path / f"out{number}", "zarr", options=AT_10)
         except ArmillaryError as error:
             assert str(error).strip()
