@@ -85,6 +85,11 @@ def test_a_model_that_knows_the_way_beats_copying_and_the_warp_is_near_perfect(c
         assert row["rigid_warp"] < 0.7 * row["copy_last"]
         assert row["gain_intervals"]["copy_last"][0] > 0
         assert row["copy_last"] < row["mean"]
+        occupancy = row["occupancy"]
+        assert max(occupancy["model"], occupancy["rigid_warp"]) < 0.8 * occupancy["copy_last"]
+        assert occupancy["gain_intervals"]["copy_last"][0] > 0
+        assert occupancy["copy_last"] < occupancy["mean"] <= 1
+        assert 0.1 < occupancy["shell_m"] < 0.3  # the walls are at most 10 m away
     assert rows[0]["copy_last"] < rows[1]["copy_last"]
 
 

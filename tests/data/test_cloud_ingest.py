@@ -213,6 +213,11 @@ def test_kittis_pictures_are_read_with_their_times_and_poses_where_no_sweep_is(t
     (tmp_path / "07/image_2/000002.png").unlink()
     with pytest.raises(FormatError, match=r"image_2: has 2 pictures, times.txt has 3 times"):
         ingest(tmp_path / "07", tmp_path / "no")
+    times = (tmp_path / "07/times.txt").read_text()
+    (tmp_path / "07/times.txt").write_text("")
+    with pytest.raises(FormatError, match=r"times\.txt: is empty; a line with the seconds of each"):
+        ingest(tmp_path / "07", tmp_path / "no")
+    (tmp_path / "07/times.txt").write_text(times)
     (tmp_path / "07/calib.txt").unlink()
     shutil.rmtree(tmp_path / "07/image_2")
     grey = ingest(tmp_path / "07", tmp_path / "grey")
@@ -290,6 +295,24 @@ def test_a_folder_of_several_formats_is_asked_about(tmp_path):
     with pytest.raises(ConfigError, match=r"several formats \(pcd, ply\); say with --format"):
         ingest(tmp_path / "in", tmp_path / "out")
     assert ingest(tmp_path / "in", tmp_path / "out", "pcd").frames == 1
+
+
+def test_what_lies_in_the_folder_of_a_format_belongs_to_it(tmp_path):
+    """Radars are PCD; the same beside loose sweeps of no layout may be anything."""
+    name = "n015-2018-07-24-11-22-45+0800__LIDAR_TOP__1532402927647951.pcd.bin"
+    bare(tmp_path / "laid/samples/LIDAR_TOP" / name, POINTS, INTENSITY, np.arange(4))
+    bare(tmp_path / "loose" / name, POINTS, INTENSITY, np.arange(4))
+    (tmp_path / "laid/samples/RADAR_FRONT").mkdir()
+    pcd_ascii(tmp_path / "laid/samples/RADAR_FRONT/0.pcd")
+    pcd_ascii(tmp_path / "loose/0.pcd")
+    for at in ("laid", "laid/samples"):
+        found = ingest(tmp_path / at, tmp_path / f"{at}-out")
+        assert found.notes[-1].endswith("left out: RADAR_FRONT")
+    with pytest.raises(ConfigError, match=r"several formats \(nuscenes, pcd\)"):
+        ingest(tmp_path / "loose", tmp_path / "out")
+    (tmp_path / "empty/LIDAR_TOP").mkdir(parents=True)
+    pcd_ascii(tmp_path / "empty/0.pcd")
+    assert ingest(tmp_path / "empty", tmp_path / "pcd").frames == 1
 
 
 def test_options_that_mean_nothing_are_refused(tmp_path):

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import scene
+from damage import little_memory
 from test_robot_logs import (
     MAP_FROM_ODOM,
     PERIOD_NS,
@@ -315,7 +316,8 @@ def test_a_dataset_of_mutated_clouds_is_whole_or_not_there(tmp_path, how):
         with log.writer:
             record_mutated(log, "/points", lambda raw: mutated(raw, how, rng))
         try:
-            ingest(path, out)
+            with little_memory():
+                ingest(path, out)
             assert verify(out).ok
         except FormatError:
             assert not out.exists()

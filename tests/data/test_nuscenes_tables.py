@@ -4,6 +4,7 @@ import json
 
 import numpy as np
 import pytest
+from damage import little_memory
 from scipy.spatial.transform import Rotation
 
 from armillary.core.errors import ArmillaryError, FormatError
@@ -153,6 +154,7 @@ def test_damage_anywhere_is_an_error_in_words_or_none(tmp_path, seed):
         raw[at] = rng.integers(0, 256)
     path.write_bytes(raw[: len(raw) - seed % 7])
     try:
-        ingest(tmp_path / "in", tmp_path / "out")
+        with little_memory():
+            ingest(tmp_path / "in", tmp_path / "out")
     except ArmillaryError as error:
         assert str(error) and "\n" not in str(error)

@@ -12,7 +12,7 @@ import cv2
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
-from damage import mutated
+from damage import little_memory, mutated
 
 from armillary.core.errors import ArmillaryError, ConfigError, FormatError
 from armillary.data import IngestOptions, ingest, open_dataset, verify
@@ -495,7 +495,8 @@ def test_damage_anywhere_is_an_error_in_words_or_none(tmp_path, seed):
         damaged = mutated(told, chance) if what == 2 else told
         (source / "features.json").write_bytes(damaged)
         try:
-            found = ingest(source, tmp_path / f"out{number}", "rlds", options=AT_5)
+            with little_memory():
+                found = ingest(source, tmp_path / f"out{number}", "rlds", options=AT_5)
         except ArmillaryError as error:
             assert str(error).strip()
         else:

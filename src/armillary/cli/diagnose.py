@@ -27,8 +27,8 @@ class Diagnose(Command):
     It measures prediction error at 1 to 16 model steps, the rank of the true actions, the scale of
     the latent, distance as progress, and memorisation. Where truth is recorded, it adds read-outs
     and motion. Where depth, laser ranges or point clouds are recorded, it adds their errors in
-    metres. Other errors are squared errors over the variance of the target. The exit code is 0
-    whatever the bars say.
+    metres, and the errors of occupancy around the sensor. Other errors are squared errors over the
+    variance of the target. The exit code is 0 whatever the bars say.
 
     e.g. armillary diagnose out/run out/tabletop --out out/diagnose
     """
@@ -92,16 +92,25 @@ def metres_lines(record: Mapping[str, Any]) -> list[str]:
     """Return the errors of depth and range as lines of text, one table for each sensor."""
     lines = []
     for sensor in dict.fromkeys(row["sensor"] for row in record.get("metres", ())):
+        rows = {row["steps"]: row for row in record["metres"] if row["sensor"] == sensor}
+        occupancy = {steps: row["occupancy"] for steps, row in rows.items()}
         lines.append(f"prediction error of {sensor} (mean absolute error in metres)")
-        heads = ("steps", "model", "95 %", *(name.replace("_", "-") for name in _METRES))
-        rows: list[tuple[str, ...]] = [heads]
-        for row in record["metres"]:
-            if row["sensor"] == sensor:
-                others = (f"{row[name]:.3f}" if name in row else "-" for name in _METRES)
-                between = _between(row["intervals"]["model"])
-                rows.append((str(row["steps"]), f"{row['model']:.3f}", between, *others))
-        lines += _table(rows)
+        lines += _distances(rows)
+        wide = next(iter(occupancy.values()))["shell_m"]
+        lines.append(f"occupancy error of {sensor} (1 - IoU, cells {wide:.2g} m deep)")
+        lines += _distances(occupancy)
     return lines
+
+
+def _distances(rows: Mapping[int, Mapping[str, Any]]) -> list[str]:
+    heads = ("steps", "model", "95 %", *(name.replace("_", "-") for name in _METRES))
+    cells: list[tuple[str, ...]] = [heads]
+    for steps, row in rows.items():
+        others = (f"{row[name]:.3f}" if name in row else "-" for name in _METRES)
+        cells.append(
+            (str(steps), f"{row['model']:.3f}", _between(row["intervals"]["model"]), *others)
+        )
+    return _table(cells)
 
 
 def _table(rows: list[tuple[str, ...]]) -> list[str]:

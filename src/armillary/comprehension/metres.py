@@ -19,7 +19,8 @@ know training episodes by heart.
 
 A cell in which nothing was measured is not judged. Where a contestant has nothing in a cell, it
 takes the present map's value there, else the training mean. The error of a step is the mean
-absolute error over its cells.
+absolute error over its cells. The same maps also say which cells of a grid around the sensor are
+occupied (``occupancy.py``).
 
 Axes: F frames, C cells, W windows.
 """
@@ -38,6 +39,7 @@ from armillary.comprehension.distance_sensors import Cells, DistanceSensor, dist
 from armillary.comprehension.evidence import Evidence, Limits
 from armillary.comprehension.map_prediction import AHEAD as LEARNED
 from armillary.comprehension.map_prediction import MapPredictor, MapWindows
+from armillary.comprehension.occupancy import Shells
 from armillary.comprehension.prediction_error import WITHOUT_LATENT, roll_out, validation_groups
 from armillary.comprehension.ridge import fit_ridge
 from armillary.comprehension.sensor_motion import SensorMotion
@@ -79,7 +81,7 @@ def metres(
 def errors_in_metres(
     model: WorldModel, evidence: Evidence, sensor: DistanceSensor, limits: Limits
 ) -> list[dict[str, Any]]:
-    """Return a row for each horizon: errors in metres, and their intervals over groups.
+    """Return a row for each horizon: errors in metres and of occupancy, with intervals over groups.
 
     Args:
         model: that ``evidence`` is about.
@@ -105,6 +107,7 @@ def errors_in_metres(
     if not reached:
         return []
     usual = np.nan_to_num(_mean(maps[0]))
+    shells = Shells.fit(maps[0])
     motion = None if sensor.pose is None else SensorMotion.fit(sensor, sides[0])
     learned, judged = (
         {ahead: _windows(sensor, motion, steps, own, usual, starts[ahead][at], ahead)
@@ -139,7 +142,9 @@ def errors_in_metres(
             "n": len(now),
             "latent_weight": list(weights),
         }
-        rows.append(about | _drawn(errors, windows.groups, limits))
+        wrong = {name: shells.error(guess, windows.later) for name, guess in guesses.items()}
+        occupancy = {"shell_m": shells.width_m, **_drawn(wrong, windows.groups, limits)}
+        rows.append(about | _drawn(errors, windows.groups, limits) | {"occupancy": occupancy})
     return rows
 
 

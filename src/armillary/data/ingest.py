@@ -10,6 +10,7 @@ import os
 import re
 import shutil
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 from armillary.core.errors import ConfigError, unknown_name
@@ -45,9 +46,8 @@ from armillary.data.sources.ply import read_ply
 from armillary.data.sources.source import IngestOptions, IngestSummary, Source, refuse_others
 from armillary.data.sources.unknown import has_advice, is_near, unknown
 
-# Those with a layout of their own come first: what else lies in their folder (a mesh, a video)
-# belongs to them.
-_LAID_OUT: dict[str, Source] = {
+_STILL_S = 600.0  # nothing is written for so long only where nobody writes
+FORMATS: dict[str, Source] = {
     "lerobot": lerobot,
     "nerfstudio": nerfstudio,
     "colmap": colmap,
@@ -58,10 +58,6 @@ _LAID_OUT: dict[str, Source] = {
     "kitti": kitti,
     "kitti_raw": kitti_raw,
     "argoverse": argoverse,
-}
-_STILL_S = 600.0  # nothing is written for so long only where nobody writes
-FORMATS: dict[str, Source] = {
-    **_LAID_OUT,
     "video": video,
     "ros": ros,
     "rawlog": rawlog,
@@ -77,6 +73,22 @@ FORMATS: dict[str, Source] = {
 }
 _ALONE = "pictures"  # beside another format, they belong to it
 FORMATS[_ALONE] = picture_folder
+# Formats that lay out a whole folder, in the order they are asked, with what knows the layout: all
+# else that lies in such a folder (a mesh, a video) belongs to it.
+_LAID_OUT: dict[str, Callable[[Path], bool]] = {
+    "lerobot": lerobot.detect,
+    "nerfstudio": nerfstudio.detect,
+    "colmap": colmap.detect,
+    "icl_nuim": icl_nuim.detect,
+    "tum": tum.detect,
+    "rgbd": rgbd_folder.detect,
+    "euroc": euroc.detect,
+    "kitti": kitti.detect,
+    "kitti_raw": kitti_raw.detect,
+    "argoverse": argoverse.detect,
+    # sweeps without the layout are of the format, too, but nothing beside them is
+    "nuscenes": nuscenes_bin.has_layout,
+}
 
 
 def ingest(
@@ -159,12 +171,11 @@ def _last_change(folder: Path) -> float:
 
 
 def _detected(source: Path) -> str:
+    for name, is_laid_out in _LAID_OUT.items():
+        if is_laid_out(source):
+            return name
     others = [name for name in FORMATS if name != _ALONE]
     found = [name for name in others if FORMATS[name].detect(source)]
-    if found and found[0] in _LAID_OUT:
-        return found[0]
-    if "nuscenes" in found and nuscenes_bin.has_layout(source):
-        return "nuscenes"
     if len(found) > 1:
         raise ConfigError(
             f"{source}: holds several formats ({', '.join(found)}); say with --format which one "

@@ -118,7 +118,10 @@ def _candidates(path: Path) -> list[Path]:
 
 def _read_pictures(folder: Path, options: IngestOptions) -> recording.Recording:
     times, poses = folder / TIMES, _poses_file(folder)
-    time_ns = _times(times, len(numbers(times)))
+    count = len(numbers(times))
+    if not count:
+        raise FormatError(f"{times}: is empty; a line with the seconds of each picture is needed.")
+    time_ns = _times(times, count)
     start_from_camera = None if poses is None else _start_from_camera(poses, len(time_ns))
     return read_pictures(folder, options, time_ns, start_from_camera)
 

@@ -59,7 +59,7 @@ def detect(path: Path) -> bool:
 def has_layout(path: Path) -> bool:
     """Say whether a folder is laid out as nuScenes: its radars are PCD, and belong to it."""
     parts = ("LIDAR_TOP", "samples/LIDAR_TOP", "sweeps/LIDAR_TOP")
-    return any((path / part).is_dir() for part in parts)
+    return any(has_file_with(path / part, SUFFIXES) for part in parts)
 
 
 def ingest(source: Path, out: Path, progress: Progress, options: IngestOptions) -> IngestSummary:

@@ -2,16 +2,18 @@
 
     samples/CAM_FRONT/LOG__CAM_FRONT__MICROSECONDS.jpg    and the same below sweeps/
 
-The steps are the sweeps. A camera takes its picture while the laser passes its direction, up to
-43 ms before the sweep ends, and has 12 pictures in a second. So the picture nearest to a sweep is
-taken, with the pose of the car at the time of the picture.
+The steps are the sweeps, whose time is the end of a turn. A camera takes its picture while the
+laser passes the middle of its view, so up to one turn (50 ms) earlier. It has 12 pictures in 20
+turns, so some sweeps have none of their own. The picture nearest to a sweep is taken, with the pose
+of the car at the time of the picture.
 
 Convention: pictures are pinholes, K has pixel centres at integers as the development kit draws
 them; OpenCV cameras. The world is the frame of the first sweep.
 
 Axes: T steps.
 
-Source: schema of nuScenes (github.com/nutonomy/nuscenes-devkit).
+Source: schema of nuScenes (github.com/nutonomy/nuscenes-devkit); for the times "Data collection"
+of nuscenes.org, as its issue 1004 quotes it.
 """
 
 from __future__ import annotations
@@ -35,7 +37,7 @@ from armillary.data.sources.stamps import matched
 CAMERAS = (
     "CAM_FRONT", "CAM_FRONT_LEFT", "CAM_FRONT_RIGHT", "CAM_BACK", "CAM_BACK_LEFT", "CAM_BACK_RIGHT"
 )  # fmt: skip
-_NEAR_S = 0.05  # of a keyframe, between the end of a sweep and a picture
+_NEAR_S = 0.05  # one turn of the laser: a picture of a keyframe is not farther from its sweep
 _NAME = re.compile(r"(?P<log>.+)__(?:LIDAR_TOP|CAM_[A-Z_]+)__(?P<micros>[1-8][0-9]{15})\..+")
 
 # By camera and log: the time of each picture in nanoseconds, and its file, ascending.
