@@ -817,7 +817,7 @@ def attempt(out: Path, asked: dict[str, Any]) -> None:
             )
         except KeyboardInterrupt:
             say(f"stopped before step {stop}")
-            # at once: one interrupted attempt in some ten was aborted while Python ended, with
+            # at once: one interrupted attempt was once aborted while Python ended, with
             # "terminate called" by a thread of gloo (torch 2.13), when all was written
             os._exit(0)
 
