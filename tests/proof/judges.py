@@ -43,7 +43,9 @@ def small_quadruplets(episodes: int) -> Suite:
     return replace(suite, id="clips", headline=False, tasks=(task,), golden=suite.golden[:1])
 
 
-def judged_stage(folder: Path, episodes: int = 12, boundary: bool = False, workers: int = 1) -> Stage:
+def judged_stage(
+    folder: Path, episodes: int = 12, boundary: bool = False, workers: int = 1
+) -> Stage:
     """Commit, reveal, run, score and hand in for real."""
     suite = small_quadruplets(episodes)
     agent, other = (tiny_judge(folder, seed) for seed in (0, 1))
