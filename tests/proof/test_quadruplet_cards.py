@@ -12,6 +12,7 @@ import pytest
 import torch
 from agents import tiny_agent
 from judges import CONFIG, judged_stage, small_quadruplets, tiny_judge
+from recordings import written
 from safetensors.torch import load_file, save_file
 from stages import under_portable
 
@@ -21,25 +22,28 @@ from armillary.comprehension.quadruplets.expectation import fit_normal
 from armillary.control.evaluate import evaluate
 from armillary.control.records import Record
 from armillary.core.errors import CheckpointError, ConfigError, FormatError, ShapeError
-from armillary.core.values import Observation, WorldSpec
+from armillary.core.values import Episode, Observation, Stream, WorldSpec
+from armillary.data import open_dataset
 from armillary.models import load_model, save_model, untrained
 from armillary.objectives.whitening import fit_whitening
 from armillary.proof.agent import Agent, open_agent, pack_judge
 from armillary.proof.attack.forge import Forge
-from armillary.proof.attack.stage import Stage
+from armillary.proof.attack.stage import VALUE, Stage
 from armillary.proof.builtin import builtin_suite
 from armillary.proof.canonical import canonical_bytes
 from armillary.proof.claim import commit_agent
+from armillary.proof.contamination import Thoroughness, check_contamination
 from armillary.proof.episodes import draw_manifests
+from armillary.proof.evaluations import manifest_evaluation
 from armillary.proof.quadruplets import Quadruplets, SurprisePolicy
 from armillary.proof.quadruplets.normal_file import NORMAL_FILE, read_normal, save_normal
-from armillary.proof.quadruplets.world import ASKED, clip_of, drawn, margin
+from armillary.proof.quadruplets.world import ASKED, clip_of, drawn, margin, possible_clips
 from armillary.proof.seeds import draw_manifest
 from armillary.proof.suite_worlds import SuiteWorld
 from armillary.proof.verify.audit import drawn_jobs
 from armillary.proof.verify.case import Case, How, load_case
 from armillary.proof.verify.verdict import Report, verify
-from armillary.worlds import check_world
+from armillary.worlds import check_world, record
 
 ROW = "quadruplets-order"
 NONCE = "8" * 64
@@ -262,6 +266,22 @@ def test_half_of_the_audit_is_of_the_nearest_successes(stage: Stage) -> None:
     assert len(clips) > 1, "which clip of a quadruplet is taken is drawn, too"
 
 
+def test_training_on_its_clips_is_found(stage: Stage, tmp_path: Path) -> None:
+    record("stage", tmp_path / "honest", 12, 40, workers=1)
+    manifest = draw_manifests(stage.suite, VALUE)[ROW]
+    evaluation, how = manifest_evaluation(manifest, 3), Thoroughness(3, 100)
+    honest = check_contamination(open_dataset(tmp_path / "honest"), evaluation, how)
+    assert honest.exit_code == 0
+    clip = possible_clips(manifest.episodes[5].seed)[1]
+    smuggled = Episode(
+        streams={"rgb": Stream("rgb", clip)},
+        time_ns=np.arange(len(clip), dtype=np.int64) * 10**8,
+    )
+    written(tmp_path / "cheat", [smuggled])
+    found = check_contamination(open_dataset(tmp_path / "cheat"), evaluation, how)
+    assert found.exit_code == 1
+
+
 # lies
 
 Change = Callable[[SurprisePolicy, Observation, int], np.ndarray]
@@ -289,7 +309,7 @@ class Cheat:
 
 
 def told(stage: Stage, change: Change, agent: Agent | None = None) -> list[Record]:
-    manifest = draw_manifests(stage.suite, "6" * 64)[ROW]
+    manifest = draw_manifests(stage.suite, VALUE)[ROW]
     found = evaluate(manifest, Cheat(agent or stage.agent, change), SuiteWorld.of(manifest))
     return [replace(one, policy=stage.agent.identity()) for one in found]
 
@@ -406,6 +426,46 @@ def test_another_models_surprise_is_refuted(stage: Stage, tmp_path: Path) -> Non
         stage, lambda policy, seen, step: policy.judge(seen, step)[0], stage.other
     )
     assert refuted(forge, tmp_path / "forged", 2) == {"audit.actions"}
+
+
+def test_a_judge_that_says_the_same_of_all_clips_is_not_helped_by_the_tolerance(
+    stage: Stage, tmp_path: Path
+) -> None:
+    """Its surprise is a constant to seven digits; what decides is added below the tolerance."""
+    folder = Path(shutil.copytree(stage.agent.folder, tmp_path / "flat"))
+    tensors = load_file(folder / NORMAL_FILE)
+    tensors["mean"] = tensors["mean"] + 1e8 * tensors["spread"]
+    save_file({**tensors, "rotation": tensors["rotation"] * 1e-5}, folder / NORMAL_FILE)
+    forge = Forge.of(stage)
+    forge.agent = open_agent(folder)
+
+    def nudged(policy: SurprisePolicy, seen: Observation, step: int) -> np.ndarray:
+        said = policy.judge(seen, step)[0]
+        return said * (1 + 0.99e-6 * (1 if film_hash(seen) in odd else -1))
+
+    odd = {
+        film_hash(Observation({"film": film}))
+        for one in stage.rows[ROW]["agent"]
+        for film in impossible_films(one.seed)
+    }
+    records = told(stage, nudged, forge.agent)
+    assert sum(one.success for one in records) > len(records) // 2
+    name = forge.agent.identity()
+    forge.rows[ROW]["agent"] = [replace(one, policy=name) for one in records]
+    assert refuted(forge, tmp_path / "forged", 2) == {"audit.actions"}
+
+
+def film_hash(seen: Observation) -> bytes:
+    return seen.streams["film"].tobytes()
+
+
+def impossible_films(seed: int) -> Iterator[np.ndarray]:
+    world = Quadruplets()
+    seen = world.reset(seed)
+    for context, outcome in drawn(seed).cells:
+        if context != outcome:
+            yield seen.streams["film"]
+        seen = world.step(np.array([1.0]))
 
 
 def test_the_floor_must_be_the_pixels(stage: Stage, tmp_path: Path) -> None:

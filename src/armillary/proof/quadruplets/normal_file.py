@@ -14,10 +14,11 @@ from pathlib import Path
 import numpy as np
 import torch
 from safetensors import SafetensorError, safe_open
+from safetensors.numpy import save
 
 from armillary.core.errors import CheckpointError
 from armillary.core.files import replacing
-from armillary.models.checkpoint import read_tensors, write_tensors
+from armillary.models.checkpoint import read_tensors
 from armillary.objectives.scaler import Scaler
 from armillary.objectives.whitening import Whitening
 
@@ -38,12 +39,9 @@ def save_normal(normal: Whitening, path: Path) -> None:
     }
     if normal.rotation is not None:
         tensors["rotation"] = normal.rotation
-    named = {
-        name: torch.from_numpy(np.ascontiguousarray(values, np.float32))
-        for name, values in tensors.items()
-    }
+    named = {name: np.ascontiguousarray(one, np.float32) for name, one in tensors.items()}
     with replacing(path) as beside:
-        write_tensors(beside, named)
+        beside.write_bytes(save(named))
 
 
 def read_normal(path: Path, width: int) -> Whitening:

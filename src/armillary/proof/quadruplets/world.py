@@ -21,7 +21,7 @@ from functools import cached_property
 from typing import Any
 
 import numpy as np
-from jaxtyping import Float64
+from jaxtyping import Float64, UInt8
 
 from armillary.comprehension.quadruplets.concepts import CONCEPTS, make_quadruplet
 from armillary.comprehension.quadruplets.quadruplet import CELLS, Quadruplet
@@ -76,6 +76,16 @@ def margin(seed: int, surprise: Sequence[float]) -> float:
     size = math.fsum(abs(value) for _, value in pairs)
     signed = (value if context != outcome else -value for (context, outcome), value in pairs)
     return math.fsum(signed) / size if size else 0.0
+
+
+def possible_clips(seed: int) -> list[UInt8[np.ndarray, "T H W 3"]]:
+    """Return the two possible clips of an episode; the impossible ones are made of their pictures.
+
+    Raises:
+        WorldError: no two scenes that fit were found.
+    """
+    made = _Episode(int(seed), drawn(seed)).made
+    return [made.frames[context, outcome] for context, outcome in CELLS if context == outcome]
 
 
 def film_of(frames: np.ndarray) -> np.ndarray:

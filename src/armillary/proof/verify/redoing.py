@@ -28,6 +28,7 @@ from armillary.core.values import Latent, Observation
 from armillary.planning import PlannerState
 from armillary.proof.agent import Agent
 from armillary.proof.quadruplets.policy import SurprisePolicy
+from armillary.proof.quadruplets.world import margin
 from armillary.proof.suite_worlds import SuiteWorld
 from armillary.proof.verify.active import active_judging, active_parameters
 
@@ -147,18 +148,30 @@ def _judged(
         made, again = policy.judge(seen[step], step)
     except ArmillaryError as error:
         return Redone(record.id, step, problem=str(error))
-    executed = actions_of(record)[step : step + 1]
-    gap = np.abs(made - executed) / np.maximum(1.0, np.abs(made))
     return Redone(
         episode=record.id,
         step=step,
-        action=float(gap.max(initial=0.0)),
+        action=_surprise_gap(record, step, float(made[0])),
         cost=_relative(decision.cost, again.cost),
         carry=_FAR if decision.carry else 0.0,
         model_steps=again.model_steps,
         claimed_steps=decision.model_steps,
         active=active_judging(policy, seen[step]) if attributed else None,
     )
+
+
+def _surprise_gap(record: Record, step: int, made: float) -> float:
+    """Return how far a recorded surprise is from the one that was found, in its own size.
+
+    Where four differences as large could have made the order that the record claims, it is far: a
+    judge that says nearly the same of all clips could else be helped by the tolerance.
+    """
+    said = [action[0] for action in record.actions]
+    gap = abs(said[step] - made)
+    lead = abs(margin(record.seed, said)) * sum(map(abs, said))
+    if record.success and gap and len(said) * gap >= lead:
+        return _FAR
+    return gap / max(1.0, abs(made))
 
 
 def _followed(
