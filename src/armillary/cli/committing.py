@@ -48,6 +48,8 @@ class Pack(PlanningFlags):
     """Pack a model and its planner settings into an agent folder with one digest.
 
     The agent decides as `armillary act` does. Its goal policy is packed, too, if it follows one.
+    With --planner surprise it judges clips, for the suite understand-1: its errors in possible
+    clips are measured and packed.
 
     e.g. armillary proof pack out/run/model --out out/agent --plan length=16
     """
@@ -67,14 +69,23 @@ class Pack(PlanningFlags):
     def run(self) -> Outcome:
         """Pack it."""
         from armillary.control import ModelSpec
-        from armillary.proof.agent import pack_agent
+        from armillary.proof.agent import SURPRISE, pack_agent, pack_judge
         from armillary.recipes.finding import find_model
 
         folder = find_model(self.model)
-        spec = ModelSpec(folder, self.planning(history=self.history, replan=self.replan))
-        agent = pack_agent(folder, spec, self.out, _overrides(self.override))
+        if self.planner == SURPRISE:
+            self._refuse_planning()
+            agent = pack_judge(folder, self.out)
+        else:
+            spec = ModelSpec(folder, self.planning(history=self.history, replan=self.replan))
+            agent = pack_agent(folder, spec, self.out, _overrides(self.override))
         value = {"digest": agent.digest, "parameters": agent.parameters, "path": self.out}
         return Outcome(value, (f"Agent {agent.digest} in {self.out}.",))
+
+    def _refuse_planning(self) -> None:
+        for name, usual in (("plan", ()), ("override", ()), ("history", 0), ("replan", 1)):
+            if getattr(self, name) != usual:
+                raise ConfigError(f"--{name} has no effect with --planner surprise; leave it out.")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -89,7 +100,7 @@ class Commit(Command):
     agent: Positional[Path]
     """Folder of the agent (armillary proof pack makes one)."""
     suite: str = "tiny"
-    """Built-in suite (tiny, rooms-1, rooms-2, table-1, table-2), or a suite.json."""
+    """Built-in suite (tiny, rooms-1, rooms-2, table-1, table-2, understand-1), or a suite.json."""
     ledger: Path = LEDGER
     """File of the ledger."""
     key: Path = KEY

@@ -5,6 +5,7 @@
     normalizer.safetensors  the scales it was trained with
     planner.json            how it plans (canonical JSON, closed)
     policy/policy.safetensors   the goal policy, of an agent that follows one (direct, guided)
+    surprise/normal.safetensors its errors in possible clips, of an agent that judges clips
 
 The digest A is the SHA-256 of the files' SHA-256, raw and side by side, in the order of their
 names, as OpenSSF Model Signing does it. Nothing else may be in the folder. Where single tasks are
@@ -22,8 +23,10 @@ from typing import Any
 
 from safetensors import SafetensorError, safe_open
 
+from armillary.comprehension.quadruplets.expectation import fit_normal
 from armillary.control.goal_conditioned_policy import GoalConditionedPolicy
 from armillary.control.model_policy import ModelPolicy
+from armillary.control.processes import one_thread
 from armillary.control.specs import ModelSpec, has_goal_policy
 from armillary.core.errors import CheckFailedError, CheckpointError, ConfigError, FormatError
 from armillary.core.files import replacing_folder
@@ -32,6 +35,7 @@ from armillary.core.values import WorldSpec
 from armillary.models import load_model
 from armillary.models.checkpoint import config_from_dict
 from armillary.models.goal_policy_file import POLICY_FILE, load_goal_policy
+from armillary.objectives.whitening import Whitening
 from armillary.planning import PLANNERS, Planning
 from armillary.planning.guided import GuidedConfig
 from armillary.planning.planning import DIRECT, GUIDED, WAYS
@@ -42,6 +46,14 @@ from armillary.proof.canonical import (
     read_bytes,
     read_canonical,
 )
+from armillary.proof.quadruplets.normal_file import NORMAL_FILE, save_normal
+from armillary.proof.quadruplets.policy import (
+    MODEL_STEPS,
+    SurprisePolicy,
+    SurpriseSpec,
+    check_judge,
+)
+from armillary.proof.quadruplets.world import Quadruplets
 from armillary.proof.shapes import (
     Anything,
     Fields,
@@ -57,8 +69,10 @@ PLANNER_FILE = "planner.json"
 CONFIG = "config.json"
 WEIGHTS = ("model.safetensors", "normalizer.safetensors")
 MODEL_FILES = (CONFIG, *WEIGHTS)
-FILES = (*MODEL_FILES, PLANNER_FILE, POLICY_FILE)
-_POLICY_FOLDER = Path(POLICY_FILE).parent.name
+FILES = (*MODEL_FILES, PLANNER_FILE, POLICY_FILE, NORMAL_FILE)
+_FOLDERS = tuple(Path(name).parent.name for name in (POLICY_FILE, NORMAL_FILE))
+# Plans nothing: it says how surprising a clip is.
+SURPRISE = "surprise"
 # Those that follow a goal policy, which lies in the agent's folder with the model.
 FOLLOWING = (DIRECT, GUIDED)
 _LIMITS = Limits(bytes=1 << 16, depth=6, values=1000)
@@ -67,7 +81,7 @@ _MAX_HEADER = 1 << 20
 PLANNER = Fields(
     {
         "format": Text(choices=(FORMAT,)),
-        "planner": Text(choices=WAYS),
+        "planner": Text(choices=(*WAYS, SURPRISE)),
         "settings": Anything(),
         "history": Whole(1, 1000),
         "replan": Whole(1, 1000),
@@ -75,8 +89,17 @@ PLANNER = Fields(
     },
     {"overrides": MapOf(Anything(), 64, Name(40))},
 )
+_JUDGE = {
+    "format": FORMAT,
+    "planner": SURPRISE,
+    "settings": {},
+    "history": 1,
+    "replan": 1,
+    "budget_model_steps": None,
+}
 # Settings of the planner by task, where they are not those of ``settings``.
 Overrides = Mapping[str, Mapping[str, Any]]
+Spec = ModelSpec | SurpriseSpec
 
 
 @dataclass(frozen=True)
@@ -87,13 +110,14 @@ class Agent:
         folder: where it is.
         digest: A, hexadecimal.
         spec: how it acts, where a task has no settings of its own.
-        parameters: numbers in its weights, those of its goal policy included.
+        parameters: numbers in its weights, those of its goal policy, or of its errors in possible
+            clips, included.
         overrides: settings of the planner that differ, by task.
     """
 
     folder: Path
     digest: str
-    spec: ModelSpec
+    spec: Spec
     parameters: int
     overrides: Overrides = field(default_factory=dict)
 
@@ -103,8 +127,15 @@ class Agent:
         return file_sha256(self.folder / "model.safetensors")
 
     @property
+    def judges(self) -> bool:
+        """Whether it judges clips, and plans nothing."""
+        return isinstance(self.spec, SurpriseSpec)
+
+    @property
     def model_steps(self) -> int:
         """Most model steps that one decision takes."""
+        if isinstance(self.spec, SurpriseSpec):
+            return MODEL_STEPS
         planning = self.spec.planning
         if planning.planner == DIRECT:
             return 0
@@ -114,7 +145,7 @@ class Agent:
     def for_task(self, task: str) -> Agent:
         """Return the agent as it acts in a suite's task: with the settings that it has for it."""
         own = self.overrides.get(task)
-        if own is None:
+        if own is None or isinstance(self.spec, SurpriseSpec):
             return self
         planning = self.spec.planning
         planning = replace(planning, settings={**planning.settings, **own})
@@ -124,12 +155,12 @@ class Agent:
         """Return its name in records."""
         return f"agent {self.digest}"
 
-    def __call__(self, world: WorldSpec) -> ModelPolicy | GoalConditionedPolicy:
+    def __call__(self, world: WorldSpec) -> ModelPolicy | GoalConditionedPolicy | SurprisePolicy:
         """Return the policy, with the model loaded.
 
         Raises:
             CheckFailedError: the folder is no longer what it was when it was opened.
-            ArmillaryError: as ``ModelSpec``.
+            ArmillaryError: as ``ModelSpec`` or ``SurpriseSpec``.
         """
         self.check_unchanged()
         return self.spec(world)
@@ -165,8 +196,7 @@ def pack_agent(
             ``out`` exists.
         StorageError: the disk is full or not writable.
     """
-    if out.exists():
-        raise ConfigError(f"{out}: exists already; an agent is never changed. Name another folder.")
+    _refuse_existing(out)
     spec = replace(spec, planning=spec.planning.fitting(has_goal_policy(model_folder)))
     text = canonical_bytes(planner_settings(spec, overrides or {}))
     names, policy = list(MODEL_FILES), load_goal_policy(model_folder, load_model(model_folder))
@@ -184,6 +214,37 @@ def pack_agent(
             shutil.copyfile(model_folder / name, beside / name)
         (beside / PLANNER_FILE).write_bytes(text)
         open_agent(beside)
+    return open_agent(out)
+
+
+def pack_judge(model_folder: Path, out: Path, normal: Whitening | None = None) -> Agent:
+    """Write the folder of an agent that judges clips, in one step.
+
+    Args:
+        model_folder: a model of the pictures of the stage.
+        out: the new folder.
+        normal: its errors in possible clips; None measures them here, on scenes of the training
+            split.
+
+    Raises:
+        CheckpointError: not a model.
+        ShapeError: a model that sees something else than clips.
+        ConfigError: ``out`` exists.
+        StorageError: the disk is full or not writable.
+    """
+    _refuse_existing(out)
+    model = load_model(model_folder)
+    check_judge(model)
+    if normal is None:
+        with one_thread():
+            normal = fit_normal(model)
+    with replacing_folder(out) as beside:
+        for name in MODEL_FILES:
+            shutil.copyfile(model_folder / name, beside / name)
+        (beside / NORMAL_FILE).parent.mkdir()
+        save_normal(normal, beside / NORMAL_FILE)
+        (beside / PLANNER_FILE).write_bytes(canonical_bytes(_JUDGE))
+        open_agent(beside)(Quadruplets().spec)
     return open_agent(out)
 
 
@@ -207,11 +268,19 @@ def open_agent(folder: Path) -> Agent:
     if has_goal_policy(folder) != _follows(spec):
         missing = "misses its goal policy" if _follows(spec) else "has a goal policy to no end"
         raise CheckpointError(
-            f"{folder}: {missing}: its planner is {spec.planning.planner}. Pack the agent again."
+            f"{folder}: {missing}: its planner is {value['planner']}. Pack the agent again."
         )
-    if _follows(spec):
-        _check_header(folder / POLICY_FILE)
-        parameters += _count(folder / POLICY_FILE)
+    judges = isinstance(spec, SurpriseSpec)
+    if (folder / NORMAL_FILE).is_file() != judges:
+        missing = "misses" if judges else "has to no end"
+        raise CheckpointError(
+            f"{folder}: {missing} its errors in possible clips ({NORMAL_FILE}): its planner is "
+            f"{value['planner']}. Pack the agent again."
+        )
+    for name, there in ((POLICY_FILE, _follows(spec)), (NORMAL_FILE, judges)):
+        if there:
+            _check_header(folder / name)
+            parameters += _count(folder / name)
     return Agent(folder, digest, spec, parameters, _overrides(folder, spec, value))
 
 
@@ -239,17 +308,22 @@ def agent_digest(folder: Path) -> str:
 
 
 def _files(folder: Path) -> list[Path]:
-    """Return what lies in an agent's folder, and in that of its goal policy, sorted by name."""
+    """Return what lies in an agent's folder, and in the folders there may be in it, by name."""
     found = []
     for path in sorted(folder.iterdir()):
-        inside = path.name == _POLICY_FOLDER and path.is_dir() and not path.is_symlink()
+        inside = path.name in _FOLDERS and path.is_dir() and not path.is_symlink()
         found += (sorted(path.iterdir()) if inside else []) or [path]
     return found
 
 
-def _follows(spec: ModelSpec) -> bool:
+def _refuse_existing(out: Path) -> None:
+    if out.exists():
+        raise ConfigError(f"{out}: exists already; an agent is never changed. Name another folder.")
+
+
+def _follows(spec: Spec) -> bool:
     """Tell whether an agent acts by a goal policy."""
-    return spec.planning.planner in FOLLOWING
+    return isinstance(spec, ModelSpec) and spec.planning.planner in FOLLOWING
 
 
 def planner_settings(spec: ModelSpec, overrides: Overrides | None = None) -> dict[str, Any]:
@@ -281,7 +355,7 @@ def planner_settings(spec: ModelSpec, overrides: Overrides | None = None) -> dic
         "replan": planning.replan,
         "budget_model_steps": spec.budget_model_steps,
     }
-    checked = _spec(spec.folder, value)
+    checked = _planning_spec(spec.folder, value)
     value["settings"] = dict(checked.planning.settings)
     if not overrides:
         return value
@@ -289,7 +363,17 @@ def planner_settings(spec: ModelSpec, overrides: Overrides | None = None) -> dic
     return {**value, "overrides": _overrides(spec.folder, checked, value)}
 
 
-def _spec(folder: Path, value: Any) -> ModelSpec:
+def _spec(folder: Path, value: Any) -> Spec:
+    where = str(folder / PLANNER_FILE)
+    PLANNER.check(value, where)
+    if value["planner"] != SURPRISE:
+        return _planning_spec(folder, value)
+    if value != _JUDGE:
+        raise FormatError(f"{where}: the planner {SURPRISE} has no settings.")
+    return SurpriseSpec(folder)
+
+
+def _planning_spec(folder: Path, value: Any) -> ModelSpec:
     where = str(folder / PLANNER_FILE)
     PLANNER.check(value, where)
     planner, history, replan = value["planner"], value["history"], value["replan"]
@@ -305,9 +389,11 @@ def _spec(folder: Path, value: Any) -> ModelSpec:
     return ModelSpec(folder, planning, value["budget_model_steps"])
 
 
-def _overrides(folder: Path, spec: ModelSpec, value: Mapping[str, Any]) -> dict[str, Any]:
+def _overrides(folder: Path, spec: Spec, value: Mapping[str, Any]) -> dict[str, Any]:
     """Return what differs by task, as the planner reads it."""
     where, found = str(folder / PLANNER_FILE), {}
+    if isinstance(spec, SurpriseSpec):
+        return {}
     for task, own in value.get("overrides", {}).items():
         planner, usual = spec.planning.planner, dict(spec.planning.settings)
         if not own or not own.keys() <= usual.keys():

@@ -12,13 +12,15 @@ from pathlib import Path
 
 from armillary.control.manifest import EpisodeSpec
 from armillary.core.errors import unknown_name
+from armillary.proof import QUADRUPLETS
 from armillary.proof.canonical import read_canonical
 from armillary.proof.code import DRAWN_BY_A_DRIVER, code_digest
 from armillary.proof.golden import Golden, make_golden
 from armillary.proof.seeds import episode_seeds
 from armillary.proof.suite import CONTROLS, DEFINITION, METRICS, Suite, Task, load_suite, suite_from
+from armillary.proof.suite_worlds import SuiteWorld
 
-BUILTIN = ("rooms-1", "rooms-2", "table-1", "table-2", "tiny")
+BUILTIN = ("rooms-1", "rooms-2", "table-1", "table-2", "tiny", "understand-1")
 _FOLDER = Path(__file__).parent / "suites"
 _GOLDEN_DIGEST = "0" * 64
 _VECTORS = 4
@@ -72,6 +74,7 @@ def draft(name: str) -> Suite:
         "table-1": (table,),
         "table-2": (table, _push(200)),
         "tiny": (_rooms(8),),
+        "understand-1": (_quadruplets(500),),
     }[name]
     return Suite(
         id=name,
@@ -113,6 +116,20 @@ def _table(episodes: int) -> Task:
     )
 
 
+def _quadruplets(episodes: int) -> Task:
+    return Task(
+        name="quadruplets-order",
+        world=QUADRUPLETS,
+        settings={},
+        task="order",
+        episodes=episodes,
+        budget=4,
+        success_distance="0.5",
+        distance_unit="0 right, 1 wrong",
+        planner_budget=31,
+    )
+
+
 def _push(episodes: int) -> Task:
     return replace(
         _table(episodes), name="tabletop-push", task="push", budget=60, success_distance="0.04"
@@ -122,7 +139,7 @@ def _push(episodes: int) -> Task:
 def _vectors(tasks: Sequence[Task]) -> tuple[Golden, ...]:
     found = []
     for task in tasks:
-        world, seen = task.factory(), task.world not in DRAWN_BY_A_DRIVER
+        world, seen = SuiteWorld(task.world, task.settings)(), task.world not in DRAWN_BY_A_DRIVER
         for index in range(_VECTORS):
             seeds = episode_seeds(_GOLDEN_DIGEST, _GOLDEN_DIGEST, task.name, index)
             episode = EpisodeSpec("", *seeds)

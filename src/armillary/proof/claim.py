@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from armillary.core.errors import ConfigError, FormatError
+from armillary.proof import QUADRUPLETS
 from armillary.proof.agent import Agent
 from armillary.proof.canonical import canonical_bytes, read_bytes, read_canonical
 from armillary.proof.entry import BODIES, Entry
@@ -84,6 +85,11 @@ def _problem(ledger: Path, suite: Suite, agent: Agent, body: Mapping[str, Any]) 
             return (
                 f"task {name} allows {limit:,} model steps a decision; the agent takes {takes:,}."
             )
+    clips = sorted(name for name, task in tasks.items() if task.world == QUADRUPLETS)
+    if clips and not agent.judges:
+        return f"task {clips[0]} shows clips, and the agent plans; pack it with --planner surprise."
+    if agent.judges and len(clips) < len(tasks):
+        return f"the agent judges clips, and suite {suite.id} has tasks to act in."
     if "train" not in body:
         return ""
     return training_problem(read_ledger(ledger), body, agent.weights)

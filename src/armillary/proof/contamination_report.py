@@ -20,6 +20,7 @@ from armillary.control.records import Record
 from armillary.core.files import replacing
 from armillary.core.progress import Progress, silent
 from armillary.data import Dataset, open_dataset
+from armillary.proof import QUADRUPLETS
 from armillary.proof.canonical import canonical_bytes, read_canonical
 from armillary.proof.contamination import Contamination, Thoroughness, check_contamination
 from armillary.proof.contamination_rules import ALPHA
@@ -27,6 +28,7 @@ from armillary.proof.data_manifest import data_digest, write_data_manifest
 from armillary.proof.evaluations import manifest_evaluation
 from armillary.proof.shapes import Decimal as Digits
 from armillary.proof.shapes import Fields, Hex, MapOf, Name, Text, Whole
+from armillary.worlds.stage.crossing import STEPS
 
 _DIGITS = Digits(40)
 _FOUND = Fields(
@@ -87,7 +89,8 @@ def held_against(
     Raises:
         DatasetError: the data cannot be read.
     """
-    steps = max(min(manifest.budget, _PICTURES - 1), _LEAST_STEPS)
+    shown = STEPS if manifest.world == QUADRUPLETS else manifest.budget
+    steps = max(min(shown, _PICTURES - 1), _LEAST_STEPS)
     evaluation = manifest_evaluation(manifest, how.chance, records, steps)
     return check_contamination(dataset, evaluation, replace(how, pictures=steps + 1), progress)
 

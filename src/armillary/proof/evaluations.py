@@ -14,6 +14,7 @@ from armillary.comprehension.quadruplets import CONCEPTS, SEEDS, make_quadruplet
 from armillary.control import Manifest, Record, make_manifest
 from armillary.core.errors import ConfigError
 from armillary.data import open_dataset
+from armillary.proof import QUADRUPLETS
 from armillary.proof.contamination import Evaluation
 from armillary.proof.footage import (
     Footage,
@@ -22,6 +23,7 @@ from armillary.proof.footage import (
     is_registered,
 )
 from armillary.proof.likeness import RUN
+from armillary.proof.quadruplets.world import possible_clips
 
 STEPS = 12  # the first pictures of an episode show best whose scene it is
 
@@ -34,8 +36,8 @@ def manifest_evaluation(
     Args:
         manifest: the evaluation's.
         chance: seed of the independent episodes; not to be known when training data are made.
-        records: whose actions are walked for the exact hashes.
-        steps: actions that the world's expert walks in each episode.
+        records: whose actions are walked for the exact hashes; of quadruplets they show nothing.
+        steps: actions that the world's expert walks in each episode; clips are shown whole.
 
     Raises:
         ConfigError: fewer steps than a run of pictures needs, or records of another manifest.
@@ -46,6 +48,8 @@ def manifest_evaluation(
         )
     if any(record.manifest != manifest.sha256 for record in records):
         raise ConfigError("The records belong to another manifest than the one that was given.")
+    if manifest.world == QUADRUPLETS:
+        return _clips_evaluation(manifest, chance)
     acted = {record.id: record for record in records}
 
     def independent(count: int) -> Iterator[Footage]:
@@ -67,6 +71,23 @@ def manifest_evaluation(
         independent=independent if known else None,
         acted=lambda: evaluation_footage(manifest, acted, manifest.budget) if acted else iter(()),
     )
+
+
+def _clips_evaluation(manifest: Manifest, chance: int) -> Evaluation:
+    """Return the evaluation of a manifest of quadruplets: its possible clips, by their pictures."""
+
+    def clips(of: Manifest) -> Iterator[Footage]:
+        for episode in of.episodes:
+            for context, frames in enumerate(possible_clips(episode.seed)):
+                yield _clip(f"{episode.id}, context {context}", frames)
+
+    def independent(count: int) -> Iterator[Footage]:
+        episodes = -(-count // 2)
+        drawn = make_manifest(manifest.world, manifest.task, episodes, chance, manifest.settings)
+        return islice(clips(drawn), count)
+
+    name = f"manifest {manifest.sha256[:16]}"
+    return Evaluation(name=name, episodes=lambda: clips(manifest), independent=independent)
 
 
 def dataset_evaluation(path: Path, independent: Path | None = None) -> Evaluation:

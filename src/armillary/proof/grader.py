@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -20,6 +21,7 @@ from armillary.core.values import Observation, WorldSpec
 from armillary.proof import messages
 from armillary.proof.agent import Agent
 from armillary.proof.lockdown import Limits
+from armillary.proof.quadruplets.policy import SurpriseSpec
 from armillary.proof.sandbox import (
     PolicyProcessError,
     Sandbox,
@@ -29,7 +31,12 @@ from armillary.proof.sandbox import (
 )
 from armillary.proof.wire import Message
 
-_POLICY_NAMES = {ModelSpec: "model", RandomSpec: "random", NoOpSpec: "noop"}
+_POLICY_NAMES = {
+    ModelSpec: "model",
+    SurpriseSpec: "surprise",
+    RandomSpec: "random",
+    NoOpSpec: "noop",
+}
 _NOTHING = Observation({})
 
 
@@ -154,7 +161,7 @@ class RemoteSpec:
         before: called before every start of a process; raises where none may start.
     """
 
-    local: ModelSpec | RandomSpec | NoOpSpec
+    local: ModelSpec | SurpriseSpec | RandomSpec | NoOpSpec
     limits: Limits = field(default_factory=Limits)
     command: tuple[str, ...] | None = None
     before: Callable[[], None] | None = None
@@ -199,7 +206,8 @@ class RemoteSpec:
         return sandbox
 
     def _own_command(self) -> tuple[str, ...]:
-        folder = self.local.folder.resolve() if isinstance(self.local, ModelSpec) else ""
+        folder = getattr(self.local, "folder", None)
+        folder = "" if folder is None else Path(folder).resolve()
         return python_command("armillary.proof.policy_process", str(folder))
 
     def _setup(self, world: WorldSpec) -> Message:

@@ -18,10 +18,11 @@ from armillary.control.manifest import Manifest
 from armillary.control.processes import Died, one_thread, run_in_processes
 from armillary.control.records import Record
 from armillary.control.specs import Actor, PolicyFactory
-from armillary.control.worlds import WorldFactory, WorldSource
+from armillary.control.worlds import WorldSource
 from armillary.core.errors import ConfigError
 from armillary.core.protocols import World
 from armillary.core.rng import key
+from armillary.proof.suite_worlds import SuiteWorld
 
 # Place of the manifest, and of the episode in it.
 Turn = tuple[int, int]
@@ -46,7 +47,7 @@ class Part:
     @property
     def source(self) -> WorldSource:
         """Makes the world."""
-        return self.world or WorldFactory(self.manifest.world, self.manifest.settings)
+        return self.world or SuiteWorld.of(self.manifest)
 
 
 def interleave(lengths: Sequence[int], seed: int) -> tuple[Turn, ...]:

@@ -20,6 +20,7 @@ from armillary.proof.book import Book
 from armillary.proof.entry import Entry
 from armillary.proof.episodes import RunFolder, records_root
 from armillary.proof.interleaving import Part, interleaved_records
+from armillary.proof.suite_worlds import SuiteWorld
 
 
 @dataclass(frozen=True)
@@ -104,7 +105,8 @@ def play_alone(row: Row, actor: PolicyFactory, workers: int, progress: Progress)
             row.enter_chunks()
         progress(done, total, f"{row.task} {row.actor}: {note}")
 
-    evaluate(row.manifest, actor, workers=workers, progress=told, out=row.path)
+    world = SuiteWorld.of(row.manifest)
+    evaluate(row.manifest, actor, world, workers=workers, progress=told, out=row.path)
     row.enter_chunks()
 
 

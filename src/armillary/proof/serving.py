@@ -22,7 +22,10 @@ from armillary.core.values import ActionBounds, Observation, WorldSpec
 from armillary.planning import Planning
 from armillary.proof import messages
 from armillary.proof.lockdown import Limits, enforced, lock
+from armillary.proof.quadruplets.policy import SurpriseSpec
+from armillary.proof.quadruplets.world import SIDE
 from armillary.proof.wire import ClosedError, Message, encode, read_message
+from armillary.worlds.stage.crossing import STEPS
 
 # The grader is trusted; this only keeps a mistake from growing.
 _MOST_BYTES = 1 << 30
@@ -163,6 +166,8 @@ def _warm_up(policy: Policy) -> None:
         "world_from_camera": np.eye(4),
         "intrinsics": np.array([[50.0, 0, 31.5], [0, 50.0, 31.5], [0, 0, 1]]),
         "proprio": np.zeros(width, np.float32),
+        "film": np.zeros((STEPS * SIDE, SIDE, 3), np.uint8),
+        "pans": np.zeros(2 * (STEPS - 1), np.float32),
     }
     seen = Observation(streams).only(policy.observes)
     policy.act(seen, policy.init(seen, 0))
@@ -185,4 +190,5 @@ _POLICIES: dict[str, Callable[[Path, Mapping[str, Any]], Callable[[WorldSpec], P
     "random": lambda folder, settings: RandomSpec(),
     "noop": lambda folder, settings: NoOpSpec(),
     "model": _model,
+    "surprise": lambda folder, settings: SurpriseSpec(folder),
 }

@@ -58,6 +58,7 @@ def _with_settings(spec: ModelSpec, settings: dict[str, Any]) -> ModelSpec:
 def _other_planner_in_one_row(forge: Forge) -> None:
     task = task_names(forge)[1]
     spec = forge.agent.spec
+    assert isinstance(spec, ModelSpec)
     tuned = _with_settings(spec, {**spec.planning.settings, "samples": 32})
     forge.rows[task]["agent"] = played_by(forge, task, tuned)
 
@@ -68,6 +69,7 @@ def _beyond_budget(forge: Forge) -> None:
     limit = forge.suite.task(task).planner_budget
     assert limit is not None
     spec = forge.agent.spec
+    assert isinstance(spec, ModelSpec)
     greedy = {**PLANNER, "samples": limit // PLANNER["length"]}
     records = played_by(forge, task, _with_settings(spec, greedy))
     forge.rows[task]["agent"] = [_telling(record, limit) for record in records]

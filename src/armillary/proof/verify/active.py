@@ -10,7 +10,7 @@ Source: a parameter counts where the gradient of the predicted latents is not ze
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 import torch
@@ -19,8 +19,10 @@ from torch import Tensor, nn
 
 from armillary.control.goal_conditioned_policy import GoalConditionedPolicy
 from armillary.control.model_policy import ModelPolicy
-from armillary.core.values import Latent, Observation
+from armillary.core.values import Batch, Latent, Observation
 from armillary.data import batch_from_observations
+from armillary.proof.quadruplets.policy import SurprisePolicy
+from armillary.proof.quadruplets.world import clip_of
 
 _SMALLEST = 16  # of a tensor's numbers in use; fewer say nothing
 
@@ -50,20 +52,54 @@ def active_parameters(
     if isinstance(policy, GoalConditionedPolicy):
         assert isinstance(policy.policy, nn.Module)
         named |= {f"policy.{name}": one for name, one in policy.policy.named_parameters()}
+
+    def total() -> Tensor:
+        batch = batch_from_observations([seen, goal], size=policy.image_size)
+        tokens = policy.model.encode(batch).tokens
+        predicted = policy.model.rollout(Latent(tokens[:, :1], None), plan.detach()[None, None])
+        found = predicted.square().sum() + tokens.square().sum()
+        if isinstance(policy, GoalConditionedPolicy):
+            here, there = tokens.flatten(2).unbind(1)
+            found = found + policy.policy.act(here, there, 1.0).square().sum()
+        return found
+
+    return _active(named, total)
+
+
+def active_judging(policy: SurprisePolicy, seen: Observation) -> dict[str, np.ndarray]:
+    """Return on which parameters the surprise at a clip depends.
+
+    Args:
+        policy: whose model is asked.
+        seen: the clip.
+
+    Returns:
+        A mask for each tensor, by its name.
+    """
+    model, frames = policy.model, clip_of(seen.streams["film"])
+    pans = seen.streams["pans"].reshape(-1, 2)
+    moves = torch.from_numpy(pans[None]) if model.config.action_width else None
+    valid = torch.ones(1, len(frames), dtype=torch.bool)
+    batch = Batch({"rgb": torch.from_numpy(frames[None])}, moves, valid)
+
+    def total() -> Tensor:
+        latent = model.encode(batch)
+        return (latent.tokens[:, 1:] - model.foresee_each(latent)).square().sum()
+
+    return _active(dict(model.named_parameters()), total)
+
+
+def _active(
+    named: Mapping[str, nn.Parameter], total: Callable[[], Tensor]
+) -> dict[str, np.ndarray]:
+    """Return which numbers of each parameter have a gradient of a total."""
     wanted = [(one, one.requires_grad) for one in named.values()]
     try:
         for one in named.values():
             one.requires_grad_(True)
             one.grad = None
         with torch.enable_grad():
-            batch = batch_from_observations([seen, goal], size=policy.image_size)
-            tokens = policy.model.encode(batch).tokens
-            predicted = policy.model.rollout(Latent(tokens[:, :1], None), plan.detach()[None, None])
-            total = predicted.square().sum() + tokens.square().sum()
-            if isinstance(policy, GoalConditionedPolicy):
-                here, there = tokens.flatten(2).unbind(1)
-                total = total + policy.policy.act(here, there, 1.0).square().sum()
-            total.backward()
+            total().backward()
         return {name: _nonzero(one) for name, one in named.items()}
     finally:
         for one, before in wanted:

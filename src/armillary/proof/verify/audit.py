@@ -1,7 +1,8 @@
 """Audit: level 2. Single decisions, picked by the verifier's nonce, are made again with the agent.
 
 Half of them are the last decisions of claimed successes: to turn a failure into a success, it is
-often enough to forge the last.
+often enough to forge the last. Of quadruplets, half are clips of the successes with the smallest
+margins, one clip of each: a failure that is nudged over the line comes to lie there.
 
 The world is taken to the step by the recorded actions, the planner gets its recorded state, and
 what comes out must be what was recorded: actions, cost, model steps, and the state that the next
@@ -15,6 +16,8 @@ from dataclasses import dataclass
 
 from armillary.control.processes import map_in_processes
 from armillary.control.records import Record
+from armillary.proof import QUADRUPLETS
+from armillary.proof.quadruplets.world import CELLS, margin
 from armillary.proof.verify.active import shared_share
 from armillary.proof.verify.case import Case
 from armillary.proof.verify.redoing import Job, Redoing, Redone
@@ -69,14 +72,18 @@ def _task(case: Case, task: str) -> Audited:
 def drawn_jobs(case: Case, task: str, records: dict[str, Record]) -> list[Job]:
     """Return which decisions to make again: the same number per task.
 
-    Half are the last ones of successes, the rest are drawn from all others, successes first.
+    Half are the last ones of successes, or of quadruplets those of the nearest; the rest are drawn
+    from all others, successes first.
     """
-    last, solved, others = _places(records.values())
     share = -(-case.how.decisions // len(case.sources.rows))
 
     def rank(one: tuple[str, int]) -> bytes:
         return case.rank("audit", task, *one)
 
+    if _judged(case, task):
+        last, solved, others = _nearest(records.values(), _lasts(share), rank)
+    else:
+        last, solved, others = _places(records.values())
     chosen = picked(last, _lasts(share), rank)
     kept = {*chosen}
     left = [one for one in last if one not in kept]
@@ -100,6 +107,31 @@ def _places(records: Iterable[Record]) -> tuple[list[tuple[str, int]], ...]:
     return last, solved, others
 
 
+def _judged(case: Case, task: str) -> bool:
+    """Tell whether the decisions of a task are judgements of clips."""
+    return case.sources.suite.task(task).world == QUADRUPLETS
+
+
+def _all_judged(case: Case) -> bool:
+    return all(_judged(case, task) for task in case.sources.rows)
+
+
+def _nearest(
+    records: Iterable[Record], most: int, rank: Callable[[tuple[str, int]], bytes]
+) -> tuple[list[tuple[str, int]], ...]:
+    """Return one clip of each of the nearest successes, the other clips of successes, the rest."""
+    nearest, solved, others = [], [], []
+    ranked = sorted(records, key=lambda one: margin(one.seed, [a[0] for a in one.actions]))
+    for record in ranked:
+        places = [(record.id, index) for index in range(len(record.decisions))]
+        if record.success and places and len(nearest) < most:
+            nearest.append(min(places, key=rank))
+            solved += [one for one in places if one != nearest[-1]]
+        else:
+            (solved if record.success else others).extend(places)
+    return nearest, solved, others
+
+
 def _lasts(share: int) -> int:
     """Return how many of the decisions of a task are the last ones of successes."""
     return -(-share // 2)
@@ -108,20 +140,29 @@ def _lasts(share: int) -> int:
 def power(case: Case) -> Said:
     """The audit would have seen a claim that is five points too high, wherever one decision lies.
 
-    Whoever forges chooses where: at the last decision of an episode, or at one before.
+    Whoever forges chooses where: at the last decision of an episode, or at one before. Of a
+    quadruplet, it is the clip that is nudged just over the line, or one that is moved far.
     """
     share = -(-case.how.decisions // len(case.sources.rows))
     found = {}
     for task, row in case.sources.rows.items():
-        last, solved, _ = _places(row["agent"])
         wrong, lasts = falsified_of(len(row["agent"])), _lasts(share)
-        at_end = caught(len(last), wrong, lasts)
+        if _judged(case, task):
+            last, solved, _ = _nearest(row["agent"], lasts, lambda one: case.rank("audit", *one))
+            # the forged clip is the one that is taken of its quadruplet, or among the others
+            other = min(1.0, (share - len(last)) * 3 // 4 / max(len(solved), 1))
+            missed = (1 - 1 / len(CELLS)) * (1 - other)
+            at_end = 1 - missed ** min(wrong, len(last)) if last else 1.0
+        else:
+            last, solved, _ = _places(row["agent"])
+            at_end = caught(len(last), wrong, lasts)
         rest = (share - min(lasts, len(last))) * 3 // 4
         before = caught(len(solved), wrong, rest) if solved else 1.0
         found[task] = at_end, before
     at_end, before = (min(pair[place] for pair in found.values()) for place in (0, 1))
+    where = "surprises nudged over the line" if _all_judged(case) else "forged last decisions"
     said = (
-        f"A claim {100 * TOO_HIGH:.0f} points too high by forged last decisions would be refuted "
+        f"A claim {100 * TOO_HIGH:.0f} points too high by {where} would be refuted "
         f"with {100 * at_end:.0f} %, by one forged decision elsewhere with {100 * before:.0f} %."
     )
     enough = min(at_end, before) >= POWER

@@ -12,6 +12,7 @@ from armillary.control.evaluate import evaluate
 from armillary.core.errors import ConfigError
 from armillary.proof.rows import clopper_pearson
 from armillary.proof.seeds import draw_manifest
+from armillary.proof.suite_worlds import SuiteWorld
 from armillary.proof.verify.case import Case
 from armillary.proof.verify.replaying import workers_for
 from armillary.proof.verify.rules import Check, Said, broken, holds
@@ -62,7 +63,8 @@ def _task(case: Case, name: str) -> Challenged:
     manifest = draw_manifest(suite, suite.task(name), case.how.nonce, case.how.fresh)
     workers = workers_for(case, case.how.fresh * manifest.budget)
     agent = case.sources.agent.for_task(name)
-    fresh = evaluate(manifest, agent, workers=workers, progress=case.how.progress)
+    world = SuiteWorld.of(manifest)
+    fresh = evaluate(manifest, agent, world, workers=workers, progress=case.how.progress)
     claimed = case.sources.rows[name]["agent"]
     return Challenged(
         name,

@@ -2,7 +2,8 @@
 
 The planner's recorded state is not believed on its own: what a decision leaves behind must be what
 the next one begins with, and the first begins with nothing. An agent that follows a goal policy has
-no such state: it decides by what it saw and did, which the world and the recorded actions give.
+no such state: it decides by what it saw and did, which the world and the recorded actions give. One
+that judges clips has none either: it says of each what that clip alone tells.
 """
 
 from __future__ import annotations
@@ -21,16 +22,18 @@ from armillary.control.goal_conditioned_policy import GoalConditionedPolicy
 from armillary.control.manifest import EpisodeSpec, Manifest, draw_goal
 from armillary.control.model_policy import ModelPolicy
 from armillary.control.records import Record, actions_of
-from armillary.control.worlds import WorldFactory
 from armillary.core.errors import ArmillaryError, FormatError, ShapeError
 from armillary.core.protocols import World
 from armillary.core.values import Latent, Observation
 from armillary.planning import PlannerState
 from armillary.proof.agent import Agent
-from armillary.proof.verify.active import active_parameters
+from armillary.proof.quadruplets.policy import SurprisePolicy
+from armillary.proof.quadruplets.world import margin
+from armillary.proof.suite_worlds import SuiteWorld
+from armillary.proof.verify.active import active_judging, active_parameters
 
 _FAR = 1e30
-_Policy = ModelPolicy | GoalConditionedPolicy
+_Policy = ModelPolicy | GoalConditionedPolicy | SurprisePolicy
 
 
 @dataclass(frozen=True)
@@ -40,7 +43,8 @@ class Redone:
     Attributes:
         episode: its id.
         step: world step of the decision.
-        action: largest difference over the executed actions, in action units.
+        action: largest difference over the executed actions, in action units; of a surprise above
+            1, in its own size.
         cost: difference of the plan's cost, relative.
         carry: largest difference of the planner's state: before the first decision, or as the next
             one begins with it.
@@ -89,7 +93,7 @@ class Redoing:
         Raises:
             ConfigError: the agent asks to see what policies may not.
         """
-        world = WorldFactory(self.manifest.world, self.manifest.settings)()
+        world = SuiteWorld.of(self.manifest)()
         policy = self.agent(self.manifest.ruled(world.spec))
         check_actor(policy, world.spec)
 
@@ -109,6 +113,8 @@ def _redone(
     except ArmillaryError as error:
         steps = (record.decisions[index].step for index in job.indices)
         return [Redone(record.id, step, problem=str(error)) for step in steps]
+    if isinstance(policy, SurprisePolicy):
+        return [_judged(record, index, seen, policy, attributed) for index in job.indices]
     if isinstance(policy, GoalConditionedPolicy):
         return [_followed(record, index, goal, seen, policy, attributed) for index in job.indices]
     return [_one(record, index, goal, seen, policy, attributed) for index in job.indices]
@@ -126,6 +132,46 @@ def _watched(
         raise ShapeError(f"{record.id}: a decision at step {last}, after its last action.")
     seen += [world.step(action) for action in actions[:last]]
     return goal.observation.only(policy.observes), [one.only(policy.observes) for one in seen]
+
+
+def _judged(
+    record: Record,
+    index: int,
+    seen: Sequence[Observation],
+    policy: SurprisePolicy,
+    attributed: bool,
+) -> Redone:
+    """Find the surprise of a clip again."""
+    decision = record.decisions[index]
+    step = decision.step
+    try:
+        made, again = policy.judge(seen[step], step)
+    except ArmillaryError as error:
+        return Redone(record.id, step, problem=str(error))
+    return Redone(
+        episode=record.id,
+        step=step,
+        action=_surprise_gap(record, step, float(made[0])),
+        cost=_relative(decision.cost, again.cost),
+        carry=_FAR if decision.carry else 0.0,
+        model_steps=again.model_steps,
+        claimed_steps=decision.model_steps,
+        active=active_judging(policy, seen[step]) if attributed else None,
+    )
+
+
+def _surprise_gap(record: Record, step: int, made: float) -> float:
+    """Return how far a recorded surprise is from the one that was found, in its own size.
+
+    Where four differences as large could have made the order that the record claims, it is far: a
+    judge that says nearly the same of all clips could else be helped by the tolerance.
+    """
+    said = [action[0] for action in record.actions]
+    gap = abs(said[step] - made)
+    lead = abs(margin(record.seed, said)) * sum(map(abs, said))
+    if record.success and gap and len(said) * gap >= lead:
+        return _FAR
+    return gap / max(1.0, abs(made))
 
 
 def _followed(

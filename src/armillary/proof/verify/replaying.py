@@ -15,9 +15,9 @@ from armillary.control.manifest import EpisodeSpec, Manifest, draw_goal
 from armillary.control.processes import map_in_processes
 from armillary.control.records import Record, actions_of
 from armillary.control.specs import NoOpSpec, OracleSpec, RandomSpec
-from armillary.control.worlds import WorldFactory
 from armillary.core.errors import ArmillaryError
 from armillary.core.protocols import BlindWorld, World
+from armillary.proof.suite_worlds import SuiteWorld
 from armillary.proof.verify.case import Case
 from armillary.proof.verify.rules import Check, Said, first
 
@@ -36,7 +36,7 @@ class Replaying:
 
     def __call__(self) -> Callable[[Record], str]:
         """Return the function that says what is wrong with a record, else an empty text."""
-        world = WorldFactory(self.manifest.world, self.manifest.settings)()
+        world = SuiteWorld.of(self.manifest)()
 
         def run(record: Record) -> str:
             return _problem(record, self.manifest, world, self.limit)
@@ -114,7 +114,8 @@ def _control_problems(case: Case) -> Iterator[str]:
         manifest = case.sources.manifests[task]
         for name in case.sources.suite.controls:
             workers = workers_for(case, len(row[name]) * manifest.budget)
-            again = evaluate(manifest, _CONTROLS[name], workers=workers)
+            world = SuiteWorld.of(manifest)
+            again = evaluate(manifest, _CONTROLS[name], world, workers=workers)
             yield from _differing(f"{task}/{name}", row[name], again, LIMITS[case.arithmetic])
 
 

@@ -12,6 +12,7 @@ import numpy as np
 
 from armillary.control.evaluate import evaluate
 from armillary.control.records import Record, actions_of
+from armillary.proof.suite_worlds import SuiteWorld
 from armillary.proof.verify.case import Case
 from armillary.proof.verify.replaying import workers_for
 from armillary.proof.verify.rules import Check, Said, broken, holds, unknown
@@ -105,6 +106,7 @@ def _differing(case: Case, task: str, sample: list[Record]) -> list[str]:
     again = evaluate(
         replace(manifest, episodes=episodes),
         case.sources.agent.for_task(task),
+        SuiteWorld.of(manifest),
         workers=workers,
         progress=case.how.progress,
     )
