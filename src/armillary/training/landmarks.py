@@ -1,7 +1,7 @@
 """Landmarks of a recording: which latents lie far apart, and how long the ways between them took.
 
 Each landmark is the recorded latent that is farthest from those before it. A way leads from one to
-another where an episode came to the second right after the first; its length is the median of the
+another where an episode visited the second right after the first; its length is the median of the
 model steps from coming to the one until coming to the other. There are as many landmarks as the
 recording passes one after the other: where half of its frames jump over some, there are fewer.
 
