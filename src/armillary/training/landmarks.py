@@ -8,7 +8,7 @@ recording passes one after the other: where half of its frames jump over some, t
 Ways of different episodes are put together, so a landmark must mean the same place in all of them.
 That can be asked of episodes that were held out: how many of their ways are known? It does not show
 every fault. Where walls differ from episode to episode, short ways are known and long ones are not
-there (EB-JEPA's rooms: 97 % of the ways known).
+there, as in the rooms of EB-JEPA.
 
 Axes: F frames, Z flattened latent.
 """
