@@ -22,8 +22,8 @@ from armillary.recipes.time_split import as_trained
 from armillary.training.goal_policy import GoalPolicyTraining
 from armillary.training.landmarks import fit_landmarks, known_share
 
-# Of the ways of held-out episodes. OGBench's large maze has 0.93. Where things lie elsewhere in each
-# episode, ways of other episodes need not be there.
+# Of the ways of held-out episodes; OGBench's large maze has 0.93. Where things lie elsewhere in
+# other episodes, ways between two places need not be there.
 LEAST_KNOWN = 0.9
 
 
