@@ -20,6 +20,7 @@ LEAVES = [
     ["sweep"],
     ["launch"],
     ["policy"],
+    ["landmarks"],
     ["diagnose"],
     ["probe"],
     ["surprise"],

@@ -124,6 +124,6 @@ def test_memory_that_is_taken_is_found():
         pytest.raises(AssertionError, match=r"MiB were taken, 32 are allowed"),
         little_memory(32 << 20),
     ):
-        np.ones(64 << 17).sum()
+        np.ones(64 << 20).sum()  # so much that memory given back meanwhile cannot hide it
     with little_memory(32 << 20):  # and given back, it is not held against the next
         np.ones(1 << 17).sum()

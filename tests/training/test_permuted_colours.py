@@ -29,7 +29,7 @@ SHORT = {
     "passes": 0.0,
     "batch_size": 8,
     "held_out": 0.0,
-    "finetune.steps": 4,
+    "finetune.steps": 2,  # rounding grows: after four it was 0.1 to 0.8 %, as processors have it
     "finetune.passes": 0.0,
     "log_every": 1,
     "threads": 1,
@@ -86,6 +86,6 @@ def test_channels_in_another_order_teach_the_same(data, tmp_path, monkeypatch, s
     monkeypatch.setattr(Reconstruction, "__init__", other_last_weights)
     found = losses(data, tmp_path / "found", sensors, ORDER)
     assert len(found) == len(usual) == SHORT["steps"] + SHORT["finetune.steps"]
-    assert found == pytest.approx(usual, rel=5e-3)
+    assert found == pytest.approx(usual, rel=2e-3)
     # the order is seen: with the first weights as they were, the losses are others
     assert np.abs(unlike / usual - 1).max() > 2e-2
