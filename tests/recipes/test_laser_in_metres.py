@@ -71,7 +71,7 @@ def test_training_and_diagnosis_tell_the_range_in_metres(
     assert line["bar"] == "below copy-last, mean, rigid warp"
     lines = metres_lines(record)
     assert lines[0] == "prediction error of lidar (mean absolute error in metres)"
-    assert len(lines) == 4
+    assert len(lines) == 8 and "error" in lines[4] and "1 - IoU" in lines[4]  # then of occupancy
 
 
 @pytest.mark.parametrize(("steps", "share"), [(300, 0.3), (300, 0.0), (120, 0.3)])
