@@ -247,8 +247,8 @@ def test_behind_the_boundary_and_in_two_processes_it_says_the_same(
         assert (one.id, one.outcome, one.policy) == (other.id, other.outcome, other.policy)
         # torch was loaded in this process before the profile was set, in the other one after
         np.testing.assert_allclose(one.actions, other.actions, rtol=1e-5)
-    # Level 3 is for processes that all set the profile first, as the command does. Of this untrained
-    # judge one order of 12 hangs on the last digit, and this process has another one.
+    # Level 3 is for processes that all set the profile first, as the command does. Of this
+    # untrained judge one order of 12 hangs on the last digit, and this process has another one.
     assert verify(again.honest, how(again, workers=2), (0, 1, 2)).reached == "audited"
 
 
