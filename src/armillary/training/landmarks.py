@@ -79,8 +79,10 @@ def recorded_ways(
     """
     nearest = landmarks.nearest(encoded.latents).numpy()
     begin = encoded.begin.numpy()
-    came = np.flatnonzero((np.diff(nearest, prepend=-1) != 0) | (np.diff(begin, prepend=-1) != 0))
-    first, second = came[:-1], came[1:]
+    arrivals = np.flatnonzero(
+        (np.diff(nearest, prepend=-1) != 0) | (np.diff(begin, prepend=-1) != 0)
+    )
+    first, second = arrivals[:-1], arrivals[1:]
     within = begin[first] == begin[second]
     first, second = first[within], second[within]
     return np.stack([nearest[first], nearest[second]], 1), (second - first) / encoded.skip
