@@ -21,7 +21,7 @@ LEROBOT := packages/lerobot_policy_armillary
 LEROBOT_VENV := .venv-lerobot
 LEROBOT_DEV := $(LEROBOT_VENV)/.installed-lerobot
 
-.PHONY: help system browser install dev demo test test-runs test-lerobot test-slow check format docs build proof verify attack clean
+.PHONY: help system browser install dev demo test test-runs test-lerobot test-slow check format docs build proof verify verify-all attack clean
 
 help:  ## list the tasks
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 20
@@ -118,10 +118,16 @@ bench: install  ## measure training, loading and planning on this machine
 
 PROOFS := results/proof
 
-verify: install  ## verify results/proof: levels 0 to 3; undecided (another processor) is no failure
+# Levels 0 to 3 of every signed card; undecided (another processor) is no failure. Of each card a
+# sample is played again, whose power the verdict tells; `verify-all` plays as many as refute 5 points.
+CHECK := verify
+verify: CHECK := audit --steps 40 --episodes 8
+verify: verify-all  ## verify a sample of every card in results/proof (minutes)
+
+verify-all: install  ## verify every card in results/proof at the default level (minutes each)
 	@found=0; for folder in $(PROOFS)/*/; do \
 	  [ -f "$$folder/run/scorecard.json" ] || continue; found=1; \
-	  echo "$$folder"; $(BIN)/armillary proof verify "$$folder" || { code=$$?; [ $$code = 4 ] || exit $$code; }; \
+	  echo "$$folder"; $(BIN)/armillary proof $(CHECK) "$$folder" || { code=$$?; [ $$code = 4 ] || exit $$code; }; \
 	done; [ $$found = 1 ] || { echo "nothing to verify: no submission below $(PROOFS)" >&2; exit 2; }
 
 attack: install  ## test the verifier with every known way to cheat

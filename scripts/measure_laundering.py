@@ -59,16 +59,26 @@ def rates(case: Case, nonces: int) -> dict[str, Any]:
         shown, last = laundered(honest, count)
         rng = generator("laundering", count)
         middle = {name: int(rng.integers(0, max(place, 1))) for name, place in last.items()}
-        hits = {"level_2_last_action": 0, "level_2_middle_action": 0, "level_3": 0}
+        hits = {
+            "level_2_last_action": 0,
+            "level_2_middle_action": 0,
+            "level_3": 0,
+            "levels_2_and_3_last_action": 0,
+            "levels_2_and_3_middle_action": 0,
+        }
         for number in range(nonces):
             nonce = hashlib.sha256(f"laundering {number}".encode()).hexdigest()
             one = with_rows(case, task, shown, How(nonce=nonce))
             jobs = drawn_jobs(one, task, {record.id: record for record in shown})
             drawn = {(job.record.id, index) for job in jobs for index in job.indices}
-            hits["level_2_last_action"] += any(pair in drawn for pair in last.items())
-            hits["level_2_middle_action"] += any(pair in drawn for pair in middle.items())
-            again = {record.id for record in drawn_episodes(one, task)}
-            hits["level_3"] += bool(again & last.keys())
+            at_end = any(pair in drawn for pair in last.items())
+            before = any(pair in drawn for pair in middle.items())
+            again = bool({record.id for record in drawn_episodes(one, task)} & last.keys())
+            hits["level_2_last_action"] += at_end
+            hits["level_2_middle_action"] += before
+            hits["level_3"] += again
+            hits["levels_2_and_3_last_action"] += at_end or again
+            hits["levels_2_and_3_middle_action"] += before or again
         found[str(count)] = {name: hit / nonces for name, hit in hits.items()}
     shown, _ = laundered(honest, 10)
     sized = with_rows(case, task, shown, How())

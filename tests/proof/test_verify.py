@@ -16,7 +16,7 @@ from stages import small_suite, under_portable
 
 from armillary.cli.main import main
 from armillary.control.model_policy import ModelPolicy
-from armillary.control.records import read_records
+from armillary.control.records import Record, actions_of, read_records
 from armillary.control.specs import ModelSpec
 from armillary.core.errors import CheckFailedError, ConfigError, FormatError
 from armillary.core.files import read_json
@@ -35,7 +35,7 @@ from armillary.proof.ledger import read_entries
 from armillary.proof.reveal import nonce_reveal
 from armillary.proof.run import run_suite
 from armillary.proof.scorecard import read_card_file, score_run
-from armillary.proof.verify import audit
+from armillary.proof.verify import audit, rerunning
 from armillary.proof.verify.attestation import (
     attest,
     attestations,
@@ -47,6 +47,7 @@ from armillary.proof.verify.attestation import (
 from armillary.proof.verify.audit import Audited
 from armillary.proof.verify.case import Case, How, load_case
 from armillary.proof.verify.redoing import Redoing, Redone
+from armillary.proof.verify.rules import Said
 from armillary.proof.verify.sampling import (
     caught,
     falsified_of,
@@ -55,7 +56,6 @@ from armillary.proof.verify.sampling import (
     picked,
     sample_size,
     stratified,
-    tolerant_sample,
 )
 from armillary.proof.verify.submission import find_submission
 from armillary.proof.verify.submitting import make_submission
@@ -185,16 +185,61 @@ def test_another_processor_is_no_same_arithmetic(stage: Stage) -> None:
     assert case.arithmetic == "other-isa"
 
 
+def processor(stage: Stage, monkeypatch, ending: int, moved: int = 0) -> Said:
+    """Return what a re-run on another processor says.
+
+    Args:
+        ending: of how many episodes it ends otherwise.
+        moved: of how many decisions of each of these the record has another action.
+    """
+    case = load_case(stage.honest, how(stage, arithmetic="other-isa", episodes=4))
+    row = case.sources.rows[TASK]
+    others = {one.id for one in row["agent"][:ending]}
+    shown = [nudged(one, moved) if one.id in others else one for one in row["agent"]]
+    case.sources.__dict__["rows"] = {TASK: {**row, "agent": tuple(shown)}}
+
+    def differing(_case: Case, _task: str, sample: list[Record]) -> list[Record]:
+        return [one for one in sample if one.id in others]
+
+    monkeypatch.setattr(rerunning, "_differing", differing)
+    return rerunning.outcomes(case)
+
+
+def nudged(record: Record, moved: int) -> Record:
+    """Return a record in which the last actions are others."""
+    actions = actions_of(record).copy()
+    if moved:
+        actions[-moved:] += 0.01
+    return replace(record, actions=tuple(map(tuple, actions.tolist())))
+
+
+def test_another_processor_explains_an_end_only_if_all_decisions_are_the_agents(
+    stage: Stage, monkeypatch
+) -> None:
+    found = processor(stage, monkeypatch, ending=0)
+    assert found.ok and "0 end otherwise." in found.detail
+    found = processor(stage, monkeypatch, ending=1)
+    assert found.ok and found.detail.endswith("all are the agent's.")
+    # one of 4 may end otherwise by rounding, and 4 of 4 cannot
+    assert [processor(stage, monkeypatch, ending=n).ok for n in (2, 3, 4)] == [None, None, False]
+    found = processor(stage, monkeypatch, ending=1, moved=1)
+    assert found.ok is None and "1 are not the agent's" in found.detail
+    assert processor(stage, monkeypatch, ending=1, moved=3).ok is False
+    assert processor(stage, monkeypatch, ending=4, moved=1).ok is False
+
+
+def test_a_rerun_is_as_sharp_on_another_processor(stage: Stage) -> None:
+    for arithmetic in ("same", "other-isa"):
+        case = load_case(stage.honest, how(stage, arithmetic=arithmetic))
+        assert rerunning.power(case).ok
+
+
 def test_samples_are_as_large_as_they_must_be() -> None:
-    # the table of the reference, without replacement and with honest flips
+    # the table of the reference, without replacement
     assert [sample_size(50, n) for n in (3, 5, 10)] == [39, 29, 17]
     assert [sample_size(100, n) for n in (5, 10)] == [59, 36]
     assert [sample_size(n, n // 20) for n in (200, 500)] == [73, 83]
     assert [sample_size(1000, n) for n in (10, 20, 50, 100)] == [368, 204, 86, 43]
-    table = {0.005: [(262, 6), (108, 4), (38, 2)], 0.01: [(334, 10), (130, 6), (52, 4)]}
-    table[0.02] = [(474, 20), (166, 10), (57, 5)]
-    for flips, row in table.items():
-        assert [tolerant_sample(flips, p) for p in (0.05, 0.1, 0.2)] == row
     # the same tail, told the other way round: 39 of 50 meet one of 3 with 99 %, 38 do not
     assert caught(50, 3, 39) >= 0.99 > caught(50, 3, 38)
     assert caught(10, 3, 10, allowed=2) == 1 and caught(10, 3, 10, allowed=3) == 0

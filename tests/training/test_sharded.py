@@ -8,6 +8,7 @@ import shutil
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 import torch.distributed as dist
@@ -16,6 +17,7 @@ from tiny_run import BLOCKS, CONFIG, in_processes, interrupted, run, together, w
 from armillary.core.errors import CheckpointError, StorageError
 from armillary.models import load_model
 from armillary.training import ComputeConfig, FinetuneConfig, read_log
+from armillary.training.sharding import clip_gradients
 from armillary.training.shards import finish_writing, read_shards, write_shards
 
 FSDP = ComputeConfig(parallel="fsdp")
@@ -76,6 +78,21 @@ def test_blocks_gathered_for_parts_of_a_batch_and_computed_again_learn_the_same(
     run(tmp_path / "one", **changes)
     together(2, tmp_path / "two", compute=compute, **changes)
     check_losses(tmp_path / "two", tmp_path / "one", 1e-5)
+
+
+@pytest.mark.parametrize("limit", [0.5, 100.0])
+def test_gradients_are_clipped_to_a_norm_that_is_rounded_once(limit):
+    linear = torch.nn.Linear(60, 50)
+    # squares of 1 to 1e-4 lose their last bits where float32 adds them
+    given = [torch.logspace(0, -4, one.numel()).reshape(one.shape) for one in linear.parameters()]
+    for one, gradient in zip(linear.parameters(), given, strict=True):
+        one.grad = gradient.clone()
+    exact = np.sqrt(sum((one.double().numpy() ** 2).sum() for one in given))
+    norm = clip_gradients(linear, limit, sharded=False)
+    assert norm.dtype == torch.float32 and float(norm) == np.float32(exact)
+    for one, gradient in zip(linear.parameters(), given, strict=True):
+        expected = gradient * min(1.0, limit / (exact + 1e-6))
+        torch.testing.assert_close(one.grad, expected, rtol=1e-6, atol=0)
 
 
 def test_every_process_writes_about_half(sharded):

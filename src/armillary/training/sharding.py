@@ -9,6 +9,7 @@ from __future__ import annotations
 import warnings
 
 import torch
+import torch.distributed as dist
 from torch import Tensor, nn
 
 from armillary.models import JEPA, untrained
@@ -56,6 +57,31 @@ def whole_model(model: JEPA) -> JEPA:
     trains = all(parameter.requires_grad for parameter in model.parameters())
     device = next(model.parameters()).device
     return whole.to(device).requires_grad_(trains).train(model.training)
+
+
+@torch.no_grad()
+def clip_gradients(module: nn.Module, limit: float, sharded: bool) -> Tensor:
+    """Scale the gradients so that their norm is at most a limit; return the norm that they had.
+
+    Squares are added in float64. In float32 the last bit of the norm depends on how the parameters
+    are divided among processes.
+
+    Args:
+        module: with the same gradients in all processes, or each with its share of them.
+        limit: largest norm.
+        sharded: whether each process has a share.
+
+    Returns:
+        Norm, float32 [].
+    """
+    own = [own_share(one.grad) for one in module.parameters() if one.grad is not None]
+    norms = [torch.linalg.vector_norm(one, dtype=torch.float64) for one in own]
+    total = torch.stack(norms).square().sum()
+    if sharded:
+        dist.all_reduce(total)
+    norm = total.sqrt().float()
+    torch._foreach_mul_(own, (limit / (norm + 1e-6)).clamp(max=1.0))
+    return norm
 
 
 def whole_tensor(value: Tensor) -> Tensor:

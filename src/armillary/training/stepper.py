@@ -32,11 +32,11 @@ from armillary.training.precision import training_dtype
 from armillary.training.processes import Processes, own_cores
 from armillary.training.schedule import learning_rate
 from armillary.training.sharding import (
+    clip_gradients,
     free_gathered,
     own_share,
     shard,
     whole_model,
-    whole_tensor,
 )
 
 _FINE = 1_000_000  # places of a schedule that follows the clock
@@ -124,15 +124,20 @@ class Stepper:
         loss = weighted_sum(terms, self.config.objective.weights)
         self.optimizer.zero_grad()
         loss.backward()
-        norm = nn.utils.clip_grad_norm_(
-            self.learner.parameters(), self.config.optimizer.clip_norm, foreach=True
-        )
-        norm = whole_tensor(norm)
+        norm = self._clipped()
         if not math.isfinite(float(norm)):
             raise TrainingError(self._not_a_number(step, terms))
         self.optimizer.step()
         self._move_average(step)
         return {"loss": loss.detach(), "grad_norm": norm, **_detached(terms)}, latents.detach()
+
+    def _clipped(self) -> Tensor:
+        """Clip the gradients, and return their norm before."""
+        limit = self.config.optimizer.clip_norm
+        if self.processes.count > 1:
+            return clip_gradients(self.learner, limit, self.sharded)
+        # what one process learned before stays the same to the bit
+        return nn.utils.clip_grad_norm_(self.learner.parameters(), limit, foreach=True)
 
     @torch.no_grad()
     def held_out(self, windows: Windows, batches: int) -> dict[str, float]:

@@ -11,7 +11,7 @@ decision begins with.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from armillary.control.processes import map_in_processes
@@ -36,7 +36,7 @@ from armillary.proof.verify.sampling import (
 _COST = {"same": 1e-5, "other-isa": 1e-4, "other-graphics": 1e-4, "bfloat16": 2e-2}
 # Another instruction set lets a close race of two plans end otherwise: 0.08 % of the steps were
 # not bit-equal when measured (1,200 steps); six times that.
-_CLOSE_RACES = 0.005
+CLOSE_RACES = 0.005
 _ROUTED = 0.5
 LEAST = 40  # decisions of an audit, or all where there are fewer
 
@@ -61,12 +61,32 @@ def audited(case: Case) -> tuple[Audited, ...]:
 def _task(case: Case, task: str) -> Audited:
     records = {record.id: record for record in case.sources.rows[task]["agent"]}
     jobs = drawn_jobs(case, task, records)
+    return Audited(task, redone_of(case, task, jobs))
+
+
+def whole(record: Record) -> Job:
+    """Return all decisions of an episode, to be made again."""
+    return Job(record, tuple(range(len(record.decisions))))
+
+
+def redone_of(
+    case: Case, task: str, jobs: Sequence[Job], attributed: bool = True
+) -> tuple[Redone, ...]:
+    """Make decisions of a task again; ``attributed`` as of `Redoing`."""
+    jobs = [job for job in jobs if job.indices]
     if not jobs:
-        return Audited(task, ())
+        return ()
     steps = sum(max(job.record.decisions[i].step for i in job.indices) for job in jobs)
-    opener = Redoing(case.sources.manifests[task], case.sources.agent.for_task(task))
+    opener = Redoing(case.sources.manifests[task], case.sources.agent.for_task(task), attributed)
     found = map_in_processes(opener, jobs, workers_for(case, steps), case.how.progress)
-    return Audited(task, tuple(one for part in found for one in part))
+    return tuple(one for part in found for one in part)
+
+
+def strays(case: Case, one: Redone) -> bool:
+    """Tell whether a decision that was made again is another than recorded."""
+    limit = case.tolerance.limit
+    near = one.action <= limit and one.carry <= limit and one.cost <= _COST[case.arithmetic]
+    return bool(one.problem) or not near or one.model_steps != one.claimed_steps
 
 
 def drawn_jobs(case: Case, task: str, records: dict[str, Record]) -> list[Job]:
@@ -247,7 +267,7 @@ def _within(case: Case, what: str, gap: Callable[[Redone], float], limit: float)
         return holds(said, **numbers)
     if case.arithmetic == "other-graphics":
         return unknown(f"{said} Another driver draws here; check on a machine alike.", **numbers)
-    if case.arithmetic != "same" and len(beyond) <= most_flips(len(done), _CLOSE_RACES):
+    if case.arithmetic != "same" and len(beyond) <= most_flips(len(done), CLOSE_RACES):
         return unknown(f"{said} Close races can do that here; check on a machine alike.", **numbers)
     return broken(said, **numbers)
 

@@ -2,6 +2,9 @@
 
 No forged action escapes in an episode that is run again. How many are drawn follows from what is
 to be refuted: a claim five points too high, with 90 %, forged successes being among the successes.
+
+On another instruction set an honest episode may end otherwise. Then every decision on its record is
+made again. Rounding explains the end only if each of them is the agent's.
 """
 
 from __future__ import annotations
@@ -13,6 +16,7 @@ import numpy as np
 from armillary.control.evaluate import evaluate
 from armillary.control.records import Record, actions_of
 from armillary.proof.suite_worlds import SuiteWorld
+from armillary.proof.verify.audit import CLOSE_RACES, redone_of, strays, whole
 from armillary.proof.verify.case import Case
 from armillary.proof.verify.replaying import workers_for
 from armillary.proof.verify.rules import Check, Said, broken, holds, unknown
@@ -26,49 +30,78 @@ from armillary.proof.verify.sampling import (
     sample_size,
 )
 
-# Share of honest episodes whose outcome may differ on another machine; none of 30 did. Of a model
-# with convolutions 4 of 84 did (an EPYC and a Xeon), so more than these leave it open, up to a
-# share that no processor explains.
+# Share of honest episodes whose outcome may differ on another machine. Of a model with convolutions
+# 4 of 84 did (an EPYC and a Xeon), and on a second EPYC 1 of 105. More than these leave it open, up
+# to a share that no processor explains.
 FLIPS = 0.01
 _OPEN_FLIPS = 0.1
 _OTHERS = 10  # one failure for so many successes
 
 
 def outcomes(case: Case) -> Said:
-    """Episodes that are run again end as recorded."""
-    differing, n, total = [], 0, 0
+    """Episodes that are run again end as recorded, or another processor explains it."""
+    differing: dict[str, list[Record]] = {}
+    n, total = 0, 0
     for task in case.sources.rows:
         sample = drawn_episodes(case, task)
-        differing += [f"{task}: {name}" for name in _differing(case, task, sample)]
+        differing[task] = _differing(case, task, sample)
         n, total = n + len(sample), total + len(case.sources.rows[task]["agent"])
-    allowed = 0 if case.arithmetic == "same" else most_flips(n, FLIPS)
-    said = (
-        f"{n} of {total} episodes run again; {len(differing)} end otherwise, {allowed} may "
-        f"({case.arithmetic})."
-    )
-    numbers = {"n": n, "of": total, "differing": len(differing), "allowed": allowed}
-    if len(differing) > allowed and case.arithmetic == "other-graphics":
-        return unknown(f"{said} Another driver draws here.", **numbers)
-    if allowed < len(differing) <= most_flips(n, _OPEN_FLIPS) and case.arithmetic == "other-isa":
-        return unknown(f"{said} Another processor computes here.", **numbers)
-    if len(differing) > allowed:
-        return broken(f"{said} The first is {differing[0]}.", **numbers)
-    return holds(said, **numbers)
+    found = [f"{task}: {one.id}" for task, records in differing.items() for one in records]
+    said = f"{n} of {total} episodes run again ({case.arithmetic}); {len(found)} end otherwise"
+    numbers = {"n": n, "of": total, "differing": len(found), "allowed": 0}
+    if not found:
+        return holds(f"{said}.", **numbers)
+    if case.arithmetic == "same":
+        return broken(f"{said}. The first is {found[0]}.", **numbers)
+    if case.arithmetic == "other-graphics":
+        return unknown(f"{said}. Another driver draws here.", **numbers)
+    return _explained(case, differing, f"{said}, e.g. {found[0]}", numbers)
+
+
+def _explained(
+    case: Case, differing: dict[str, list[Record]], said: str, numbers: dict[str, int]
+) -> Said:
+    """Say whether rounding explains that episodes end otherwise, from all their decisions."""
+    redone = [
+        (task, one)
+        for task, records in differing.items()
+        for one in redone_of(case, task, [whole(record) for record in records], attributed=False)
+    ]
+    forged = [
+        f"{task}: {one.episode}, step {one.step}" for task, one in redone if strays(case, one)
+    ]
+    allowed = most_flips(numbers["n"], FLIPS)
+    numbers = {**numbers, "allowed": allowed, "forged": len(forged)}
+    said = f"{said}. {len(redone)} decisions of these were made again; "
+    if forged:
+        said += f"{len(forged)} are not the agent's, e.g. {forged[0]}."
+        rate = max(CLOSE_RACES, case.tolerance.share)
+        if len(forged) <= most_flips(len(redone), rate):
+            return unknown(f"{said} A close race can do that; check on a machine alike.", **numbers)
+        return broken(said, **numbers)
+    said += "all are the agent's."
+    if numbers["differing"] <= allowed:
+        return holds(said, **numbers)
+    if numbers["differing"] <= most_flips(numbers["n"], _OPEN_FLIPS):
+        return unknown(f"{said} {allowed} would be no surprise on another processor.", **numbers)
+    return broken(f"{said} So many are no rounding.", **numbers)
 
 
 def power(case: Case) -> Said:
-    """The re-run would have seen a claim that is five points too high, however it was forged."""
-    drawn = {task: _counts(case, task) for task in case.sources.rows}
-    n = sum(one + other for one, other in drawn.values())
-    allowed = 0 if case.arithmetic == "same" else most_flips(n, FLIPS)
+    """The re-run would not have accepted a claim that is five points too high by other actions.
+
+    A forged episode that is drawn ends otherwise, and then its forged decision is found. So none is
+    allowed, on any machine.
+    """
     weakest = 1.0
     for task, row in case.sources.rows.items():
         solved = sum(record.success for record in row["agent"])
         wrong = falsified_of(len(row["agent"]))
-        found = caught(solved, wrong, drawn[task][0], allowed) if solved else 1.0
+        found = caught(solved, wrong, _counts(case, task)[0]) if solved else 1.0
         weakest = min(weakest, found)
     said = (
-        f"A claim {100 * TOO_HIGH:.0f} points too high would be refuted with {100 * weakest:.0f} %."
+        f"A claim {100 * TOO_HIGH:.0f} points too high would not be accepted, with "
+        f"{100 * weakest:.0f} %."
     )
     return (holds if weakest >= POWER else broken)(said, power=f"{weakest:.4f}")
 
@@ -99,7 +132,7 @@ def drawn_episodes(case: Case, task: str) -> list[Record]:
     return chosen + picked([record for record in records if not record.success], rest, rank)
 
 
-def _differing(case: Case, task: str, sample: list[Record]) -> list[str]:
+def _differing(case: Case, task: str, sample: list[Record]) -> list[Record]:
     manifest, wanted = case.sources.manifests[task], {record.id for record in sample}
     episodes = tuple(one for one in manifest.episodes if one.id in wanted)
     workers = workers_for(case, len(episodes) * manifest.budget)
@@ -113,7 +146,7 @@ def _differing(case: Case, task: str, sample: list[Record]) -> list[str]:
     found = {record.id: record for record in again}
     exact = case.arithmetic == "same"
     return [
-        one.id
+        one
         for one in sample
         if not _alike(one, found.get(one.id), case.tolerance.limit if exact else None)
     ]

@@ -55,26 +55,6 @@ def caught(population: int, falsified: int, drawn: int, allowed: int = 0) -> flo
     return float(1 - Fraction(missed, ways))
 
 
-def tolerant_sample(
-    flips: float, falsified: float, catch: float = CATCH, alarm: float = FALSE_ALARM
-) -> tuple[int, int]:
-    """Return how many to draw, and how many of these may differ, where honest ones differ too.
-
-    Args:
-        flips: share of honest episodes whose outcome differs on another machine.
-        falsified: share that is to be caught, larger than ``flips``.
-        catch: probability of more differences than are allowed, if so many are falsified.
-        alarm: most probable false alarm.
-    """
-    n, most, differing = 0, 0, falsified + (1 - falsified) * flips
-    while True:
-        n += 1
-        while tail_above(n, most, flips) > alarm:
-            most += 1
-        if 1 - tail_above(n, most, differing) <= 1 - catch:
-            return n, most
-
-
 def most_flips(n: int, flips: float, alarm: float = FALSE_ALARM) -> int:
     """Return how many of ``n`` may differ before a false alarm is less probable than ``alarm``."""
     most = 0
