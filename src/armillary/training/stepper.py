@@ -13,7 +13,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn.parallel import DistributedDataParallel
 
 from armillary.core.errors import TrainingError
@@ -124,20 +124,12 @@ class Stepper:
         loss = weighted_sum(terms, self.config.objective.weights)
         self.optimizer.zero_grad()
         loss.backward()
-        norm = self._clipped()
+        norm = clip_gradients(self.learner, self.config.optimizer.clip_norm, self.sharded)
         if not math.isfinite(float(norm)):
             raise TrainingError(self._not_a_number(step, terms))
         self.optimizer.step()
         self._move_average(step)
         return {"loss": loss.detach(), "grad_norm": norm, **_detached(terms)}, latents.detach()
-
-    def _clipped(self) -> Tensor:
-        """Clip the gradients, and return their norm before."""
-        limit = self.config.optimizer.clip_norm
-        if self.processes.count > 1:
-            return clip_gradients(self.learner, limit, self.sharded)
-        # what one process learned before stays the same to the bit
-        return nn.utils.clip_grad_norm_(self.learner.parameters(), limit, foreach=True)
 
     @torch.no_grad()
     def held_out(self, windows: Windows, batches: int) -> dict[str, float]:
