@@ -7,6 +7,8 @@ SHELL := bash
 
 PYTHON ?= python3
 VENV ?= .venv
+# Tests start many processes. Each would compile all that it imports, for 5 s and more.
+unexport PYTHONDONTWRITEBYTECODE
 BIN := $(VENV)/bin
 # Extra words for pip, e.g. an index with the torch build of your machine.
 PIP_ARGS ?=
@@ -74,7 +76,7 @@ demo: install  ## run a whole example in minutes: out/demo/report.html
 test: dev  ## run the tests, without those of `check` and of whole runs (minutes)
 	OMP_NUM_THREADS=1 $(BIN)/pytest -n 3
 
-test-runs: dev  ## run the tests of recipes, benchmarks, proofs and examples (minutes)
+test-runs: dev  ## run the tests of whole runs: recipes, benchmarks, proofs, examples, damaged data (minutes)
 	OMP_NUM_THREADS=1 $(BIN)/pytest -m "runs and not slow"
 
 test-lerobot: $(LEROBOT_DEV)  ## install LeRobot 0.4.4 beside it and test the plugin (gigabytes)

@@ -45,6 +45,7 @@ def parameters(folder, searching, data) -> StdioServerParameters:
     return StdioServerParameters(command=sys.executable, args=words, env=dict(os.environ))
 
 
+@pytest.mark.runs  # a server and its worker start: 9 s
 def test_a_client_is_told_what_it_asks_and_what_it_asked_wrong(folder, searching, data, tmp_path):
     asyncio.run(_conversation(parameters(folder, searching, data), str(data.path), tmp_path))
 

@@ -13,6 +13,7 @@ from armillary.core.errors import ArmillaryError, ConfigError
 ASKED = {"model": "small", "dataset": "rooms", "episode": 2}
 
 
+@pytest.mark.runs  # three processes start, one after another: 33 s
 def test_a_question_is_answered_or_costs_no_more_than_itself(catalogue):
     worker = Worker(catalogue, 60.0)
     worker.start()
@@ -49,6 +50,7 @@ def _take_too_long(worker):
     assert worker.ask("encode", {**ASKED, "step": 0}).facts["time_limit_s"] == 60.0
 
 
+@pytest.mark.runs  # a process starts: 7 s
 def test_a_model_that_cannot_be_read_is_said_without_its_path(tmp_path, data):
     (tmp_path / "broken").mkdir()
     (tmp_path / "broken" / "config.json").write_text("{}")

@@ -50,6 +50,7 @@ def test_the_import_is_light() -> None:
     assert python(code) == "True []"
 
 
+@pytest.mark.runs  # everything is imported anew: 8 s
 def test_all_names_are_there() -> None:
     assert {*arm.__all__} >= NAMES
     assert {*dir(arm)} >= {*arm.__all__}

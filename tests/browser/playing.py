@@ -10,7 +10,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 VIEWS = [(width, scheme) for width in (390, 1280) for scheme in ("light", "dark")]
+# Of a page that has a test for each view, ``make test-slow`` shows the other two.
+_OFTEN = [(390, "dark"), (1280, "light")]
+EACH_VIEW = [
+    pytest.param(*view, marks=[] if view in _OFTEN else [pytest.mark.slow]) for view in VIEWS
+]
 
 
 # Returns the pixels of a canvas, by a copy: Chromium complains of a canvas that is read often.

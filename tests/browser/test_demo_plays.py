@@ -14,7 +14,7 @@ from armillary.recipes.demo import run_demo
 from armillary.recipes.demo_config import DemoConfig, quick
 from armillary.recipes.demo_page import result_groups
 
-pytestmark = [pytest.mark.runs, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]  # a demo is made and shown: a minute
 
 QUICK = Planning("guided", {"samples": 4, "longest": 3})
 

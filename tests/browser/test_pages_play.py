@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from playing import (
-    VIEWS,
+    EACH_VIEW,
     check_chart_moves,
     check_cloud_turns,
     check_look,
@@ -96,7 +96,7 @@ def cloud_page(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return view(folder / "set").page
 
 
-@pytest.mark.parametrize(("width", "scheme"), VIEWS)
+@pytest.mark.parametrize(("width", "scheme"), EACH_VIEW)
 def test_a_dataset_plays_with_its_points(show, dataset: Path, width: int, scheme: str) -> None:
     shown = show(view(dataset).page, width, scheme)
     check_look(shown, width, scheme)
@@ -107,7 +107,7 @@ def test_a_dataset_plays_with_its_points(show, dataset: Path, width: int, scheme
     check_cloud_turns(shown, players.nth(1).locator("canvas.cloud"))
 
 
-@pytest.mark.parametrize(("width", "scheme"), VIEWS)
+@pytest.mark.parametrize(("width", "scheme"), EACH_VIEW)
 def test_clouds_are_drawn_and_turn(show, cloud_page: Path, width: int, scheme: str) -> None:
     shown = show(cloud_page, width, scheme)
     check_look(shown, width, scheme)
@@ -115,7 +115,7 @@ def test_clouds_are_drawn_and_turn(show, cloud_page: Path, width: int, scheme: s
     check_cloud_turns(shown, shown.page.locator("canvas.cloud"))
 
 
-@pytest.mark.parametrize(("width", "scheme"), VIEWS)
+@pytest.mark.parametrize(("width", "scheme"), EACH_VIEW)
 def test_a_surprise_page_plays(show, surprise_page: Path, width: int, scheme: str) -> None:
     found = read_json(surprise_page.with_name("surprise.json"))
     shown = show(surprise_page, width, scheme)

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from playing import VIEWS, check_look, served, until
+from playing import EACH_VIEW, check_look, served, until
 
 from armillary.models import JEPAConfig, save_model, untrained
 from armillary.models.config import EncoderConfig
@@ -41,7 +41,7 @@ def replay(folder: Path, recording: Path, tmp_path: Path) -> Iterator[str]:
     yield from served(tmp_path, folder, "--data", recording, "--hz", 5)
 
 
-@pytest.mark.parametrize(("width", "scheme"), VIEWS)
+@pytest.mark.parametrize(("width", "scheme"), EACH_VIEW)
 def test_the_page_fits_and_draws(opened, world: str, width: int, scheme: str) -> None:
     shown = opened(world, width, scheme)
     check_look(shown, width, scheme)

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from playing import READ, VIEWS, Shown, check_cloud_turns, check_look, served, until
+from playing import EACH_VIEW, READ, Shown, check_cloud_turns, check_look, served, until
 
 from armillary.models import JEPAConfig, save_model, untrained
 from armillary.models.config import EncoderConfig
@@ -73,7 +73,7 @@ def choose(page: Any, sensor: str) -> None:
     page.wait_for_timeout(100)
 
 
-@pytest.mark.parametrize(("width", "scheme"), VIEWS)
+@pytest.mark.parametrize(("width", "scheme"), EACH_VIEW)
 def test_every_sensor_fits_the_page_and_draws(
     opened: Any, table: str, width: int, scheme: str
 ) -> None:

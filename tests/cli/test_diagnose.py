@@ -15,6 +15,8 @@ from armillary.core.values import Episode, Stream
 from armillary.data import DatasetWriter
 from armillary.models import EncoderConfig, JEPAConfig, PredictorConfig, save_model, untrained
 
+pytestmark = pytest.mark.runs  # trainings and their diagnoses: 5 to 30 s each
+
 SIDE, STEPS = 16, 20
 NAMES = {"steps", "space", "n", "model", "copy_last", "mean", "linear", "ridge", "intervals"}
 TRAIN = ["--steps", "2", "--batch-size", "4", "--threads", "1", "--held-out", "0.3"]

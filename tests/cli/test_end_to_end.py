@@ -12,6 +12,8 @@ import pytest
 
 from armillary.cli.main import main
 
+pytestmark = pytest.mark.runs  # from a recording to a result: 25 s
+
 SMALL = ["--steps", "3", "--batch-size", "4", "--checkpoint-every", "2", "--threads", "1"]
 SHORT = [*SMALL, "--finetune.steps", "2"]
 

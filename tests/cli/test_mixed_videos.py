@@ -18,6 +18,8 @@ from armillary.models import load_model
 from armillary.recipes.asking import surprise_clip
 from armillary.recipes.recipe import RUN_DATA
 
+pytestmark = pytest.mark.runs  # whole trainings on videos: 5 to 10 s each
+
 TINY = ["--steps", "2", "--threads", "1", "--log-every", "1", "--checkpoint-every", "9"]
 TINY += ["--finetune.steps", "1", "--finetune.batch-size", "2"]
 ANSI = "\x1b[2J\x1b[1;31mred\x1b[0m " + "plain words\n" * 200

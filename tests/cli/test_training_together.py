@@ -17,6 +17,8 @@ from armillary.recipes.recipe import RUN_DATA, train_recipe
 from armillary.recipes.world import world
 from armillary.worlds import record
 
+pytestmark = pytest.mark.runs  # trainings in several processes: 8 to 19 s each
+
 SMALL = ["--steps", "2", "--batch-size", "4", "--threads", "1", "--finetune.steps", "0"]
 
 

@@ -73,6 +73,7 @@ def places():
     return np.stack([COLUMNS, np.zeros(FRAMES)], 1)[:, None].astype(float)
 
 
+@pytest.mark.runs  # a whole comparison: 6 s
 def test_a_model_that_knows_the_next_step_beats_copying_in_all_spaces(cache):
     errors = found(Knower(), cache, positions=places())
     for space in ("features", "positions"):
@@ -82,6 +83,7 @@ def test_a_model_that_knows_the_next_step_beats_copying_in_all_spaces(cache):
     assert errors["positions"]["model_change"].mean() < 0.1
 
 
+@pytest.mark.runs  # a whole comparison: 6 s
 def test_a_model_that_copies_has_the_errors_of_copying(cache):
     errors = found(Copier(), cache, ahead=2, positions=places())
     assert np.allclose(errors["latent"]["model"], errors["latent"]["copy_last"])
@@ -100,6 +102,7 @@ def test_errors_come_in_the_order_of_time_and_no_window_crosses_the_cut(cache):
         assert fitted.max() + ahead * skip == CUT - 1
 
 
+@pytest.mark.runs  # a whole comparison: 5 s
 def test_the_mean_of_the_targets_has_an_error_of_one(cache):
     errors = found(Copier(), cache)["features"]
     assert errors["mean"].mean() == pytest.approx(1, abs=0.2)

@@ -17,6 +17,8 @@ from armillary.comprehension.quadruplets.asking import read_labels, read_said
 from armillary.comprehension.quadruplets.judges import Frames, Panel, Pans, Surprise
 from armillary.core.errors import ShapeError, StorageError, WorldError
 
+pytestmark = pytest.mark.runs  # Ray's own processes: 10 s each
+
 SUITES = {
     "test": Suite(1, 17, ("colour", "spatial")),  # three blocks, the last of 2 quadruplets
     "twins": Suite(1, 2, ("colour",), visible=True),

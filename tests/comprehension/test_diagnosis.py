@@ -20,6 +20,8 @@ from armillary.core.rng import generator
 from armillary.core.values import Stream
 from armillary.data import Cache
 
+pytestmark = pytest.mark.runs  # whole diagnoses: 5 to 28 s each
+
 LIMITS = Limits(draws=200, ranked=60)
 TRAINING, HELD_OUT = np.arange(28), np.arange(28, 40)
 
@@ -121,6 +123,7 @@ def test_a_constant_encoder_has_collapsed_and_beats_nobody(cache):
         assert row["intervals"]["margin"][1] <= 0
 
 
+@pytest.mark.slow  # 30 s, the largest toy
 def test_features_favour_the_oracle_over_a_copier():
     cache = toy(140)
     sides = [cut(cache, episodes, 1) for episodes in (np.arange(110), np.arange(110, 140))]

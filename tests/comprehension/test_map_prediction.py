@@ -5,6 +5,8 @@ import pytest
 
 from armillary.comprehension.map_prediction import AHEAD, MapPredictor, MapWindows
 
+pytestmark = pytest.mark.runs  # networks are fitted: 5 to 15 s each
+
 SHAPE, COUNT = (1, 24), 160
 
 

@@ -12,6 +12,8 @@ from armillary.core.values import Episode, Latent, Stream
 from armillary.data import Cache
 from armillary.data.point_sampling import PointSampling
 
+pytestmark = pytest.mark.runs  # whole judgements in metres: 4 to 9 s each
+
 BEAMS, STEPS, SIDE = 64, 24, 32
 AZIMUTH = np.linspace(-np.pi, np.pi, BEAMS, endpoint=False) + np.pi / BEAMS
 WALLS = np.array([[5.0, -5.0], [4.0, -4.0]])  # x and y of a room

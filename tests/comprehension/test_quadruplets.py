@@ -61,6 +61,7 @@ def said_of(suite, judge):
     return said, labels
 
 
+@pytest.mark.runs  # all flaws are planted: 27 s
 def test_the_self_test_holds_and_names_every_flaw():
     found = self_test()
     broken = {name: one["detail"] for name, one in found.items() if not one["ok"]}
@@ -101,6 +102,7 @@ def test_colour_needs_a_memory_and_no_order_of_it(concept: str, solved: bool):
     assert (np.mean(rights) == 1) == solved
 
 
+@pytest.mark.runs  # a process starts: 6 s
 def test_labels_stay_with_the_one_who_asks(tmp_path: Path):
     labels = ask({"said": FEW}, controls, tmp_path)["said"]
     text = (tmp_path / "said.jsonl").read_text()
@@ -116,6 +118,7 @@ def test_labels_stay_with_the_one_who_asks(tmp_path: Path):
         np.testing.assert_array_equal(by_label[labels[name]], values)
 
 
+@pytest.mark.runs  # processes start three times: 13 s
 def test_a_judge_that_breaks_is_one_sentence(tmp_path: Path):
     with pytest.raises(WorldError, match="The judge broke: ValueError: one gave"):
         ask({"said": FEW}, Broken(), tmp_path)

@@ -33,6 +33,7 @@ def bodies(records):
     return [record.sha256 for record in records]
 
 
+@pytest.mark.runs  # processes start: 8 s
 def test_records_are_equal_to_the_bit_for_any_workers_and_order():
     alone = run(toy.PointModelSpec())
     reverse = run(toy.PointModelSpec(), order=range(5, -1, -1))
@@ -70,6 +71,7 @@ def test_pictures_that_nobody_looks_at_are_not_taken_and_nothing_else_changes(hi
         assert worlds[0].pictures == 2  # the one after reset
 
 
+@pytest.mark.runs  # whole episodes of five: 6 s
 def test_model_and_oracle_get_there_and_the_floors_do_not():
     model, random, noop, oracle = (
         summarise(run(spec, episodes=20))
@@ -132,6 +134,7 @@ def test_a_policy_that_raises_costs_its_own_episodes_only():
     }
 
 
+@pytest.mark.runs  # processes start: 9 s
 def test_a_process_that_dies_costs_its_own_episode_only():
     records = run(RandomSpec(), 4, world=toy.dying_world, workers=2)
     for record in records:

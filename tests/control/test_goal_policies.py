@@ -41,6 +41,7 @@ def folder(bare):
     return bare
 
 
+@pytest.mark.runs  # whole episodes of each way to act: 7 s
 @pytest.mark.parametrize("kind", [direct, guided])
 def test_it_acts_within_the_bounds_and_repeats(kind, folder):
     records = evaluate(RULES, kind(folder), toy.PointWorld)

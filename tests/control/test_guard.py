@@ -170,6 +170,7 @@ def test_a_damaged_guard_is_one_sentence(guard, tmp_path, field, value):
         load_guard(path)
 
 
+@pytest.mark.runs  # processes start: 9 s
 def test_a_policy_is_guarded_by_its_own_guard_only_and_in_any_process(guard, tmp_path):
     path = tmp_path / "guard.json"
     save_guard(replace(guard, policy="PointModelSpec"), path)

@@ -42,6 +42,7 @@ def test_every_episode_gets_what_it_would_get_alone(manifest, planner, replan):
     assert outcomes(alone) == outcomes(four)
 
 
+@pytest.mark.runs  # processes start: 9 s
 def test_neither_processes_nor_order_nor_early_ends_change_a_record(manifest):
     early = replace(manifest, stop_at_hit=True)
     one = evaluate(early, Together(), toy.PointWorld)

@@ -26,6 +26,7 @@ def folder(tmp_path):
     return tmp_path / "model"
 
 
+@pytest.mark.runs  # processes start: 11 s
 def test_a_model_folder_acts_the_same_here_and_in_processes(folder):
     spec = ModelSpec(folder, Planning("icem", {"length": 3, "samples": 16}, history=2))
     here = evaluate(RULES, spec, toy.PointWorld)
@@ -43,6 +44,7 @@ def test_the_identity_is_the_models_content_and_settings_not_its_place(folder, t
     assert identity_of(NoOpSpec()) == "noop" and identity_of(toy.breaking_world)
 
 
+@pytest.mark.runs  # processes start: 6 s
 @pytest.mark.parametrize("workers", [1, 2])
 def test_a_model_of_another_action_width_stops_the_evaluation(tmp_path, workers):
     save_model(untrained(replace(CONFIG, action_width=3), 0), tmp_path / "model")

@@ -351,6 +351,9 @@ def test_feather_version_1_is_told(tmp_path):
         arrow_file.read_arrow(tmp_path / "a.feather", ["x"])
 
 
-@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.runs  # hundreds of damaged recordings: 5 s a seed
+@pytest.mark.parametrize(
+    "seed", [0, pytest.param(1, marks=pytest.mark.slow), pytest.param(2, marks=pytest.mark.slow)]
+)
 def test_damage_anywhere_is_an_error_in_words_or_none(tmp_path, seed):
     ingest_damaged(tmp_path, log(tmp_path / "in", steps=3), "argoverse", seed)

@@ -302,6 +302,7 @@ def test_a_video_that_is_too_short_is_named_by_episode(foreign, counting):
     assert verify(foreign).problems[0].startswith("episode 2: ")
 
 
+@pytest.mark.runs  # 50 damaged datasets a file: 3 to 7 s each
 @pytest.mark.parametrize("hashed", [True, False])
 @pytest.mark.parametrize(
     "file",

@@ -104,6 +104,7 @@ SOURCES: dict[str, tuple[str, Make, IngestOptions | None]] = {
 }
 
 
+@pytest.mark.runs  # 25 damaged recordings a format: 50 s
 @pytest.mark.parametrize("name", SOURCES)
 def test_damage_anywhere_is_words_or_a_dataset_and_takes_little_memory(tmp_path, name):
     fmt, make, options = SOURCES[name]

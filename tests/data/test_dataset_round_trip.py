@@ -68,6 +68,7 @@ def test_lerobot_columns_and_counts(counted):
     assert stats["truth.count"]["max"] == [316.0]
 
 
+@pytest.mark.runs  # processes start: 8 s
 def test_the_order_and_number_of_writers_do_not_change_a_byte(tmp_path, counted):
     spawn = multiprocessing.get_context("spawn")
     writers = [

@@ -99,6 +99,7 @@ def test_damaged_files_are_one_sentence(tmp_path: Path, monkeypatch: pytest.Monk
         read_e57(path)
 
 
+@pytest.mark.runs  # damaged clouds: 3 s
 def test_damage_anywhere_is_an_error_in_words_or_none(tmp_path: Path) -> None:
     whole = written(tmp_path / "a.e57", scan(places(200, 9))).read_bytes()
     chance, path = random.Random(0), tmp_path / "b.e57"

@@ -283,7 +283,10 @@ def test_a_sequence_without_a_table_is_told_what_is_missing(tmp_path):
         ingest(tmp_path / "in", tmp_path / "out", "euroc")
 
 
-@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.runs  # hundreds of damaged recordings: 5 s a seed
+@pytest.mark.parametrize(
+    "seed", [0, pytest.param(1, marks=pytest.mark.slow), pytest.param(2, marks=pytest.mark.slow)]
+)
 def test_damage_anywhere_is_an_error_in_words_or_none(tmp_path, seed):
     source = sequence(tmp_path / "in", steps=3, cameras=2)
     ingest_damaged(tmp_path, source, "euroc", seed)

@@ -268,6 +268,7 @@ def test_a_chunk_that_unpacks_to_more_than_it_says_takes_no_memory(tmp_path):
     assert most < 8 << 20
 
 
+@pytest.mark.runs  # damaged logs: 6 s
 @pytest.mark.parametrize("encoding", ["json", "protobuf"])
 def test_bytes_flipped_anywhere_are_never_a_traceback(tmp_path, encoding):
     sensors = [[*laser(step), cloud(step)[1], *camera(step, True)] for step in range(2)]

@@ -19,6 +19,8 @@ from streaming_processes import streamed_by
 from armillary.data.streamed import StreamedWindows, bytes_below
 from armillary.worlds import record
 
+pytestmark = pytest.mark.runs  # storage that is late on purpose: 35 s
+
 BATCH, EPISODES, STEPS = 4, 20, 30
 TRAINING, HELD_OUT = np.arange(2, EPISODES), np.array([0, 1])
 LATE_S = 0.05

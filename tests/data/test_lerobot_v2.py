@@ -408,12 +408,14 @@ def test_training_on_it_directly_says_how_to_convert_it(tmp_path):
         open_dataset(old(tmp_path / "in"))
 
 
+@pytest.mark.runs  # 30 damaged recordings: 6 s
 @pytest.mark.parametrize("embedded", [False, True])
 def test_damage_is_an_error_in_words_or_a_dataset(tmp_path, embedded):
     old(tmp_path / "in", embedded=embedded)
     ingest_damaged(tmp_path, tmp_path / "in", "lerobot", seed=5, runs=30)
 
 
+@pytest.mark.runs  # 60 damaged recordings: 6 s
 def test_values_of_the_wrong_kind_in_info_are_errors_in_words(tmp_path):
     source = old(tmp_path / "in")
     whole = json.loads((source / "meta/info.json").read_text())

@@ -282,6 +282,7 @@ def test_a_damaged_cloud_leaves_out_its_step(tmp_path, change, said):
     assert any(said in why for _, why in summary.left_out)
 
 
+@pytest.mark.runs  # damaged logs: 6 s
 def test_mutated_clouds_are_never_a_traceback_nor_much_memory(tmp_path):
     """150 messages with bytes flipped, counts raised or the end cut off, on a topic each."""
     rng = np.random.default_rng(0)

@@ -477,7 +477,10 @@ def test_lists_without_bound_are_refused(monkeypatch):
         tf_example.read_example(data, "here")
 
 
-@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.runs  # hundreds of damaged recordings: 5 s a seed
+@pytest.mark.parametrize(
+    "seed", [0, pytest.param(1, marks=pytest.mark.slow), pytest.param(2, marks=pytest.mark.slow)]
+)
 def test_damage_anywhere_is_an_error_in_words_or_none(tmp_path, seed):
     chance = random.Random(seed)
     source = folder(tmp_path / "in", [steps(0, 2), steps(1, 2)])

@@ -489,6 +489,7 @@ JPEG_XL_HEADS = [
 ]
 
 
+@pytest.mark.runs  # damaged recordings of each codec: 15 s
 @pytest.mark.parametrize(("codec", "packed"), [(each, n % 2 == 0) for n, each in enumerate(PACK)])
 def test_damage_anywhere_is_an_error_in_words_or_none(tmp_path, codec, packed):
     chance = random.Random(f"{codec} {packed}")

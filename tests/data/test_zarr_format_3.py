@@ -194,6 +194,7 @@ def test_a_link_out_of_the_folder_is_refused(tmp_path):
         ingest(path, tmp_path / "out", options=AT_10)
 
 
+@pytest.mark.runs  # 60 damaged recordings: 11 s
 def test_damage_is_an_error_in_words_or_a_dataset(tmp_path):
     path, chance = written(tmp_path / "a.zarr"), random.Random(4)
     files = [file for file in sorted(path.rglob("*")) if file.is_file()]

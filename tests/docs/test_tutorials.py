@@ -21,7 +21,13 @@ from armillary.worlds import make_world
 DOCS = Path(__file__).parents[2] / "docs"
 PAGES = [DOCS / "quickstart.md", *sorted((DOCS / "tutorials").glob("*.md"))]
 # A minute or two each, which CI has not: its 25 minutes are full. ``make test-slow`` runs them.
-SLOW = ("compare-two-models", "quickstart", "your-own-simulator", "your-own-videos")
+SLOW = (
+    "compare-two-models",
+    "from-a-robots-log",
+    "quickstart",
+    "your-own-simulator",
+    "your-own-videos",
+)
 SERVED = "serve-and-play"  # has a test of its own: servers, and a model that takes no training
 MOST_NOT_RUN = 4  # of all pages together: installing from an address, and the like
 

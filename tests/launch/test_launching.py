@@ -54,6 +54,7 @@ def test_a_running_job_is_told_before_the_run_that_it_has_made(
     assert not slurm.told("sbatch")
 
 
+@pytest.mark.runs  # a training, cut short and gone on with: 5 s
 def test_a_run_goes_on_with_its_own_settings_alone(slurm, data, tmp_path, capsys) -> None:
     words = ["--data", str(data), "--out", str(tmp_path / "run")]
     assert main(["train", "world", *words, *SHORT]) == 0

@@ -28,6 +28,8 @@ from armillary.models import JEPAConfig, save_model, untrained
 from armillary.models.config import EncoderConfig
 from armillary.play import PlayConfig, open_recording, open_world, playing
 
+pytestmark = pytest.mark.runs  # servers in processes of their own: 3 to 12 s each
+
 KEY = "k" * 20
 
 

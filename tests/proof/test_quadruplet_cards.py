@@ -239,6 +239,7 @@ def test_a_challenge_asks_other_quadruplets(stage: Stage) -> None:
     assert report.verdict == "accepted" and report.rule("challenge.rate").values[ROW]["fresh"]
 
 
+@pytest.mark.slow  # 50 s; the boundary has tests of its own
 def test_behind_the_boundary_and_in_two_processes_it_says_the_same(
     stage: Stage, tmp_path: Path
 ) -> None:

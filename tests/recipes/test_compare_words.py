@@ -73,6 +73,7 @@ def test_a_study_goes_on_where_it_stopped(study) -> None:
         assert json.dumps(again[part]) == json.dumps(result[part])
 
 
+@pytest.mark.slow  # 10 s, another study
 def test_seeds_of_a_folder_are_chosen_anew(study) -> None:
     out, _ = study
     before = (out / "seed-1" / "T-probe" / "model.safetensors").stat().st_mtime_ns
@@ -80,6 +81,7 @@ def test_seeds_of_a_folder_are_chosen_anew(study) -> None:
     assert (out / "seed-1" / "T-probe" / "model.safetensors").stat().st_mtime_ns == before
 
 
+@pytest.mark.slow  # 20 s, a second study
 def test_a_written_simulator_joins_a_study(study) -> None:
     """Takes 15 seconds: two studies are measured again, each of two seeds."""
     out, _ = study

@@ -111,6 +111,7 @@ def test_a_tiny_run_from_end_to_end_is_used_again(tmp_path):
         run_spatial_variants(tmp_path, replace(config, episodes=5))
 
 
+@pytest.mark.slow  # 30 s, a second study
 def test_more_may_be_asked_for_later(tmp_path, monkeypatch):
     whole = tiny()
     config = replace(whole, variants=("rgb", "point_map_camera"), fused_seeds=(), subsets=())

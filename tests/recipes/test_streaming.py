@@ -55,6 +55,7 @@ class Killed(BaseException):
     """As if the process were gone."""
 
 
+@pytest.mark.slow  # 30 s; test_streamed_kills.py kills more closely
 def test_a_killed_training_goes_on_to_the_same_weights(local, tmp_path, monkeypatch):
     pool = pool_gb(local, tmp_path, 5)
     stream_recipe(tiny(), ADDRESS, tmp_path / "whole", pool_gb=pool)

@@ -128,6 +128,7 @@ def test_what_cannot_be_swept_is_one_sentence(
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.slow  # 15 s, a second sweep
 def test_the_command_says_what_was_chosen(
     data: tuple[Path, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

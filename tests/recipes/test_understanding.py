@@ -54,6 +54,7 @@ def test_a_study_of_an_untrained_model(tmp_path: Path) -> None:
     assert fresh_seed(folder / "model.safetensors") == fresh_seed(folder / "model.safetensors")
 
 
+@pytest.mark.slow  # three whole questionings: a minute
 def test_where_it_is_asked_is_no_part_of_what_is_asked(tmp_path: Path, monkeypatch) -> None:
     few = replace(CONFIG, concepts=("colour",), controls=1, count=2, dev=2, twins=1, hidden=8)
     save_model(untrained(replace(TINY, action_width=2), 0), tmp_path / "model")
@@ -92,6 +93,7 @@ def test_a_study_that_cannot_be_drawn_is_one_sentence(tmp_path: Path) -> None:
             view(tmp_path)
 
 
+@pytest.mark.slow  # two trainings and their questionings: 40 s
 def test_all_seeds_are_shown(tmp_path: Path) -> None:
     few = replace(CONFIG, concepts=("colour",), controls=0, count=2, dev=2, twins=1, hidden=8)
     for seed in (0, 1):

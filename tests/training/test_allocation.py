@@ -25,6 +25,7 @@ print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
 """
 
 
+@pytest.mark.runs  # a process of its own, which counts pages: 15 s
 @pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="only glibc can be told")
 def test_a_block_of_the_same_size_costs_no_fresh_pages():
     pages = 64 * 2**20 // resource.getpagesize()

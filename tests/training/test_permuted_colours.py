@@ -23,6 +23,8 @@ from armillary.training.log import read_log
 from armillary.training.terms.reconstruction import Reconstruction
 from armillary.worlds import record
 
+pytestmark = pytest.mark.runs  # whole trainings: 5 to 8 s each
+
 ORDER = [2, 0, 1]
 SHORT = {
     "steps": 8,

@@ -14,6 +14,8 @@ from armillary.core.errors import ConfigError
 from armillary.models import load_model
 from armillary.training import FinetuneConfig, Processes, read_log
 
+pytestmark = pytest.mark.runs  # trainings in several processes: 4 to 14 s each
+
 
 def close(one, other) -> None:
     """What the two models see and predict is alike, up to the order of sums."""

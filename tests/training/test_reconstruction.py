@@ -57,6 +57,7 @@ def least(pictures: torch.Tensor, known: torch.Tensor) -> float:
     return float(loss.detach())
 
 
+@pytest.mark.runs  # a decoder is trained: 8 s
 def test_who_knows_the_angle_draws_the_picture_and_who_does_not_draws_the_mean():
     pictures, angle = bars()
     turned = torch.stack([(2 * angle).cos(), (2 * angle).sin()], 1)

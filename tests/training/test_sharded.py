@@ -20,6 +20,8 @@ from armillary.training import ComputeConfig, FinetuneConfig, read_log
 from armillary.training.sharding import clip_gradients
 from armillary.training.shards import finish_writing, read_shards, write_shards
 
+pytestmark = pytest.mark.runs  # trainings in several processes: 45 s
+
 FSDP = ComputeConfig(parallel="fsdp")
 # divided by 2 and by 3; the average is sharded, too
 CHANGES = {"batch_size": 6, "ema_decay": 0.9}

@@ -126,6 +126,7 @@ def name_of(kind):
     return f"gym:ArmillaryAny{kind.__name__}-v0"
 
 
+@pytest.mark.runs  # thousands of steps to find goals: 10 s
 @pytest.mark.parametrize("kind", [Cart, Told, Judging, Keyed, Chosen, Flickering])
 def test_keeps_the_contract_of_worlds(kind):
     check_world(lambda: make_world(name_of(kind), image_size=8))

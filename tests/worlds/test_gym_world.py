@@ -101,6 +101,7 @@ for name, entry in (
 ID = "gym:ArmillaryCounting-v0"
 
 
+@pytest.mark.runs  # thousands of steps to find goals, 30 s where shapes are checked
 def test_keeps_the_contract_of_worlds():
     check_world(lambda: make_world(ID, image_size=32, sensors=("rgb", "proprio")))
     check_world(lambda: make_world(ID, env_settings={"actions": "discrete"}))
@@ -124,6 +125,7 @@ def test_what_was_seen_is_kept_where_the_environment_reuses_its_state(tmp_path):
     assert np.diff(levels) == pytest.approx(0.01, abs=1e-6)
 
 
+@pytest.mark.runs  # the same: 10 s
 def test_what_an_environment_tells_as_truth_is_recorded_and_not_shown(tmp_path):
     check_world(lambda: make_world("gym:ArmillaryTelling-v0", image_size=32))
     record("gym:ArmillaryTelling-v0", tmp_path / "d", 1, 6, workers=1)

@@ -46,6 +46,7 @@ def tree(folder):
     return {str(f.relative_to(folder)): hashlib.sha256(f.read_bytes()).hexdigest() for f in files}
 
 
+@pytest.mark.runs  # processes start: 10 s
 def test_workers_do_not_change_a_byte(tmp_path):
     arguments = {"episodes": 4, "steps": 6, "settings": SMALL}
     told = []
@@ -97,6 +98,7 @@ if __name__ == "__main__":
 """
 
 
+@pytest.mark.runs  # recorders are killed and started again: 14 s
 @pytest.mark.parametrize("workers", [pytest.param(1, marks=pytest.mark.slow), 2])
 def test_killed_and_resumed_is_the_same_recording(tmp_path, workers):
     script = tmp_path / "killed.py"

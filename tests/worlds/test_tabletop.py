@@ -54,6 +54,7 @@ print(digest.hexdigest())
 """
 
 
+@pytest.mark.runs  # a process starts: 5 s
 def test_a_new_process_shows_the_same_bits():
     run = subprocess.run(
         [sys.executable, "-c", _DIGEST], capture_output=True, text=True, check=True, timeout=60
@@ -151,6 +152,7 @@ def test_drawing_a_goal_does_not_change_the_future(world):
     assert all(same(a, b) for a, b in zip(once, map(world.step, actions), strict=True))
 
 
+@pytest.mark.runs  # whole episodes: 6 s
 @pytest.mark.parametrize(("task", "budget", "success_m"), [("reach", 30, 0.03), ("push", 60, 0.04)])
 def test_expert_solves_what_chance_does_not(task, budget, success_m):
     table = Tabletop(image_size=16, samples=0, task=task)

@@ -276,6 +276,7 @@ def test_a_goal_tells_its_place_by_its_scan_alone():
         assert world.distance(goal) == 0.0
 
 
+@pytest.mark.runs  # whole episodes of three: 6 s
 def test_expert_solves_what_chance_and_rest_do_not():
     world = Yard(sensors=("proprio",))
     solved, lucky, idle = 0, 0, 0

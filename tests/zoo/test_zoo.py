@@ -79,6 +79,7 @@ def test_an_unknown_name_is_one_sentence(name):
         find_model(name)
 
 
+@pytest.mark.runs  # a model is read and acts: 5 s
 @pytest.mark.parametrize("name", zoo_names())
 def test_each_can_be_played_where_its_world_is_installed(name):
     recording = own_recording(f"zoo:{name}")
