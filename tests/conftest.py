@@ -1,8 +1,11 @@
 """Settings of all tests."""
 
+import asyncio
 import importlib.util
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 import jaxtyping
 import pytest
@@ -33,6 +36,17 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
     """Check shapes in this test, or not."""
     whole = item.get_closest_marker("runs") is not None
     jaxtyping.config.update("jaxtyping_disable", whole)
+
+
+@pytest.fixture
+def run_async() -> Iterator[Callable[..., Any]]:
+    """Run a coroutine to its end in a thread of its own.
+
+    The driver of the browser holds an event loop in the main thread until the last test, and
+    a second loop cannot run in the same thread.
+    """
+    with ThreadPoolExecutor(1) as thread:
+        yield lambda coroutine: thread.submit(asyncio.run, coroutine).result()
 
 
 @pytest.fixture(scope="module")

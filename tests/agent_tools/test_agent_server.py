@@ -46,8 +46,10 @@ def parameters(folder, searching, data) -> StdioServerParameters:
 
 
 @pytest.mark.runs  # a server and its worker start: 9 s
-def test_a_client_is_told_what_it_asks_and_what_it_asked_wrong(folder, searching, data, tmp_path):
-    asyncio.run(_conversation(parameters(folder, searching, data), str(data.path), tmp_path))
+def test_a_client_is_told_what_it_asks_and_what_it_asked_wrong(
+    folder, searching, data, tmp_path, run_async
+):
+    run_async(_conversation(parameters(folder, searching, data), str(data.path), tmp_path))
 
 
 async def _conversation(server, path, tmp_path):

@@ -281,7 +281,7 @@ def test_nobody_from_outside_without_a_key() -> None:
     assert KEY not in repr(PlayConfig(key=KEY))
 
 
-def test_a_port_in_use_is_one_sentence(opening) -> None:
+def test_a_port_in_use_is_one_sentence(opening, run_async) -> None:
     async def listen(port: int) -> None:
         async with playing(opening, PlayConfig(port=port)):
             raise AssertionError
@@ -290,7 +290,7 @@ def test_a_port_in_use_is_one_sentence(opening) -> None:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
         with pytest.raises(StorageError, match=r"cannot be listened on .* Choose another --port"):
-            asyncio.run(listen(taken.getsockname()[1]))
+            run_async(listen(taken.getsockname()[1]))
 
 
 def test_wrong_input_is_one_sentence(folder, recording, tmp_path, capsys) -> None:

@@ -287,7 +287,9 @@ def test_health_metrics_keys_and_a_full_house(decider):
             assert "armillary_clients 1\n" in said and "armillary_refused_key_total 4\n" in said
 
 
-def test_a_guard_of_another_policy_and_addresses_without_a_key_are_refused(folder, world, tmp_path):
+def test_a_guard_of_another_policy_and_addresses_without_a_key_are_refused(
+    folder, world, tmp_path, run_async
+):
     with pytest.raises(ConfigError, match=r"0\.0\.0\.0 can be reached from outside"):
         ServerConfig("0.0.0.0")
     with pytest.raises(ConfigError, match="at least 16 characters"):
@@ -301,7 +303,7 @@ def test_a_guard_of_another_policy_and_addresses_without_a_key_are_refused(folde
     direct = Decider.load(ModelSpec(folder, Planning("direct")), robot)
     assert direct.bare.search is None and direct.metadata()["control_hz"] == 10
     with running(direct) as (server, _), pytest.raises(StorageError, match="cannot be listened on"):
-        asyncio.run(_listen(direct, ServerConfig(port=server.port)))
+        run_async(_listen(direct, ServerConfig(port=server.port)))
 
 
 async def _listen(decider, config):
