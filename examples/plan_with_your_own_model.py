@@ -16,8 +16,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from armillary.control import ModelPolicy, RandomSpec, evaluate, make_manifest, summarise
 from armillary.core.values import Batch, Latent, WorldSpec
+from armillary.evaluation import ModelPolicy, RandomSpec, evaluate, make_manifest, summarise
 from armillary.models import check_model
 from armillary.planning import ICEM, ICEMConfig
 

@@ -21,13 +21,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from armillary.control import make_manifest
-from armillary.control.manifest import draw_goal
-from armillary.control.worlds import WorldFactory
 from armillary.data import Cache, open_dataset
+from armillary.evaluation import make_manifest
+from armillary.evaluation.manifest import draw_goal
+from armillary.evaluation.worlds import WorldFactory
+from armillary.experiments.worlds.run import ENVIRONMENTS
 from armillary.recipes.recipe import prepared
 from armillary.recipes.world import adapted, world
-from armillary.recipes.worlds_bench import ENVIRONMENTS
 from armillary.training.encoded_episodes import EncodedEpisodes
 from armillary.training.goal_policy import GoalPolicyTraining, fit_goal_policy, judge_goal_policy
 

@@ -23,16 +23,16 @@ from typing import Any
 
 from armillary.benchmark.machine import provenance
 from armillary.cli.progress import bar
-from armillary.control import Record, summarise
-from armillary.control.statistics import mcnemar
 from armillary.core.files import write_json
+from armillary.core.statistics import mcnemar
+from armillary.evaluation import Record, summarise
+from armillary.experiments.worlds.run import ANY, ENVIRONMENTS
 from armillary.planning import Planning
 from armillary.planning.planning import DIRECT, GUIDED
-from armillary.recipes.acting import ActConfig, evaluate_models, model_spec
-from armillary.recipes.finding import find_model
 from armillary.recipes.goal_policy import SUMMARY
 from armillary.recipes.landmarks import learn_landmarks
-from armillary.recipes.worlds_bench import ANY, ENVIRONMENTS
+from armillary.services.acting import ActConfig, evaluate_models, model_spec
+from armillary.zoo.finding import find_model
 
 WAYS = {
     "direct": (DIRECT, False),

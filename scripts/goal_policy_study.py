@@ -28,13 +28,13 @@ from armillary.data import Windows, open_dataset
 from armillary.models import load_model
 from armillary.models.goal_policy import GoalPolicy
 from armillary.models.goal_policy_file import save_goal_policy
-from armillary.recipes.finding import find_model
 from armillary.recipes.recipe import prepared
 from armillary.recipes.recipe_config import recorded_names
 from armillary.recipes.splitting import known_split
 from armillary.training.encoded_episodes import EncodedEpisodes, encode_episodes
 from armillary.training.goal_policy import GoalPolicyTraining, fit_goal_policy, hindsight
 from armillary.training.loop import threads
+from armillary.zoo.finding import find_model
 
 _DISTANCES = (1, 2, 5, 12, 25, 50)  # model steps: from one of them to below the next
 _SAMPLES = 20_000

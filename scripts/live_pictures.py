@@ -22,18 +22,18 @@ import numpy as np
 import torch
 from jaxtyping import Float, UInt8
 
-from armillary.control.seeing import encode_observation
-from armillary.control.worlds import WorldFactory
 from armillary.core.errors import ArmillaryError
 from armillary.data import Windows, open_dataset, video
+from armillary.evaluation.seeing import encode_observation
+from armillary.evaluation.worlds import WorldFactory
+from armillary.experiments.worlds.run import ENVIRONMENTS
 from armillary.models import load_model
-from armillary.recipes.finding import find_model
 from armillary.recipes.recipe import prepared
 from armillary.recipes.recipe_config import recorded_names
-from armillary.recipes.worlds_bench import ENVIRONMENTS
 from armillary.training.encoded_episodes import encode_episodes
 from armillary.worlds.policies import POLICIES
 from armillary.worlds.recording import episode_seed, record_episode
+from armillary.zoo.finding import find_model
 
 STEPS = 46  # of the episode that is encoded; FetchReach's have 50
 MOVES = 8.0  # levels: a pixel whose spread over the episode is larger is one of what moves

@@ -33,12 +33,12 @@ from armillary.core.errors import ArmillaryError, ConfigError, unknown_name
 from armillary.core.files import read_json, replacing_folder, write_json
 from armillary.core.hashing import file_sha256
 from armillary.data import IngestOptions, ingest
+from armillary.experiments.worlds.run import ANY, ENVIRONMENTS
 from armillary.models import load_model
 from armillary.models.checkpoint import write_tensors
 from armillary.models.goal_policy_file import load_goal_policy, save_goal_policy
-from armillary.recipes.acting import ActConfig, act
-from armillary.recipes.finding import find_model
-from armillary.recipes.worlds_bench import ANY, ENVIRONMENTS
+from armillary.services.acting import ActConfig, act
+from armillary.zoo.finding import find_model
 from armillary.zoo.index import INDEX, MODEL, RECORDING, ROOT, ZooModel, zoo_model
 
 CLIP_S = (100.0, 115.0)  # of the part of the flies' video that is held out (84 to 120 s)

@@ -38,12 +38,12 @@ from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidSta
 from websockets.sync.client import ClientConnection, connect
 
 from armillary.benchmark.machine import core_count, provenance
-from armillary.control import WorldFactory
 from armillary.core.files import write_json
+from armillary.evaluation import WorldFactory
 from armillary.models import load_model
-from armillary.recipes.finding import find_model
 from armillary.serve import pack, unpack
 from armillary.serve.codec import MAX_BYTES
+from armillary.zoo.finding import find_model
 
 KEY = "an honest client's key"
 HONEST = {"Authorization": f"Api-Key {KEY}"}

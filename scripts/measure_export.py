@@ -29,17 +29,17 @@ import torch
 
 import armillary as arm
 from armillary.benchmark.machine import provenance
-from armillary.control import (
+from armillary.core.files import write_json
+from armillary.core.values import ActionBounds, Observation
+from armillary.data.resize import resized, resized_lens
+from armillary.evaluation import (
     GoalConditionedPolicy,
     ModelSpec,
     WorldFactory,
     evaluate,
     make_manifest,
 )
-from armillary.control.specs import observation_streams
-from armillary.core.files import write_json
-from armillary.core.values import ActionBounds, Observation
-from armillary.data.resize import resized, resized_lens
+from armillary.evaluation.specs import observation_streams
 from armillary.export.exporter import Robot, differences, export_model, random_inputs
 from armillary.export.graphs import EncoderGraph, PolicyGraph, PredictorGraph
 from armillary.export.ports import memory_width, sensor_ports
@@ -48,7 +48,7 @@ from armillary.models import JEPA, load_model
 from armillary.models.goal_policy import GoalPolicy
 from armillary.models.goal_policy_file import load_goal_policy
 from armillary.planning import Planning
-from armillary.recipes.finding import find_model
+from armillary.zoo.finding import find_model
 
 WORLD, TASK = "tabletop", "reach"
 INPUTS, BATCH, FARTHEST, DEADLINE = 1000, 50, 12, 30

@@ -20,9 +20,9 @@ from pathlib import Path
 from typing import Any
 
 from armillary.benchmark.machine import provenance
-from armillary.control.records import Record
 from armillary.core.files import write_json
 from armillary.core.rng import generator
+from armillary.evaluation.records import Record
 from armillary.proof.verify.audit import drawn_jobs
 from armillary.proof.verify.case import Case, How, load_case
 from armillary.proof.verify.rerunning import drawn_episodes

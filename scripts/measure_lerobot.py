@@ -23,11 +23,12 @@ from pathlib import Path
 from typing import Any
 
 from armillary.benchmark.machine import provenance
-from armillary.control import Record, read_records, wilson_interval
 from armillary.core.files import write_json
 from armillary.core.hashing import file_sha256
-from armillary.recipes.acting import ActConfig, act
-from armillary.recipes.finding import find_model
+from armillary.core.statistics import wilson_interval
+from armillary.evaluation import Record, read_records
+from armillary.services.acting import ActConfig, act
+from armillary.zoo.finding import find_model
 
 WORLD, TASK = "tabletop", "reach"
 WAYS = {"model": 1, "saved": 4}  # and how many episodes side by side

@@ -34,17 +34,17 @@ from typing import Any
 import psutil
 
 from armillary.benchmark.machine import provenance
-from armillary.control import read_records
 from armillary.core.errors import ArmillaryError
 from armillary.core.files import read_json, write_json
 from armillary.core.hashing import file_sha256, json_sha256
 from armillary.core.progress import Progress, silent
+from armillary.evaluation import read_records
 from armillary.planning import Planning
-from armillary.recipes.acting import ActConfig, act
 from armillary.recipes.recipe import train_recipe
 from armillary.recipes.recipe_config import shortened
-from armillary.recipes.understanding import UnderstandConfig, understand_model
 from armillary.recipes.world import world
+from armillary.services.acting import ActConfig, act
+from armillary.services.understand.study import UnderstandConfig, understand_model
 from armillary.worlds import record
 
 RESULT = Path("results/ray.json")

@@ -23,14 +23,14 @@ from typing import Any
 import numpy as np
 
 from armillary.benchmark.machine import core_count, provenance
-from armillary.control import ModelSpec, WorldFactory, evaluate, make_manifest
-from armillary.control.episode import policy_seed
-from armillary.control.manifest import draw_goal
-from armillary.control.records import actions_of
 from armillary.core.files import read_json, write_json
 from armillary.core.values import Observation
-from armillary.recipes.finding import find_model
+from armillary.evaluation import ModelSpec, WorldFactory, evaluate, make_manifest
+from armillary.evaluation.episode import policy_seed
+from armillary.evaluation.manifest import draw_goal
+from armillary.evaluation.records import actions_of
 from armillary.serve import pack, unpack
+from armillary.zoo.finding import find_model
 
 WORLD, TASK = "tabletop", "reach"
 BUDGET_PART = "latency_budget"  # of the record, which scripts/measure_serving_budget.py writes

@@ -25,16 +25,17 @@ from measure_serving import BUDGET_PART, TASK, WORLD, named, served
 from websockets.sync.client import ClientConnection, connect
 
 from armillary.benchmark.machine import core_count, provenance
-from armillary.control import Manifest, WorldFactory, make_manifest, wilson_interval
-from armillary.control.episode import policy_seed
-from armillary.control.manifest import draw_goal
 from armillary.core.errors import FormatError
 from armillary.core.files import read_json, write_json
 from armillary.core.protocols import World
+from armillary.core.statistics import wilson_interval
+from armillary.evaluation import Manifest, WorldFactory, make_manifest
+from armillary.evaluation.episode import policy_seed
+from armillary.evaluation.manifest import draw_goal
 from armillary.models import load_model
 from armillary.planning import GuidedConfig
-from armillary.recipes.finding import find_model
 from armillary.serve import pack, unpack
+from armillary.zoo.finding import find_model
 
 SHARES = (0.5, 0.75, 1.0, 2.0)
 FREE_DECISIONS = 120

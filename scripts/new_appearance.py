@@ -17,14 +17,14 @@ from pathlib import Path
 from typing import Any
 
 from armillary.benchmark.machine import provenance
-from armillary.control import ModelSpec, evaluate, make_manifest
 from armillary.core.files import write_json
-from armillary.core.rates import wilson_interval
+from armillary.core.statistics import wilson_interval
 from armillary.data import open_dataset, prepare, split_episodes
+from armillary.evaluation import ModelSpec, evaluate, make_manifest
+from armillary.experiments.spatial.run import VariantsConfig
 from armillary.planning import Planning
 from armillary.planning.planning import DIRECT
 from armillary.recipes.goal_policy import add_goal_policy, policy_appearances
-from armillary.recipes.spatial_variants import VariantsConfig
 from armillary.training.loop import threads
 
 BOTH = VariantsConfig().shifts["appearance"]

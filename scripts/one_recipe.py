@@ -23,16 +23,16 @@ from pathlib import Path
 from typing import Any
 
 from armillary.benchmark.machine import core_count, provenance
+from armillary.core.changing import changed
 from armillary.core.errors import ArmillaryError
 from armillary.core.files import read_json, write_json
 from armillary.core.hashing import json_sha256
 from armillary.models.config import config_values
 from armillary.planning import Planning
-from armillary.recipes.acting import ActConfig, act
-from armillary.recipes.changing import changed
-from armillary.recipes.diagnosing import diagnose_model
 from armillary.recipes.recipe import train_recipe
 from armillary.recipes.world import world
+from armillary.services.acting import ActConfig, act
+from armillary.services.diagnose.diagnosing import diagnose_model
 from armillary.worlds import record
 
 RESULT = Path("results/world.json")

@@ -31,11 +31,11 @@ import numpy as np
 from armillary.benchmark.machine import provenance
 from armillary.core.errors import ArmillaryError
 from armillary.core.files import write_json
-from armillary.core.rates import wilson_interval
+from armillary.core.statistics import wilson_interval
 from armillary.data import IngestOptions, ingest
-from armillary.recipes.asking import SurpriseOfClip, surprise_clip
 from armillary.recipes.recipe import train_recipe
 from armillary.recipes.world import world
+from armillary.services.asking import SurpriseOfClip, surprise_clip
 
 VTEST = Path("/usr/share/doc/opencv-doc/examples/data/vtest.avi")
 KINDS = ("cut", "mirror", "freeze", "paste")

@@ -22,10 +22,10 @@ from words_bound import read_out
 from armillary.core.errors import ArmillaryError
 from armillary.data import Windows, open_dataset
 from armillary.models import load_model
-from armillary.recipes.finding import find_model
 from armillary.recipes.recipe import prepared
 from armillary.recipes.splitting import known_split
 from armillary.training.encoded_episodes import encode_episodes
+from armillary.zoo.finding import find_model
 
 
 def main() -> None:

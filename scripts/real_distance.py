@@ -28,9 +28,9 @@ from armillary.core.values import Episode
 from armillary.data import DatasetWriter, ingest, open_dataset
 from armillary.data.layout import MANIFEST
 from armillary.models.config import config_values
-from armillary.recipes.diagnosing import diagnose_model
 from armillary.recipes.recipe import train_recipe
 from armillary.recipes.world import world
+from armillary.services.diagnose.diagnosing import diagnose_model
 
 LEARNED = 0.7  # of the steps; the diagnosis judges a recording of one episode on the rest
 

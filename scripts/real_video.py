@@ -23,13 +23,13 @@ from typing import Any
 
 from armillary.benchmark.machine import core_count, provenance
 from armillary.cli.parse import settings_of
+from armillary.core.changing import changed
 from armillary.core.errors import ArmillaryError, ConfigError
 from armillary.core.files import read_json, write_json
 from armillary.core.hashing import json_sha256
 from armillary.core.progress import Progress, silent
+from armillary.experiments.real_video.run import RealVideoConfig, Recording, real_video
 from armillary.models.config import config_values
-from armillary.recipes.changing import changed
-from armillary.recipes.real_video import RealVideoConfig, Recording, real_video
 from armillary.recipes.world import world
 
 VTEST = Path("/usr/share/doc/opencv-doc/examples/data/vtest.avi")

@@ -41,7 +41,7 @@ import numpy as np
 from armillary.data import open_dataset
 from armillary.worlds import record
 from armillary.worlds.gl import import_mujoco
-from armillary.worlds.gym import GymWorld
+from armillary.worlds.gym.environment import GymWorld
 
 _SIZE_PX, _DRAWN_PX = 64, 128
 _METRES = ("m", "world")

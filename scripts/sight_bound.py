@@ -20,10 +20,10 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from armillary.core.changing import changed
 from armillary.core.rng import generator
 from armillary.data import Cache, Windows, open_dataset
 from armillary.models.jepa import untrained
-from armillary.recipes.changing import changed
 from armillary.recipes.recipe import fitted, needed_streams, prepared
 from armillary.recipes.world import adapted, world
 from armillary.training import fit_scales

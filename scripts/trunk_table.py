@@ -38,7 +38,6 @@ from real_video import recordings
 from scipy import stats
 
 from armillary.benchmark.machine import provenance
-from armillary.comprehension.ahead import errors_ahead, two_sides
 from armillary.core.errors import ArmillaryError
 from armillary.core.files import read_json, write_json
 from armillary.core.hashing import json_sha256
@@ -46,12 +45,13 @@ from armillary.data import ingest, open_dataset
 from armillary.models import load_model
 from armillary.models.config import config_values
 from armillary.models.trunks import open_trunk
-from armillary.recipes.diagnosing import diagnose_model
 from armillary.recipes.recipe import prepared, train_recipe
 from armillary.recipes.recipe_config import Recipe, shortened
 from armillary.recipes.splitting import model_streams
 from armillary.recipes.time_split import as_trained, is_in_two
 from armillary.recipes.world import adapted, world
+from armillary.services.diagnose.diagnosing import diagnose_model
+from armillary.understanding.ahead import errors_ahead, two_sides
 from armillary.worlds import record
 
 ENCODERS = ("pixels", "mobilenetv2", "mobilenetv2-untrained")

@@ -20,13 +20,13 @@ from pathlib import Path
 import numpy as np
 
 from armillary.cli.progress import bar
-from armillary.comprehension.quadruplets import CONCEPTS, SEEDS, Suite, ask, read_said, score
-from armillary.comprehension.quadruplets.expectation import fit_normal
-from armillary.comprehension.quadruplets.suite import Label
 from armillary.core.errors import ArmillaryError
 from armillary.models import load_model
-from armillary.recipes.finding import find_model
-from armillary.recipes.understanding import ModelPanel
+from armillary.services.understand.study import ModelPanel
+from armillary.understanding.suites.quadruplets import CONCEPTS, SEEDS, Suite, ask, read_said, score
+from armillary.understanding.suites.quadruplets.expectation import fit_normal
+from armillary.understanding.suites.quadruplets.suite import Label
+from armillary.zoo.finding import find_model
 
 
 def main() -> None:

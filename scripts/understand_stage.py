@@ -22,9 +22,9 @@ from armillary.cli.progress import bar
 from armillary.core.errors import ArmillaryError
 from armillary.core.files import write_json
 from armillary.recipes.recipe import train_recipe
-from armillary.recipes.understanding import UnderstandConfig
-from armillary.recipes.understanding_seeds import understand_seeds
 from armillary.recipes.world import world
+from armillary.services.understand.seeds import understand_seeds
+from armillary.services.understand.study import UnderstandConfig
 from armillary.worlds import record
 
 RESULT = Path("results/understand.json")

@@ -15,7 +15,10 @@ from hypothesis import settings
 # Folders of `make test-runs`: most of their tests are whole runs, from a recording or a claim to a
 # result. Tests elsewhere that take more than about five seconds are marked so, too, and say why.
 # Shapes are checked where the parts are tested; here that would double the time.
-WHOLE_RUNS = ("benchmark", "browser", "docs", "examples", "export", "proof", "recipes")
+WHOLE_RUNS = (
+    *("benchmark", "browser", "docs", "examples", "experiments"),
+    *("export", "proof", "recipes", "services"),
+)
 
 # Machines are shared: how long one example takes says nothing about the code.
 settings.register_profile("house", deadline=None)

@@ -18,9 +18,9 @@ import numpy as np
 import torch
 from PIL import Image, ImageDraw, ImageFont
 
-from armillary.control import ModelPolicy, WorldFactory, load_manifest
-from armillary.control.episode import policy_seed
-from armillary.control.manifest import EpisodeSpec, Manifest, draw_goal
+from armillary.evaluation import ModelPolicy, WorldFactory, load_manifest
+from armillary.evaluation.episode import policy_seed
+from armillary.evaluation.manifest import EpisodeSpec, Manifest, draw_goal
 from armillary.proof.agent import open_agent
 
 ROOT = Path(__file__).parents[1]

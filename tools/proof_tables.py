@@ -13,7 +13,7 @@ from pathlib import Path
 from armillary.proof.rows import tuned
 from armillary.proof.scorecard import read_card
 from armillary.proof.verify.verdict import CHECKS
-from armillary.recipes.attacks import EVERY_ATTACK
+from armillary.services.attacks import EVERY_ATTACK
 
 ROOT = Path(__file__).parents[1]
 PROOFS = ROOT / "results" / "proof"

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from armillary.comprehension.quadruplets import SEEDS, make_quadruplet
+from armillary.understanding.suites.quadruplets import SEEDS, make_quadruplet
 
 CONCEPTS = ("permanence_moving", "colour", "continuity_lane", "solidity")
 CELLS = ((0, 0), (1, 1), (0, 1), (1, 0))

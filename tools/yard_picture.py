@@ -14,8 +14,8 @@ from PIL import Image, ImageDraw, ImageFont
 
 from armillary.core.rng import generator
 from armillary.core.values import Goal
-from armillary.worlds.yard import Yard
-from armillary.worlds.yard_layout import MOVER_RADIUS_M, VEHICLE_RADIUS_M
+from armillary.worlds.yard.layout import MOVER_RADIUS_M, VEHICLE_RADIUS_M
+from armillary.worlds.yard.world import Yard
 
 Rgb = tuple[int, int, int]
 At = Callable[[np.ndarray], list[tuple[float, float]]]

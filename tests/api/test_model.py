@@ -12,12 +12,12 @@ import torch
 
 import armillary as arm
 from armillary.api.results import Run
-from armillary.control import RandomPolicy
 from armillary.core.errors import ArmillaryError, CheckpointError, ConfigError, ShapeError
 from armillary.core.values import Observation
 from armillary.data import Dataset
+from armillary.evaluation import RandomPolicy
 from armillary.models import JEPA
-from armillary.recipes.asking import probe_model, surprise_clip
+from armillary.services.asking import probe_model, surprise_clip
 
 SMALL = {"planning": arm.Planning("icem", {"length": 3, "samples": 16, "iterations": 1})}
 

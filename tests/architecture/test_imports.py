@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -38,7 +40,7 @@ def test_contracts_hold() -> None:
     [
         ("core", "import armillary.data", "Layers, top to bottom"),
         ("models", "import armillary.planning", "Layers, top to bottom"),
-        ("control", "import armillary.training", "Layers, top to bottom"),
+        ("evaluation", "import armillary.training", "Layers, top to bottom"),
         ("planning", "import armillary.worlds", "Mathematics knows no files and no simulators"),
         ("spatial", "import matplotlib", "Core stays light"),
         ("utils", "", "Layers, top to bottom"),
@@ -52,3 +54,13 @@ def test_a_bad_import_is_reported(copy: Path, package: str, line: str, contract:
     result = lint(copy)
     assert result.returncode != 0
     assert f"{contract} BROKEN" in result.stdout
+
+
+def test_the_picture_of_the_layers_is_the_contract() -> None:
+    """The names at the start of the lines of ``docs/index.md``, a layer a line, from the top."""
+    contracts = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["importlinter"]
+    layers = contracts["contracts"][0]["layers"]
+    kept = [re.findall(r"\w+", layer) for layer in layers if layer != "__main__"]
+    picture = (ROOT / "docs/index.md").read_text().split("```text")[1].split("```")[0]
+    drawn = [re.split(r"\s{2,}", line)[0] for line in picture.splitlines()]
+    assert [re.findall(r"\w+", names) for names in drawn if names] == kept

@@ -9,10 +9,10 @@ import pytest
 from playing import VIEWS, check_chart_moves, check_cloud_turns, check_look, check_player
 
 from armillary.core.files import read_json
+from armillary.experiments.demo.config import DemoConfig, quick
+from armillary.experiments.demo.page import result_groups
+from armillary.experiments.demo.run import run_demo
 from armillary.planning import Planning
-from armillary.recipes.demo import run_demo
-from armillary.recipes.demo_config import DemoConfig, quick
-from armillary.recipes.demo_page import result_groups
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]  # a demo is made and shown: a minute
 

@@ -21,7 +21,7 @@ from armillary.core.values import Episode, Stream
 from armillary.data import DatasetWriter, IngestOptions, ingest
 from armillary.models import EncoderConfig, JEPAConfig, PredictorConfig
 from armillary.recipes.recipe import Recipe, train_recipe
-from armillary.recipes.viewing import view
+from armillary.services.view.folder import view
 from armillary.training import ObjectiveConfig
 
 SMALLEST = Recipe(

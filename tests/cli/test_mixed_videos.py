@@ -15,8 +15,8 @@ from armillary.cli.main import main
 from armillary.core.errors import DatasetError, FormatError, TrainingError
 from armillary.data import IngestOptions, ingest, open_dataset
 from armillary.models import load_model
-from armillary.recipes.asking import surprise_clip
 from armillary.recipes.recipe import RUN_DATA
+from armillary.services.asking import surprise_clip
 
 pytestmark = pytest.mark.runs  # whole trainings on videos: 5 to 10 s each
 
@@ -256,8 +256,8 @@ def test_short_episodes_are_never_held_out_and_are_named(capsys, run: Path, tmp_
 def test_stages_have_their_names(run: Path, tmp_path: Path) -> None:
     from contextlib import contextmanager
 
+    from armillary.core.changing import changed
     from armillary.core.progress import silent
-    from armillary.recipes.changing import changed
     from armillary.recipes.recipe import train_recipe
     from armillary.recipes.world import world
 

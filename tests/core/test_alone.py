@@ -6,10 +6,10 @@ import sys
 
 import pytest
 
-from armillary.control import RandomSpec
 from armillary.core.alone import alone_in
 from armillary.core.errors import ConfigError
-from armillary.recipes.acting import ActConfig, evaluate_policies
+from armillary.evaluation import RandomSpec
+from armillary.services.acting import ActConfig, evaluate_policies
 
 HOLD = """
 import sys, time

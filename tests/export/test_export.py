@@ -14,10 +14,10 @@ import torch
 from filelock import FileLock
 
 from armillary.cli.main import main
-from armillary.control import ModelSpec, WorldFactory
-from armillary.control.seeing import encode_observation
 from armillary.core.errors import CheckFailedError, ConfigError, ShapeError
 from armillary.core.values import ActionBounds, Latent, Observation
+from armillary.evaluation import ModelSpec, WorldFactory
+from armillary.evaluation.seeing import encode_observation
 from armillary.models import JEPAConfig, PredictorConfig, load_model, save_model, untrained
 from armillary.models.encoder import EncoderConfig
 from armillary.models.goal_policy import GoalPolicyConfig, untrained_goal_policy

@@ -14,7 +14,7 @@ from armillary.play.memory import pictures_of, remember
 from armillary.play.picture_map import PictureMap, by_camera, by_motion
 from armillary.play.scene import scene_episodes
 from armillary.worlds import make_world
-from armillary.worlds.two_rooms_layout import ARENA_M
+from armillary.worlds.two_rooms.layout import ARENA_M
 
 
 @pytest.fixture(scope="module")

@@ -20,7 +20,7 @@ from armillary.play.session import Session
 from armillary.play.showing import Points, ramps
 from armillary.play.sources import WorldSource
 from armillary.worlds import make_world, record
-from armillary.worlds.tabletop_scene import PUSHER_HALF_HEIGHT_M, PUSHER_RADIUS_M
+from armillary.worlds.tabletop.scene import PUSHER_HALF_HEIGHT_M, PUSHER_RADIUS_M
 
 SIZE = 32
 AXES = [(0.6, 1.0), (-1.0, 0.2), (1.0, -0.7)]

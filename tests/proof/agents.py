@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from armillary.control import ModelSpec
+from armillary.evaluation import ModelSpec
 from armillary.models import EncoderConfig, JEPAConfig, PredictorConfig, save_model, untrained
 from armillary.planning import Planning
 from armillary.proof.agent import Agent, Overrides, pack_agent

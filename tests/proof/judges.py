@@ -5,8 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
-from armillary.comprehension.quadruplets.expectation import fit_normal
-from armillary.control.records import read_records
+from armillary.evaluation.records import read_records
 from armillary.models import EncoderConfig, JEPAConfig, PredictorConfig, save_model, untrained
 from armillary.proof.agent import Agent, pack_judge
 from armillary.proof.attack.stage import OWNER, VALUE, VERIFIER, Stage
@@ -20,6 +19,7 @@ from armillary.proof.scorecard import score_run
 from armillary.proof.suite import Suite
 from armillary.proof.verify.submission import find_submission
 from armillary.proof.verify.submitting import make_submission
+from armillary.understanding.suites.quadruplets.expectation import fit_normal
 
 CONFIG = JEPAConfig(
     sensors=("rgb",),

@@ -5,9 +5,9 @@ from dataclasses import replace
 import cv2
 import numpy as np
 
-from armillary.control import WorldFactory
 from armillary.core.values import Episode, Stream
 from armillary.data import DatasetWriter
+from armillary.evaluation import WorldFactory
 from armillary.proof.footage import evaluation_footage
 
 

@@ -16,8 +16,8 @@ if __name__ == "__main__":
 
 import os
 
-from armillary.control import RandomPolicy
 from armillary.core.values import ActionBounds
+from armillary.evaluation import RandomPolicy
 from armillary.proof.serving import bounds_of, serve
 
 

@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 from agents import PLANNER, tiny_agent, tiny_folder
 
-from armillary.control import ModelSpec
 from armillary.core.errors import CheckFailedError, CheckpointError, ConfigError, FormatError
+from armillary.evaluation import ModelSpec
 from armillary.models import load_model
 from armillary.planning import Planning
 from armillary.proof.agent import agent_digest, open_agent, pack_agent

@@ -23,7 +23,7 @@ from armillary.proof.canonical import parse_json
 from armillary.proof.suite import Suite, Task
 from armillary.proof.verify.rules import FAULT, Check
 from armillary.proof.verify.verdict import CHECKS
-from armillary.recipes.attacks import EVERY_ATTACK as ATTACKS
+from armillary.services.attacks import EVERY_ATTACK as ATTACKS
 
 NEEDED = [check for check in CHECKS if check.needed]
 BEFORE = {"agent_per_row", "last_actions"}  # caught by several rules at once
@@ -78,7 +78,7 @@ OFF: dict[str, Any] = {
     "armillary.data.layout:ABOUT": "nothing",
     "armillary.data.layout:is_inside": lambda name: True,
     "armillary.data.ingest:_is_alive": lambda process: True,
-    "armillary.recipes.acting:alone_in": lambda *arguments: nullcontext(),
+    "armillary.services.acting:alone_in": lambda *arguments: nullcontext(),
 }
 
 

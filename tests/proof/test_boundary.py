@@ -16,9 +16,9 @@ import numpy as np
 import pytest
 
 import armillary
-from armillary.control import NoOpPolicy, NoOpSpec, RandomSpec, evaluate, make_manifest
 from armillary.core.errors import ConfigError
 from armillary.core.values import ActionBounds, Observation, WorldSpec
+from armillary.evaluation import NoOpPolicy, NoOpSpec, RandomSpec, evaluate, make_manifest
 from armillary.proof import sandbox
 from armillary.proof.grader import RemoteSpec
 from armillary.proof.interleaving import Part, interleave, interleaved_records

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from armillary.cli.main import main
-from armillary.control import Record, write_records
 from armillary.core.errors import ConfigError
+from armillary.evaluation import Record, write_records
 from armillary.proof.compare import compare_all, compare_files, permutation_test, table
 
 

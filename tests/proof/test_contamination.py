@@ -11,12 +11,11 @@ import pytest
 import recordings as made
 
 from armillary.cli.main import main
-from armillary.comprehension.quadruplets import SEEDS, make_quadruplet
-from armillary.control import Record, load_manifest, make_manifest, write_records
 from armillary.core.errors import ConfigError
 from armillary.core.files import read_json, write_json
 from armillary.core.values import Episode, Stream
 from armillary.data import open_dataset
+from armillary.evaluation import Record, load_manifest, make_manifest, write_records
 from armillary.proof.contamination import Thoroughness, check_contamination
 from armillary.proof.contamination_rules import behaviour_rule, domain, replay_rule
 from armillary.proof.evaluations import (
@@ -26,6 +25,7 @@ from armillary.proof.evaluations import (
 )
 from armillary.proof.footage import evaluation_footage
 from armillary.proof.neighbours import NearestPair, judge, tasks
+from armillary.understanding.suites.quadruplets import SEEDS, make_quadruplet
 from armillary.worlds import record
 
 HOW = Thoroughness(chance=77, independent=100, pictures=6, replayed=4)
@@ -298,7 +298,7 @@ def test_what_cannot_be_read_is_malformed_and_one_sentence(honest, tmp_path, cap
 
 
 def test_records_are_walked_for_their_trajectories(own, tmp_path):
-    from armillary.control import RandomSpec, evaluate
+    from armillary.evaluation import RandomSpec, evaluate
 
     manifest = replace(RULES, episodes=RULES.episodes[:4], budget=12)
     records = evaluate(manifest, RandomSpec())

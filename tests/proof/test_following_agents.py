@@ -11,11 +11,11 @@ import pytest
 from agents import CONFIG
 from stages import small_suite, under_portable
 
-from armillary.control import ModelSpec, WorldFactory
-from armillary.control.goal_conditioned_policy import GoalConditionedPolicy
-from armillary.control.records import Record, read_records
 from armillary.core.errors import CheckpointError, FormatError
 from armillary.core.values import Observation
+from armillary.evaluation import ModelSpec, WorldFactory
+from armillary.evaluation.goal_conditioned_policy import GoalConditionedPolicy
+from armillary.evaluation.records import Record, read_records
 from armillary.models import save_model, untrained
 from armillary.models.goal_policy import GoalPolicyConfig, untrained_goal_policy
 from armillary.models.goal_policy_file import POLICY_FILE, save_goal_policy

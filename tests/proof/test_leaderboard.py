@@ -11,15 +11,15 @@ from hypothesis import strategies as st
 from ledgers import OWNER
 from scipy.stats import binom
 
-from armillary.control.records import Record, write_records
 from armillary.core.errors import ConfigError, FormatError
+from armillary.evaluation.records import Record, write_records
 from armillary.proof.canonical import canonical_bytes
 from armillary.proof.envelope import Statement, sign_statement
 from armillary.proof.leaderboard import make_leaderboard
 from armillary.proof.leaderboard_cards import Verdict, read_card, read_outcomes
 from armillary.proof.rows import adjusted_lower, clopper_pearson, row_of
 from armillary.proof.scorecard import PREDICATE_TYPE
-from armillary.recipes.leaderboard import build_leaderboard
+from armillary.services.leaderboard import build_leaderboard
 
 A, H = "a" * 64, "5" * 64
 

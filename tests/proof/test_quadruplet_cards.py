@@ -17,13 +17,11 @@ from safetensors.torch import load_file, save_file
 from stages import under_portable
 
 from armillary.cli.main import main
-from armillary.comprehension.quadruplets import CONCEPTS, JepaJudges, make_quadruplet
-from armillary.comprehension.quadruplets.expectation import fit_normal
-from armillary.control.evaluate import evaluate
-from armillary.control.records import Record
 from armillary.core.errors import CheckpointError, ConfigError, FormatError, ShapeError
 from armillary.core.values import Episode, Observation, Stream, WorldSpec
 from armillary.data import open_dataset
+from armillary.evaluation.evaluate import evaluate
+from armillary.evaluation.records import Record
 from armillary.models import load_model, save_model, untrained
 from armillary.objectives.whitening import fit_whitening
 from armillary.proof.agent import Agent, open_agent, pack_judge
@@ -43,6 +41,8 @@ from armillary.proof.suite_worlds import SuiteWorld
 from armillary.proof.verify.audit import drawn_jobs
 from armillary.proof.verify.case import Case, How, load_case
 from armillary.proof.verify.verdict import Report, verify
+from armillary.understanding.suites.quadruplets import CONCEPTS, JepaJudges, make_quadruplet
+from armillary.understanding.suites.quadruplets.expectation import fit_normal
 from armillary.worlds import check_world, record
 
 ROW = "quadruplets-order"

@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 
 import armillary
-from armillary.control import ModelSpec, NoOpSpec, RandomSpec, evaluate, make_manifest, redecide
 from armillary.core.errors import ConfigError
 from armillary.core.values import ActionBounds, WorldSpec
+from armillary.evaluation import ModelSpec, NoOpSpec, RandomSpec, evaluate, make_manifest, redecide
 from armillary.models import EncoderConfig, JEPAConfig, PredictorConfig, save_model, untrained
 from armillary.planning import Planning
 from armillary.proof.grader import RemoteSpec

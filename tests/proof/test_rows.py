@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from armillary.control import Record
-from armillary.control.carry import Decision
 from armillary.core.errors import ConfigError
+from armillary.evaluation import Record
+from armillary.evaluation.carry import Decision
 from armillary.proof.rows import ROW, adjusted_lower, clopper_pearson, row_of
 
 

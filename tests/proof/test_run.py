@@ -14,9 +14,9 @@ import pytest
 from agents import tiny_agent
 from ledgers import OWNER, STRANGER
 
-from armillary.control import NoOpSpec, OracleSpec, RandomSpec, evaluate
-from armillary.control.records import Record, read_records, write_records
 from armillary.core.errors import CheckFailedError, ConfigError, FormatError
+from armillary.evaluation import NoOpSpec, OracleSpec, RandomSpec, evaluate
+from armillary.evaluation.records import Record, read_records, write_records
 from armillary.proof import run as run_module
 from armillary.proof.agent import Agent, Overrides
 from armillary.proof.book import Book
@@ -402,7 +402,7 @@ def test_changed_weights_end_the_run(claim: Claim, monkeypatch) -> None:
     def swap(done: int, total: int, note: str = "") -> None:
         if done == 2:
             path.write_bytes(weights[:-1] + bytes([weights[-1] ^ 1]))
-            monkeypatch.setattr("armillary.control.model_policy.ModelPolicy.init", late)
+            monkeypatch.setattr("armillary.evaluation.model_policy.ModelPolicy.init", late)
 
     with pytest.raises(CheckFailedError, match="was changed after it was opened"):
         claim.run(commit, progress=swap)

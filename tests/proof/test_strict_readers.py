@@ -8,8 +8,8 @@ import time
 
 import pytest
 
-from armillary.control import make_manifest
 from armillary.core.errors import CheckpointError, FormatError
+from armillary.evaluation import make_manifest
 from armillary.proof.agent import _check_header
 from armillary.proof.entry import check_time, utc_now
 from armillary.proof.keys import PublicKey, public_key, small_order

@@ -12,8 +12,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from armillary.control.manifest import draw_goal, make_manifest
 from armillary.core.errors import CheckFailedError, ConfigError, FormatError
+from armillary.evaluation.manifest import draw_goal, make_manifest
 from armillary.proof import code, golden
 from armillary.proof.builtin import BUILTIN, builtin_suite, draft, find_suite
 from armillary.proof.code import code_digest, code_files
@@ -119,15 +119,15 @@ def test_other_code_is_noticed(tiny: Suite) -> None:
 def test_the_code_that_decides_is_closed_under_imports() -> None:
     names = {str(path.relative_to(code._ROOT)) for path in code_files(["two_rooms"])}
     decides = {
-        *("control/evaluate.py", "control/episode.py", "control/manifest.py", "core/rng.py"),
-        *("worlds/two_rooms.py", "worlds/two_rooms_layout.py", "worlds/registry.py"),
-        *("models/jepa.py", "planning/cem.py", "data/resize.py", "proof/seeds.py"),
-        *("proof/rows.py", "core/rates.py"),
+        *("evaluation/evaluate.py", "evaluation/episode.py", "evaluation/manifest.py"),
+        *("worlds/two_rooms/world.py", "worlds/two_rooms/layout.py", "worlds/registry.py"),
+        *("core/rng.py", "models/jepa.py", "planning/cem.py", "data/resize.py"),
+        *("proof/seeds.py", "proof/rows.py", "core/statistics.py"),
     }
     assert decides <= names
-    assert not {"worlds/tabletop.py", "worlds/recorder.py", "training/loop.py"} & names
+    assert not {"worlds/tabletop/world.py", "worlds/recorder.py", "training/loop.py"} & names
     assert not any(name.endswith("__init__.py") for name in names)
-    assert "worlds/tabletop.py" in {
+    assert "worlds/tabletop/world.py" in {
         str(path.relative_to(code._ROOT)) for path in code_files(["tabletop"])
     }
     assert code_digest(["two_rooms"]) != code_digest(["tabletop"])

@@ -15,12 +15,12 @@ from scipy.stats import fisher_exact, hypergeom
 from stages import small_suite, under_portable
 
 from armillary.cli.main import main
-from armillary.control.model_policy import ModelPolicy
-from armillary.control.records import Record, actions_of, read_records
-from armillary.control.specs import ModelSpec
 from armillary.core.errors import CheckFailedError, ConfigError, FormatError
 from armillary.core.files import read_json
 from armillary.core.values import WorldSpec
+from armillary.evaluation.model_policy import ModelPolicy
+from armillary.evaluation.records import Record, actions_of, read_records
+from armillary.evaluation.specs import ModelSpec
 from armillary.proof.agent import pack_agent
 from armillary.proof.attack.forge import Forge
 from armillary.proof.attack.paper import crash

@@ -12,8 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from armillary.control.carry import Decision
 from armillary.core.errors import FormatError
+from armillary.evaluation.carry import Decision
 from armillary.proof import messages
 from armillary.proof.wire import DTYPES, MAGIC, PREFIX, ClosedError, Message, encode, read_message
 

@@ -3,22 +3,18 @@
 from __future__ import annotations
 
 import json
-import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
+from drifting_points import Constant, Copier, Oracle, toy
 
-from armillary.comprehension.diagnosis import diagnose
-from armillary.comprehension.evidence import Limits
-from armillary.comprehension.stretches import cut
-from armillary.recipes.diagnosis_lines import distance_lines
-from armillary.recipes.diagnosis_page import diagnosis_contents
 from armillary.recipes.diagnosis_record import diagnosis_record
 from armillary.report.page import render_report
-
-sys.path.insert(0, str(Path(__file__).parents[1] / "comprehension"))
-from drifting_points import Constant, Copier, Oracle, toy
+from armillary.services.diagnose.page import diagnosis_contents
+from armillary.understanding.diagnosis import diagnose
+from armillary.understanding.diagnosis_lines import distance_lines
+from armillary.understanding.evidence import Limits
+from armillary.understanding.stretches import cut
 
 
 @pytest.fixture(scope="module")

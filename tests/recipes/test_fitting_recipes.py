@@ -8,10 +8,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from armillary.core.changing import changed
 from armillary.core.errors import ConfigError, DatasetError, TrainingError
 from armillary.data import open_dataset
 from armillary.models.checkpoint import config_from_dict
-from armillary.recipes.changing import changed
 from armillary.recipes.clips import clip_frames, too_short
 from armillary.recipes.recipe import (
     Recipe,

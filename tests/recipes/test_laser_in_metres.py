@@ -6,13 +6,13 @@ import numpy as np
 import pytest
 
 from armillary.cli.diagnose import metres_lines
+from armillary.core.changing import changed
 from armillary.core.files import read_json
 from armillary.core.values import Episode, Stream
 from armillary.data.writer import DatasetWriter
-from armillary.recipes.changing import changed
-from armillary.recipes.diagnosing import diagnose_model
 from armillary.recipes.recipe import train_recipe
 from armillary.recipes.world import world
+from armillary.services.diagnose.diagnosing import diagnose_model
 
 BEAMS, STEPS = 32, 20
 SMALL = {

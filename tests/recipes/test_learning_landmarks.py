@@ -7,17 +7,17 @@ from pathlib import Path
 import pytest
 
 from armillary.cli.main import main
-from armillary.control.sub_goals import SubGoalPolicy, acting_spec
 from armillary.core.errors import ConfigError, TrainingError
+from armillary.evaluation.sub_goals import SubGoalPolicy, acting_spec
 from armillary.models.goal_policy_file import POLICY_FILE
 from armillary.models.landmarks import LANDMARKS_FILE
 from armillary.planning import Planning
 from armillary.recipes import landmarks
-from armillary.recipes.acting import ActConfig, act, model_spec
 from armillary.recipes.landmarks import learn_landmarks
 from armillary.recipes.recipe import train_recipe
 from armillary.recipes.recipe_config import shortened
 from armillary.recipes.world import world
+from armillary.services.acting import ActConfig, act, model_spec
 from armillary.training import landmarks as fitting
 from armillary.worlds import make_world, record
 

@@ -14,12 +14,12 @@ from armillary.models import load_model
 from armillary.models.goal_policy_file import POLICY_FILE, load_goal_policy
 from armillary.recipes import goal_policy
 from armillary.recipes.adding_policy import learn_goal_policy
-from armillary.recipes.finding import find_model
 from armillary.recipes.goal_policy import SUMMARY
 from armillary.recipes.recipe import train_recipe
 from armillary.recipes.recipe_config import shortened
 from armillary.recipes.world import world
 from armillary.worlds import record
+from armillary.zoo.finding import find_model
 
 pytestmark = pytest.mark.runs
 

@@ -14,8 +14,8 @@ from armillary.core.values import Episode, Stream
 from armillary.data import DatasetWriter
 from armillary.models import EncoderConfig, JEPAConfig, PredictorConfig
 from armillary.recipes.adding_policy import learn_goal_policy
-from armillary.recipes.asking import probe_model, surprise_clip
 from armillary.recipes.recipe import Recipe, train_recipe
+from armillary.services.asking import probe_model, surprise_clip
 from armillary.training import ObjectiveConfig
 from armillary.training.encoded_episodes import encode_episodes
 

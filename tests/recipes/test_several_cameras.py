@@ -7,13 +7,13 @@ from dataclasses import replace
 import pytest
 from small_recipe import SMALL
 
+from armillary.core.changing import changed
 from armillary.core.errors import DatasetError
 from armillary.data import open_dataset
 from armillary.models import load_model
-from armillary.recipes.acting import ActConfig, act
-from armillary.recipes.changing import changed
 from armillary.recipes.recipe import check_cameras, train_recipe, unseen_cameras
 from armillary.recipes.world import adapted, world
+from armillary.services.acting import ActConfig, act
 from armillary.worlds import record
 
 SETTINGS = {"num_cameras": 2}

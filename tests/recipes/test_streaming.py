@@ -14,11 +14,11 @@ from fsspec.implementations.memory import MemoryFileSystem
 from safetensors.torch import load_file
 
 import armillary as arm
+from armillary.core.changing import changed
 from armillary.core.errors import ConfigError, DatasetError
 from armillary.data import open_dataset
 from armillary.data.prepare import frame_bytes
 from armillary.data.remote import open_remote
-from armillary.recipes.changing import changed
 from armillary.recipes.recipe import train_recipe
 from armillary.recipes.recipe_config import shortened
 from armillary.recipes.streaming import POOL, stream_recipe

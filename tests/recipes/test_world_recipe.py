@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 
 from armillary.cli.train import adapted_recipe
+from armillary.core.changing import changed
 from armillary.core.errors import ConfigError, DatasetError
 from armillary.core.values import Episode, Stream
 from armillary.data import Dataset, DatasetWriter, open_dataset
-from armillary.recipes.changing import changed
 from armillary.recipes.recipe import fewer_steps, train_recipe
 from armillary.recipes.world import adapted, adapted_to, sensors_of, world
 from armillary.worlds import record
@@ -268,7 +268,7 @@ def test_no_colour_has_a_name_in_it(path: str) -> None:
     assert re.findall(rf"\b(?:{words})", said) == []
 
 
-@pytest.mark.parametrize("folder", ["objectives", "training", "recipes"])
+@pytest.mark.parametrize("folder", ["objectives", "training", "recipes", "experiments", "services"])
 def test_no_loss_and_no_recipe_knows_a_hue(folder: str) -> None:
     """The search of issue 28, which finds parts of words, too."""
     hand_made = re.compile("hue|reddish|greenish|grey|median picture")

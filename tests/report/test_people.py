@@ -12,8 +12,8 @@ import pytest
 from PIL import Image
 
 from armillary.core.errors import ConfigError
-from armillary.recipes.asking_people import ask_people
 from armillary.report.people import clip_uri
+from armillary.services.asking_people import ask_people
 
 
 def test_a_clip_is_kept_to_the_pixel():

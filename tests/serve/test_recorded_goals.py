@@ -3,13 +3,13 @@
 import numpy as np
 import pytest
 
-from armillary.control import ModelSpec, WorldFactory
 from armillary.core.errors import ConfigError, FormatError
 from armillary.core.values import Observation
 from armillary.data import open_dataset
+from armillary.evaluation import ModelSpec, WorldFactory
 from armillary.models import load_model
-from armillary.recipes.recorded_goals import NEAREST, RecordedGoals
 from armillary.serve import Decider, Session
+from armillary.services.recorded_goals import NEAREST, RecordedGoals
 from armillary.worlds import record
 
 SETTINGS = {"image_size": 16}

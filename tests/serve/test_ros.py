@@ -22,10 +22,10 @@ import pytest
 from fake_rosbridge import HANG_UP, InStep, Server, fake_rosbridge, no_such_service, showing
 
 from armillary.cli.main import main
-from armillary.control import ModelSpec, WorldFactory
 from armillary.core.errors import ConfigError, FormatError, WorldError
 from armillary.core.values import ActionBounds, Observation
 from armillary.data.sources.ros_vectors import COMMANDS
+from armillary.evaluation import ModelSpec, WorldFactory
 from armillary.planning import Planning
 from armillary.serve import Decider, Session, ros, rosbridge, world_of_a_robot
 from armillary.serve.ros import ARRAYS, TWIST, Drive, Topics, drive, message_of, resting, stream_of

@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 
 from armillary.cli.ros import Ros
-from armillary.control import ModelSpec
-from armillary.control.guard import GuardedPolicy
 from armillary.core.errors import WorldError
+from armillary.evaluation import ModelSpec
+from armillary.monitoring.guard import GuardedPolicy
 from armillary.planning import Planning
 from armillary.serve import Decider, Session, rosbridge, world_of_a_robot
 from armillary.serve import ros as driving

@@ -24,21 +24,13 @@ from cryptography.x509.oid import NameOID
 from websockets.exceptions import ConnectionClosed, InvalidMessage, InvalidStatus
 from websockets.sync.client import connect
 
-from armillary.control import (
-    ModelSpec,
-    WorldFactory,
-    evaluate,
-    fit_normal,
-    make_manifest,
-    save_guard,
-    set_limits,
-    watch,
-)
-from armillary.control.episode import policy_seed
-from armillary.control.guard_file import watcher_of
-from armillary.control.manifest import draw_goal
-from armillary.control.records import actions_of
 from armillary.core.errors import ConfigError, StorageError
+from armillary.evaluation import ModelSpec, WorldFactory, evaluate, make_manifest
+from armillary.evaluation.episode import policy_seed
+from armillary.evaluation.manifest import draw_goal
+from armillary.evaluation.records import actions_of
+from armillary.monitoring import fit_normal, save_guard, set_limits, watch
+from armillary.monitoring.guard_file import watcher_of
 from armillary.planning import Planning
 from armillary.serve import Decider, ServerConfig, Session, pack, serving, unpack, world_of_a_robot
 from armillary.serve.budget import Pace

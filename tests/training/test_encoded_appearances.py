@@ -4,9 +4,9 @@ import pytest
 import torch
 
 from armillary.data import Windows, open_dataset, prepare
+from armillary.experiments.spatial.run import VariantsConfig
 from armillary.models import JEPA, EncoderConfig, JEPAConfig
 from armillary.recipes.goal_policy import policy_appearances
-from armillary.recipes.spatial_variants import VariantsConfig
 from armillary.recipes.world import world
 from armillary.training import AugmentConfig
 from armillary.training.colour_changes import ColourChanges

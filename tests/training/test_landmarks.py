@@ -11,9 +11,9 @@ import torch
 from safetensors.torch import save_file
 from scipy.stats import spearmanr
 
-from armillary.control.goal_conditioned_policy import GoalConditionedPolicy, GoalConditionedState
-from armillary.control.sub_goals import SubGoalPolicy, SubGoalState
 from armillary.core.errors import CheckpointError, ConfigError, TrainingError
+from armillary.evaluation.goal_conditioned_policy import GoalConditionedPolicy, GoalConditionedState
+from armillary.evaluation.sub_goals import SubGoalPolicy, SubGoalState
 from armillary.models.landmarks import (
     LANDMARKS_FILE,
     SHARE_OF_FAR,

@@ -14,8 +14,8 @@ import numpy as np
 import pytest
 import torch
 
+from armillary.core.changing import changed
 from armillary.data import open_dataset
-from armillary.recipes.changing import changed
 from armillary.recipes.recipe import fitted, prepared, train_on
 from armillary.recipes.world import adapted, world
 from armillary.training import loop

@@ -8,7 +8,7 @@ import pytest
 from armillary.core.errors import CheckFailedError, ShapeError
 from armillary.core.values import Goal, Observation
 from armillary.worlds import check_world
-from armillary.worlds.two_rooms import TwoRooms
+from armillary.worlds.two_rooms.world import TwoRooms
 
 
 class Broken(TwoRooms):

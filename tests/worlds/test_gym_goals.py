@@ -7,13 +7,13 @@ import gymnasium
 import numpy as np
 import pytest
 
-from armillary.control import evaluate, make_manifest
-from armillary.control.specs import OracleSpec
 from armillary.core.errors import ConfigError, WorldError
 from armillary.core.rng import generator
+from armillary.evaluation import evaluate, make_manifest
+from armillary.evaluation.specs import OracleSpec
 from armillary.worlds import check_world, make_world
-from armillary.worlds.gym_goal_world import GymGoalWorld
-from armillary.worlds.gym_goals import GROUNDS
+from armillary.worlds.gym.goal_world import GymGoalWorld
+from armillary.worlds.gym.goals import GROUNDS
 from armillary.worlds.policies import explore_policy
 from armillary.worlds.recording import record_episode
 

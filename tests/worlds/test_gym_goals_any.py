@@ -6,10 +6,10 @@ import gymnasium
 import numpy as np
 import pytest
 
-from armillary.control import NoOpSpec, OracleSpec, evaluate, make_manifest
 from armillary.core.errors import ConfigError, WorldError
 from armillary.core.rng import generator
 from armillary.core.values import Goal, Observation
+from armillary.evaluation import NoOpSpec, OracleSpec, evaluate, make_manifest
 from armillary.worlds import check_world, make_world
 
 

@@ -9,7 +9,7 @@ import pytest
 from armillary.core.errors import ConfigError
 from armillary.core.rng import generator
 from armillary.worlds import make_world
-from armillary.worlds.gym_pusher import push
+from armillary.worlds.gym.pusher import push
 
 REACH_PX = 35.0  # what a full action moves the disc here
 

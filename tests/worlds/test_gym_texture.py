@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from armillary.core.errors import WorldError
-from armillary.worlds.gym_texture import with_texture
+from armillary.worlds.gym.texture import with_texture
 
 
 def flat(size=64):

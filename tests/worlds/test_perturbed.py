@@ -7,7 +7,7 @@ from armillary.core.errors import ConfigError
 from armillary.core.rng import generator
 from armillary.worlds import check_world, make_world
 from armillary.worlds.perturbed import KINDS, LEAST_JUMP_M, possible_kinds
-from armillary.worlds.tabletop_tasks import Layout, draw_elsewhere
+from armillary.worlds.tabletop.tasks import Layout, draw_elsewhere
 
 SMALL = {"image_size": 32, "samples": 0}
 FORWARD = np.array([0.1, -0.05])

@@ -13,7 +13,7 @@ from armillary.core.errors import ConfigError, ShapeError, WorldError
 from armillary.data import open_dataset, verify
 from armillary.worlds import record
 from armillary.worlds.policies import POLICIES
-from armillary.worlds.two_rooms import TwoRooms
+from armillary.worlds.two_rooms.world import TwoRooms
 
 SMALL = {"image_size": 32, "samples": 0}
 
@@ -72,7 +72,7 @@ def test_what_is_read_is_what_the_world_showed(tmp_path):
     assert episode.actions.shape == (4, 2)
     assert episode.time_ns.tolist() == [0, 10**8, 2 * 10**8, 3 * 10**8, 4 * 10**8]
     # Replaying the stored actions from the stored seed gives the stored truth, to the bit.
-    from armillary.worlds.tabletop import Tabletop
+    from armillary.worlds.tabletop.world import Tabletop
 
     world = Tabletop(sensors=sensors, **SMALL)
     seen = [world.reset(int(episode.source.split("seed=")[1]))]

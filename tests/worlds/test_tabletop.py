@@ -10,7 +10,7 @@ import pytest
 from armillary.core.errors import ConfigError, ShapeError, WorldError
 from armillary.core.rng import generator
 from armillary.worlds import check_world, make_world
-from armillary.worlds.tabletop import Tabletop
+from armillary.worlds.tabletop.world import Tabletop
 
 SENSORS = ("rgb", "depth", "world_from_camera", "segmentation", "proprio")
 
@@ -44,7 +44,7 @@ def test_keeps_the_contract_of_worlds():
 
 _DIGEST = """
 import hashlib, numpy as np
-from armillary.worlds.tabletop import Tabletop
+from armillary.worlds.tabletop.world import Tabletop
 world, digest = Tabletop(image_size=32), hashlib.sha256()
 seen = [world.reset(3)] + [world.step(np.array([0.3, -0.2])) for _ in range(5)]
 for observation in seen:

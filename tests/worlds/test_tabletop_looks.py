@@ -10,9 +10,14 @@ from scipy import ndimage
 from armillary.core.rng import generator
 from armillary.data import open_dataset, verify
 from armillary.worlds import check_world, make_world, record
-from armillary.worlds.tabletop import Tabletop
-from armillary.worlds.tabletop_looks import APPEARANCES, DriftingNoise, draw_patterns, with_look
-from armillary.worlds.tabletop_scene import draw_scene
+from armillary.worlds.tabletop.looks import (
+    APPEARANCES,
+    DriftingNoise,
+    draw_patterns,
+    with_look,
+)
+from armillary.worlds.tabletop.scene import draw_scene
+from armillary.worlds.tabletop.world import Tabletop
 
 SENSORS = ("rgb", "depth", "world_from_camera", "segmentation", "proprio", "lidar")
 OTHERS = tuple(name for name in APPEARANCES if name != "usual")

@@ -8,7 +8,7 @@ from armillary.core.errors import ConfigError
 from armillary.data import open_dataset, verify
 from armillary.spatial import check_pose, point_map
 from armillary.worlds import check_world, make_world, record
-from armillary.worlds.tabletop import Tabletop
+from armillary.worlds.tabletop.world import Tabletop
 
 ALL = (
     "rgb", "depth", "world_from_camera", "segmentation", "proprio", "lidar", "world_from_lidar",

@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 from armillary.core.errors import ConfigError
 from armillary.core.rng import generator
 from armillary.worlds import check_world, make_world
-from armillary.worlds.two_rooms import MAX_STEP_M, TwoRooms
-from armillary.worlds.two_rooms_layout import Layout, layouts
+from armillary.worlds.two_rooms.layout import Layout, layouts
+from armillary.worlds.two_rooms.world import MAX_STEP_M, TwoRooms
 
 share = st.floats(-1, 1)
 

@@ -13,16 +13,16 @@ from armillary.core.rng import generator
 from armillary.data import open_dataset, verify
 from armillary.spatial import check_pose, points_from_scan
 from armillary.worlds import check_world, make_world, record
-from armillary.worlds.yard import MAX_SPEED_M_S, STEP_S, Yard
-from armillary.worlds.yard_drive import Pose, arc, drive
-from armillary.worlds.yard_layout import (
+from armillary.worlds.yard.drive import Pose, arc, drive
+from armillary.worlds.yard.layout import (
     MOVER_RADIUS_M,
     VEHICLE_RADIUS_M,
     Layout,
     Path,
     draw_layout,
 )
-from armillary.worlds.yard_rays import cast
+from armillary.worlds.yard.rays import cast
+from armillary.worlds.yard.world import MAX_SPEED_M_S, STEP_S, Yard
 
 ALL = ("lidar", "proprio", "world_from_lidar", "rgb")
 EXACT = {"noise_m": 0.0, "dropout": 0.0, "drift": 0.0}

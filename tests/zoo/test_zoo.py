@@ -10,9 +10,9 @@ from armillary.models import load_model
 from armillary.models.goal_policy_file import load_goal_policy
 from armillary.play import own_recording
 from armillary.play.opening import open_recording, open_world
-from armillary.recipes.finding import find_model
 from armillary.worlds import WORLDS
 from armillary.zoo import zoo_folder, zoo_model, zoo_names
+from armillary.zoo.finding import find_model
 from armillary.zoo.index import INDEX, ROOT
 
 MOST_BYTES = 7 << 20  # of one model: they travel with every copy of the package

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from armillary.control import make_manifest
+from armillary.evaluation import make_manifest
 from armillary.models import EncoderConfig, JEPAConfig, PredictorConfig, save_model, untrained
 from armillary.models.goal_policy import GoalPolicyConfig, untrained_goal_policy
 from armillary.models.goal_policy_file import save_goal_policy

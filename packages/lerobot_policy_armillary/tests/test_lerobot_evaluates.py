@@ -19,8 +19,8 @@ from lerobot.policies.factory import make_policy, make_pre_post_processors
 from lerobot.processor import PolicyProcessorPipeline
 from lerobot.scripts.lerobot_eval import eval_policy
 
-from armillary.control import ModelSpec, WorldFactory, evaluate, load_manifest, read_records
 from armillary.core.errors import ConfigError, ShapeError
+from armillary.evaluation import ModelSpec, WorldFactory, evaluate, load_manifest, read_records
 from armillary.planning import Planning
 from conftest import ROOMS, SIDE, TABLE
 from lerobot_policy_armillary import ArmillaryConfig, ArmillaryEnv, ArmillaryPolicy, GoalEpisodes
@@ -117,7 +117,7 @@ def test_the_goal_is_that_of_the_manifest(manifests):
     world = WorldFactory(TABLE, env.manifest.settings)()
     episode = env.manifest.episodes[1]
     now = world.reset(episode.seed)
-    from armillary.control.manifest import draw_goal
+    from armillary.evaluation.manifest import draw_goal
 
     goal = draw_goal(world, "reach", episode).observation
     np.testing.assert_array_equal(seen["pixels"]["rgb"], now.streams["rgb"])

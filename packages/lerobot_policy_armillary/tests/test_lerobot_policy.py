@@ -19,8 +19,8 @@ from lerobot.policies.factory import get_policy_class, make_pre_post_processors
 from lerobot.utils.import_utils import register_third_party_plugins
 
 import lerobot_policy_armillary
-from armillary.control import ModelSpec, WorldFactory
 from armillary.core.errors import CheckpointError, ConfigError, FormatError, ShapeError
+from armillary.evaluation import ModelSpec, WorldFactory
 from conftest import ROOMS, SIDE, TABLE
 from lerobot_policy_armillary import (
     ArmillaryConfig,

@@ -20,9 +20,9 @@ from armillary.agent_tools.excerpts import excerpt
 from armillary.agent_tools.library import Pair
 from armillary.agent_tools.pictures import MOST_COLUMNS, png, strip
 from armillary.agent_tools.rollouts import Surroundings
-from armillary.comprehension.probe_suite import encode_frames
 from armillary.data.layout import first_of_kind
 from armillary.report import spread_steps
+from armillary.understanding.probe_suite import encode_frames
 
 _MOST_FRAMES = 256
 Drawn = tuple[tuple[bytes, ...], dict[str, Any]]  # PNG files, and what they show

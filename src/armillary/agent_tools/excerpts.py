@@ -13,7 +13,6 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from armillary.control.specs import observation_streams
 from armillary.core.errors import ConfigError, MissingStepError, unknown_name
 from armillary.core.values import Episode, Stream
 from armillary.data import Cache, Dataset
@@ -21,6 +20,7 @@ from armillary.data.depth import to_metres
 from armillary.data.layout import first_of_kind
 from armillary.data.point_sampling import PointSampling, sampled
 from armillary.data.resize import resized, resized_lens
+from armillary.evaluation.specs import observation_streams
 from armillary.models import JEPAConfig
 from armillary.recipes.recipe import point_sampling
 

@@ -19,9 +19,6 @@ from jaxtyping import Float, Int64
 from armillary.agent_tools.catalogue import Catalogue
 from armillary.agent_tools.excerpts import Sample, cache_of, excerpt, sample_of
 from armillary.api.acting import action_box
-from armillary.comprehension.probe_suite import encode_frames
-from armillary.comprehension.read_out import ReadOut, fit_read_out
-from armillary.comprehension.recorded_places import place_streams
 from armillary.core.errors import (
     ArmillaryError,
     ConfigError,
@@ -36,8 +33,11 @@ from armillary.data.layout import ACTION, STATS
 from armillary.models import JEPA, load_model
 from armillary.models.goal_policy import GoalPolicy
 from armillary.models.goal_policy_file import load_goal_policy
-from armillary.recipes.asking import stride_of, whole_episode
-from armillary.recipes.finding import find_model
+from armillary.services.asking import stride_of, whole_episode
+from armillary.understanding.probe_suite import encode_frames
+from armillary.understanding.read_out import ReadOut, fit_read_out
+from armillary.understanding.recorded_places import place_streams
+from armillary.zoo.finding import find_model
 
 _COMPONENTS, _COMPONENT_FRAMES = 8, 1000
 _MOST_PLACES = 4

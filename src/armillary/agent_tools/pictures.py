@@ -15,8 +15,8 @@ from PIL import Image
 
 from armillary.data.depth import to_metres
 from armillary.data.resize import resized
-from armillary.recipes.view_episodes import small_picture
 from armillary.report.images import depth_picture, depth_range
+from armillary.services.view.episodes import small_picture
 
 MOST_COLUMNS = 6
 _CELL_PX, _GAP_PX = 128, 4

@@ -11,12 +11,12 @@ import numpy as np
 
 from armillary.agent_tools.excerpts import excerpt
 from armillary.agent_tools.library import Pair
-from armillary.comprehension import calibrate, surprise
-from armillary.comprehension.unusual import MEANING
 from armillary.core.errors import DatasetError
 from armillary.core.values import Batch
-from armillary.recipes.asking import normal_clips, normal_pictures, unusual_events
 from armillary.report import top_moments
+from armillary.services.asking import normal_clips, normal_pictures, unusual_events
+from armillary.understanding import calibrate, surprise
+from armillary.understanding.unusual import MEANING
 
 _MOST_EVENTS = 20
 

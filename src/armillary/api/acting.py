@@ -17,27 +17,21 @@ from armillary.api.asking import AnyModel
 from armillary.api.data import AnyPath
 from armillary.api.progress import progress_of
 from armillary.api.results import Evaluation, Plan
-from armillary.control import ModelPolicy
-from armillary.control.specs import identity_of, observation_streams
 from armillary.core.errors import ConfigError, ShapeError, unknown_name
 from armillary.core.files import claimed_folder, storage_errors
 from armillary.core.progress import Progress
 from armillary.core.protocols import Policy
 from armillary.core.rng import torch_generator
 from armillary.core.values import ActionBounds, Latent, Observation, WorldSpec
+from armillary.evaluation import ModelPolicy
+from armillary.evaluation.specs import identity_of, observation_streams
 from armillary.models import JEPA, save_model
 from armillary.planning import Planning, make_planner
 from armillary.planning.latent_cost import CostOfSteps, LatentCost
 from armillary.planning.planning import DIRECT, GUIDED
-from armillary.recipes.acting import (
-    ActConfig,
-    Acting,
-    act_with,
-    claim_evaluation,
-    model_spec,
-)
-from armillary.recipes.acting import act as act_in
-from armillary.recipes.finding import find_model, loaded
+from armillary.services.acting import ActConfig, Acting, act_with, claim_evaluation, model_spec
+from armillary.services.acting import act as act_in
+from armillary.zoo.finding import find_model, loaded
 
 Seen = Observation | Mapping[str, np.ndarray] | np.ndarray
 PolicyMaker = Callable[[WorldSpec], Policy]
@@ -74,7 +68,7 @@ def act(
         workers: processes; the records do not depend on it. A script that asks for more than one
             must call this below ``if __name__ == "__main__":``.
         progress: as for ``record``.
-        options: more fields of ``armillary.recipes.acting.ActConfig``, e.g. ``budget`` (world
+        options: more fields of ``armillary.services.acting.ActConfig``, e.g. ``budget`` (world
             steps), ``success_distance`` (in the world's unit, mostly metres).
 
     Returns:

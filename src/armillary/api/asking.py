@@ -14,13 +14,12 @@ from torch import Tensor
 from armillary.api.data import AnyPath, open_dataset
 from armillary.api.progress import progress_of
 from armillary.api.results import Probe, Rollout, Run, Surprise
-from armillary.comprehension.read_out import ReadOut
 from armillary.core.errors import ConfigError, ShapeError
 from armillary.core.progress import Progress
 from armillary.core.values import Episode, Latent
 from armillary.data import Cache, Dataset
 from armillary.models import JEPA
-from armillary.recipes.asking import (
+from armillary.services.asking import (
     clip_cache,
     probe_model,
     read_out_of,
@@ -29,7 +28,8 @@ from armillary.recipes.asking import (
     surprise_clip,
     whole_episode,
 )
-from armillary.recipes.finding import loaded
+from armillary.understanding.read_out import ReadOut
+from armillary.zoo.finding import loaded
 
 AnyModel = AnyPath | Run | JEPA
 

@@ -102,7 +102,7 @@ def episode(found: Episode) -> str:
 def run(path: Path, text: str) -> str:
     """Return the curves of a run: its loss, and how many dimensions its latent uses."""
     from armillary.core.errors import FormatError
-    from armillary.recipes.view_run import run_page
+    from armillary.services.view.run import run_page
 
     try:
         page = run_page(path)

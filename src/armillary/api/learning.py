@@ -12,15 +12,15 @@ from armillary.api.data import AnyPath, open_dataset
 from armillary.api.progress import progress_of
 from armillary.api.results import Run
 from armillary.core.addresses import is_address
+from armillary.core.changing import changed
 from armillary.core.errors import unknown_recipe
 from armillary.core.progress import Progress
 from armillary.data import Cache, Dataset
 from armillary.models import JEPA, save_model
 from armillary.recipes import RECIPES, Recipe, train_recipe
-from armillary.recipes.changing import changed
-from armillary.recipes.finding import find_model, loaded
 from armillary.recipes.streaming import stream_recipe
-from armillary.recipes.uploading import upload_model
+from armillary.zoo.finding import find_model, loaded
+from armillary.zoo.uploading import upload_model
 
 
 def train(

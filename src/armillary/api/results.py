@@ -21,14 +21,14 @@ from torch import Tensor
 
 from armillary.api import html
 from armillary.api.tables import evaluation_rows, probe_rows, text_table
-from armillary.comprehension.unusual import UnusualEvent
-from armillary.control import Manifest, Record, Row
 from armillary.core.values import Observation
 from armillary.data.layout import first_of_kind
+from armillary.evaluation import Manifest, Record, Row
 from armillary.models import JEPA, load_model
-from armillary.recipes.finding import find_model
 from armillary.report import Chart, Curve
 from armillary.training import TrainSummary, read_log
+from armillary.understanding.unusual import UnusualEvent
+from armillary.zoo.finding import find_model
 
 _MOST_CURVES = 4  # of actions in one chart
 

@@ -38,7 +38,7 @@ def probe_rows(found: Mapping[str, Mapping[str, Any]]) -> list[dict[str, str]]:
     """Return a line for each target: R2 of the model's latents, then of its controls.
 
     Args:
-        found: of ``recipes.asking.probe_model``, by the name of the target.
+        found: of ``services.asking.probe_model``, by the name of the target.
     """
     return [
         {

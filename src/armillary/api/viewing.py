@@ -7,7 +7,7 @@ from pathlib import Path
 from armillary.api.data import AnyPath
 from armillary.api.results import Evaluation, Run
 from armillary.data import Dataset
-from armillary.recipes.viewing import view as write_page
+from armillary.services.view.folder import view as write_page
 
 
 def view(path: AnyPath | Dataset | Run | Evaluation, out: AnyPath | None = None) -> Path:

@@ -22,14 +22,14 @@ from armillary.benchmark.machine import provenance
 from armillary.benchmark.peers import PeerProcess
 from armillary.benchmark.threads import threads_of_torch
 from armillary.benchmark.timing import medians, ratios, rounded, take_turns
-from armillary.control import ModelPolicy
-from armillary.control.specs import observation_streams
 from armillary.core.cores import core_count
 from armillary.core.errors import ConfigError
 from armillary.core.progress import Progress, silent
 from armillary.core.protocols import Planner
 from armillary.core.rng import generator
 from armillary.core.values import ActionBounds, Observation
+from armillary.evaluation import ModelPolicy
+from armillary.evaluation.specs import observation_streams
 from armillary.models import JEPA, JEPAConfig, untrained
 from armillary.planning import CEM, CEMConfig
 

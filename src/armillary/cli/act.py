@@ -60,7 +60,7 @@ class Act(PlanningFlags):
 
     def run(self) -> Outcome:
         """Evaluate."""
-        from armillary.recipes.acting import ActConfig, act, as_dict
+        from armillary.services.acting import ActConfig, act, as_dict
 
         config = ActConfig(
             planning=self.planning(replan=self.replan),

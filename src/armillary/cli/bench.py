@@ -84,7 +84,7 @@ class Training(Command):
             )
         if not self.knowledge:
             return Outcome(value, facts(value))
-        from armillary.recipes.minutes_to import minutes_to_knowledge
+        from armillary.experiments.minutes_to.run import minutes_to_knowledge
 
         known = minutes_to_knowledge(
             self.out / "knowledge", find_recipe(self.recipe), self.data, bars=bar
@@ -165,8 +165,8 @@ class Latency(SearchFlags):
 
     def run(self) -> Outcome:
         """Evaluate every setting."""
-        from armillary.recipes.acting import ActConfig
-        from armillary.recipes.latency import grid, latency_study
+        from armillary.experiments.latency.run import grid, latency_study
+        from armillary.services.acting import ActConfig
 
         config = ActConfig(
             planning=self.planning(),
@@ -226,7 +226,7 @@ class Worlds(Command):
     def run(self) -> Outcome:
         """Record, train and act."""
         from armillary.core.files import write_json
-        from armillary.recipes.worlds_bench import WorldsConfig, run_worlds
+        from armillary.experiments.worlds.run import WorldsConfig, run_worlds
 
         config = WorldsConfig(
             self.names,
@@ -291,8 +291,8 @@ class Ablation(Command):
     def run(self) -> Outcome:
         """Train and diagnose."""
         datasets = _named(self.datasets)
+        from armillary.experiments.ablation.run import AblationConfig, run_ablation
         from armillary.recipes import world
-        from armillary.recipes.ablation import AblationConfig, run_ablation
         from armillary.recipes.recipe_config import shortened
 
         usual = AblationConfig(datasets)

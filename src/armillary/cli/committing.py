@@ -68,9 +68,9 @@ class Pack(PlanningFlags):
 
     def run(self) -> Outcome:
         """Pack it."""
-        from armillary.control import ModelSpec
+        from armillary.evaluation import ModelSpec
         from armillary.proof.agent import SURPRISE, pack_agent, pack_judge
-        from armillary.recipes.finding import find_model
+        from armillary.zoo.finding import find_model
 
         folder = find_model(self.model)
         if self.planner == SURPRISE:

@@ -77,7 +77,7 @@ class Contam(Command):
         return Outcome(value, lines, exit_code=found.exit_code, errors=errors)
 
     def _evaluation(self, seed: int) -> Evaluation:
-        from armillary.control import read_records
+        from armillary.evaluation import read_records
         from armillary.proof.evaluations import (
             dataset_evaluation,
             manifest_evaluation,
@@ -103,7 +103,7 @@ class Contam(Command):
         return manifest_evaluation(read_manifest(self.manifest), seed, records)
 
     def _behaviour(self) -> tuple[Rule, ...]:
-        from armillary.control import read_records
+        from armillary.evaluation import read_records
         from armillary.proof.contamination_rules import behaviour_rule
 
         if self.training is None and self.fresh is None:

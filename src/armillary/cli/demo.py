@@ -33,8 +33,8 @@ class Demo(Command):
         """Run the demo."""
         from rich.console import Console
 
-        from armillary.recipes.demo import run_demo
-        from armillary.recipes.demo_config import DemoConfig, quick
+        from armillary.experiments.demo.config import DemoConfig, quick
+        from armillary.experiments.demo.run import run_demo
         from armillary.report import print_results
 
         config = quick(DemoConfig()) if self.quick else DemoConfig()

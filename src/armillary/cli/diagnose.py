@@ -45,8 +45,8 @@ class Diagnose(Command):
     def run(self) -> Outcome:
         """Diagnose."""
         existing(self.dataset, "a dataset folder")
-        from armillary.comprehension.evidence import Limits
-        from armillary.recipes.diagnosing import PAGE, diagnose_model
+        from armillary.services.diagnose.diagnosing import PAGE, diagnose_model
+        from armillary.understanding.evidence import Limits
 
         command = again(self, "diagnose")
         limits = Limits(seed=self.seed)

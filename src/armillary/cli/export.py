@@ -52,14 +52,14 @@ class Export(Command):
         for module in _MODULES:
             require(module, "export", "export a model")
         from armillary.export.exporter import export_model
-        from armillary.recipes.finding import find_model
+        from armillary.zoo.finding import find_model
 
         manifest = export_model(find_model(self.model), self.out, self._robot())
         return Outcome({"out": str(self.out), **manifest}, tuple(_lines(self, manifest)))
 
     def _robot(self) -> Any:
         """Return what the flags say about limits, rate and time."""
-        from armillary.control import WorldFactory
+        from armillary.evaluation import WorldFactory
         from armillary.export.exporter import Robot, limits
 
         if self.steps < 0:

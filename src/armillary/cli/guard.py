@@ -56,7 +56,7 @@ class Guard(PlanningFlags):
 
     def run(self) -> Outcome:
         """Calibrate and measure."""
-        from armillary.recipes.guarding import GuardConfig, guard_study
+        from armillary.services.guarding import GuardConfig, guard_study
 
         config = GuardConfig(
             episodes=self.episodes,

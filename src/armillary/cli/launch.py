@@ -65,7 +65,7 @@ class Launch(Command):
         train = train_command(self.command[1:])
         if not is_address(train.data):
             existing(Path(train.data), "a dataset folder")
-        from armillary.recipes.launching import launch_training
+        from armillary.services.launching import launch_training
 
         found = launch_training(train.chosen(), train.data, train.out, self.command, asked)
         value = vars(found) | {"out": train.out}

@@ -53,7 +53,7 @@ class Leaderboard(Command):
         from armillary.proof.keys import load_public_key
         from armillary.proof.verify.attestation import leaderboard_verdict
         from armillary.proof.verify.case import How, trusted_suites
-        from armillary.recipes.leaderboard import build_leaderboard
+        from armillary.services.leaderboard import build_leaderboard
 
         trusted = tuple(map(load_public_key, self.trust))
         suites, levels = trusted_suites(self.suite), tuple(range(self.level + 1))

@@ -40,7 +40,7 @@ class Lidar(Command):
     def run(self) -> Outcome:
         """Learn and judge."""
         from armillary.core.files import write_json
-        from armillary.recipes.lidar import LidarConfig, predict_sweeps
+        from armillary.experiments.lidar import LidarConfig, predict_sweeps
 
         config = LidarConfig(seeds=self.seeds)
         if self.steps is not None:

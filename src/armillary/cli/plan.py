@@ -50,7 +50,7 @@ class Plan(SearchFlags):
         existing(self.data, "a dataset folder")
         import armillary as arm
         from armillary.core.files import write_json
-        from armillary.recipes.value_goals import ValueGoal, value_cost
+        from armillary.services.value_goals import ValueGoal, value_cost
 
         if not self.goal and self.goal_step is None:
             raise ConfigError("A plan needs a goal: --goal NAME=VALUE, --goal-step STEP, or both.")

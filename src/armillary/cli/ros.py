@@ -86,10 +86,10 @@ class Ros(PlanningFlags):
                 "Driving a robot needs the extras serve and ros. Install them with: pip install "
                 "'armillary[serve,ros]'"
             ) from error
-        from armillary.control.sub_goals import acting_spec
-        from armillary.recipes.finding import find_model
+        from armillary.evaluation.sub_goals import acting_spec
         from armillary.serve.ros import Drive, Topics, drive, message_of, resting
         from armillary.serve.rosbridge import Rosbridge
+        from armillary.zoo.finding import find_model
 
         topics = Topics(
             self.image, self.action, self.depth, self.state, self.action_type, self.state_type

@@ -92,8 +92,8 @@ class Serve(PlanningFlags):
                 "Serving needs msgpack and websockets. Install them with: pip install "
                 "'armillary[serve]'"
             ) from error
-        from armillary.control.sub_goals import acting_spec
-        from armillary.recipes.finding import find_model
+        from armillary.evaluation.sub_goals import acting_spec
+        from armillary.zoo.finding import find_model
 
         config = ServerConfig(
             self.host,
@@ -119,14 +119,14 @@ class Serve(PlanningFlags):
     def _goals(self, recording: Path) -> Any:
         """Return where goals that are given as values are found."""
         existing(recording, "a dataset folder")
-        from armillary.recipes.finding import loaded
-        from armillary.recipes.recorded_goals import RecordedGoals
+        from armillary.services.recorded_goals import RecordedGoals
+        from armillary.zoo.finding import loaded
 
         with bar("reading values") as progress:
             return RecordedGoals(loaded(self.model), recording, progress)
 
     def _world(self) -> Any:
-        from armillary.control import WorldFactory
+        from armillary.evaluation import WorldFactory
         from armillary.serve import world_of_a_robot
 
         if not self.world:

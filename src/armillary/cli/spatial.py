@@ -49,8 +49,8 @@ class Spatial(Command):
     def run(self) -> Outcome:
         """Train and evaluate."""
         from armillary.core.files import write_json
+        from armillary.experiments.spatial.run import VariantsConfig, run_spatial_variants
         from armillary.recipes.recipe_config import shortened
-        from armillary.recipes.spatial_variants import VariantsConfig, run_spatial_variants
 
         usual = VariantsConfig()
         base = usual.base if self.steps is None else shortened(usual.base, self.steps)

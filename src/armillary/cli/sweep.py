@@ -61,9 +61,9 @@ class Sweep(Command):
             name: tuple(settings_of([f"{name}={one}"], "--grid")[name] for one in values)
             for name, values in _values(self.grid).items()
         }
+        from armillary.experiments.sweep.run import SweepConfig, run_sweep
         from armillary.recipes import world
         from armillary.recipes.recipe_config import shortened
-        from armillary.recipes.sweeping import SweepConfig, run_sweep
 
         recipe = world() if self.steps is None else shortened(world(), self.steps)
         config = SweepConfig(

@@ -16,7 +16,7 @@ from armillary.cli.progress import bar
 from armillary.core.errors import ConfigError
 
 if TYPE_CHECKING:
-    from armillary.recipes.asking import SurpriseOfClip
+    from armillary.services.asking import SurpriseOfClip
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,7 +39,7 @@ class Probe(Command):
     def run(self) -> Outcome:
         """Probe."""
         existing(self.dataset, "a dataset folder")
-        from armillary.recipes.asking import probe_model
+        from armillary.services.asking import probe_model
 
         targets = tuple(name for name in self.targets.split(",") if name)
         with bar("preparing") as progress:
@@ -69,7 +69,7 @@ class Surprise(Command):
 
     def run(self) -> Outcome:
         """Measure surprise."""
-        from armillary.recipes.asking import surprise_clip
+        from armillary.services.asking import surprise_clip
 
         if self.normal is not None:
             existing(self.normal, "a dataset folder")
@@ -183,13 +183,16 @@ class Understand(Command):
                 raise ConfigError(f"{named} has no effect {asked}; leave it out.")
 
     def _quadruplets(self) -> Outcome:
-        from armillary.comprehension.quadruplets.pretrained import PretrainedPanel, is_pretrained
-        from armillary.recipes.understanding import (
+        from armillary.services.understand.seeds import understand_seeds
+        from armillary.services.understand.study import (
             UnderstandConfig,
             understand_judge,
             understand_model,
         )
-        from armillary.recipes.understanding_seeds import understand_seeds
+        from armillary.understanding.suites.quadruplets.pretrained import (
+            PretrainedPanel,
+            is_pretrained,
+        )
 
         names = tuple(name for name in self.concepts.split(",") if name)
         few = min(self.count, 50)
@@ -219,13 +222,13 @@ class Understand(Command):
         return Outcome({"understand": found}, _conclusions(found, self.out), _rows(found))
 
     def _ask_people(self) -> Outcome:
-        from armillary.recipes.asking_people import ask_people
+        from armillary.services.asking_people import ask_people
 
         page = ask_people(self.out / "people.html")
         return Outcome({"page": str(page)}, (f"written: {page}",))
 
     def _make_set(self) -> Outcome:
-        from armillary.recipes.making_quadruplets import make_set
+        from armillary.services.making_quadruplets import make_set
 
         with bar("making") as progress:
             found = make_set(
@@ -241,7 +244,7 @@ class Understand(Command):
         return Outcome({"set": found}, (said,))
 
     def _published(self) -> Outcome:
-        from armillary.recipes.understanding_benchmark import understand_benchmark
+        from armillary.services.understand.published import understand_benchmark
 
         if self.data is None or len(self.models) != 1:
             raise ConfigError(f"--suite {self.suite} needs one model, and --data with its folder.")
@@ -273,7 +276,7 @@ def _of_copy(found: dict[str, Any], concept: str) -> str:
 
 
 def _self_test() -> Outcome:
-    from armillary.comprehension.quadruplets import self_test
+    from armillary.understanding.suites.quadruplets import self_test
 
     with bar("self-test") as progress:
         checks = self_test(progress=progress)

@@ -173,7 +173,7 @@ class Attack(Command):
         from tempfile import TemporaryDirectory
 
         from armillary.proof.attack.suite import run_attacks
-        from armillary.recipes.attacks import EVERY_ATTACK
+        from armillary.services.attacks import EVERY_ATTACK
 
         if self.out is not None and self.out.exists() and any(self.out.iterdir()):
             raise ConfigError(f"{self.out}: this folder is not empty; choose a new one with --out.")

@@ -49,7 +49,7 @@ class View(Command):
             raise ConfigError(
                 "--episode, --model and --module need --rerun FILE. Add it, or leave them out."
             )
-        from armillary.recipes.viewing import view
+        from armillary.services.view.folder import view
 
         found = view(self.path, self.out)
         value = {"kind": found.kind, "page": str(found.page), "facts": dict(found.facts)}
@@ -60,7 +60,7 @@ class View(Command):
             raise ConfigError(
                 "--out and --rerun were both given. --out is for a page, --rerun for a Rerun file."
             )
-        from armillary.recipes.view_rerun import view_rerun
+        from armillary.services.rerun_view import view_rerun
 
         with bar("reading") as progress:
             made = view_rerun(self.path, file, self.episode or 0, self.model, progress, self.module)

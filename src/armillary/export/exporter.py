@@ -26,11 +26,11 @@ import torch
 from torch import nn
 
 import armillary
-from armillary.control.specs import check_action_width
 from armillary.core.errors import CheckFailedError, ConfigError
 from armillary.core.files import replacing_folder, write_json
 from armillary.core.hashing import file_sha256, json_sha256
 from armillary.core.values import ActionBounds
+from armillary.evaluation.specs import check_action_width
 from armillary.export import runner
 from armillary.export.graphs import EncoderGraph, PolicyGraph, PredictorGraph, check_sensors
 from armillary.export.onnx_files import OPSET, onnx_bytes

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from armillary.control.specs import observation_streams
+from armillary.evaluation.specs import observation_streams
 from armillary.models import JEPAConfig
 
 _ROBOT = "the robot's own, as recorded"

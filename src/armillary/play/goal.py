@@ -12,14 +12,14 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from armillary.comprehension.read_out import ReadOut
 from armillary.core.rng import torch_generator
 from armillary.core.values import ActionBounds
 from armillary.models import JEPA
 from armillary.planning.icem import ICEM, ICEMConfig
 from armillary.planning.state import PlannerState
 from armillary.play.imagining import Imagined
-from armillary.recipes.value_goals import ValueGoal, value_cost
+from armillary.services.value_goals import ValueGoal, value_cost
+from armillary.understanding.read_out import ReadOut
 
 SEARCH = ICEMConfig(length=8, samples=32, iterations=2, elites=6)
 SHOWN = 14  # candidates

@@ -16,10 +16,10 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from armillary.comprehension import Calibration
-from armillary.comprehension.surprise import HISTORY
 from armillary.core.values import Latent
 from armillary.models import JEPA
+from armillary.understanding import Calibration
+from armillary.understanding.surprise import HISTORY
 
 
 @dataclass(frozen=True)

@@ -15,15 +15,15 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float, UInt8
 
-from armillary.comprehension import Calibration, calibrate
-from armillary.comprehension.probe_suite import encode_frames, frame_targets
-from armillary.comprehension.read_out import ReadOut, read_out_of_latents
-from armillary.comprehension.recorded_places import place_streams
 from armillary.core.errors import DatasetError
 from armillary.data import Cache, Windows
 from armillary.data.layout import first_of_kind
 from armillary.models import JEPA
 from armillary.play.picture_map import PictureMap, by_camera, by_motion
+from armillary.understanding import Calibration, calibrate
+from armillary.understanding.probe_suite import encode_frames, frame_targets
+from armillary.understanding.read_out import ReadOut, read_out_of_latents
+from armillary.understanding.recorded_places import place_streams
 
 _EXPLAINED, _DIRECTIONS = 0.98, 16
 _BLENDED = 6

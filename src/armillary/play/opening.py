@@ -9,23 +9,23 @@ from typing import Any
 
 import numpy as np
 
-from armillary.control.specs import check_action_width, observation_streams
-from armillary.control.worlds import WorldFactory
 from armillary.core.errors import ConfigError, DatasetError, ShapeError
 from armillary.core.files import read_json
 from armillary.core.progress import Progress, silent
 from armillary.core.values import WorldSpec
 from armillary.data import Cache, Dataset, open_dataset, prepare
 from armillary.data.layout import ABOUT, first_of_kind
+from armillary.evaluation.specs import check_action_width, observation_streams
+from armillary.evaluation.worlds import WorldFactory
 from armillary.models import JEPA, load_model
 from armillary.play.eye import Eye, SavesMoments
 from armillary.play.recorded import recorded_sensors
 from armillary.play.session import Session
 from armillary.play.sources import RGB, RecordingSource, WorldSource
-from armillary.recipes.asking import learned_from, step_of, stride_of
-from armillary.recipes.finding import find_model
 from armillary.recipes.recipe import point_sampling
+from armillary.services.asking import learned_from, step_of, stride_of
 from armillary.zoo import PREFIX, zoo_folder, zoo_model
+from armillary.zoo.finding import find_model
 
 _GYM = "gym:"
 _NO_LIMIT = 1_000_000_000  # steps: an environment's time limit would end a drive in seconds

@@ -15,22 +15,22 @@ import torch
 from jaxtyping import Float, UInt8
 from torch import Tensor
 
-from armillary.control.seeing import encode_observation
-from armillary.control.specs import observation_streams
 from armillary.core.errors import WorldError
 from armillary.core.progress import Progress, silent
 from armillary.core.protocols import BlindWorld, World
 from armillary.core.values import ActionBounds, Observation
 from armillary.data import Cache
 from armillary.data.resize import as_size, resized, resized_lens
+from armillary.evaluation.seeing import encode_observation
+from armillary.evaluation.specs import observation_streams
 from armillary.models import JEPA
 from armillary.play.eye import Eye, SavesMoments
 from armillary.play.memory import Memory, remember
 from armillary.play.recorded import RecordedClouds, row_of
 from armillary.play.scene import scene_episodes
 from armillary.play.sensors import COLOUR, DEPTH, POINTS, Sensors
-from armillary.recipes.asking import whole_episode
 from armillary.recipes.recipe import point_sampling
+from armillary.services.asking import whole_episode
 
 Truth = Mapping[str, np.ndarray]
 RGB = "rgb"

@@ -23,15 +23,14 @@ from typing import Any
 
 from safetensors import SafetensorError, safe_open
 
-from armillary.comprehension.quadruplets.expectation import fit_normal
-from armillary.control.goal_conditioned_policy import GoalConditionedPolicy
-from armillary.control.model_policy import ModelPolicy
-from armillary.control.processes import one_thread
-from armillary.control.specs import ModelSpec, has_goal_policy
 from armillary.core.errors import CheckFailedError, CheckpointError, ConfigError, FormatError
 from armillary.core.files import replacing_folder
 from armillary.core.hashing import file_sha256
+from armillary.core.processes import one_thread
 from armillary.core.values import WorldSpec
+from armillary.evaluation.goal_conditioned_policy import GoalConditionedPolicy
+from armillary.evaluation.model_policy import ModelPolicy
+from armillary.evaluation.specs import ModelSpec, has_goal_policy
 from armillary.models import load_model
 from armillary.models.checkpoint import config_from_dict
 from armillary.models.goal_policy_file import POLICY_FILE, load_goal_policy
@@ -63,6 +62,7 @@ from armillary.proof.shapes import (
     Text,
     Whole,
 )
+from armillary.understanding.suites.quadruplets.expectation import fit_normal
 
 FORMAT = "armillary.planner/2"
 PLANNER_FILE = "planner.json"

@@ -10,8 +10,8 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from armillary.control.manifest import EpisodeSpec
 from armillary.core.errors import unknown_name
+from armillary.evaluation.manifest import EpisodeSpec
 from armillary.proof import QUADRUPLETS
 from armillary.proof.canonical import read_canonical
 from armillary.proof.code import DRAWN_BY_A_DRIVER, code_digest

@@ -19,15 +19,15 @@ from armillary.proof.canonical import digest
 # Worlds that a suite may name, and the file of each: a closed set, so that a suite's file cannot
 # make anybody import something.
 WORLD_MODULES = {
-    "two_rooms": "armillary.worlds.two_rooms",
-    "tabletop": "armillary.worlds.tabletop",
+    "two_rooms": "armillary.worlds.two_rooms.world",
+    "tabletop": "armillary.worlds.tabletop.world",
     "perturbed": "armillary.worlds.perturbed",
 }
 # Their pictures come from a graphics driver, and another driver may draw another last bit.
 DRAWN_BY_A_DRIVER = frozenset({"tabletop", "perturbed"})
 _HARNESS = (
-    "armillary.control.evaluate",
-    "armillary.control.replay",
+    "armillary.evaluation.evaluate",
+    "armillary.evaluation.replay",
     "armillary.worlds.registry",
     "armillary.proof.seeds",
     "armillary.proof.rows",

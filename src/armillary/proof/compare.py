@@ -14,10 +14,10 @@ from typing import Any
 
 import numpy as np
 
-from armillary.control import Record, compare, holm, read_records
-from armillary.control.statistics import Interval
 from armillary.core.errors import ConfigError
 from armillary.core.rng import generator
+from armillary.core.statistics import Interval, holm
+from armillary.evaluation import Record, compare, read_records
 
 _EXACT_UP_TO = 16  # pairs: all 2^16 signs are tried; beyond, signs are drawn
 _BLOCK = 1000

@@ -15,11 +15,11 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from armillary.control.manifest import Manifest
-from armillary.control.records import Record
 from armillary.core.files import replacing
 from armillary.core.progress import Progress, silent
 from armillary.data import Dataset, open_dataset
+from armillary.evaluation.manifest import Manifest
+from armillary.evaluation.records import Record
 from armillary.proof import QUADRUPLETS
 from armillary.proof.canonical import canonical_bytes, read_canonical
 from armillary.proof.contamination import Contamination, Thoroughness, check_contamination

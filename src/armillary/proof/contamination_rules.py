@@ -8,11 +8,11 @@ from typing import Literal
 
 import numpy as np
 
-from armillary.control import Record
 from armillary.core.errors import ConfigError
 from armillary.core.protocols import World
 from armillary.core.rng import generator
 from armillary.data import Dataset, split_episodes
+from armillary.evaluation import Record
 from armillary.proof.exact import STRETCH, ExactIndex
 from armillary.proof.footage import how_made, is_registered, replayed_start
 from armillary.proof.likeness import RUN, Unit

@@ -17,10 +17,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from armillary.control.manifest import Manifest
-from armillary.control.records import Record, read_records
 from armillary.core.errors import CheckFailedError
 from armillary.core.hashing import canonical_json, file_sha256
+from armillary.evaluation.manifest import Manifest
+from armillary.evaluation.records import Record, read_records
 from armillary.proof.merkle import leaf_hash, tree_root
 from armillary.proof.seeds import draw_manifest
 from armillary.proof.suite import Suite

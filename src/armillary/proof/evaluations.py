@@ -10,10 +10,9 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import UInt8
 
-from armillary.comprehension.quadruplets import CONCEPTS, SEEDS, make_quadruplet
-from armillary.control import Manifest, Record, make_manifest
 from armillary.core.errors import ConfigError
 from armillary.data import open_dataset
+from armillary.evaluation import Manifest, Record, make_manifest
 from armillary.proof import QUADRUPLETS
 from armillary.proof.contamination import Evaluation
 from armillary.proof.footage import (
@@ -24,6 +23,7 @@ from armillary.proof.footage import (
 )
 from armillary.proof.likeness import RUN
 from armillary.proof.quadruplets.world import possible_clips
+from armillary.understanding.suites.quadruplets import CONCEPTS, SEEDS, make_quadruplet
 
 STEPS = 12  # the first pictures of an episode show best whose scene it is
 

@@ -15,14 +15,14 @@ from typing import Any
 
 import numpy as np
 
-from armillary.control import EpisodeSpec, Manifest, Record, WorldFactory
-from armillary.control.manifest import draw_goal
 from armillary.core.errors import ConfigError, FormatError
 from armillary.core.files import read_json
 from armillary.core.protocols import World
 from armillary.core.rng import generator
 from armillary.core.values import Episode
 from armillary.data import Dataset, layout
+from armillary.evaluation import EpisodeSpec, Manifest, Record, WorldFactory
+from armillary.evaluation.manifest import draw_goal
 from armillary.worlds import WORLDS
 
 _SEED = re.compile(r"(\S{1,200}) seed=(\d{1,80})")  # 80 digits hold a seed of 256 bits

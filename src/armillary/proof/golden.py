@@ -13,10 +13,10 @@ from typing import Any
 
 import numpy as np
 
-from armillary.control.manifest import EpisodeSpec, draw_goal
-from armillary.control.worlds import WorldFactory
 from armillary.core.errors import ArmillaryError, CheckFailedError, FormatError
 from armillary.core.protocols import World
+from armillary.evaluation.manifest import EpisodeSpec, draw_goal
+from armillary.evaluation.worlds import WorldFactory
 from armillary.proof.code import DRAWN_BY_A_DRIVER
 
 

@@ -13,11 +13,11 @@ from typing import Any
 
 import numpy as np
 
-from armillary.control import ModelSpec, NoOpSpec, RandomSpec
-from armillary.control.carry import Decision
-from armillary.control.episode import check_actor
 from armillary.core.errors import ConfigError, FormatError
 from armillary.core.values import Observation, WorldSpec
+from armillary.evaluation import ModelSpec, NoOpSpec, RandomSpec
+from armillary.evaluation.carry import Decision
+from armillary.evaluation.episode import check_actor
 from armillary.proof import messages
 from armillary.proof.agent import Agent
 from armillary.proof.lockdown import Limits

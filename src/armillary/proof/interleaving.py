@@ -12,16 +12,16 @@ from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 
-from armillary.control.episode import check_actor, crash_record
-from armillary.control.lockstep import run_episodes
-from armillary.control.manifest import Manifest
-from armillary.control.processes import Died, one_thread, run_in_processes
-from armillary.control.records import Record
-from armillary.control.specs import Actor, PolicyFactory
-from armillary.control.worlds import WorldSource
 from armillary.core.errors import ConfigError
+from armillary.core.processes import Died, one_thread, run_in_processes
 from armillary.core.protocols import World
 from armillary.core.rng import key
+from armillary.evaluation.episode import check_actor, crash_record
+from armillary.evaluation.lockstep import run_episodes
+from armillary.evaluation.manifest import Manifest
+from armillary.evaluation.records import Record
+from armillary.evaluation.specs import Actor, PolicyFactory
+from armillary.evaluation.worlds import WorldSource
 from armillary.proof.suite_worlds import SuiteWorld
 
 # Place of the manifest, and of the episode in it.

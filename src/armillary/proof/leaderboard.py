@@ -14,8 +14,8 @@ from pathlib import Path
 
 import numpy as np
 
-from armillary.control import holm, mcnemar
 from armillary.core.errors import ArmillaryError, FormatError
+from armillary.core.statistics import holm, mcnemar
 from armillary.proof.leaderboard_cards import Card, Verdict, read_card, read_outcomes
 
 _MAX_CARDS = 5000

@@ -11,10 +11,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from armillary.control.records import read_records
 from armillary.core.errors import FormatError
 from armillary.core.hashing import file_sha256
-from armillary.core.rates import Interval
+from armillary.core.statistics import Interval
+from armillary.evaluation.records import read_records
 from armillary.proof.episodes import RunFolder
 from armillary.proof.rows import adjusted_lower, clopper_pearson, tuned
 from armillary.proof.sandbox import NO_BOUNDARY

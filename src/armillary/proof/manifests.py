@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from armillary.control import Manifest, load_manifest
 from armillary.core.errors import FormatError
+from armillary.evaluation import Manifest, load_manifest
 from armillary.proof.canonical import Limits, parse_json, read_bytes
 
 _LIMITS = Limits(bytes=64 << 20, depth=16, values=5_000_000)

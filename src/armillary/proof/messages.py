@@ -13,9 +13,9 @@ from typing import Any
 
 import numpy as np
 
-from armillary.control.carry import Decision
 from armillary.core.errors import FormatError
 from armillary.core.values import Observation
+from armillary.evaluation.carry import Decision
 from armillary.proof.wire import Message
 
 MAX_SENTENCE = 500

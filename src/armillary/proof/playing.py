@@ -10,12 +10,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from armillary.control.evaluate import evaluate, resume_records
-from armillary.control.manifest import Manifest
-from armillary.control.records import Record, append_record, read_records, write_records
-from armillary.control.specs import PolicyFactory
 from armillary.core.errors import CheckFailedError
 from armillary.core.progress import Progress
+from armillary.evaluation.evaluate import evaluate, resume_records
+from armillary.evaluation.manifest import Manifest
+from armillary.evaluation.records import Record, append_record, read_records, write_records
+from armillary.evaluation.specs import PolicyFactory
 from armillary.proof.book import Book
 from armillary.proof.entry import Entry
 from armillary.proof.episodes import RunFolder, records_root

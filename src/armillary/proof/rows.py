@@ -16,9 +16,9 @@ from typing import Any
 
 from scipy.special import betaincinv
 
-from armillary.control.records import Record
 from armillary.core.errors import ConfigError
-from armillary.core.rates import wilson_interval
+from armillary.core.statistics import wilson_interval
+from armillary.evaluation.records import Record
 from armillary.proof.shapes import Decimal, Fields, ListOf, MapOf, Name, Nullable, Text, Whole
 
 _DIGITS = 4

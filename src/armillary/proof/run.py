@@ -11,11 +11,11 @@ from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 
-from armillary.control.manifest import Manifest
-from armillary.control.specs import NoOpSpec, OracleSpec, RandomSpec
 from armillary.core.errors import CheckFailedError, ConfigError, FormatError
 from armillary.core.files import replacing, storage_errors
 from armillary.core.progress import Progress, silent
+from armillary.evaluation.manifest import Manifest
+from armillary.evaluation.specs import NoOpSpec, OracleSpec, RandomSpec
 from armillary.proof.agent import Agent
 from armillary.proof.book import Book
 from armillary.proof.canonical import canonical_bytes, digest, parse_canonical, read_bytes

@@ -12,8 +12,8 @@ from __future__ import annotations
 import hashlib
 import re
 
-from armillary.control.manifest import EpisodeSpec, Manifest, draw_episodes
 from armillary.core.errors import ConfigError
+from armillary.evaluation.manifest import EpisodeSpec, Manifest, draw_episodes
 from armillary.proof.suite import Suite, Task
 
 TAG = "wm-test/1"

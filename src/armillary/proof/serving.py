@@ -15,10 +15,10 @@ from typing import Any
 import numpy as np
 import torch
 
-from armillary.control import ModelSpec, NoOpSpec, RandomSpec
 from armillary.core.errors import FormatError, unknown_name
 from armillary.core.protocols import GlancingPolicy, Policy
 from armillary.core.values import ActionBounds, Observation, WorldSpec
+from armillary.evaluation import ModelSpec, NoOpSpec, RandomSpec
 from armillary.planning import Planning
 from armillary.proof import messages
 from armillary.proof.lockdown import Limits, enforced, lock

@@ -12,9 +12,9 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from armillary.control.worlds import WorldFactory
 from armillary.core.errors import ConfigError, FormatError
 from armillary.core.files import replacing
+from armillary.evaluation.worlds import WorldFactory
 from armillary.proof.canonical import canonical_bytes, digest, read_canonical, refuse_floats
 from armillary.proof.code import DRAWN_BY_A_DRIVER, WORLD_MODULES, code_digest
 from armillary.proof.golden import Golden, check_golden

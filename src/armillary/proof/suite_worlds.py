@@ -9,9 +9,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from armillary.control.manifest import Manifest
-from armillary.control.worlds import WorldFactory
 from armillary.core.protocols import World
+from armillary.evaluation.manifest import Manifest
+from armillary.evaluation.worlds import WorldFactory
 from armillary.proof import QUADRUPLETS
 from armillary.worlds.registry import WORLDS
 

@@ -9,11 +9,11 @@ from armillary.core.errors import ConfigError
 from armillary.core.progress import Progress, silent
 from armillary.data import open_dataset, split_episodes
 from armillary.models import load_model
-from armillary.recipes.finding import find_model
 from armillary.recipes.goal_policy import GoalPolicySummary, add_goal_policy
 from armillary.recipes.recipe import Recipe, prepared
 from armillary.recipes.splitting import known_split, model_streams, split_anew
 from armillary.recipes.time_split import as_trained
+from armillary.zoo.finding import find_model
 
 
 def learn_goal_policy(

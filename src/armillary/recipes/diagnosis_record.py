@@ -14,20 +14,20 @@ from typing import Any
 import numpy as np
 from jaxtyping import Int
 
-from armillary.comprehension.action_rank import CANDIDATES
-from armillary.comprehension.action_rank import STEPS as RANKED_STEPS
-from armillary.comprehension.diagnosis import Diagnosis, diagnose
-from armillary.comprehension.evidence import LIGHT, Limits
-from armillary.comprehension.metres import metres
-from armillary.comprehension.motion_skill import AHEAD
-from armillary.comprehension.stretches import cut
 from armillary.core.errors import ArmillaryError, StorageError
 from armillary.core.files import write_json
 from armillary.core.progress import Progress, silent
 from armillary.data import Cache
 from armillary.models import JEPA, load_model
-from armillary.recipes.diagnosis_lines import diagnosis_lines
 from armillary.recipes.time_split import is_in_two
+from armillary.understanding.action_rank import CANDIDATES
+from armillary.understanding.action_rank import STEPS as RANKED_STEPS
+from armillary.understanding.diagnosis import Diagnosis, diagnose
+from armillary.understanding.diagnosis_lines import diagnosis_lines
+from armillary.understanding.evidence import LIGHT, Limits
+from armillary.understanding.metres import metres
+from armillary.understanding.motion_skill import AHEAD
+from armillary.understanding.stretches import cut
 
 DIAGNOSIS = "diagnose.json"
 

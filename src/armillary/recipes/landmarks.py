@@ -14,13 +14,13 @@ from armillary.data import open_dataset, split_episodes
 from armillary.models import load_model
 from armillary.models.goal_policy_file import POLICY_FILE
 from armillary.models.landmarks import save_landmarks
-from armillary.recipes.finding import find_model
 from armillary.recipes.goal_policy import encoded_some, long_enough
 from armillary.recipes.recipe import Recipe, prepared
 from armillary.recipes.splitting import known_split, model_streams, split_anew
 from armillary.recipes.time_split import as_trained
 from armillary.training.goal_policy import GoalPolicyTraining
 from armillary.training.landmarks import fit_landmarks, known_share
+from armillary.zoo.finding import find_model
 
 # Of the ways of held-out episodes; OGBench's large maze has 0.93. Where things lie elsewhere in
 # other episodes, ways between two places need not be there.

@@ -20,11 +20,11 @@ from typing import Any, cast
 import numpy as np
 from jaxtyping import Float
 
-from armillary.control import GoalConditionedPolicy
-from armillary.control.goal_conditioned_policy import GoalConditionedState
-from armillary.control.situation import steps_left
 from armillary.core.protocols import WorldModel
 from armillary.core.values import Observation
+from armillary.evaluation import GoalConditionedPolicy
+from armillary.evaluation.goal_conditioned_policy import GoalConditionedState
+from armillary.evaluation.situation import steps_left
 from armillary.planning import ActionProposer, GuidedConfig
 
 _REMEMBERED = 50  # decisions whose times say how long the next takes

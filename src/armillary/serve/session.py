@@ -23,14 +23,14 @@ from typing import Any, Protocol
 import numpy as np
 from jaxtyping import Float
 
-from armillary.control import GoalConditionedPolicy, ModelSpec
-from armillary.control.goal_conditioned_policy import GoalConditionedState
-from armillary.control.guard import Guard, GuardedPolicy, GuardState
-from armillary.control.guard_file import GuardedSpec
-from armillary.control.model_policy import ModelPolicy
-from armillary.control.records import Alarm
 from armillary.core.errors import ConfigError, FormatError, WorldError
 from armillary.core.values import ActionBounds, Observation, WorldSpec
+from armillary.evaluation import GoalConditionedPolicy, ModelSpec
+from armillary.evaluation.goal_conditioned_policy import GoalConditionedState
+from armillary.evaluation.model_policy import ModelPolicy
+from armillary.evaluation.records import Alarm
+from armillary.monitoring.guard import Guard, GuardedPolicy, GuardState
+from armillary.monitoring.guard_file import GuardedSpec
 from armillary.serve.budget import BudgetedPolicy, Pace
 
 _STREAM_OF = {"image": "rgb", "state": "proprio"}
@@ -73,7 +73,7 @@ def world_of_a_robot(
 
 
 class FindsGoals(Protocol):
-    """Finds a goal that is given as values of what was recorded (``recipes/recorded_goals.py``)."""
+    """Finds a goal given as values of what was recorded (``services/recorded_goals.py``)."""
 
     def find(self, text: str, now: Observation) -> tuple[Observation, dict[str, Any]]:
         """Return the goal, and which moment it is.

@@ -24,10 +24,10 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from armillary.control.manifest import Manifest, draw_goal, make_manifest
 from armillary.core.progress import Progress, silent
 from armillary.core.rng import generator, torch_generator
 from armillary.core.values import Goal, Observation
+from armillary.evaluation.manifest import Manifest, draw_goal, make_manifest
 from armillary.planning import CEM, CEMConfig
 from armillary.words.decoding import write_ahead
 from armillary.words.gpt import GPT

@@ -28,8 +28,8 @@ from jaxtyping import Bool, Float, Int
 
 from armillary.core.errors import ConfigError, DatasetError, FormatError
 from armillary.core.progress import Bars, Progress, no_bars
-from armillary.core.rates import wilson_interval
 from armillary.core.rng import generator
+from armillary.core.statistics import wilson_interval
 from armillary.data import Dataset, open_dataset
 from armillary.report.images import png_uri
 from armillary.words.acting import Actor, Stage, act_with, goals_of, staged

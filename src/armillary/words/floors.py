@@ -21,8 +21,8 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float, Int
 
-from armillary.comprehension.ridge import Ridge, fit_ridge
 from armillary.core.rng import generator
+from armillary.understanding.ridge import Ridge, fit_ridge
 from armillary.words.decoding import Written
 from armillary.words.experience import Experience
 from armillary.words.language import ACTION_S, VOCABULARY, Form

@@ -17,13 +17,13 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from armillary.comprehension.latents import encode
-from armillary.comprehension.ridge import PENALTIES, Ridge, fit_ridge
 from armillary.core.progress import Progress, silent
 from armillary.core.rng import generator
 from armillary.core.values import Batch, Latent, Observation
 from armillary.data import Cache, Windows, batch_from_observations
 from armillary.models import JEPA
+from armillary.understanding.latents import encode
+from armillary.understanding.ridge import PENALTIES, Ridge, fit_ridge
 from armillary.words.experience import Experience
 
 _EPISODES_AT_ONCE = 32

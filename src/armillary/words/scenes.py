@@ -15,8 +15,8 @@ from typing import Any
 import numpy as np
 
 from armillary.words.language import ACTION_MOST_M_S, PLACE_FROM_M
-from armillary.worlds.two_rooms import MAX_STEP_M
-from armillary.worlds.two_rooms_layout import ARENA_M
+from armillary.worlds.two_rooms.layout import ARENA_M
+from armillary.worlds.two_rooms.world import MAX_STEP_M
 
 _FOLDER = Path(__file__).parent
 

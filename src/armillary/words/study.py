@@ -30,6 +30,7 @@ import numpy as np
 import torch
 
 from armillary.benchmark.machine import provenance
+from armillary.core.claiming import claim
 from armillary.core.errors import FormatError
 from armillary.core.files import read_json, replacing_folder, write_json
 from armillary.core.hashing import json_sha256
@@ -39,8 +40,6 @@ from armillary.data import Cache, Dataset, open_dataset
 from armillary.models import load_model
 from armillary.models.checkpoint import read_tensors, write_tensors
 from armillary.models.jepa import JEPA, untrained
-from armillary.recipes.claiming import claim
-from armillary.recipes.finding import find_model
 from armillary.recipes.recipe import prepared, split_of, train_recipe
 from armillary.recipes.recipe_config import Recipe, shortened
 from armillary.recipes.world import adapted, world
@@ -77,6 +76,7 @@ from armillary.words.summary import summarise
 from armillary.words.variants import SOURCE_OF, Moments, Sources, sources_of
 from armillary.words.written_code import WrittenSimulator
 from armillary.worlds import record
+from armillary.zoo.finding import find_model
 
 _MOST_CANDIDATES = 2048
 _RANDOM_EPISODES = 300  # that the read-out of random weights is fitted on

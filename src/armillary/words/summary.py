@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float
 
-from armillary.core.rates import holm, wilson_interval
+from armillary.core.statistics import holm, wilson_interval
 from armillary.words.pairs import KINDS
 from armillary.words.settings import WordsConfig
 from armillary.words.statistics import difference_row, mean_row, verdict

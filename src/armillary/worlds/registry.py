@@ -13,13 +13,13 @@ from armillary.core.settings import as_declared
 
 
 def _tabletop(**settings: Any) -> World:
-    from armillary.worlds.tabletop import Tabletop
+    from armillary.worlds.tabletop.world import Tabletop
 
     return Tabletop(**settings)
 
 
 def _two_rooms(**settings: Any) -> World:
-    from armillary.worlds.two_rooms import TwoRooms
+    from armillary.worlds.two_rooms.world import TwoRooms
 
     return TwoRooms(**as_declared("two_rooms", get_type_hints(TwoRooms.__init__), settings))
 
@@ -31,7 +31,7 @@ def _stage(**settings: Any) -> World:
 
 
 def _yard(**settings: Any) -> World:
-    from armillary.worlds.yard import Yard
+    from armillary.worlds.yard.world import Yard
 
     return Yard(**settings)
 
@@ -62,10 +62,10 @@ WORLDS: dict[str, Callable[..., World]] = {
 }
 # What lists a world's settings as its parameters.
 _SETTINGS = {
-    "tabletop": "armillary.worlds.tabletop_settings:TabletopSettings",
-    "two_rooms": "armillary.worlds.two_rooms:TwoRooms",
+    "tabletop": "armillary.worlds.tabletop.settings:TabletopSettings",
+    "two_rooms": "armillary.worlds.two_rooms.world:TwoRooms",
     "stage": "armillary.worlds.stage:Stage",
-    "yard": "armillary.worlds.yard_settings:YardSettings",
+    "yard": "armillary.worlds.yard.settings:YardSettings",
 }
 GYM_PREFIX = "gym:"
 
@@ -83,7 +83,7 @@ def make_world(name: str, /, **settings: Any) -> World:
         MissingExtraError: the world needs something that is not installed.
     """
     if name.startswith(GYM_PREFIX):
-        from armillary.worlds.gym_goals import gym_world
+        from armillary.worlds.gym.goals import gym_world
 
         if "env_id" in settings:
             raise ConfigError(

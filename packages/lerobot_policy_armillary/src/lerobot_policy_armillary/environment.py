@@ -25,12 +25,12 @@ from lerobot.configs.types import FeatureType, PolicyFeature
 from lerobot.envs.configs import EnvConfig
 from lerobot.utils.constants import ACTION, OBS_IMAGES, OBS_STATE
 
-from armillary.control import EpisodeSpec, Manifest, WorldFactory, load_manifest
-from armillary.control.episode import check_action, policy_seed
-from armillary.control.manifest import draw_goal
-from armillary.control.records import Record, append_record
 from armillary.core.errors import ConfigError, WorldError
 from armillary.core.values import Goal, Observation
+from armillary.evaluation import EpisodeSpec, Manifest, WorldFactory, load_manifest
+from armillary.evaluation.episode import check_action, policy_seed
+from armillary.evaluation.manifest import draw_goal
+from armillary.evaluation.records import Record, append_record
 
 ENVIRONMENT_ID = "armillary/GoalEpisodes-v0"
 RECORD_POLICY = "lerobot"

@@ -27,14 +27,14 @@ from lerobot.configs.policies import PreTrainedConfig
 from lerobot.policies.pretrained import PreTrainedPolicy
 from torch import Tensor
 
-from armillary.control import ModelSpec, WorldFactory
-from armillary.control.processes import one_thread
 from armillary.core.errors import CheckpointError, ConfigError
 from armillary.core.files import read_json, replacing, replacing_folder
+from armillary.core.processes import one_thread
 from armillary.core.values import WorldSpec
+from armillary.evaluation import ModelSpec, WorldFactory
 from armillary.planning import Planning
-from armillary.recipes.finding import find_model
 from armillary.serve import Decider, Session, world_of_a_robot
+from armillary.zoo.finding import find_model
 from lerobot_policy_armillary.configuration_armillary import ArmillaryConfig
 from lerobot_policy_armillary.goals import read_goal
 from lerobot_policy_armillary.observations import goal_of, number_of, observed, rows_of

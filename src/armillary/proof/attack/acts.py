@@ -10,13 +10,13 @@ from typing import Any
 import numpy as np
 import torch
 
-from armillary.control.evaluate import evaluate
-from armillary.control.manifest import Manifest
-from armillary.control.model_policy import ModelPolicy
-from armillary.control.records import Record
-from armillary.control.specs import ModelSpec, NoOpSpec
 from armillary.core.protocols import World
 from armillary.core.values import Goal, Observation
+from armillary.evaluation.evaluate import evaluate
+from armillary.evaluation.manifest import Manifest
+from armillary.evaluation.model_policy import ModelPolicy
+from armillary.evaluation.records import Record
+from armillary.evaluation.specs import ModelSpec, NoOpSpec
 from armillary.models import untrained
 from armillary.proof.attack import players
 from armillary.proof.attack.forge import Forge
@@ -24,7 +24,7 @@ from armillary.proof.attack.paper import forged, rerun, task_names
 from armillary.proof.attack.plan import AUDIT, REPLAY, Attack, Planted
 from armillary.proof.attack.routing import routed
 from armillary.proof.attack.stage import CONFIG, PLANNER, Stage, make_agent
-from armillary.worlds.two_rooms import TwoRooms
+from armillary.worlds.two_rooms.world import TwoRooms
 
 CLOSED = (*AUDIT, 3)
 

@@ -12,8 +12,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from armillary.control.manifest import Manifest
-from armillary.control.records import Record, write_records
+from armillary.evaluation.manifest import Manifest
+from armillary.evaluation.records import Record, write_records
 from armillary.proof.agent import Agent
 from armillary.proof.attack.stage import OWNER, VALUE, VERIFIER, Stage
 from armillary.proof.canonical import canonical_bytes, digest

@@ -18,9 +18,9 @@ from typing import Any
 
 import numpy as np
 
-from armillary.control.carry import Decision
-from armillary.control.records import Record
 from armillary.core.errors import FormatError
+from armillary.evaluation.carry import Decision
+from armillary.evaluation.records import Record
 from armillary.proof.attack.forge import Forge
 from armillary.proof.attack.paper import Change, first_failed, forged, task_names
 from armillary.proof.attack.plan import AUDIT, Asked, Attack, Plant

@@ -8,8 +8,8 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from armillary.control.records import read_records, record_line, write_records
 from armillary.core.hashing import file_sha256
+from armillary.evaluation.records import read_records, record_line, write_records
 from armillary.proof.attack.forge import Forge
 from armillary.proof.attack.paper import OTHER, Change, forged, honest_card, one_more, task_names
 from armillary.proof.attack.plan import Attack

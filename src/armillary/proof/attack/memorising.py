@@ -14,11 +14,11 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from armillary.control import evaluate
-from armillary.control.manifest import Manifest, draw_goal
-from armillary.control.seeing import encode_observation
-from armillary.control.worlds import WorldFactory
 from armillary.core.values import Observation
+from armillary.evaluation import evaluate
+from armillary.evaluation.manifest import Manifest, draw_goal
+from armillary.evaluation.seeing import encode_observation
+from armillary.evaluation.worlds import WorldFactory
 from armillary.models import untrained
 from armillary.models.jepa import JEPA
 from armillary.proof.attack.acts import fresh_folder

@@ -18,10 +18,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from armillary.control import make_manifest, read_records
 from armillary.core.errors import ArmillaryError, CheckFailedError
 from armillary.data import open_dataset
 from armillary.data import verify as verify_data
+from armillary.evaluation import make_manifest, read_records
 from armillary.models import load_model
 from armillary.proof.agent import Agent
 from armillary.proof.attack.readers import small_recording

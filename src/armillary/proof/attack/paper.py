@@ -7,9 +7,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from armillary.control.evaluate import evaluate
-from armillary.control.records import Record
-from armillary.control.specs import NoOpSpec, OracleSpec, RandomSpec
+from armillary.evaluation.evaluate import evaluate
+from armillary.evaluation.records import Record
+from armillary.evaluation.specs import NoOpSpec, OracleSpec, RandomSpec
 from armillary.proof.attack.forge import TIME, Forge, other_public_key
 from armillary.proof.attack.plan import AUDIT, REPLAY, Attack, Plant, Planted
 from armillary.proof.attack.stage import OWNER, STRANGER, VALUE, Stage

@@ -8,17 +8,17 @@ from dataclasses import replace
 import numpy as np
 import torch
 
-from armillary.control.carry import Decision
-from armillary.control.episode import policy_seed
-from armillary.control.manifest import EpisodeSpec, Manifest, draw_goal
-from armillary.control.model_policy import ModelPolicy
-from armillary.control.model_state import ModelState
-from armillary.control.processes import one_thread
-from armillary.control.records import Outcome, Record
-from armillary.control.worlds import WorldFactory, WorldSource
+from armillary.core.processes import one_thread
 from armillary.core.protocols import World
 from armillary.core.rng import generator
 from armillary.core.values import Goal, Observation
+from armillary.evaluation.carry import Decision
+from armillary.evaluation.episode import policy_seed
+from armillary.evaluation.manifest import EpisodeSpec, Manifest, draw_goal
+from armillary.evaluation.model_policy import ModelPolicy
+from armillary.evaluation.model_state import ModelState
+from armillary.evaluation.records import Outcome, Record
+from armillary.evaluation.worlds import WorldFactory, WorldSource
 
 # (world, goal, what is seen, step, what the agent wants to do) -> what is done instead
 Choose = Callable[[World, Goal, Observation, int, np.ndarray], np.ndarray]

@@ -13,9 +13,9 @@ import torch
 from jaxtyping import Float
 from torch import nn
 
-from armillary.control.manifest import EpisodeSpec, Manifest, draw_goal
-from armillary.control.seeing import encode_observation
-from armillary.control.worlds import WorldFactory
+from armillary.evaluation.manifest import EpisodeSpec, Manifest, draw_goal
+from armillary.evaluation.seeing import encode_observation
+from armillary.evaluation.worlds import WorldFactory
 from armillary.models import untrained
 from armillary.models.jepa import JEPA
 from armillary.proof.attack.stage import CONFIG

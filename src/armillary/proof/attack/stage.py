@@ -11,8 +11,8 @@ from pathlib import Path
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from armillary.control.records import Record, read_records
-from armillary.control.specs import ModelSpec
+from armillary.evaluation.records import Record, read_records
+from armillary.evaluation.specs import ModelSpec
 from armillary.models import EncoderConfig, JEPAConfig, PredictorConfig, save_model, untrained
 from armillary.models.jepa import JEPA
 from armillary.planning import Planning

@@ -14,14 +14,14 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Float, Float64
 
-from armillary.comprehension.quadruplets.expectation import errors, look, squared_error
-from armillary.control.carry import Decision
 from armillary.core.errors import ShapeError
 from armillary.core.values import Observation, WorldSpec
+from armillary.evaluation.carry import Decision
 from armillary.models import JEPA, load_model
 from armillary.objectives.whitening import Whitening
 from armillary.proof.quadruplets.normal_file import NORMAL_FILE, read_normal
 from armillary.proof.quadruplets.world import MOST, SIDE, clip_of
+from armillary.understanding.suites.quadruplets.expectation import errors, look, squared_error
 from armillary.worlds.stage.crossing import STEPS
 
 MODEL_STEPS = STEPS - 1  # predictor steps of one clip

@@ -23,12 +23,12 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float64, UInt8
 
-from armillary.comprehension.quadruplets.concepts import CONCEPTS, make_quadruplet
-from armillary.comprehension.quadruplets.quadruplet import CELLS, Quadruplet
-from armillary.comprehension.quadruplets.scoring import double_difference
 from armillary.core.errors import WorldError, unknown_name
 from armillary.core.rng import generator
 from armillary.core.values import ActionBounds, Goal, Observation, WorldSpec
+from armillary.understanding.suites.quadruplets.concepts import CONCEPTS, make_quadruplet
+from armillary.understanding.suites.quadruplets.quadruplet import CELLS, Quadruplet
+from armillary.understanding.suites.quadruplets.scoring import double_difference
 from armillary.worlds.actions import validate_action
 from armillary.worlds.stage.crossing import STEPS
 from armillary.worlds.stage.scene import STAGE

@@ -17,10 +17,10 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
-from armillary.control.goal_conditioned_policy import GoalConditionedPolicy
-from armillary.control.model_policy import ModelPolicy
 from armillary.core.values import Batch, Latent, Observation
 from armillary.data import batch_from_observations
+from armillary.evaluation.goal_conditioned_policy import GoalConditionedPolicy
+from armillary.evaluation.model_policy import ModelPolicy
 from armillary.proof.quadruplets.policy import SurprisePolicy
 from armillary.proof.quadruplets.world import clip_of
 

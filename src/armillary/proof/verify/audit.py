@@ -14,8 +14,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
-from armillary.control.processes import map_in_processes
-from armillary.control.records import Record
+from armillary.core.processes import map_in_processes
+from armillary.evaluation.records import Record
 from armillary.proof import QUADRUPLETS
 from armillary.proof.quadruplets.world import CELLS, margin
 from armillary.proof.verify.active import shared_share

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from armillary.control.evaluate import evaluate
 from armillary.core.errors import ConfigError
+from armillary.evaluation.evaluate import evaluate
 from armillary.proof.rows import clopper_pearson
 from armillary.proof.seeds import draw_manifest
 from armillary.proof.suite_worlds import SuiteWorld

@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from armillary.control.carry import Decision
-from armillary.control.records import Record
 from armillary.core.errors import FormatError
+from armillary.evaluation.carry import Decision
+from armillary.evaluation.records import Record
 from armillary.proof.canonical import Limits, parse_json
 from armillary.proof.shapes import (
     Anything,

@@ -16,15 +16,15 @@ from typing import Any
 import numpy as np
 import torch
 
-from armillary.control.carry import pack, unpack
-from armillary.control.episode import check_actor, policy_seed
-from armillary.control.goal_conditioned_policy import GoalConditionedPolicy
-from armillary.control.manifest import EpisodeSpec, Manifest, draw_goal
-from armillary.control.model_policy import ModelPolicy
-from armillary.control.records import Record, actions_of
 from armillary.core.errors import ArmillaryError, FormatError, ShapeError
 from armillary.core.protocols import World
 from armillary.core.values import Latent, Observation
+from armillary.evaluation.carry import pack, unpack
+from armillary.evaluation.episode import check_actor, policy_seed
+from armillary.evaluation.goal_conditioned_policy import GoalConditionedPolicy
+from armillary.evaluation.manifest import EpisodeSpec, Manifest, draw_goal
+from armillary.evaluation.model_policy import ModelPolicy
+from armillary.evaluation.records import Record, actions_of
 from armillary.planning import PlannerState
 from armillary.proof.agent import Agent
 from armillary.proof.quadruplets.policy import SurprisePolicy

@@ -10,13 +10,13 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from armillary.control.evaluate import evaluate
-from armillary.control.manifest import EpisodeSpec, Manifest, draw_goal
-from armillary.control.processes import map_in_processes
-from armillary.control.records import Record, actions_of
-from armillary.control.specs import NoOpSpec, OracleSpec, RandomSpec
 from armillary.core.errors import ArmillaryError
+from armillary.core.processes import map_in_processes
 from armillary.core.protocols import BlindWorld, World
+from armillary.evaluation.evaluate import evaluate
+from armillary.evaluation.manifest import EpisodeSpec, Manifest, draw_goal
+from armillary.evaluation.records import Record, actions_of
+from armillary.evaluation.specs import NoOpSpec, OracleSpec, RandomSpec
 from armillary.proof.suite_worlds import SuiteWorld
 from armillary.proof.verify.case import Case
 from armillary.proof.verify.rules import Check, Said, first

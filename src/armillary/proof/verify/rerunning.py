@@ -13,8 +13,8 @@ from dataclasses import replace
 
 import numpy as np
 
-from armillary.control.evaluate import evaluate
-from armillary.control.records import Record, actions_of
+from armillary.evaluation.evaluate import evaluate
+from armillary.evaluation.records import Record, actions_of
 from armillary.proof.suite_worlds import SuiteWorld
 from armillary.proof.verify.audit import CLOSE_RACES, redone_of, strays, whole
 from armillary.proof.verify.case import Case

@@ -9,9 +9,9 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from armillary.control.manifest import EpisodeSpec, Manifest, draw_goal
-from armillary.control.records import Record
 from armillary.core.errors import ConfigError, FormatError, MissingExtraError
+from armillary.evaluation.manifest import EpisodeSpec, Manifest, draw_goal
+from armillary.evaluation.records import Record
 from armillary.proof.agent import Agent, open_agent
 from armillary.proof.attempts import attempts_of
 from armillary.proof.canonical import parse_canonical, read_bytes

@@ -1,0 +1,1 @@
+"""Experiments: a folder for each study; ``run`` makes its numbers, ``page`` shows them."""

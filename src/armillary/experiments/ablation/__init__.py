@@ -1,0 +1,1 @@
+"""Ablation: the recipe with one part left out at a time."""

@@ -1,0 +1,1 @@
+"""Demo: the whole story on one machine, in minutes."""

@@ -1,0 +1,1 @@
+"""Latency: success against milliseconds per decision."""

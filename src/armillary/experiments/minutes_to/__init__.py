@@ -1,0 +1,1 @@
+"""Minutes to knowledge: how long a recipe trains until its model knows enough."""

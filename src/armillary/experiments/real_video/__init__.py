@@ -1,0 +1,1 @@
+"""Real video: what a recipe predicts on recordings of others."""

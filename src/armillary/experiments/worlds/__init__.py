@@ -1,0 +1,1 @@
+"""Worlds: the recipe in many environments, and what a search adds to acting."""

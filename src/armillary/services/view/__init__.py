@@ -1,0 +1,1 @@
+"""View: one page about a folder: a dataset, a training run, an evaluation or a study."""

@@ -1,0 +1,1 @@
+"""Suites: fixed sets of questions about what is possible, and their scores."""

@@ -1,0 +1,1 @@
+"""Two rooms: an agent, seen from above, and a wall with a door."""

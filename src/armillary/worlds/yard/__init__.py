@@ -1,0 +1,1 @@
+"""Yard: a vehicle with a planar LiDAR drives in a walled yard."""
