@@ -12,7 +12,7 @@ def evaluation_rows(rows: Mapping[str, Mapping[str, Any]]) -> list[dict[str, str
     """Return a line for each policy; crashes are a column where there are any.
 
     Args:
-        rows: of ``control.Row.to_dict``, by the name of the policy.
+        rows: of ``evaluation.Row.to_dict``, by the name of the policy.
     """
     crashed = any(row["crashes"] for row in rows.values())
     return [

@@ -74,7 +74,7 @@ def interleaved_records(
 ) -> Iterator[tuple[int, Record]]:
     """Play the episodes of all tasks in one row; yield (place of the task, record) as they end.
 
-    Records are equal to those of ``control.evaluate``, which plays one task at a time.
+    Records are equal to those of ``evaluation.evaluate``, which plays one task at a time.
 
     Args:
         parts: the tasks.
