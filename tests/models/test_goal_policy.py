@@ -97,10 +97,10 @@ def test_damaged_and_foreign_files_are_refused_with_a_sentence(folder, tmp_path)
     model, path = untrained(CONFIG, 0), folder / POLICY_FILE
     path.parent.mkdir()
     path.write_bytes(b"no tensors")
-    with pytest.raises(CheckpointError, match="not a policy's safetensors file"):
+    with pytest.raises(CheckpointError, match="not a safetensors file of a goal policy"):
         load_goal_policy(folder, model)
     save_file({"x": torch.zeros(1)}, path)
-    with pytest.raises(CheckpointError, match="does not say that it is a goal policy"):
+    with pytest.raises(CheckpointError, match="does not say that it holds a goal policy"):
         load_goal_policy(folder, model)
     save_goal_policy(policy(), folder)
     with safe_open(path, framework="pt") as file:

@@ -1,31 +1,23 @@
 """Goal policy file: a goal-conditioned policy beside the model whose latents it was trained on.
 
-One file, ``policy/policy.safetensors`` in the model folder, so that it appears or is replaced in
-one step. It is in a folder of its own because a model is named by the hash of the files beside its
-weights, and it stays the same model with a policy or without. The file's header says, as JSON, the
-configuration and the hash of the weights that it belongs to. Beside other weights it is refused.
+One file, ``policy/policy.safetensors`` in the model folder (``beside.py`` says why). Its header
+holds the configuration.
 """
 
 from __future__ import annotations
 
 import dataclasses
-import json
 from pathlib import Path
-from typing import Any
 
 import torch
-from safetensors import SafetensorError, safe_open
 
 from armillary.core.errors import ArmillaryError, CheckpointError
-from armillary.core.files import replacing, storage_errors
-from armillary.core.hashing import file_sha256
-from armillary.models.checkpoint import config_from_dict, read_tensors, write_tensors
+from armillary.models.beside import model_sha256, read_about, write_beside
+from armillary.models.checkpoint import config_from_dict, read_tensors
 from armillary.models.goal_policy import GoalPolicy, GoalPolicyConfig, untrained_goal_policy
 from armillary.models.jepa import JEPA
 
 POLICY_FILE = "policy/policy.safetensors"
-_MODEL_FILE = "model.safetensors"
-_ABOUT = "armillary"
 _KIND = "goal_policy"
 _MAX_PARAMETERS = 1_000_000_000
 
@@ -41,17 +33,10 @@ def save_goal_policy(policy: GoalPolicy, folder: Path) -> Path:
         CheckpointError: the folder holds no model.
         StorageError: the disk is full or not writable; an older policy stays.
     """
-    about = {
-        "architecture": _KIND,
-        "config": dataclasses.asdict(policy.config),
-        "model_sha256": _model_sha256(folder),
-    }
     state = {name: value.detach().contiguous() for name, value in policy.state_dict().items()}
-    with storage_errors(folder):
-        (folder / POLICY_FILE).parent.mkdir(exist_ok=True)
-    with replacing(folder / POLICY_FILE) as beside:
-        write_tensors(beside, state, {_ABOUT: json.dumps(about, sort_keys=True)})
-    return folder / POLICY_FILE
+    return write_beside(
+        folder, POLICY_FILE, _KIND, {"config": dataclasses.asdict(policy.config)}, state
+    )
 
 
 def load_goal_policy(folder: Path, model: JEPA) -> GoalPolicy | None:
@@ -67,13 +52,13 @@ def load_goal_policy(folder: Path, model: JEPA) -> GoalPolicy | None:
     path = folder / POLICY_FILE
     if not path.is_file():
         return None
-    about = _about(path)
+    about = read_about(path, _KIND, "a goal policy")
     config: GoalPolicyConfig = config_from_dict(
         GoalPolicyConfig, about.get("config"), f"{path}: config"
     )
     widths = model.config.latent_width, model.config.action_width
     differs = (config.latent_width, config.action_width) != widths
-    if differs or about.get("model_sha256") != _model_sha256(folder):
+    if differs or about.get("model_sha256") != model_sha256(folder):
         raise CheckpointError(
             f"{path}: was trained for another model. Remove it, and train one for this model with: "
             f"armillary policy {folder} DATASET"
@@ -88,23 +73,6 @@ def load_goal_policy(folder: Path, model: JEPA) -> GoalPolicy | None:
     policy = untrained_goal_policy(config, 0)
     policy.load_state_dict(state)
     return policy.eval()
-
-
-def _about(path: Path) -> dict[str, Any]:
-    try:
-        with safe_open(path, framework="pt") as file:
-            about = json.loads((file.metadata() or {}).get(_ABOUT, "null"))
-    except (SafetensorError, OSError, ValueError, RecursionError) as error:
-        raise CheckpointError(f"{path}: not a policy's safetensors file ({error}).") from error
-    if not isinstance(about, dict) or about.get("architecture") != _KIND:
-        raise CheckpointError(f"{path}: does not say that it is a goal policy.")
-    return about
-
-
-def _model_sha256(folder: Path) -> str:
-    if not (folder / _MODEL_FILE).is_file():
-        raise CheckpointError(f"{folder}: contains no {_MODEL_FILE}; a model folder was expected.")
-    return file_sha256(folder / _MODEL_FILE)
 
 
 def _expected(config: GoalPolicyConfig, path: Path) -> dict[str, torch.Size]:

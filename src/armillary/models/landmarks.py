@@ -11,31 +11,25 @@ recorded observations; theirs ask a network how far two are apart, here the reco
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
 from jaxtyping import Float, Int64
-from safetensors import SafetensorError, safe_open
 from scipy.sparse import csr_matrix
 from scipy.sparse.csgraph import dijkstra
 from torch import Tensor
 
 from armillary.core.errors import CheckpointError
-from armillary.core.files import replacing, storage_errors
-from armillary.core.hashing import file_sha256
-from armillary.models.checkpoint import read_tensors, write_tensors
+from armillary.models.beside import model_sha256, read_about, write_beside
+from armillary.models.checkpoint import read_tensors
 
 LANDMARKS_FILE = "policy/landmarks.safetensors"
 # A sub-goal is this share of the distance away to which the goal policy was trained. It is below
 # one, since a goal policy is surer of what is near. Nearer goals are gone to straight.
 SHARE_OF_FAR = 0.5
-_MODEL_FILE = "model.safetensors"
-_ABOUT = "armillary"
 _KIND = "landmarks"
 _MOST_LANDMARKS = 100_000
 _MOST_WAYS = 10_000_000
@@ -139,22 +133,16 @@ def save_landmarks(landmarks: Landmarks, folder: Path) -> Path:
         StorageError: the disk is full or not writable; older landmarks stay.
     """
     about = {
-        "architecture": _KIND,
         "landmarks": len(landmarks.latents),
         "ways": len(landmarks.steps),
         "far": landmarks.far,
-        "model_sha256": _model_sha256(folder),
     }
-    with storage_errors(folder):
-        (folder / LANDMARKS_FILE).parent.mkdir(exist_ok=True)
     tensors = {
         "latents": landmarks.latents.contiguous(),
         "pairs": landmarks.pairs.double(),  # exact, and all files of models hold real numbers
         "steps": landmarks.steps.contiguous(),
     }
-    with replacing(folder / LANDMARKS_FILE) as beside:
-        write_tensors(beside, tensors, {_ABOUT: json.dumps(about, sort_keys=True)})
-    return folder / LANDMARKS_FILE
+    return write_beside(folder, LANDMARKS_FILE, _KIND, about, tensors)
 
 
 def load_landmarks(folder: Path, latent_width: int) -> Landmarks | None:
@@ -170,12 +158,12 @@ def load_landmarks(folder: Path, latent_width: int) -> Landmarks | None:
     path = folder / LANDMARKS_FILE
     if not path.is_file():
         return None
-    about = _about(path)
+    about = read_about(path, _KIND, "landmarks")
     count, ways, far = about.get("landmarks"), about.get("ways"), about.get("far")
     counted = isinstance(count, int) and isinstance(ways, int) and isinstance(far, float)
     if not counted or not (0 < count <= _MOST_LANDMARKS and 0 <= ways <= _MOST_WAYS):
         raise CheckpointError(f"{path}: does not say how many landmarks and ways it holds.")
-    if about.get("model_sha256") != _model_sha256(folder):
+    if about.get("model_sha256") != model_sha256(folder):
         raise CheckpointError(
             f"{path}: belongs to another model. Remove it, and find landmarks for this one with: "
             f"armillary landmarks {folder} DATASET"
@@ -189,20 +177,3 @@ def load_landmarks(folder: Path, latent_width: int) -> Landmarks | None:
         return Landmarks(tensors["latents"], pairs, tensors["steps"], far)
     except CheckpointError as error:
         raise CheckpointError(f"{path}: {error}") from error
-
-
-def _about(path: Path) -> dict[str, Any]:
-    try:
-        with safe_open(path, framework="pt") as file:
-            about = json.loads((file.metadata() or {}).get(_ABOUT, "null"))
-    except (SafetensorError, OSError, ValueError, RecursionError) as error:
-        raise CheckpointError(f"{path}: not a safetensors file of landmarks ({error}).") from error
-    if not isinstance(about, dict) or about.get("architecture") != _KIND:
-        raise CheckpointError(f"{path}: does not say that it holds landmarks.")
-    return about
-
-
-def _model_sha256(folder: Path) -> str:
-    if not (folder / _MODEL_FILE).is_file():
-        raise CheckpointError(f"{folder}: contains no {_MODEL_FILE}; a model folder was expected.")
-    return file_sha256(folder / _MODEL_FILE)

@@ -12,9 +12,8 @@ from pathlib import Path
 
 from armillary.core.errors import unknown_name
 from armillary.evaluation.manifest import EpisodeSpec
-from armillary.proof import QUADRUPLETS
 from armillary.proof.canonical import read_canonical
-from armillary.proof.code import DRAWN_BY_A_DRIVER, code_digest
+from armillary.proof.code import DRAWN_BY_A_DRIVER, QUADRUPLETS, code_digest
 from armillary.proof.golden import Golden, make_golden
 from armillary.proof.seeds import episode_seeds
 from armillary.proof.suite import CONTROLS, DEFINITION, METRICS, Suite, Task, load_suite, suite_from

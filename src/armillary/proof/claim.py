@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from armillary.core.errors import ConfigError, FormatError
-from armillary.proof import QUADRUPLETS
 from armillary.proof.agent import Agent
 from armillary.proof.canonical import canonical_bytes, read_bytes, read_canonical
+from armillary.proof.code import QUADRUPLETS
 from armillary.proof.entry import BODIES, Entry
 from armillary.proof.keys import SigningKey, write_secret
 from armillary.proof.ledger import append, create_ledger, read_ledger

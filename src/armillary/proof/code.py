@@ -18,7 +18,9 @@ from armillary.proof.canonical import digest
 
 # Worlds that a suite may name, and the file of each: a closed set, so that a suite's file cannot
 # make anybody import something.
+QUADRUPLETS = "quadruplets"  # no world of ``armillary.worlds``: ``suite_worlds.py`` says why
 WORLD_MODULES = {
+    QUADRUPLETS: "armillary.proof.quadruplets",
     "two_rooms": "armillary.worlds.two_rooms.world",
     "tabletop": "armillary.worlds.tabletop.world",
     "perturbed": "armillary.worlds.perturbed",

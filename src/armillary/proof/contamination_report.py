@@ -20,8 +20,8 @@ from armillary.core.progress import Progress, silent
 from armillary.data import Dataset, open_dataset
 from armillary.evaluation.manifest import Manifest
 from armillary.evaluation.records import Record
-from armillary.proof import QUADRUPLETS
 from armillary.proof.canonical import canonical_bytes, read_canonical
+from armillary.proof.code import QUADRUPLETS
 from armillary.proof.contamination import Contamination, Thoroughness, check_contamination
 from armillary.proof.contamination_rules import ALPHA
 from armillary.proof.data_manifest import data_digest, write_data_manifest

@@ -13,7 +13,7 @@ from jaxtyping import UInt8
 from armillary.core.errors import ConfigError
 from armillary.data import open_dataset
 from armillary.evaluation import Manifest, Record, make_manifest
-from armillary.proof import QUADRUPLETS
+from armillary.proof.code import QUADRUPLETS
 from armillary.proof.contamination import Evaluation
 from armillary.proof.footage import (
     Footage,

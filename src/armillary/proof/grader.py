@@ -1,7 +1,7 @@
 """Grader: the near side of the boundary: a policy whose every answer comes from another process.
 
-It plugs into ``evaluation.evaluate`` as any policy does. What breaks over there costs the episode in
-which it broke: the next one gets a fresh process.
+It plugs into ``evaluation.evaluate`` as any policy does. What breaks over there costs the episode
+in which it broke: the next one gets a fresh process.
 """
 
 from __future__ import annotations

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from armillary.core.protocols import World
 from armillary.evaluation.manifest import Manifest
 from armillary.evaluation.worlds import WorldFactory
-from armillary.proof import QUADRUPLETS
+from armillary.proof.code import QUADRUPLETS
 from armillary.worlds.registry import WORLDS
 
 

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 
 from armillary.core.processes import map_in_processes
 from armillary.evaluation.records import Record
-from armillary.proof import QUADRUPLETS
+from armillary.proof.code import QUADRUPLETS
 from armillary.proof.quadruplets.world import CELLS, margin
 from armillary.proof.verify.active import shared_share
 from armillary.proof.verify.case import Case
