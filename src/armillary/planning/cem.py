@@ -7,14 +7,11 @@ clipped to the world's bounds before costing, which several public versions leav
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
-import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from armillary.planning.candidates import normal
 from armillary.planning.checks import at_least, elites_fit
 from armillary.planning.sampling import Sampling, SamplingConfig, refit_to_elites
 
@@ -37,27 +34,11 @@ class CEMConfig(SamplingConfig):
         at_least("cem", 0, momentum=self.momentum)
         elites_fit("cem", self.elites, self.samples)
 
-    @property
-    def sizes(self) -> tuple[int, ...]:
-        """Candidates per iteration."""
-        return (self.samples,) * self.iterations
-
-    @property
-    def carried(self) -> int:
-        """Nothing beside what was decided."""
-        return 0
-
 
 class CEM(Sampling[CEMConfig]):
     """Cross-entropy method with warm start and bounds."""
 
     Config = CEMConfig
-
-    def noise(
-        self, rngs: Sequence[torch.Generator], samples: int, length: int, width: int
-    ) -> Float[Tensor, "B S L A"]:
-        """Return white noise."""
-        return normal(rngs, samples, length, width)
 
     def refit(
         self,

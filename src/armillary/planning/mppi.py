@@ -8,14 +8,12 @@ Source: Williams et al. 2017 (1509.01149), with the spread refitted as in TD-MPC
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from armillary.planning.candidates import normal
 from armillary.planning.checks import positive
 from armillary.planning.sampling import Sampling, SamplingConfig
 
@@ -36,27 +34,11 @@ class MPPIConfig(SamplingConfig):
         self.check("mppi")
         positive("mppi", temperature=self.temperature)
 
-    @property
-    def sizes(self) -> tuple[int, ...]:
-        """Candidates per iteration."""
-        return (self.samples,) * self.iterations
-
-    @property
-    def carried(self) -> int:
-        """Nothing beside what was decided."""
-        return 0
-
 
 class MPPI(Sampling[MPPIConfig]):
     """Path integral control with warm start and bounds."""
 
     Config = MPPIConfig
-
-    def noise(
-        self, rngs: Sequence[torch.Generator], samples: int, length: int, width: int
-    ) -> Float[Tensor, "B S L A"]:
-        """Return white noise."""
-        return normal(rngs, samples, length, width)
 
     def refit(
         self,

@@ -7,7 +7,7 @@ Axes: B batch, S candidate plans, K elites, L plan length, A action width.
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Generic, TypeVar
@@ -25,6 +25,7 @@ from armillary.planning.candidates import (
     decided,
     lowest,
     mean_and_std,
+    normal,
     seeded_with,
     warm_seeds,
 )
@@ -33,7 +34,7 @@ from armillary.planning.state import PlannerState
 
 
 @dataclass(frozen=True, kw_only=True)
-class SamplingConfig(ABC):
+class SamplingConfig:
     """Settings that every sampling planner has.
 
     Attributes:
@@ -54,14 +55,14 @@ class SamplingConfig(ABC):
     returns: Returns = "best"
 
     @property
-    @abstractmethod
     def sizes(self) -> tuple[int, ...]:
-        """Candidates per iteration."""
+        """Candidates per iteration: equally many, unless a planner says otherwise."""
+        return (self.samples,) * self.iterations
 
     @property
-    @abstractmethod
     def carried(self) -> int:
         """Good plans of the last round that the next decision tries beside what was decided."""
+        return 0
 
     @property
     def model_steps(self) -> int:
@@ -88,13 +89,13 @@ C = TypeVar("C", bound=SamplingConfig)
 
 
 class Sampling(WarmStarted[C], Generic[C]):
-    """The search. A planner of this family gives ``noise`` and ``refit``."""
+    """The search. A planner of this family gives ``refit``, and other ``noise`` than white."""
 
-    @abstractmethod
     def noise(
         self, rngs: Sequence[torch.Generator], samples: int, length: int, width: int
     ) -> Float[Tensor, "B S L A"]:
         """Return noise of mean 0 and variance 1; element b draws from ``rngs[b]`` alone."""
+        return normal(rngs, samples, length, width)
 
     @abstractmethod
     def refit(
