@@ -58,6 +58,7 @@ ANY = "any"
 _FLOORS = ("random", "noop", "oracle")
 _QUICK = {"quick_pictures": True}
 _AHEAD = {"25": "ahead_25", "50": "ahead_50"}
+_FAR = {**_AHEAD, "100": "ahead_100"}
 _FETCH, _SWM = "gym:gymnasium_robotics:", "gym:stable_worldmodel:swm/"
 _CONTROL, _METAWORLD = "gym:shimmy:dm_control/", "gym:metaworld:Meta-World/MT1"
 
@@ -120,7 +121,7 @@ ENVIRONMENTS: dict[str, Environment] = {
     "dm_point_mass": Environment(f"{_CONTROL}point_mass-easy-v0", _AHEAD, _QUICK, 300, 100),
     "dm_reacher": Environment(f"{_CONTROL}reacher-easy-v0", _AHEAD, _QUICK, 300, 100),
     "two_room": Environment(f"{_SWM}TwoRoom-v1", _AHEAD, {}, 1000, 100),
-    "push_t": Environment(f"{_SWM}PushT-v1", _AHEAD, {"collection": "strokes"}, 1000, 100),
+    "push_t": Environment(f"{_SWM}PushT-v1", _FAR, {"collection": "strokes"}, 1000, 100),
     "push_t_textured": Environment(
         f"{_SWM}PushT-v1", _AHEAD, {"collection": "strokes", "textured": True}, 1000, 100
     ),
@@ -170,8 +171,8 @@ class WorldsConfig:
             if name not in ENVIRONMENTS:
                 raise unknown_name("environment", name, ENVIRONMENTS)
         for offset in self.offsets:
-            if offset not in _AHEAD:
-                raise unknown_name("offset", offset, _AHEAD)
+            if offset not in _FAR:
+                raise unknown_name("offset", offset, _FAR)
         for way in self.ways:
             if way not in WAYS:
                 raise unknown_name("way to act", way, WAYS)
