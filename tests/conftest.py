@@ -9,6 +9,7 @@ from typing import Any
 
 import jaxtyping
 import pytest
+import shapes
 import torch
 from hypothesis import settings
 
@@ -19,6 +20,9 @@ WHOLE_RUNS = (
     *("benchmark", "browser", "docs", "examples", "experiments"),
     *("export", "proof", "recipes", "services"),
 )
+
+# Before anything of armillary is imported: only what has a shape is wrapped.
+jaxtyping.jaxtyped = shapes.where_shaped
 
 # Machines are shared: how long one example takes says nothing about the code.
 settings.register_profile("house", deadline=None)

@@ -13,7 +13,7 @@ from armillary.core.errors import ArmillaryError, ConfigError
 ASKED = {"model": "small", "dataset": "rooms", "episode": 2}
 
 
-@pytest.mark.runs  # three processes start, one after another: 33 s
+@pytest.mark.slow  # 20 s, processes start
 def test_a_question_is_answered_or_costs_no_more_than_itself(catalogue):
     worker = Worker(catalogue, 60.0)
     worker.start()

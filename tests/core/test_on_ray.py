@@ -155,9 +155,11 @@ class TestRealRay:
                 ]
         assert {*heard} == {"127.0.0.1"}
 
+    @pytest.mark.slow  # actors of Ray take seconds to start
     def test_every_task_is_done(self, local_ray):
         assert sorted(run_on_ray(None, squares, range(7), 2)) == [n**2 for n in range(7)]
 
+    @pytest.mark.slow  # actors of Ray take seconds to start
     def test_more_actors_than_cores_do_every_task(self, local_ray):
         assert sorted(run_on_ray(None, squares, range(20), 5)) == [n**2 for n in range(20)]
 
@@ -166,18 +168,22 @@ class TestRealRay:
         assert sorted(run_on_ray(None, opener, range(8), 2)) == list(range(8))
         assert (tmp_path / "seen").exists()
 
+    @pytest.mark.slow  # actors of Ray take seconds to start
     def test_one_that_always_dies_ends_the_work(self, local_ray):
         with pytest.raises(WorldError, match="died more than 3 times"):
             list(run_on_ray(None, functools.partial(opened, always_dead), [1], 1))
 
+    @pytest.mark.slow  # actors of Ray take seconds to start
     def test_an_error_of_ours_keeps_its_kind_and_sentence(self, local_ray):
         with pytest.raises(ShapeError, match=r"^Task 5 has no shape\.$"):
             list(run_on_ray(None, functools.partial(opened, refusing), [5], 1))
 
+    @pytest.mark.slow  # actors of Ray take seconds to start
     def test_so_does_one_of_the_opener(self, local_ray):
         with pytest.raises(ShapeError, match=r"^There is no model\.$"):
             list(run_on_ray(None, closed, [5], 1))
 
+    @pytest.mark.slow  # actors of Ray take seconds to start
     def test_any_other_error_is_named(self, local_ray):
         with pytest.raises(WorldError, match="A Ray actor raised ZeroDivisionError"):
             list(run_on_ray(None, functools.partial(opened, broken), [5], 1))

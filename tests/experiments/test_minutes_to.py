@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import pytest
 
 from armillary.core.values import Episode, Stream
 from armillary.data import DatasetWriter
@@ -38,6 +39,7 @@ def things(path: Path) -> Path:
     return path
 
 
+@pytest.mark.slow  # 20 s, three trainings
 def test_the_first_length_that_knows_enough_tells_the_minutes(tmp_path: Path) -> None:
     usual, data, out = world(), things(tmp_path / "data"), tmp_path / "out"
     encoder = EncoderConfig(SIDE, 8, 8, 4, 16, keypoints=0, tokens=2, width=8)

@@ -88,6 +88,7 @@ def tiny() -> VariantsConfig:
     )
 
 
+@pytest.mark.slow  # 30 s, twelve trainings
 def test_a_tiny_run_from_end_to_end_is_used_again(tmp_path):
     config = tiny()
     first = run_spatial_variants(tmp_path, config)

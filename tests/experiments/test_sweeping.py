@@ -60,6 +60,7 @@ def test_a_tiny_sweep_tries_all_and_judges_one(
         run_sweep(tmp_path, config(data, recipe=changed(world(), SMALL | {"steps": 3})))
 
 
+@pytest.mark.slow  # 15 s, three trainings
 def test_a_training_that_fails_is_an_attempt_and_never_the_best(
     data: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

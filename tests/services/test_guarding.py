@@ -109,6 +109,7 @@ def test_a_model_that_follows_its_goal_policy_is_guarded(model: Path, tmp_path: 
     assert all(record.error == "" and record.model_steps for record in records)  # it searches
 
 
+@pytest.mark.slow  # 15 s
 def test_what_is_seen_does_not_depend_on_the_number_of_workers(model: Path) -> None:
     world = WorldFactory("two_rooms", {"image_size": 16})
     eyes = Eyes(world, ModelSpec(model, CONFIG.planning), history=4)

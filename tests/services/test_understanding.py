@@ -113,6 +113,7 @@ def shouts():
     return Judges({"model": MotionEnergy()})
 
 
+@pytest.mark.slow  # 15 s
 def test_any_judge_of_yours_is_asked_the_same(tmp_path: Path) -> None:
     found = understand_judge(shouts, tmp_path / "out", CONFIG)
     assert found == json.loads((tmp_path / "out" / "result.json").read_text())

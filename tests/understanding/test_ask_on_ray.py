@@ -127,10 +127,12 @@ class TestRealRay:
         assert (tmp_path / "died").exists()
         assert answers(tmp_path / "ray") == answers(tmp_path / "one")
 
+    @pytest.mark.slow  # actors of Ray take seconds to start
     def test_a_panel_that_cannot_be_made_says_why(self, local_ray, tmp_path) -> None:
         with pytest.raises(ShapeError, match=r"^This model sees no pictures\.$"):
             ask_on_ray(SUITES, refusing, tmp_path)
 
+    @pytest.mark.slow  # actors of Ray take seconds to start
     def test_a_panel_that_breaks_says_why(self, local_ray, tmp_path) -> None:
         with pytest.raises(
             WorldError, match=r"one gave \(64, 3\) numbers where \(64, 31\) are due"

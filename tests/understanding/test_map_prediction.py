@@ -76,6 +76,7 @@ def test_a_network_learns_what_merging_cannot_know():
         assert one.error(found.unseen[one.ahead]) < 0.5 * one.error(one.merged(0.0))
 
 
+@pytest.mark.slow  # 15 s
 def test_the_same_seed_gives_the_same_prediction():
     def half(now, seen):
         return 0.5 * now

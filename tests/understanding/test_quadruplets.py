@@ -61,7 +61,7 @@ def said_of(suite, judge):
     return said, labels
 
 
-@pytest.mark.runs  # all flaws are planted: 27 s
+@pytest.mark.slow  # 20 s
 def test_the_self_test_holds_and_names_every_flaw():
     found = self_test()
     broken = {name: one["detail"] for name, one in found.items() if not one["ok"]}
