@@ -16,7 +16,7 @@ from armillary.core.errors import CheckFailedError, ConfigError, FormatError
 from armillary.evaluation.manifest import draw_goal, make_manifest
 from armillary.proof import code, golden
 from armillary.proof.builtin import BUILTIN, builtin_suite, draft, find_suite
-from armillary.proof.code import code_digest, code_files
+from armillary.proof.code import code_digest, code_files, definitions
 from armillary.proof.seeds import draw_manifest, episode_seeds
 from armillary.proof.suite import Suite, load_suite, suite_from
 from armillary.worlds.recording import episode_seed
@@ -133,6 +133,33 @@ def test_the_code_that_decides_is_closed_under_imports() -> None:
     assert code_digest(["two_rooms"]) != code_digest(["tabletop"])
     with pytest.raises(ConfigError, match="no world for suites called 'gym:x'"):
         code_files(["gym:x"])
+
+
+FILE = '''"""A file."""
+
+from x.y import z
+
+
+@z
+def twice(n):
+    """Return twice n."""
+    import x.y
+
+    return 2 * n
+
+
+ONE = 1
+'''
+
+
+def test_a_definition_may_move_and_may_not_change() -> None:
+    twice, one = definitions(FILE)
+    assert twice.startswith("@z\ndef twice(n):") and one == "ONE = 1"
+    moved = definitions(FILE.replace("ONE = 1\n", "")) + definitions("import q\n\nONE = 1\n")
+    assert sorted(moved) == sorted([twice, one])
+    assert definitions(FILE.replace("x.y", "x.other").replace("A file", "A book")) == [twice, one]
+    assert definitions(FILE.replace("2 * n", "3 * n"))[0] != twice
+    assert definitions(FILE.replace("@z\n", ""))[0] != twice
 
 
 def test_seeds_are_as_the_page_says(tiny: Suite) -> None:

@@ -1,8 +1,10 @@
 """Code: the hash of everything that decides what is asked in a suite and how it is judged.
 
 It is the closure of the imports at the top of files, from the harness and the suite's worlds on:
-what they import, what that imports, and so on, within this package. It finds drift between two
-versions; against somebody who changes the code on purpose, others run their own copy.
+what they import, what that imports, and so on, within this package. Of these files the definitions
+count, and neither the file that holds them nor its imports: a function that moves to another file
+asks for no new attempt. It finds drift between two versions; against somebody who changes the code
+on purpose, others run their own copy.
 """
 
 from __future__ import annotations
@@ -13,7 +15,6 @@ from functools import cache
 from pathlib import Path
 
 from armillary.core.errors import unknown_name
-from armillary.core.hashing import file_sha256
 from armillary.proof.canonical import digest
 
 # Worlds that a suite may name, and the file of each: a closed set, so that a suite's file cannot
@@ -47,8 +48,20 @@ def code_digest(worlds: Sequence[str]) -> str:
     Raises:
         ConfigError: a world that suites do not have.
     """
-    named = [[str(path.relative_to(_ROOT)), file_sha256(path)] for path in code_files(worlds)]
-    return digest(named)
+    texts = [path.read_text() for path in code_files(worlds)]
+    return digest(sorted(one for text in texts for one in definitions(text)))
+
+
+def definitions(source: str) -> list[str]:
+    """Return the top-level statements of a file but its docstring, as text, without any imports."""
+    tree, lines = ast.parse(source), source.splitlines()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import | ast.ImportFrom):
+            lines[node.lineno - 1 : node.end_lineno] = [""] * (_end(node) - node.lineno + 1)
+    found = (
+        "\n".join(lines[_begin(node) - 1 : _end(node)]) for node in tree.body[_has_doc(tree) :]
+    )
+    return [text for text in map(_without_blank_lines, found) if text]
 
 
 def code_files(worlds: Sequence[str]) -> tuple[Path, ...]:
@@ -113,6 +126,19 @@ def _lazy(home: str, name: str) -> list[str]:
             homes = ast.literal_eval(node.value)
             return [f"{home}.{homes[name]}"] if name in homes else []
     return []
+
+
+def _begin(node: ast.stmt) -> int:
+    decorators = getattr(node, "decorator_list", [])
+    return min([node.lineno, *(one.lineno for one in decorators)])
+
+
+def _end(node: ast.stmt) -> int:
+    return node.end_lineno or node.lineno
+
+
+def _without_blank_lines(text: str) -> str:
+    return "\n".join(line for line in text.splitlines() if line.strip())
 
 
 def _file(module: str) -> Path:
