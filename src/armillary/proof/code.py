@@ -58,9 +58,8 @@ def definitions(source: str) -> list[str]:
     for node in ast.walk(tree):
         if isinstance(node, ast.Import | ast.ImportFrom):
             lines[node.lineno - 1 : node.end_lineno] = [""] * (_end(node) - node.lineno + 1)
-    found = (
-        "\n".join(lines[_begin(node) - 1 : _end(node)]) for node in tree.body[_has_doc(tree) :]
-    )
+    body = tree.body[1:] if ast.get_docstring(tree) is not None else tree.body
+    found = ("\n".join(lines[_begin(node) - 1 : _end(node)]) for node in body)
     return [text for text in map(_without_blank_lines, found) if text]
 
 
