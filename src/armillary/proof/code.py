@@ -54,7 +54,7 @@ def code_digest(worlds: Sequence[str]) -> str:
 
 def definitions(source: str) -> list[str]:
     """Return the top-level statements of a file but its docstring, as text, without any imports."""
-    tree, lines = ast.parse(source), source.splitlines()
+    tree, lines = ast.parse(source), source.split("\n")
     for node in ast.walk(tree):
         if isinstance(node, ast.Import | ast.ImportFrom):
             lines[node.lineno - 1 : node.end_lineno] = [""] * (_end(node) - node.lineno + 1)
