@@ -1,2 +1,0 @@
-#!/bin/sh
-exec armillary proof verify "$(dirname "$0")" "$@"
