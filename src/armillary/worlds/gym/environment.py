@@ -1,6 +1,6 @@
 """Any Gymnasium environment that renders, as a world: pictures and actions.
 
-Goals are in ``gym_goal_world.py`` and ``gym_goals_any.py``.
+Goals are in ``goal_world.py`` and ``any_goals.py``.
 
 Discrete actions become one number per choice in 0..1, of which the largest is taken. When an
 environment ends its episode, ``ended`` is True and a further ``step`` is refused.

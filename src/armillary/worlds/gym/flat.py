@@ -84,7 +84,7 @@ class PushTGround:
     """``swm/PushT-v1``: a disc pushes a T on a plane of 512 x 512 px.
 
     Args:
-        strokes: the collection policy: armillary's scripted pusher (``gym_pusher``), or the
+        strokes: the collection policy: armillary's scripted pusher (``pusher.py``), or the
             package's ``WeakPolicy``, random moves that stay around the T.
     """
 

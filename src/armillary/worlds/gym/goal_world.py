@@ -58,7 +58,7 @@ class GymGoalWorld(GymWorld):
         task: the default task.
         quick_pictures: cheaper pictures from MuJoCo: no multisampling, and smaller shadow maps
             (reacher) or no shadows (cube).
-        textured: the ground, where it has one colour, gets a strong pattern (``gym_texture.py``).
+        textured: the ground, where it has one colour, gets a strong pattern (``texture.py``).
 
     Raises:
         ConfigError: no such environment, task or sensor, or lead_steps below zero.
