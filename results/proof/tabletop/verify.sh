@@ -1,0 +1,2 @@
+#!/bin/sh
+exec armillary proof verify "$(dirname "$0")" "$@"
