@@ -203,7 +203,7 @@ class Worlds(Command):
     episodes: int = 200
     """Goals of each task."""
     offset: UseAppendAction[tuple[str, ...]] = ()
-    """World steps from start to goal: 25, 50 or 100 (Push-T). Default: all. (repeatable)"""
+    """World steps from start to goal: 25, 50 or 100 (Push-T). Default: all."""
     ways: tuple[str, ...] = ("direct", "direct_search", "search_only")
     """Ways to act; direct and direct_search are needed. Records stay, so that search_only can be
     added later."""
