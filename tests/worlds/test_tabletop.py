@@ -1,5 +1,6 @@
 """The tabletop: what it shows is where things are, and the same seed shows the same."""
 
+import gc
 import hashlib
 import subprocess
 import sys
@@ -150,6 +151,22 @@ def test_drawing_a_goal_does_not_change_the_future(world):
     world.reset(8)
     world.draw_goal("push", generator("goal", 0))
     assert all(same(a, b) for a, b in zip(once, map(world.step, actions), strict=True))
+
+
+def test_a_world_dropped_unclosed_leaves_the_pictures_of_another_alone():
+    action = np.zeros(2)
+    kept = make_world("tabletop", image_size=64, sensors=SENSORS)
+    alone = [kept.reset(9), kept.step(action)]
+    dropped = make_world("tabletop", image_size=64, sensors=SENSORS)
+    dropped.reset(9)
+    beside = [kept.reset(9)]  # the kept world drew last, so that its context is current
+    del dropped
+    gc.collect()
+    beside.append(kept.step(action))
+    again = [kept.reset(9), kept.step(action)]
+    kept.close()
+    assert all(map(same, alone, beside))
+    assert all(map(same, alone, again))
 
 
 @pytest.mark.runs  # whole episodes: 6 s

@@ -9,6 +9,7 @@ Axes: H W image.
 
 from __future__ import annotations
 
+import weakref
 from typing import Any
 
 import numpy as np
@@ -40,6 +41,10 @@ class CameraRenderer:
         self._context = mujoco.MjrContext(model, mujoco.mjtFontScale.mjFONTSCALE_100.value)
         mujoco.mjr_setBuffer(mujoco.mjtFramebuffer.mjFB_OFFSCREEN.value, self._context)
         self._context.readDepthMap = mujoco.mjtDepthMap.mjDEPTH_ZEROFAR
+        # A renderer that is dropped unclosed frees its textures as a closed one does. The garbage
+        # collector alone would free those numbers in whichever context happens to be current.
+        self._release = weakref.finalize(self, _release, self._gl, self._context)
+        self._release.atexit = False
         self._scene = mujoco.MjvScene(model, maxgeom=_MAX_GEOMS)
         self._scene.flags[mujoco.mjtRndFlag.mjRND_SHADOW] = shadows
         self._scene.flags[mujoco.mjtRndFlag.mjRND_REFLECTION] = False
@@ -77,6 +82,7 @@ class CameraRenderer:
     def rgb(self) -> UInt8[np.ndarray, "H W 3"]:
         """Return the colour picture."""
         rgb = np.empty((*self._shape, 3), np.uint8)
+        self._gl.make_current()
         self._mujoco.mjr_render(self._rect, self._scene, self._context)
         self._mujoco.mjr_readPixels(rgb, None, self._rect, self._context)
         return np.ascontiguousarray(rgb[::-1])
@@ -97,6 +103,7 @@ class CameraRenderer:
         buffer = np.empty(self._shape, np.float32)
         for flag in self._numbered:
             self._scene.flags[flag] = True
+        self._gl.make_current()
         self._mujoco.mjr_render(self._rect, self._scene, self._context)
         self._mujoco.mjr_readPixels(ids, buffer, self._rect, self._context)
         for flag in self._numbered:
@@ -106,12 +113,7 @@ class CameraRenderer:
 
     def close(self) -> None:
         """Give the OpenGL context back; a second call does nothing."""
-        if self._gl is None:
-            return
-        self._gl.make_current()
-        self._context.free()
-        self._gl.free()
-        self._gl = None
+        self._release()
 
     def _geom_numbers(self, num_geoms: int) -> UInt8[np.ndarray, " N"]:
         numbers = np.zeros(num_geoms + 2, np.uint8)
@@ -126,6 +128,13 @@ class CameraRenderer:
         depth = near * far / (near + buffer.astype(np.float64) * (far - near))
         depth[buffer <= 0.0] = np.nan
         return depth.astype(np.float32)
+
+
+def _release(gl: Any, context: Any) -> None:
+    """Free what a renderer holds in OpenGL, in its own context."""
+    gl.make_current()
+    context.free()
+    gl.free()
 
 
 def _open_context(mujoco: Any, height: int, width: int) -> Any:
