@@ -7,6 +7,9 @@ one drawing.
 Axes: H W image.
 """
 
+# The stub of ``weakref.finalize`` lacks ``atexit``, which is set below.
+# pyrefly: ignore-errors[missing-attribute]
+
 from __future__ import annotations
 
 import weakref
@@ -44,7 +47,7 @@ class CameraRenderer:
         # A renderer that is dropped unclosed frees its textures as a closed one does. The garbage
         # collector alone would free those numbers in whichever context happens to be current.
         self._release = weakref.finalize(self, _release, self._gl, self._context)
-        self._release.atexit = False  # pyrefly: ignore (its stub lacks this attribute)
+        self._release.atexit = False
         self._scene = mujoco.MjvScene(model, maxgeom=_MAX_GEOMS)
         self._scene.flags[mujoco.mjtRndFlag.mjRND_SHADOW] = shadows
         self._scene.flags[mujoco.mjtRndFlag.mjRND_REFLECTION] = False
